@@ -1,0 +1,27 @@
+# make sweep   a whole transfer study, offline, and its report      make test   all tests
+# make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
+CONFIG ?= configs/quickstart.yaml
+STORE ?= runs/quickstart
+PY := .venv/bin/python
+
+.PHONY: install sweep smollm2 test lint clean
+
+install:
+	@./install.sh
+
+sweep: install
+	@code=0; $(PY) -m orchestrator.sweep $(CONFIG) || code=$$?; \
+	if [ $$code -le 1 ]; then $(PY) -m analysis.report $(STORE) || code=$$?; fi; exit $$code
+
+smollm2: install
+	@$(PY) -m models.gguf smollm2
+	@$(MAKE) --no-print-directory sweep CONFIG=configs/smollm2.yaml STORE=runs/smollm2
+
+test: install
+	@$(PY) -m pytest
+
+lint: install
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+clean:
+	rm -rf .venv runs build

@@ -1,0 +1,1 @@
+"""What runs, where, in which order, and again after a failure. The only package that knows Ray."""

@@ -1,0 +1,87 @@
+"""The Ray cluster: the one that runs already, else a local one; and what fits on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from study.config import StudyConfig
+from study.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A connection. `dashboard` is its address, None where the dashboard does not run."""
+
+    dashboard: str | None
+    is_local: bool
+
+
+def connect() -> Cluster:
+    """Connect to RAY_ADDRESS or a cluster running on this machine, or start a local one with token authentication."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")  # more would queue before the evaluators
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        context, is_local = ray.init(address="auto", **quiet), False
+    except ConnectionError:
+        if "RAY_ADDRESS" in os.environ:
+            raise
+        context, is_local = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", **quiet), True
+    return Cluster(f"http://{context.dashboard_url}" if context.dashboard_url else None, is_local)
+
+
+def trial_resources(config: StudyConfig) -> dict[str, float]:
+    """What one trial holds while it runs: its workers' resources together."""
+    training = config.training
+    return {name: amount * training.workers_per_trial for name, amount in training.resources_per_worker.items()}
+
+
+def fits(total: Mapping[str, float], held: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    """How many times `wanted` fits into `total` beside what is `held`."""
+    slack = 1e-9
+    return max(
+        0, int(min((total.get(name, 0.0) - held.get(name, 0.0) + slack) // amount for name, amount in wanted.items()))
+    )
+
+
+def share(
+    total: Mapping[str, float], trial: Mapping[str, float], evaluator: Mapping[str, float], trials_left: int
+) -> tuple[int, int]:
+    """How many trials and how many evaluators may run now.
+
+    Training comes first, since scores wait for adapters, but leaves room for one evaluator where both fit side by side,
+    so that finished adapters are scored at once; what training does not need goes to the evaluators.
+    """
+    trials = min(trials_left, fits(total, {}, trial))
+    evaluators = _beside(total, trial, evaluator, trials)
+    while trials > 1 and evaluators < 1:
+        trials -= 1
+        evaluators = _beside(total, trial, evaluator, trials)
+    return trials, evaluators
+
+
+def _beside(total: Mapping[str, float], trial: Mapping[str, float], evaluator: Mapping[str, float], trials: int) -> int:
+    return fits(total, {name: amount * trials for name, amount in trial.items()}, evaluator)
+
+
+def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:
+    """Raise ConfigError when a trial or an evaluator can never run on the cluster."""
+    for key, wanted in (
+        ("training.resources_per_worker", trial_resources(config)),
+        ("evaluators.resources", config.evaluators.resources),
+    ):
+        if fits(total, {}, wanted) < 1:
+            has = ", ".join(f"{name}: {total.get(name, 0):g}" for name in wanted)
+            raise ConfigError(
+                key,
+                wanted,
+                f"does not fit on the cluster, which has {has}",
+                f"lower it, e.g. --set '{key}={{CPU: 1}}', or add nodes",
+            )

@@ -1,0 +1,113 @@
+"""The plan: pure functions from a config and what is done to what is left to do.
+
+`expand` turns config, models and data fingerprints into the grid of all units, each named by its identity;
+`plan` takes away what is done. Running a finished study again therefore plans nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from study.cells import Cell, Source
+from study.config import StudyConfig
+from study.identity import adapter_id, score_id
+from study.models import Model
+from study.units import AdapterUnit, ScoreUnit
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every unit the config asks for, in the order in which it should be done."""
+
+    models: tuple[Model, ...]
+    adapters: tuple[AdapterUnit, ...]
+    scores: tuple[ScoreUnit, ...]
+
+    def rows(self) -> list[dict[str, object]]:
+        """The grid as rows of study.schema.GRID."""
+        by_name = {model.name: model for model in self.models}
+        return [
+            {**unit.keys(), "model_size": by_name[unit.model].size_billions, "model_family": by_name[unit.model].family}
+            for unit in self.scores
+        ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do, and how many units of the store belong to an older config (`stale`)."""
+
+    grid: Grid
+    train: tuple[AdapterUnit, ...]
+    score: tuple[ScoreUnit, ...]
+    stale_adapters: int
+    stale_scores: int
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.train and not self.score
+
+
+def expand(
+    config: StudyConfig, models: Sequence[Model], sources: Mapping[Source, list[str]], targets: Mapping[Cell, str]
+) -> Grid:
+    """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
+
+    Order: model by model; the base's scores first; then seed by seed, so that a full matrix appears early.
+    """
+    adapters: list[AdapterUnit] = []
+    scores: list[ScoreUnit] = []
+    for model in models:
+        trained = [
+            AdapterUnit(adapter_id(model.identity, prints, config.recipe, seed), model.name, source, seed)
+            for seed in config.seeds
+            for source, prints in sources.items()
+        ]
+        adapters += trained
+        for adapter in [None, *trained]:
+            subject = adapter.adapter_id if adapter else model.identity
+            scores += [
+                ScoreUnit(score_id(subject, requests, config.scoring), model.name, model.params, adapter, cell)
+                for cell, requests in targets.items()
+            ]
+    return Grid(tuple(models), tuple(adapters), tuple(scores))
+
+
+def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -> Plan:
+    """What of the grid is not done. An adapter whose scores are all there is not trained again, even if it is gone."""
+    adapters_done, scores_done = set(done_adapters), set(done_scores)
+    to_score = tuple(unit for unit in grid.scores if unit.score_id not in scores_done)
+    needed = {unit.adapter.adapter_id for unit in to_score if unit.adapter}
+    if not grid.scores:
+        needed = {unit.adapter_id for unit in grid.adapters}
+    return Plan(
+        grid=grid,
+        train=tuple(unit for unit in grid.adapters if unit.adapter_id in needed - adapters_done),
+        score=to_score,
+        stale_adapters=len(adapters_done - {unit.adapter_id for unit in grid.adapters}),
+        stale_scores=len(scores_done - {unit.score_id for unit in grid.scores}),
+    )
+
+
+def gangs(units: Sequence[AdapterUnit], size: int) -> list[tuple[AdapterUnit, ...]]:
+    """Adapters to train together: of one model, at most `size`, in order."""
+    groups: list[list[AdapterUnit]] = []
+    for unit in units:
+        if not groups or len(groups[-1]) == size or groups[-1][0].model != unit.model:
+            groups.append([])
+        groups[-1].append(unit)
+    return [tuple(group) for group in groups]
+
+
+def batches(units: Sequence[ScoreUnit], size: int) -> list[tuple[ScoreUnit, ...]]:
+    """Score units to hand to an evaluator together: of one adapter, at most `size`, in order."""
+    groups: list[list[ScoreUnit]] = []
+    for unit in units:
+        if not groups or len(groups[-1]) == size or _subject(groups[-1][0]) != _subject(unit):
+            groups.append([])
+        groups[-1].append(unit)
+    return [tuple(group) for group in groups]
+
+
+def _subject(unit: ScoreUnit) -> tuple[str, str | None]:
+    return unit.model, unit.adapter.adapter_id if unit.adapter else None

@@ -1,0 +1,274 @@
+"""`python -m orchestrator.sweep CONFIG`: plan a study, do what is left of it, say what failed.
+
+Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the input is wrong (nothing was started);
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from study.config import StudyConfig
+from study.errors import ConfigError
+from study.load import load
+from study.store import STUDY_FILE, Store
+
+STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop. Not an Exception, so that no handler of failures takes it for one."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    console = Console(stderr=False)
+    try:
+        return sweep(options, console)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m orchestrator.sweep", description="Run a transfer study, or go on with it."
+    )
+    result.add_argument("config", help="YAML file of the study")
+    result.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a key, e.g. recipe.epochs=1",
+    )
+    result.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="N items per target and N examples per source; marks the store as a trial run",
+    )
+    result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
+    result.add_argument(
+        "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
+    )
+    return result
+
+
+def sweep(options: argparse.Namespace, console: Console) -> int:
+    """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
+    from evaluators.targets import check_supported
+
+    from orchestrator.plan import expand, plan
+    from orchestrator.survey import survey
+    from study.models import resolve_all
+    from study.tasks import TaskLibrary
+
+    config = load(options.config, options.overrides, options.limit)
+    library = TaskLibrary.of(config)
+    library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
+    models = resolve_all(config)
+    store = Store(config.store)
+    _check_store(store, config, dry_run=options.dry_run)
+    found = survey(config, library, check_supported)
+    todo = plan(expand(config, models, found.sources, found.targets), store.records(), store.done_scores())
+    _print_plan(console, config, todo, found, store, options)
+    if options.dry_run:
+        return 0
+    _write_study(store, config, models)
+    store.write_grid(todo.grid.rows())
+    return _run(console, config, todo, found, store, options)
+
+
+def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
+    try:
+        before = yaml.safe_load(store.read(STUDY_FILE)) if store.exists(STUDY_FILE) else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "store", store.uri, f"cannot be read ({error})", "name a folder or bucket you may use"
+        ) from error
+    if before is not None and config.trial_run and not before["config"].get("trial_run"):
+        raise ConfigError(
+            "--limit",
+            store.uri,
+            "would turn a full study's store into a trial run",
+            "name another one: --set store=runs/trial",
+        )
+    if not dry_run:
+        store.check_writable()
+
+
+def _write_study(store: Store, config: StudyConfig, models: list[Any]) -> None:
+    """study.yaml: the resolved config, the models it found, versions, commit. No secret: the config has none."""
+    resolved = {
+        "config": config.model_dump(mode="json"),
+        "models": [
+            {"name": m.name, "revision": m.revision, "identity": m.identity, "dtype": m.dtype, "params": m.params}
+            for m in models
+        ],
+        "versions": {name: version(name) for name in STACK},
+        "commit": _commit(),
+    }
+    store.write(STUDY_FILE, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).encode())
+
+
+def _commit() -> str | None:
+    """The commit of this program, where it runs from a git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() or None
+
+
+def _print_plan(
+    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, options: argparse.Namespace
+) -> None:
+    grid = todo.grid
+    table = Table(
+        "model",
+        "adapters to train",
+        "of",
+        "scores to make",
+        "of",
+        title=f"{config.study} → {store.uri}",
+        title_justify="left",
+    )
+    for model in grid.models:
+        counts = [
+            sum(unit.model == model.name for unit in units)
+            for units in (todo.train, grid.adapters, todo.score, grid.scores)
+        ]
+        table.add_row(model.name, *(f"{count:,}" for count in counts))
+    console.print(table)
+    if todo.stale_adapters or todo.stale_scores:
+        console.print(
+            f"stale (of an older config, kept and ignored): {todo.stale_adapters} adapters, {todo.stale_scores} scores"
+        )
+    for broken in found.broken:
+        console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
+    if options.dry_run:
+        _print_cost(console, config, todo, found, store, options.price)
+
+
+def _print_cost(
+    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, price: float | None
+) -> None:
+    from orchestrator.estimate import estimate
+
+    table = Table(
+        "model", "tokens to train on", "tokens to score", "device hours", *(["cost"] if price is not None else [])
+    )
+    basis = []
+    for cost in estimate(todo, found, config.recipe, store):
+        money = [f"{cost.hours * price:,.2f}"] if price is not None else []
+        table.add_row(cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", f"{cost.hours:,.3g}", *money)
+        basis.append(f"{cost.model}: hours by {cost.basis}")
+    console.print(table)
+    console.print("\n".join(basis), highlight=False, soft_wrap=True)
+
+
+def _run(
+    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, options: argparse.Namespace
+) -> int:
+    from orchestrator.failures import BAD_DATA, Failure
+    from orchestrator.progress import failure_table
+
+    failures = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
+    known = {unit.unit_id for unit in (*todo.train, *todo.score)}
+    for unit_id in store.failures().keys() - known:
+        store.clear_failure(unit_id)
+    for failure in failures:
+        store.put_failure(failure.unit_id, failure.to_json())
+    if todo.is_empty:
+        console.print("nothing to do: every unit of the plan is done")
+    else:
+        code, more = _execute(console, config, todo, found, store, options)
+        failures += more
+        if code is not None:
+            return code
+    if failures:
+        console.print(failure_table(failures))
+        console.print(
+            f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done"
+        )
+        return 1
+    return 0
+
+
+def _execute(
+    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, options: argparse.Namespace
+) -> tuple[int | None, list[Any]]:
+    """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
+    import ray
+
+    from orchestrator.cluster import check_fits, connect
+    from orchestrator.run import StudyRun, StudyStopped
+
+    again = f"python -m orchestrator.sweep {options.config}" + "".join(f" --set '{o}'" for o in options.overrides)
+    again += f" --limit {options.limit}" if options.limit else ""
+    try:
+        cluster = connect()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
+        check_fits(config, ray.cluster_resources())
+        if cluster.dashboard:
+            console.print(
+                f"Ray dashboard: {cluster.dashboard} (it asks for the token that `ray get-auth-token` prints)"
+            )
+        failures = StudyRun(config, todo, found, store, console).run()
+        ray.shutdown()
+        return None, failures
+    except Interrupted as interruption:
+        console.print(
+            f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
+            soft_wrap=True,
+            highlight=False,
+        )
+        _leave(130)
+    except StudyStopped as stop:
+        print(
+            f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
+        )
+        _leave(1)
+    except OSError as error:
+        print(
+            f"error: {error}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
+        )
+        _leave(1)
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    raise Interrupted(signal.Signals(number).name)
+
+
+def _leave(code: int) -> NoReturn:
+    """Free the cluster's devices and end the process; Tune's thread would wait for its trials."""
+    import ray
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(os.devnull, "w") as nowhere:  # Tune's thread complains about the actors it loses; it has nothing to say
+        os.dup2(nowhere.fileno(), 2)
+        ray.shutdown()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

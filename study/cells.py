@@ -1,0 +1,65 @@
+"""Cells, sources and the four regimes that relate a source to a target.
+
+A cell is a (task, language) pair, written `task/language`. A source is what one adapter is trained on:
+one cell, or several trained together, in which case its task and language join the distinct parts with `+`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Regime = Literal["MT-ML", "MT-CL", "CT-ML", "CT-CL"]
+REGIMES: tuple[Regime, ...] = ("MT-ML", "MT-CL", "CT-ML", "CT-CL")
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """A (task, language) pair."""
+
+    task: str
+    language: str
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.language}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cell:
+        """Read `task/language`; raises ValueError when there is not exactly one slash between two names."""
+        task, slash, language = text.partition("/")
+        if not (task and slash and language) or "/" in language:
+            raise ValueError(f"{text!r} is not a cell; write task/language, e.g. arc_challenge/en")
+        return cls(task, language)
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """The cells one adapter is trained on, in config order."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def task(self) -> str:
+        return "+".join(dict.fromkeys(cell.task for cell in self.cells))
+
+    @property
+    def language(self) -> str:
+        return "+".join(dict.fromkeys(cell.language for cell in self.cells))
+
+    def __str__(self) -> str:
+        return "+".join(str(cell) for cell in self.cells)
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> Source:
+        return cls(tuple(cells))
+
+
+def regime(source_task: str, source_language: str, target_task: str, target_language: str) -> Regime:
+    """How a target relates to a source: matched/cross task (MT/CT), matched/cross language (ML/CL).
+
+    A joint source (`a+b`) matches a target when the target is among its parts.
+    """
+    task = "MT" if target_task in source_task.split("+") else "CT"
+    language = "ML" if target_language in source_language.split("+") else "CL"
+    return f"{task}-{language}"  # type: ignore[return-value]

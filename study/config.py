@@ -1,0 +1,270 @@
+"""The study's configuration: one frozen, strictly checked object, read from YAML.
+
+Unknown keys and wrong types are errors that name the key, the value and the fix. What needs a disk or a
+network (do the models, tasks and the store exist?) is checked by `study.models`, `study.tasks` and `study.store`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+
+from study.cells import Cell, Source
+from study.errors import ConfigError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+Auto = Literal["auto"]
+
+
+def _number(value: object) -> object:
+    """YAML 1.1 reads `5e-5` as text: take text that is a number, and nothing else that only looks like one."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _path_part(value: str) -> str:
+    if not SAFE_NAME.fullmatch(value):
+        raise ValueError("becomes a folder name: use letters, digits, '.', '_' and '-', not first '.' or '-'")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Name = Annotated[StrictStr, BeforeValidator(lambda v: _path_part(v) if isinstance(v, str) else v)]
+PositiveInt = Annotated[StrictInt, Field(gt=0)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Frozen):
+    """A base model: a hub id or a local directory."""
+
+    id: StrictStr
+    name: Name | None = None
+    revision: StrictStr | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    family: StrictStr | None = None
+    size_billions: Annotated[Number, Field(gt=0)] | None = None
+    trust_remote_code: StrictBool = False
+
+
+class TrainOverride(Frozen):
+    """What an adapter is trained on, where that is not what is scored."""
+
+    doc_to_text: StrictStr | None = None
+    doc_to_target: StrictStr | None = None
+    dataset_path: StrictStr | None = None
+    dataset_name: StrictStr | None = None
+    split: StrictStr | None = None
+    limit: PositiveInt | None = None
+    manifest: StrictStr | None = None
+
+
+class TaskConfig(Frozen):
+    """A task family: one lm-eval task per language, named by a pattern or a table."""
+
+    name: Name
+    lm_eval: StrictStr | dict[StrictStr, StrictStr]
+    include_path: StrictStr | None = None
+    train: TrainOverride = TrainOverride()
+
+    @field_validator("lm_eval")
+    @classmethod
+    def _pattern_names_language(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        if isinstance(value, str) and "{language}" not in value:
+            raise ValueError(
+                "is a pattern without {language}; write e.g. arc_{language}, or a table {language: task name}"
+            )
+        return value
+
+    def lm_eval_name(self, language: str) -> str | None:
+        """The lm-eval task of this family in that language; None when the table has none."""
+        if isinstance(self.lm_eval, str):
+            return self.lm_eval.replace("{language}", language)
+        return self.lm_eval.get(language)
+
+
+class Lora(Frozen):
+    r: PositiveInt = 32
+    alpha: Annotated[Number, Field(gt=0)] = 64
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    modules: Literal["all-linear"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)] = "all-linear"
+    rslora: StrictBool = False
+
+
+class Validation(Frozen):
+    fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.1
+    seed: StrictInt = 42
+    keep: Literal["best", "last"] = "best"
+
+
+class Recipe(Frozen):
+    """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
+
+    lora: Lora = Lora()
+    epochs: PositiveInt = 3
+    batch_size: PositiveInt = 8
+    learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: Annotated[Number, Field(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[Number, Field(gt=0)] | None = 1.0
+    max_length: PositiveInt = 512
+    loss_on: Literal["answer", "all"] = "answer"
+    validation: Validation = Validation()
+
+
+class Scoring(Frozen):
+    """How targets are scored. All of it is in the identity."""
+
+    num_fewshot: Count = 0
+    apply_chat_template: StrictBool = False
+    limit: PositiveInt | None = None
+
+
+class Training(Frozen):
+    """How training is run. None of it is in the identity."""
+
+    gang_size: Auto | PositiveInt = "auto"
+    micro_batch_size: Auto | PositiveInt = "auto"
+    workers_per_trial: PositiveInt = 1
+    resources_per_worker: Resources = {"GPU": 1.0}
+    deepspeed: dict[StrictStr, Any] = {"zero_optimization": {"stage": 2}}
+
+
+class Evaluators(Frozen):
+    min: Count = 0
+    max: Auto | PositiveInt = "auto"
+    resources: Resources = {"GPU": 1.0}
+    tokens_per_batch: Auto | PositiveInt = "auto"
+
+
+class Failures(Frozen):
+    """How often a unit may fail in each way before the study goes on without it."""
+
+    node_lost: Count = 20
+    out_of_memory: Count = 4
+    transient: Count = 5
+
+
+class ExistingAdapter(Frozen):
+    """An adapter that was trained elsewhere, scored beside the study's own."""
+
+    name: Name
+    model: StrictStr
+    path: StrictStr
+    source: StrictStr | None = None
+
+
+class StudyConfig(Frozen):
+    """One study. Every key has a default but `models`, `tasks` and `languages`."""
+
+    study: Name = "study"
+    store: StrictStr = "runs/study"
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    languages: Annotated[tuple[Name, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    sources: Literal["all"] | tuple[StrictStr | tuple[StrictStr, ...], ...] = "all"
+    targets: Literal["all"] | tuple[StrictStr, ...] = "all"
+    adapters: tuple[ExistingAdapter, ...] = ()
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (17, 42, 101)
+    recipe: Recipe = Recipe()
+    scoring: Scoring = Scoring()
+    training: Training = Training()
+    evaluators: Evaluators = Evaluators()
+    failures: Failures = Failures()
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
+    trial_run: StrictBool = False
+
+    def task(self, name: str) -> TaskConfig:
+        return next(task for task in self.tasks if task.name == name)
+
+    def cells(self) -> list[Cell]:
+        """Every cell the tasks and languages span, task by task."""
+        return [
+            Cell(task.name, language)
+            for task in self.tasks
+            for language in self.languages
+            if task.lm_eval_name(language) is not None
+        ]
+
+    def source_list(self) -> list[Source]:
+        """What is trained on: each cell alone, or what `sources` lists. Raises ConfigError for an unknown cell."""
+        if self.sources == "all":
+            return [Source.of([cell]) for cell in self.cells()]
+        groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
+        sources = [Source.of([self._cell("sources", text) for text in group]) for group in groups]
+        _reject_duplicates("sources", [str(source) for source in sources])
+        if any(len(source.cells) == 0 for source in sources):
+            raise ConfigError("sources", "[]", "a source without a cell", "list at least one task/language in it")
+        return sources
+
+    def target_list(self) -> list[Cell]:
+        """What is scored: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""
+        if self.targets == "all":
+            return self.cells()
+        targets = [self._cell("targets", text) for text in self.targets]
+        _reject_duplicates("targets", [str(cell) for cell in targets])
+        return targets
+
+    def _cell(self, key: str, text: str) -> Cell:
+        try:
+            cell = Cell.parse(text)
+        except ValueError as error:
+            raise ConfigError(key, text, str(error), "write task/language") from error
+        if cell not in self.cells():
+            tasks, languages = ", ".join(t.name for t in self.tasks), ", ".join(self.languages)
+            raise ConfigError(
+                key,
+                text,
+                "no such cell in this study",
+                f"use a task of [{tasks}] and a language of [{languages}], or add it there",
+            )
+        return cell
+
+
+def _reject_duplicates(key: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(key, name, "is listed more than once", "list it once")
+
+
+def check(config: StudyConfig) -> None:
+    """What types alone cannot say. Raises ConfigError."""
+    _reject_duplicates("languages", list(config.languages))
+    _reject_duplicates("tasks", [task.name for task in config.tasks])
+    _reject_duplicates("seeds", [str(seed) for seed in config.seeds])
+    _reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
+    for task in config.tasks:
+        if isinstance(task.lm_eval, dict):
+            for language in task.lm_eval.keys() - set(config.languages):
+                raise ConfigError(
+                    f"tasks[{task.name}].lm_eval", language, "is not among `languages`", "add it there or drop it here"
+                )
+    if not config.target_list():
+        raise ConfigError(
+            "targets", config.targets, "the grid is empty: no target to score", "use `all` or list task/language"
+        )
+    if not config.source_list() and not config.adapters:
+        raise ConfigError(
+            "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
+        )
+    _check_existing_adapters(config)
+    if config.track:
+        raise ConfigError("track", list(config.track), "trackers are not supported yet", "leave `track` empty")
+
+
+def _check_existing_adapters(config: StudyConfig) -> None:
+    if config.adapters:
+        raise ConfigError(
+            "adapters",
+            [a.name for a in config.adapters],
+            "scoring existing adapters is not supported yet",
+            "leave `adapters` empty",
+        )

@@ -1,0 +1,16 @@
+"""One error for everything a user can get wrong: it names the key, the value and the fix."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """Bad input, found before any work starts. The command line prints it and exits with 2."""
+
+    def __init__(self, key: str, value: object, problem: str, fix: str) -> None:
+        self.key, self.value, self.problem, self.fix = key, value, problem, fix
+        super().__init__(key, value, problem, fix)
+
+    def __str__(self) -> str:
+        shown = str(self.value)
+        shown = shown if len(shown) <= 200 else shown[:197] + "..."
+        return f"{self.key} = {shown!r}: {self.problem}\n  fix: {self.fix}"

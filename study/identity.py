@@ -1,0 +1,72 @@
+"""Content hashes that name adapters and scores: equal identity means equal result, so nothing is computed twice.
+
+An identity is sha256 over canonical JSON of what decides the result and of nothing else, cut to 16 hex digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from study.config import Recipe, Scoring
+
+RECIPE_VERSION = 1  # raise when training maths changes
+SCORING_VERSION = 1  # raise when scoring maths changes
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces. Raises TypeError for anything that JSON does not define exactly."""
+    _check(value, "$")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """16 hex digits that name a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -> str:
+    """Identity of an adapter: base model's identity, fingerprint of each source cell's examples, recipe and seed."""
+    return digest(
+        {
+            "kind": "adapter",
+            "version": RECIPE_VERSION,
+            "model": model,
+            "examples": list(examples),
+            "recipe": recipe.model_dump(mode="json"),
+            "seed": seed,
+        }
+    )
+
+
+def score_id(subject: str, requests: str, scoring: Scoring) -> str:
+    """Identity of a score: adapter_id or the base model's identity, the target's fingerprint."""
+    return digest(
+        {
+            "kind": "score",
+            "version": SCORING_VERSION,
+            "subject": subject,
+            "requests": requests,
+            "scoring": scoring.model_dump(mode="json", exclude={"limit"}),
+        }
+    )
+
+
+def _check(value: object, where: str) -> None:
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{where} is {value}, which has no canonical JSON")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{where} has the key {key!r}: only text can be a key")
+            _check(inner, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _check(inner, f"{where}[{index}]")
+    else:
+        raise TypeError(f"{where} is a {type(value).__name__}, which cannot be serialised deterministically")

@@ -1,0 +1,93 @@
+"""Parquet schemas of the results, with units in field metadata and a version in schema metadata.
+
+`items` has one row per (adapter, target item), `scores` one per (adapter, target, metric); both carry the same
+keys, so either can be read alone. `grid` lists the score units that the study's current config asks for, so that
+readers tell current rows from those of an older config without loading a task.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+
+def _field(name: str, kind: pa.DataType, what: str, nullable: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": what})
+
+
+KEYS: tuple[pa.Field, ...] = (
+    _field("score_id", pa.string(), "identity of the (adapter, target, scoring recipe) unit", False),
+    _field("adapter_id", pa.string(), "identity of the adapter; null for the base model"),
+    _field("model", pa.string(), "model name", False),
+    _field("model_params", pa.int64(), "parameters of the base model, count", False),
+    _field("source_task", pa.string(), "task trained on; null for the base model"),
+    _field("source_language", pa.string(), "language trained on; null for the base model"),
+    _field("seed", pa.int64(), "training seed; null for the base model"),
+    _field("target_task", pa.string(), "task scored on", False),
+    _field("target_language", pa.string(), "language scored on", False),
+)
+
+
+def _schema(kind: str, *fields: pa.Field) -> pa.Schema:
+    return pa.schema([*KEYS, *fields], metadata={"kind": kind, "version": SCHEMA_VERSION})
+
+
+ITEMS = _schema(
+    "items",
+    _field("doc_id", pa.int64(), "index of the item in the target's split", False),
+    _field("doc_hash", pa.string(), "hash of the item's content", False),
+    _field("gold", pa.int32(), "index of the right option; -1 where the task has none", False),
+    _field(
+        "pred", pa.int32(), "index of the option with the highest log-likelihood; -1 where there are no options", False
+    ),
+    _field("pred_norm", pa.int32(), "the same after division by the option's length in characters", False),
+    _field("correct", pa.float32(), "the task's accuracy for this item, 0 to 1", False),
+    _field("correct_norm", pa.float32(), "its length-normalised accuracy, 0 to 1; null where the task defines none"),
+    _field("loglikelihoods", pa.list_(pa.float32()), "log-likelihood of each option, nats", False),
+    _field("option_chars", pa.list_(pa.int32()), "length of each option, characters", False),
+    _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
+)
+
+SCORES = _schema(
+    "scores",
+    _field("metric", pa.string(), "name of the lm-eval metric", False),
+    _field("value", pa.float64(), "the metric over the target's items, as lm-eval aggregates it", False),
+    _field("stderr", pa.float64(), "its standard error as lm-eval computes it; null where undefined"),
+    _field("n_items", pa.int64(), "items scored, count", False),
+    _field("seconds", pa.float64(), "wall-clock time of this unit, s", False),
+    _field("tokens", pa.int64(), "tokens the model read for this unit, count", False),
+    _field("device", pa.string(), "device the model ran on", False),
+    _field("engine", pa.string(), "scoring path and versions", False),
+    _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
+)
+
+GRID = _schema(
+    "grid",
+    _field("model_size", pa.float64(), "size of the model as the config states or counts it, billions of parameters"),
+    _field("model_family", pa.string(), "model family"),
+)
+
+
+def table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
+    """Rows as an Arrow table of that schema; a missing, extra or ill-typed column raises ValueError."""
+    names = set(schema.names)
+    for row in rows:
+        if row.keys() != names:
+            raise ValueError(f"row has columns {sorted(row.keys() ^ names)} too many or too few")
+    result = pa.Table.from_pylist(rows, schema=schema)
+    result.validate(full=True)
+    for field in schema:
+        if not field.nullable and result.column(field.name).null_count:
+            raise ValueError(f"column {field.name} has a null")
+    return result
+
+
+def check_version(schema: pa.Schema, where: str) -> None:
+    """Refuse a file of another schema version, saying what to do."""
+    found = (schema.metadata or {}).get(b"version", b"none").decode()
+    if found != SCHEMA_VERSION:
+        raise ValueError(
+            f"{where} has schema version {found}, this program reads {SCHEMA_VERSION}: "
+            "use the release that wrote it, or start a new store"
+        )

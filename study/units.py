@@ -1,0 +1,63 @@
+"""Units: the things to do. A unit is a value that names its result; doing it twice gives the same result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.cells import Cell, Source
+from study.store import Store
+
+
+@dataclass(frozen=True)
+class AdapterUnit:
+    """Train one adapter of a model on a source with a seed."""
+
+    adapter_id: str
+    model: str
+    source: Source
+    seed: int
+
+    @property
+    def unit_id(self) -> str:
+        return self.adapter_id
+
+    @property
+    def folder(self) -> str:
+        """Where its files go in the store."""
+        return Store.adapter_folder(self.model, self.source.task, self.source.language, self.seed, self.adapter_id)
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.source.task}/[{self.source.language}]/{self.seed}"
+
+
+@dataclass(frozen=True)
+class ScoreUnit:
+    """Score one adapter, or the base model where `adapter` is None, on one target."""
+
+    score_id: str
+    model: str
+    model_params: int
+    adapter: AdapterUnit | None
+    target: Cell
+
+    @property
+    def unit_id(self) -> str:
+        return self.score_id
+
+    def keys(self) -> dict[str, object]:
+        """The columns that every result row of this unit shares (study.schema.KEYS)."""
+        adapter = self.adapter
+        return {
+            "score_id": self.score_id,
+            "adapter_id": adapter.adapter_id if adapter else None,
+            "model": self.model,
+            "model_params": self.model_params,
+            "source_task": adapter.source.task if adapter else None,
+            "source_language": adapter.source.language if adapter else None,
+            "seed": adapter.seed if adapter else None,
+            "target_task": self.target.task,
+            "target_language": self.target.language,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.adapter or self.model + '/base'} on {self.target}"

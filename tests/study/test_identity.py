@@ -1,0 +1,57 @@
+"""Identities: a function of what decides a result, and of nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.config import Recipe, Scoring
+from study.identity import adapter_id, canonical_json, digest, score_id
+
+BASE = ("model", ["examples"], Recipe(), 17)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def test_each_ingredient_changes_the_adapter() -> None:
+    variants = [
+        BASE,
+        ("other", *BASE[1:]),
+        (BASE[0], ["other"], *BASE[2:]),
+        (*BASE[:2], Recipe(epochs=4), 17),
+        (*BASE[:2], Recipe(lora={"r": 16}), 17),
+        (*BASE[:3], 18),
+    ]
+    assert len({adapter_id(*variant) for variant in variants}) == len(variants)
+
+
+def test_identities_are_stable_over_releases() -> None:
+    assert adapter_id(*BASE) == "b22a55a4b9f2684e"
+
+
+def test_the_scoring_limit_is_in_the_requests_and_nowhere_else() -> None:
+    assert score_id("a", "requests", Scoring(limit=8)) == score_id("a", "requests", Scoring())
+    assert score_id("a", "requests", Scoring(num_fewshot=1)) != score_id("a", "requests", Scoring())
+    assert score_id("a", "other", Scoring()) != score_id("a", "requests", Scoring())
+
+
+@given(json_values)
+def test_key_order_does_not_matter(value: object) -> None:
+    def reversed_keys(node: object) -> object:
+        if isinstance(node, dict):
+            return {key: reversed_keys(node[key]) for key in reversed(list(node))}
+        return [reversed_keys(inner) for inner in node] if isinstance(node, list) else node
+
+    assert digest(value) == digest(reversed_keys(value))
+
+
+@pytest.mark.parametrize("value", [math.nan, {"a": math.inf}, {1: 2}, [object()], {"a": {1, 2}}, b"bytes"])
+def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+    with pytest.raises(TypeError):
+        canonical_json(value)

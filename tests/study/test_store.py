@@ -1,0 +1,92 @@
+"""The store: done means written, readers never see half of anything, workers can share it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from study import schema
+from study.errors import ConfigError
+from study.store import Store
+
+
+def score_row(score_id: str = "s1", **changes: object) -> dict[str, object]:
+    row = dict.fromkeys(schema.SCORES.names)
+    row |= {"score_id": score_id, "model": "m", "model_params": 1, "target_task": "t", "target_language": "en"}
+    row |= {"metric": "acc", "value": 0.5, "n_items": 4, "seconds": 0.1, "tokens": 10, "device": "cpu"}
+    return {**row, "engine": "plain", "written_at": datetime.now(UTC), **changes}
+
+
+def test_rows_come_back_and_a_pickled_store_is_the_same(tmp_path: Path) -> None:
+    store = pickle.loads(pickle.dumps(Store(str(tmp_path / "s"))))
+    assert store.scores().num_rows == 0
+    store.append([], [score_row("a")])
+    store.append([], [score_row("b")])
+    assert store.done_scores() == {"a", "b"}
+    assert Store(str(tmp_path / "s")).scores(["value"]).column_names == ["value"]
+
+
+@pytest.mark.parametrize("change", [{"value": None}, {"extra": 1}, {"n_items": "many"}])
+def test_ill_formed_rows_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    store = Store(str(tmp_path))
+    with pytest.raises((ValueError, pa.ArrowInvalid)):
+        store.append([], [score_row(**change)])
+    assert store.done_scores() == set()
+
+
+def test_another_schema_version_is_refused_by_name(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.append([], [score_row()])
+    (part,) = (tmp_path / "results/scores").glob("*.parquet")
+    table = pq.read_table(part)
+    pq.write_table(table.replace_schema_metadata({"kind": "scores", "version": "0"}), part)
+    with pytest.raises(ValueError, match="version 0"):
+        store.scores()
+
+
+def test_an_adapter_is_there_only_with_its_record(tmp_path: Path) -> None:
+    store, local = Store(str(tmp_path / "store")), tmp_path / "local"
+    local.mkdir()
+    (local / "adapter_model.safetensors").write_bytes(b"weights")
+    folder = Store.adapter_folder("m", "t", "en", 17, "id1")
+    store.write(f"{folder}/adapter_model.safetensors", b"half")
+    assert store.records() == {}
+    store.put_adapter(folder, local, {"adapter_id": "id1"})
+    assert store.records()["id1"]["folder"] == folder
+    assert (store.fetch_adapter(folder, tmp_path) / "adapter_model.safetensors").read_bytes() == b"weights"
+
+
+def _write_for_ever(uri: str) -> None:
+    store, n = Store(uri), 0
+    while True:
+        store.append([], [score_row(f"{os.getpid()}-{n}-{i}") for i in range(2000)])
+        n += 1
+
+
+def test_killed_writers_leave_no_torn_file(tmp_path: Path) -> None:
+    """SIGKILL in the middle of writing, ten times: every visible file is whole."""
+    for delay in range(10):
+        writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(str(tmp_path),))
+        writer.start()
+        time.sleep(0.1 + 0.013 * delay)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+    table = Store(str(tmp_path)).scores(["score_id"])
+    assert table.num_rows > 0
+    assert table.num_rows % 2000 == 0
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        Store(str(tmp_path / "file" / "store")).check_writable()
