@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import ray
 
@@ -13,28 +12,17 @@ from study.config import StudyConfig
 from study.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A connection. `dashboard` is its address, None where the dashboard does not run."""
+def connect() -> str | None:
+    """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one; its dashboard.
 
-    dashboard: str | None
-    is_local: bool
-
-
-def connect() -> Cluster:
-    """Connect to RAY_ADDRESS or a cluster running on this machine, or start a local one with token authentication."""
+    A cluster that another driver started for itself is left alone: it ends with that driver.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")  # more would queue before the evaluators
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        context, is_local = ray.init(address="auto", **quiet), False
-    except ConnectionError:
-        if "RAY_ADDRESS" in os.environ:
-            raise
-        context, is_local = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", **quiet), True
-    return Cluster(f"http://{context.dashboard_url}" if context.dashboard_url else None, is_local)
+    context = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR)
+    return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
 def trial_resources(config: StudyConfig) -> dict[str, float]:

@@ -54,6 +54,9 @@ def kind_of(error: BaseException) -> str:
 
     if isinstance(error, ray_errors.OutOfMemoryError):
         return OUT_OF_MEMORY
+    if isinstance(error, ray_errors.RayActorError) and error.actor_init_failed:  # its cause comes as text only
+        text = str(error)
+        return OUT_OF_MEMORY if "OutOfMemoryError" in text else NO_SPACE if "No space left" in text else BUG
     if isinstance(error, ray_errors.RayTaskError):
         return kind_of(error.cause) if isinstance(error.cause, BaseException) else BUG
     if isinstance(
@@ -83,6 +86,12 @@ def budget(kind: str, failures: Failures) -> int:
         OUT_OF_MEMORY: failures.out_of_memory,
         TRANSIENT: failures.transient,
     }.get(kind, 0)
+
+
+def last_line(error: BaseException) -> str:
+    """The line of an exception that says what happened."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def backoff_s(attempt: int) -> float:

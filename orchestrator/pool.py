@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
-from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of
+from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
 from orchestrator.plan import batches
 from study.config import StudyConfig
 from study.models import Model
@@ -61,13 +61,17 @@ class Backlog:
             waiting.append(batch)
         return None
 
+    def drop(self, model: str) -> list[ScoreUnit]:
+        """Take out everything that waits for a model."""
+        return [unit for batch in self._waiting.pop(model, ()) for unit in batch.units]
+
     def sizes(self) -> dict[str, int]:
         """Batches waiting, by model."""
         return {model: len(waiting) for model, waiting in self._waiting.items() if waiting}
 
 
 def actors_wanted(
-    waiting: dict[str, int], busy: dict[str, int], room: int, least: int, most: int | None
+    waiting: Mapping[str, int], busy: Mapping[str, int], room: int, least: int, most: int | None
 ) -> dict[str, int]:
     """How many evaluators each model should have: one per batch in hand or waiting, as far as there is room.
 
@@ -89,7 +93,7 @@ def actors_wanted(
 class _Actor:
     handle: Any
     model: str
-    name: str
+    starting: Any  # resolves when the base model is loaded; None from then on
     batch: Batch | None = None
 
 
@@ -120,78 +124,85 @@ class ScoringPool:
         self._models = {model.name: model for model in models}
         self._on_scored, self._on_failure = on_scored, on_failure
         self._actors: list[_Actor] = []
-        self._in_flight: dict[Any, _Actor] = {}
-        self._started = 0
+        self._pending: dict[Any, _Actor] = {}  # what Ray will tell us of: an actor that starts, or a batch in hand
+        self._start_failures: dict[str, dict[str, int]] = {}
+        self._named = 0
         self.backlog = Backlog()
 
     @property
     def is_idle(self) -> bool:
-        return not self._in_flight and not self.backlog.sizes()
-
-    @property
-    def size(self) -> int:
-        return len(self._actors)
+        return not self.backlog.sizes() and not any(actor.batch for actor in self._actors)
 
     def step(self, room: int, wait_s: float) -> None:
         """Match the actors to the work, hand out batches, and collect what finishes within `wait_s` seconds."""
         self._resize(room)
         for actor in self._actors:
-            if actor.batch is None and (batch := self.backlog.take(actor.model, time.monotonic())) is not None:
-                actor.batch = batch
-                self._in_flight[actor.handle.score.remote(batch.units)] = actor
-        if not self._in_flight:
+            if actor.starting is None and actor.batch is None:
+                actor.batch = self.backlog.take(actor.model, time.monotonic())
+                if actor.batch is not None:
+                    self._pending[actor.handle.score.remote(actor.batch.units)] = actor
+        if not self._pending:
             time.sleep(wait_s)
             return
-        ready, _ = ray.wait(list(self._in_flight), num_returns=1, timeout=wait_s)
+        ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=wait_s)
         for ref in ready:
-            self._collect(ref)
+            actor = self._pending.pop(ref)
+            if actor.starting is ref:
+                self._started(actor)
+            else:
+                self._collect(actor, ref)
 
     def stop(self) -> None:
         for actor in list(self._actors):
             self._remove(actor)
 
     def _resize(self, room: int) -> None:
-        busy: dict[str, int] = {}
-        for actor in self._actors:
-            if actor.batch is not None:
-                busy[actor.model] = busy.get(actor.model, 0) + 1
+        busy = Counter(actor.model for actor in self._actors if actor.batch is not None)
+        have = Counter(actor.model for actor in self._actors)
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max
         wanted = actors_wanted(self.backlog.sizes(), busy, room, limits.min, most)
-        have: dict[str, int] = {}
-        for actor in self._actors:
-            have[actor.model] = have.get(actor.model, 0) + 1
-        for actor in [a for a in self._actors if a.batch is None]:  # an idle actor makes room for another model's work
-            starved = any(wanted[model] > have.get(model, 0) for model in wanted)
-            if (starved and have[actor.model] > wanted.get(actor.model, 0)) or self.size > room:
-                have[actor.model] -= 1
+        for actor in [actor for actor in self._actors if actor.batch is None]:
+            starved = any(count > have[model] for model, count in wanted.items())
+            if (starved and have[actor.model] > wanted.get(actor.model, 0)) or len(self._actors) > room:
+                have[actor.model] -= 1  # an idle actor makes room for other work
                 self._remove(actor)
         for model, count in wanted.items():
-            for _ in range(min(count - have.get(model, 0), room - self.size)):
+            for _ in range(min(count - have[model], room - len(self._actors))):
                 self._add(model)
 
     def _add(self, model: str) -> None:
-        self._started += 1
+        self._named += 1
         resources = self._config.evaluators.resources
-        name = f"evaluator {model} {self._started}"
-        handle = (
-            ray.remote(EvaluatorProcess)
-            .options(
-                name=name,
-                num_cpus=resources.get("CPU", 0),
-                num_gpus=resources.get("GPU", 0),
-                resources={k: v for k, v in resources.items() if k not in ("CPU", "GPU")},
-            )
-            .remote(self._config, self._models[model], self._store)
+        remote = ray.remote(EvaluatorProcess).options(
+            name=f"evaluator {model} {self._named}",
+            num_cpus=resources.get("CPU", 0),
+            num_gpus=resources.get("GPU", 0),
+            resources={name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")},
         )
-        self._actors.append(_Actor(handle, model, name))
+        handle: Any = remote.remote(self._config, self._models[model], self._store)
+        actor = _Actor(handle, model, handle.__ray_ready__.remote())
+        self._actors.append(actor)
+        self._pending[actor.starting] = actor
 
     def _remove(self, actor: _Actor) -> None:
         ray.kill(actor.handle)
         self._actors.remove(actor)
+        if actor.starting is not None:
+            self._pending.pop(actor.starting, None)
 
-    def _collect(self, ref: Any) -> None:
-        actor = self._in_flight.pop(ref)
+    def _started(self, actor: _Actor) -> None:
+        """An actor has loaded its model, or could not: after enough tries all that waits for the model has failed."""
+        ref, actor.starting = actor.starting, None
+        try:
+            ray.get(ref)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises when it is loaded is classified there
+            self._remove(actor)
+            kind, attempts = self._count(self._start_failures.setdefault(actor.model, {}), error)
+            if attempts > budget(kind, self._config.failures):
+                self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
+
+    def _collect(self, actor: _Actor, ref: Any) -> None:
         batch, actor.batch = actor.batch, None
         assert batch is not None
         try:
@@ -210,20 +221,25 @@ class ScoringPool:
                 )
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
-        kind = kind_of(error)
         if isinstance(error, ray.exceptions.RayActorError):
             self._remove(actor)
-        batch.attempts[kind] = attempts = batch.attempts.get(kind, 0) + 1
+        kind, attempts = self._count(batch.attempts, error)
         done = self._store.done_scores()
-        left = tuple(unit for unit in batch.units if unit.score_id not in done)
         self._on_scored([unit.score_id for unit in batch.units if unit.score_id in done], 0)
-        if attempts <= budget(kind, self._config.failures):
-            wait = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST) else 0.0
-            if left:
-                self.backlog.put(Batch(left, batch.attempts, time.monotonic() + wait))
-            return
+        left = tuple(unit for unit in batch.units if unit.score_id not in done)
+        if attempts > budget(kind, self._config.failures):
+            self._give_up(left, kind, attempts, error)
+        elif left:
+            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST) else 0.0
+            self.backlog.put(Batch(left, batch.attempts, time.monotonic() + wait_s))
+
+    @staticmethod
+    def _count(attempts: dict[str, int], error: Exception) -> tuple[str, int]:
+        kind = kind_of(error)
+        attempts[kind] = attempts.get(kind, 0) + 1
+        return kind, attempts[kind]
+
+    def _give_up(self, units: Sequence[ScoreUnit], kind: str, attempts: int, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
-        for unit in left:
-            self._on_failure(
-                Failure(unit.unit_id, str(unit), kind, str(error).strip().splitlines()[-1], attempts, text)
-            )
+        for unit in units:
+            self._on_failure(Failure(unit.unit_id, str(unit), kind, last_line(error), attempts, text))

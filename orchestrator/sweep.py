@@ -70,16 +70,17 @@ def parser() -> argparse.ArgumentParser:
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     from evaluators.targets import check_supported
-
     from orchestrator.plan import expand, plan
     from orchestrator.survey import survey
     from study.models import resolve_all
     from study.tasks import TaskLibrary
+    from trainers.settings import check as check_deepspeed
 
     config = load(options.config, options.overrides, options.limit)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
     models = resolve_all(config)
+    check_deepspeed(config.training)
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
     found = survey(config, library, check_supported)
@@ -223,14 +224,12 @@ def _execute(
     again = f"python -m orchestrator.sweep {options.config}" + "".join(f" --set '{o}'" for o in options.overrides)
     again += f" --limit {options.limit}" if options.limit else ""
     try:
-        cluster = connect()
+        dashboard = connect()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
         check_fits(config, ray.cluster_resources())
-        if cluster.dashboard:
-            console.print(
-                f"Ray dashboard: {cluster.dashboard} (it asks for the token that `ray get-auth-token` prints)"
-            )
+        if dashboard:
+            console.print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)")
         failures = StudyRun(config, todo, found, store, console).run()
         ray.shutdown()
         return None, failures

@@ -21,7 +21,7 @@ from ray import tune
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from orchestrator.failures import NODE_LOST, OUT_OF_MEMORY, TRANSIENT, Failure, backoff_s, budget, kind_of
+from orchestrator.failures import NODE_LOST, OUT_OF_MEMORY, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
 from study.cells import Source
 from study.config import Recipe, StudyConfig, Training
 from study.models import Model
@@ -171,7 +171,7 @@ class AdapterTrial(tune.Trainable):
             self._group.stop()
         text = "".join(traceback.format_exception(error))
         failures = [
-            Failure(adapter_id, str(self._context.units[adapter_id]), kind, _last_line(error), attempts, text).to_json()
+            Failure(adapter_id, str(self._context.units[adapter_id]), kind, last_line(error), attempts, text).to_json()
             for adapter_id in gang
         ]
         return {"trained": [], "rejected": failures}
@@ -195,11 +195,6 @@ def with_half_the_batch(training: Training, recipe: Recipe) -> Training:
     now = training.micro_batch_size
     rows = -(-recipe.batch_size // training.workers_per_trial) if now == "auto" else now
     return training.model_copy(update={"micro_batch_size": max(1, rows // 2)})
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 def _headline(outcome: dict[str, Any]) -> dict[str, float]:

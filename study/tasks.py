@@ -67,6 +67,10 @@ class TaskLibrary:
         for cell in cells:
             task = self._tasks[cell.task]
             name = task.lm_eval_name(cell.language)
+            manifest = task.train.manifest
+            if manifest is not None and not Path(manifest).is_file():
+                key = f"tasks[{cell.task}].train.manifest"
+                raise ConfigError(key, manifest, "no such file", "name a CSV file with the columns split,id")
             if name in self._manager(task.include_path, defaults=False).all_subtasks:
                 continue
             known = self._manager(task.include_path, defaults=True).all_subtasks
@@ -109,11 +113,15 @@ class TaskLibrary:
                 limit=None if samples else self._scoring.limit,
                 samples=samples[: self._scoring.limit] if samples else None,
                 apply_chat_template=chat_template is not None,
+                fewshot_as_multiturn=chat_template is not None,  # lm-eval's default where there is a chat template
                 chat_template=chat_template,
                 tokenizer_name="",
             )
         except Exception as error:  # templates meet the data here: anything can be raised
             raise TaskError(f"{cell}: requests cannot be built: {type(error).__name__}: {error}") from error
+        if samples:
+            for instance in task.instances:  # lm-eval counts the chosen documents; results name rows of the split
+                instance.doc_id = samples[instance.doc_id]
         return list(task.instances)
 
     def target_fingerprint(self, cell: Cell, instances: Sequence[Any]) -> str:
@@ -122,12 +130,14 @@ class TaskLibrary:
         `instances` are the cell's, as `build_requests` made them without a chat template.
         """
         task = self.load(cell)
-        requests = [[i.doc_id, i.request_type, _plain(i.args), _plain(task.doc_to_target(i.doc))] for i in instances]
-        settings = {
-            key: task.get_config(key)
-            for key in ("metric_list", "filter_list", "process_results", "output_type", "repeats")
-        }
-        return digest({"requests": requests, "settings": _plain(settings)})
+        keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
+        try:
+            requests = [[i.doc_id, i.request_type, _plain(i.args), _plain(_gold(task, i.doc))] for i in instances]
+            return digest({"requests": requests, "settings": _plain({key: task.get_config(key) for key in keys})})
+        except TaskError:
+            raise
+        except Exception as error:  # templates meet the data here, and data may hold what has no canonical form
+            raise TaskError(f"{cell}: its items have no identity: {type(error).__name__}: {error}") from error
 
     def examples(self, cell: Cell) -> tuple[Example, ...]:
         """The cell's training examples, in the order of its split or manifest. Raises TaskError."""
@@ -201,7 +211,10 @@ class TaskLibrary:
         rows = list(task.eval_docs)
         position = {_row_id(doc, index): index for index, doc in enumerate(rows)}
         wanted = _manifest_ids(manifest, "test")
-        return sorted(position[row] for row in wanted if row in position) if wanted else None
+        missing = [row for row in wanted if row not in position]
+        if missing:
+            raise TaskError(f"{manifest}: {len(missing)} test ids are not in {cell}, the first is {missing[0]!r}")
+        return sorted(position[row] for row in wanted) if wanted else None
 
 
 def doc_hash(doc: object) -> str:
@@ -209,15 +222,24 @@ def doc_hash(doc: object) -> str:
     return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
 
 
+def _gold(task: Any, doc: Any) -> Any:
+    """What of a document, beside its requests, its scores depend on."""
+    if callable(task.config.process_results):  # the task's own code may read any of its fields
+        return [task.doc_to_target(doc), doc_hash(doc)]
+    return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
+
+
 def _example(task: Any, doc: Any, text: str | None, target: str | None) -> Example:
     prompt, answer = task.doc_to_text(doc, text), task.doc_to_target(doc, target)
     choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
     if isinstance(prompt, int) and choices is not None:  # several inputs, one continuation (winogrande)
         prompt = choices[prompt]
-    elif isinstance(answer, int) and choices is not None:
-        answer = choices[answer]
     if isinstance(answer, list):
-        answer = choices[answer[0]] if choices is not None and isinstance(answer[0], int) else answer[0]
+        answer = answer[0]
+    if isinstance(answer, int) and choices is not None:
+        if not 0 <= answer < len(choices):  # -1 marks a hidden label
+            raise ValueError(f"right option {answer} of {len(choices)}")
+        answer = choices[answer]
     return Example(str(prompt), f"{task.config.target_delimiter}{answer}")
 
 

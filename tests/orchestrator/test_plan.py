@@ -1,4 +1,4 @@
-"""Planning is a pure function: what is asked for, less what is done, in an order that serves the reader of the results."""
+"""Planning is a pure function: what is asked for, less what is done, in an order that serves its readers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,215 @@
+"""Whole studies through the command line: real Ray, real training, real scoring, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from orchestrator import status
+from orchestrator import sweep as sweep_module
+from study.store import Store
+from tests.tiny_models import make_model
+from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
+
+TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
+
+
+def results(folder: Path) -> pl.DataFrame:
+    """Item rows without what differs from run to run by nature; ordered."""
+    items = pl.DataFrame(pl.from_arrow(Store(str(folder / "store")).items()))
+    return items.drop("written_at", "loglikelihoods").unique().sort("score_id", "doc_id")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model that tells options apart, and the lm-eval folder."""
+    folder = tmp_path_factory.mktemp("world")
+    return make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study that ran from start to end."""
+    model, tasks = world
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = make_config(folder, [model], TASKS, LANGUAGES, tasks)
+    done = sweep(config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Ray dashboard: http://127.0.0.1:" in done.stdout
+    return folder
+
+
+def test_a_study_leaves_adapters_items_scores_and_nothing_to_do(undisturbed: Path) -> None:
+    store = Store(str(undisturbed / "store"))
+    assert len(store.records()) == 4
+    scores = pl.DataFrame(pl.from_arrow(store.scores()))
+    assert scores.group_by("score_id").len()["len"].to_list() == [2] * 20  # acc and acc_norm of 5 subjects on 4 targets
+    assert len(results(undisturbed)) == 20 * 12
+    assert set(results(undisturbed)["score_id"]) == set(scores["score_id"])
+    again = sweep(undisturbed / "study.yaml")
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout
+    assert "dashboard" not in again.stdout  # no cluster was started for it
+
+
+def test_adapters_differ_from_the_base_and_from_one_another(undisturbed: Path) -> None:
+    store = Store(str(undisturbed / "store"))
+    items = pl.DataFrame(pl.from_arrow(store.items()))
+    sums = items.group_by("adapter_id").agg(pl.col("loglikelihoods").list.sum().sum().round(3))
+    assert sums["loglikelihoods"].n_unique() == 5
+
+
+def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status.main([str(undisturbed / "store")]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "tiny" in line and "│" in line)
+    assert [cell.strip() for cell in line.strip("│").split("│")] == ["tiny", "4", "4", "20", "20"]
+    assert status.main([str(undisturbed / "nowhere")]) == 2
+
+
+def test_a_killed_driver_loses_nothing_and_repeats_nothing(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path
+) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    store = Store(str(tmp_path / "store"))
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.sweep", str(config)],
+        cwd=REPOSITORY,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 200
+    while not store.records():
+        assert driver.poll() is None, "the study ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
+    trained = {adapter_id: record["written_at"] for adapter_id, record in store.records().items()}
+    scored = store.done_scores()
+    assert len(scored) < 20
+    done = sweep(config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = {adapter_id: record["written_at"] for adapter_id, record in store.records().items()}
+    assert {key: after[key] for key in trained} == trained  # no finished adapter was trained again
+    rows = pl.DataFrame(pl.from_arrow(store.scores()))
+    counts = dict(rows.group_by("score_id").len().iter_rows())
+    assert all(counts[score_id] == 2 for score_id in scored)  # no finished score was made again
+    assert results(tmp_path).equals(results(undisturbed))
+
+
+def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Path) -> None:
+    """The broken cells are listed with their reason, all others complete, and the exit code is 1."""
+    model, _ = world
+    other = make_model(tmp_path / "other", seed=5, spread=0.2)
+    tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx", "yy", "zz"])
+    rows = (tasks / "next_zz_test.jsonl").read_text().splitlines()
+    (tasks / "next_zz_test.jsonl").write_text("\n".join(row.replace("question", "frage") for row in rows))
+    config = make_config(tmp_path, [model, other], ["next"], ["xx", "yy", "zz"], tasks)
+    done = sweep(config)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "target next/zz" in done.stdout
+    store = Store(str(tmp_path / "store"))
+    failures = list(store.failures().values())
+    assert {failure["unit"] for failure in failures} >= {"target next/zz"}
+    assert {failure["kind"] for failure in failures} == {"bad_data"}
+    grid = store.read_grid()
+    assert grid is not None
+    assert store.done_scores() == set(grid.column("score_id").to_pylist())
+    models = pl.DataFrame(pl.from_arrow(store.scores())).group_by("model").agg(pl.col("score_id").n_unique())
+    assert dict(models.iter_rows()) == {"tiny": 6, "other": 6}
+
+
+def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path], tmp_path: Path) -> None:
+    """A learning rate that makes every loss infinite: each adapter is rejected once, the base is still scored."""
+    model, tasks = world
+    config = make_config(tmp_path, [model], ["next"], LANGUAGES, tasks)
+    done = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
+    assert done.returncode == 1, done.stdout + done.stderr
+    failures = Store(str(tmp_path / "store")).failures().values()
+    assert [failure["kind"] for failure in failures] == ["nan", "nan"]
+    assert {failure["attempts"] for failure in failures} == {1}
+    assert len(Store(str(tmp_path / "store")).done_scores()) == 2
+
+
+def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.sweep", str(config)],
+        cwd=REPOSITORY,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    store = Store(str(tmp_path / "store"))
+    while not store.records() and driver.poll() is None:
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130, output
+    assert f"To go on: python -m orchestrator.sweep {config}" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["--set", "recipe.epoch=1"], "recipe.epoch"),
+        (["--set", "recipe.epochs=many"], "recipe.epochs"),
+        (["--set", "tasks.0.lm_eval=nexxt_{language}"], "tasks[next].lm_eval"),
+        (["--set", "tasks.0.include_path=/nowhere"], "tasks.include_path"),
+        (["--set", "languages=[xx, qq]"], "tasks[next].lm_eval"),
+        (["--set", "models.0.id=/nowhere"], "models[0].id"),
+        (["--set", "recipe.lora.modules=[q_prj]"], "recipe.lora.modules"),
+        (["--set", "sources=[]"], "sources"),
+        (["--set", "targets=[next/qq]"], "targets"),
+        (["--set", "store=/proc/none"], "store"),
+        (["--set", "training.deepspeed={train_batch_size: 4}"], "training.deepspeed.train_batch_size"),
+        (["--limit", "0"], "--limit"),
+        (["--set", "epochs"], "--set"),
+    ],
+)
+def test_bad_input_ends_with_2_before_anything_is_started(
+    world: tuple[Path, Path], tmp_path: Path, arguments: list[str], key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    assert sweep_module.main([str(config), *arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {key} = ")
+    assert "\n  fix: " in message
+    assert not ray.is_initialized()
+    assert not (tmp_path / "store" / "study.yaml").exists()
+
+
+def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_nothing(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    assert sweep_module.main([str(config), "--dry-run", "--price", "2", "--limit", "3"]) == 0
+    output = capsys.readouterr().out
+    assert "FLOP model" in output
+    assert "tokens to score" in output
+    assert not (tmp_path / "store").exists()
+
+
+def test_limit_marks_the_store_and_does_not_enter_a_full_one(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep_module.main([str(undisturbed / "study.yaml"), "--limit", "3"]) == 2
+    assert "--set store=" in capsys.readouterr().err
+    record = next(iter(Store(str(undisturbed / "store")).records().values()))
+    assert json.dumps(record)  # what was there is still whole

@@ -1,0 +1,93 @@
+"""A tiny study made on the fly: arithmetic-like questions in made-up languages, as lm-eval YAML over JSON data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def make_tasks(folder: Path, tasks: list[str], languages: list[str], train: int = 24, test: int = 12) -> Path:
+    """Write `<task>_<language>.yaml` and its rows for every cell. A row asks which of three numbers comes next."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shift, task in enumerate(tasks, start=1):
+        for language in languages:
+            files = {}
+            for split, start, count in (("train", 0, train), ("test", train, test)):
+                rows = [
+                    {
+                        "id": f"{split}{i}",
+                        "question": f"{language}: {i}, {i + shift},",
+                        "options": [str(i + shift * k) for k in (1, 2, 3)],
+                        "answer": i % 3,
+                    }
+                    for i in range(start, start + count)
+                ]
+                file = folder / f"{task}_{language}_{split}.jsonl"
+                file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+                files[split] = str(file)
+            definition = {
+                "task": f"{task}_{language}",
+                "dataset_path": "json",
+                "dataset_kwargs": {"data_files": files},
+                "output_type": "multiple_choice",
+                "training_split": "train",
+                "test_split": "test",
+                "doc_to_text": "{{question}}",
+                "doc_to_choice": "options",
+                "doc_to_target": "answer",
+                "metric_list": [
+                    {"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_norm")
+                ],
+            }
+            (folder / f"{task}_{language}.yaml").write_text(yaml.safe_dump(definition))
+    return folder
+
+
+def make_config(
+    folder: Path, models: list[Path], tasks: list[str], languages: list[str], include_path: Path, **more: Any
+) -> Path:
+    """Write a study's YAML file for CPUs; its store is `folder/store`."""
+    config = {
+        "study": "tiny",
+        "store": str(folder / "store"),
+        "models": [{"id": str(model)} for model in models],
+        "languages": languages,
+        "tasks": [{"name": t, "lm_eval": f"{t}_{{language}}", "include_path": str(include_path)} for t in tasks],
+        "seeds": [1],
+        "recipe": {"lora": {"r": 4, "alpha": 8}, "learning_rate": 1.0e-2, "epochs": 2, "max_length": 64},
+        "training": {"resources_per_worker": {"CPU": 1}},
+        "evaluators": {"resources": {"CPU": 1}},
+        **more,
+    }
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """For a process that runs a study: its own data caches, and no cluster but the one it starts itself."""
+    unset = {"RAY_ADDRESS"}
+    own = {"HF_DATASETS_CACHE": str(folder / "datasets"), "PYTHONUNBUFFERED": "1"}
+    return {**{k: v for k, v in os.environ.items() if k not in unset}, **own}
+
+
+def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m orchestrator.sweep` as a user would run it."""
+    command = [sys.executable, "-m", "orchestrator.sweep", str(config), *arguments]
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=environment(config.parent),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
