@@ -21,7 +21,9 @@ def connect() -> str | None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")  # more would queue before the evaluators
-    context = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR)
+    context = ray.init(
+        include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
+    )
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 

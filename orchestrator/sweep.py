@@ -203,6 +203,9 @@ def _run(
         failures += more
         if code is not None:
             return code
+    console.print(
+        f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
+    )
     if failures:
         console.print(failure_table(failures))
         console.print(

@@ -1,0 +1,1 @@
+"""LoRA itself: the bank of adapters, PEFT reading and writing, initial weights, arithmetic."""

@@ -1,0 +1,88 @@
+"""Tokens, splits, order and dealing: all pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoTokenizer
+
+from study.config import Validation
+from study.tasks import Example
+from trainers.data import BadData, Row, deal, encode_pair, split, steps, tokenise
+
+PAIRS = [
+    ("Question: what is the capital of France? Answer:", " Paris"),
+    ("Question: what is the capital of France? Answer: ", "Paris"),
+    ("the capital of Österreich is Wi", "en"),
+    ("<s>Question:", " one"),
+    ("one\n\n", "two three"),
+]
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model_dir", "tiny_model_no_bos_dir"])
+def test_pairs_are_encoded_as_lm_eval_encodes_them(fixture: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(fixture)
+    lm = HFLM(pretrained=str(folder), device="cpu")
+    for prompt, answer in PAIRS:
+        assert encode_pair(lm.tokenizer, prompt, answer) == lm._encode_pair(prompt, answer), (prompt, answer)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model_dir", "tiny_model_no_bos_dir"])
+def test_bos_stands_for_an_empty_prompt(fixture: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(request.getfixturevalue(fixture))
+    assert encode_pair(tokenizer, "", "Wien") == ([0], tokenizer.encode("Wien", add_special_tokens=False))
+
+
+def test_long_prompts_lose_their_start_and_keep_the_answer(tiny_model_dir: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    example = Example("one two three four five six seven eight nine ten" * 5, " Madrid")
+    before, answer = encode_pair(tokenizer, example.prompt, example.answer)
+    [row] = tokenise(tokenizer, [example], 20, "answer")
+    assert list(row.tokens) == (before + answer)[-20:]
+    assert list(row.tokens[row.first :]) == answer
+    assert row.truncated
+    [whole] = tokenise(tokenizer, [example], 20, "all")
+    assert whole.targets == 19
+
+
+def test_an_answer_without_a_token_is_bad_data(tiny_model_dir: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    with pytest.raises(BadData, match="example 2 of 2"):
+        tokenise(tokenizer, [Example("one", " two"), Example("one ", "")], 20, "answer")
+    with pytest.raises(BadData, match="no example"):
+        tokenise(tokenizer, [], 20, "answer")
+
+
+def test_validation_split_is_by_the_validation_seed_alone() -> None:
+    learn, held_out = split(50, Validation(fraction=0.1, seed=3))
+    assert len(held_out) == 5
+    assert sorted(learn + held_out) == list(range(50))
+    assert split(50, Validation(fraction=0.1, seed=4)) != (learn, held_out)
+    assert split(9, Validation(fraction=0.1)) == (list(range(9)), [])
+    assert split(9, Validation(fraction=0.0)) == (list(range(9)), [])
+
+
+def test_order_is_by_seed_and_epoch() -> None:
+    first = steps(range(10), 4, seed=1, epoch=0)
+    assert [len(step) for step in first] == [4, 4, 2]
+    assert sorted(i for step in first for i in step) == list(range(10))
+    assert steps(range(10), 4, seed=1, epoch=0) == first
+    assert steps(range(10), 4, seed=1, epoch=1) != first
+    assert steps(range(10), 4, seed=2, epoch=0) != first
+
+
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=20), st.integers(1, 6), st.integers(1, 4))
+def test_dealing_loses_no_row_and_keeps_processes_in_step(
+    lengths: list[int], micro_batch: int, world_size: int
+) -> None:
+    rows = [Row((number,) * length, 1, False) for number, length in enumerate(lengths)]
+    dealt = deal(rows, micro_batch, world_size)
+    assert len(dealt) == world_size
+    assert len({len(micro_batches) for micro_batches in dealt}) == 1
+    assert all(len(rows) <= micro_batch for micro_batches in dealt for rows in micro_batches)
+    seen = [row for micro_batches in dealt for rows in micro_batches for row in rows]
+    assert sorted(row.tokens for row in seen) == sorted(row.tokens for row in rows)

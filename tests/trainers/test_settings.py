@@ -1,0 +1,48 @@
+"""What may be asked of DeepSpeed, and the schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from study.config import Recipe, Training
+from study.errors import ConfigError
+from trainers.schedule import learning_rates
+from trainers.settings import engine_config
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"train_batch_size": 8}, "train_batch_size"),
+        ({"gradient_clipping": 1.0}, "gradient_clipping"),
+        ({"bf16": {"enabled": True}}, "bf16"),
+        ({"optimizer": {"type": "AdamW"}}, "optimizer"),
+        ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage"),
+        ({"zero_optimization": 2}, "zero_optimization"),
+    ],
+)
+def test_keys_that_are_decided_elsewhere_are_named(settings: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        engine_config(Training(deepspeed=settings), Recipe(), "float32")
+    assert caught.value.key == f"training.deepspeed.{key}"
+    assert caught.value.fix
+
+
+def test_the_users_settings_are_kept_and_the_recipes_added() -> None:
+    asked = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1000}, "wall_clock_breakdown": False}
+    settings = engine_config(Training(deepspeed=asked), Recipe(max_grad_norm=0.5), "bfloat16")
+    assert settings["zero_optimization"] == asked["zero_optimization"]
+    assert settings["gradient_clipping"] == 0.5
+    assert settings["bf16"] == {"enabled": True}
+    assert engine_config(Training(), Recipe(max_grad_norm=None), "float32")["gradient_clipping"] == 0.0
+
+
+def test_schedules() -> None:
+    linear = learning_rates(Recipe(learning_rate=1.0, warmup_ratio=0.2, schedule="linear"), 10)
+    assert linear == pytest.approx([0, 0.5, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    constant = learning_rates(Recipe(learning_rate=1.0, warmup_ratio=0.2, schedule="constant"), 10)
+    assert constant == pytest.approx([0, 0.5] + [1] * 8)
+    cosine = learning_rates(Recipe(learning_rate=1.0, warmup_ratio=0.0, schedule="cosine"), 4)
+    assert cosine == pytest.approx([1, 0.853553, 0.5, 0.146447], rel=1e-5)

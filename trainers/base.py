@@ -1,0 +1,49 @@
+"""The frozen base model and what goes with it: loaded once, kept for all jobs of the model in this process."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from study.models import Model
+from study.tasks import Example
+from trainers.data import LossOn, Row, tokenise
+from trainers.loss import can_keep_logits
+
+KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
+
+transformers.utils.logging.disable_progress_bar()
+
+
+class Base:
+    """A base model with its tokenizer and the examples tokenised with it."""
+
+    def __init__(self, model: Model, device: torch.device, partitioned: bool) -> None:
+        """Load onto the device; a model to be partitioned (ZeRO 3) stays on the CPU until DeepSpeed spreads it."""
+        self.model, self.partitioned = model, partitioned
+        options = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(model.path, **options)
+        dtype = getattr(torch, model.dtype)
+        loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, use_safetensors=True, **options)
+        self.module = cast(torch.nn.Module, loaded)
+        self.module.requires_grad_(False)
+        if not partitioned:
+            self.module.to(device)
+        self.keeps_logits = can_keep_logits(self.module)
+        self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
+
+    @property
+    def padding(self) -> int:
+        """A token to pad with; it is masked, so any will do."""
+        return int(self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0)
+
+    def rows(self, examples: tuple[Example, ...], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
+        """The examples' token rows. Raises BadData."""
+        return self._rows(examples, max_length, loss_on)
+
+    def _tokenise(self, examples: tuple[Example, ...], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
+        return tokenise(self.tokenizer, examples, max_length, loss_on)

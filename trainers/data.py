@@ -1,0 +1,98 @@
+"""From examples to token rows, and from a seed to the order in which they are seen.
+
+Invariants: which examples make up an optimiser step is a function of the seed, the epoch and the number of examples
+alone; how a step is cut into micro-batches and dealt to processes changes nothing but its speed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from study.config import Validation
+from study.tasks import Example
+
+LossOn = Literal["answer", "all"]
+
+
+class BadData(Exception):
+    """An example that cannot be learned from."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tokenised example. The loss is on tokens[first:], each predicted from those before it (first >= 1)."""
+
+    tokens: tuple[int, ...]
+    first: int
+    truncated: bool
+
+    @property
+    def targets(self) -> int:
+        """Number of tokens that count in the loss."""
+        return len(self.tokens) - self.first
+
+
+def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+    """Tokens of the prompt and of the answer, tokenised together and split as lm-eval does (`_encode_pair`).
+
+    Spaces that end the prompt go to the answer. BOS is put first where the tokenizer does that; after an empty prompt
+    BOS (or EOS, where there is none) stands for it. EOS is not appended.
+    """
+    if not prompt:
+        prefix = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        tokens = tokenizer.encode(answer, add_special_tokens=False)
+        return ([prefix], tokens) if tokens[:1] != [prefix] else (tokens[:1], tokens[1:])
+    spaces = len(prompt) - len(prompt.rstrip())
+    if spaces:
+        prompt, answer = prompt[:-spaces], prompt[-spaces:] + answer
+    starts_with_bos = tokenizer.bos_token is not None and prompt.startswith(tokenizer.bos_token)
+    options = {"add_special_tokens": False} if starts_with_bos else {}
+    before, whole = tokenizer.encode(prompt, **options), tokenizer.encode(prompt + answer, **options)
+    return whole[: len(before)], whole[len(before) :]
+
+
+def tokenise(tokenizer: Any, examples: Sequence[Example], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
+    """A row per example, cut from the left to `max_length` tokens. Raises BadData for an answer without a token."""
+    rows = []
+    for number, example in enumerate(examples, 1):
+        before, after = encode_pair(tokenizer, example.prompt, example.answer)
+        if not example.answer or not after:
+            raise BadData(f"example {number} of {len(examples)} has an answer without a token: {example.answer!r}")
+        tokens = (before + after)[-max_length:]
+        first = max(1, len(tokens) - len(after) if loss_on == "answer" else 1)
+        if first >= len(tokens):
+            raise BadData(f"example {number} of {len(examples)} has no token before its answer")
+        rows.append(Row(tuple(tokens), first, len(before) + len(after) > max_length))
+    if not rows:
+        raise BadData("there is no example to train on")
+    return tuple(rows)
+
+
+def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
+    """Indices to train on, and to validate on: `floor(fraction * count)` examples, drawn by the validation seed."""
+    order = list(range(count))
+    random.Random(f"validation:{validation.seed}").shuffle(order)
+    held_out = int(validation.fraction * count)
+    return sorted(order[held_out:]), sorted(order[:held_out])
+
+
+def steps(indices: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The optimiser steps of an epoch (0, 1, …): which examples each learns from. The last may be smaller."""
+    order = list(indices)
+    random.Random(f"order:{seed}:{epoch}").shuffle(order)
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def deal(rows: Sequence[Row], micro_batch: int, world_size: int) -> list[list[list[Row]]]:
+    """Micro-batches of a step for each process: result[rank][k] has at most `micro_batch` rows of like length.
+
+    Every process gets equally many micro-batches, for they meet in each; one may be empty. Longest rows come first, so
+    that a step that does not fit in memory fails at its start.
+    """
+    ordered = sorted(rows, key=lambda row: len(row.tokens), reverse=True)
+    together = micro_batch * world_size
+    chunks = [ordered[i : i + together] for i in range(0, len(ordered), together)]
+    return [[chunk[rank::world_size] for chunk in chunks] for rank in range(world_size)]

@@ -1,0 +1,36 @@
+"""What a trainer is asked for and what it gives back: values, so that a gang can be sent anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from study.tasks import Example
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adapter to train: a member of a gang."""
+
+    adapter_id: str
+    seed: int
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained adapter: a local folder in PEFT format, and how the training went (JSON-able)."""
+
+    adapter_id: str
+    folder: Path
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A member that cannot be trained, whatever is tried: the other members are untouched."""
+
+    adapter_id: str
+    kind: Literal["nan", "bad_data"]
+    message: str

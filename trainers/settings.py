@@ -1,0 +1,69 @@
+"""The DeepSpeed configuration of a trial: what the user asks for, merged with what the recipe already decides.
+
+Pure, and free of torch, so that a wrong setting is found before any process is started.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study.config import Recipe, Training
+from study.errors import ConfigError
+
+_DECIDED = {
+    "train_batch_size": "set recipe.batch_size",
+    "train_micro_batch_size_per_gpu": "set training.micro_batch_size",
+    "gradient_accumulation_steps": "set training.micro_batch_size; the rest of the batch is accumulated",
+    "managed_gradient_accumulation": "leave it out; the trainer accumulates",
+    "gradient_clipping": "set recipe.max_grad_norm",
+    "optimizer": "leave it out; it is AdamW with recipe.learning_rate and recipe.weight_decay",
+    "scheduler": "set recipe.schedule and recipe.warmup_ratio",
+    "bf16": "set the model's dtype",
+    "bfloat16": "set the model's dtype",
+    "fp16": "set the model's dtype",
+    "torch_autocast": "set the model's dtype",
+    "prescale_gradients": "leave it out; the loss is already a mean over the whole batch",
+    "gradient_predivide_factor": "leave it out; the loss is already a mean over the whole batch",
+}
+STAGES = (0, 1, 2, 3)
+
+
+def zero_stage(training: Training) -> int:
+    """The ZeRO stage asked for; DeepSpeed's default is 0. Raises ConfigError when it is none of 0 to 3."""
+    zero = training.deepspeed.get("zero_optimization", {})
+    if not isinstance(zero, dict):
+        raise ConfigError("training.deepspeed.zero_optimization", zero, "is not a mapping", "write {stage: 2}")
+    stage = zero.get("stage", 0)
+    if isinstance(stage, bool) or stage not in STAGES:
+        raise ConfigError("training.deepspeed.zero_optimization.stage", stage, "is no ZeRO stage", "use 0, 1, 2 or 3")
+    return int(stage)
+
+
+def check(training: Training) -> None:
+    """Raise ConfigError for a DeepSpeed key that the recipe or the trainer decides."""
+    for key, value in training.deepspeed.items():
+        if key in _DECIDED:
+            raise ConfigError(f"training.deepspeed.{key}", value, "is decided elsewhere in the config", _DECIDED[key])
+    zero_stage(training)
+
+
+def engine_config(training: Training, recipe: Recipe, dtype: str) -> dict[str, Any]:
+    """The dict for `deepspeed.initialize`. `dtype` is the base model's, as torch names it. Raises ConfigError.
+
+    The trainer hands in each step's gradient as a whole: it scales the loss itself and calls `step()` once per step
+    (`managed_gradient_accumulation` off), so that DeepSpeed's batch arithmetic decides nothing.
+    """
+    check(training)
+    settings = {
+        "steps_per_print": 10**9,
+        "zero_force_ds_cpu_optimizer": False,  # torch's AdamW is used with offload too: a LoRA's state is small
+        **training.deepspeed,
+        "train_micro_batch_size_per_gpu": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": recipe.max_grad_norm or 0.0,
+    }
+    if dtype == "bfloat16":
+        settings["bf16"] = {"enabled": True}
+    elif dtype == "float16":
+        settings["fp16"] = {"enabled": True}
+    return settings
