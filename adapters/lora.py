@@ -1,4 +1,4 @@
-"""One LoRA adapter on a base model, in PEFT's terms: put on, initialised, written, taken off.
+"""One LoRA adapter, in PEFT's terms: initialised and written.
 
 Invariants: initial weights are a function of (seed, adapter_id, module name) alone, whatever else is trained in the
 process or in the gang; a written folder loads in PEFT and vLLM as it is, holds no pickle and no path of this machine.
@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig
 from safetensors.torch import save_file
 
+from adapters.lora_bank import Site
+from adapters.peft_folder import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, Factors
 from study.config import Lora
 from study.identity import digest
 from study.models import Model
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-_ADAPTER = "default"  # PEFT's name for the only adapter of a model
 
 
 def lora_config(lora: Lora) -> LoraConfig:
@@ -38,19 +35,16 @@ def lora_config(lora: Lora) -> LoraConfig:
     )
 
 
-def attach(base: Any, lora: Lora, adapter_id: str, seed: int) -> PeftModel:
-    """Put a fresh adapter on a frozen base, in place. `detach` undoes it."""
-    peft_model = get_peft_model(base, lora_config(lora))
-    assert isinstance(peft_model, PeftModel)
-    for name, parameter in parameters(peft_model).items():
-        with torch.no_grad():
-            parameter.copy_(initial_weight(adapter_id, seed, name, tuple(parameter.shape)))
-    return peft_model
-
-
-def detach(peft_model: PeftModel) -> None:
-    """Take the adapter off: the base has the modules and the weights it had."""
-    peft_model.unload()  # forwarded to the tuner by __getattr__
+def initial(lora: Lora, sites: Iterable[Site], adapter_id: str, seed: int) -> AdapterWeights:
+    """A fresh adapter on these modules."""
+    scaling = lora.alpha / math.sqrt(lora.r) if lora.rslora else lora.alpha / lora.r
+    modules = {}
+    for site in sites:
+        name = f"{PREFIX}{site.name}.lora_"
+        a = initial_weight(adapter_id, seed, f"{name}A.weight", (lora.r, site.fan_in))
+        b = initial_weight(adapter_id, seed, f"{name}B.weight", (site.fan_out, lora.r))
+        modules[site.name] = Factors(a, b, scaling)
+    return AdapterWeights(modules)
 
 
 def initial_weight(adapter_id: str, seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -65,27 +59,21 @@ def initial_weight(adapter_id: str, seed: int, name: str, shape: tuple[int, ...]
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
 
-def parameters(peft_model: PeftModel) -> dict[str, torch.nn.Parameter]:
-    """The adapter's parameters under the names they have in a PEFT file."""
-    return {
-        name.replace(f".{_ADAPTER}.", "."): parameter
-        for name, parameter in peft_model.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-def write(folder: Path, lora: Lora, model: Model, weights: Mapping[str, torch.Tensor]) -> None:
+def write(folder: Path, lora: Lora, model: Model, weights: AdapterWeights) -> None:
     """Write an adapter folder; equal weights give equal bytes.
 
     PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
     left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: weights[name].contiguous() for name in sorted(weights)}
+    tensors = {}
+    for name, factors in sorted(weights.modules.items()):
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = factors.a.contiguous()
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = factors.b.contiguous()
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     fields = {
         **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
-        "target_modules": sorted({name.rsplit(".lora_", 1)[0].rsplit(".", 1)[-1] for name in weights}),
+        "target_modules": sorted({name.rsplit(".", 1)[-1] for name in weights.modules}),
         "inference_mode": True,
         "base_model_name_or_path": model.name if model.revision is None else model.path,
         "revision": model.revision,

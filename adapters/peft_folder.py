@@ -19,8 +19,8 @@ from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from adapters.lora import CONFIG_FILE, WEIGHTS_FILE
-
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
 _HARMLESS_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others change the base's weights
 _OFF = {  # keys that change what the weights mean, and the only values under which they do not

@@ -1,4 +1,4 @@
-"""An adapter on a base: initial weights, the folder it is written to, and the base left as it was."""
+"""An adapter: its initial weights and the folder it is written to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from adapters import lora
+from adapters.lora_bank import for_adapters, linear_sites
+from adapters.peft_folder import read
 from study.config import Lora, ModelConfig
 from study.models import Model, resolve
 
@@ -24,8 +26,10 @@ def model(tiny_model_dir: Path) -> Model:
 
 def fresh(model: Model, recipe: Lora = RECIPE, adapter_id: str = "a", seed: int = 1) -> dict[str, torch.Tensor]:
     base = AutoModelForCausalLM.from_pretrained(model.path)
-    peft_model = lora.attach(base, recipe, adapter_id, seed)
-    return {name: parameter.detach().clone() for name, parameter in lora.parameters(peft_model).items()}
+    modules = recipe.modules if isinstance(recipe.modules, str) else list(recipe.modules)
+    adapter = lora.initial(recipe, linear_sites(base, modules), adapter_id, seed)
+    named = {f"{name}.lora_A.weight": factors.a for name, factors in adapter.modules.items()}
+    return {**named, **{f"{name}.lora_B.weight": factors.b for name, factors in adapter.modules.items()}}
 
 
 def test_initial_weights_are_a_function_of_seed_and_adapter(model: Model) -> None:
@@ -53,15 +57,17 @@ def test_initial_weights_are_distributed_as_pefts(model: Model) -> None:
 
 @pytest.mark.parametrize("recipe", [RECIPE, Lora(r=2, alpha=3, rslora=True, modules=("q_proj", "down_proj"))])
 def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: Path) -> None:
-    base = AutoModelForCausalLM.from_pretrained(model.path)
-    peft_model = lora.attach(base, recipe, "a", 1).eval()
+    base = AutoModelForCausalLM.from_pretrained(model.path).eval()
+    modules = recipe.modules if isinstance(recipe.modules, str) else list(recipe.modules)
+    adapter = lora.initial(recipe, linear_sites(base, modules), "a", 1)
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in lora.parameters(peft_model).values():
-            parameter.normal_(generator=generator)
+    for factors in adapter.modules.values():
+        factors.b.normal_(generator=generator)
+    lora.write(tmp_path, recipe, model, adapter)
     tokens = torch.arange(3, 40)[None]
-    expected = peft_model(input_ids=tokens).logits
-    lora.write(tmp_path, recipe, model, lora.parameters(peft_model))
+    bank = for_adapters(base, {0: adapter}, 1, torch.float32, "cpu")
+    with bank.rows([0]):
+        expected = base(input_ids=tokens).logits
     reloaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model.path), tmp_path).eval()
     torch.testing.assert_close(reloaded(input_ids=tokens).logits, expected)
 
@@ -72,13 +78,4 @@ def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: P
     assert config["base_model_name_or_path"] == model.name
     assert config["inference_mode"] is True
     assert set(config["target_modules"]) == set(model.modules if recipe is RECIPE else recipe.modules)
-
-
-def test_a_detached_base_is_bit_identical(model: Model) -> None:
-    base = AutoModelForCausalLM.from_pretrained(model.path)
-    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-    peft_model = lora.attach(base, RECIPE, "a", 1)
-    lora.detach(peft_model)
-    after = base.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert read(tmp_path).modules.keys() == adapter.modules.keys()

@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from study.models import Model
 from study.tasks import Example
 from trainers.data import LossOn, Row, tokenise
-from trainers.loss import can_keep_logits
 
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
 
@@ -33,7 +32,6 @@ class Base:
         self.module.requires_grad_(False)
         if not partitioned:
             self.module.to(device)
-        self.keeps_logits = can_keep_logits(self.module)
         self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
 
     @property

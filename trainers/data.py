@@ -84,15 +84,3 @@ def steps(indices: Sequence[int], batch_size: int, seed: int, epoch: int) -> lis
     order = list(indices)
     random.Random(f"order:{seed}:{epoch}").shuffle(order)
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-
-
-def deal(rows: Sequence[Row], micro_batch: int, world_size: int) -> list[list[list[Row]]]:
-    """Micro-batches of a step for each process: result[rank][k] has at most `micro_batch` rows of like length.
-
-    Every process gets equally many micro-batches, for they meet in each; one may be empty. Longest rows come first, so
-    that a step that does not fit in memory fails at its start.
-    """
-    ordered = sorted(rows, key=lambda row: len(row.tokens), reverse=True)
-    together = micro_batch * world_size
-    chunks = [ordered[i : i + together] for i in range(0, len(ordered), together)]
-    return [[chunk[rank::world_size] for chunk in chunks] for rank in range(world_size)]

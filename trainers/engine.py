@@ -1,97 +1,132 @@
-"""DeepSpeed behind three calls: enter a process group, open an engine over an adapter, read parameters it has spread.
+"""A gang on a DeepSpeed engine: one trainable parameter, the sheet that holds all its adapters.
 
-Everything that must be set before DeepSpeed is imported, or kept quiet after, stands here; others import it from here.
+Invariant: a member's gradient that is not finite never reaches DeepSpeed, which would skip the step for all of them.
 """
 
 from __future__ import annotations
 
 import gc
-import logging
-import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import torch
-
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")  # else it guesses, aloud
-
-import deepspeed
-import deepspeed.ops
+from torch.nn import functional
+from transformers import PreTrainedModel
 
 from adapters import lora
+from adapters.lora_bank import LoraBank, linear_sites
+from adapters.peft_folder import AdapterWeights
 from study.config import Recipe
-
-# DeepSpeed calls functions that torch and transformers are renaming, on every step.
-warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-warnings.filterwarnings("ignore", category=FutureWarning, message=".is_gradient_checkpointing.")
-logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-
-# DeepSpeed would compile a shared-memory operator for a minute, and need a compiler.
-deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-LOST_AFTER = timedelta(minutes=10)  # a process that does not answer a collective for so long is taken for lost
+from trainers.batch import MicroBatch
+from trainers.optimizer import GangAdamW
+from trainers.world import World, deepspeed
 
 
-def init_process_group(host: str, port: int, rank: int, size: int, device: torch.device) -> None:
-    """Meet the other processes: NCCL between GPUs, gloo between CPUs. Blocks until all `size` are there."""
-    os.environ.update(
-        MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(device.index or 0)
-    )
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    deepspeed.init_distributed(dist_backend=backend, verbose=False, timeout=LOST_AFTER)
+class GangModel(torch.nn.Module):
+    """A frozen base with a bank of adapters on it; its forward pass gives the loss of each target of a micro-batch.
+
+    The base stays in evaluation mode, so that any dropout of its own is off: the adapters' dropout alone is a function
+    of the adapter. A forward hook hands the LM head only the positions that predict a target: with a small model and a
+    large vocabulary the head would else be most of the work.
+    """
+
+    def __init__(self, base: torch.nn.Module, bank: LoraBank) -> None:
+        super().__init__()
+        self.base, self.bank = base, bank
+        self._positions: torch.Tensor | None = None
+        head = base.get_output_embeddings() if isinstance(base, PreTrainedModel) else None
+        self._handle = head.register_forward_pre_hook(self._select) if head is not None else None
+
+    def forward(self, batch: MicroBatch) -> torch.Tensor:
+        """-log p of each target given what comes before it, in nats, float32 [N]."""
+        self._positions = batch.positions
+        with self.bank.rows(batch.slots, batch.dropout):
+            inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+            logits_BTV = self.base(**inputs, use_cache=False).logits
+        logits_NV = logits_BTV.flatten(0, 1)
+        if self._handle is None:
+            logits_NV = logits_NV.index_select(0, batch.positions)
+        return functional.cross_entropy(logits_NV.float(), batch.targets, reduction="none")
+
+    def detach(self) -> None:
+        """Take adapters and hooks off the base."""
+        self.bank.detach()
+        if self._handle is not None:
+            self._handle.remove()
+
+    def _select(self, _head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        assert self._positions is not None
+        return (inputs[0].flatten(0, 1).index_select(0, self._positions)[None], *inputs[1:])
 
 
 class Engine:
-    """What the training loop needs of DeepSpeed: `forward` is the model, the rest are the steps of learning."""
+    """What the training loop needs of DeepSpeed. Slots are the gang's members, in order."""
 
-    def __init__(self, engine: Any, parameters: dict[str, torch.nn.Parameter], world_size: int) -> None:
-        self.forward, self._parameters, self._world_size = engine, parameters, world_size
+    def __init__(self, engine: Any, model: GangModel, optimizer: GangAdamW, world: World) -> None:
+        self._engine, self._bank, self._optimizer, self._world = engine, model.bank, optimizer, world
+        self.device = world.device
+        self._bad = torch.zeros(self._bank.slots, device=self.device)
+        if not engine.fp16_enabled():  # there infinite gradients are how DeepSpeed finds its loss scale
+            self._bank.sheet.register_hook(self._without_bad)
 
-    def set_learning_rate(self, rate: float) -> None:
-        for group in self.forward.optimizer.param_groups:
-            group["lr"] = rate
+    def losses(self, batch: MicroBatch) -> torch.Tensor:
+        """The loss of each target of a micro-batch [N], in nats."""
+        losses = self._engine(batch)
+        assert isinstance(losses, torch.Tensor)
+        return losses
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of this process's part of the step's loss; the parts of all processes add up."""
-        self.forward.backward(loss * self._world_size)  # DeepSpeed averages gradients over processes
+        self._engine.backward(loss * self._world.size)  # DeepSpeed averages gradients over processes
 
-    def step(self) -> bool:
-        """Clip, update the weights, forget the gradient. False where the gradient was NaN or infinite.
+    def bad_slots(self) -> set[int]:
+        """Members whose gradient was NaN or infinite in this step, in any process; it has not been passed on."""
+        bad = self._world.sum_each(self._bad)
+        self._bad.zero_()
+        return {slot for slot, times in enumerate(bad) if times}
 
-        DeepSpeed skips such a step; with float16 that is how it finds its loss scale, and no sign of divergence.
-        """
-        self.forward.step()
-        return bool(self.forward.was_step_applied() or self.forward.fp16_enabled())
+    def step(self, rates: Sequence[float | None], number: int) -> None:
+        """Take optimiser step `number` (1, 2, …) with a learning rate per member, None for one that stays as it is."""
+        self._optimizer.rates, self._optimizer.number = list(rates), number
+        self._engine.step()
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Copies of the adapter's weights on the CPU under PEFT's names, put together where ZeRO 3 has spread them."""
-        spread = [parameter for parameter in self._parameters.values() if hasattr(parameter, "ds_id")]
-        with deepspeed.zero.GatheredParameters(spread, enabled=bool(spread)):
-            return {name: parameter.detach().to("cpu", copy=True) for name, parameter in self._parameters.items()}
+    def weights(self, slots: Collection[int]) -> dict[int, AdapterWeights]:
+        """Copies of members' weights on the CPU, put together where ZeRO 3 has spread them."""
+        sheet = self._bank.sheet
+        with deepspeed.zero.GatheredParameters([sheet], enabled=hasattr(sheet, "ds_id")):
+            return {slot: self._bank.get(slot) for slot in slots}
+
+    def _without_bad(self, gradient_KP: torch.Tensor) -> torch.Tensor:
+        """The sheet's gradient with the rows that are not finite (or too large to square) set to zero, and noted."""
+        bad = ~torch.isfinite(torch.linalg.vector_norm(gradient_KP, dim=1, dtype=torch.float32).square_())
+        self._bad += bad
+        return gradient_KP.masked_fill(bad[:, None], 0.0)
 
 
 @contextmanager
 def opened(
-    base: torch.nn.Module, recipe: Recipe, settings: dict[str, Any], adapter_id: str, seed: int, world_size: int
+    base: torch.nn.Module, recipe: Recipe, settings: dict[str, Any], members: Sequence[tuple[str, int]], world: World
 ) -> Iterator[Engine]:
-    """An engine over a frozen base with a fresh adapter on it. Afterwards the base is bit for bit as it was."""
-    peft_model = lora.attach(base, recipe.lora, adapter_id, seed)
+    """An engine over a frozen base with a fresh adapter per (adapter_id, seed). Afterwards the base is as it was."""
+    base.eval()
+    modules = recipe.lora.modules
+    sites = linear_sites(base, modules if isinstance(modules, str) else list(modules))
+    bank = LoraBank(base, sites, recipe.lora.r, len(members), torch.float32, world.device)
+    for slot, (adapter_id, seed) in enumerate(members):
+        bank.put(slot, lora.initial(recipe.lora, sites, adapter_id, seed))
+    bank.sheet.requires_grad_()
+    model = GangModel(base, bank)
     engine = None
     try:
-        parameters = lora.parameters(peft_model)
-        optimizer = torch.optim.AdamW(
-            parameters.values(), recipe.learning_rate, (0.9, 0.999), 1e-8, recipe.weight_decay, fused=True
-        )
+        optimizer = GangAdamW(bank.sheet, recipe.weight_decay, recipe.max_grad_norm, world.rank)
         engine, *_ = deepspeed.initialize(
-            model=peft_model, model_parameters=list(parameters.values()), optimizer=optimizer, config=settings
+            model=model, model_parameters=[bank.sheet], optimizer=optimizer, config=settings
         )
-        yield Engine(engine, parameters, world_size)
+        yield Engine(engine, model, optimizer, world)
     finally:
         if engine is not None:
             engine.destroy()
-        lora.detach(peft_model)
-        del engine, peft_model
+        model.detach()
+        del engine, model
         gc.collect()  # engine and model refer to each other: without it their device memory would linger

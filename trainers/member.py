@@ -1,136 +1,125 @@
-"""Training one member of a gang: epochs of optimiser steps, validation, and the snapshot that is kept.
+"""One member of a gang: what it learns from in which step, and what has become of it so far.
 
-The loss of a step is the mean over all target tokens of the step's examples, whatever micro-batch or process they fall
-in: each micro-batch contributes its summed loss divided by the step's number of targets.
+Nothing here depends on the other members, nor on how the gang is run.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 
+from adapters.peft_folder import AdapterWeights
 from study.config import Recipe
 from study.identity import digest
-from trainers.data import Row, deal, split, steps
-from trainers.engine import Engine
+from trainers.batch import GangRow
+from trainers.data import Row, split, steps
 from trainers.job import Job
-from trainers.loss import collate, summed_loss
 from trainers.schedule import learning_rates
-from trainers.world import World
-
-Weights = dict[str, torch.Tensor]
 
 
-class Diverged(Exception):
-    """A loss, a gradient or a weight is NaN or infinite."""
-
-
-@dataclass(frozen=True)
 class Member:
-    """All that decides one member's training. `micro_batch` is rows per process and forward pass."""
+    """A job in its slot of a gang. `failure` says why it was given up; `kept` is the best epoch's snapshot.
 
-    job: Job
-    rows: Sequence[Row]
-    recipe: Recipe
-    micro_batch: int
-    padding: int
-    keeps_logits: bool
-
-
-def train_member(engine: Engine, member: Member, world: World) -> tuple[Weights, dict[str, Any]]:
-    """Train the engine's adapter; return the weights to keep (on the CPU) and the record.
-
-    Raises Diverged. Every process of the world calls it with the same member.
+    `useful` and `padded` count its own training tokens and those with the padding; `seconds` is its share of the gang's
+    time, by the latter.
     """
-    started, recipe, job = time.perf_counter(), member.recipe, member.job
-    learn, held_out = split(len(member.rows), recipe.validation)
-    plan = [steps(learn, recipe.batch_size, job.seed, epoch) for epoch in range(recipe.epochs)]
-    rates = learning_rates(recipe, sum(len(epoch) for epoch in plan))
-    epochs: list[dict[str, Any]] = []
-    kept, best = None, math.inf
-    for number, epoch in enumerate(plan, 1):
-        done = sum(len(earlier) for earlier in plan[: number - 1])
-        train_loss = _epoch(engine, member, epoch, rates[done : done + len(epoch)], done, world)
-        validation_loss = _validate(engine, member, held_out, world) if held_out else None
-        epochs.append(
+
+    def __init__(self, slot: int, job: Job, rows: Sequence[Row], recipe: Recipe) -> None:
+        self.slot, self.job, self._rows, self._recipe = slot, job, rows, recipe
+        self._learn, self._held_out = split(len(rows), recipe.validation)
+        plan = [steps(self._learn, recipe.batch_size, job.seed, epoch) for epoch in range(recipe.epochs)]
+        self._steps = [step for epoch in plan for step in epoch]
+        self._ends = list(accumulate(len(epoch) for epoch in plan))
+        self._rates = learning_rates(recipe, len(self._steps))
+        self.failure: str | None = None
+        self.kept: AdapterWeights | None = None
+        self.useful = self.padded = 0
+        self.seconds = 0.0
+        self._epochs: list[dict[str, Any]] = []
+        self._best, self._best_epoch = math.inf, 0
+        self._loss, self._targets = 0.0, 0
+
+    def rate(self, step: int) -> float | None:
+        """Learning rate of a step (0, 1, …); None when it is given up or done."""
+        return self._rates[step] if self.failure is None and step < len(self._rates) else None
+
+    def rows(self, step: int) -> list[GangRow]:
+        """What it learns from in a step; the step's loss is the mean over all target tokens."""
+        if self.rate(step) is None:
+            return []
+        rows = [self._rows[i] for i in self._steps[step]]
+        targets = sum(row.targets for row in rows)
+        self._targets += targets
+        streams = [0] * len(rows)
+        if self._recipe.lora.dropout:
+            streams = [_stream(self.job, step, i) for i in self._steps[step]]
+        return [GangRow(self.slot, row, 1 / targets, stream) for row, stream in zip(rows, streams, strict=True)]
+
+    def add_loss(self, loss: float) -> None:
+        """Take in the summed loss of an epoch's training rows."""
+        self._loss += loss
+
+    def validation_rows(self) -> list[GangRow]:
+        rows = [self._rows[i] for i in self._held_out]
+        targets = sum(row.targets for row in rows)
+        return [GangRow(self.slot, row, 1 / targets, 0) for row in rows]
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch ends with this step."""
+        return self.failure is None and step + 1 in self._ends
+
+    def end_epoch(self, step: int, validation_loss: float | None) -> bool:
+        """Book the epoch that ends with this step; whether its weights are the best so far and are to be kept."""
+        number = self._ends.index(step + 1) + 1
+        train_loss = self._loss / self._targets
+        self._loss, self._targets = 0.0, 0
+        self._epochs.append(
             {
                 "epoch": number,
                 "train_loss": train_loss,
                 "validation_loss": validation_loss,
-                "learning_rate": rates[done + len(epoch) - 1],
+                "learning_rate": self._rates[step],
             }
         )
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if loss is not None and not math.isfinite(loss):
-                raise Diverged(f"{name} loss is {loss} in epoch {number} of {recipe.epochs}")
-        better = validation_loss is None or recipe.validation.keep == "last" or validation_loss < best
-        if better:
-            kept, best = number, validation_loss if validation_loss is not None else best
-            weights = engine.weights()
-    if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
-        raise Diverged(f"a weight is not finite after epoch {kept} of {recipe.epochs}")
-    return weights, {
-        "adapter_id": job.adapter_id,
-        "seed": job.seed,
-        "epochs": epochs,
-        "best_epoch": kept,
-        "kept": recipe.validation.keep if held_out else "last: too few examples, or a fraction of 0, to validate on",
-        "steps": len(rates),
-        "examples": {"train": len(learn), "validation": len(held_out)},
-        "truncated": sum(row.truncated for row in member.rows),
-        "tokens": _tokens(member, plan, world.size),
-        "micro_batch_size": member.micro_batch,
-        "seconds": time.perf_counter() - started,
-    }
+                self.failure = f"{name} loss is {loss} in epoch {number} of {self._recipe.epochs}"
+                return False
+        if validation_loss is None or self._recipe.validation.keep == "last" or validation_loss < self._best:
+            self._best = self._best if validation_loss is None else validation_loss
+            self._best_epoch = number
+            return True
+        return False
+
+    def keep(self, weights: AdapterWeights) -> None:
+        """Take the epoch's snapshot, on the CPU."""
+        self.kept = weights
+        tensors = (tensor for factors in weights.modules.values() for tensor in (factors.a, factors.b))
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            self.failure = f"a weight is not finite after epoch {self._best_epoch} of {self._recipe.epochs}"
+
+    def record(self) -> dict[str, Any]:
+        """How its training went, JSON-able."""
+        kept = self._recipe.validation.keep
+        return {
+            "adapter_id": self.job.adapter_id,
+            "seed": self.job.seed,
+            "epochs": self._epochs,
+            "best_epoch": self._best_epoch,
+            "kept": kept if self._held_out else "last: too few examples, or a fraction of 0, to validate on",
+            "steps": len(self._steps),
+            "examples": {"train": len(self._learn), "validation": len(self._held_out)},
+            "truncated": sum(row.truncated for row in self._rows),
+            "tokens": {"useful": self.useful, "padded": self.padded},
+            "seconds": self.seconds,
+        }
 
 
-def _epoch(engine: Engine, member: Member, plan: list[list[int]], rates: list[float], done: int, world: World) -> float:
-    """Take an epoch's optimiser steps; return its mean training loss per target, in nats."""
-    engine.forward.train()
-    total, targets = torch.zeros((), dtype=torch.float64, device=world.device), 0
-    for number, (indices, rate) in enumerate(zip(plan, rates, strict=True), done):
-        rows = [member.rows[i] for i in indices]
-        step_targets = sum(row.targets for row in rows)
-        engine.set_learning_rate(rate)
-        torch.manual_seed(_dropout_seed(member.job, number, world.rank))
-        for micro_batch in deal(rows, member.micro_batch, world.size)[world.rank]:
-            batch = collate(micro_batch, member.padding, world.device)
-            loss = summed_loss(engine.forward, batch, member.keeps_logits)
-            engine.backward(loss / step_targets)
-            total += loss.detach()
-        if not engine.step():
-            raise Diverged(f"the gradient is not finite in step {number + 1}")
-        targets += step_targets
-    return world.sum(total) / targets
-
-
-def _validate(engine: Engine, member: Member, indices: list[int], world: World) -> float:
-    """Mean loss per target of the held-out examples, in nats."""
-    engine.forward.eval()
-    rows = [member.rows[i] for i in indices]
-    total = torch.zeros((), dtype=torch.float64, device=world.device)
-    with torch.no_grad():
-        for micro_batch in deal(rows, member.micro_batch, world.size)[world.rank]:
-            batch = collate(micro_batch, member.padding, world.device)
-            total += summed_loss(engine.forward, batch, member.keeps_logits)
-    return world.sum(total) / sum(row.targets for row in rows)
-
-
-def _dropout_seed(job: Job, step: int, rank: int) -> int:
-    return int(digest({"dropout": job.adapter_id, "seed": job.seed, "step": step, "rank": rank}), 16)
-
-
-def _tokens(member: Member, plan: list[list[list[int]]], world_size: int) -> dict[str, int]:
-    """Tokens of all training steps: the examples' own, and those that went through the model with the padding."""
-    useful = padded = 0
-    for indices in (step for epoch in plan for step in epoch):
-        for micro_batches in deal([member.rows[i] for i in indices], member.micro_batch, world_size):
-            for rows in micro_batches:
-                useful += sum(len(row.tokens) for row in rows)
-                padded += len(rows) * max((len(row.tokens) for row in rows), default=0)
-    return {"useful": useful, "padded": padded}
+def _stream(job: Job, step: int, example: int) -> int:
+    """The key of a row's dropout in a step: a signed 64-bit number."""
+    named = {"dropout": job.adapter_id, "seed": job.seed, "step": step, "example": example}
+    return int(digest(named), 16) - 2**63

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.config import Recipe, Training
+from study.config import Training
 from study.errors import ConfigError
 
 _DECIDED = {
@@ -47,20 +47,22 @@ def check(training: Training) -> None:
     zero_stage(training)
 
 
-def engine_config(training: Training, recipe: Recipe, dtype: str) -> dict[str, Any]:
+def engine_config(training: Training, dtype: str) -> dict[str, Any]:
     """The dict for `deepspeed.initialize`. `dtype` is the base model's, as torch names it. Raises ConfigError.
 
     The trainer hands in each step's gradient as a whole: it scales the loss itself and calls `step()` once per step
-    (`managed_gradient_accumulation` off), so that DeepSpeed's batch arithmetic decides nothing.
+    (`managed_gradient_accumulation` off), so that DeepSpeed's batch arithmetic decides nothing. Clipping is per adapter
+    and so the optimiser's business.
     """
     check(training)
     settings = {
         "steps_per_print": 10**9,
-        "zero_force_ds_cpu_optimizer": False,  # torch's AdamW is used with offload too: a LoRA's state is small
+        "zero_force_ds_cpu_optimizer": False,  # the gang's own AdamW is used with offload too: a LoRA's state is small
         **training.deepspeed,
+        "zero_allow_untested_optimizer": True,
         "train_micro_batch_size_per_gpu": 1,
         "managed_gradient_accumulation": False,
-        "gradient_clipping": recipe.max_grad_norm or 0.0,
+        "gradient_clipping": 0.0,
     }
     if dtype == "bfloat16":
         settings["bf16"] = {"enabled": True}

@@ -19,13 +19,17 @@ from study.config import Recipe, Training
 from study.errors import ConfigError
 from study.models import Model
 from trainers.base import Base
-from trainers.data import BadData
+from trainers.batch import Batching
+from trainers.data import BadData, Row
 from trainers.engine import opened
+from trainers.gang import train_gang
 from trainers.job import Job, Rejected, Trained
-from trainers.member import Diverged, Member, train_member
+from trainers.member import Member
 from trainers.settings import engine_config, zero_stage
 from trainers.world import World
 
+TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens of a forward pass from which on more are hardly faster
+WORTH = {"cpu": 128, "cuda": 2048}  # padded tokens that cost about as much as one more forward pass
 _VERSIONS = ("torch", "deepspeed", "transformers", "peft")
 
 
@@ -51,18 +55,26 @@ class Worker:
         """Train a gang, each adapter into `out/<adapter_id>`. Rank 0 returns a result per job, the others nothing.
 
         A member that cannot be trained is Rejected and leaves the others alone. Raises ConfigError for DeepSpeed keys
-        that the recipe decides, and torch.OutOfMemoryError: alone, a process halves its micro-batch down to one row
-        first; in a group, where the others wait in a collective, the caller starts a new group with a smaller
-        `training.micro_batch_size`. The adapters are the same.
+        that the recipe decides, and torch.OutOfMemoryError: alone, a process halves the gang down to one member, then
+        its micro-batch down to one row; in a group, where the others wait in a collective, the caller starts a new
+        group with less. The adapters are the same.
         """
         if not self.world.joined and self.world.size == 1:
             self.join(*self.address())
-        settings = engine_config(training, recipe, model.dtype)
+        settings = engine_config(training, model.dtype)
         if model.dtype == "float16" and self.world.device.type == "cpu":
             raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
         base = self._load(model, partitioned=zero_stage(training) == 3)
-        results = [self._train_one(base, recipe, training, settings, job, out) for job in jobs]
-        return [result for result in results if result is not None] if self.world.rank == 0 else []
+        results: dict[str, Trained | Rejected] = {}
+        gang: list[tuple[Job, Sequence[Row]]] = []
+        for job in jobs:
+            try:
+                gang.append((job, base.rows(job.examples, recipe.max_length, recipe.loss_on)))
+            except BadData as error:
+                results[job.adapter_id] = Rejected(job.adapter_id, "bad_data", str(error))
+        for member, shared in self._train_gang(base, recipe, training, settings, gang):
+            results[member.job.adapter_id] = self._result(member, shared, recipe, training, base.model, out)
+        return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
     def _load(self, model: Model, partitioned: bool) -> Base:
         if self.base is None or (self.base.model.identity, self.base.partitioned) != (model.identity, partitioned):
@@ -73,39 +85,54 @@ class Worker:
             gc.freeze()  # what is loaded by now stays: collecting after each job need not look at it again
         return self.base
 
-    def _train_one(
-        self, base: Base, recipe: Recipe, training: Training, settings: dict[str, Any], job: Job, out: Path
-    ) -> Trained | Rejected | None:
-        """One member, its micro-batch halved on out-of-memory. None on every rank but the first."""
-        try:
-            rows = base.rows(job.examples, recipe.max_length, recipe.loss_on)
-        except BadData as error:
-            return Rejected(job.adapter_id, "bad_data", str(error))
-        while True:
-            micro_batch = self._micro_batch(recipe, training)
-            member = Member(job, rows, recipe, micro_batch, base.padding, base.keeps_logits)
+    def _train_gang(
+        self,
+        base: Base,
+        recipe: Recipe,
+        training: Training,
+        settings: dict[str, Any],
+        gang: Sequence[tuple[Job, Sequence[Row]]],
+    ) -> list[tuple[Member, dict[str, Any]]]:
+        """Members at their ends, with what their records share; on out-of-memory by halves, then in smaller batches."""
+        while gang:
+            members = [Member(slot, job, rows, recipe) for slot, (job, rows) in enumerate(gang)]
+            how = self._batching(recipe, training, len(gang), base.padding)
+            names = [(job.adapter_id, job.seed) for job, _ in gang]
             try:
-                with opened(base.module, recipe, settings, job.adapter_id, job.seed, self.world.size) as engine:
-                    weights, record = train_member(engine, member, self.world)
-                break
-            except Diverged as error:
-                return Rejected(job.adapter_id, "nan", str(error))
+                with opened(base.module, recipe, settings, names, self.world) as engine:
+                    shared = train_gang(engine, members, recipe, how, self.world)
+                return [(member, shared) for member in members]
             except torch.OutOfMemoryError:
-                if self.world.size > 1 or micro_batch == 1:
+                if self.world.size > 1 or (how.rows == 1 and len(gang) == 1):
                     raise
-                self._fits = micro_batch // 2
+                if len(gang) == 1:
+                    self._fits = how.rows // 2
             _empty_cache()  # only here does the error let go of what the failed attempt held
-        if self.world.rank != 0:
-            return None
-        folder = out / job.adapter_id
-        lora.write(folder, recipe.lora, base.model, weights)
-        return Trained(job.adapter_id, folder, {**record, **self._circumstances(base.model, training)})
+            if len(gang) > 1:
+                half = len(gang) // 2
+                halves = gang[:half], gang[half:]
+                return [done for part in halves for done in self._train_gang(base, recipe, training, settings, part)]
+        return []
 
-    def _micro_batch(self, recipe: Recipe, training: Training) -> int:
-        """Rows per process and forward pass: a process's share of the batch unless less is asked for or fits."""
-        share = -(-recipe.batch_size // self.world.size)
-        asked = share if training.micro_batch_size == "auto" else training.micro_batch_size
-        return min(share, asked, self._fits or share)
+    def _result(
+        self, member: Member, shared: dict[str, Any], recipe: Recipe, training: Training, model: Model, out: Path
+    ) -> Trained | Rejected:
+        job = member.job
+        if member.failure is not None:
+            return Rejected(job.adapter_id, "nan", member.failure)
+        assert member.kept is not None
+        folder = out / job.adapter_id
+        if self.world.rank == 0:
+            lora.write(folder, recipe.lora, model, member.kept)
+        return Trained(job.adapter_id, folder, {**member.record(), **shared, **self._circumstances(model, training)})
+
+    def _batching(self, recipe: Recipe, training: Training, gang: int, padding: int) -> Batching:
+        """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""
+        rows = -(-recipe.batch_size * gang // self.world.size)
+        if training.micro_batch_size != "auto":
+            rows = min(rows, training.micro_batch_size)
+        kind = self.world.device.type
+        return Batching(min(rows, self._fits or rows), TOKENS[kind], WORTH[kind], padding)
 
     def _circumstances(self, model: Model, training: Training) -> dict[str, Any]:
         device = self.world.device

@@ -1,12 +1,42 @@
-"""This process's place in the process group of a trial's workers."""
+"""This process's place in the process group of a trial's workers, which DeepSpeed sets up.
+
+Everything that must be set before DeepSpeed is imported, or kept quiet after, stands here; others import it from here.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
+import warnings
+from datetime import timedelta
 
 import torch
 
-from trainers.engine import init_process_group
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")  # else it guesses, aloud
+
+import deepspeed
+import deepspeed.ops
+
+# DeepSpeed calls functions that torch and transformers are renaming, on every step.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+warnings.filterwarnings("ignore", category=FutureWarning, message=".is_gradient_checkpointing.")
+logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+logging.getLogger("DeepSpeed").addFilter(lambda record: "untested optimizer" not in record.getMessage())  # it is tested
+
+# DeepSpeed would compile a shared-memory operator for a minute, and need a compiler.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+LOST_AFTER = timedelta(minutes=10)  # a process that does not answer a collective for so long is taken for lost
+
+
+def init_process_group(host: str, port: int, rank: int, size: int, device: torch.device) -> None:
+    """Meet the other processes: NCCL between GPUs, gloo between CPUs. Blocks until all `size` are there."""
+    os.environ.update(
+        MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(device.index or 0)
+    )
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    deepspeed.init_distributed(dist_backend=backend, verbose=False, timeout=LOST_AFTER)
 
 
 class World:
@@ -39,12 +69,12 @@ class World:
         init_process_group(host, port, self.rank, self.size, self.device)
         self._joined = (host, port)
 
-    def sum(self, value: torch.Tensor) -> float:
-        """The sum of a scalar over all processes, in each of them."""
-        total = value.detach().clone()
+    def sum_each(self, values: torch.Tensor) -> list[float]:
+        """The sums of a vector's elements over all processes, in each of them."""
+        total = values.detach().clone()
         if self.size > 1:
             torch.distributed.all_reduce(total)
-        return float(total)
+        return [float(value) for value in total.tolist()]
 
 
 def _own_address() -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer
 
 from study.config import Validation
 from study.tasks import Example
-from trainers.data import BadData, Row, deal, encode_pair, split, steps, tokenise
+from trainers.data import BadData, encode_pair, split, steps, tokenise
 
 PAIRS = [
     ("Question: what is the capital of France? Answer:", " Paris"),
@@ -73,16 +71,3 @@ def test_order_is_by_seed_and_epoch() -> None:
     assert steps(range(10), 4, seed=1, epoch=0) == first
     assert steps(range(10), 4, seed=1, epoch=1) != first
     assert steps(range(10), 4, seed=2, epoch=0) != first
-
-
-@given(st.lists(st.integers(2, 30), min_size=1, max_size=20), st.integers(1, 6), st.integers(1, 4))
-def test_dealing_loses_no_row_and_keeps_processes_in_step(
-    lengths: list[int], micro_batch: int, world_size: int
-) -> None:
-    rows = [Row((number,) * length, 1, False) for number, length in enumerate(lengths)]
-    dealt = deal(rows, micro_batch, world_size)
-    assert len(dealt) == world_size
-    assert len({len(micro_batches) for micro_batches in dealt}) == 1
-    assert all(len(rows) <= micro_batch for micro_batches in dealt for rows in micro_batches)
-    seen = [row for micro_batches in dealt for rows in micro_batches for row in rows]
-    assert sorted(row.tokens for row in seen) == sorted(row.tokens for row in rows)

@@ -25,18 +25,16 @@ from trainers.settings import engine_config
 )
 def test_keys_that_are_decided_elsewhere_are_named(settings: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        engine_config(Training(deepspeed=settings), Recipe(), "float32")
+        engine_config(Training(deepspeed=settings), "float32")
     assert caught.value.key == f"training.deepspeed.{key}"
     assert caught.value.fix
 
 
-def test_the_users_settings_are_kept_and_the_recipes_added() -> None:
+def test_the_users_settings_are_kept_and_the_models_added() -> None:
     asked = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1000}, "wall_clock_breakdown": False}
-    settings = engine_config(Training(deepspeed=asked), Recipe(max_grad_norm=0.5), "bfloat16")
+    settings = engine_config(Training(deepspeed=asked), "bfloat16")
     assert settings["zero_optimization"] == asked["zero_optimization"]
-    assert settings["gradient_clipping"] == 0.5
     assert settings["bf16"] == {"enabled": True}
-    assert engine_config(Training(), Recipe(max_grad_norm=None), "float32")["gradient_clipping"] == 0.0
 
 
 def test_schedules() -> None:

