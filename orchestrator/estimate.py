@@ -6,7 +6,7 @@ training LoRA costs 4, since the frozen weights need no gradient of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from study.cells import Cell, Source
 from study.config import Recipe
 from study.models import Model
 from study.store import Store
+from study.tasks import Example
 
 FORWARD_FLOPS, LORA_FLOPS = 2, 4
 ASSUMED_FLOPS_PER_S = 0.4 * 989e12  # 40 % of an H100 SXM's dense bf16 peak (NVIDIA H100 data sheet)
@@ -43,12 +44,18 @@ def estimate(plan: Plan, survey: Survey, recipe: Recipe, store: Store) -> list[C
     return [_cost(model, plan, survey, recipe, measured.get(model.name, {})) for model in plan.grid.models]
 
 
+def source_tokens(model: Model, examples: Mapping[Source, Sequence[Example]]) -> dict[Source, int]:
+    """Tokens of each source's examples, once through."""
+    count = _counter(model)
+    return {
+        source: sum(count([example.prompt + example.answer for example in rows])) for source, rows in examples.items()
+    }
+
+
 def _cost(model: Model, plan: Plan, survey: Survey, recipe: Recipe, speeds: Mapping[str, float]) -> Cost:
     count = _counter(model)
-    per_source: dict[Source, int] = {}
+    per_source = {source: tokens * recipe.epochs for source, tokens in source_tokens(model, survey.examples).items()}
     per_target: dict[Cell, int] = {}
-    for source, examples in survey.examples.items():
-        per_source[source] = sum(count([example.prompt + example.answer for example in examples])) * recipe.epochs
     for cell, texts in survey.target_texts.items():
         per_target[cell] = sum(count(texts))
     train = sum(per_source[unit.source] for unit in plan.train if unit.model == model.name)

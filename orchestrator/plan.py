@@ -1,7 +1,8 @@
 """The plan: pure functions from a config and what is done to what is left to do.
 
 `expand` turns config, models and data fingerprints into the grid of all units, each named by its identity;
-`plan` takes away what is done. Running a finished study again therefore plans nothing.
+`plan` takes away what is done. Running a finished study again therefore plans nothing. (`orchestrator.gangs` says
+which adapters are trained together.)
 """
 
 from __future__ import annotations
@@ -87,16 +88,6 @@ def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -
         stale_adapters=len(adapters_done - {unit.adapter_id for unit in grid.adapters}),
         stale_scores=len(scores_done - {unit.score_id for unit in grid.scores}),
     )
-
-
-def gangs(units: Sequence[AdapterUnit], size: int) -> list[tuple[AdapterUnit, ...]]:
-    """Adapters to train together: of one model, at most `size`, in order."""
-    groups: list[list[AdapterUnit]] = []
-    for unit in units:
-        if not groups or len(groups[-1]) == size or groups[-1][0].model != unit.model:
-            groups.append([])
-        groups[-1].append(unit)
-    return [tuple(group) for group in groups]
 
 
 def batches(units: Sequence[ScoreUnit], size: int) -> list[tuple[ScoreUnit, ...]]:

@@ -17,8 +17,10 @@ import ray
 from ray import tune
 
 from orchestrator.cluster import share, trial_resources
+from orchestrator.estimate import source_tokens
 from orchestrator.failures import NO_SPACE, NODE_LOST, Failure
-from orchestrator.plan import Plan, gangs
+from orchestrator.gangs import gang_size, gangs
+from orchestrator.plan import Plan
 from orchestrator.pool import ScoringPool
 from orchestrator.progress import Counts, Display, Progress
 from orchestrator.survey import Survey
@@ -43,8 +45,7 @@ class Trials(threading.Thread):
         super().__init__(name="tune", daemon=True)
         self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._config, self._context, self._concurrent = config, context, concurrent
-        size = 1 if config.training.gang_size == "auto" else config.training.gang_size
-        self._gangs = gangs(train, size)
+        self._gangs = planned(context, train, concurrent)
         self.left = len(self._gangs)
 
     def run(self) -> None:
@@ -77,6 +78,19 @@ class Trials(threading.Thread):
                 ).fit()
         except Exception as error:  # noqa: BLE001 - a thread's exception would vanish: the main thread gets it
             self.events.put(("stopped", error))
+
+
+def planned(context: TrialContext, train: Sequence[AdapterUnit], devices: int) -> list[tuple[AdapterUnit, ...]]:
+    """The gangs of a study, sized and balanced by its models' own tokens."""
+    sizes, tokens, config = {}, {}, context.config
+    for name in dict.fromkeys(unit.model for unit in train):
+        per_source = source_tokens(context.models[name], context.examples)
+        mine = [unit for unit in train if unit.model == name]
+        tokens.update({unit.adapter_id: per_source[unit.source] for unit in mine})
+        examples = sum(len(context.examples[unit.source]) for unit in mine)
+        mean = sum(tokens[unit.adapter_id] for unit in mine) / examples
+        sizes[name] = gang_size(config.training, config.recipe, context.models[name], mean)
+    return gangs(train, sizes, tokens, devices)
 
 
 def trial_name(units: Mapping[str, AdapterUnit], trial: Any) -> str:

@@ -22,8 +22,9 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.failures import NODE_LOST, OUT_OF_MEMORY, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.gangs import smaller
 from study.cells import Source
-from study.config import Recipe, StudyConfig, Training
+from study.config import StudyConfig, Training
 from study.models import Model
 from study.store import Store
 from study.tasks import Example
@@ -143,27 +144,29 @@ class AdapterTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         started = time.monotonic()
         attempts: dict[str, int] = {}
-        gang, config = self._gang, self._context.config
-        training = config.training
-        while True:
+        training, recipe = self._context.config.training, self._context.config.recipe
+        outcome: dict[str, list[Any]] = {"trained": [], "rejected": []}
+        pending = [self._gang]
+        while pending:
             try:
-                outcome = self._group.train(self._context_ref, gang, training)
-                break
+                part = self._group.train(self._context_ref, pending[0], training)
             except Exception as error:  # noqa: BLE001 - whatever a worker raises is classified here
                 kind = kind_of(error)
-                attempts[kind] = attempts.get(kind, 0) + 1
-                if attempts[kind] > budget(kind, config.failures):
-                    outcome = self._give_up(gang, kind, error, attempts[kind])
-                    break
-                if kind == NODE_LOST:
-                    self._group.stop()
-                elif (
-                    kind == OUT_OF_MEMORY
-                ):  # the processes of a group wait for the one that ran out: begin anew, smaller
-                    self._group.stop()
-                    training = with_half_the_batch(training, config.recipe)
-                elif kind == TRANSIENT:
-                    time.sleep(backoff_s(attempts[kind]))
+                shrinks = kind == OUT_OF_MEMORY and len(pending[0]) > 1  # it ends by itself: no attempt is counted
+                attempts[kind] = attempts.get(kind, 0) + (not shrinks)
+                if attempts[kind] > budget(kind, self._context.config.failures):
+                    part = self._give_up(pending[0], kind, error, attempts[kind])
+                else:
+                    if kind in (NODE_LOST, OUT_OF_MEMORY):  # a group waits for the process that is gone: begin anew
+                        self._group.stop()
+                    if kind == OUT_OF_MEMORY:
+                        pending, training = smaller(pending, training, recipe)
+                    elif kind == TRANSIENT:
+                        time.sleep(backoff_s(attempts[kind]))
+                    continue
+            pending = pending[1:]
+            for key in outcome:
+                outcome[key] += part[key]
         return {"done": True, "seconds": time.monotonic() - started, **outcome, **_headline(outcome)}
 
     def _give_up(self, gang: list[str], kind: str, error: Exception, attempts: int) -> dict[str, Any]:
@@ -188,13 +191,6 @@ class AdapterTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         self._group.stop()
-
-
-def with_half_the_batch(training: Training, recipe: Recipe) -> Training:
-    """The same training with half the rows per forward pass, one at least. The adapters come out the same."""
-    now = training.micro_batch_size
-    rows = -(-recipe.batch_size // training.workers_per_trial) if now == "auto" else now
-    return training.model_copy(update={"micro_batch_size": max(1, rows // 2)})
 
 
 def _headline(outcome: dict[str, Any]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.plan import Grid, batches, expand, gangs, plan
+from orchestrator.plan import Grid, batches, expand, plan
 from study.cells import Cell
 from study.config import StudyConfig
 from study.load import parse
@@ -93,11 +93,8 @@ def test_planned_and_done_make_up_the_grid(scored: set[int], trained: set[int]) 
 
 
 @given(st.integers(1, 9))
-def test_gangs_and_batches_keep_every_unit_once_and_never_mix(size: int) -> None:
+def test_batches_keep_every_unit_once_and_never_mix(size: int) -> None:
     grid = grid_of(parse(TEXT))
-    groups = gangs(grid.adapters, size)
-    assert [unit for group in groups for unit in group] == list(grid.adapters)
-    assert all(len(group) <= size and len({unit.model for unit in group}) == 1 for group in groups)
     handed = batches(grid.scores, size)
     assert [unit for group in handed for unit in group] == list(grid.scores)
     assert all(len(group) <= size and len({(u.model, u.adapter) for u in group}) == 1 for group in handed)
