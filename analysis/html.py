@@ -85,6 +85,6 @@ def embed(spec: dict[str, Any]) -> str:
 
 
 def absent(title: str, reason: str) -> str:
-    return (
-        f'<p class="absent"><strong>{text(title)}: not computed.</strong> {text(reason[:1].upper() + reason[1:])}.</p>'
-    )
+    """What stands where a table or figure could not be made."""
+    why = reason[:1].upper() + reason[1:]
+    return f'<p class="absent"><strong>{text(title.rstrip("?"))}: not computed.</strong> {text(why)}.</p>'

@@ -77,10 +77,10 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         }
         keys = {name: keys[name] for name in schema.ITEMS.names[:9]}
         likes = pa.ListArray.from_arrays(
-            np.arange(0, OPTIONS * n + 1, OPTIONS, np.int32), rng.normal(-9, 3, OPTIONS * n).astype(np.float32)
+            np.arange(0, OPTIONS * n + 1, OPTIONS).astype(np.int32), rng.normal(-9, 3, OPTIONS * n).astype(np.float32)
         )
         chars = pa.ListArray.from_arrays(
-            np.arange(0, OPTIONS * n + 1, OPTIONS, np.int32), np.full(OPTIONS * n, 12, np.int32)
+            np.arange(0, OPTIONS * n + 1, OPTIONS).astype(np.int32), np.full(OPTIONS * n, 12, np.int32)
         )
         facts = {
             "doc_id": np.arange(n),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 
 from analysis.charts.style import BLUE, MODEL_TITLE, ORANGE, Spec, data, model_menu, near_zero, rule_at_zero, spec
@@ -22,22 +24,22 @@ def roles(frame: pl.DataFrame, kind: str, width: int | str = "container") -> Spe
     import altair as alt
 
     words = {"donor": "gives (donor)", "recipient": "takes (recipient)"}
-    wide = frame.pivot(on="role", index="name", values="delta")
-    orders = [pl.lit(None, pl.Float64).alias(side) for side in words if side not in wide.columns]
-    rows = frame.with_columns(pl.col("role").replace_strict(words)).join(wide.with_columns(orders), on="name")
+    rows = frame.with_columns(pl.col("role").replace_strict(words))
+    names = sorted(frame["name"].unique().to_list())
+    by_role = {
+        side: frame.filter(pl.col("role") == side).sort("delta", descending=True)["name"].to_list() for side in words
+    }
+    orders = {"what it gives": by_role["donor"], "what it takes": by_role["recipient"], "name": names}
+    full = {label: [*order, *(name for name in names if name not in order)] for label, order in orders.items()}
+    pick = alt.param(
+        name="sorted_by", value="what it gives", bind=alt.binding_select(options=list(full), name="Sort by ")
+    )
+    shown = alt.Scale(domain=alt.ExprRef(f"({json.dumps(full)})[sorted_by]"))
     zero = near_zero(rows["delta"])
     axis = alt.X("delta:Q", title="mean Δ, pp", scale=alt.Scale(zero=zero))
-    order = alt.EncodingSortField(field="place", op="min", order="ascending")
-    options = ["what it gives", "what it takes", "name"]
-    pick = alt.param(name="sorted_by", value=options[0], bind=alt.binding_select(options=options, name="Sort by "))
-    place = "sorted_by == 'what it gives' ? -datum.donor : sorted_by == 'what it takes' ? -datum.recipient : 0"
-    base = (
-        alt.Chart(data(rows))
-        .transform_calculate(place=place)
-        .encode(
-            y=alt.Y("name:N", sort=order, title=None),
-            yOffset=alt.YOffset("role:N", scale=alt.Scale(paddingOuter=0.4)),
-        )
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y("name:N", scale=shown, title=None),
+        yOffset=alt.YOffset("role:N", scale=alt.Scale(paddingOuter=0.4)),
     )
     tint = alt.condition(f"datum.role == '{words['donor']}'", alt.value(BLUE), alt.value(ORANGE))
     bars = (
@@ -52,7 +54,7 @@ def roles(frame: pl.DataFrame, kind: str, width: int | str = "container") -> Spe
     )
     layers = [dots] if rows["low"].is_null().all() else [bars, dots]
     chart = alt.layer(*([rule_at_zero("x")] if zero else []), *layers).add_params(pick)
-    chart = chart.properties(width=width, height=30 * wide.height)
+    chart = chart.properties(width=width, height=30 * len(names))
     return spec(chart, f"Donor and recipient score of each {kind}.")
 
 
@@ -130,7 +132,7 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         pl.max_horizontal("mean", 0).alias("edge"),
     )
     ends = [min(0.0, *named["mean"].to_list()), max(0.0, *named["mean"].to_list())]
-    room = 0.25 * (ends[1] - ends[0])  # for the words beside the bars
+    room = 0.45 * (ends[1] - ends[0])  # for the words beside the bars
     scale = alt.Scale(domain=[ends[0] - 0.02 * room, ends[1] + room], nice=False)
     base = alt.Chart(data(named)).encode(
         y=alt.Y("source_task:N", title=None),
