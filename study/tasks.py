@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,14 @@ FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 @dataclass(frozen=True)
 class Example:
-    """One training example: the model reads `prompt` and learns to go on with `answer`."""
+    """One training example: the model reads `prompt` and learns to go on with `answer`.
+
+    `doc_hash` is that of the document it was made from, to tell whether it is scored too.
+    """
 
     prompt: str
     answer: str
+    doc_hash: str = field(default="", compare=False)
 
 
 class TaskError(Exception):
@@ -228,7 +232,7 @@ def _example(task: Any, doc: Any, text: str | None, target: str | None) -> Examp
         if not 0 <= answer < len(choices):  # -1 marks a hidden label
             raise ValueError(f"right option {answer} of {len(choices)}")
         answer = choices[answer]
-    return Example(str(prompt), f"{task.config.target_delimiter}{answer}")
+    return Example(str(prompt), f"{task.config.target_delimiter}{answer}", doc_hash(doc))
 
 
 def _plain(value: Any) -> Any:

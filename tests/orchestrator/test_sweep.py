@@ -74,6 +74,14 @@ def test_adapters_differ_from_the_base_and_from_one_another(undisturbed: Path) -
     assert sums["loglikelihoods"].n_unique() == 5
 
 
+def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
+    store = Store(str(undisturbed / "store"))
+    scored = set(store.items(["doc_hash"]).column("doc_hash").to_pylist())
+    for record in store.records().values():
+        assert len(record["train_doc_hashes"]) == 24
+        assert not scored & set(record["train_doc_hashes"])
+
+
 def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.main([str(undisturbed / "store")]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "tiny" in line and "│" in line)
