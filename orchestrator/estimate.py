@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from orchestrator.plan import Plan
 from orchestrator.survey import Survey
-from study.cells import Cell, Source
+from study.cells import Source
 from study.config import Recipe
 from study.models import Model
 from study.store import Store
@@ -29,7 +29,7 @@ CHARS_PER_TOKEN = 4.0  # only where a tokenizer cannot be read without loading t
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left for one model. Tokens count a prompt once per option, as the plain path reads them."""
+    """What is left for one model. Tokens count a prompt once per option and an example once per epoch."""
 
     model: str
     train_tokens: int
@@ -38,10 +38,17 @@ class Cost:
     basis: str
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Tokens of a unit by what it reads, with one model's tokenizer."""
+
+    source: Mapping[str, int]
+    target: Mapping[str, int]
+
+
 def estimate(plan: Plan, survey: Survey, recipe: Recipe, store: Store) -> list[Cost]:
     """Cost of what is left, per model."""
-    measured = _measured(store)
-    return [_cost(model, plan, survey, recipe, measured.get(model.name, {})) for model in plan.grid.models]
+    return [_cost(model, plan, _sizes(model, survey, recipe), store) for model in plan.grid.models]
 
 
 def source_tokens(model: Model, examples: Mapping[Source, Sequence[Example]]) -> dict[Source, int]:
@@ -52,45 +59,46 @@ def source_tokens(model: Model, examples: Mapping[Source, Sequence[Example]]) ->
     }
 
 
-def _cost(model: Model, plan: Plan, survey: Survey, recipe: Recipe, speeds: Mapping[str, float]) -> Cost:
+def _sizes(model: Model, survey: Survey, recipe: Recipe) -> Sizes:
     count = _counter(model)
-    per_source = {source: tokens * recipe.epochs for source, tokens in source_tokens(model, survey.examples).items()}
-    per_target: dict[Cell, int] = {}
-    for cell, texts in survey.target_texts.items():
-        per_target[cell] = sum(count(texts))
-    train = sum(per_source[unit.source] for unit in plan.train if unit.model == model.name)
-    score = sum(per_target[unit.target] for unit in plan.score if unit.model == model.name)
-    if speeds.keys() >= {"train", "score"}:
-        return Cost(
-            model.name,
-            train,
-            score,
-            (train / speeds["train"] + score / speeds["score"]) / 3600,
-            "measured in this store",
-        )
-    flops = model.params * (LORA_FLOPS * train + FORWARD_FLOPS * score)
-    return Cost(model.name, train, score, flops / ASSUMED_FLOPS_PER_S / 3600, ASSUMED)
+    return Sizes(
+        {str(source): tokens * recipe.epochs for source, tokens in source_tokens(model, survey.examples).items()},
+        {str(cell): sum(count(texts)) for cell, texts in survey.target_texts.items()},
+    )
 
 
-def _measured(store: Store) -> dict[str, dict[str, float]]:
-    """Tokens per second and device that this store has seen, by model and kind of work."""
-    speeds: dict[str, dict[str, float]] = {}
-    table = store.scores(["score_id", "model", "tokens", "seconds", "metric"])
-    units = table.group_by(["score_id", "model"]).aggregate([("tokens", "max"), ("seconds", "max")])
-    for model in pc.unique(units.column("model")).to_pylist():
-        of_model = units.filter(pc.equal(units.column("model"), model))
-        seconds = pc.sum(of_model.column("seconds_max")).as_py()
-        if seconds:
-            speeds.setdefault(model, {})["score"] = pc.sum(of_model.column("tokens_max")).as_py() / seconds
-    totals: dict[str, list[float]] = {}
+def _cost(model: Model, plan: Plan, sizes: Sizes, store: Store) -> Cost:
+    train = sum(sizes.source[str(unit.source)] for unit in plan.train if unit.model == model.name)
+    score = sum(sizes.target[str(unit.target)] for unit in plan.score if unit.model == model.name)
+    train_s, score_s = _train_seconds(model, sizes, store), _score_seconds(model, sizes, store)
+    if (train and train_s is None) or (score and score_s is None):
+        flops = model.params * (LORA_FLOPS * train + FORWARD_FLOPS * score)
+        return Cost(model.name, train, score, flops / ASSUMED_FLOPS_PER_S / 3600, ASSUMED)
+    hours = (train * (train_s or 0.0) + score * (score_s or 0.0)) / 3600
+    return Cost(model.name, train, score, hours, "the speed measured in this store")
+
+
+def _train_seconds(model: Model, sizes: Sizes, store: Store) -> float | None:
+    """Seconds per token that this store's adapters of the model took; None without one."""
+    tokens = seconds = 0.0
     for record in store.records().values():
-        total = totals.setdefault(record["model"], [0.0, 0.0])
-        total[0] += record["tokens"]["useful"]
-        total[1] += record["seconds"]
-    for model, (tokens, seconds) in totals.items():
-        if tokens and seconds:
-            speeds.setdefault(model, {})["train"] = tokens / seconds
-    return speeds
+        size = sizes.source.get("+".join(record["source"]))
+        if record["model"] == model.name and size is not None:
+            tokens, seconds = tokens + size, seconds + record["seconds"]
+    return seconds / tokens if tokens else None
+
+
+def _score_seconds(model: Model, sizes: Sizes, store: Store) -> float | None:
+    """Seconds per token that this store's scores of the model took; None without one."""
+    table = store.scores(["score_id", "model", "target_task", "target_language", "seconds"])
+    keys = ["score_id", "target_task", "target_language"]
+    units = table.filter(pc.equal(table.column("model"), model.name)).group_by(keys).aggregate([("seconds", "max")])
+    tokens = seconds = 0.0
+    for unit in units.to_pylist():
+        size = sizes.target.get(f"{unit['target_task']}/{unit['target_language']}")
+        if size is not None:
+            tokens, seconds = tokens + size, seconds + unit["seconds_max"]
+    return seconds / tokens if tokens else None
 
 
 def _counter(model: Model) -> Any:

@@ -124,11 +124,3 @@ def clock(seconds: float) -> str:
 
 def _ratio(counts: Counts) -> str:
     return f"{counts.before + counts.done:,}/{counts.total:,}"
-
-
-def failure_table(failures: list[Failure]) -> Table:
-    """What failed and why, for the end of a run."""
-    table = Table("unit", "kind", "attempts", "reason", title=f"{len(failures)} failed")
-    for failure in failures:
-        table.add_row(failure.unit, failure.kind, str(failure.attempts), failure.message)
-    return table

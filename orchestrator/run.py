@@ -189,11 +189,11 @@ class StudyRun:
                     self._failed(Failure(adapter_id, str(unit), NODE_LOST, last, attempts, message))
 
     def _book(self, result: dict[str, Any]) -> None:
-        for record in result["trained"]:
+        for adapter in result["trained"]:
             self.progress.adapters.done += 1
-            self.progress.tokens += record["tokens"]["useful"]
-            self._succeeded([record["adapter_id"]])
-            self._pool.backlog.add(self._waiting.pop(record["adapter_id"], []))
+            self.progress.tokens += adapter["tokens"]
+            self._succeeded([adapter["adapter_id"]])
+            self._pool.backlog.add(self._waiting.pop(adapter["adapter_id"], []))
         for failed in result["rejected"]:
             self._failed(
                 Failure(**{key: failed[key] for key in ("unit_id", "unit", "kind", "message", "attempts", "traceback")})

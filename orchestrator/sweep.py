@@ -13,16 +13,24 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
+from evaluators.targets import check_supported
+from orchestrator.estimate import estimate
+from orchestrator.failures import BAD_DATA, Failure
+from orchestrator.plan import Plan, expand, plan
+from orchestrator.survey import Survey, survey
+from orchestrator.tables import cost_table, failure_table, plan_table
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.load import load
+from study.models import Model, resolve_all
 from study.store import STUDY_FILE, Store
+from study.tasks import TaskLibrary
+from trainers.settings import check as check_deepspeed
 
 STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
 
@@ -69,13 +77,6 @@ def parser() -> argparse.ArgumentParser:
 
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
-    from evaluators.targets import check_supported
-    from orchestrator.plan import expand, plan
-    from orchestrator.survey import survey
-    from study.models import resolve_all
-    from study.tasks import TaskLibrary
-    from trainers.settings import check as check_deepspeed
-
     config = load(options.config, options.overrides, options.limit)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
@@ -111,7 +112,7 @@ def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
         store.check_writable()
 
 
-def _write_study(store: Store, config: StudyConfig, models: list[Any]) -> None:
+def _write_study(store: Store, config: StudyConfig, models: list[Model]) -> None:
     """study.yaml: the resolved config, the models it found, versions, commit. No secret: the config has none."""
     resolved = {
         "config": config.model_dump(mode="json"),
@@ -138,25 +139,9 @@ def _commit() -> str | None:
 
 
 def _print_plan(
-    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, options: argparse.Namespace
+    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
 ) -> None:
-    grid = todo.grid
-    table = Table(
-        "model",
-        "adapters to train",
-        "of",
-        "scores to make",
-        "of",
-        title=f"{config.study} → {store.uri}",
-        title_justify="left",
-    )
-    for model in grid.models:
-        counts = [
-            sum(unit.model == model.name for unit in units)
-            for units in (todo.train, grid.adapters, todo.score, grid.scores)
-        ]
-        table.add_row(model.name, *(f"{count:,}" for count in counts))
-    console.print(table)
+    console.print(plan_table(f"{config.study} → {store.uri}", todo))
     if todo.stale_adapters or todo.stale_scores:
         console.print(
             f"stale (of an older config, kept and ignored): {todo.stale_adapters} adapters, {todo.stale_scores} scores"
@@ -164,34 +149,14 @@ def _print_plan(
     for broken in found.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
     if options.dry_run:
-        _print_cost(console, config, todo, found, store, options.price)
-
-
-def _print_cost(
-    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, price: float | None
-) -> None:
-    from orchestrator.estimate import estimate
-
-    table = Table(
-        "model", "tokens to train on", "tokens to score", "device hours", *(["cost"] if price is not None else [])
-    )
-    basis = []
-    for cost in estimate(todo, found, config.recipe, store):
-        money = [f"{cost.hours * price:,.2f}"] if price is not None else []
-        table.add_row(cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", f"{cost.hours:,.3g}", *money)
-        basis.append(f"{cost.model}: hours by {cost.basis}")
-    console.print(table)
-    console.print("\n".join(basis), highlight=False, soft_wrap=True)
+        console.print(cost_table(estimate(todo, found, config.recipe, store), options.price))
 
 
 def _run(
-    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, options: argparse.Namespace
+    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
 ) -> int:
-    from orchestrator.failures import BAD_DATA, Failure
-    from orchestrator.progress import failure_table
-
     failures = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
-    known = {unit.unit_id for unit in (*todo.train, *todo.score)}
+    known = {unit.unit_id for unit in todo.train} | {unit.unit_id for unit in todo.score}
     for unit_id in store.failures().keys() - known:
         store.clear_failure(unit_id)
     for failure in failures:
@@ -207,7 +172,7 @@ def _run(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
     )
     if failures:
-        console.print(failure_table(failures))
+        console.print(failure_table(failure.to_json() for failure in failures))
         console.print(
             f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done"
         )
@@ -216,8 +181,8 @@ def _run(
 
 
 def _execute(
-    console: Console, config: StudyConfig, todo: Any, found: Any, store: Store, options: argparse.Namespace
-) -> tuple[int | None, list[Any]]:
+    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+) -> tuple[int | None, list[Failure]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
 

@@ -59,7 +59,7 @@ class TrainerProcess:
         self._worker.join(host, port)
 
     def train(self, context: TrialContext, adapter_ids: list[str], training: Training) -> dict[str, Any]:
-        """Train a gang. Rank 0 returns {"trained": [record], "rejected": [failure]}; the others nothing."""
+        """Train a gang. Rank 0 returns {"trained": [headline], "rejected": [failure]}; the others nothing."""
         from trainers.job import Job, Rejected
 
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
@@ -75,22 +75,23 @@ class TrainerProcess:
                         Failure(unit.unit_id, str(unit), outcome.kind, outcome.message, attempts=1).to_json()
                     )
                     continue
-                record = adapter_record(unit, config, context.models[unit.model], outcome.record)
+                record = adapter_record(unit, context, outcome.record)
                 context.store.put_adapter(unit.folder, outcome.folder, record)
-                trained.append(record)
+                trained.append(headline(record))
         return {"trained": trained, "rejected": rejected}
 
 
-def adapter_record(unit: AdapterUnit, config: StudyConfig, model: Model, measured: dict[str, Any]) -> dict[str, Any]:
+def adapter_record(unit: AdapterUnit, context: TrialContext, measured: dict[str, Any]) -> dict[str, Any]:
     """What record.json says: what the adapter is, and how its training went."""
     return {
         **measured,
         "adapter_id": unit.adapter_id,
         "model": unit.model,
-        "model_identity": model.identity,
+        "model_identity": context.models[unit.model].identity,
         "source": [str(cell) for cell in unit.source.cells],
         "seed": unit.seed,
-        "recipe": config.recipe.model_dump(mode="json"),
+        "recipe": context.config.recipe.model_dump(mode="json"),
+        "train_doc_hashes": sorted({example.doc_hash for example in context.examples[unit.source]}),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -167,7 +168,7 @@ class AdapterTrial(tune.Trainable):
             pending = pending[1:]
             for key in outcome:
                 outcome[key] += part[key]
-        return {"done": True, "seconds": time.monotonic() - started, **outcome, **_headline(outcome)}
+        return {"done": True, "seconds": time.monotonic() - started, **outcome, **_means(outcome["trained"])}
 
     def _give_up(self, gang: list[str], kind: str, error: Exception, attempts: int) -> dict[str, Any]:
         if kind == NODE_LOST:
@@ -193,13 +194,18 @@ class AdapterTrial(tune.Trainable):
         self._group.stop()
 
 
-def _headline(outcome: dict[str, Any]) -> dict[str, float]:
+def headline(record: dict[str, Any]) -> dict[str, Any]:
+    """What of a record the driver needs to know."""
+    best = record["epochs"][record["best_epoch"] - 1]
+    losses = {name: best[name] for name in ("train_loss", "validation_loss")}
+    return {"adapter_id": record["adapter_id"], "tokens": record["tokens"]["useful"], **losses}
+
+
+def _means(trained: list[dict[str, Any]]) -> dict[str, float]:
     """Means over the gang of what Tune's table and the dashboard show."""
-    records = outcome["trained"]
     numbers = {}
     for name in ("train_loss", "validation_loss"):
-        values = [r["epochs"][r["best_epoch"] - 1][name] for r in records]
-        values = [value for value in values if value is not None]
+        values = [adapter[name] for adapter in trained if adapter[name] is not None]
         if values:
             numbers[name] = sum(values) / len(values)
     return numbers

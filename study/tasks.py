@@ -6,14 +6,13 @@ published ones by construction. Training examples come from the same definition 
 
 from __future__ import annotations
 
-import csv
 import difflib
 import inspect
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig
 from study.errors import ConfigError
 from study.identity import digest
+from study.manifest import positions
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 # lm-eval compiles a template anew for every document, nine tenths of the time that building requests takes
@@ -38,10 +38,14 @@ FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 @dataclass(frozen=True)
 class Example:
-    """One training example: the model reads `prompt` and learns to go on with `answer`."""
+    """One training example: the model reads `prompt` and learns to go on with `answer`.
+
+    `doc_hash` is that of the document it was made from, to tell whether it is scored too.
+    """
 
     prompt: str
     answer: str
+    doc_hash: str = field(default="", compare=False)
 
 
 class TaskError(Exception):
@@ -107,8 +111,9 @@ class TaskLibrary:
         """lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
         task = self.load(cell)
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
-        samples = self._test_rows(cell, task)
+        manifest = self._tasks[cell.task].train.manifest
         try:
+            samples = sorted(positions(manifest, "test", list(task.eval_docs))) if manifest is not None else None
             task.build_all_requests(
                 limit=None if samples else self._scoring.limit,
                 samples=samples[: self._scoring.limit] if samples else None,
@@ -148,10 +153,9 @@ class TaskLibrary:
     def _build_examples(self, cell: Cell) -> tuple[Example, ...]:
         train, task = self._tasks[cell.task].train, self.load(cell)
         try:
-            documents = _chosen(list(self._train_documents(cell, task)), train.manifest, "train")
-            examples = tuple(
-                _example(task, doc, train.doc_to_text, train.doc_to_target) for doc in documents[: train.limit]
-            )
+            documents = list(self._train_documents(cell, task))
+            chosen = positions(train.manifest, "train", documents)[: train.limit]
+            examples = tuple(_example(task, documents[i], train.doc_to_text, train.doc_to_target) for i in chosen)
         except TaskError:
             raise
         except Exception as error:  # templates and datasets: anything can be raised
@@ -204,18 +208,6 @@ class TaskLibrary:
         documents = task.dataset[split]
         return task.config.process_docs(documents) if task.config.process_docs is not None else documents
 
-    def _test_rows(self, cell: Cell, task: Any) -> list[int] | None:
-        manifest = self._tasks[cell.task].train.manifest
-        if manifest is None:
-            return None
-        rows = list(task.eval_docs)
-        position = {_row_id(doc, index): index for index, doc in enumerate(rows)}
-        wanted = _manifest_ids(manifest, "test")
-        missing = [row for row in wanted if row not in position]
-        if missing:
-            raise TaskError(f"{manifest}: {len(missing)} test ids are not in {cell}, the first is {missing[0]!r}")
-        return sorted(position[row] for row in wanted) if wanted else None
-
 
 def doc_hash(doc: object) -> str:
     """Hash of an item's content, equal to the `doc_hash` of lm-eval's sample logs."""
@@ -240,31 +232,7 @@ def _example(task: Any, doc: Any, text: str | None, target: str | None) -> Examp
         if not 0 <= answer < len(choices):  # -1 marks a hidden label
             raise ValueError(f"right option {answer} of {len(choices)}")
         answer = choices[answer]
-    return Example(str(prompt), f"{task.config.target_delimiter}{answer}")
-
-
-def _chosen(documents: list[Any], manifest: str | None, split: str) -> list[Any]:
-    """The documents a manifest names, in its order; all of them without one or where it names none of this split."""
-    wanted = _manifest_ids(manifest, split) if manifest else []
-    if not wanted:
-        return documents
-    by_id = {_row_id(doc, index): doc for index, doc in enumerate(documents)}
-    missing = [row for row in wanted if row not in by_id]
-    if missing:
-        raise TaskError(f"{manifest}: {len(missing)} {split} ids are not in the data, the first is {missing[0]!r}")
-    return [by_id[row] for row in wanted]
-
-
-def _manifest_ids(manifest: str, split: str) -> list[str]:
-    with Path(manifest).open(newline="", encoding="utf-8") as source:
-        reader = csv.DictReader(source)
-        if not {"split", "id"} <= set(reader.fieldnames or ()):
-            raise TaskError(f"{manifest}: a manifest is a CSV with the columns split,id")
-        return [row["id"] for row in reader if row["split"] == split]
-
-
-def _row_id(doc: Any, index: int) -> str:
-    return str(doc["id"]) if "id" in doc else str(index)
+    return Example(str(prompt), f"{task.config.target_delimiter}{answer}", doc_hash(doc))
 
 
 def _plain(value: Any) -> Any:

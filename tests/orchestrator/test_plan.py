@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.plan import Grid, batches, expand, plan
+from orchestrator.run import trial_name
 from study.cells import Cell
 from study.config import StudyConfig
 from study.load import parse
@@ -90,6 +93,16 @@ def test_planned_and_done_make_up_the_grid(scored: set[int], trained: set[int]) 
     available = done_adapters | {u.adapter_id for u in todo.train}
     assert all(u.adapter is None or u.adapter.adapter_id in available for u in todo.score)
     assert not {u.adapter_id for u in todo.train} & done_adapters
+
+
+def test_a_trial_reads_model_task_languages_seed() -> None:
+    grid = grid_of(parse(TEXT))
+    units = {unit.adapter_id: unit for unit in grid.adapters}
+
+    class Trial:
+        config: ClassVar = {"gang": [unit.adapter_id for unit in grid.adapters[:2]]}
+
+    assert trial_name(units, Trial()) == "a/arc/[en,de]/1"
 
 
 @given(st.integers(1, 9))

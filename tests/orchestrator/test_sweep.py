@@ -11,10 +11,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tokenizers import Tokenizer
 
+from evaluators.targets import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
+from orchestrator.estimate import estimate
+from orchestrator.plan import expand, plan
+from orchestrator.survey import survey
+from study.load import load
+from study.models import resolve_all
 from study.store import Store
+from study.tasks import TaskLibrary
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
 
@@ -64,6 +72,14 @@ def test_adapters_differ_from_the_base_and_from_one_another(undisturbed: Path) -
     items = pl.DataFrame(pl.from_arrow(store.items()))
     sums = items.group_by("adapter_id").agg(pl.col("loglikelihoods").list.sum().sum().round(3))
     assert sums["loglikelihoods"].n_unique() == 5
+
+
+def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
+    store = Store(str(undisturbed / "store"))
+    scored = set(store.items(["doc_hash"]).column("doc_hash").to_pylist())
+    for record in store.records().values():
+        assert len(record["train_doc_hashes"]) == 24
+        assert not scored & set(record["train_doc_hashes"])
 
 
 def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,6 +220,21 @@ def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_nothing(
     assert "FLOP model" in output
     assert "tokens to score" in output
     assert not (tmp_path / "store").exists()
+
+
+def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Path) -> None:
+    """A second seed costs what the first one did: all of its training, and its four of five subjects' scoring."""
+    config = load(undisturbed / "study.yaml", ["seeds=[1, 2]"])
+    store, models = Store(config.store), resolve_all(config)
+    found = survey(config, TaskLibrary.of(config), check_supported)
+    todo = plan(expand(config, models, found.sources, found.targets), store.records(), store.done_scores())
+    (cost,) = estimate(todo, found, config.recipe, store)
+    units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")
+    seconds = sum(record["seconds"] for record in store.records().values()) + units["seconds"].sum() * 4 / 5
+    assert cost.hours * 3600 == pytest.approx(seconds)
+    tokenizer = Tokenizer.from_file(f"{models[0].path}/tokenizer.json")
+    texts = [e.prompt + e.answer for examples in found.examples.values() for e in examples]
+    assert cost.train_tokens == config.recipe.epochs * sum(len(tokenizer.encode(text)) for text in texts)
 
 
 def test_limit_marks_the_store_and_does_not_enter_a_full_one(

@@ -1,0 +1,68 @@
+"""The words and helpers every table shares: keys, thresholds, and how a set of Δ is summed up.
+
+Invariant: Δ is in percentage points; harm is Δ ≤ −1.0, positive transfer is Δ > 0; transfer rows are those whose
+regime is not MT-ML. Δ made from a store is rounded to 1e-9 pp where it is made, so that these comparisons are exact.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from study.cells import REGIMES
+
+HARM_PP = -1.0
+TRANSFER_REGIMES = tuple(r for r in REGIMES if r != "MT-ML")
+SOURCE = ["source_task", "source_language"]
+TARGET = ["target_task", "target_language"]
+KEYS = ["model", *SOURCE, *TARGET]
+
+
+class NotComputable(Exception):
+    """A table cannot be made from these rows; the message says why, in words for the report."""
+
+
+def need(condition: bool, reason: str) -> None:
+    """Raise NotComputable with the reason unless the condition holds."""
+    if not condition:
+        raise NotComputable(reason)
+
+
+def transfer_rows(transfer: pl.DataFrame, *regimes: str) -> pl.DataFrame:
+    """Rows with a Δ in the given regimes (all but MT-ML when none is given); NotComputable when there are none."""
+    wanted = list(regimes or TRANSFER_REGIMES)
+    rows = transfer.filter(pl.col("regime").is_in(wanted), pl.col("delta").is_not_null())
+    need(rows.height > 0, f"there are no rows of regime {', '.join(wanted)}")
+    return rows
+
+
+def positive_rate() -> pl.Expr:
+    """Share of rows with Δ > 0, %."""
+    return ((pl.col("delta") > 0).mean() * 100).alias("positive_rate")
+
+
+def harm_rate() -> pl.Expr:
+    """Share of rows with Δ ≤ −1.0 pp, %."""
+    return ((pl.col("delta") <= HARM_PP).mean() * 100).alias("harm_rate")
+
+
+def summary() -> list[pl.Expr]:
+    """n, mean, median, positive_rate, harm_rate of `delta`, as `regime_summary` defines them."""
+    delta = pl.col("delta")
+    return [
+        pl.len().cast(pl.Int64).alias("n"),
+        delta.mean().alias("mean"),
+        delta.median().alias("median"),
+        positive_rate(),
+        harm_rate(),
+    ]
+
+
+def cell(task: str, language: str) -> pl.Expr:
+    """`task/language` from two columns."""
+    return pl.concat_str([pl.col(task), pl.col(language)], separator="/")
+
+
+def quantile(values: list[float], q: float) -> float:
+    """Linear-interpolated quantile (Hyndman and Fan type 7, the default of pandas and numpy)."""
+    result = pl.Series(values, dtype=pl.Float64).quantile(q, "linear")
+    return float("nan") if result is None else float(result)

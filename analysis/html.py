@@ -1,0 +1,90 @@
+"""Small pieces of HTML: text, tables, figures. Everything that comes from data is escaped here."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+SIGNED = {"delta", "mean", "median", "donor", "recipient", "on_task", "off_task", "difference"}
+MOST_ROWS = 300
+
+
+def text(value: object) -> str:
+    """Escaped text."""
+    return html.escape(str(value), quote=True)
+
+
+def number(value: object, signed: bool = False) -> str:
+    """A value as the page prints it: two decimals, a real minus, a dash where it is unknown."""
+    if value is None or (isinstance(value, float) and value != value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        small = 0 < abs(value) < 0.01 and not signed
+        shown = f"{value:.2g}" if small else f"{value:+.2f}" if signed else f"{value:.2f}"
+        return shown.replace("-", "−")
+    return str(value)
+
+
+def table(frame: pl.DataFrame, columns: Mapping[str, str], sortable: bool = True, wrap: tuple[str, ...] = ()) -> str:
+    """A table with the columns' descriptions as titles; at most MOST_ROWS rows, and it says when there are more."""
+    heads = []
+    for name in frame.columns:
+        kind = ' class="number"' if frame.schema[name].is_numeric() else ""
+        label = text(name.replace("_", " "))
+        label = f'<button class="sort" type="button">{label}</button>' if sortable else label
+        heads.append(f'<th scope="col"{kind} title="{text(columns.get(name, ""))}">{label}</th>')
+    body = [
+        "<tr>" + "".join(_cell(n, v, n in wrap) for n, v in row.items()) + "</tr>"
+        for row in frame.head(MOST_ROWS).iter_rows(named=True)
+    ]
+    more = (
+        f'<p class="soft">{frame.height - MOST_ROWS:,} more rows are in the file.</p>'
+        if frame.height > MOST_ROWS
+        else ""
+    )
+    tall = " tall" if frame.height > 14 else ""
+    return (
+        f'<div class="scroll{tall}"><table><thead><tr>{"".join(heads)}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>{more}"
+    )
+
+
+def _cell(name: str, value: object, wrap: bool) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        signed = name in SIGNED
+        tone = (" down" if value <= -1 else " up" if value > 0 else "") if signed else ""
+        return f'<td class="number{tone}" data-value="{value!r}">{number(value, signed)}</td>'
+    kind = ' class="wrap"' if wrap else ""
+    return f"<td{kind}>{text(number(value))}</td>"
+
+
+def details(title: str, body: str) -> str:
+    return f"<details><summary>{text(title)}</summary>{body}</details>"
+
+
+def figure(name: str, spec: dict[str, Any], wide: bool = False) -> str:
+    """A chart to be drawn by the page's script; `wide` ones keep their size and scroll sideways on a phone."""
+    label = text(spec.get("description", name))
+    chart = f'<div class="chart" role="img" aria-label="{label}" data-spec="spec-{name}"></div>'
+    chart = f'<div class="scroll">{chart}</div>' if wide else chart
+    return f'<figure>{chart}</figure><script type="application/json" id="spec-{name}">{embed(spec)}</script>'
+
+
+def embed(spec: dict[str, Any]) -> str:
+    """JSON that is safe inside a script element."""
+    packed = json.dumps(spec, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return packed.replace("</", "<\\/").replace("<!--", "<\\!--")
+
+
+def absent(title: str, reason: str) -> str:
+    """What stands where a table or figure could not be made."""
+    why = reason[:1].upper() + reason[1:]
+    return f'<p class="absent"><strong>{text(title.rstrip("?"))}: not computed.</strong> {text(why)}.</p>'

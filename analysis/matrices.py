@@ -1,0 +1,42 @@
+"""Transfer as matrices, in long form: from whom, to whom, how much.
+
+A cell of a matrix is the mean Δ of its rows. Diagonals are masked by construction: CT-ML rows never join a task to
+itself, MT-CL rows never a language to itself.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.frames import SOURCE, TARGET, cell, transfer_rows
+
+
+def task_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
+    """`source, target, delta`: mean Δ per (source task, target task) over CT-ML rows."""
+    return _matrix(transfer_rows(transfer, "CT-ML"), "source_task", "target_task")
+
+
+def language_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
+    """`source, target, delta`: mean Δ per (source language, target language) over MT-CL rows."""
+    return _matrix(transfer_rows(transfer, "MT-CL"), "source_language", "target_language")
+
+
+def _matrix(rows: pl.DataFrame, source: str, target: str) -> pl.DataFrame:
+    pair = [pl.col(source).alias("source"), pl.col(target).alias("target")]
+    return rows.group_by(pair).agg(pl.col("delta").mean()).sort("source", "target")
+
+
+def cell_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
+    """`source, target, delta`, the four parts of the names, `regime, n_models, harmed`.
+
+    Every (source cell, target cell), MT-ML too: mean Δ over models and in how many models it is harm.
+    """
+    rows = transfer.filter(pl.col("delta").is_not_null())
+    keys = [*SOURCE, *TARGET, "regime"]
+    table = rows.group_by(keys).agg(
+        pl.col("delta").mean(),
+        pl.len().cast(pl.Int64).alias("n_models"),
+        (pl.col("delta") <= -1.0).sum().cast(pl.Int64).alias("harmed"),
+    )
+    names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
+    return table.select(*names, "delta", *keys, "n_models", "harmed").sort(SOURCE + TARGET)

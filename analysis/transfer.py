@@ -1,0 +1,60 @@
+"""The transfer table: one row per (model, source, target), after seeds are averaged.
+
+Per seed Δ = 100 × (score(adapter) − score(base)) percentage points, on the same items; over seeds the mean, the
+sample standard deviation (n − 1) and the standard error sd/√n. A missing seed lowers n_seeds, it never becomes 0;
+with one seed sd and se are null. The base has one score per target, so its sd is null too: unknown, not zero.
+`delta` is that of `score_norm`, the headline metric.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.frames import KEYS, SOURCE, TARGET
+from study.cells import regime
+
+MEASURES = ["score", "score_base", "score_norm", "score_norm_base", "delta_score", "delta_score_norm"]
+STATISTICS = [f"{m}_{s}" for m in MEASURES for s in ("mean", "std")]
+ERRORS = [f"{m}_se" for m in MEASURES]
+COLUMNS = [
+    "model", "model_size", "model_family", *SOURCE, *TARGET, "regime",
+    "delta", "delta_sd", "delta_se", "n_seeds", "n_items", *STATISTICS, *ERRORS,
+]  # fmt: skip
+
+
+def with_regime(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add `regime` from the source's and the target's cell."""
+    pairs = frame.select(SOURCE + TARGET).unique()
+    names = [regime(*row) for row in pairs.iter_rows()]
+    named = pairs.with_columns(pl.Series("regime", names, dtype=pl.String))
+    return frame.join(named, on=SOURCE + TARGET, how="left", nulls_equal=True, maintain_order="left")
+
+
+def transfer(units: pl.DataFrame) -> pl.DataFrame:
+    """Average seeds: per-seed rows (`load.Study.units`) to the transfer table, sorted by its keys."""
+    seeds = units.filter(pl.col("score").is_not_null()).with_columns(
+        pl.col("base_score").alias("score_base"),
+        pl.col("base_score_norm").alias("score_norm_base"),
+        (100 * (pl.col("score") - pl.col("base_score"))).alias("delta_score"),
+        (100 * (pl.col("score_norm") - pl.col("base_score_norm"))).alias("delta_score_norm"),
+    )
+    base = ["score_base", "score_norm_base"]
+    table = seeds.group_by(["model", "model_size", "model_family", *SOURCE, *TARGET]).agg(
+        *(pl.col(m).mean().round(9 if "delta" in m else 12).alias(f"{m}_mean") for m in MEASURES),
+        *(pl.col(m).std().alias(f"{m}_std") for m in MEASURES if m not in base),
+        *(pl.lit(None, pl.Float64).alias(f"{m}_std") for m in base),
+        pl.len().cast(pl.Int64).alias("n_seeds"),
+        pl.col("n_items").min(),
+    )
+    table = table.with_columns((pl.col(f"{m}_std") / pl.col("n_seeds").sqrt()).alias(f"{m}_se") for m in MEASURES)
+    return finish(table)
+
+
+def finish(table: pl.DataFrame) -> pl.DataFrame:
+    """Add regime and the headline columns, order columns and rows."""
+    table = with_regime(table).with_columns(
+        pl.col("delta_score_norm_mean").alias("delta"),
+        pl.col("delta_score_norm_std").alias("delta_sd"),
+        pl.col("delta_score_norm_se").alias("delta_se"),
+    )
+    return table.select(COLUMNS).sort(KEYS)

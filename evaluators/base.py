@@ -1,0 +1,136 @@
+"""The base model, loaded once, and the adapters that are put on it one after the other.
+
+Invariant: when an adapter is taken off, the base is what it was, bit for bit. Its weights are never written to: in
+float32, where the sum is exact enough (1e-6), an adapter is merged into copies of the matrices it changes, which saves
+its own matrix products at every batch; in half precision it runs beside the frozen matrices as PEFT defines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peft
+import safetensors
+import torch
+from peft.tuners import lora
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from study.models import Model
+
+WEIGHTS = "adapter_model.safetensors"
+PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal")  # LoRA initialisations that leave the base as it is
+
+
+class AdapterError(Exception):
+    """An adapter that cannot be read, or that this engine does not score exactly."""
+
+
+def load_base(model: Model) -> Any:
+    """The base model on the GPU where there is one, ready to be read. Weights come from safetensors only."""
+    base: Any = AutoModelForCausalLM.from_pretrained(
+        model.path,
+        revision=model.revision,
+        dtype=getattr(torch, model.dtype),
+        trust_remote_code=model.trust_remote_code,
+        use_safetensors=True,
+    )
+    return base.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+
+
+def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(model.path, revision=model.revision, trust_remote_code=model.trust_remote_code)
+
+
+@contextmanager
+def adapter_on(base: Any, folder: Path) -> Iterator[None]:
+    """Within, `base` computes what it computes with the adapter of a PEFT folder. Raises AdapterError."""
+    config = _read_config(folder)
+    wrapped = _wrap(base, config)
+    try:
+        _load_weights(wrapped, folder)
+        wrapped.eval()
+        originals = _merge(wrapped, base)
+        try:
+            yield
+        finally:
+            for layer, weight in originals:
+                layer.get_base_layer().weight.data = weight
+                layer.merged_adapters.clear()
+    finally:
+        wrapped.unload()
+
+
+def _read_config(folder: Path) -> Any:
+    if not (folder / "adapter_config.json").is_file() or not (folder / WEIGHTS).is_file():
+        raise AdapterError(f"{folder} needs adapter_config.json and {WEIGHTS} (pickled weights are not read)")
+    try:
+        config = peft.PeftConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError, KeyError) as error:
+        raise AdapterError(f"{folder}: adapter_config.json cannot be read: {error}") from error
+    if config.is_prompt_learning:
+        raise AdapterError(f"{folder}: {config.peft_type} adapters change the prompt and are not supported; use LoRA")
+    if getattr(config, "alora_invocation_tokens", None):
+        raise AdapterError(f"{folder}: activated LoRA depends on the text it stands in and is not supported; use LoRA")
+    if getattr(config, "init_lora_weights", True) not in PLAIN_STARTS:
+        raise AdapterError(
+            f"{folder}: init_lora_weights={config.init_lora_weights!r} changes the base model's weights; "
+            "save it again with path_initial_model_for_weight_conversion"
+        )
+    config.inference_mode = True
+    return config
+
+
+def _wrap(base: Any, config: Any) -> Any:
+    """Put the adapter's empty modules on the base."""
+    try:
+        return peft.PeftModel(base, config)
+    except ValueError as error:  # the modules it names are not in this model
+        raise AdapterError(f"the adapter does not fit the model: {error}") from error
+
+
+def _load_weights(wrapped: Any, folder: Path) -> None:
+    """Fill the adapter's modules: every one of its tensors, and nothing of the base."""
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except safetensors.SafetensorError as error:
+        raise AdapterError(f"{folder}: {WEIGHTS} cannot be read: {error}") from error
+    wanted = get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys()
+    base = wrapped.state_dict()
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise AdapterError(f"{folder}: {name} holds values that are not finite")
+        if name not in wanted and not (name in base and torch.equal(base[name].cpu(), value.to(base[name].dtype))):
+            raise AdapterError(f"{folder}: {name} is no part of the adapter that adapter_config.json describes")
+    missing = wanted - weights.keys()
+    if missing:
+        raise AdapterError(f"{folder}: {WEIGHTS} lacks {min(missing)}, which adapter_config.json asks for")
+    try:
+        set_peft_model_state_dict(wrapped, {name: weights[name] for name in wanted})
+    except RuntimeError as error:  # shapes that differ
+        raise AdapterError(f"{folder}: its weights do not fit the model: {error}") from error
+
+
+def _merge(wrapped: Any, base: Any) -> list[tuple[Any, Any]]:
+    """Merge into copies. Returns the layers with their own weights: none where the adapter runs beside the base."""
+    layers = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
+    if base.dtype != torch.float32 or not all(_can_merge(layer, base) for layer in layers):
+        return []
+    if any(isinstance(module, peft.utils.ModulesToSaveWrapper) for module in base.modules()):
+        return []
+    originals: list[tuple[Any, Any]] = [(layer, layer.get_base_layer().weight.data) for layer in layers]
+    wrapped.merge_adapter(safe_merge=True)
+    return originals
+
+
+def _can_merge(layer: Any, base: Any) -> bool:
+    """A LoRA on a matrix that no other module shares (embedding and tied head do) and that leaves the bias alone."""
+    if type(layer) is not lora.Linear or any(layer.lora_bias.values()):
+        return False
+    shared = {id(base.get_input_embeddings().weight), id(base.get_output_embeddings().weight)}
+    return id(layer.get_base_layer().weight) not in shared

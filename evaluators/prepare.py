@@ -1,0 +1,114 @@
+"""Targets made ready: documents, tokens and rows of a cell, built once per process and used for every adapter.
+
+Before a target's options share their prompts, its longest items are scored both ways. An architecture that does not
+honour the mask (a sliding window, a recurrent layer) is found here, said once, and read row by row from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from evaluators.engine import Engine
+from evaluators.requests import Encoder, Request
+from evaluators.rows import Row, plain_rows, shared_rows
+from evaluators.targets import Item, check_supported, items_of
+from study.cells import Cell
+from study.tasks import TaskError, TaskLibrary
+
+log = logging.getLogger(__name__)
+
+ROW_TOKENS = 512  # a row of several requests grows to this, or to twice its longest request: attention is dense
+CHECKED_ITEMS = 2  # longest items of a target on which both paths are compared
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cell to score: `rows` cover all its requests, numbered 0 to n_requests - 1."""
+
+    task: Any
+    items: list[Item]
+    rows: list[Row]
+    n_requests: int
+    path: Literal["shared", "plain"]
+
+    @cached_property
+    def tokens(self) -> int:
+        return sum(len(row) for row in self.rows)
+
+
+class Targets:
+    """The targets of one evaluator, made ready on first use and kept; so is the reason where a cell has none."""
+
+    def __init__(self, library: TaskLibrary, encoder: Encoder, engine: Engine, chat: bool) -> None:
+        self._library = library
+        self._encoder = encoder
+        self._engine = engine
+        self._chat_template = encoder.apply_chat_template if chat else None
+        self._ready: dict[Cell, Target | TaskError] = {}
+        self._shares_prompts = True
+
+    def ready(self, cell: Cell) -> Target:
+        """The target of a cell. Raises TaskError."""
+        if cell not in self._ready:
+            try:
+                self._ready[cell] = self._prepare(cell)
+            except TaskError as error:
+                self._ready[cell] = error
+        found = self._ready[cell]
+        if isinstance(found, TaskError):
+            raise found
+        return found
+
+    def _prepare(self, cell: Cell) -> Target:
+        task = self._library.load(cell)
+        check_supported(task)
+        instances = self._library.build_requests(cell, self._chat_template)
+        requests = self._encoder.requests(instances)
+        items = items_of(task, instances)
+        if self._shares_prompts and self._sharing_is_exact(items, requests):
+            return Target(task, items, shared(items, requests), len(requests), "shared")
+        return Target(task, items, plain(items, requests), len(requests), "plain")
+
+    def _sharing_is_exact(self, items: Sequence[Item], requests: Sequence[Request]) -> bool:
+        """Compare both paths on the target's longest items. In half precision rounding is allowed for, per token."""
+        longest = sorted(items, key=lambda item: _longest(item, requests), reverse=True)[:CHECKED_ITEMS]
+        model = self._engine.model
+        expected, _ = self._engine.loglikelihoods(plain(longest, requests), len(requests))
+        try:
+            found, _ = self._engine.loglikelihoods(shared(longest, requests), len(requests))
+        except (TypeError, ValueError, RuntimeError) as error:  # a model that takes no such mask or positions
+            self._shares_prompts, reason = False, f"{type(error).__name__}: {error}"
+        else:
+            difference = np.abs(found - expected)
+            scored = np.array([request.n_scored for request in requests])
+            tolerance = 1e-3 if model.dtype.itemsize == 4 else 0.1 + 0.05 * scored
+            self._shares_prompts = bool((difference <= tolerance).all() or np.isnan(expected).any())
+            reason = f"log-likelihoods differ by up to {difference.max():.3g}"
+        if not self._shares_prompts:
+            name = type(model).__name__
+            log.warning("%s does not honour a mask over shared prompts (%s): scoring row by row", name, reason)
+        return self._shares_prompts
+
+
+def shared(items: Sequence[Item], requests: Sequence[Request]) -> list[Row]:
+    """Rows in which the options of an item share its prompt."""
+    rows: list[Row] = []
+    for item in items:
+        cap = max(ROW_TOKENS, 2 * _longest(item, requests))
+        rows += shared_rows([requests[number] for number in item.requests], item.requests, cap)
+    return rows
+
+
+def plain(items: Sequence[Item], requests: Sequence[Request]) -> list[Row]:
+    """Rows of ordinary text."""
+    return [row for item in items for row in plain_rows([requests[number] for number in item.requests], item.requests)]
+
+
+def _longest(item: Item, requests: Sequence[Request]) -> int:
+    return max(len(requests[number].tokens) for number in item.requests)

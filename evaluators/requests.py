@@ -1,0 +1,73 @@
+"""Requests as token ids, exactly as lm-eval's `hf` model makes them.
+
+The rules (joint encoding of context and option, trailing spaces moved to the option, BOS handling, what stands
+in for an empty context, the chat template, the model's maximum length) are not written again here: lm-eval's own
+class applies them, on a model without weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+
+from study.tasks import TaskError
+
+
+@dataclass(frozen=True)
+class Request:
+    """One option to score: the log-likelihood of the last `n_scored` of `tokens`.
+
+    Invariant: 1 <= n_scored < len(tokens), and len(tokens) - 1 is at most the model's maximum length.
+    """
+
+    tokens: tuple[int, ...]
+    n_scored: int
+
+
+class Encoder(HFLM):
+    """lm-eval's `hf` model up to the point where it would run: texts in, token ids out."""
+
+    def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> None:
+        with torch.device("meta"):
+            shell = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        super().__init__(pretrained=shell, tokenizer=tokenizer)
+        self._longest = int(self.max_length)
+        self._known: dict[tuple[str, bool | None], list[int]] = {}
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """As lm-eval's; a context is encoded once, not once per option."""
+        key = (string, add_special_tokens)
+        if key not in self._known:
+            self._known[key] = super().tok_encode(string, add_special_tokens, **kwargs)
+        return self._known[key]
+
+    def _loglikelihood_tokens(self, requests: list[Any], **_: Any) -> list[Any]:
+        return [(context, option) for _, context, option in requests]
+
+    def requests(self, instances: Sequence[Any]) -> list[Request]:
+        """Token ids of lm-eval instances, in their order. Raises TaskError for an option of no token, or too many."""
+        for instance in instances:
+            if not all(isinstance(text, str) for text in instance.args):
+                raise TaskError(f"document {instance.doc_id}: prompt and option are no texts: {instance.args!r:.200}")
+            if instance.args[1] == "":
+                raise TaskError(f"document {instance.doc_id}: an option is empty, so it has no log-likelihood")
+        try:
+            pairs = self.loglikelihood(list(instances), disable_tqdm=True)
+        finally:
+            self._known.clear()
+        return [self._request(instance, *pair) for instance, pair in zip(instances, pairs, strict=True)]
+
+    def _request(self, instance: Any, context: list[int], option: list[int]) -> Request:
+        if not context or not option:
+            part = "option adds no token to its prompt" if context else "prompt is no token"
+            raise TaskError(f"document {instance.doc_id}: the {part}: {instance.args!r:.200}")
+        if len(option) > self._longest:
+            raise TaskError(
+                f"document {instance.doc_id}: an option of {len(option)} tokens, the model reads {self._longest}"
+            )
+        return Request(tuple((context + option)[-(self._longest + 1) :]), len(option))

@@ -1,0 +1,40 @@
+"""Manifests: a CSV with the columns split,id that fixes which rows are trained on and which are scored."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class ManifestError(Exception):
+    """A manifest that is none, or names rows that the data does not have."""
+
+
+def row_id(document: Mapping[str, Any], index: int) -> str:
+    """What a manifest calls a document: its `id` field, or its number in the split where it has none."""
+    return str(document["id"]) if "id" in document else str(index)
+
+
+def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Where the documents that a manifest names for a split stand, in its order.
+
+    All of them, in order, without a manifest or where it names none of this split. Raises ManifestError, OSError.
+    """
+    wanted = _ids(manifest, split) if manifest is not None else []
+    if not wanted:
+        return list(range(len(documents)))
+    known = {row_id(document, index): index for index, document in enumerate(documents)}
+    missing = [row for row in wanted if row not in known]
+    if missing:
+        raise ManifestError(f"{manifest}: {len(missing)} {split} ids are not in the data, the first is {missing[0]!r}")
+    return [known[row] for row in wanted]
+
+
+def _ids(manifest: str, split: str) -> list[str]:
+    with Path(manifest).open(newline="", encoding="utf-8") as source:
+        reader = csv.DictReader(source)
+        if not {"split", "id"} <= set(reader.fieldnames or ()):
+            raise ManifestError(f"{manifest}: a manifest is a CSV with the columns split,id")
+        return [row["id"] for row in reader if row["split"] == split]
