@@ -33,6 +33,8 @@ class Engine:
         config = model.config.get_text_config()
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
         self._bool_mask = config._attn_implementation == "sdpa"
+        self._window: int | None = getattr(config, "sliding_window", None)
+        self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
 
     def loglikelihoods(self, rows: Sequence[Row], n_requests: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Log-likelihood (nats) and whether greedy decoding would write it, per request number.
@@ -92,13 +94,31 @@ class Engine:
         logprob_S = logprobs_UV[index_S, want_S]
         return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
 
-    def _mask(self, batch: Sequence[Row], length: int) -> torch.Tensor:
-        """Each node sees itself and its ancestors: [B, 1, L, L], True or 0 where it may look."""
+    def _mask(self, batch: Sequence[Row], length: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Where each node may look, [B, 1, L, L]: itself and its ancestors, the nearest ones where there is a window.
+
+        A model that mixes windowed and full layers takes one mask for each kind.
+        """
         end_BL = self._padded([row.end_N for row in batch], length)
         node_L = torch.arange(length, device=self.device)
         allowed = (node_L[None, None, :] <= node_L[None, :, None]) & (node_L[None, :, None] < end_BL[:, None, :])
         allowed |= torch.eye(length, dtype=torch.bool, device=self.device)  # padding sees itself: no empty softmax
-        mask_B1LL = allowed[:, None]
+        if "sliding_attention" not in self._layer_kinds:
+            return self._as_mask(allowed if self._layer_kinds else self._near(allowed, batch, length))
+        return {
+            "full_attention": self._as_mask(allowed),
+            "sliding_attention": self._as_mask(self._near(allowed, batch, length)),
+        }
+
+    def _near(self, allowed_BLL: torch.Tensor, batch: Sequence[Row], length: int) -> torch.Tensor:
+        """Only the nodes within the model's window, counted in positions of the text."""
+        if self._window is None:
+            return allowed_BLL
+        depth_BL = self._padded([row.depth_N for row in batch], length)
+        return allowed_BLL & (depth_BL[:, :, None] - depth_BL[:, None, :] < self._window)
+
+    def _as_mask(self, allowed_BLL: torch.Tensor) -> torch.Tensor:
+        mask_B1LL = allowed_BLL[:, None]
         if self._bool_mask:
             return mask_B1LL
         lowest = torch.finfo(self.model.dtype).min

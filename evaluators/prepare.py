@@ -1,7 +1,7 @@
 """Targets made ready: documents, tokens and rows of a cell, built once per process and used for every adapter.
 
 Before a target's options share their prompts, its longest items are scored both ways. An architecture that does not
-honour the mask (a sliding window, a recurrent layer) is found here, said once, and read row by row from then on.
+honour the mask (a recurrent layer, chunked attention) is found here, said once, and read row by row from then on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from evaluators.engine import Engine
 from evaluators.requests import Encoder, Request
@@ -82,7 +83,10 @@ class Targets:
         expected, _ = self._engine.loglikelihoods(plain(longest, requests), len(requests))
         try:
             found, _ = self._engine.loglikelihoods(shared(longest, requests), len(requests))
-        except (TypeError, ValueError, RuntimeError) as error:  # a model that takes no such mask or positions
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+            # a model that takes no such mask or positions, or has layers of a kind we have no mask for
             self._shares_prompts, reason = False, f"{type(error).__name__}: {error}"
         else:
             difference = np.abs(found - expected)
