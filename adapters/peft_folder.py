@@ -1,0 +1,121 @@
+"""Reading an adapter folder in PEFT format into plain matrices, or refusing it with a reason.
+
+Invariant: what is returned means the same as what PEFT would load: y = W x + scaling * B A x for each module named,
+nothing for the others. Whatever else a PEFT folder can say (another adapter type, DoRA's magnitudes, trained biases,
+whole modules, a base changed by the initialisation) is refused, never left out silently.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.utils.other import get_pattern_key
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from adapters.lora import CONFIG_FILE, WEIGHTS_FILE
+
+PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
+_HARMLESS_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others change the base's weights
+_OFF = {  # keys that change what the weights mean, and the only values under which they do not
+    "bias": ("none",),
+    "use_dora": (False,),
+    "lora_bias": (False,),
+    "use_qalora": (False,),
+    "use_bdlora": (None,),
+    "modules_to_save": (None, []),
+    "layer_replication": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+    "alora_invocation_tokens": (None, []),
+    "arrow_config": (None,),
+    "monteclora_config": (None,),
+    "kasa_config": (None,),
+    "velora_config": (None,),
+}
+
+
+class UnsupportedAdapter(ValueError):
+    """An adapter that cannot be put on exactly; the message says what it has and what to do."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """One module's update: scaling * b @ a, with a [r, in] and b [out, r]."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scaling: float
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """An adapter as matrices, by the base's own module names."""
+
+    modules: Mapping[str, Factors]
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its modules."""
+        return max((factors.a.shape[0] for factors in self.modules.values()), default=0)
+
+
+def read(folder: Path) -> AdapterWeights:
+    """Read a PEFT LoRA folder. Raises UnsupportedAdapter for anything but plain LoRA in safetensors."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except FileNotFoundError as error:
+        raise UnsupportedAdapter(
+            f"{folder} needs {CONFIG_FILE} and {WEIGHTS_FILE} (pickled weights are not read)"
+        ) from error
+    except (ValueError, SafetensorError) as error:
+        raise UnsupportedAdapter(f"{folder} cannot be read: {error}") from error
+    check(config, str(folder))
+    return from_tensors(config, tensors, str(folder))
+
+
+def check(config: Mapping[str, Any], where: str) -> None:
+    """Raise UnsupportedAdapter unless an adapter_config.json describes plain LoRA."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise UnsupportedAdapter(f"{where}: peft_type is {kind}; only LORA can share a batch")
+    for key, harmless in _OFF.items():
+        if key in config and config[key] not in harmless:
+            raise UnsupportedAdapter(f"{where}: {key} is {config[key]!r}, which plain LoRA does not have")
+    start = config.get("init_lora_weights", True)
+    if start not in _HARMLESS_STARTS:
+        raise UnsupportedAdapter(
+            f"{where}: init_lora_weights is {start!r}, which changes the base's weights; "
+            "save it again with path_initial_model_for_weight_conversion"
+        )
+
+
+def from_tensors(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], where: str) -> AdapterWeights:
+    """The matrices of a LoRA file, named as PEFT names them. Raises UnsupportedAdapter for a tensor that is none."""
+    halves: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        module, dot, rest = name.removeprefix(PREFIX).rpartition(".lora_")
+        if not dot or rest not in ("A.weight", "B.weight") or tensor.dim() != 2:
+            raise UnsupportedAdapter(f"{where}: {name} is no LoRA matrix of a linear module")
+        halves.setdefault(module, {})[rest[0]] = tensor
+    modules = {}
+    for module, half in halves.items():
+        if half.keys() != {"A", "B"} or half["A"].shape[0] != half["B"].shape[1]:
+            raise UnsupportedAdapter(f"{where}: {module} lacks one of lora_A and lora_B, or their ranks differ")
+        modules[module] = Factors(half["A"], half["B"], _scaling(config, module))
+    return AdapterWeights(modules)
+
+
+def _scaling(config: Mapping[str, Any], module: str) -> float:
+    """PEFT's scaling of a module: alpha / r, or alpha / sqrt(r) with rsLoRA; the patterns name exceptions."""
+    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
+    rank = ranks.get(get_pattern_key(list(ranks), module), config["r"])
+    alpha = alphas.get(get_pattern_key(list(alphas), module), config["lora_alpha"])
+    return float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
