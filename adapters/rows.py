@@ -1,7 +1,7 @@
 """Whose rows a batch holds, and the low-rank product of each row's own adapter as two batched GEMMs.
 
-A batch is cut into equal blocks of rows of one adapter: as long as its runs of rows allow, else of single rows. So equal
-and unequal shares take the same path, and a block never holds rows of two adapters.
+A batch is cut into equal blocks of rows of one adapter: as long as its runs of rows allow, else of single rows. So
+equal and unequal shares take the same path, and a block never holds rows of two adapters.
 """
 
 from __future__ import annotations
