@@ -180,7 +180,7 @@ class LoraBank(nn.Module):
             )
         if self._dropout is not None:
             x = self._dropout(x, number)
-        return y + rows.product(x, *self._stacks[site.name], self._scalings[site.name]).to(y.dtype)
+        return rows.add_product(y, x, *self._stacks[site.name], self._scalings[site.name])
 
 
 class _Hook:

@@ -26,26 +26,70 @@ class Rows:
         self.used = [slot for slot in owners if slot is not None]
         self._owners = [0 if slot is None else slot for slot in owners]
         self._take = _take_plan(self._owners, of, device)
-        self._no_one = torch.tensor([slot is None for slot in owners], device=device) if None in owners else None
+        self._no_one = [slot is None for slot in owners] if None in owners else None
 
-    def product(
-        self, x_BTI: torch.Tensor, a_KRI: torch.Tensor, b_KOR: torch.Tensor, scalings: Sequence[float]
+    def add_product(
+        self,
+        y_BTO: torch.Tensor,
+        x_BTI: torch.Tensor,
+        a_KRI: torch.Tensor,
+        b_KOR: torch.Tensor,
+        scalings: Sequence[float],
     ) -> torch.Tensor:
-        """scaling * B A x of each row's own adapter, [B, T, out], in the adapters' dtype."""
-        batch, tokens, fan_in = x_BTI.shape
-        x_NSI = x_BTI.to(a_KRI.dtype).reshape(-1, self._block * tokens, fan_in)
-        a_NRI, b_NOR = self._take(a_KRI), self._take(b_KOR)
-        h_NSR = torch.bmm(x_NSI, a_NRI.transpose(1, 2))
+        """y + scaling * B A x of each row's own adapter, in place; computed in the adapters' dtype."""
         own = [scalings[slot] for slot in self._owners]
-        if len(set(own)) == 1:
-            h_NSR = h_NSR * own[0]
-        else:  # in float32, as PEFT's Python number would be
-            factor = torch.tensor(own, device=h_NSR.device)[:, None, None]
-            h_NSR = (h_NSR.float() * factor).to(h_NSR.dtype)
-        y_NSO = torch.bmm(h_NSR, b_NOR.transpose(1, 2))
         if self._no_one is not None:
-            y_NSO = y_NSO.masked_fill(self._no_one[:, None, None], 0.0)
-        return y_NSO.view(batch, tokens, -1)
+            own = [0.0 if nobody else scaling for nobody, scaling in zip(self._no_one, own, strict=True)]
+        scaling = own[0] if len(set(own)) == 1 else torch.tensor(own, device=x_BTI.device)[:, None, None]
+        nobody = None if self._no_one is None else torch.tensor(self._no_one, device=x_BTI.device)[:, None, None]
+        blocks = len(self._owners)
+        return _AddLowRank.apply(y_BTO, x_BTI, self._take(a_KRI), self._take(b_KOR), scaling, nobody, blocks)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _AddLowRank(torch.autograd.Function):
+    """y + s B A x over N blocks of rows, in place on y: a chain of torch's own operations would copy y, and keep it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        a_NRI: torch.Tensor,
+        b_NOR: torch.Tensor,
+        scaling: float | torch.Tensor,
+        nobody: torch.Tensor | None,
+        blocks: int,
+    ) -> torch.Tensor:
+        x_NSI = x.to(a_NRI.dtype).reshape(blocks, -1, x.shape[-1])
+        h_NSR = _scaled(torch.bmm(x_NSI, a_NRI.transpose(1, 2)), scaling)
+        y_NSO, b_NRO = y.view(blocks, -1, y.shape[-1]), b_NOR.transpose(1, 2)
+        if nobody is None and y.dtype == h_NSR.dtype:
+            y_NSO.baddbmm_(h_NSR, b_NRO)
+        else:
+            update = torch.bmm(h_NSR, b_NRO)
+            y_NSO.add_(update if nobody is None else update.masked_fill_(nobody, 0.0))
+        ctx.save_for_backward(x_NSI, h_NSR, a_NRI, b_NOR)
+        ctx.scaling, ctx.x_shape, ctx.x_dtype = scaling, x.shape, x.dtype
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x_NSI, h_NSR, a_NRI, b_NOR = ctx.saved_tensors
+        g_NSO = gradient.to(b_NOR.dtype).reshape(len(b_NOR), -1, gradient.shape[-1])
+        gh_NSR = _scaled(torch.bmm(g_NSO, b_NOR), ctx.scaling)
+        _, x_wanted, a_wanted, b_wanted, *_ = ctx.needs_input_grad
+        gx = torch.bmm(gh_NSR, a_NRI).view(ctx.x_shape).to(ctx.x_dtype) if x_wanted else None
+        ga = torch.bmm(gh_NSR.transpose(1, 2), x_NSI) if a_wanted else None
+        gb = torch.bmm(g_NSO.transpose(1, 2), h_NSR) if b_wanted else None
+        return gradient, gx, ga, gb, None, None, None
+
+
+def _scaled(h_NSR: torch.Tensor, scaling: float | torch.Tensor) -> torch.Tensor:
+    """h times its blocks' scalings, in float32 where they differ, as PEFT's Python number would be."""
+    if isinstance(scaling, torch.Tensor):
+        return (h_NSR.float() * scaling).to(h_NSR.dtype)
+    return h_NSR if scaling == 1.0 else h_NSR.mul_(scaling)
 
 
 def _take_plan(owners: Sequence[int], of: int, device: torch.device) -> Any:
