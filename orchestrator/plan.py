@@ -13,7 +13,7 @@ from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.identity import adapter_id, score_id
 from study.models import Model
-from study.units import AdapterUnit, ScoreUnit
+from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Grid:
     models: tuple[Model, ...]
     adapters: tuple[AdapterUnit, ...]
     scores: tuple[ScoreUnit, ...]
+    existing: tuple[GivenAdapter, ...] = ()
 
     def rows(self) -> list[dict[str, object]]:
         """The grid as rows of study.schema.GRID."""
@@ -49,11 +50,16 @@ class Plan:
 
 
 def expand(
-    config: StudyConfig, models: Sequence[Model], sources: Mapping[Source, list[str]], targets: Mapping[Cell, str]
+    config: StudyConfig,
+    models: Sequence[Model],
+    sources: Mapping[Source, list[str]],
+    targets: Mapping[Cell, str],
+    existing: Sequence[GivenAdapter] = (),
 ) -> Grid:
     """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
 
-    Order: model by model; the base's scores first; then seed by seed, so that a full matrix appears early.
+    Order: model by model; the base's scores first; then adapters that need no training; then seed by seed, so that a
+    full matrix appears early.
     """
     adapters: list[AdapterUnit] = []
     scores: list[ScoreUnit] = []
@@ -64,13 +70,14 @@ def expand(
             for source, prints in sources.items()
         ]
         adapters += trained
-        for adapter in [None, *trained]:
+        given = [adapter for adapter in existing if adapter.model == model.name]
+        for adapter in [None, *given, *trained]:
             subject = adapter.adapter_id if adapter else model.identity
             scores += [
                 ScoreUnit(score_id(subject, requests, config.scoring), model.name, model.params, adapter, cell)
                 for cell, requests in targets.items()
             ]
-    return Grid(tuple(models), tuple(adapters), tuple(scores))
+    return Grid(tuple(models), tuple(adapters), tuple(scores), tuple(existing))
 
 
 def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -> Plan:

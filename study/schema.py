@@ -21,9 +21,11 @@ KEYS: tuple[pa.Field, ...] = (
     _field("adapter_id", pa.string(), "identity of the adapter; null for the base model"),
     _field("model", pa.string(), "model name", False),
     _field("model_params", pa.int64(), "parameters of the base model, count", False),
-    _field("source_task", pa.string(), "task trained on; null for the base model"),
-    _field("source_language", pa.string(), "language trained on; null for the base model"),
-    _field("seed", pa.int64(), "training seed; null for the base model"),
+    _field(
+        "source_task", pa.string(), "task trained on; null for the base model and an adapter without a known source"
+    ),
+    _field("source_language", pa.string(), "language trained on; null likewise"),
+    _field("seed", pa.int64(), "training seed; null for the base model and adapters trained elsewhere"),
     _field("target_task", pa.string(), "task scored on", False),
     _field("target_language", pa.string(), "language scored on", False),
 )
