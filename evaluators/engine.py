@@ -44,6 +44,8 @@ class Engine:
         logprobs: list[torch.Tensor] = []
         greedy: list[torch.Tensor] = []
         owners: list[NDArray[np.int32]] = []
+        if not rows:
+            return np.zeros(n_requests), np.ones(n_requests, dtype=np.bool_)
         waiting = sorted(rows, key=len, reverse=True)
         start = 0
         while start < len(waiting):
@@ -51,7 +53,7 @@ class Engine:
             try:
                 logprob_S, greedy_S = self._forward(batch)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if len(batch) == 1 or not _is_out_of_memory(error):
+                if len(batch) == 1 or not is_out_of_memory(error):
                     raise
                 self.budget = len(batch) * len(batch[0]) // 2
                 if self.device.type == "cuda":
@@ -168,5 +170,5 @@ def automatic_budget(model: Any) -> int:
     return int(min(CUDA_TOKENS, max(1024, free / 3 / (width * model.dtype.itemsize))))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

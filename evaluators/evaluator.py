@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -24,12 +24,13 @@ from evaluators.base import AdapterError, adapter_on, load_base, load_tokenizer
 from evaluators.engine import Engine
 from evaluators.prepare import Target, Targets
 from evaluators.requests import Encoder
-from evaluators.targets import judge
+from evaluators.targets import Response, judge
+from evaluators.writer import Writer
 from study.config import Scoring, TaskConfig
 from study.models import Model
 from study.store import Store
 from study.tasks import TaskError, TaskLibrary
-from study.units import AdapterUnit, ScoreUnit
+from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 
 WAVE_SECONDS = 10.0  # results reach the store about this often
 FIRST_WAVE_TOKENS = 16  # times the token budget, before the speed is known
@@ -67,7 +68,9 @@ class Evaluator:
         self._store = Store(store_uri)
         self._base = load_base(model)
         self._engine = Engine(self._base, None if tokens_per_batch == "auto" else tokens_per_batch)
-        encoder = Encoder(self._base.config, load_tokenizer(model), model.trust_remote_code)
+        tokenizer = load_tokenizer(model)
+        encoder = Encoder(self._base.config, tokenizer, model.trust_remote_code)
+        self._writer = Writer(self._engine, tokenizer)
         self._targets = Targets(TaskLibrary(tasks, scoring), encoder, self._engine, scoring.apply_chat_template)
         self._tokens_per_second: float | None = None
         self._versions = " ".join(f"{name}/{version(name)}" for name in ("lm-eval", "torch", "transformers", "peft"))
@@ -87,7 +90,7 @@ class Evaluator:
                     done.setdefault(unit.score_id, _failed(unit, "bad_data", error))
         return [done[unit.score_id] for unit in units]
 
-    def _with_adapter(self, adapter: AdapterUnit | None, scratch: Path) -> AbstractContextManager[None]:
+    def _with_adapter(self, adapter: AdapterUnit | GivenAdapter | None, scratch: Path) -> AbstractContextManager[None]:
         if adapter is None:
             return nullcontext()
         return adapter_on(self._base, self._store.fetch_adapter(adapter.folder, scratch))
@@ -118,18 +121,22 @@ class Evaluator:
         placed = list(zip(starts.tolist(), wave, strict=False))
         rows = [row.numbered_from(start) for start, (_, target) in placed for row in target.rows]
         lls, greedy = self._engine.loglikelihoods(rows, int(starts[-1]))
-        seconds, tokens = time.perf_counter() - began, sum(target.tokens for _, target in wave)
-        self._tokens_per_second = tokens / seconds
+        seconds, read = time.perf_counter() - began, sum(target.tokens for _, target in wave if target.rows)
+        if read:
+            self._tokens_per_second = read / seconds
         items: list[dict[str, object]] = []
         scores: list[dict[str, object]] = []
         results: list[Scored] = []
         for start, (unit, target) in placed:
             own = slice(start, start + target.n_requests)
-            share = seconds * target.tokens / tokens
+            share = seconds * target.tokens / read if target.rows else 0.0
             try:
                 if np.isnan(lls[own]).any():
                     raise ScoringError(f"{unit}: a log-likelihood is not a number: the weights are broken or overflow")
-                new_items, new_scores = self._result_rows(unit, target, lls[own], greedy[own], share)
+                began = time.perf_counter()
+                responses = self._responses(target, lls[own].tolist(), greedy[own].tolist())
+                share += time.perf_counter() - began
+                new_items, new_scores = self._result_rows(unit, target, responses, share)
             except (TaskError, ScoringError) as error:
                 kind: Literal["bad_data", "nan"] = "nan" if isinstance(error, ScoringError) else "bad_data"
                 results.append(_failed(unit, kind, error))
@@ -140,10 +147,18 @@ class Evaluator:
         self._store.append(items, scores)
         done.update((result.score_id, result) for result in results)
 
+    def _responses(self, target: Target, lls: list[float], greedy: list[bool]) -> list[Response]:
+        """What lm-eval's `hf` model would answer to each request of a target."""
+        if target.path == "generate":
+            return list(self._writer.write(target.instances, target.longest_writing))
+        if target.task.OUTPUT_TYPE == "loglikelihood_rolling":
+            return list(lls)
+        return list(zip(lls, greedy, strict=True))
+
     def _result_rows(
-        self, unit: ScoreUnit, target: Target, lls: Any, greedy: Any, seconds: float
+        self, unit: ScoreUnit, target: Target, responses: Sequence[Response], seconds: float
     ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-        verdict = judge(target.task, target.items, lls, greedy)
+        verdict = judge(target.task, target.items, responses)
         shared = {**unit.keys(), "written_at": datetime.now(UTC)}
         run = {
             "seconds": seconds,

@@ -36,11 +36,17 @@ class Target:
     items: list[Item]
     rows: list[Row]
     n_requests: int
-    path: Literal["shared", "plain"]
+    path: Literal["shared", "plain", "generate"]
+    longest_writing: int = 0  # tokens of the longest prompt and answer, where the model writes
 
     @cached_property
     def tokens(self) -> int:
-        return sum(len(row) for row in self.rows)
+        """Tokens the model reads, or may read and write."""
+        return sum(len(row) for row in self.rows) or self.n_requests * self.longest_writing
+
+    @property
+    def instances(self) -> list[Any]:
+        return [instance for item in self.items for instance in item.instances]
 
 
 class Targets:
@@ -70,8 +76,15 @@ class Targets:
         task = self._library.load(cell)
         check_supported(task)
         instances = self._library.build_requests(cell, self._chat_template)
-        requests = self._encoder.requests(instances)
         items = items_of(task, instances)
+        if task.OUTPUT_TYPE == "generate_until":
+            longest = self._encoder.longest_writing(instances)
+            return Target(task, items, [], len(instances), "generate", longest)
+        if task.OUTPUT_TYPE == "loglikelihood_rolling":
+            parts = self._encoder.windows(instances)
+            rows = [row for number, own in enumerate(parts) for row in plain_rows(own, [number] * len(own))]
+            return Target(task, items, rows, len(parts), "plain")
+        requests = self._encoder.requests(instances)
         if self._shares_prompts and self._sharing_is_exact(items, requests):
             return Target(task, items, shared(items, requests), len(requests), "shared")
         return Target(task, items, plain(items, requests), len(requests), "plain")

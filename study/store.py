@@ -196,7 +196,8 @@ class Store:
 
     def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
         names = list(columns) if columns is not None else like.names
-        return pa.concat_tables([*self._parts(files, names), _empty(like, names)])
+        parts = [_empty(like, names), *self._parts(files, names)]  # a column that came later is null in older files
+        return pa.concat_tables(parts, promote_options="default")
 
     def _parts(self, files: list[str], names: list[str]) -> Iterator[pa.Table]:
         for relative in files:

@@ -36,7 +36,8 @@ def quiz(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
     write_task(folder, "quiz_empty", empty, target_delimiter="")
     write_task(folder, "quiz_nodata", make_docs(3, seed=1))
     (folder / "quiz_nodata.jsonl").unlink()
-    write_task(folder, "quiz_generate", make_docs(3, seed=1), output_type="generate_until", doc_to_choice=None)
+    sampling = {"output_type": "generate_until", "generation_kwargs": {"do_sample": True, "temperature": 0.7}}
+    write_task(folder, "quiz_sample", make_docs(3, seed=1), doc_to_choice=None, **sampling)
     return TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder))
 
 
@@ -144,24 +145,24 @@ def test_a_broken_target_is_reported_and_the_others_are_written(
 ) -> None:
     store = Store(str(tmp_path))
     evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
-    languages = ("broken", "empty", "en", "nodata", "generate", "de")
+    languages = ("broken", "empty", "en", "nodata", "sample", "de")
     results = dict(
         zip(languages, evaluator.score([unit_of(Cell("quiz", language)) for language in languages]), strict=True)
     )
     assert [language for language in languages if results[language].ok] == ["en", "de"]
-    for language in ("broken", "empty", "nodata", "generate"):
+    for language in ("broken", "empty", "nodata", "sample"):
         assert results[language].kind == "bad_data"
         assert results[language].traceback
     assert "option is empty" in str(results["empty"].message)
-    assert "generate_until" in str(results["generate"].message)
+    assert "at random" in str(results["sample"].message)
     assert {row["target_language"] for row in store.items().to_pylist()} == {"en", "de"}
 
 
 def test_check_supported_names_what_is_not(quiz: TaskConfig) -> None:
     library = TaskLibrary([quiz], Scoring())
     check_supported(library.load(Cell("quiz", "en")))
-    with pytest.raises(TaskError, match="generate_until"):
-        check_supported(library.load(Cell("quiz", "generate")))
+    with pytest.raises(TaskError, match="at random"):
+        check_supported(library.load(Cell("quiz", "sample")))
 
 
 def _truncate(folder: Path) -> None:
