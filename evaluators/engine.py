@@ -10,12 +10,14 @@ Shapes: B rows, L nodes of the longest row, U distinct scored nodes of the batch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adapters.lora_bank import LoraBank
 from evaluators.rows import Row
 
 CPU_TOKENS = 2048  # activations of a small model stay in the cache
@@ -29,6 +31,7 @@ class Engine:
     def __init__(self, model: Any, tokens_per_batch: int | None = None) -> None:
         self.model = model
         self.device: torch.device = model.device
+        self.bank: LoraBank | None = None
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
@@ -49,13 +52,13 @@ class Engine:
         waiting = sorted(rows, key=len, reverse=True)
         start = 0
         while start < len(waiting):
-            batch = waiting[start : start + self._fitting(waiting, start)]
+            batch = sorted(waiting[start : start + self._fitting(waiting, start)], key=_slot)
             try:
                 logprob_S, greedy_S = self._forward(batch)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
                 if len(batch) == 1 or not is_out_of_memory(error):
                     raise
-                self.budget = len(batch) * len(batch[0]) // 2
+                self.budget = len(batch) * len(waiting[start]) // 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
@@ -67,6 +70,10 @@ class Engine:
         total = np.bincount(owner_S, weights=torch.cat(logprobs).cpu().numpy(), minlength=n_requests)
         misses = np.bincount(owner_S, weights=~torch.cat(greedy).cpu().numpy(), minlength=n_requests)
         return total.astype(np.float64, copy=False), misses == 0
+
+    def rows_of(self, slots: Sequence[int | None]) -> AbstractContextManager[None]:
+        """Within, row i of a batch is read with the adapter in slot `slots[i]` of the bank, where there is a bank."""
+        return nullcontext() if self.bank is None else self.bank.rows(slots)
 
     def _fitting(self, rows: Sequence[Row], start: int) -> int:
         """How many rows from `start` on make one batch; at least one."""
@@ -81,7 +88,7 @@ class Engine:
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-        length = len(batch[0])
+        length = max(len(row) for row in batch)
         tokens_BL = self._padded([row.tokens_N for row in batch], length)
         at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
         at_U, where_S = np.unique(at_S, return_inverse=True)
@@ -90,7 +97,7 @@ class Engine:
         if not all(row.is_chain for row in batch):
             arguments["position_ids"] = self._padded([row.depth_N for row in batch], length)
             arguments["attention_mask"] = self._mask(batch, length)
-        logits_UV = self._logits(arguments, self._tensor(at_U))
+        logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
         index_S = self._tensor(where_S)
         logprob_S = logprobs_UV[index_S, want_S]
@@ -126,7 +133,7 @@ class Engine:
         lowest = torch.finfo(self.model.dtype).min
         return torch.zeros(mask_B1LL.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask_B1LL, lowest)
 
-    def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor) -> torch.Tensor:
+    def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
         """Logits of the given nodes, numbered through the batch: [U, V].
 
         The model calls its own head, so what follows it there (soft caps, scaling) is applied.
@@ -139,7 +146,8 @@ class Engine:
         head = self.model.get_output_embeddings()
         hook = head.register_forward_pre_hook(keep) if head is not None else None
         try:
-            logits = self.model(**arguments).logits
+            with self.rows_of(slots):
+                logits = self.model(**arguments).logits
         finally:
             if hook is not None:
                 hook.remove()
@@ -168,6 +176,11 @@ def automatic_budget(model: Any) -> int:
     width = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size) + 16 * config.hidden_size
     free, _ = torch.cuda.mem_get_info(model.device)
     return int(min(CUDA_TOKENS, max(1024, free / 3 / (width * model.dtype.itemsize))))
+
+
+def _slot(row: Row) -> int:
+    """Rows of one adapter stand together in a batch: their low-rank products are fewer and larger."""
+    return -1 if row.slot is None else row.slot
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -72,6 +72,13 @@ class Targets:
             raise found
         return found
 
+    def readable(self, cell: Cell) -> Target | None:
+        """The target of a cell; None where it has none."""
+        try:
+            return self.ready(cell)
+        except TaskError:
+            return None
+
     def _prepare(self, cell: Cell) -> Target:
         task = self._library.load(cell)
         check_supported(task)

@@ -107,12 +107,21 @@ def gangs(units: Sequence[AdapterUnit], size: int) -> list[tuple[AdapterUnit, ..
 
 
 def batches(units: Sequence[ScoreUnit], size: int) -> list[tuple[ScoreUnit, ...]]:
-    """Score units to hand to an evaluator together: of one adapter, at most `size`, in order."""
-    groups: list[list[ScoreUnit]] = []
+    """Score units to hand to an evaluator together: of one model, at most `size`, in order.
+
+    Adapters that have few units left share a batch; one that has many has batches of its own.
+    """
+    parts: list[list[ScoreUnit]] = []
     for unit in units:
-        if not groups or len(groups[-1]) == size or _subject(groups[-1][0]) != _subject(unit):
-            groups.append([])
-        groups[-1].append(unit)
+        if not parts or len(parts[-1]) == size or _subject(parts[-1][0]) != _subject(unit):
+            parts.append([])
+        parts[-1].append(unit)
+    groups: list[list[ScoreUnit]] = []
+    for part in parts:
+        if groups and groups[-1][0].model == part[0].model and len(groups[-1]) + len(part) <= size:
+            groups[-1] += part
+        else:
+            groups.append(part)
     return [tuple(group) for group in groups]
 
 

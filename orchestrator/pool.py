@@ -27,7 +27,7 @@ TARGETS_PER_BATCH = 16  # what a lost actor can cost, at most
 
 @dataclass
 class Batch:
-    """Score units of one adapter, handed to one evaluator."""
+    """Score units of one model, handed to one evaluator."""
 
     units: tuple[ScoreUnit, ...]
     attempts: dict[str, int] = field(default_factory=dict)

@@ -14,11 +14,10 @@ from evaluators.base import adapter_on, load_base
 from evaluators.evaluator import Evaluator
 from evaluators.targets import check_supported
 from study import schema
-from study.cells import Cell, Source
+from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store import Store
 from study.tasks import TaskError, TaskLibrary
-from study.units import AdapterUnit
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.tiny_models import make_tokenizer
 
@@ -224,13 +223,6 @@ def test_numbers_that_are_none_are_a_failure_of_their_own(
     (result,) = evaluator.score([unit_of(Cell("quiz", "en"), None)])
     assert (result.ok, result.kind) == (False, "nan")
     assert store.items().num_rows == 3
-
-
-def test_units_of_one_call_share_their_adapter(tmp_path: Path, quiz: TaskConfig, outspoken_model: Path) -> None:
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), str(tmp_path))
-    other = AdapterUnit("b", "tiny", Source.of([Cell("quiz", "en")]), 1)
-    with pytest.raises(ValueError, match="share one adapter"):
-        evaluator.score([unit_of(Cell("quiz", "en")), unit_of(Cell("quiz", "en"), other)])
 
 
 def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskConfig, harness: Any) -> None:
