@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from adapters.lora_bank import LoraBank
+from evaluators.profile import Profile
 from evaluators.rows import Row
 
 CPU_TOKENS = 2048  # activations of a small model stay in the cache
@@ -32,6 +33,7 @@ class Engine:
         self.model = model
         self.device: torch.device = model.device
         self.bank: LoraBank | None = None
+        self.profile: Profile | None = None
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
@@ -54,7 +56,8 @@ class Engine:
         while start < len(waiting):
             batch = sorted(waiting[start : start + self._fitting(waiting, start)], key=_slot)
             try:
-                logprob_S, greedy_S = self._forward(batch)
+                with self.stage("forward"):
+                    logprob_S, greedy_S = self._forward(batch)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
                 if len(batch) == 1 or not is_out_of_memory(error):
                     raise
@@ -62,6 +65,8 @@ class Engine:
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
+            if self.profile is not None:
+                self.profile.count(sum(map(len, batch)), len(batch) * len(waiting[start]))
             logprobs.append(logprob_S)
             greedy.append(greedy_S)
             owners.extend(row.owner_S for row in batch)
@@ -70,6 +75,10 @@ class Engine:
         total = np.bincount(owner_S, weights=torch.cat(logprobs).cpu().numpy(), minlength=n_requests)
         misses = np.bincount(owner_S, weights=~torch.cat(greedy).cpu().numpy(), minlength=n_requests)
         return total.astype(np.float64, copy=False), misses == 0
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Where the time within is booked in a profile."""
+        return nullcontext() if self.profile is None else self.profile.stage(name)
 
     def rows_of(self, slots: Sequence[int | None]) -> AbstractContextManager[None]:
         """Within, row i of a batch is read with the adapter in slot `slots[i]` of the bank, where there is a bank."""
@@ -146,7 +155,7 @@ class Engine:
         head = self.model.get_output_embeddings()
         hook = head.register_forward_pre_hook(keep) if head is not None else None
         try:
-            with self.rows_of(slots):
+            with self.rows_of(slots), nullcontext() if self.profile is None else self.profile.head(head):
                 logits = self.model(**arguments).logits
         finally:
             if hook is not None:

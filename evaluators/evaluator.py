@@ -24,6 +24,7 @@ from evaluators import sharing
 from evaluators.base import AdapterError, adapter_on, load_base, load_tokenizer
 from evaluators.engine import Engine
 from evaluators.prepare import Target, Targets
+from evaluators.profile import Profile
 from evaluators.requests import Encoder
 from evaluators.sharing import bank_on, shareable
 from evaluators.targets import Response, judge
@@ -77,11 +78,14 @@ class Evaluator:
         store_uri: str,
         tokens_per_batch: int | Literal["auto"] = "auto",
         adapters_per_batch: int | Literal["auto"] = "auto",
+        profile: bool = False,
     ) -> None:
+        self._model = model
         self._adapters_per_batch = adapters_per_batch
         self._store = Store(store_uri)
         self._base = load_base(model)
         self._engine = Engine(self._base, None if tokens_per_batch == "auto" else tokens_per_batch)
+        self._engine.profile = Profile(self._engine.device) if profile else None
         tokenizer = load_tokenizer(model)
         encoder = Encoder(self._base.config, tokenizer, model.trust_remote_code)
         self._writer = Writer(self._engine, tokenizer)
@@ -114,6 +118,8 @@ class Evaluator:
                 except AdapterError as error:
                     for unit in own_units:
                         done.setdefault(unit.score_id, _failed(unit, "bad_data", error))
+        if self._engine.profile is not None:
+            self._engine.profile.write(self._store, self._model)
         return [done[unit.score_id] for unit in units]
 
     def _tokens_of(self, units: Sequence[ScoreUnit]) -> int:
@@ -122,7 +128,8 @@ class Evaluator:
 
     def _score_all(self, units: Sequence[tuple[ScoreUnit, int | None]], done: dict[str, Scored]) -> None:
         for wave in self._waves(units, done):
-            self._score_wave(wave, done)
+            with nullcontext() if self._engine.profile is None else self._engine.profile.traced():
+                self._score_wave(wave, done)
 
     def _waves(self, units: Sequence[tuple[ScoreUnit, int | None]], done: dict[str, Scored]) -> Iterator[list[Placed]]:
         """Units whose targets are ready, in groups that take about WAVE_SECONDS; those without data go to `done`."""
@@ -180,7 +187,8 @@ class Evaluator:
             items += new_items
             scores += new_scores
             results.append(Scored(unit.score_id, True, None, None, None, share, target.tokens, len(target.items)))
-        self._store.append(items, scores)
+        with self._engine.stage("write"):
+            self._store.append(items, scores)
         done.update((result.score_id, result) for result in results)
 
     def _written(self, wave: Sequence[Placed]) -> dict[str, tuple[list[str], float] | TaskError]:
@@ -197,7 +205,8 @@ class Evaluator:
             began, target, instances = time.perf_counter(), places[0].target, places[0].target.instances
             slots = [place.slot for place in places for _ in instances]
             try:
-                texts = self._writer.write(instances * len(places), slots, target.longest_writing)
+                with self._engine.stage("generate"):
+                    texts = self._writer.write(instances * len(places), slots, target.longest_writing)
             except TaskError as error:
                 written.update({place.unit.score_id: error for place in places})
                 continue

@@ -64,7 +64,8 @@ class Targets:
         """The target of a cell. Raises TaskError."""
         if cell not in self._ready:
             try:
-                self._ready[cell] = self._prepare(cell)
+                with self._engine.stage("tokenise"):
+                    self._ready[cell] = self._prepare(cell)
             except TaskError as error:
                 self._ready[cell] = error
         found = self._ready[cell]

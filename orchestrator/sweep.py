@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="N items per target and N examples per source; marks the store as a trial run",
     )
+    result.add_argument("--profile", action="store_true", help="write where scoring's time goes to the store's logs")
     result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
     result.add_argument(
         "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
@@ -206,7 +207,7 @@ def _execute(
         check_fits(config, ray.cluster_resources())
         if dashboard:
             console.print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)")
-        failures = StudyRun(config, todo, found, store, console).run()
+        failures = StudyRun(config, todo, found, store, console, options.profile).run()
         ray.shutdown()
         return None, failures
     except Interrupted as interruption:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,20 @@ def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskCo
     for sample in samples:
         ours = logits_of(store)[(unit.score_id, "en", sample["doc_id"])]
         assert ours == pytest.approx([response[0][0] for response in sample["resps"]], abs=1e-3)
+
+
+def test_a_profile_says_where_the_time_went(
+    tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, adapters: dict[str, Path]
+) -> None:
+    store = Store(str(tmp_path))
+    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(limit=4), store.uri, 300, profile=True)
+    unit = put_adapter(store, adapters["lora"], "a")
+    assert all(r.ok for r in evaluator.score([unit_of(Cell("quiz", language), unit) for language in ("en", "de")]))
+    profile = evaluator._engine.profile
+    assert profile is not None
+    assert profile.seconds.keys() == {"tokenise", "forward", "head", "write"}
+    assert 0 < profile.useful_tokens <= profile.padded_tokens
+    (summary,) = store.files("logs", ".txt")
+    assert "tokens/s" in store.read(summary).decode()
+    (trace,) = store.files("logs", ".json.gz")
+    assert json.loads(gzip.decompress(store.read(trace)))["traceEvents"]

@@ -93,9 +93,10 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
         {"name": "found", "model": "tiny", "path": paths[1]},
     ]
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, adapters=given, sources=[])
-    done = sweep(config)
+    done = sweep(config, "--profile")
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(str(tmp_path / "store"))
+    assert b"tokens/s" in b"".join(store.read(page) for page in store.files("logs", ".txt"))
     sources = {(row["source_task"], row["source_language"], row["seed"]) for row in store.scores().to_pylist()}
     assert sources == {(None, None, None), (*one["source"][0].split("/"), None)}
     assert pl.DataFrame(pl.from_arrow(store.scores()))["adapter_id"].n_unique() == 3

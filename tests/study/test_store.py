@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import multiprocessing
 import os
 import pickle
@@ -51,6 +52,12 @@ def test_another_schema_version_is_refused_by_name(tmp_path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({"kind": "scores", "version": "0"}), part)
     with pytest.raises(ValueError, match="version 0"):
         store.scores()
+
+
+def test_bytes_come_back_whatever_a_file_is_called(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("logs/trace.json.gz", gzip.compress(b"x", mtime=0))
+    assert store.read("logs/trace.json.gz") == gzip.compress(b"x", mtime=0)
 
 
 def test_a_column_that_came_later_is_null_in_older_files(tmp_path: Path) -> None:
