@@ -95,6 +95,7 @@ def _base_facts(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows(frame: pl.DataFrame) -> _Rows:
+    frame = frame.drop_nulls("correct")  # perplexities, say: such items have no accuracy
     norm = frame["correct_norm"].fill_null(frame["correct"])
     return _Rows(
         frame["unit"].to_numpy(),

@@ -94,7 +94,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
             "option_chars": chars,
         }
         now = datetime(2026, 1, 1, tzinfo=UTC)
-        items.append(_table(schema.ITEMS, keys | {"written_at": now}, facts, n))
+        items.append(_table(schema.ITEMS, keys | {"written_at": now, "generation": None}, facts, n))
         numbers = {"metric": "acc_norm", "value": float(right.mean()), "stderr": None, "n_items": n, "seconds": 1.0}
         numbers |= {"tokens": 1000, "device": "none", "engine": "synthetic", "written_at": now}
         scores.append(_table(schema.SCORES, keys | numbers, {}, 1))

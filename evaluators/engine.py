@@ -10,12 +10,15 @@ Shapes: B rows, L nodes of the longest row, U distinct scored nodes of the batch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adapters.lora_bank import LoraBank
+from evaluators.profile import Profile
 from evaluators.rows import Row
 
 CPU_TOKENS = 2048  # activations of a small model stay in the cache
@@ -29,10 +32,14 @@ class Engine:
     def __init__(self, model: Any, tokens_per_batch: int | None = None) -> None:
         self.model = model
         self.device: torch.device = model.device
+        self.bank: LoraBank | None = None
+        self.profile: Profile | None = None
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
         self._bool_mask = config._attn_implementation == "sdpa"
+        self._window: int | None = getattr(config, "sliding_window", None)
+        self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
 
     def loglikelihoods(self, rows: Sequence[Row], n_requests: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Log-likelihood (nats) and whether greedy decoding would write it, per request number.
@@ -42,19 +49,24 @@ class Engine:
         logprobs: list[torch.Tensor] = []
         greedy: list[torch.Tensor] = []
         owners: list[NDArray[np.int32]] = []
+        if not rows:
+            return np.zeros(n_requests), np.ones(n_requests, dtype=np.bool_)
         waiting = sorted(rows, key=len, reverse=True)
         start = 0
         while start < len(waiting):
-            batch = waiting[start : start + self._fitting(waiting, start)]
+            batch = sorted(waiting[start : start + self._fitting(waiting, start)], key=_slot)
             try:
-                logprob_S, greedy_S = self._forward(batch)
+                with self.stage("forward"):
+                    logprob_S, greedy_S = self._forward(batch)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if len(batch) == 1 or not _is_out_of_memory(error):
+                if len(batch) == 1 or not is_out_of_memory(error):
                     raise
-                self.budget = len(batch) * len(batch[0]) // 2
+                self.budget = len(batch) * len(waiting[start]) // 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
+            if self.profile is not None:
+                self.profile.count(sum(map(len, batch)), len(batch) * len(waiting[start]))
             logprobs.append(logprob_S)
             greedy.append(greedy_S)
             owners.extend(row.owner_S for row in batch)
@@ -63,6 +75,14 @@ class Engine:
         total = np.bincount(owner_S, weights=torch.cat(logprobs).cpu().numpy(), minlength=n_requests)
         misses = np.bincount(owner_S, weights=~torch.cat(greedy).cpu().numpy(), minlength=n_requests)
         return total.astype(np.float64, copy=False), misses == 0
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Where the time within is booked in a profile."""
+        return nullcontext() if self.profile is None else self.profile.stage(name)
+
+    def rows_of(self, slots: Sequence[int | None]) -> AbstractContextManager[None]:
+        """Within, row i of a batch is read with the adapter in slot `slots[i]` of the bank, where there is a bank."""
+        return nullcontext() if self.bank is None else self.bank.rows(slots)
 
     def _fitting(self, rows: Sequence[Row], start: int) -> int:
         """How many rows from `start` on make one batch; at least one."""
@@ -77,7 +97,7 @@ class Engine:
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-        length = len(batch[0])
+        length = max(len(row) for row in batch)
         tokens_BL = self._padded([row.tokens_N for row in batch], length)
         at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
         at_U, where_S = np.unique(at_S, return_inverse=True)
@@ -86,25 +106,43 @@ class Engine:
         if not all(row.is_chain for row in batch):
             arguments["position_ids"] = self._padded([row.depth_N for row in batch], length)
             arguments["attention_mask"] = self._mask(batch, length)
-        logits_UV = self._logits(arguments, self._tensor(at_U))
+        logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
         index_S = self._tensor(where_S)
         logprob_S = logprobs_UV[index_S, want_S]
         return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
 
-    def _mask(self, batch: Sequence[Row], length: int) -> torch.Tensor:
-        """Each node sees itself and its ancestors: [B, 1, L, L], True or 0 where it may look."""
+    def _mask(self, batch: Sequence[Row], length: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Where each node may look, [B, 1, L, L]: itself and its ancestors, the nearest ones where there is a window.
+
+        A model that mixes windowed and full layers takes one mask for each kind.
+        """
         end_BL = self._padded([row.end_N for row in batch], length)
         node_L = torch.arange(length, device=self.device)
         allowed = (node_L[None, None, :] <= node_L[None, :, None]) & (node_L[None, :, None] < end_BL[:, None, :])
         allowed |= torch.eye(length, dtype=torch.bool, device=self.device)  # padding sees itself: no empty softmax
-        mask_B1LL = allowed[:, None]
+        if "sliding_attention" not in self._layer_kinds:
+            return self._as_mask(allowed if self._layer_kinds else self._near(allowed, batch, length))
+        return {
+            "full_attention": self._as_mask(allowed),
+            "sliding_attention": self._as_mask(self._near(allowed, batch, length)),
+        }
+
+    def _near(self, allowed_BLL: torch.Tensor, batch: Sequence[Row], length: int) -> torch.Tensor:
+        """Only the nodes within the model's window, counted in positions of the text."""
+        if self._window is None:
+            return allowed_BLL
+        depth_BL = self._padded([row.depth_N for row in batch], length)
+        return allowed_BLL & (depth_BL[:, :, None] - depth_BL[:, None, :] < self._window)
+
+    def _as_mask(self, allowed_BLL: torch.Tensor) -> torch.Tensor:
+        mask_B1LL = allowed_BLL[:, None]
         if self._bool_mask:
             return mask_B1LL
         lowest = torch.finfo(self.model.dtype).min
         return torch.zeros(mask_B1LL.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask_B1LL, lowest)
 
-    def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor) -> torch.Tensor:
+    def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
         """Logits of the given nodes, numbered through the batch: [U, V].
 
         The model calls its own head, so what follows it there (soft caps, scaling) is applied.
@@ -117,7 +155,8 @@ class Engine:
         head = self.model.get_output_embeddings()
         hook = head.register_forward_pre_hook(keep) if head is not None else None
         try:
-            logits = self.model(**arguments).logits
+            with self.rows_of(slots), nullcontext() if self.profile is None else self.profile.head(head):
+                logits = self.model(**arguments).logits
         finally:
             if hook is not None:
                 hook.remove()
@@ -148,5 +187,10 @@ def automatic_budget(model: Any) -> int:
     return int(min(CUDA_TOKENS, max(1024, free / 3 / (width * model.dtype.itemsize))))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _slot(row: Row) -> int:
+    """Rows of one adapter stand together in a batch: their low-rank products are fewer and larger."""
+    return -1 if row.slot is None else row.slot
+
+
+def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

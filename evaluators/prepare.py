@@ -1,7 +1,7 @@
 """Targets made ready: documents, tokens and rows of a cell, built once per process and used for every adapter.
 
 Before a target's options share their prompts, its longest items are scored both ways. An architecture that does not
-honour the mask (a sliding window, a recurrent layer) is found here, said once, and read row by row from then on.
+honour the mask (a recurrent layer, chunked attention) is found here, said once, and read row by row from then on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from evaluators.engine import Engine
 from evaluators.requests import Encoder, Request
@@ -35,11 +36,17 @@ class Target:
     items: list[Item]
     rows: list[Row]
     n_requests: int
-    path: Literal["shared", "plain"]
+    path: Literal["shared", "plain", "generate"]
+    longest_writing: int = 0  # tokens of the longest prompt and answer, where the model writes
 
     @cached_property
     def tokens(self) -> int:
-        return sum(len(row) for row in self.rows)
+        """Tokens the model reads, or may read and write."""
+        return sum(len(row) for row in self.rows) or self.n_requests * self.longest_writing
+
+    @property
+    def instances(self) -> list[Any]:
+        return [instance for item in self.items for instance in item.instances]
 
 
 class Targets:
@@ -57,7 +64,8 @@ class Targets:
         """The target of a cell. Raises TaskError."""
         if cell not in self._ready:
             try:
-                self._ready[cell] = self._prepare(cell)
+                with self._engine.stage("tokenise"):
+                    self._ready[cell] = self._prepare(cell)
             except TaskError as error:
                 self._ready[cell] = error
         found = self._ready[cell]
@@ -65,12 +73,26 @@ class Targets:
             raise found
         return found
 
+    def readable(self, cell: Cell) -> Target | None:
+        """The target of a cell; None where it has none."""
+        try:
+            return self.ready(cell)
+        except TaskError:
+            return None
+
     def _prepare(self, cell: Cell) -> Target:
         task = self._library.load(cell)
         check_supported(task)
         instances = self._library.build_requests(cell, self._chat_template)
-        requests = self._encoder.requests(instances)
         items = items_of(task, instances)
+        if task.OUTPUT_TYPE == "generate_until":
+            longest = self._encoder.longest_writing(instances)
+            return Target(task, items, [], len(instances), "generate", longest)
+        if task.OUTPUT_TYPE == "loglikelihood_rolling":
+            parts = self._encoder.windows(instances)
+            rows = [row for number, own in enumerate(parts) for row in plain_rows(own, [number] * len(own))]
+            return Target(task, items, rows, len(parts), "plain")
+        requests = self._encoder.requests(instances)
         if self._shares_prompts and self._sharing_is_exact(items, requests):
             return Target(task, items, shared(items, requests), len(requests), "shared")
         return Target(task, items, plain(items, requests), len(requests), "plain")
@@ -82,7 +104,10 @@ class Targets:
         expected, _ = self._engine.loglikelihoods(plain(longest, requests), len(requests))
         try:
             found, _ = self._engine.loglikelihoods(shared(longest, requests), len(requests))
-        except (TypeError, ValueError, RuntimeError) as error:  # a model that takes no such mask or positions
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+            # a model that takes no such mask or positions, or has layers of a kind we have no mask for
             self._shares_prompts, reason = False, f"{type(error).__name__}: {error}"
         else:
             difference = np.abs(found - expected)

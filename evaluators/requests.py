@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
 
 from study.tasks import TaskError
@@ -61,6 +63,30 @@ class Encoder(HFLM):
         finally:
             self._known.clear()
         return [self._request(instance, *pair) for instance, pair in zip(instances, pairs, strict=True)]
+
+    def windows(self, instances: Sequence[Any]) -> list[list[Request]]:
+        """The parts of each instance's text, as long as the model reads: the text's log-likelihood is their sum."""
+        return [
+            [
+                Request((*context, *scored), len(scored))
+                for context, scored in map(
+                    make_disjoint_window,
+                    get_rolling_token_windows(
+                        self.tok_encode(instance.args[0]), self.prefix_token_id, self._longest, 1
+                    ),
+                )
+            ]
+            for instance in instances
+        ]
+
+    def longest_writing(self, instances: Sequence[Any]) -> int:
+        """Tokens of the longest prompt and of the longest answer that lm-eval instances ask for, together."""
+        prompts = max(len(self.tok_encode(instance.args[0])) for instance in instances)
+        self._known.clear()
+        answers = max(
+            normalize_gen_kwargs(instance.args[1], self.max_gen_toks)["max_gen_toks"] for instance in instances
+        )
+        return min(self._longest, prompts + answers)
 
     def _request(self, instance: Any, context: list[int], option: list[int]) -> Request:
         if not context or not option:

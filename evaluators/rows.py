@@ -32,15 +32,16 @@ class Row:
     at_S: Ints
     want_S: Ints
     owner_S: Ints
+    slot: int | None = None  # of the engine's bank, whose adapter reads it; None for the model as it stands
 
     @property
     def is_chain(self) -> bool:
         """No branch: every node's subtree runs to the end of the row."""
         return int(self.end_N.min()) == len(self.tokens_N)
 
-    def numbered_from(self, first: int) -> Row:
-        """The same row with its requests' numbers raised by `first`."""
-        return replace(self, owner_S=self.owner_S + np.int32(first))
+    def numbered_from(self, first: int, slot: int | None = None) -> Row:
+        """The same row for the adapter in a slot, with its requests' numbers raised by `first`."""
+        return replace(self, owner_S=self.owner_S + np.int32(first), slot=slot)
 
     def __len__(self) -> int:
         return len(self.tokens_N)
@@ -125,4 +126,5 @@ class _Trie:
     def row(self) -> Row:
         self._close(0)
         fields = (self.tokens, self._depth, self._end, self._at, self._want, self._owner)
-        return Row(*(np.asarray(field, dtype=np.int32) for field in fields))
+        tokens, depth, end, at, want, owner = (np.asarray(field, dtype=np.int32) for field in fields)
+        return Row(tokens, depth, end, at, want, owner)

@@ -1,4 +1,4 @@
-"""Targets: one cell's items, ready to be scored by any adapter, and lm-eval's verdict on the log-likelihoods.
+"""Targets: one cell's items, ready to be scored by any adapter, and lm-eval's verdict on the model's responses.
 
 What of a document's result no adapter changes (hash, gold option, lengths) is read once. Metrics come from the task's
 own `process_results`, filters and aggregation, called in the order of `lm_eval.evaluator.evaluate`.
@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 from lm_eval.api.metrics import mean, stderr_for_metric
-from numpy.typing import NDArray
 
 from study.tasks import TaskError, doc_hash
 
 os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval would start a process pool to bootstrap one metric
 
-SUPPORTED = ("multiple_choice", "loglikelihood")
+SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until")
 BOOTSTRAP_ITERATIONS = 100  # where a standard error has no closed form: lm-eval's number for its costly metrics
+
+
+# log-likelihood (nats) and whether greedy decoding writes it; log-likelihood of a whole text; a text that was written
+Response = tuple[float, bool] | float | str
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,12 @@ class Verdict:
 
 
 def check_supported(task: Any) -> None:
-    """Raise TaskError for an lm-eval task that is not scored by the log-likelihood of given options."""
+    """Raise TaskError for an lm-eval task that is not scored by log-likelihoods or by greedy answers to texts."""
     kind = task.OUTPUT_TYPE
     if kind not in SUPPORTED:
-        known = " and ".join(SUPPORTED)
-        raise TaskError(f"lm-eval task {task.task_name} has output_type {kind!r}; only {known} can be scored yet")
+        raise TaskError(f"lm-eval task {task.task_name} has output_type {kind!r}; known are {', '.join(SUPPORTED)}")
+    if kind == "generate_until" and (task.get_config("generation_kwargs") or {}).get("do_sample"):
+        raise TaskError(f"lm-eval task {task.task_name} draws its answers at random; only greedy ones can be scored")
     if getattr(task, "MULTIMODAL", False) or task.get_config("doc_to_image") or task.get_config("doc_to_audio"):
         raise TaskError(f"lm-eval task {task.task_name} shows images or plays audio; only text can be scored")
 
@@ -85,9 +89,11 @@ def items_of(task: Any, instances: Sequence[Any]) -> list[Item]:
 
 def _options(task: Any, doc: Any, instances: Sequence[Any]) -> list[str]:
     """The texts whose lengths normalise log-likelihoods: as lm-eval, without the delimiter before them."""
+    if task.OUTPUT_TYPE == "generate_until":
+        return []
     if task.OUTPUT_TYPE == "multiple_choice":
         return list(task.doc_to_choice(doc))
-    return [instance.args[1] for instance in instances]
+    return [instance.args[-1] for instance in instances]
 
 
 def _gold(task: Any, doc: Any) -> int:
@@ -103,23 +109,23 @@ def _gold(task: Any, doc: Any) -> int:
     return int(gold) if 0 <= gold < len(choices) else -1
 
 
-def judge(task: Any, items: Sequence[Item], lls: NDArray[np.float64], greedy: NDArray[np.bool_]) -> Verdict:
-    """Result rows and metrics of a target. `lls` (nats) and `greedy` are per request number.
+def judge(task: Any, items: Sequence[Item], responses: Sequence[Response]) -> Verdict:
+    """Result rows and metrics of a target. Responses are per request number.
 
     Raises TaskError when the task's own code fails on its data.
     """
     try:
-        return _judge(task, items, lls, greedy)
+        return _judge(task, items, responses)
     except TaskError:
         raise
     except Exception as error:  # process_results, filters and aggregations are the task author's code
         raise TaskError(f"lm-eval task {task.task_name}: metrics failed: {type(error).__name__}: {error}") from error
 
 
-def _judge(task: Any, items: Sequence[Item], lls: NDArray[np.float64], greedy: NDArray[np.bool_]) -> Verdict:
+def _judge(task: Any, items: Sequence[Item], responses: Sequence[Response]) -> Verdict:
     for item in items:
         for number, instance in zip(item.requests, item.instances, strict=True):
-            instance.resps = [(float(lls[number]), bool(greedy[number]))] * (instance.repeats or 1)
+            instance.resps = [responses[number]] * (instance.repeats or 1)
             instance.filtered_resps = {}
     task.apply_filters()
     filters = list(items[0].instances[0].filtered_resps)
@@ -131,26 +137,28 @@ def _judge(task: Any, items: Sequence[Item], lls: NDArray[np.float64], greedy: N
             for metric, value in results.items():
                 values[metric if position == 0 else f"{metric},{key}"].append(value)
             if position == 0:
-                rows.append(_row(item, lls, results))
+                rows.append(_row(item, [responses[number] for number in item.requests], results))
     return Verdict(rows, [_aggregate(task, metric, found) for metric, found in values.items()])
 
 
-def _row(item: Item, lls: NDArray[np.float64], results: dict[str, Any]) -> dict[str, object]:
-    own = lls[item.first : item.first + len(item.option_chars)]
+def _row(item: Item, responses: Sequence[Response], results: dict[str, Any]) -> dict[str, object]:
+    lls = [response[0] if isinstance(response, tuple) else response for response in responses]
+    own = np.asarray(lls[: len(item.option_chars)], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         per_char = own / np.asarray(item.option_chars, dtype=np.float64)
     pred, pred_norm = (int(np.argmax(own)), int(np.argmax(per_char))) if len(own) > 1 else (-1, -1)
-    accuracy = next((v for name in ("acc", "exact_match") if (v := _number(results.get(name))) is not None), None)
+    found = next((v for name in ("acc", "exact_match") if (v := _number(results.get(name))) is not None), None)
     return {
         "doc_id": item.doc_id,
         "doc_hash": item.doc_hash,
         "gold": item.gold,
         "pred": pred,
         "pred_norm": pred_norm,
-        "correct": float(pred == item.gold >= 0) if accuracy is None else accuracy,
+        "correct": float(pred == item.gold) if found is None and item.gold >= 0 else found,
         "correct_norm": _number(results.get("acc_norm")),
         "loglikelihoods": own.tolist(),
         "option_chars": list(item.option_chars),
+        "generation": responses[0] if isinstance(responses[0], str) else None,
     }
 
 

@@ -14,7 +14,7 @@ from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.identity import adapter_id, score_id
 from study.models import Model
-from study.units import AdapterUnit, ScoreUnit
+from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Grid:
     models: tuple[Model, ...]
     adapters: tuple[AdapterUnit, ...]
     scores: tuple[ScoreUnit, ...]
+    existing: tuple[GivenAdapter, ...] = ()
 
     def rows(self) -> list[dict[str, object]]:
         """The grid as rows of study.schema.GRID."""
@@ -50,11 +51,16 @@ class Plan:
 
 
 def expand(
-    config: StudyConfig, models: Sequence[Model], sources: Mapping[Source, list[str]], targets: Mapping[Cell, str]
+    config: StudyConfig,
+    models: Sequence[Model],
+    sources: Mapping[Source, list[str]],
+    targets: Mapping[Cell, str],
+    existing: Sequence[GivenAdapter] = (),
 ) -> Grid:
     """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
 
-    Order: model by model; the base's scores first; then seed by seed, so that a full matrix appears early.
+    Order: model by model; the base's scores first; then adapters that need no training; then seed by seed, so that a
+    full matrix appears early.
     """
     adapters: list[AdapterUnit] = []
     scores: list[ScoreUnit] = []
@@ -65,13 +71,14 @@ def expand(
             for source, prints in sources.items()
         ]
         adapters += trained
-        for adapter in [None, *trained]:
+        given = [adapter for adapter in existing if adapter.model == model.name]
+        for adapter in [None, *given, *trained]:
             subject = adapter.adapter_id if adapter else model.identity
             scores += [
                 ScoreUnit(score_id(subject, requests, config.scoring), model.name, model.params, adapter, cell)
                 for cell, requests in targets.items()
             ]
-    return Grid(tuple(models), tuple(adapters), tuple(scores))
+    return Grid(tuple(models), tuple(adapters), tuple(scores), tuple(existing))
 
 
 def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -> Plan:
@@ -91,12 +98,21 @@ def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -
 
 
 def batches(units: Sequence[ScoreUnit], size: int) -> list[tuple[ScoreUnit, ...]]:
-    """Score units to hand to an evaluator together: of one adapter, at most `size`, in order."""
-    groups: list[list[ScoreUnit]] = []
+    """Score units to hand to an evaluator together: of one model, at most `size`, in order.
+
+    Adapters that have few units left share a batch; one that has many has batches of its own.
+    """
+    parts: list[list[ScoreUnit]] = []
     for unit in units:
-        if not groups or len(groups[-1]) == size or _subject(groups[-1][0]) != _subject(unit):
-            groups.append([])
-        groups[-1].append(unit)
+        if not parts or len(parts[-1]) == size or _subject(parts[-1][0]) != _subject(unit):
+            parts.append([])
+        parts[-1].append(unit)
+    groups: list[list[ScoreUnit]] = []
+    for part in parts:
+        if groups and groups[-1][0].model == part[0].model and len(groups[-1]) + len(part) <= size:
+            groups[-1] += part
+        else:
+            groups.append(part)
     return [tuple(group) for group in groups]
 
 

@@ -27,7 +27,7 @@ TARGETS_PER_BATCH = 16  # what a lost actor can cost, at most
 
 @dataclass
 class Batch:
-    """Score units of one adapter, handed to one evaluator."""
+    """Score units of one model, handed to one evaluator."""
 
     units: tuple[ScoreUnit, ...]
     attempts: dict[str, int] = field(default_factory=dict)
@@ -100,10 +100,12 @@ class _Actor:
 class EvaluatorProcess:
     """One evaluator in an actor of its own."""
 
-    def __init__(self, config: StudyConfig, model: Model, store: Store) -> None:
+    def __init__(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
         from evaluators.evaluator import Evaluator
 
-        self._evaluator = Evaluator(model, config.tasks, config.scoring, store.uri, config.evaluators.tokens_per_batch)
+        self._evaluator = Evaluator(
+            model, config.tasks, config.scoring, store.uri, config.evaluators.tokens_per_batch, profile=profile
+        )
 
     def score(self, units: tuple[ScoreUnit, ...]) -> list[Any]:
         return list(self._evaluator.score(units))
@@ -119,7 +121,9 @@ class ScoringPool:
         store: Store,
         on_scored: Callable[[list[str], int], None],
         on_failure: Callable[[Failure], None],
+        profile: bool = False,
     ) -> None:
+        self._profile = profile
         self._config, self._store = config, store
         self._models = {model.name: model for model in models}
         self._on_scored, self._on_failure = on_scored, on_failure
@@ -180,7 +184,7 @@ class ScoringPool:
             num_gpus=resources.get("GPU", 0),
             resources={name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")},
         )
-        handle: Any = remote.remote(self._config, self._models[model], self._store)
+        handle: Any = remote.remote(self._config, self._models[model], self._store, self._profile)
         actor = _Actor(handle, model, handle.__ray_ready__.remote())
         self._actors.append(actor)
         self._pending[actor.starting] = actor

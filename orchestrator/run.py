@@ -123,7 +123,9 @@ class _Report(tune.Callback):
 class StudyRun:
     """One run of a plan on a connected cluster."""
 
-    def __init__(self, config: StudyConfig, plan: Plan, survey: Survey, store: Store, display_on: Any) -> None:
+    def __init__(
+        self, config: StudyConfig, plan: Plan, survey: Survey, store: Store, display_on: Any, profile: bool = False
+    ) -> None:
         self._config, self._plan, self._store = config, plan, store
         grid = plan.grid
         self._units = {unit.adapter_id: unit for unit in grid.adapters}
@@ -134,7 +136,7 @@ class StudyRun:
             Counts(len(grid.scores), len(grid.scores) - len(plan.score)),
         )
         self._display = Display(self.progress, display_on)
-        self._pool = ScoringPool(config, grid.models, store, self._scored, self._failed)
+        self._pool = ScoringPool(config, grid.models, store, self._scored, self._failed, profile)
         self._context = TrialContext(
             config, {model.name: model for model in grid.models}, self._units, survey.examples, store
         )

@@ -21,15 +21,17 @@ from rich.console import Console
 from evaluators.targets import check_supported
 from orchestrator.estimate import estimate
 from orchestrator.failures import BAD_DATA, Failure
-from orchestrator.plan import Plan, expand, plan
+from orchestrator.plan import Grid, Plan, expand, plan
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, plan_table
 from study.config import StudyConfig
 from study.errors import ConfigError
+from study.existing import put_into, resolve_existing
 from study.load import load
-from study.models import Model, resolve_all
+from study.models import resolve_all
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
+from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
 
 STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
@@ -68,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="N items per target and N examples per source; marks the store as a trial run",
     )
+    result.add_argument("--profile", action="store_true", help="write where scoring's time goes to the store's logs")
     result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
     result.add_argument(
         "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
@@ -85,11 +88,14 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
     found = survey(config, library, check_supported)
-    todo = plan(expand(config, models, found.sources, found.targets), store.records(), store.done_scores())
+    existing = resolve_existing(config, models)
+    todo = plan(expand(config, models, found.sources, found.targets, existing), store.records(), store.done_scores())
     _print_plan(console, config, todo, found, store, options)
     if options.dry_run:
         return 0
-    _write_study(store, config, models)
+    _write_study(store, config, todo.grid)
+    for adapter in {unit.adapter for unit in todo.score if isinstance(unit.adapter, GivenAdapter)}:
+        put_into(store, adapter)
     store.write_grid(todo.grid.rows())
     return _run(console, config, todo, found, store, options)
 
@@ -112,13 +118,16 @@ def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
         store.check_writable()
 
 
-def _write_study(store: Store, config: StudyConfig, models: list[Model]) -> None:
+def _write_study(store: Store, config: StudyConfig, grid: Grid) -> None:
     """study.yaml: the resolved config, the models it found, versions, commit. No secret: the config has none."""
     resolved = {
         "config": config.model_dump(mode="json"),
         "models": [
             {"name": m.name, "revision": m.revision, "identity": m.identity, "dtype": m.dtype, "params": m.params}
-            for m in models
+            for m in grid.models
+        ],
+        "adapters": [
+            {"name": a.name, "adapter_id": a.adapter_id, "model": a.model, "folder": a.folder} for a in grid.existing
         ],
         "versions": {name: version(name) for name in STACK},
         "commit": _commit(),
@@ -198,7 +207,7 @@ def _execute(
         check_fits(config, ray.cluster_resources())
         if dashboard:
             console.print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)")
-        failures = StudyRun(config, todo, found, store, console).run()
+        failures = StudyRun(config, todo, found, store, console, options.profile).run()
         ray.shutdown()
         return None, failures
     except Interrupted as interruption:

@@ -43,7 +43,7 @@ def status_table(title: str, grid: Iterable[Mapping[str, Any]], adapters: set[st
     for row in grid:
         of_model = wanted.setdefault(row["model"], (set(), set()))
         of_model[1].add(row["score_id"])
-        if row["adapter_id"] is not None:
+        if row["seed"] is not None:  # the base has none, nor has an adapter that was trained elsewhere
             of_model[0].add(row["adapter_id"])
     table = Table("model", "adapters done", "of", "scores done", "of", title=title, title_justify="left")
     for model, (adapter_ids, score_ids) in wanted.items():

@@ -154,11 +154,12 @@ class Failures(Frozen):
 
 
 class ExistingAdapter(Frozen):
-    """An adapter that was trained elsewhere, scored beside the study's own."""
+    """An adapter that was trained elsewhere, scored beside the study's own. `path` is a folder or a hub id."""
 
     name: Name
     model: StrictStr
     path: StrictStr
+    revision: StrictStr | None = None
     source: StrictStr | None = None
 
 
@@ -261,10 +262,9 @@ def check(config: StudyConfig) -> None:
 
 
 def _check_existing_adapters(config: StudyConfig) -> None:
-    if config.adapters:
-        raise ConfigError(
-            "adapters",
-            [a.name for a in config.adapters],
-            "scoring existing adapters is not supported yet",
-            "leave `adapters` empty",
-        )
+    for i, adapter in enumerate(config.adapters):
+        try:
+            _ = adapter.source is not None and Cell.parse(adapter.source)
+        except ValueError as error:
+            key, fix = f"adapters[{i}].source", "write task/language, or null where it has none"
+            raise ConfigError(key, adapter.source, str(error), fix) from error

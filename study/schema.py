@@ -21,9 +21,11 @@ KEYS: tuple[pa.Field, ...] = (
     _field("adapter_id", pa.string(), "identity of the adapter; null for the base model"),
     _field("model", pa.string(), "model name", False),
     _field("model_params", pa.int64(), "parameters of the base model, count", False),
-    _field("source_task", pa.string(), "task trained on; null for the base model"),
-    _field("source_language", pa.string(), "language trained on; null for the base model"),
-    _field("seed", pa.int64(), "training seed; null for the base model"),
+    _field(
+        "source_task", pa.string(), "task trained on; null for the base model and an adapter without a known source"
+    ),
+    _field("source_language", pa.string(), "language trained on; null likewise"),
+    _field("seed", pa.int64(), "training seed; null for the base model and adapters trained elsewhere"),
     _field("target_task", pa.string(), "task scored on", False),
     _field("target_language", pa.string(), "language scored on", False),
 )
@@ -42,10 +44,11 @@ ITEMS = _schema(
         "pred", pa.int32(), "index of the option with the highest log-likelihood; -1 where there are no options", False
     ),
     _field("pred_norm", pa.int32(), "the same after division by the option's length in characters", False),
-    _field("correct", pa.float32(), "the task's accuracy for this item, 0 to 1", False),
+    _field("correct", pa.float32(), "the task's accuracy for this item, 0 to 1; null where the task defines none"),
     _field("correct_norm", pa.float32(), "its length-normalised accuracy, 0 to 1; null where the task defines none"),
-    _field("loglikelihoods", pa.list_(pa.float32()), "log-likelihood of each option, nats", False),
-    _field("option_chars", pa.list_(pa.int32()), "length of each option, characters", False),
+    _field("loglikelihoods", pa.list_(pa.float32()), "log-likelihood of each option, or of the text, nats", False),
+    _field("option_chars", pa.list_(pa.int32()), "length of each option, or of the text, characters", False),
+    _field("generation", pa.string(), "what the model wrote; null where it writes nothing"),
     _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
 )
 

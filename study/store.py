@@ -75,7 +75,7 @@ class Store:
         """Write a file so that readers see all of it or nothing."""
         final = self.path(relative)
         if not self.is_local:
-            with self.fs.open_output_stream(final) as out:
+            with self.fs.open_output_stream(final, compression=None) as out:
                 out.write(data)
             return
         folder, name = final.rsplit("/", 1)
@@ -93,7 +93,7 @@ class Store:
 
     def read(self, relative: str) -> bytes:
         """Contents of a file; FileNotFoundError when it is not there."""
-        with self.fs.open_input_stream(self.path(relative)) as source:
+        with self.fs.open_input_stream(self.path(relative), compression=None) as source:
             return bytes(source.read())
 
     def exists(self, relative: str) -> bool:
@@ -196,7 +196,8 @@ class Store:
 
     def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
         names = list(columns) if columns is not None else like.names
-        return pa.concat_tables([*self._parts(files, names), _empty(like, names)])
+        parts = [_empty(like, names), *self._parts(files, names)]  # a column that came later is null in older files
+        return pa.concat_tables(parts, promote_options="default")
 
     def _parts(self, files: list[str], names: list[str]) -> Iterator[pa.Table]:
         for relative in files:

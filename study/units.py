@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.cells import Cell, Source
-from study.store import Store
+from study.store import ADAPTERS, Store
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,33 @@ class AdapterUnit:
 
 
 @dataclass(frozen=True)
+class GivenAdapter:
+    """An adapter of the config's `adapters` list, trained elsewhere. Its files are in the local folder `path`."""
+
+    adapter_id: str
+    model: str
+    name: str
+    source: Source | None
+    path: str
+    seed: None = None
+
+    @property
+    def folder(self) -> str:
+        """Where its files go in the store."""
+        return f"{ADAPTERS}/{self.model}/existing/{self.name}-{self.adapter_id}"
+
+    def __str__(self) -> str:
+        return f"{self.model}/existing/{self.name}"
+
+
+@dataclass(frozen=True)
 class ScoreUnit:
     """Score one adapter, or the base model where `adapter` is None, on one target."""
 
     score_id: str
     model: str
     model_params: int
-    adapter: AdapterUnit | None
+    adapter: AdapterUnit | GivenAdapter | None
     target: Cell
 
     @property
@@ -47,13 +67,14 @@ class ScoreUnit:
     def keys(self) -> dict[str, object]:
         """The columns that every result row of this unit shares (study.schema.KEYS)."""
         adapter = self.adapter
+        source = adapter.source if adapter else None
         return {
             "score_id": self.score_id,
             "adapter_id": adapter.adapter_id if adapter else None,
             "model": self.model,
             "model_params": self.model_params,
-            "source_task": adapter.source.task if adapter else None,
-            "source_language": adapter.source.language if adapter else None,
+            "source_task": source.task if source else None,
+            "source_language": source.language if source else None,
             "seed": adapter.seed if adapter else None,
             "target_task": self.target.task,
             "target_language": self.target.language,

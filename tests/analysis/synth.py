@@ -92,6 +92,7 @@ def unit_rows(
                 "correct_norm": float(rights[1][i]) if shape.normed else None,
                 "loglikelihoods": likes.tolist(),
                 "option_chars": [5] * shape.options,
+                "generation": None,
                 "written_at": NOW,
             }
         )

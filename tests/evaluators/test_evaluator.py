@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,10 @@ from evaluators.base import adapter_on, load_base
 from evaluators.evaluator import Evaluator
 from evaluators.targets import check_supported
 from study import schema
-from study.cells import Cell, Source
+from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store import Store
 from study.tasks import TaskError, TaskLibrary
-from study.units import AdapterUnit
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.tiny_models import make_tokenizer
 
@@ -36,7 +36,8 @@ def quiz(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
     write_task(folder, "quiz_empty", empty, target_delimiter="")
     write_task(folder, "quiz_nodata", make_docs(3, seed=1))
     (folder / "quiz_nodata.jsonl").unlink()
-    write_task(folder, "quiz_generate", make_docs(3, seed=1), output_type="generate_until", doc_to_choice=None)
+    sampling = {"output_type": "generate_until", "generation_kwargs": {"do_sample": True, "temperature": 0.7}}
+    write_task(folder, "quiz_sample", make_docs(3, seed=1), doc_to_choice=None, **sampling)
     return TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder))
 
 
@@ -144,24 +145,24 @@ def test_a_broken_target_is_reported_and_the_others_are_written(
 ) -> None:
     store = Store(str(tmp_path))
     evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
-    languages = ("broken", "empty", "en", "nodata", "generate", "de")
+    languages = ("broken", "empty", "en", "nodata", "sample", "de")
     results = dict(
         zip(languages, evaluator.score([unit_of(Cell("quiz", language)) for language in languages]), strict=True)
     )
     assert [language for language in languages if results[language].ok] == ["en", "de"]
-    for language in ("broken", "empty", "nodata", "generate"):
+    for language in ("broken", "empty", "nodata", "sample"):
         assert results[language].kind == "bad_data"
         assert results[language].traceback
     assert "option is empty" in str(results["empty"].message)
-    assert "generate_until" in str(results["generate"].message)
+    assert "at random" in str(results["sample"].message)
     assert {row["target_language"] for row in store.items().to_pylist()} == {"en", "de"}
 
 
 def test_check_supported_names_what_is_not(quiz: TaskConfig) -> None:
     library = TaskLibrary([quiz], Scoring())
     check_supported(library.load(Cell("quiz", "en")))
-    with pytest.raises(TaskError, match="generate_until"):
-        check_supported(library.load(Cell("quiz", "generate")))
+    with pytest.raises(TaskError, match="at random"):
+        check_supported(library.load(Cell("quiz", "sample")))
 
 
 def _truncate(folder: Path) -> None:
@@ -225,13 +226,6 @@ def test_numbers_that_are_none_are_a_failure_of_their_own(
     assert store.items().num_rows == 3
 
 
-def test_units_of_one_call_share_their_adapter(tmp_path: Path, quiz: TaskConfig, outspoken_model: Path) -> None:
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), str(tmp_path))
-    other = AdapterUnit("b", "tiny", Source.of([Cell("quiz", "en")]), 1)
-    with pytest.raises(ValueError, match="share one adapter"):
-        evaluator.score([unit_of(Cell("quiz", "en")), unit_of(Cell("quiz", "en"), other)])
-
-
 def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskConfig, harness: Any) -> None:
     """Mamba takes no attention mask: shared rows would let options see one another."""
     model = tmp_path / "mamba"
@@ -250,3 +244,20 @@ def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskCo
     for sample in samples:
         ours = logits_of(store)[(unit.score_id, "en", sample["doc_id"])]
         assert ours == pytest.approx([response[0][0] for response in sample["resps"]], abs=1e-3)
+
+
+def test_a_profile_says_where_the_time_went(
+    tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, adapters: dict[str, Path]
+) -> None:
+    store = Store(str(tmp_path))
+    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(limit=4), store.uri, 300, profile=True)
+    unit = put_adapter(store, adapters["lora"], "a")
+    assert all(r.ok for r in evaluator.score([unit_of(Cell("quiz", language), unit) for language in ("en", "de")]))
+    profile = evaluator._engine.profile
+    assert profile is not None
+    assert profile.seconds.keys() == {"tokenise", "forward", "head", "write"}
+    assert 0 < profile.useful_tokens <= profile.padded_tokens
+    (summary,) = store.files("logs", ".txt")
+    assert "tokens/s" in store.read(summary).decode()
+    (trace,) = store.files("logs", ".json.gz")
+    assert json.loads(gzip.decompress(store.read(trace)))["traceEvents"]

@@ -89,6 +89,38 @@ def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: p
     assert status.main([str(undisturbed / "nowhere")]) == 2
 
 
+def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path
+) -> None:
+    model, tasks = world
+    before = Store(str(undisturbed / "store"))
+    (first, one), (_, other) = list(before.records().items())[:2]
+    paths = [str(undisturbed / "store" / record["folder"]) for record in (one, other)]
+    given = [
+        {"name": "known", "model": "tiny", "path": paths[0], "source": one["source"][0]},
+        {"name": "found", "model": "tiny", "path": paths[1]},
+    ]
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, adapters=given, sources=[])
+    done = sweep(config, "--profile")
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(str(tmp_path / "store"))
+    assert b"tokens/s" in b"".join(store.read(page) for page in store.files("logs", ".txt"))
+    sources = {(row["source_task"], row["source_language"], row["seed"]) for row in store.scores().to_pylist()}
+    assert sources == {(None, None, None), (*one["source"][0].split("/"), None)}
+    assert pl.DataFrame(pl.from_arrow(store.scores()))["adapter_id"].n_unique() == 3
+    assert store.records() == {}
+
+    def said(where: Store, adapter: pl.Expr) -> pl.DataFrame:
+        columns = ["target_task", "target_language", "doc_id", "loglikelihoods"]
+        return pl.DataFrame(pl.from_arrow(where.items())).filter(adapter).select(columns).sort(columns[:3])
+
+    here = said(store, pl.col("source_task").is_not_null())
+    assert here.equals(said(before, pl.col("adapter_id") == first))
+    assert "nothing to do" in sweep(config).stdout
+    for path in ("/nowhere", str(model)):
+        assert sweep_module.main([str(config), "--set", f"adapters.0.path={path}"]) == 2
+
+
 def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     world: tuple[Path, Path], undisturbed: Path, tmp_path: Path
 ) -> None:

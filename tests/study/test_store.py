@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import multiprocessing
 import os
 import pickle
@@ -51,6 +52,26 @@ def test_another_schema_version_is_refused_by_name(tmp_path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({"kind": "scores", "version": "0"}), part)
     with pytest.raises(ValueError, match="version 0"):
         store.scores()
+
+
+def test_bytes_come_back_whatever_a_file_is_called(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("logs/trace.json.gz", gzip.compress(b"x", mtime=0))
+    assert store.read("logs/trace.json.gz") == gzip.compress(b"x", mtime=0)
+
+
+def test_a_column_that_came_later_is_null_in_older_files(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.append([], [score_row("old")])
+    (part,) = (tmp_path / "results/scores").glob("*.parquet")
+    table = pq.read_table(part)
+    pq.write_table(table.drop_columns(["stderr"]), part)
+    store.append([], [score_row("new", stderr=0.5)])
+    assert store.scores(["stderr", "score_id"]).sort_by("score_id").to_pylist() == [
+        {"stderr": 0.5, "score_id": "new"},
+        {"stderr": None, "score_id": "old"},
+    ]
+    assert store.scores().schema.names == schema.SCORES.names
 
 
 def test_an_adapter_is_there_only_with_its_record(tmp_path: Path) -> None:

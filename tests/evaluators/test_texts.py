@@ -1,0 +1,130 @@
+"""Tasks over texts: perplexity of a whole text, and answers that the model writes, beside lm-eval's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evaluators.evaluator import Evaluator
+from study.cells import Cell
+from study.config import Scoring, TaskConfig
+from study.store import Store
+from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
+
+ROLLING: dict[str, Any] = {
+    "output_type": "loglikelihood_rolling",
+    "doc_to_text": "",
+    "doc_to_choice": None,
+    "doc_to_target": "{{question}}",
+    "metric_list": [{"metric": metric} for metric in ("word_perplexity", "byte_perplexity", "bits_per_byte")],
+}
+WRITING: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_choice": None,
+    "doc_to_target": "{{choices[0]}}",
+    "generation_kwargs": {"until": ["\n", "e"], "max_gen_toks": 12},
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+}
+FILTERED = {
+    **WRITING,
+    "filter_list": [
+        {"name": "first", "filter": [{"function": "take_first"}]},
+        {"name": "letters", "filter": [{"function": "regex", "regex_pattern": "([a-z])"}, {"function": "take_first"}]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def quiz(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
+    folder = tmp_path_factory.mktemp("tasks")
+    docs = make_docs(7, seed=2, long=200)  # some longer than the model reads
+    write_task(folder, "quiz_rolling", [*docs, {**docs[0], "question": ""}], **ROLLING)
+    write_task(folder, "quiz_writing", docs, **WRITING)
+    write_task(folder, "quiz_filtered", docs, **FILTERED)
+    write_task(folder, "quiz_endless", docs, **{**WRITING, "generation_kwargs": {"max_gen_toks": 900}})
+    write_task(folder, "quiz_choice", docs)
+    return TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder))
+
+
+@pytest.fixture(scope="module")
+def scored(
+    quiz: TaskConfig, outspoken_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, dict[str, Any], Path]:
+    """A store with all targets scored by one adapter in one call, the results by language, and the adapter."""
+    folder = tmp_path_factory.mktemp("texts")
+    adapter = make_adapter(outspoken_model, folder / "adapter", seed=5)
+    store = Store(str(folder / "store"))
+    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
+    languages = ("writing", "choice", "rolling", "endless", "filtered")
+    unit = put_adapter(store, adapter, "a")
+    results = evaluator.score([unit_of(Cell("quiz", language), unit) for language in languages])
+    return store, dict(zip(languages, results, strict=True)), adapter
+
+
+def rows(store: Store, language: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    items = [row for row in store.items().to_pylist() if row["target_language"] == language]
+    scores = {row["metric"]: row for row in store.scores().to_pylist() if row["target_language"] == language}
+    return sorted(items, key=lambda row: row["doc_id"]), scores
+
+
+def test_perplexities_are_lm_evals(scored: Any, quiz: TaskConfig, outspoken_model: Path, harness: Any) -> None:
+    store, results, adapter = scored
+    assert results["rolling"].ok, results["rolling"].traceback
+    items, scores = rows(store, "rolling")
+    metrics, samples = harness(outspoken_model, quiz, "rolling", Scoring(), adapter)
+    assert [row["loglikelihoods"][0] for row in items] == pytest.approx(
+        [sample["resps"][0][0] for sample in samples], abs=2e-3
+    )
+    assert [row["option_chars"] for row in items] == [[len(sample["doc"]["question"])] for sample in samples]
+    assert {row["correct"] for row in items} == {None}
+    for name in ("word_perplexity", "byte_perplexity", "bits_per_byte"):
+        assert scores[name]["value"] == pytest.approx(metrics[f"{name},none"], rel=1e-4)
+    assert results["rolling"].tokens > sum(len(s["doc"]["question"].split()) for s in samples)
+
+
+@pytest.mark.parametrize("language", ["writing", "filtered"])
+def test_what_is_written_is_what_lm_eval_writes(
+    language: str, scored: Any, quiz: TaskConfig, outspoken_model: Path, harness: Any
+) -> None:
+    store, results, adapter = scored
+    assert results[language].ok, results[language].traceback
+    items, scores = rows(store, language)
+    metrics, samples = harness(outspoken_model, quiz, language, Scoring(), adapter)
+    first = [sample for sample in samples if sample["filter"] in ("none", "first")]
+    assert [row["generation"] for row in items] == [sample["resps"][0][0] for sample in first]
+    assert len({row["generation"] for row in items}) > 1
+    assert [row["correct"] for row in items] == [sample["exact_match"] for sample in first]
+    assert {row["pred"] for row in items} == {-1}
+    names = (
+        {"exact_match": "none"} if language == "writing" else {"exact_match": "first", "exact_match,letters": "letters"}
+    )
+    for name, key in names.items():
+        assert scores[name]["value"] == pytest.approx(metrics[f"exact_match,{key}"])
+    assert {row["engine"].split()[0] for row in scores.values()} == {"generate"}
+
+
+def test_an_answer_longer_than_the_model_is_bad_data_and_spares_the_others(scored: Any) -> None:
+    _, results, _ = scored
+    assert (results["endless"].ok, results["endless"].kind) == (False, "bad_data")
+    assert "900" in str(results["endless"].message)
+    assert results["choice"].ok
+
+
+def test_out_of_memory_while_writing_reads_fewer_prompts_at_once(
+    quiz: TaskConfig, outspoken_model: Path, scored: Any, tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path))
+    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
+    evaluator._targets.ready(Cell("quiz", "writing"))
+
+    def small_device(_: object, __: object, arguments: dict[str, torch.Tensor]) -> None:
+        if len(arguments["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("this device holds two rows")
+
+    evaluator._base.register_forward_pre_hook(small_device, with_kwargs=True)
+    (result,) = evaluator.score([unit_of(Cell("quiz", "writing"))])
+    assert result.ok
+    assert len(rows(store, "writing")[0]) == 7
