@@ -24,7 +24,7 @@ class GangAdamW(torch.optim.Optimizer):
         self.slots, self.width = sheet.shape
         self.rates: list[float | None] = [None] * self.slots
         self.number = 0
-        self._weight_decay, self._max_norm, self._rank = weight_decay, max_norm, rank
+        self._weight_decay, self._max_norm, self._rank, self._device = weight_decay, max_norm, rank, sheet.device
         super().__init__([sheet], {"lr": 0.0})
 
     @torch.no_grad()
@@ -74,7 +74,9 @@ class GangAdamW(torch.optim.Optimizer):
             rows = gradient[start : start + count * width].view(count, width)
             squares[first : first + count] += torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32) ** 2
         if self._is_part(parameter.numel()):
+            squares = squares.to(self._device)  # an offloaded part lies on the CPU, where NCCL does not reach
             torch.distributed.all_reduce(squares)
+            squares = squares.to(parameter.device)
         return (self._max_norm / (squares.sqrt() + _CLIP_EPS)).clamp_(max=1.0).to(parameter.dtype)
 
     def _is_part(self, numel: int) -> bool:
