@@ -7,7 +7,7 @@ results. Gangs that run at the same time get about as many tokens each, so that 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from study.config import Recipe, Training
@@ -58,6 +58,22 @@ def gangs(
             result += _balanced(left[:count], min(devices, count), tokens)
             left = left[count:]
     return result
+
+
+def resumed(
+    everything: Sequence[AdapterUnit],
+    left: Sequence[AdapterUnit],
+    group: Callable[[Sequence[AdapterUnit]], list[tuple[AdapterUnit, ...]]],
+) -> list[tuple[AdapterUnit, ...]]:
+    """Gangs of what is left, those that no member of is done as a run from the start would have them.
+
+    An adapter's last bits depend on its companions, so an interrupted study ends with the same numbers as another.
+    """
+    missing = set(left)
+    planned = group(everything)
+    whole = [gang for gang in planned if missing.issuperset(gang)]
+    rest = [unit for gang in planned if not missing.issuperset(gang) for unit in gang if unit in missing]
+    return whole + group(rest)
 
 
 def _balanced(units: Sequence[AdapterUnit], bins: int, tokens: Mapping[str, int]) -> list[tuple[AdapterUnit, ...]]:

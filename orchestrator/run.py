@@ -19,7 +19,7 @@ from ray import tune
 from orchestrator.cluster import share, trial_resources
 from orchestrator.estimate import source_tokens
 from orchestrator.failures import NO_SPACE, NODE_LOST, Failure
-from orchestrator.gangs import gang_size, gangs
+from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.plan import Plan
 from orchestrator.pool import ScoringPool
 from orchestrator.progress import Counts, Display, Progress
@@ -81,16 +81,17 @@ class Trials(threading.Thread):
 
 
 def planned(context: TrialContext, train: Sequence[AdapterUnit], devices: int) -> list[tuple[AdapterUnit, ...]]:
-    """The gangs of a study, sized and balanced by its models' own tokens."""
+    """The gangs of what is left to train, sized and balanced by the models' own tokens."""
     sizes, tokens, config = {}, {}, context.config
-    for name in dict.fromkeys(unit.model for unit in train):
+    everything = list(context.units.values())
+    for name in dict.fromkeys(unit.model for unit in everything):
         per_source = source_tokens(context.models[name], context.examples)
-        mine = [unit for unit in train if unit.model == name]
+        mine = [unit for unit in everything if unit.model == name]
         tokens.update({unit.adapter_id: per_source[unit.source] for unit in mine})
         examples = sum(len(context.examples[unit.source]) for unit in mine)
         mean = sum(tokens[unit.adapter_id] for unit in mine) / examples
         sizes[name] = gang_size(config.training, config.recipe, context.models[name], mean)
-    return gangs(train, sizes, tokens, devices)
+    return resumed(everything, train, partial(gangs, size=sizes, tokens=tokens, devices=devices))
 
 
 def trial_name(units: Mapping[str, AdapterUnit], trial: Any) -> str:

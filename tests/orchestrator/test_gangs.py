@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gangs import gang_size, gangs, smaller
+from orchestrator.gangs import gang_size, gangs, resumed, smaller
 from study.cells import Cell, Source
 from study.config import Recipe, Training
 from study.models import Model
@@ -55,6 +56,20 @@ def test_gangs_that_run_together_end_together(counts: list[int], devices: int) -
     loads = [sum(tokens[unit.adapter_id] for unit in group) for group in groups]
     assert len(groups) == devices
     assert max(loads) - min(loads) <= 2 * max(counts)
+
+
+@given(st.integers(2, 40), st.integers(1, 9), st.integers(1, 3), st.sets(st.integers(0, 39)))
+def test_after_an_interruption_gangs_that_are_not_begun_stay_as_they_were(
+    count: int, size: int, devices: int, finished: set[int]
+) -> None:
+    everything = units({"a": count})
+    tokens = {unit.adapter_id: 100 + i for i, unit in enumerate(everything)}
+    group = partial(gangs, size={"a": size}, tokens=tokens, devices=devices)
+    left = [unit for i, unit in enumerate(everything) if i not in finished]
+    again = resumed(everything, left, group)
+    assert sorted(unit.adapter_id for gang in again for unit in gang) == sorted(unit.adapter_id for unit in left)
+    assert all(gang in again for gang in group(everything) if set(gang) <= set(left))
+    assert resumed(everything, everything, group) == group(everything)
 
 
 def test_rounds_keep_the_order() -> None:
