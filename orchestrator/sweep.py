@@ -206,7 +206,8 @@ def _execute(
             signal.signal(number, _interrupt)
         check_fits(config, ray.cluster_resources())
         if dashboard:
-            console.print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)")
+            hint = "it asks for the token that `ray get-auth-token` prints"
+            console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
         failures = StudyRun(config, todo, found, store, console, options.profile).run()
         ray.shutdown()
         return None, failures

@@ -74,9 +74,8 @@ def make_config(
 
 def environment(folder: Path) -> dict[str, str]:
     """For a process that runs a study: its own data caches, and no cluster but the one it starts itself."""
-    unset = {"RAY_ADDRESS"}
-    own = {"HF_DATASETS_CACHE": str(folder / "datasets"), "PYTHONUNBUFFERED": "1"}
-    return {**{k: v for k, v in os.environ.items() if k not in unset}, **own}
+    own = {"RAY_ADDRESS": "local", "HF_DATASETS_CACHE": str(folder / "datasets"), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **own}
 
 
 def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
