@@ -23,10 +23,11 @@ import numpy as np
 from evaluators import sharing
 from evaluators.base import AdapterError, adapter_on, load_base, load_tokenizer
 from evaluators.engine import Engine
+from evaluators.plain_lora import plain_lora
 from evaluators.prepare import Target, Targets
 from evaluators.profile import Profile
 from evaluators.requests import Encoder
-from evaluators.sharing import bank_on, shareable
+from evaluators.sharing import bank_on
 from evaluators.targets import Response, judge
 from evaluators.writer import Writer
 from study.cells import Cell
@@ -105,7 +106,7 @@ class Evaluator:
             if many == "auto":
                 tokens = self._tokens_of(max(waiting.values(), key=len))
                 many = sharing.adapters_per_batch(self._engine.device.type, self._engine.budget, tokens)
-            weights = {a: shareable(folders[a], self._base) for a in folders} if many > 1 and len(folders) > 1 else {}
+            weights = {a: plain_lora(folders[a], self._base) for a in folders} if many > 1 and len(folders) > 1 else {}
             shared = [adapter for adapter, found in weights.items() if found is not None]
             for group in (shared[start : start + many] for start in range(0, len(shared), many)):
                 with bank_on(self._engine, [found for a in group if (found := weights[a]) is not None]):
