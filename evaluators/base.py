@@ -20,7 +20,7 @@ from peft.tuners import lora
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from adapters.onednn import use_onednn
@@ -48,10 +48,6 @@ def load_base(model: Model) -> Any:
     base = base.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
     use_onednn(base)
     return base
-
-
-def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(model.path, revision=model.revision, trust_remote_code=model.trust_remote_code)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ import ray
 
 from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
 from orchestrator.plan import batches
+from orchestrator.requests import StudyRequests
+from study.cells import Cell
 from study.config import StudyConfig
 from study.models import Model
 from study.store import Store
@@ -103,12 +105,24 @@ class EvaluatorProcess:
     def __init__(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
         from evaluators.evaluator import Evaluator
 
+        self._requests: dict[Cell, Any] = {}
         self._evaluator = Evaluator(
-            model, config.tasks, config.scoring, store.uri, config.evaluators.tokens_per_batch, profile=profile
+            model,
+            config.tasks,
+            config.scoring,
+            store.uri,
+            config.evaluators.tokens_per_batch,
+            profile=profile,
+            shared=self._table,
         )
 
-    def score(self, units: tuple[ScoreUnit, ...]) -> list[Any]:
+    def score(self, units: tuple[ScoreUnit, ...], requests: dict[Cell, Any]) -> list[Any]:
+        self._requests.update(requests)
         return list(self._evaluator.score(units))
+
+    def _table(self, cell: Cell) -> Any:
+        ref = self._requests.get(cell)
+        return None if ref is None else ray.get(ref)
 
 
 class ScoringPool:
@@ -121,9 +135,10 @@ class ScoringPool:
         store: Store,
         on_scored: Callable[[list[str], int], None],
         on_failure: Callable[[Failure], None],
+        requests: StudyRequests,
         profile: bool = False,
     ) -> None:
-        self._profile = profile
+        self._profile, self._requests = profile, requests
         self._config, self._store = config, store
         self._models = {model.name: model for model in models}
         self._on_scored, self._on_failure = on_scored, on_failure
@@ -144,7 +159,8 @@ class ScoringPool:
             if actor.starting is None and actor.batch is None:
                 actor.batch = self.backlog.take(actor.model, time.monotonic())
                 if actor.batch is not None:
-                    self._pending[actor.handle.score.remote(actor.batch.units)] = actor
+                    requests = self._requests.refs(actor.model, {unit.target for unit in actor.batch.units})
+                    self._pending[actor.handle.score.remote(actor.batch.units, requests)] = actor
         if not self._pending:
             time.sleep(wait_s)
             return

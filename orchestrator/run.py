@@ -23,6 +23,7 @@ from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.plan import Plan
 from orchestrator.pool import ScoringPool
 from orchestrator.progress import Counts, Display, Progress
+from orchestrator.requests import StudyRequests
 from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial, TrialContext
 from study.config import StudyConfig
@@ -137,7 +138,8 @@ class StudyRun:
             Counts(len(grid.scores), len(grid.scores) - len(plan.score)),
         )
         self._display = Display(self.progress, display_on)
-        self._pool = ScoringPool(config, grid.models, store, self._scored, self._failed, profile)
+        requests = StudyRequests(survey.library, config.scoring, grid.models)
+        self._pool = ScoringPool(config, grid.models, store, self._scored, self._failed, requests, profile)
         self._context = TrialContext(
             config, {model.name: model for model in grid.models}, self._units, survey.examples, store
         )
