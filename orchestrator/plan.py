@@ -7,8 +7,8 @@ which adapters are trained together.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from study.cells import Cell, Source
 from study.config import StudyConfig
@@ -95,6 +95,19 @@ def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -
         stale_adapters=len(adapters_done - {unit.adapter_id for unit in grid.adapters}),
         stale_scores=len(scores_done - {unit.score_id for unit in grid.scores}),
     )
+
+
+def without(todo: Plan, failed: Collection[str]) -> tuple[Plan, list[str]]:
+    """A plan without units that have failed for good, and an adapter's scores with it; the ids of those it had."""
+    train = tuple(unit for unit in todo.train if unit.unit_id not in failed)
+    lost = {unit.adapter_id for unit in todo.train} - {unit.adapter_id for unit in train}
+    score = tuple(
+        unit
+        for unit in todo.score
+        if unit.unit_id not in failed and not (unit.adapter and unit.adapter.adapter_id in lost)
+    )
+    had = {unit.unit_id for unit in todo.train} | {unit.unit_id for unit in todo.score}
+    return replace(todo, train=train, score=score), sorted(had.intersection(failed))
 
 
 def batches(units: Sequence[ScoreUnit], size: int) -> list[tuple[ScoreUnit, ...]]:

@@ -15,7 +15,16 @@ from typing import Any
 
 import ray
 
-from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.failures import (
+    KILLED_FOR_MEMORY,
+    NODE_LOST,
+    TRANSIENT,
+    Failure,
+    backoff_s,
+    budget,
+    kind_of,
+    last_line,
+)
 from orchestrator.plan import batches
 from study.config import StudyConfig
 from study.models import Model
@@ -225,7 +234,7 @@ class ScoringPool:
                 )
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
-        if isinstance(error, ray.exceptions.RayActorError):
+        if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
             self._remove(actor)
         kind, attempts = self._count(batch.attempts, error)
         done = self._store.done_scores()
@@ -234,7 +243,7 @@ class ScoringPool:
         if attempts > budget(kind, self._config.failures):
             self._give_up(left, kind, attempts, error)
         elif left:
-            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST) else 0.0
+            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
             self.backlog.put(Batch(left, batch.attempts, time.monotonic() + wait_s))
 
     @staticmethod

@@ -18,7 +18,7 @@ from ray import tune
 
 from orchestrator.cluster import share, trial_resources
 from orchestrator.estimate import source_tokens
-from orchestrator.failures import NO_SPACE, NODE_LOST, Failure
+from orchestrator.failures import NODE_LOST, STOPS, Failure
 from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.plan import Plan
 from orchestrator.pool import ScoringPool
@@ -213,8 +213,8 @@ class StudyRun:
 
     def _failed(self, failure: Failure) -> None:
         """Record a failure; an adapter that failed takes its scores with it."""
-        if failure.kind == NO_SPACE:
-            raise StudyStopped(f"no space left while working on {failure.unit}: {failure.message}")
+        if failure.kind in STOPS:
+            raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
         lost = self._waiting.pop(failure.unit_id, [])
         if failure.unit_id in self._units:
             self.progress.adapters.failed += 1

@@ -11,24 +11,26 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from rich.console import Console
 
 from evaluators.targets import check_supported
 from orchestrator.estimate import estimate
-from orchestrator.failures import BAD_DATA, Failure
-from orchestrator.plan import Grid, Plan, expand, plan
+from orchestrator.failures import BAD_DATA, Failure, lasting
+from orchestrator.plan import Grid, Plan, expand, plan, without
 from orchestrator.survey import Survey, survey
-from orchestrator.tables import cost_table, failure_table, plan_table
+from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
 from study.config import StudyConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, StoreRefused
 from study.existing import put_into, resolve_existing
+from study.lease import Lease
 from study.load import load
-from study.models import resolve_all
+from study.models import Model, resolve_all
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import GivenAdapter
@@ -38,7 +40,11 @@ STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datase
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to stop. Not an Exception, so that no handler of failures takes it for one."""
+    """The run is to stop: a signal said so. Not an Exception, so that no handler of failures takes it for one."""
+
+
+class LeaseLost(Interrupted):
+    """Another driver works on the store now."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (LeaseLost, StoreRefused) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
         help="N items per target and N examples per source; marks the store as a trial run",
     )
     result.add_argument("--profile", action="store_true", help="write where scoring's time goes to the store's logs")
+    result.add_argument(
+        "--retry-failed", action="store_true", help="try again what failed for good: NaN, bad data, bugs, spent budgets"
+    )
     result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
     result.add_argument(
         "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
@@ -87,17 +99,52 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     check_deepspeed(config.training)
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
+    if options.dry_run:
+        todo, found = _planned(config, library, models, store)
+        _print_plan(console, config, todo, found, store, options)
+        return 0
+    with Lease(store, _stopper()) as lease:
+        todo, found = _planned(config, library, models, store)
+        before = {} if options.retry_failed else lasting(store.failures())
+        todo, left = without(todo, before.keys())
+        _print_plan(console, config, todo, found, store, options)
+        if left:
+            console.print(left_alone(before, left), highlight=False, soft_wrap=True)
+        _write_study(store, config, todo.grid)
+        for adapter in {unit.adapter for unit in todo.score if isinstance(unit.adapter, GivenAdapter)}:
+            put_into(store, adapter)
+        store.write_grid(todo.grid.rows())
+        return _run(console, config, todo, found, store, options, lease, [before[unit_id] for unit_id in left])
+
+
+def _planned(config: StudyConfig, library: TaskLibrary, models: Sequence[Model], store: Store) -> tuple[Plan, Survey]:
     found = survey(config, library, check_supported)
     existing = resolve_existing(config, models)
-    todo = plan(expand(config, models, found.sources, found.targets, existing), store.records(), store.done_scores())
-    _print_plan(console, config, todo, found, store, options)
-    if options.dry_run:
-        return 0
-    _write_study(store, config, todo.grid)
-    for adapter in {unit.adapter for unit in todo.score if isinstance(unit.adapter, GivenAdapter)}:
-        put_into(store, adapter)
-    store.write_grid(todo.grid.rows())
-    return _run(console, config, todo, found, store, options)
+    try:
+        records, scores = store.records(), store.done_scores()
+    except (ValueError, KeyError) as error:  # a record or a part that no run has written like this
+        raise ConfigError(
+            "store",
+            store.uri,
+            f"holds a damaged file ({error})",
+            f"python -m study.check {store.uri} --repair says what is damaged and makes it undone",
+        ) from error
+    return plan(expand(config, models, found.sources, found.targets, existing), records, scores), found
+
+
+def _stopper() -> Callable[[str], None]:
+    """What a thread calls to stop the main thread, which then raises LeaseLost."""
+    reasons: list[str] = []
+
+    def raise_it(number: int, frame: object) -> NoReturn:
+        raise LeaseLost(f"this run has lost the store: {reasons[0]}")
+
+    def stop(reason: str) -> None:
+        reasons.append(reason)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    signal.signal(signal.SIGUSR1, raise_it)
+    return stop
 
 
 def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
@@ -162,35 +209,53 @@ def _print_plan(
 
 
 def _run(
-    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+    console: Console,
+    config: StudyConfig,
+    todo: Plan,
+    found: Survey,
+    store: Store,
+    options: argparse.Namespace,
+    lease: Lease,
+    left: Sequence[Mapping[str, Any]],
 ) -> int:
-    failures = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
+    """Do what is to do and say what failed; `left` are the failures of earlier runs that stay as they are."""
+    broken = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
     known = {unit.unit_id for unit in todo.train} | {unit.unit_id for unit in todo.score}
+    known |= {str(failure["unit_id"]) for failure in left}
     for unit_id in store.failures().keys() - known:
         store.clear_failure(unit_id)
-    for failure in failures:
+    for failure in broken:
         store.put_failure(failure.unit_id, failure.to_json())
+    failures = [*left, *(failure.to_json() for failure in broken)]
     if todo.is_empty:
-        console.print("nothing to do: every unit of the plan is done")
+        console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
     else:
-        code, more = _execute(console, config, todo, found, store, options)
-        failures += more
+        code, more = _execute(console, config, todo, found, store, options, lease)
         if code is not None:
             return code
+        failures += (failure.to_json() for failure in more)
     console.print(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
     )
     if failures:
-        console.print(failure_table(failure.to_json() for failure in failures))
+        console.print(failure_table(failures))
         console.print(
-            f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done"
+            f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
+            "--retry-failed also tries again what would only fail as before",
+            soft_wrap=True,
         )
         return 1
     return 0
 
 
 def _execute(
-    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+    console: Console,
+    config: StudyConfig,
+    todo: Plan,
+    found: Survey,
+    store: Store,
+    options: argparse.Namespace,
+    lease: Lease,
 ) -> tuple[int | None, list[Failure]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
@@ -211,23 +276,21 @@ def _execute(
         failures = StudyRun(config, todo, found, store, console, options.profile).run()
         ray.shutdown()
         return None, failures
+    except LeaseLost as lost:
+        print(f"error: {lost}", file=sys.stderr)
+        _leave(1, lease)
     except Interrupted as interruption:
         console.print(
             f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
             soft_wrap=True,
             highlight=False,
         )
-        _leave(130)
-    except StudyStopped as stop:
+        _leave(130, lease)
+    except (StudyStopped, OSError) as stop:
         print(
             f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
         )
-        _leave(1)
-    except OSError as error:
-        print(
-            f"error: {error}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
-        )
-        _leave(1)
+        _leave(1, lease)
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:
@@ -235,7 +298,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
     raise Interrupted(signal.Signals(number).name)
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: int, lease: Lease) -> NoReturn:
     """Free the cluster's devices and end the process; Tune's thread would wait for its trials."""
     import ray
 
@@ -244,6 +307,7 @@ def _leave(code: int) -> NoReturn:
     with open(os.devnull, "w") as nowhere:  # Tune's thread complains about the actors it loses; it has nothing to say
         os.dup2(nowhere.fileno(), 2)
         ray.shutdown()
+        lease.give_back()
         os._exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -59,3 +60,10 @@ def failure_table(failures: Iterable[Mapping[str, Any]]) -> Table:
     for failure in rows:
         table.add_row(failure["unit"], failure["kind"], str(failure["attempts"]), failure["message"])
     return table
+
+
+def left_alone(failures: Mapping[str, Mapping[str, Any]], unit_ids: Sequence[str]) -> str:
+    """What of the plan is not tried again, by kind."""
+    kinds = Counter(failures[unit_id]["kind"] for unit_id in unit_ids)
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
+    return f"left as they failed: {len(unit_ids):,} units ({counts}), which would fail again; --retry-failed tries them"

@@ -74,7 +74,7 @@ def test_actors_follow_the_work_and_stay_within_the_room(
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
-        (ray.exceptions.OutOfMemoryError("killed by the memory monitor"), "out_of_memory"),
+        (ray.exceptions.OutOfMemoryError("killed by the memory monitor"), "killed_for_memory"),
         (ray.exceptions.RayActorError(), "node_lost"),
         (ray.exceptions.WorkerCrashedError(), "node_lost"),
         (OSError(errno.ENOSPC, "No space left on device"), "no_space"),
