@@ -7,22 +7,24 @@ Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from rich.console import Console
 
 from evaluators.targets import check_supported
-from orchestrator.estimate import estimate
+from orchestrator.estimate import Estimates, costs, device_name, estimate
 from orchestrator.failures import BAD_DATA, Failure, lasting
-from orchestrator.plan import Grid, Plan, expand, plan, without
+from orchestrator.grid import Grid, expand
+from orchestrator.measured import measure
+from orchestrator.plan import Plan, plan, without
+from orchestrator.stop import Interrupted, LeaseLost, leave, on_signals, stopper
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
 from study.config import StudyConfig
@@ -39,12 +41,14 @@ from trainers.settings import check as check_deepspeed
 STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
 
 
-class Interrupted(BaseException):
-    """The run is to stop: a signal said so. Not an Exception, so that no handler of failures takes it for one."""
+@dataclass(frozen=True)
+class Planned:
+    """What there is to do, and what planning has found out. `left` are failures of earlier runs, left as they are."""
 
-
-class LeaseLost(Interrupted):
-    """Another driver works on the store now."""
+    todo: Plan
+    survey: Survey
+    estimates: Estimates
+    left: tuple[Mapping[str, Any], ...]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,12 +91,25 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
     )
+    result.add_argument(
+        "--calibrate-from",
+        action="append",
+        default=[],
+        metavar="STORE",
+        help="estimate by the speed measured in this store, for what the study's own store has not seen",
+    )
+    result.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where nothing is measured, assume this device, e.g. A100 (default: H100, or CPU)",
+    )
     return result
 
 
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     config = load(options.config, options.overrides, options.limit)
+    device = device_name(config, options.device)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
     models = resolve_all(config)
@@ -100,51 +117,53 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
     if options.dry_run:
-        todo, found = _planned(config, library, models, store)
-        _print_plan(console, config, todo, found, store, options)
+        _print_plan(console, config, _planned(config, library, models, store, device, options), store, options)
         return 0
-    with Lease(store, _stopper()) as lease:
-        todo, found = _planned(config, library, models, store)
-        before = {} if options.retry_failed else lasting(store.failures())
-        todo, left = without(todo, before.keys())
-        _print_plan(console, config, todo, found, store, options)
-        if left:
-            console.print(left_alone(before, left), highlight=False, soft_wrap=True)
-        _write_study(store, config, todo.grid)
-        for adapter in {unit.adapter for unit in todo.score if isinstance(unit.adapter, GivenAdapter)}:
+    with Lease(store, stopper()) as lease:
+        planned = _planned(config, library, models, store, device, options)
+        _print_plan(console, config, planned, store, options)
+        _write_study(store, config, planned.todo.grid)
+        for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
             put_into(store, adapter)
-        store.write_grid(todo.grid.rows())
-        return _run(console, config, todo, found, store, options, lease, [before[unit_id] for unit_id in left])
+        store.write_grid(planned.todo.grid.tables())
+        return _run(console, config, planned, store, lease, options)
 
 
-def _planned(config: StudyConfig, library: TaskLibrary, models: Sequence[Model], store: Store) -> tuple[Plan, Survey]:
+def _planned(
+    config: StudyConfig,
+    library: TaskLibrary,
+    models: Sequence[Model],
+    store: Store,
+    device: str,
+    options: argparse.Namespace,
+) -> Planned:
     found = survey(config, library, check_supported)
     existing = resolve_existing(config, models)
+    grid = expand(config, models, found.sources, found.targets, existing)
+    others = _others(options.calibrate_from)
     try:
-        records, scores = store.records(), store.done_scores()
-    except (ValueError, KeyError) as error:  # a record or a part that no run has written like this
+        todo, measured = plan(grid, store.trained(), store.scored()), measure([store, *others])
+        failed = {} if options.retry_failed else lasting(store.failures())
+    except (ValueError, KeyError) as error:  # no run has written a record or a part like this
         raise ConfigError(
             "store",
             store.uri,
             f"holds a damaged file ({error})",
-            f"python -m study.check {store.uri} --repair says what is damaged and makes it undone",
+            f"python -m study.check {store.uri} --repair says which, and has what was in it done again",
         ) from error
-    return plan(expand(config, models, found.sources, found.targets, existing), records, scores), found
+    todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
+    estimates = estimate(grid, found, config, measured, device)
+    return Planned(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
 
 
-def _stopper() -> Callable[[str], None]:
-    """What a thread calls to stop the main thread, which then raises LeaseLost."""
-    reasons: list[str] = []
-
-    def raise_it(number: int, frame: object) -> NoReturn:
-        raise LeaseLost(f"this run has lost the store: {reasons[0]}")
-
-    def stop(reason: str) -> None:
-        reasons.append(reason)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    signal.signal(signal.SIGUSR1, raise_it)
-    return stop
+def _others(uris: list[str]) -> list[Store]:
+    """The stores to calibrate from. Raises ConfigError for one without results."""
+    stores = [Store(uri) for uri in uris]
+    for store in stores:
+        if not store.exists(STUDY_FILE):
+            fix = "name the store of a study that was run, or leave it out"
+            raise ConfigError("--calibrate-from", store.uri, "holds no study", fix)
+    return stores
 
 
 def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
@@ -195,42 +214,36 @@ def _commit() -> str | None:
 
 
 def _print_plan(
-    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+    console: Console, config: StudyConfig, planned: Planned, store: Store, options: argparse.Namespace
 ) -> None:
+    todo = planned.todo
     console.print(plan_table(f"{config.study} → {store.uri}", todo))
-    if todo.stale_adapters or todo.stale_scores:
-        console.print(
-            f"stale (of an older config, kept and ignored): {todo.stale_adapters} adapters, {todo.stale_scores} scores"
-        )
-    for broken in found.broken:
+    stale = todo.stale_adapters.total(), todo.stale_scores.total()
+    if any(stale):
+        console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
+    for broken in planned.survey.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
+    if planned.left:
+        console.print(left_alone(planned.left), highlight=False, soft_wrap=True)
     if options.dry_run:
-        console.print(cost_table(estimate(todo, found, config.recipe, store), options.price))
+        console.print(cost_table(costs(todo, planned.estimates), options.price))
 
 
 def _run(
-    console: Console,
-    config: StudyConfig,
-    todo: Plan,
-    found: Survey,
-    store: Store,
-    options: argparse.Namespace,
-    lease: Lease,
-    left: Sequence[Mapping[str, Any]],
+    console: Console, config: StudyConfig, planned: Planned, store: Store, lease: Lease, options: argparse.Namespace
 ) -> int:
-    """Do what is to do and say what failed; `left` are the failures of earlier runs that stay as they are."""
-    broken = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
-    known = {unit.unit_id for unit in todo.train} | {unit.unit_id for unit in todo.score}
-    known |= {str(failure["unit_id"]) for failure in left}
-    for unit_id in store.failures().keys() - known:
+    broken = [
+        Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in planned.survey.broken
+    ]
+    for unit_id in store.failures().keys() - {str(failure["unit_id"]) for failure in planned.left}:
         store.clear_failure(unit_id)
     for failure in broken:
         store.put_failure(failure.unit_id, failure.to_json())
-    failures = [*left, *(failure.to_json() for failure in broken)]
-    if todo.is_empty:
+    failures = [*planned.left, *(failure.to_json() for failure in broken)]
+    if planned.todo.is_empty:
         console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
     else:
-        code, more = _execute(console, config, todo, found, store, options, lease)
+        code, more = _execute(console, config, planned, store, lease, options)
         if code is not None:
             return code
         failures += (failure.to_json() for failure in more)
@@ -241,7 +254,7 @@ def _run(
         console.print(failure_table(failures))
         console.print(
             f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
-            "--retry-failed also tries again what would only fail as before",
+            "with --retry-failed also what failed for good",
             soft_wrap=True,
         )
         return 1
@@ -249,13 +262,7 @@ def _run(
 
 
 def _execute(
-    console: Console,
-    config: StudyConfig,
-    todo: Plan,
-    found: Survey,
-    store: Store,
-    options: argparse.Namespace,
-    lease: Lease,
+    console: Console, config: StudyConfig, planned: Planned, store: Store, lease: Lease, options: argparse.Namespace
 ) -> tuple[int | None, list[Failure]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
@@ -267,48 +274,31 @@ def _execute(
     again += f" --limit {options.limit}" if options.limit else ""
     try:
         dashboard = connect()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt)
+        on_signals()
         check_fits(config, ray.cluster_resources())
         if dashboard:
             hint = "it asks for the token that `ray get-auth-token` prints"
             console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
-        failures = StudyRun(config, todo, found, store, console, options.profile).run()
+        failures = StudyRun(
+            config, planned.todo, planned.survey, store, planned.estimates, console, options.profile
+        ).run()
         ray.shutdown()
         return None, failures
     except LeaseLost as lost:
         print(f"error: {lost}", file=sys.stderr)
-        _leave(1, lease)
+        leave(1, lease)
     except Interrupted as interruption:
         console.print(
             f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
             soft_wrap=True,
             highlight=False,
         )
-        _leave(130, lease)
+        leave(130, lease)
     except (StudyStopped, OSError) as stop:
         print(
             f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
         )
-        _leave(1, lease)
-
-
-def _interrupt(number: int, _frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
-    raise Interrupted(signal.Signals(number).name)
-
-
-def _leave(code: int, lease: Lease) -> NoReturn:
-    """Free the cluster's devices and end the process; Tune's thread would wait for its trials."""
-    import ray
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with open(os.devnull, "w") as nowhere:  # Tune's thread complains about the actors it loses; it has nothing to say
-        os.dup2(nowhere.fileno(), 2)
-        ray.shutdown()
-        lease.give_back()
-        os._exit(code)
+        leave(1, lease)
 
 
 if __name__ == "__main__":

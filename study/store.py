@@ -30,6 +30,8 @@ STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
 REFUSED_BY_BUCKETS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 
+DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
+
 
 class Store:
     """Files of one study. Cheap to make and to pickle: it holds the URI and opens the filesystem on first use."""
@@ -108,9 +110,13 @@ class Store:
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
-    def write_grid(self, rows: list[dict[str, object]]) -> None:
-        """Record which score units the current config asks for."""
-        self._write_parquet(GRID_FILE, schema.table(schema.GRID, rows))
+    def write_grid(self, tables: Iterable[pa.Table]) -> None:
+        """Record which score units the current config asks for, as tables of study.schema.GRID."""
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, schema.GRID, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+        self.write(GRID_FILE, buffer.getvalue())
 
     def read_grid(self) -> pa.Table | None:
         """The current config's score units; None when the store has none yet."""
@@ -151,15 +157,25 @@ class Store:
             found[record["adapter_id"]] = record
         return found
 
+    def trained(self) -> dict[str, str]:
+        """The model of every finished adapter, by adapter_id; from the names of the files alone."""
+        names = (relative.split("/") for relative in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
+        return {name[-2].rpartition("-")[2]: name[1] for name in names}
+
     # -- results -----------------------------------------------------------------------------------------------------
 
     def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
         """Add result rows as new part files: the items first, then the scores that say they are complete."""
-        part = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.parquet"
         if items:
-            self._write_parquet(f"{ITEMS}/{part}", schema.table(schema.ITEMS, items))
+            self.add_part(ITEMS, schema.table(schema.ITEMS, items))
         if scores:
-            self._write_parquet(f"{SCORES}/{part}", schema.table(schema.SCORES, scores))
+            self.add_part(SCORES, schema.table(schema.SCORES, scores))
+
+    def add_part(self, folder: str, rows: pa.Table) -> None:
+        """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
+        data = _parquet(rows)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.write(f"{folder}/{name}.parquet", data)
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
@@ -172,6 +188,14 @@ class Store:
     def done_scores(self) -> set[str]:
         """score_ids whose score rows are there."""
         return set(self.scores(["score_id"]).column("score_id").to_pylist())
+
+    def scored(self) -> Iterator[DoneScore]:
+        """Every finished score and what it is of; each once or more."""
+        table = self.scores(["score_id", "model", "adapter_id", "target_task", "target_language"])
+        for batch in table.to_batches(max_chunksize=65536):
+            score_id, model, adapter_id, task, language = (column.to_pylist() for column in batch.columns)
+            targets = (f"{a}/{b}" for a, b in zip(task, language, strict=True))
+            yield from zip(score_id, model, adapter_id, targets, strict=True)
 
     # -- failures ----------------------------------------------------------------------------------------------------
 
@@ -187,11 +211,6 @@ class Store:
         return {name.rsplit("/", 1)[1].removesuffix(".json"): json.loads(self.read(name)) for name in names}
 
     # -- parquet -----------------------------------------------------------------------------------------------------
-
-    def _write_parquet(self, relative: str, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-        self.write(relative, buffer.getvalue())
 
     def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
         names = list(columns) if columns is not None else like.names
@@ -230,6 +249,12 @@ def _refusals(uri: str) -> Iterator[None]:
         if error.errno in REFUSED or any(sign in str(error) for sign in REFUSED_BY_BUCKETS):
             raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
         raise
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def _empty(like: pa.Schema, names: list[str]) -> pa.Table:
