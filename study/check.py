@@ -66,6 +66,7 @@ class Check:
         self._scored: dict[str, int] = {}  # items of each score, as its rows state them
         self._of: dict[str, str | None] = {}  # the adapter of each score
         self._records: dict[str, dict[str, Any]] = {}
+        self._folders: list[str] = []
 
     def run(self) -> Findings:
         self._study_files()
@@ -91,6 +92,7 @@ class Check:
         for relative in self.store.files(ADAPTERS, "", recursive=True):
             folder, _, name = relative.rpartition("/")
             files.setdefault(folder, []).append(name)
+        self._folders = list(files)
         for folder, names in files.items():
             if RECORD_FILE in names:
                 self._adapter(folder)
@@ -151,7 +153,7 @@ class Check:
         self.found.counts["scores"] = len(self._scored)
         if twice := sum(count > 1 for count in seen.values()):
             self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")
-        here = {f.rpartition("/")[0].rpartition("-")[2] for f in self.store.files(ADAPTERS, WEIGHTS, recursive=True)}
+        here = {folder.rpartition("-")[2] for folder in self._folders}
         if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - here:
             self.found.notes.append(f"{len(gone):,} adapters have scores but are gone: their scores stay")
 
