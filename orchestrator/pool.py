@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from orchestrator.backlog import Backlog, Batch
-from orchestrator.cluster import died_on
+from orchestrator.cluster import Nodes, died_on
 from orchestrator.failures import (
     KILLED_FOR_MEMORY,
     NODE_LOST,
@@ -84,10 +84,11 @@ class ScoringPool:
         load_s: dict[str, float],
         on_scored: Callable[[ScoreUnit, Any], None],
         on_failure: Callable[[Failure, ScoreUnit], None],
+        nodes: Nodes,
         profile: bool = False,
         process: type = EvaluatorProcess,
     ) -> None:
-        self._profile, self._process, self._requests = profile, process, requests
+        self._nodes, self._profile, self._process, self._requests = nodes, profile, process, requests
         self._config, self._store = config, store
         self._models = {model.name: model for model in models}
         self._load_s = dict(load_s)
