@@ -100,4 +100,10 @@ def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe
         return [list(gang[i : i + half]) for gang in pending for i in range(0, len(gang), half)], training
     rows = training.micro_batch_size
     rows = -(-recipe.batch_size // training.workers_per_trial) if rows == "auto" else rows
-    return [list(gang) for gang in pending], training.model_copy(update={"micro_batch_size": max(1, rows // 2)})
+    return [list(gang) for gang in pending], with_rows(training, max(1, rows // 2))
+
+
+def with_rows(training: Training, rows: int) -> Training:
+    """The same with a micro-batch of at most so many rows."""
+    most = rows if training.micro_batch_size == "auto" else min(rows, training.micro_batch_size)
+    return training.model_copy(update={"micro_batch_size": most})

@@ -24,7 +24,8 @@ from orchestrator.plan import Plan
 from orchestrator.pool import ScoringPool
 from orchestrator.progress import Counts, Display, Progress
 from orchestrator.survey import Survey
-from orchestrator.trial import AdapterTrial, TrialContext
+from orchestrator.trial import AdapterTrial
+from orchestrator.workers import TrialContext
 from study.config import StudyConfig
 from study.store import Store
 from study.units import AdapterUnit, ScoreUnit

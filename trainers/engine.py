@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 
 from adapters import lora
 from adapters.lora_bank import LoraBank, linear_sites
-from adapters.peft_folder import AdapterWeights
 from study.config import Recipe
 from trainers.batch import MicroBatch
 from trainers.optimizer import GangAdamW
@@ -91,11 +90,15 @@ class Engine:
         self._optimizer.rates, self._optimizer.number = list(rates), number
         self._engine.step()
 
-    def weights(self, slots: Collection[int]) -> dict[int, AdapterWeights]:
-        """Copies of members' weights on the CPU, put together where ZeRO 3 has spread them."""
+    def state(self) -> torch.Tensor:
+        """All members' weights and moments, [3, K, P] float32 on the CPU, put together where ZeRO has spread them."""
+        return self._optimizer.state_of_all()
+
+    def weights(self, slots: Collection[int]) -> dict[int, dict[str, torch.Tensor]]:
+        """Copies of members' weights on the CPU, as an adapter's file has them."""
         sheet = self._bank.sheet
         with deepspeed.zero.GatheredParameters([sheet], enabled=hasattr(sheet, "ds_id")):
-            return {slot: self._bank.get(slot) for slot in slots}
+            return {slot: lora.named(self._bank.get(slot)) for slot in slots}
 
     def _without_bad(self, gradient_KP: torch.Tensor) -> torch.Tensor:
         """The sheet's gradient with the rows that are not finite (or too large to square) set to zero, and noted."""
@@ -106,23 +109,36 @@ class Engine:
 
 @contextmanager
 def opened(
-    base: torch.nn.Module, recipe: Recipe, settings: dict[str, Any], members: Sequence[tuple[str, int]], world: World
+    base: torch.nn.Module,
+    recipe: Recipe,
+    settings: dict[str, Any],
+    members: Sequence[tuple[str, int]],
+    world: World,
+    rows: Sequence[torch.Tensor | None],
 ) -> Iterator[Engine]:
-    """An engine over a frozen base with a fresh adapter per (adapter_id, seed). Afterwards the base is as it was."""
+    """An engine over a frozen base with an adapter per (adapter_id, seed). Afterwards the base is as it was.
+
+    An adapter starts afresh, or from weights and moments [3, P] where `rows` has them.
+    """
     base.eval()
     modules = recipe.lora.modules
     sites = linear_sites(base, modules if isinstance(modules, str) else list(modules))
     bank = LoraBank(base, sites, recipe.lora.r, len(members), torch.float32, world.device)
     for slot, (adapter_id, seed) in enumerate(members):
         bank.put(slot, lora.initial(recipe.lora, sites, adapter_id, seed))
+    start_3KP = _together(rows)
+    if start_3KP is not None:
+        bank.sheet.data.copy_(start_3KP[0])
     bank.sheet.requires_grad_()
     model = GangModel(base, bank)
     engine = None
     try:
         optimizer = GangAdamW(bank.sheet, recipe.weight_decay, recipe.max_grad_norm, world.rank)
         engine, *_ = deepspeed.initialize(
-            model=model, model_parameters=[bank.sheet], optimizer=optimizer, config=settings
+            model=model, model_parameters=[bank.sheet], optimizer=optimizer, config=_sized(settings, bank.sheet.numel())
         )
+        if start_3KP is not None:
+            optimizer.load(start_3KP)
         yield Engine(engine, model, optimizer, world)
     finally:
         if engine is not None:
@@ -130,3 +146,17 @@ def opened(
         model.detach()
         del engine, model
         gc.collect()  # engine and model refer to each other: without it their device memory would linger
+
+
+def _sized(settings: dict[str, Any], weights: int) -> dict[str, Any]:
+    """Settings with a buffer for gradients of the sheet's size; DeepSpeed's default takes 2 GB in float32."""
+    asked = settings.get("zero_optimization", {})
+    return {**settings, "zero_optimization": {"reduce_bucket_size": weights, **asked}}
+
+
+def _together(rows: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Members' weights and moments as [3, K, P]; zeros for one that has come to its end, for it stays frozen."""
+    width = next((row_3P.shape[1] for row_3P in rows if row_3P is not None), None)
+    if width is None:
+        return None
+    return torch.stack([torch.zeros(3, width) if row_3P is None else row_3P for row_3P in rows], dim=1)

@@ -25,6 +25,8 @@ class GangAdamW(torch.optim.Optimizer):
         self.rates: list[float | None] = [None] * self.slots
         self.number = 0
         self._weight_decay, self._max_norm, self._rank, self._device = weight_decay, max_norm, rank, sheet.device
+        self._own: torch.Tensor = sheet
+        self._loaded: torch.Tensor | None = None
         super().__init__([sheet], {"lr": 0.0})
 
     @torch.no_grad()
@@ -34,10 +36,43 @@ class GangAdamW(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     self._update(parameter)
 
+    def state_of_all(self) -> torch.Tensor:
+        """Weights and both moments of all adapters, [3, K, P] float32 on the CPU; every process has to ask."""
+        return torch.stack([self._whole(tensor) for tensor in self._tensors()])
+
+    def load(self, state_3KP: torch.Tensor) -> None:
+        """Go on from there, as the next step begins: only then DeepSpeed shows the range that this process owns."""
+        self._loaded = state_3KP
+
+    def _take_loaded(self) -> None:
+        assert self._loaded is not None
+        for tensor, whole_KP in zip(self._tensors(), self._loaded, strict=True):
+            own, flat = tensor.view(-1), whole_KP.reshape(-1)
+            begin = self._begin(own.numel())
+            part = flat[begin : begin + own.numel()]
+            own[: part.numel()].copy_(part)
+        self._loaded = None
+
+    def _tensors(self) -> list[torch.Tensor]:
+        state = self.state[self._own]
+        return [self._own, state["exp_avg"], state["exp_avg_sq"]]
+
+    def _whole(self, own: torch.Tensor) -> torch.Tensor:
+        flat = own.detach().view(-1)
+        if self._is_part(flat.numel()):
+            flat = flat.to(self._device)
+            parts = [torch.empty_like(flat) for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather(parts, flat)
+            flat = torch.cat(parts)
+        return flat[: self.slots * self.width].view(self.slots, self.width).to("cpu", copy=True)
+
     def _update(self, parameter: torch.Tensor) -> None:
         state: dict[str, Any] = self.state[parameter]
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        self._own = parameter
+        if self._loaded is not None:
+            self._take_loaded()
         if all(rate is None for rate in self.rates):
             return
         clips = self._clips(parameter)
@@ -82,9 +117,13 @@ class GangAdamW(torch.optim.Optimizer):
     def _is_part(self, numel: int) -> bool:
         return numel < self.slots * self.width
 
+    def _begin(self, numel: int) -> int:
+        """Where this process's range begins in the flat sheet."""
+        return self._rank * numel if self._is_part(numel) else 0
+
     def _pieces(self, numel: int) -> Iterator[tuple[int, int, int, int]]:
         """(first slot, slots, start in the flat tensor, width): this process's range, row by row."""
-        begin = self._rank * numel if self._is_part(numel) else 0
+        begin = self._begin(numel)
         position, end = begin, min(begin + numel, self.slots * self.width)
         while position < end:
             slot, within = divmod(position, self.width)

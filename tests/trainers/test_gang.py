@@ -153,30 +153,6 @@ def test_who_diverges_goes_alone(worker: Worker, model: Model, tmp_path: Path) -
     assert all(isinstance(result, Rejected) and result.kind == "nan" for result in results.values())
 
 
-def test_out_of_memory_halves_the_gang_and_then_the_micro_batch(worker: Worker, model: Model, tmp_path: Path) -> None:
-    """A CPU never raises it, so a hook on the base does, as a GPU would for more than two rows."""
-    expected = train_gang(worker, model, tmp_path / "whole", GANG, RECIPE, training(2))
-    limited = Worker(0, 1)
-    limited.world = worker.world
-    train(limited, model, tmp_path / "warm", job("warm"))
-    sizes = []
-
-    def full(_module: Any, _inputs: Any, options: dict[str, Any]) -> None:
-        sizes.append(len(options["input_ids"]))
-        if sizes[-1] > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    handle = limited.base.module.register_forward_pre_hook(full, with_kwargs=True)
-    actual = train_gang(limited, model, tmp_path / "halved", GANG, RECIPE, training(2))
-    handle.remove()
-    assert [size for size in sizes if size > 2]
-    for name, result in actual.items():
-        assert isinstance(result, Trained)
-        assert result.record["gang_size"] < len(GANG)
-        assert result.record["micro_batch_size"] == 2
-        assert_close(weights(result), weights(expected[name]))
-
-
 def test_hardly_a_token_is_padding_in_a_gang(worker: Worker, model: Model, tmp_path: Path) -> None:
     gang = [job(f"m{i}") for i in range(16)]
     how = training(2, micro_batch_size=8)
