@@ -1,7 +1,7 @@
 """What a plan will cost: tokens from the model's own tokenizer, device hours from measured throughput or a FLOP model.
 
 FLOPs (Kaplan et al. 2020, eq. 2.2, without the attention term): a forward pass costs 2 per parameter and token;
-training LoRA costs 4, since the frozen weights need no gradient of their own.
+training costs 6, and LoRA 4, since the frozen weights need no gradient of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from study.models import Model
 from study.store import Store
 from study.tasks import Example
 
-FORWARD_FLOPS, LORA_FLOPS = 2, 4
+FORWARD_FLOPS, LORA_FLOPS, FULL_FLOPS = 2, 4, 6
 ASSUMED_FLOPS_PER_S = 0.4 * 989e12  # 40 % of an H100 SXM's dense bf16 peak (NVIDIA H100 data sheet)
 ASSUMED = "FLOP model, an H100 at 40 % of its 989 bf16 TFLOP/s"
 CHARS_PER_TOKEN = 4.0  # only where a tokenizer cannot be read without loading the model library
@@ -48,7 +48,7 @@ class Sizes:
 
 def estimate(plan: Plan, survey: Survey, recipe: Recipe, store: Store) -> list[Cost]:
     """Cost of what is left, per model."""
-    return [_cost(model, plan, _sizes(model, survey, recipe), store) for model in plan.grid.models]
+    return [_cost(model, plan, recipe, _sizes(model, survey, recipe), store) for model in plan.grid.models]
 
 
 def source_tokens(model: Model, examples: Mapping[Source, Sequence[Example]]) -> dict[Source, int]:
@@ -67,12 +67,13 @@ def _sizes(model: Model, survey: Survey, recipe: Recipe) -> Sizes:
     )
 
 
-def _cost(model: Model, plan: Plan, sizes: Sizes, store: Store) -> Cost:
+def _cost(model: Model, plan: Plan, recipe: Recipe, sizes: Sizes, store: Store) -> Cost:
     train = sum(sizes.source[str(unit.source)] for unit in plan.train if unit.model == model.name)
     score = sum(sizes.target[str(unit.target)] for unit in plan.score if unit.model == model.name)
     train_s, score_s = _train_seconds(model, sizes, store), _score_seconds(model, sizes, store)
     if (train and train_s is None) or (score and score_s is None):
-        flops = model.params * (LORA_FLOPS * train + FORWARD_FLOPS * score)
+        learning = FULL_FLOPS if recipe.lora is None else LORA_FLOPS
+        flops = model.params * (learning * train + FORWARD_FLOPS * score)
         return Cost(model.name, train, score, flops / ASSUMED_FLOPS_PER_S / 3600, ASSUMED)
     hours = (train * (train_s or 0.0) + score * (score_s or 0.0)) / 3600
     return Cost(model.name, train, score, hours, "the speed measured in this store")

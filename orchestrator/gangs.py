@@ -22,6 +22,8 @@ BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32
 
 def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
     """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
+    if recipe.lora is None:  # all weights are trained, so there is no base to share
+        return 1
     if training.gang_size != "auto":
         return training.gang_size
     if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others

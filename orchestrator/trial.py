@@ -29,7 +29,8 @@ class AdapterTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]  # the rest comes by tune.with_parameters
         self._gang: list[str] = list(config["gang"])
-        self._context, self._context_ref = context, None
+        self._context = context
+        self._context_ref: Any = None
         self._fits: dict[str, tuple[int, Training]] = {}  # what an out-of-memory has brought a model down to
         self._group = WorkerGroup(ray.util.get_current_placement_group(), context.config)
 

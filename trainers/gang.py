@@ -40,7 +40,7 @@ def train_gang(
     losses = _Losses(engine, members, how, world)
     while any(member.rate(step) is not None for member in members):
         rows = [row for member in members for row in member.rows(step)]
-        losses.of(rows, dropout=recipe.lora.dropout, learn=True)
+        losses.of(rows, dropout=recipe.dropout, learn=True)
         for slot in engine.bad_slots():
             if members[slot].rate(step) is not None:
                 members[slot].failure = f"the gradient is not finite in step {step + 1}"

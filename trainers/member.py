@@ -62,7 +62,7 @@ class Member:
         targets = sum(row.targets for row in rows)
         self._targets += targets
         streams = [0] * len(rows)
-        if self._recipe.lora.dropout:
+        if self._recipe.dropout:
             streams = [_stream(self.job, step, i) for i in self._steps[step]]
         return [GangRow(self.slot, row, 1 / targets, stream) for row, stream in zip(rows, streams, strict=True)]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from adapters import lora
+from adapters import lora, whole
 from study.config import Recipe, Training
 from study.errors import ConfigError
 from study.models import Model
@@ -72,7 +72,7 @@ class Worker:
         settings = engine_config(training, model.dtype)
         if model.dtype == "float16" and self.world.device.type == "cpu":
             raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
-        base = self._load(model, partitioned=zero_stage(training) == 3)
+        base = self._load(model, partitioned=zero_stage(training) == 3 and recipe.lora is not None)
         results: dict[str, Trained | Rejected] = {}
         members: list[Member] = []
         for job in jobs:
@@ -84,7 +84,7 @@ class Worker:
         if members:
             shared = self._train_gang(base, recipe, training, settings, members, start, save)
             for member in members:
-                results[member.job.adapter_id] = self._result(member, shared, recipe, training, base.model, out)
+                results[member.job.adapter_id] = self._result(member, shared, recipe, training, base, out)
         return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
     def _load(self, model: Model, partitioned: bool) -> Base:
@@ -126,15 +126,19 @@ class Worker:
         raise torch.OutOfMemoryError(reason)
 
     def _result(
-        self, member: Member, shared: dict[str, Any], recipe: Recipe, training: Training, model: Model, out: Path
+        self, member: Member, shared: dict[str, Any], recipe: Recipe, training: Training, base: Base, out: Path
     ) -> Trained | Rejected:
         job = member.job
         if member.failure is not None:
             return Rejected(job.adapter_id, "nan", member.failure)
         folder = out / job.adapter_id
-        if self.world.rank == 0:
-            lora.write(folder, recipe.lora, model, member.kept)
-        return Trained(job.adapter_id, folder, {**member.record(), **shared, **self._circumstances(model, training)})
+        if self.world.rank == 0 and recipe.lora is None:
+            whole.write(folder, base.module, member.kept)
+        elif self.world.rank == 0 and recipe.lora is not None:
+            lora.write(folder, recipe.lora, base.model, member.kept)
+        return Trained(
+            job.adapter_id, folder, {**member.record(), **shared, **self._circumstances(base.model, training)}
+        )
 
     def _batching(self, recipe: Recipe, training: Training, gang: int, padding: int) -> Batching:
         """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""
