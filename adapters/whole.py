@@ -50,8 +50,6 @@ class WholeModel(nn.Module):
 
 def write(folder: Path, base: Any, weights: Mapping[str, torch.Tensor]) -> None:
     """Write the base with other weights as transformers saves a model, without a path of this machine."""
-    buffers = {name for name, _ in base.named_buffers()}
-    state = {
-        name: weights.get(name, value) for name, value in base.state_dict().items() if name in {*weights, *buffers}
-    }
+    own = {*weights, *(name for name, _ in base.named_buffers())}  # what is left out is tied to one of these
+    state = {name: weights.get(name, value) for name, value in base.state_dict().items() if name in own}
     base.save_pretrained(folder, state_dict=state)

@@ -76,7 +76,7 @@ def adapter_on(base: Any, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _weights_on(base: Any, folder: Path) -> Iterator[None]:
-    """Within, `base` has the weights of a model of its own kind; its own stay in memory and are put back as they are."""
+    """Within, `base` has the weights of a model of its own kind; its own stay in memory and are put back."""
     try:
         other, found = type(base).from_pretrained(
             folder, config=base.config, dtype=base.dtype, use_safetensors=True, output_loading_info=True
@@ -87,7 +87,7 @@ def _weights_on(base: Any, folder: Path) -> Iterator[None]:
     if wrong:
         raise AdapterError(f"{folder}: its weights do not fit the model: {sorted(map(str, wrong))[0]}")
     originals = [(weight, weight.data) for weight in base.parameters()]
-    for (weight, _), (name, new) in zip(originals, other.named_parameters(), strict=True):
+    for name, new in other.named_parameters():
         if not torch.isfinite(new).all():
             raise AdapterError(f"{folder}: {name} holds values that are not finite")
     try:

@@ -133,10 +133,7 @@ def opened(
     """
     base.eval()
     bank: LoraBank | WholeModel
-    if recipe.lora is None:
-        bank = WholeModel(base, world.device)
-    else:
-        bank = _fresh_bank(base, recipe.lora, members, world)
+    bank = WholeModel(base, world.device) if recipe.lora is None else _fresh_bank(base, recipe.lora, members, world)
     start_3KP = _together(rows)
     if start_3KP is not None:
         bank.sheet.data.copy_(start_3KP[0])

@@ -136,9 +136,8 @@ class Worker:
             whole.write(folder, base.module, member.kept)
         elif self.world.rank == 0 and recipe.lora is not None:
             lora.write(folder, recipe.lora, base.model, member.kept)
-        return Trained(
-            job.adapter_id, folder, {**member.record(), **shared, **self._circumstances(base.model, training)}
-        )
+        record = {**member.record(), **shared, **self._circumstances(base.model, training)}
+        return Trained(job.adapter_id, folder, record)
 
     def _batching(self, recipe: Recipe, training: Training, gang: int, padding: int) -> Batching:
         """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""

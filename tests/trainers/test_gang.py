@@ -72,18 +72,20 @@ class SameDropout(torch.nn.Module):
 
 
 def by_transformers(model: Model, one: Job, rows: Any, recipe: Recipe, folder: Path) -> Weights:
-    """The same training by PEFT and transformers' Trainer, from the same start and in the same order."""
-    base = AutoModelForCausalLM.from_pretrained(model.path)
-    numbers = {site.name: number for number, site in enumerate(linear_sites(base, "all-linear"))}
-    wrapped: Any = get_peft_model(base, lora.lora_config(recipe.lora))
+    """The same training by transformers' Trainer (and PEFT), from the same start and in the same order."""
+    wrapped: Any = AutoModelForCausalLM.from_pretrained(model.path)
+    numbers = {site.name: number for number, site in enumerate(linear_sites(wrapped, "all-linear"))}
+    if recipe.lora is not None:
+        wrapped = get_peft_model(wrapped, lora.lora_config(recipe.lora))
     names = {n.replace(".default.", "."): p for n, p in wrapped.named_parameters() if p.requires_grad}
-    start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
-    set_peft_model_state_dict(wrapped, start)
+    if recipe.lora is not None:
+        start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
+        set_peft_model_state_dict(wrapped, start)
     streams: dict[str, torch.Tensor] = {}
-    if recipe.lora.dropout:
+    if recipe.dropout:
         for name, module in wrapped.base_model.model.named_modules():
             if name in numbers:
-                module.lora_dropout["default"] = SameDropout(recipe.lora.dropout, numbers[name], streams)
+                module.lora_dropout["default"] = SameDropout(recipe.dropout, numbers[name], streams)
     member = Member(0, one, rows, recipe)
     steps = [member.rows(step) for step in range(len(member._steps))]
 
