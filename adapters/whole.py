@@ -26,7 +26,7 @@ class WholeModel(nn.Module):
 
     def __init__(self, base: nn.Module, device: torch.device | str) -> None:
         super().__init__()
-        matrices = set(get_parameter_names(base, [nn.LayerNorm], _NOT_DECAYED))
+        matrices = set(get_parameter_names(base, [nn.LayerNorm], _NOT_DECAYED))  # type: ignore[no-untyped-call]
         found = sorted(base.named_parameters(), key=lambda item: item[0] not in matrices)
         self._shapes = {name: weight.shape for name, weight in found}
         self.decayed = sum(weight.numel() for name, weight in found if name in matrices)
