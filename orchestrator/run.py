@@ -131,7 +131,7 @@ class StudyRun:
         grid = plan.grid
         self._units = {unit.adapter_id: unit for unit in grid.adapters}
         self._waiting: dict[str, list[ScoreUnit]] = {}
-        self._failed_before = store.failures().keys()
+        self._failed_before = store.failed()
         self.progress = Progress(
             Counts(len(grid.adapters), len(grid.adapters) - len(plan.train)),
             Counts(len(grid.scores), len(grid.scores) - len(plan.score)),

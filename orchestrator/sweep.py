@@ -87,9 +87,11 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     check_deepspeed(config.training)
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
+    if not options.dry_run:
+        store.write_indexes()
     found = survey(config, library, check_supported)
     existing = resolve_existing(config, models)
-    todo = plan(expand(config, models, found.sources, found.targets, existing), store.records(), store.done_scores())
+    todo = plan(expand(config, models, found.sources, found.targets, existing), store.adapters(), store.done_scores())
     _print_plan(console, config, todo, found, store, options)
     if options.dry_run:
         return 0
@@ -101,6 +103,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
 
 
 def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
+    store.check_reachable()
     try:
         before = yaml.safe_load(store.read(STUDY_FILE)) if store.exists(STUDY_FILE) else None
     except (OSError, ValueError) as error:
@@ -166,7 +169,7 @@ def _run(
 ) -> int:
     failures = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
     known = {unit.unit_id for unit in todo.train} | {unit.unit_id for unit in todo.score}
-    for unit_id in store.failures().keys() - known:
+    for unit_id in store.failed() - known:
         store.clear_failure(unit_id)
     for failure in failures:
         store.put_failure(failure.unit_id, failure.to_json())
@@ -177,6 +180,7 @@ def _run(
         failures += more
         if code is not None:
             return code
+        store.write_indexes()
     console.print(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
     )
