@@ -28,20 +28,21 @@ ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
 SCORES_INDEX, RECORDS_INDEX = f"index/scores-{schema.SCHEMA_VERSION}.parquet", "index/records.parquet"
 
+DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
+
 
 class Store(Files):
     """What the files of one study mean."""
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(uri)
-        self._counted: set[str] = set()  # stamps of the parts whose scores are in `_done`
-        self._done: set[str] = set()
-
     # -- study file and grid -----------------------------------------------------------------------------------------
 
-    def write_grid(self, rows: list[dict[str, object]]) -> None:
-        """Record which score units the current config asks for."""
-        self._write_parquet(GRID_FILE, schema.table(schema.GRID, rows))
+    def write_grid(self, tables: Iterable[pa.Table]) -> None:
+        """Record which score units the current config asks for, as tables of study.schema.GRID."""
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, schema.GRID, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+        self.write(GRID_FILE, buffer.getvalue())
 
     def read_grid(self) -> pa.Table | None:
         """The current config's score units; None when the store has none yet."""
@@ -69,11 +70,6 @@ class Store(Files):
             (local / relative.rsplit("/", 1)[1]).write_bytes(self.read(relative))
         return local
 
-    def adapters(self) -> dict[str, str]:
-        """Every finished adapter's folder in the store by adapter_id, from a listing alone."""
-        folders = [file.rsplit("/", 1)[0] for file in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True)]
-        return {folder.rsplit("-", 1)[1]: folder for folder in folders}
-
     def records(self) -> dict[str, dict[str, Any]]:
         """Every finished adapter's record by adapter_id, each with its `folder` in the store."""
         files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
@@ -89,6 +85,11 @@ class Store(Files):
         folders = [file.path.rsplit("/", 1)[0] for file in files]
         return [pa.table({"folder": [f], "record": [text]}) for f, text in zip(folders, texts, strict=True)]
 
+    def trained(self) -> dict[str, str]:
+        """The model of every finished adapter, by adapter_id; from the names of the files alone."""
+        names = (relative.split("/") for relative in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
+        return {name[-2].rpartition("-")[2]: name[1] for name in names}
+
     # -- results -----------------------------------------------------------------------------------------------------
 
     def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
@@ -101,9 +102,7 @@ class Store(Files):
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
-        return self._scores(self.listed(SCORES, ".parquet"), list(columns or schema.SCORES.names))
-
-    def _scores(self, files: Sequence[File], names: list[str]) -> pa.Table:
+        files, names = self.listed(SCORES, ".parquet"), list(columns or schema.SCORES.names)
         known, missing = self._index(SCORES_INDEX).split(files, names) if files else ([], [])
         parts = [_empty(schema.SCORES, names), *known, *self._parts([file.path for file in missing], names)]
         return pa.concat_tables(parts, promote_options="default")
@@ -113,11 +112,8 @@ class Store(Files):
         return self._read_parquet(self.files(ITEMS, ".parquet"), schema.ITEMS, columns)
 
     def done_scores(self) -> set[str]:
-        """score_ids whose score rows are there. Asked again, it reads only what is new."""
-        new = [file for file in self.listed(SCORES, ".parquet") if file.stamp not in self._counted]
-        self._done.update(self._scores(new, ["score_id"]).column("score_id").to_pylist())
-        self._counted.update(file.stamp for file in new)
-        return set(self._done)
+        """score_ids whose score rows are there."""
+        return set(self.scores(["score_id"]).column("score_id").to_pylist())
 
     def write_indexes(self) -> None:
         """Bring the indexes up to date where many files are not in them. Readers need none of this."""
@@ -135,6 +131,14 @@ class Store(Files):
         renewed = self._index(name).renewed(files, read)
         if renewed is not None:
             self.write(name, renewed)
+
+    def scored(self) -> Iterator[DoneScore]:
+        """Every finished score and what it is of; each once or more."""
+        table = self.scores(["score_id", "model", "adapter_id", "target_task", "target_language"])
+        for batch in table.to_batches(max_chunksize=65536):
+            score_id, model, adapter_id, task, language = (column.to_pylist() for column in batch.columns)
+            targets = (f"{a}/{b}" for a, b in zip(task, language, strict=True))
+            yield from zip(score_id, model, adapter_id, targets, strict=True)
 
     # -- failures ----------------------------------------------------------------------------------------------------
 

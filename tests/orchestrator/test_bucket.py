@@ -52,7 +52,7 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 200
-    while not store.adapters():
+    while not store.trained():
         assert driver.poll() is None, "the study ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.2)
