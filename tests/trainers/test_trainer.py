@@ -166,30 +166,6 @@ def test_micro_batches_change_nothing(worker: Worker, model: Model, tmp_path: Pa
     assert_close(weights(actual), weights(expected))
 
 
-def test_out_of_memory_halves_the_micro_batch(worker: Worker, model: Model, tmp_path: Path) -> None:
-    """A CPU never raises it, so a hook on the base does, as a GPU would for more than two rows."""
-    expected = train(worker, model, tmp_path / "whole", job())
-    limited = fresh_worker(worker)
-    train(limited, model, tmp_path / "warm", job("warm"))
-
-    def full(limit: int, _module: Any, _inputs: Any, options: dict[str, Any]) -> None:
-        if len(options["input_ids"]) > limit:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    def fits(limit: int) -> Any:
-        hook = lambda *call: full(limit, *call)  # noqa: E731
-        return limited.base.module.register_forward_pre_hook(hook, with_kwargs=True)
-
-    handle = fits(2)
-    actual = train(limited, model, tmp_path / "halved", job())
-    assert actual.record["micro_batch_size"] == 2
-    assert_close(weights(actual), weights(expected))
-    handle.remove()
-    fits(0)
-    with pytest.raises(torch.OutOfMemoryError):
-        train(limited, model, tmp_path / "never", job())
-
-
 def test_a_member_that_fails_leaves_the_others_alone(
     worker: Worker, tiny_model_dir: Path, model: Model, tmp_path: Path
 ) -> None:
