@@ -16,7 +16,16 @@ from typing import Any
 import ray
 
 from orchestrator.backlog import Backlog, Batch
-from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.failures import (
+    KILLED_FOR_MEMORY,
+    NODE_LOST,
+    TRANSIENT,
+    Failure,
+    backoff_s,
+    budget,
+    kind_of,
+    last_line,
+)
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Work
 from study.cells import Cell
@@ -202,13 +211,13 @@ class ScoringPool:
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
-        if isinstance(error, ray.exceptions.RayActorError):
+        if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
             self._remove(actor)
         kind, attempts = self._count(batch.attempts, error)
         if attempts > budget(kind, self._config.failures):
             self._give_up(batch.units, kind, attempts, error)
         else:
-            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST) else 0.0
+            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
             self.backlog.put_back(Batch(batch.units, batch.seconds, batch.attempts, time.monotonic() + wait_s))
 
     @staticmethod

@@ -16,7 +16,7 @@ from orchestrator.backlog import Backlog
 from orchestrator.cluster import Nodes, shape
 from orchestrator.display import Display
 from orchestrator.estimate import Estimates, costs
-from orchestrator.failures import NO_SPACE, NODE_LOST, Failure
+from orchestrator.failures import NODE_LOST, STOPS, Failure
 from orchestrator.grid import Part
 from orchestrator.measured import SCORE, TRAIN
 from orchestrator.metrics import Metrics
@@ -196,8 +196,8 @@ class StudyRun:
 
     def _failed(self, failure: Failure, score: ScoreUnit | None = None) -> None:
         """Record a failure, of a score or of an adapter; an adapter that failed takes its scores with it."""
-        if failure.kind == NO_SPACE:
-            raise StudyStopped(f"no space left while working on {failure.unit}: {failure.message}")
+        if failure.kind in STOPS:
+            raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
         if score is not None:
             self.progress.lost(SCORE, score.model, failure.kind, 1, self._estimated(score))
         else:

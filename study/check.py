@@ -1,0 +1,342 @@
+"""`python -m study.check STORE [--repair]`: whether a store holds what it says it holds.
+
+Every file is read: records and Parquet parts against their checksums, parts against the schema, item rows against the
+number that the scores state. What no run has left whole is a problem, and so is what a killed run has left lying about.
+`--repair` moves damaged files to `<store>/damaged/`, removes what is of no use, and has units whose results are damaged
+done again by the next run. Nothing that is whole is ever touched.
+
+Exit codes: 0 nothing is wrong, or all of it was repaired; 1 something is wrong; 2 there is no store, or it is in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from pyarrow import fs as pafs
+from safetensors import SafetensorError, deserialize
+
+from study import schema
+from study.errors import ConfigError
+from study.lease import Lease, holder
+from study.store import ADAPTERS, FAILURES, GRID_FILE, ITEMS, RECORD_FILE, SCORES, STUDY_FILE, Store
+
+DAMAGED, CHECKPOINTS = "damaged", "checkpoints"
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+@dataclass
+class Problem:
+    """What is wrong with a file, and how it is repaired: the words, and what does it (None: by a person)."""
+
+    file: str
+    what: str
+    remedy: str
+    repair: Callable[[], None] | None
+
+
+@dataclass
+class Findings:
+    """What a check has found. `notes` are worth knowing and no problem."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, file: str, what: str, remedy: str, repair: Callable[[], None] | None) -> None:
+        self.problems.append(Problem(file, what, remedy, repair))
+
+
+class Check:
+    """One look at a whole store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.found = store, Findings()
+        self._scored: dict[str, int] = {}  # items of each score, as its rows state them
+        self._of: dict[str, str | None] = {}  # the adapter of each score
+        self._records: dict[str, dict[str, Any]] = {}
+
+    def run(self) -> Findings:
+        self._study_files()
+        self._adapters()
+        self._scores()
+        self._items()
+        self._leftovers()
+        return self.found
+
+    # -- files of their own ------------------------------------------------------------------------------------------
+
+    def _study_files(self) -> None:
+        for name, read in ((STUDY_FILE, yaml.safe_load), (GRID_FILE, lambda _: self.store.read_grid())):
+            if not self.store.exists(name):
+                continue
+            try:
+                read(self.store.read(name))
+            except (OSError, ValueError, pa.ArrowException, yaml.YAMLError) as error:
+                self._damaged(name, str(error), "the next run writes it anew")
+
+    def _adapters(self) -> None:
+        files: dict[str, list[str]] = {}
+        for relative in self.store.files(ADAPTERS, "", recursive=True):
+            folder, _, name = relative.rpartition("/")
+            files.setdefault(folder, []).append(name)
+        for folder, names in files.items():
+            if RECORD_FILE in names:
+                self._adapter(folder)
+            elif "/existing/" not in folder:
+                self.found.add(
+                    folder, "adapter without a record: a run was killed here", "removed", lambda f=folder: self._drop(f)
+                )
+            elif wrong := self._unreadable(folder):
+                self._damaged(f"{folder}/{CONFIG}", wrong, "the next run copies the adapter again")
+
+    def _adapter(self, folder: str) -> None:
+        file = f"{folder}/{RECORD_FILE}"
+        self.found.counts["adapters"] += 1
+        try:
+            record = json.loads(self.store.read(file))
+            adapter_id, listed = str(record["adapter_id"]), dict(record.get("files", {}))
+        except (ValueError, KeyError, TypeError) as error:
+            self._damaged(file, f"cannot be read ({error!r})", "the next run trains the adapter again if it is needed")
+            return
+        self._records[adapter_id] = record
+        wrong = None if folder.endswith(f"-{adapter_id}") else f"is the record of {adapter_id}"
+        for name, stated in listed.items():
+            wrong = wrong or self._differs(f"{folder}/{name}", stated)
+        if wrong := wrong or (None if listed else self._unreadable(folder)):
+            self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
+
+    def _differs(self, file: str, stated: dict[str, Any]) -> str | None:
+        try:
+            data = self.store.read(file)
+        except FileNotFoundError:
+            return f"{file.rpartition('/')[2]} is missing"
+        if hashlib.sha256(data).hexdigest() != stated["sha256"]:
+            return f"{file.rpartition('/')[2]} has another checksum than its record states"
+        return None
+
+    def _unreadable(self, folder: str) -> str | None:
+        """Of an adapter without checksums: what is wrong with its two files."""
+        try:
+            json.loads(self.store.read(f"{folder}/{CONFIG}"))
+            deserialize(self.store.read(f"{folder}/{WEIGHTS}"))
+        except FileNotFoundError as error:
+            return f"a file is missing ({error})"
+        except (ValueError, SafetensorError) as error:
+            return f"cannot be read ({error})"
+        return None
+
+    # -- results -----------------------------------------------------------------------------------------------------
+
+    def _scores(self) -> None:
+        seen: Counter[tuple[str, str]] = Counter()
+        for _, part in self._parts(SCORES, schema.SCORES):
+            columns = (part.column(name).to_pylist() for name in ("score_id", "metric", "n_items", "adapter_id"))
+            for score_id, metric, n_items, adapter_id in zip(*columns, strict=True):
+                seen[score_id, metric] += 1
+                self._scored[score_id] = max(n_items, self._scored.get(score_id, 0))
+                self._of[score_id] = adapter_id
+            self.found.counts["score parts"] += 1
+        self.found.counts["scores"] = len(self._scored)
+        if twice := sum(count > 1 for count in seen.values()):
+            self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")
+        here = {f.rpartition("/")[0].rpartition("-")[2] for f in self.store.files(ADAPTERS, WEIGHTS, recursive=True)}
+        if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - here:
+            self.found.notes.append(f"{len(gone):,} adapters have scores but are gone: their scores stay")
+
+    def _items(self) -> None:
+        rows: dict[str, int] = {}
+        for file, part in self._parts(ITEMS, schema.ITEMS):
+            self.found.counts["item parts"] += 1
+            self.found.counts["items"] += part.num_rows
+            grouped = part.group_by("score_id").aggregate([("doc_id", "count_distinct")])
+            names, counts = grouped.column("score_id").to_pylist(), grouped.column("doc_id_count_distinct").to_pylist()
+            for score_id, count in zip(names, counts, strict=True):
+                rows[score_id] = max(count, rows.get(score_id, 0))
+            if strays := {name for name in names if name not in self._scored}:
+                self.found.add(
+                    file,
+                    f"items of {len(strays):,} scores that were never finished: a run was killed here",
+                    "these rows removed",
+                    lambda f=file, s=strays: self._without(f, schema.ITEMS, s),
+                )
+        if short := {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}:
+            self.found.add(
+                SCORES,
+                f"{len(short):,} scores whose items are not all there, e.g. {min(short)}",
+                "these scores removed: the next run makes them again",
+                lambda: self._undo(short),
+            )
+
+    def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
+        """Every part of a folder that is whole, all of its columns read; the others become problems."""
+        for file in self.store.files(folder, ".parquet"):
+            try:
+                data = self.store.read(file)
+                if not _is_whole(file, data):
+                    raise ValueError("its content is not what its name states")
+                parquet = pq.ParquetFile(pa.BufferReader(data))
+                schema.check_version(parquet.schema_arrow, file)
+                part = parquet.read()
+                missing = set(like.names) - set(part.column_names)
+                if any(not like.field(name).nullable for name in missing):
+                    raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            except schema.OtherVersion as error:
+                self.found.add(file, str(error), "not by this program", None)
+            except (OSError, ValueError, pa.ArrowException) as error:
+                self._damaged(file, str(error).splitlines()[0], "the next run makes what was in it again")
+            else:
+                yield file, part
+
+    # -- what is of no use -------------------------------------------------------------------------------------------
+
+    def _leftovers(self) -> None:
+        for name in _temporary(self.store):
+            self.found.add(
+                name, "temporary file of a writer that is gone", "removed", lambda n=name: self.store.delete(n)
+            )
+        for file in self.store.files(FAILURES, ".json"):
+            unit_id = file.rpartition("/")[2].removesuffix(".json")
+            if unit_id in self._scored or unit_id in self._records:
+                self.found.add(file, "failure of a unit that is done", "removed", lambda f=file: self.store.delete(f))
+                continue
+            try:
+                json.loads(self.store.read(file))["kind"]
+            except (ValueError, KeyError, TypeError) as error:
+                self._damaged(file, f"cannot be read ({error!r})", "the next run tries the unit again")
+        for file in self.store.files(CHECKPOINTS, ".safetensors"):
+            members = self._members(file)
+            if members is not None and members <= self._records.keys():
+                self.found.add(
+                    file, "checkpoint of adapters that are done", "removed", lambda f=file: self.store.delete(f)
+                )
+
+    def _members(self, file: str) -> set[str] | None:
+        """The adapters of a checkpoint; None, and a problem, when it is damaged."""
+        try:
+            data = self.store.read(file)
+            deserialize(data)
+            length = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + length])
+            return set(json.loads(header["__metadata__"]["state"])["members"])
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            self._damaged(file, f"cannot be read ({error!r})", "its adapters are trained from their beginning")
+            return None
+
+    # -- repairs -----------------------------------------------------------------------------------------------------
+
+    def _damaged(self, file: str, what: str, then: str) -> None:
+        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", lambda: self._set_aside(file))
+
+    def _set_aside(self, file: str) -> None:
+        self.store.write(f"{DAMAGED}/{file}", self.store.read(file))
+        self.store.delete(file)
+
+    def _drop(self, folder: str) -> None:
+        for file in self.store.files(folder, ""):
+            self.store.delete(file)
+        if self.store.is_local:
+            self.store.fs.delete_dir(self.store.path(folder))
+
+    def _undo(self, score_ids: set[str]) -> None:
+        for file in self.store.files(SCORES, ".parquet"):
+            self._without(file, schema.SCORES, score_ids)
+
+    def _without(self, file: str, like: pa.Schema, score_ids: set[str]) -> None:
+        """Put a part without some scores' rows in its place; none when nothing is left."""
+        if not self.store.exists(file):
+            return
+        with self.store.fs.open_input_file(self.store.path(file)) as source:
+            part = pq.ParquetFile(source).read()
+        kept = part.filter(pc.invert(pc.is_in(part.column("score_id"), pa.array(sorted(score_ids)))))
+        if kept.num_rows == 0:
+            self.store.delete(file)
+        elif kept.num_rows < part.num_rows:
+            self.store.add_part(file.rpartition("/")[0], kept.replace_schema_metadata(like.metadata))
+            self.store.delete(file)
+
+
+def _is_whole(file: str, data: bytes) -> bool:
+    """Whether a part has the checksum that its name ends in; one that an older release wrote states none."""
+    stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
+    return not stated or hashlib.sha256(data).hexdigest().startswith(stated[0])
+
+
+def _temporary(store: Store) -> list[str]:
+    """Files that a writer had not finished, on a local disk; object stores show none."""
+    if not store.is_local:
+        return []
+    root = store.path("")
+    found = store.fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+    files = (info.path[len(root) :] for info in found if info.type == pafs.FileType.File)
+    return sorted(f for f in files if f.rpartition("/")[2].startswith(".") and f.endswith(".tmp"))
+
+
+def check(store: Store, repair: bool) -> tuple[Findings, list[Problem]]:
+    """Look at a store and, if asked to, repair all that can be. Returns what was found and what is left of it."""
+    first = findings = Check(store).run()
+    while repair and any(problem.repair for problem in findings.problems):
+        for problem in findings.problems:
+            if problem.repair is not None:
+                problem.repair()
+        findings = Check(store).run()  # what was set aside may leave others of no use
+        first.problems += [p for p in findings.problems if p.repair is not None]
+    return first, findings.problems
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m study.check", description="Verify a store; repair it.")
+    parser.add_argument("store", help="the study's store: a folder or a bucket URI")
+    parser.add_argument("--repair", action="store_true", help="move damaged files aside, remove leftovers, say what")
+    options = parser.parse_args(arguments)
+    store = Store(options.store)
+    try:
+        if (
+            not store.exists(STUDY_FILE)
+            and not store.files(SCORES, ".parquet")
+            and not store.files(ADAPTERS, "", recursive=True)
+        ):
+            raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
+        if not options.repair and (held := holder(store)) is not None:
+            print(f"in use by {held}: what it is writing just now may look unfinished")
+        with Lease(store, _lost) if options.repair else nullcontext():
+            found, left = check(store, options.repair)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    _tell(found, left, options.repair)
+    return 1 if left else 0
+
+
+def _lost(reason: str) -> None:
+    print(f"error: another process works on the store now ({reason}); run the check again", file=sys.stderr)
+
+
+def _tell(found: Findings, left: list[Problem], repaired: bool) -> None:
+    counts = ", ".join(f"{found.counts[name]:,} {name}" for name in ("adapters", "scores", "items", "item parts"))
+    print(f"read: {counts}")
+    for note in found.notes:
+        print(f"note: {note}")
+    for problem in found.problems:
+        print(f"{problem.file}: {problem.what}")
+        if repaired and problem.repair is not None:
+            print(f"  repaired: {problem.remedy}")
+        else:
+            print(f"  {'--repair: ' if problem.repair else 'left: '}{problem.remedy}")
+    verdict = f"{len(left):,} problems" + (" left" if repaired else "") if left else "nothing is wrong"
+    print(verdict if left or not found.problems else f"{len(found.problems):,} problems, all repaired")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
