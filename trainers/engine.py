@@ -20,7 +20,7 @@ from adapters.whole import WholeModel
 from study.config import Lora, Recipe
 from trainers.batch import MicroBatch
 from trainers.optimizer import GangAdamW
-from trainers.world import World, deepspeed
+from trainers.world import World, deepspeed, forget_modules
 
 
 class GangModel(torch.nn.Module):
@@ -154,6 +154,7 @@ def opened(
             engine.destroy()
         model.detach()
         del engine, model
+        forget_modules()
         gc.collect()  # engine and model refer to each other: without it their device memory would linger
 
 

@@ -72,7 +72,7 @@ class Worker:
         settings = engine_config(training, model.dtype)
         if model.dtype == "float16" and self.world.device.type == "cpu":
             raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
-        base = self._load(model, partitioned=zero_stage(training) == 3 and recipe.lora is not None)
+        base = self._load(model, settings if zero_stage(training) == 3 and recipe.lora is not None else None)
         results: dict[str, Trained | Rejected] = {}
         members: list[Member] = []
         for job in jobs:
@@ -87,12 +87,13 @@ class Worker:
                 results[member.job.adapter_id] = self._result(member, shared, recipe, training, base, out)
         return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
-    def _load(self, model: Model, partitioned: bool) -> Base:
-        if self.base is None or (self.base.model.identity, self.base.partitioned) != (model.identity, partitioned):
+    def _load(self, model: Model, spread: dict[str, Any] | None) -> Base:
+        wanted = model.identity, spread is not None
+        if self.base is None or (self.base.model.identity, self.base.partitioned) != wanted:
             self.base = None
             gc.unfreeze()
             gc.collect()  # the old one is freed before the new one is loaded
-            self.base = Base(model, self.world.device, partitioned)
+            self.base = Base(model, self.world.device, spread)
             gc.freeze()  # what is loaded by now stays: collecting after each job need not look at it again
         return self.base
 

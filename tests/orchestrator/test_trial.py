@@ -32,6 +32,7 @@ from study.tasks import TaskLibrary
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
 from tests.trainers.common import assert_close
+from trainers.checkpoint import header
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 60, "max_length": 64}
@@ -145,12 +146,10 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     for process in psutil.Process(driver.pid).children(recursive=True):
         if "Trainable" in process.cmdline()[0]:
             process.kill()
-    reached = farthest(store)
-    until(lambda: farthest(store) > reached + 10, running)
+    until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
     driver.kill()
     driver.wait()
     time.sleep(2)  # the cluster notices and ends
-    assert farthest(store) > reached
     how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
     done = sweep(file, "--set", how)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -162,25 +161,27 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
 def test_what_a_worker_has_no_memory_for_is_trained_in_smaller_gangs(
     undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """A limit on its address space, over what it holds when warm, that four large adapters do not fit in."""
+    """A limit on its address space, over what it holds when warm, that eight large adapters do not fit in."""
     large = {**RECIPE, "lora": {"r": 2048, "alpha": 2048}, "epochs": 2}
     stores = []
     for name in ("free", "limited"):
         (tmp_path / name).mkdir()
-        context = context_of(study(world, tmp_path / name, recipe=large)[1])
-        trial = trial_of(context)
+        context = context_of(study(world, tmp_path / name, recipe=large, seeds=[1, 2, 3])[1])
         stores.append(context.store)
+        units = list(context.units)
+        trial = trial_of(context)
+        trial.reset_config({"gang": units[8:9]})
+        trial.step()
         if name == "limited":
-            trial._gang = list(context.units)[:1]
-            trial.step()
-            trial._gang = list(context.units)
             ray.get(trial._group._workers[0].__ray_call__.remote(limit_memory))
+        trial.reset_config({"gang": units[:8]})
         outcome = trial.step()
         trial.cleanup()
-        assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+        assert (len(outcome["trained"]), outcome["rejected"]) == (8, [])
     assert_equal(*stores, exactly=False)
-    assert {record["gang_size"] for record in stores[0].records().values()} == {4}
-    assert max(record["gang_size"] for record in stores[1].records().values()) < 3
+    sizes = [max(record["gang_size"] for record in store.records().values()) for store in stores]
+    assert sizes[0] == 8
+    assert sizes[1] in (1, 2, 4)
 
 
 def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
@@ -32,6 +33,7 @@ from tests.trainers.common import (
     with_adapter,
 )
 from trainers.data import split, steps
+from trainers.engine import GangModel
 from trainers.job import Job, Rejected, Trained
 from trainers.schedule import learning_rates
 from trainers.worker import Worker
@@ -244,3 +246,13 @@ def test_half_precision_is_refused_on_a_cpu(worker: Worker, tiny_model_dir: Path
     model = resolve(ModelConfig(id=str(tiny_model_dir)), "float16", "models[0]")
     with pytest.raises(ConfigError, match="bfloat16"):
         worker.train(model, RECIPE, training(), [job()], tmp_path)
+
+
+def test_zero_3_leaves_no_model_behind(worker: Worker, model: Model, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    counts = []
+    for _ in range(4):
+        train(worker, model, tmp_path, job(count=6), recipe, training(3))
+        gc.collect()
+        counts.append(sum(isinstance(thing, GangModel) for thing in gc.get_objects()))
+    assert counts[1] == counts[-1]  # the first may leave one behind from before: loading freezes what is there
