@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -66,6 +67,7 @@ class Check:
         self._scored: dict[str, int] = {}  # items of each score, as its rows state them
         self._of: dict[str, str | None] = {}  # the adapter of each score
         self._records: dict[str, dict[str, Any]] = {}
+        self._folders: list[str] = []
 
     def run(self) -> Findings:
         self._study_files()
@@ -91,12 +93,13 @@ class Check:
         for relative in self.store.files(ADAPTERS, "", recursive=True):
             folder, _, name = relative.rpartition("/")
             files.setdefault(folder, []).append(name)
+        self._folders = list(files)
         for folder, names in files.items():
             if RECORD_FILE in names:
                 self._adapter(folder)
             elif "/existing/" not in folder:
                 self.found.add(
-                    folder, "adapter without a record: a run was killed here", "removed", lambda f=folder: self._drop(f)
+                    folder, "adapter without a record: a run was killed here", "removed", partial(self._drop, folder)
                 )
             elif wrong := self._unreadable(folder):
                 self._damaged(f"{folder}/{CONFIG}", wrong, "the next run copies the adapter again")
@@ -130,7 +133,7 @@ class Check:
         """Of an adapter without checksums: what is wrong with its two files."""
         try:
             json.loads(self.store.read(f"{folder}/{CONFIG}"))
-            deserialize(self.store.read(f"{folder}/{WEIGHTS}"))
+            deserialize(self.store.read(f"{folder}/{WEIGHTS}"))  # type: ignore[no-untyped-call]
         except FileNotFoundError as error:
             return f"a file is missing ({error})"
         except (ValueError, SafetensorError) as error:
@@ -151,7 +154,7 @@ class Check:
         self.found.counts["scores"] = len(self._scored)
         if twice := sum(count > 1 for count in seen.values()):
             self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")
-        here = {f.rpartition("/")[0].rpartition("-")[2] for f in self.store.files(ADAPTERS, WEIGHTS, recursive=True)}
+        here = {folder.rpartition("-")[2] for folder in self._folders}
         if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - here:
             self.found.notes.append(f"{len(gone):,} adapters have scores but are gone: their scores stay")
 
@@ -169,14 +172,14 @@ class Check:
                     file,
                     f"items of {len(strays):,} scores that were never finished: a run was killed here",
                     "these rows removed",
-                    lambda f=file, s=strays: self._without(f, schema.ITEMS, s),
+                    partial(self._without, file, schema.ITEMS, strays),
                 )
         if short := {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}:
             self.found.add(
                 SCORES,
                 f"{len(short):,} scores whose items are not all there, e.g. {min(short)}",
                 "these scores removed: the next run makes them again",
-                lambda: self._undo(short),
+                partial(self._undo, short),
             )
 
     def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
@@ -203,13 +206,11 @@ class Check:
 
     def _leftovers(self) -> None:
         for name in _temporary(self.store):
-            self.found.add(
-                name, "temporary file of a writer that is gone", "removed", lambda n=name: self.store.delete(n)
-            )
+            self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
         for file in self.store.files(FAILURES, ".json"):
             unit_id = file.rpartition("/")[2].removesuffix(".json")
             if unit_id in self._scored or unit_id in self._records:
-                self.found.add(file, "failure of a unit that is done", "removed", lambda f=file: self.store.delete(f))
+                self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
                 continue
             try:
                 json.loads(self.store.read(file))["kind"]
@@ -219,14 +220,14 @@ class Check:
             members = self._members(file)
             if members is not None and members <= self._records.keys():
                 self.found.add(
-                    file, "checkpoint of adapters that are done", "removed", lambda f=file: self.store.delete(f)
+                    file, "checkpoint of adapters that are done", "removed", partial(self.store.delete, file)
                 )
 
     def _members(self, file: str) -> set[str] | None:
         """The adapters of a checkpoint; None, and a problem, when it is damaged."""
         try:
             data = self.store.read(file)
-            deserialize(data)
+            deserialize(data)  # type: ignore[no-untyped-call]
             length = int.from_bytes(data[:8], "little")
             header = json.loads(data[8 : 8 + length])
             return set(json.loads(header["__metadata__"]["state"])["members"])
@@ -237,7 +238,7 @@ class Check:
     # -- repairs -----------------------------------------------------------------------------------------------------
 
     def _damaged(self, file: str, what: str, then: str) -> None:
-        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", lambda: self._set_aside(file))
+        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(self._set_aside, file))
 
     def _set_aside(self, file: str) -> None:
         self.store.write(f"{DAMAGED}/{file}", self.store.read(file))

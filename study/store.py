@@ -168,6 +168,16 @@ class Store(Files):
         """Unit ids with a recorded failure, from a listing alone."""
         return {_stem(name) for name in self.files(FAILURES, ".json")}
 
+    # -- nodes of the cluster ----------------------------------------------------------------------------------------
+
+    def exclude_node(self, node: str) -> None:
+        """Record that the study uses a node no more; deleting the file takes it back."""
+        text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.write(f"{LOGS}/excluded/{node}.json", text.encode())
+
+    def excluded_nodes(self) -> list[str]:
+        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(f"{LOGS}/excluded", ".json")]
+
     # -- parquet -----------------------------------------------------------------------------------------------------
 
     def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:

@@ -18,10 +18,14 @@ import requests
 from huggingface_hub import HfApi
 from pyarrow import fs as pafs
 
+from orchestrator.blame import Blame, selector
+from orchestrator.cluster import Nodes, died_on
 from orchestrator.failures import budget, kind_of, lasting
+from orchestrator.schedule import Shape
 from study.config import Failures
 from study.errors import StoreRefused
 from study.store import Store
+from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
 from tests.orchestrator.victim import Victim
 
@@ -177,3 +181,37 @@ def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> Non
     assert budgets == [20, 4, 4, 5, 0, 0, 0, 0]
     recorded = {kind: {"unit_id": kind, "kind": kind} for kind in (*kinds, "bad_data")}
     assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
+
+
+def test_a_node_that_keeps_losing_processes_is_excluded_but_never_the_last_one() -> None:
+    blame, alive = Blame(), {"a", "b"}
+    assert not any(blame.add("a", alive, now) for now in (0.0, 10.0, 4000.0, 4001.0))  # never three within the hour
+    assert blame.add("a", alive, 4002.0)
+    assert not blame.add("a", alive, 4003.0)  # once
+    assert not any(blame.add("b", alive, 4004.0) for _ in range(5))  # the last one
+    assert blame.excluded == {"a"}
+    assert not any(Blame().add("gone", alive, 0.0) for _ in range(5))
+    assert selector(set()) == {}
+
+
+def test_actors_avoid_a_node_that_lost_three() -> None:
+    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died."""
+    cluster = FaultyNodes()
+    excluded: list[str] = []
+    try:
+        ray.init(cluster.address, log_to_driver=False)
+        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], excluded.append)
+        bad = sorted(node["NodeID"] for node in ray.nodes())[0]
+        for _ in range(3):
+            victim = ray.remote(Victim).options(num_cpus=1, label_selector={"ray.io/node-id": bad}).remote()
+            with pytest.raises(ray.exceptions.RayActorError):
+                ray.get(victim.die.remote())
+            assert excluded == []
+            nodes.lost(died_on([victim]))
+        assert excluded == [bad]
+        actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
+        assert bad not in ray.get([actor.node.remote() for actor in actors])
+        assert sum(node["CPU"] for node in nodes()) == 2  # and the scheduler does not count on it
+    finally:
+        ray.shutdown()
+        cluster.stop()

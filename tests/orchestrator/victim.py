@@ -37,3 +37,8 @@ class Victim:
 
     def divide(self) -> float:
         return 1 / 0
+
+    def node(self) -> str:
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
