@@ -7,21 +7,28 @@ import os
 from collections.abc import Mapping
 
 import ray
+from ray.tune.execution import class_cache
 
 from orchestrator.token import TOKEN_FIX, keep_to_owner
 from study.config import StudyConfig
 from study.errors import ConfigError
 
+
 def connect() -> str | None:
     """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one; its dashboard.
 
     A cluster that another driver started for itself is left alone: it ends with that driver. One started here asks for
-    a token, which is made where there is none. Raises ConfigError when the cluster does not answer or refuses the token.
+    a token, which is made where there is none. Raises ConfigError when the cluster does not answer or refuses this one.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")  # more would queue before the evaluators
+    # Tune hands these to its trials through their runtime environment, which Ray writes to logs and process titles; the
+    # nodes' own environment has them where they are needed.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    )
     try:
         context = ray.init(
             include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR

@@ -1,10 +1,12 @@
-"""`python -m orchestrator.submit CONFIG`: hand a study to a cluster as a job of its own, so that closing the laptop ends nothing.
+"""`python -m orchestrator.submit CONFIG`: hand a study to a cluster as a job; closing the laptop ends nothing.
 
-The job is `python -m orchestrator.sweep CONFIG …` on the cluster's head, in a copy of the working directory (without what
-`EXCLUDED` names and git ignores); options that this command does not know are passed on to it. Secrets do not travel with a
-job, since Ray writes a job's environment to its logs: they are in the nodes' own environment (docs/cluster.md).
+The job is `python -m orchestrator.sweep CONFIG …` on the cluster's head, in a copy of the working directory (without
+what `EXCLUDED` names and git ignores); options that this command does not know are passed on to it. Secrets do not
+travel with a job, since Ray writes a job's environment to its logs: the nodes' own environment has them
+(docs/cluster.md).
 
-Exit codes: the study's own; 0 for `--no-follow`, `--status` and `--stop`; 2 the input is wrong; 130 following was interrupted.
+Exit codes: the study's own; 0 for `--no-follow`, `--status` and `--stop`; 2 the input is wrong; 130 interrupted while
+following.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace, passed_on: list[str]) -> int:
-    """Do what was asked. Returns the exit code. Raises ConfigError for bad input, also a cluster that does not answer."""
+    """Do what was asked. Returns the exit code. Raises ConfigError for bad input and a silent cluster."""
     asked = options.follow or options.stop or options.status is not None
     if bool(options.config) == bool(asked):
         fix = "name a YAML file, or use one of --follow, --status, --stop without one"

@@ -16,7 +16,7 @@ TOKEN_FIX = (
 
 
 def use_token() -> None:
-    """Have Ray show the token where there is one. Call it before Ray is imported: its job client does not look by itself."""
+    """Have Ray show the token where there is one: its job client does not look by itself. To call before Ray is imported."""
     given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if given or TOKEN_FILE.expanduser().exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 NETWORK = "10.77.0"
-MISSING = [tool for tool in ("ip", "sshd", "ssh", "rsync", "unshare") if shutil.which(tool, path="/usr/sbin:/sbin:" + os.environ["PATH"]) is None]
+PATH = f"/usr/sbin:/sbin:{os.environ['PATH']}"
+MISSING = [tool for tool in ("ip", "sshd", "ssh", "rsync", "unshare", "curl") if not shutil.which(tool, path=PATH)]
 
 BOOT = """
 set -e
@@ -69,7 +70,12 @@ class Hosts:
 
     def _connect(self) -> None:
         _run("ip", "netns", "add", self.operator)
-        for command in ("link set lo up", "link add br0 type bridge", f"addr add {NETWORK}.1/24 dev br0", "link set br0 up"):
+        for command in (
+            "link set lo up",
+            "link add br0 type bridge",
+            f"addr add {NETWORK}.1/24 dev br0",
+            "link set br0 up",
+        ):
             _run("ip", "-n", self.operator, *command.split())
         for i, (name, address) in enumerate(zip(self.names, self.addresses, strict=True)):
             _run("ip", "netns", "add", name)
@@ -108,7 +114,9 @@ class Hosts:
         """The command as the operator would give it: in its network."""
         return ["ip", "netns", "exec", self.operator, *command]
 
-    def run(self, command: Sequence[str], timeout: float, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: Sequence[str], timeout: float, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(command), capture_output=True, text=True, timeout=timeout, env=env, check=False
         )

@@ -45,7 +45,9 @@ def test_ray_takes_the_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert raw["idle_timeout_minutes"] > 0
     for command in raw["head_start_ray_commands"][1:]:
         assert "--dashboard-host=127.0.0.1" in command
-    assert {key: raw[key] for key in SHARED} == {key: read(ALL["aws"])[key] for key in SHARED}  # the same nodes everywhere
+    assert {key: raw[key] for key in SHARED} == {
+        key: read(ALL["aws"])[key] for key in SHARED
+    }  # the same nodes everywhere
 
 
 def to_launch(config: dict[str, Any], gpus: float, count: int, availabilities: dict[str, float]) -> dict[str, int]:

@@ -144,7 +144,7 @@ def test_a_study_on_a_cluster_that_loses_a_node_gives_the_tables_of_a_local_run(
 
     def in_the_middle() -> bool:
         look()
-        return job.poll() is not None or bool(store.records()) and set.union(*at_work.values()) == nodes
+        return job.poll() is not None or (bool(store.records()) and set.union(*at_work.values()) == nodes)
 
     until(in_the_middle, 150)
     cluster.hosts.crash(2)

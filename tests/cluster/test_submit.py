@@ -64,7 +64,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     env |= {"PATH": f"{BIN}:{env['PATH']}", "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([REPOSITORY / "clusters" / "keys.sh"], env=env, check=True, capture_output=True)
     dashboard, gcs, client = (free_port() for _ in range(3))
-    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats", f"--temp-dir={session}"]
+    command = [
+        BIN / "ray",
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        "--disable-usage-stats",
+        f"--temp-dir={session}",
+    ]
     command += [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
     command += ["--dashboard-agent-listen-port=0", "--metrics-export-port=0", "--dashboard-host=127.0.0.1"]
     own = {"RAY_AUTH_MODE": "token", "HF_DATASETS_CACHE": str(home / "datasets")}
@@ -122,7 +130,9 @@ def test_a_client_without_the_token_is_refused(cluster: Cluster, tmp_path: Path)
     assert "inside" not in answer
 
 
-def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(cluster: Cluster, world: Path, tmp_path: Path) -> None:
+def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
+    cluster: Cluster, world: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     command = [sys.executable, "-m", "orchestrator.submit", "study.yaml", "--address", cluster.dashboard]
     laptop = subprocess.Popen(
