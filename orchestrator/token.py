@@ -16,7 +16,7 @@ TOKEN_FIX = (
 
 
 def use_token() -> None:
-    """Have Ray show the token where there is one: its job client does not look by itself. To call before Ray is imported."""
+    """Have Ray show the token where there is one: its job client does not look itself. Call before importing Ray."""
     given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if given or TOKEN_FILE.expanduser().exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

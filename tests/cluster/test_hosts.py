@@ -1,4 +1,4 @@
-"""A cluster of several machines from `ray up` to `ray down`: a study is submitted to it, a node dies, the tables are right."""
+"""A cluster of several machines from `ray up` to `ray down`: a study runs on it, a node dies, the tables are right."""
 
 from __future__ import annotations
 
