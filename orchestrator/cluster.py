@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 
 import ray
 from ray.tune.execution import class_cache
 
+from orchestrator.schedule import Shape, fits
 from orchestrator.token import TOKEN_FIX, keep_to_owner
 from study.config import StudyConfig
 from study.errors import ConfigError
+
+FRESH_S = 1.0
 
 
 def connect() -> str | None:
@@ -42,44 +46,31 @@ def connect() -> str | None:
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
-def trial_resources(config: StudyConfig) -> dict[str, float]:
-    """What one trial holds while it runs: its workers' resources together."""
-    training = config.training
-    return {name: amount * training.workers_per_trial for name, amount in training.resources_per_worker.items()}
+def shape(config: StudyConfig) -> Shape:
+    """What a trial and an evaluator hold."""
+    return Shape(config.training.resources_per_worker, config.training.workers_per_trial, config.evaluators.resources)
 
 
-def fits(total: Mapping[str, float], held: Mapping[str, float], wanted: Mapping[str, float]) -> int:
-    """How many times `wanted` fits into `total` beside what is `held`."""
-    slack = 1e-9
-    return max(
-        0, int(min((total.get(name, 0.0) - held.get(name, 0.0) + slack) // amount for name, amount in wanted.items()))
-    )
+class Nodes:
+    """The nodes that are there, as their resources; asked for again when the answer is older than a second."""
 
+    def __init__(self) -> None:
+        self._nodes: list[dict[str, float]] = []
+        self._asked = -FRESH_S
 
-def share(
-    total: Mapping[str, float], trial: Mapping[str, float], evaluator: Mapping[str, float], trials_left: int
-) -> tuple[int, int]:
-    """How many trials and how many evaluators may run now.
-
-    Training comes first, since scores wait for adapters, but leaves room for one evaluator where both fit side by side,
-    so that finished adapters are scored at once; what training does not need goes to the evaluators.
-    """
-    trials = min(trials_left, fits(total, {}, trial))
-    evaluators = _beside(total, trial, evaluator, trials)
-    while trials > 1 and evaluators < 1:
-        trials -= 1
-        evaluators = _beside(total, trial, evaluator, trials)
-    return trials, evaluators
-
-
-def _beside(total: Mapping[str, float], trial: Mapping[str, float], evaluator: Mapping[str, float], trials: int) -> int:
-    return fits(total, {name: amount * trials for name, amount in trial.items()}, evaluator)
+    def __call__(self) -> list[dict[str, float]]:
+        if time.monotonic() - self._asked >= FRESH_S:
+            self._nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+            self._asked = time.monotonic()
+        return self._nodes
 
 
 def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:
     """Raise ConfigError when a trial or an evaluator can never run on the cluster."""
+    training = config.training
+    trial = {name: amount * training.workers_per_trial for name, amount in training.resources_per_worker.items()}
     for key, wanted in (
-        ("training.resources_per_worker", trial_resources(config)),
+        ("training.resources_per_worker", trial),
         ("evaluators.resources", config.evaluators.resources),
     ):
         if fits(total, {}, wanted) < 1:

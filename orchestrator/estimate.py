@@ -1,115 +1,158 @@
-"""What a plan will cost: tokens from the model's own tokenizer, device hours from measured throughput or a FLOP model.
+"""What units will take: from the speed that a store has seen, else from a FLOP model; and what a plan costs.
 
-FLOPs (Kaplan et al. 2020, eq. 2.2, without the attention term): a forward pass costs 2 per parameter and token;
-training LoRA costs 4, since the frozen weights need no gradient of their own.
+Seconds are device seconds: a trial of two workers spends two a second. A source or target that a store has results of
+is expected to take what it took; another one takes its tokens at the model's speed; another model goes by the
+parameters of those measured. Without any measurement FLOPs decide (Kaplan et al. 2020, eq. 2.2, without the attention
+term): a forward pass costs 2 per parameter and token; training LoRA costs 4, since the frozen weights need no gradient
+of their own. Tokens count a prompt once per question, as the engine reads it, and an example once per epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
+from orchestrator.grid import Grid
+from orchestrator.measured import SCORE, TRAIN, Measured
 from orchestrator.plan import Plan
 from orchestrator.survey import Survey
 from study.cells import Source
-from study.config import Recipe
+from study.config import StudyConfig
+from study.errors import ConfigError
 from study.models import Model
-from study.store import Store
-from study.tasks import Example
 
-FORWARD_FLOPS, LORA_FLOPS = 2, 4
-ASSUMED_FLOPS_PER_S = 0.4 * 989e12  # 40 % of an H100 SXM's dense bf16 peak (NVIDIA H100 data sheet)
-ASSUMED = "FLOP model, an H100 at 40 % of its 989 bf16 TFLOP/s"
+FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
+UTILISATION = 0.4  # of the peak, in training and in scoring: assumed
+PEAK_FLOPS = {  # dense bf16 (T4, V100: fp16) by the makers' data sheets; CPU: a core with AVX2 at 3 GHz in float32
+    "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12,
+    "V100": 125e12, "T4": 65e12, "CPU": 96e9,
+}  # fmt: skip
+START_S, BYTES_PER_S = 10.0, 1e9  # to import the libraries, and to load weights: assumed
 CHARS_PER_TOKEN = 4.0  # only where a tokenizer cannot be read without loading the model library
+SAMPLE = 256  # texts of a target that are tokenised; the others are taken to be like them
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Device seconds and tokens by model name: per source to train once, per target (in the grid's order) to score."""
+
+    train_s: Mapping[str, Mapping[str, float]]
+    train_tokens: Mapping[str, Mapping[str, int]]
+    score_s: Mapping[str, Sequence[float]]
+    score_tokens: Mapping[str, Sequence[int]]
+    load_s: Mapping[str, float]
+    basis: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left for one model. Tokens count a prompt once per option and an example once per epoch."""
+    """What is left for one model."""
 
     model: str
     train_tokens: int
     score_tokens: int
-    hours: float
+    train_s: float
+    score_s: float
     basis: str
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """Tokens of a unit by what it reads, with one model's tokenizer."""
-
-    source: Mapping[str, int]
-    target: Mapping[str, int]
+    @property
+    def hours(self) -> float:
+        return (self.train_s + self.score_s) / 3600
 
 
-def estimate(plan: Plan, survey: Survey, recipe: Recipe, store: Store) -> list[Cost]:
-    """Cost of what is left, per model."""
-    return [_cost(model, plan, _sizes(model, survey, recipe), store) for model in plan.grid.models]
+def estimate(grid: Grid, survey: Survey, config: StudyConfig, measured: Measured, device: str) -> Estimates:
+    """What each unit of the grid takes. `device` is a key of PEAK_FLOPS and counts only where nothing is measured."""
+    workers = config.training.workers_per_trial
+    result = Estimates({}, {}, {}, {}, {}, {})
+    peak = PEAK_FLOPS[device] * (config.training.resources_per_worker.get("CPU", 1.0) if device == "CPU" else 1.0)
+    counted: dict[str, tuple[Mapping[str, int], list[int]]] = {}
+    for model in grid.models:
+        key, count = _counter(model)
+        if key not in counted:
+            per_target = [_sampled(survey.target_texts[cell], count) for cell in grid.targets]
+            counted[key] = _once(survey, count), per_target
+        once, per_target = counted[key]
+        epochs = config.recipe.epochs
+        name = model.name
+        result.train_tokens[name] = {source: tokens * epochs for source, tokens in once.items()}  # type: ignore[index]
+        result.score_tokens[name] = per_target  # type: ignore[index]
+        assumed = {stage: FLOPS[stage] * model.params / (UTILISATION * peak) for stage in FLOPS}
+        train, how = measured.rate(TRAIN, name, model.params) or (assumed[TRAIN], None)
+        score, also = measured.rate(SCORE, name, model.params) or (assumed[SCORE], None)
+        result.train_s[name] = {  # type: ignore[index]
+            source: workers * measured.seconds(TRAIN, name, source, tokens * train)
+            for source, tokens in result.train_tokens[name].items()
+        }
+        result.score_s[name] = [  # type: ignore[index]
+            measured.seconds(SCORE, name, str(cell), tokens * score)
+            for cell, tokens in zip(grid.targets, per_target, strict=True)
+        ]
+        size = model.params * (4 if model.dtype == "float32" else 2)
+        result.load_s[name] = START_S + size / BYTES_PER_S  # type: ignore[index]
+        flops = f"FLOP model, {device} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
+        parts = (f"training by {how or flops}", f"scoring by {also or flops}")
+        result.basis[name] = (how or flops) if how == also else "; ".join(parts)  # type: ignore[index]
+    return result
 
 
-def source_tokens(model: Model, examples: Mapping[Source, Sequence[Example]]) -> dict[Source, int]:
+def costs(plan: Plan, estimates: Estimates) -> list[Cost]:
+    """What is left of a plan, by model."""
+    result = []
+    for model in plan.grid.models:
+        name, adapters = model.name, [str(unit.source) for unit in plan.train if unit.model == model.name]
+        tokens, seconds = estimates.score_tokens[name], estimates.score_s[name]
+        whole = (sum(tokens), sum(seconds))
+        score_tokens, score_s = 0, 0.0
+        for part in plan.parts:
+            if part.model.name == name:
+                full = len(part.targets) == len(tokens)
+                score_tokens += whole[0] if full else sum(tokens[i] for i in part.targets)
+                score_s += whole[1] if full else sum(seconds[i] for i in part.targets)
+        train_tokens = sum(estimates.train_tokens[name][source] for source in adapters)
+        train_s = sum(estimates.train_s[name][source] for source in adapters)
+        result.append(Cost(name, train_tokens, score_tokens, train_s, score_s, estimates.basis[name]))
+    return result
+
+
+def device_name(config: StudyConfig, asked: str | None) -> str:
+    """The device to assume: the one asked for, else an H100 where the config asks for GPUs. Raises ConfigError."""
+    if asked is None:
+        return "H100" if "GPU" in config.training.resources_per_worker else "CPU"
+    if asked not in PEAK_FLOPS:
+        raise ConfigError("--device", asked, "its speed is not known", f"use one of {', '.join(PEAK_FLOPS)}")
+    return asked
+
+
+def source_tokens(model: Model, survey: Survey) -> dict[Source, int]:
     """Tokens of each source's examples, once through."""
-    count = _counter(model)
-    return {
-        source: sum(count([example.prompt + example.answer for example in rows])) for source, rows in examples.items()
-    }
+    once = _once(survey, _counter(model)[1])
+    return {source: once[str(source)] for source in survey.examples}
 
 
-def _sizes(model: Model, survey: Survey, recipe: Recipe) -> Sizes:
-    count = _counter(model)
-    return Sizes(
-        {str(source): tokens * recipe.epochs for source, tokens in source_tokens(model, survey.examples).items()},
-        {str(cell): sum(count(texts)) for cell, texts in survey.target_texts.items()},
-    )
+def _once(survey: Survey, count: Callable[[list[str]], list[int]]) -> dict[str, int]:
+    rows = survey.examples.items()
+    return {str(source): sum(count([one.prompt + one.answer for one in examples])) for source, examples in rows}
 
 
-def _cost(model: Model, plan: Plan, sizes: Sizes, store: Store) -> Cost:
-    train = sum(sizes.source[str(unit.source)] for unit in plan.train if unit.model == model.name)
-    score = sum(sizes.target[str(unit.target)] for unit in plan.score if unit.model == model.name)
-    train_s, score_s = _train_seconds(model, sizes, store), _score_seconds(model, sizes, store)
-    if (train and train_s is None) or (score and score_s is None):
-        flops = model.params * (LORA_FLOPS * train + FORWARD_FLOPS * score)
-        return Cost(model.name, train, score, flops / ASSUMED_FLOPS_PER_S / 3600, ASSUMED)
-    hours = (train * (train_s or 0.0) + score * (score_s or 0.0)) / 3600
-    return Cost(model.name, train, score, hours, "the speed measured in this store")
+def _sampled(texts: Sequence[str], count: Callable[[list[str]], list[int]]) -> int:
+    """Tokens of all texts, judged by some of them."""
+    some = list(texts[:: max(1, len(texts) // SAMPLE)])
+    letters = sum(map(len, some))
+    return round(sum(count(some)) * (sum(map(len, texts)) / letters if letters else 1.0))
 
 
-def _train_seconds(model: Model, sizes: Sizes, store: Store) -> float | None:
-    """Seconds per token that this store's adapters of the model took; None without one."""
-    tokens = seconds = 0.0
-    for record in store.records().values():
-        size = sizes.source.get("+".join(record["source"]))
-        if record["model"] == model.name and size is not None:
-            tokens, seconds = tokens + size, seconds + record["seconds"]
-    return seconds / tokens if tokens else None
-
-
-def _score_seconds(model: Model, sizes: Sizes, store: Store) -> float | None:
-    """Seconds per token that this store's scores of the model took; None without one."""
-    table = store.scores(["score_id", "model", "target_task", "target_language", "seconds"])
-    keys = ["score_id", "target_task", "target_language"]
-    units = table.filter(pc.equal(table.column("model"), model.name)).group_by(keys).aggregate([("seconds", "max")])
-    tokens = seconds = 0.0
-    for unit in units.to_pylist():
-        size = sizes.target.get(f"{unit['target_task']}/{unit['target_language']}")
-        if size is not None:
-            tokens, seconds = tokens + size, seconds + unit["seconds_max"]
-    return seconds / tokens if tokens else None
-
-
-def _counter(model: Model) -> Any:
-    """A function from texts to token counts."""
+def _counter(model: Model) -> tuple[str, Any]:
+    """A function from texts to token counts, and what tells it from that of another tokenizer."""
     file = _tokenizer_file(model)
     if file is None:
-        return lambda texts: [max(1, round(len(text) / CHARS_PER_TOKEN)) for text in texts]
+        return "", lambda texts: [max(1, round(len(text) / CHARS_PER_TOKEN)) for text in texts]
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
-    return lambda texts: [len(encoding) for encoding in tokenizer.encode_batch(texts)]
+    return sha256(file.read_bytes()).hexdigest(), lambda texts: [len(code) for code in tokenizer.encode_batch(texts)]
 
 
 def _tokenizer_file(model: Model) -> Path | None:

@@ -1,120 +1,86 @@
-"""The plan: pure functions from a config and what is done to what is left to do.
+"""Planning: what of the grid is not done.
 
-`expand` turns config, models and data fingerprints into the grid of all units, each named by its identity;
-`plan` takes away what is done. Running a finished study again therefore plans nothing. (`orchestrator.gangs` says
-which adapters are trained together.)
+A pure function of the grid and of what the store holds; running a finished study again plans nothing. Its cost grows
+with the adapters asked for and with the scores done, not with the scores asked for. (`orchestrator.schedule` says what
+of the plan runs next, `orchestrator.gangs` which adapters are trained together.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from study.cells import Cell, Source
-from study.config import StudyConfig
-from study.identity import adapter_id, score_id
-from study.models import Model
-from study.units import AdapterUnit, GivenAdapter, ScoreUnit
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Every unit the config asks for, in the order in which it should be done."""
-
-    models: tuple[Model, ...]
-    adapters: tuple[AdapterUnit, ...]
-    scores: tuple[ScoreUnit, ...]
-    existing: tuple[GivenAdapter, ...] = ()
-
-    def rows(self) -> list[dict[str, object]]:
-        """The grid as rows of study.schema.GRID."""
-        by_name = {model.name: model for model in self.models}
-        return [
-            {**unit.keys(), "model_size": by_name[unit.model].size_billions, "model_family": by_name[unit.model].family}
-            for unit in self.scores
-        ]
+from orchestrator.grid import Grid, Part
+from study.store import DoneScore
+from study.units import AdapterUnit, ScoreUnit
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do, and how many units of the store belong to an older config (`stale`)."""
+    """What is left to do, and how many units of the store belong to an older config (`stale`), by model."""
 
     grid: Grid
     train: tuple[AdapterUnit, ...]
-    score: tuple[ScoreUnit, ...]
-    stale_adapters: int
-    stale_scores: int
+    parts: tuple[Part, ...]
+    stale_adapters: Counter[str]
+    stale_scores: Counter[str]
+
+    @property
+    def n_scores(self) -> int:
+        return sum(len(part.targets) for part in self.parts)
 
     @property
     def is_empty(self) -> bool:
-        return not self.train and not self.score
+        return not self.train and not self.parts
+
+    def score(self) -> Iterator[ScoreUnit]:
+        """The scores to make, one by one."""
+        return (unit for part in self.parts for unit in self.grid.units(part))
+
+    def names(self, failures: Iterable[tuple[str, str]]) -> set[str]:
+        """Those of some recorded failures, (unit_id, unit), that name a unit of this plan: their unit_ids."""
+        trained = {unit.unit_id for unit in self.train}
+        parts = {str(part): part for part in self.parts}
+        known = set()
+        for unit_id, unit in failures:
+            part = parts.get(unit.rpartition(" on ")[0])
+            scored = part is not None and unit_id in {one.unit_id for one in self.grid.units(part)}
+            if scored or unit_id in trained:
+                known.add(unit_id)
+        return known
 
 
-def expand(
-    config: StudyConfig,
-    models: Sequence[Model],
-    sources: Mapping[Source, list[str]],
-    targets: Mapping[Cell, str],
-    existing: Sequence[GivenAdapter] = (),
-) -> Grid:
-    """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
+def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[DoneScore]) -> Plan:
+    """What of the grid is not done, given the store's `trained` adapters with their models and its `scored` units.
 
-    Order: model by model; the base's scores first; then adapters that need no training; then seed by seed, so that a
-    full matrix appears early.
+    An adapter whose scores are all there is not trained again, even if it is gone.
     """
-    adapters: list[AdapterUnit] = []
-    scores: list[ScoreUnit] = []
-    for model in models:
-        trained = [
-            AdapterUnit(adapter_id(model.identity, prints, config.recipe, seed), model.name, source, seed)
-            for seed in config.seeds
-            for source, prints in sources.items()
-        ]
-        adapters += trained
-        given = [adapter for adapter in existing if adapter.model == model.name]
-        for adapter in [None, *given, *trained]:
-            subject = adapter.adapter_id if adapter else model.identity
-            scores += [
-                ScoreUnit(score_id(subject, requests, config.scoring), model.name, model.params, adapter, cell)
-                for cell, requests in targets.items()
-            ]
-    return Grid(tuple(models), tuple(adapters), tuple(scores), tuple(existing))
-
-
-def plan(grid: Grid, done_adapters: Iterable[str], done_scores: Iterable[str]) -> Plan:
-    """What of the grid is not done. An adapter whose scores are all there is not trained again, even if it is gone."""
-    adapters_done, scores_done = set(done_adapters), set(done_scores)
-    to_score = tuple(unit for unit in grid.scores if unit.score_id not in scores_done)
-    needed = {unit.adapter.adapter_id for unit in to_score if unit.adapter}
-    if not grid.scores:
-        needed = {unit.adapter_id for unit in grid.adapters}
+    scored: dict[tuple[str, str | None], list[tuple[str, str]]] = {}
+    for score_id, model, adapter_id, target in done_scores:
+        scored.setdefault((model, adapter_id), []).append((target, score_id))
+    index = {str(cell): i for i, cell in enumerate(grid.targets)}
+    stale: Counter[str] = Counter()
+    for (model, _), rows in scored.items():
+        stale[model] += len(set(rows))
+    parts: list[Part] = []
+    for part in grid.parts():
+        found = scored.get((part.model.name, part.adapter.adapter_id if part.adapter else None), ())
+        done = {
+            i for target, name in found if (i := index.get(target)) is not None and name == grid.names[i](part.subject)
+        }
+        stale[part.model.name] -= len(done)
+        if len(done) < len(part.targets):
+            left = [i for i in part.targets if i not in done] if done else part.targets
+            parts.append(Part(part.model, part.adapter, left))
+    wanted = {unit.adapter_id for unit in grid.adapters}
+    needed = {part.subject for part in parts if part.adapter} if grid.targets else wanted
     return Plan(
         grid=grid,
-        train=tuple(unit for unit in grid.adapters if unit.adapter_id in needed - adapters_done),
-        score=to_score,
-        stale_adapters=len(adapters_done - {unit.adapter_id for unit in grid.adapters}),
-        stale_scores=len(scores_done - {unit.score_id for unit in grid.scores}),
+        train=tuple(
+            unit for unit in grid.adapters if unit.adapter_id in needed and unit.adapter_id not in done_adapters
+        ),
+        parts=tuple(parts),
+        stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
+        stale_scores=+stale,
     )
-
-
-def batches(units: Sequence[ScoreUnit], size: int) -> list[tuple[ScoreUnit, ...]]:
-    """Score units to hand to an evaluator together: of one model, at most `size`, in order.
-
-    Adapters that have few units left share a batch; one that has many has batches of its own.
-    """
-    parts: list[list[ScoreUnit]] = []
-    for unit in units:
-        if not parts or len(parts[-1]) == size or _subject(parts[-1][0]) != _subject(unit):
-            parts.append([])
-        parts[-1].append(unit)
-    groups: list[list[ScoreUnit]] = []
-    for part in parts:
-        if groups and groups[-1][0].model == part[0].model and len(groups[-1]) + len(part) <= size:
-            groups[-1] += part
-        else:
-            groups.append(part)
-    return [tuple(group) for group in groups]
-
-
-def _subject(unit: ScoreUnit) -> tuple[str, str | None]:
-    return unit.model, unit.adapter.adapter_id if unit.adapter else None

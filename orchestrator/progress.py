@@ -1,126 +1,132 @@
-"""How far a run is: counts, rates and an ETA, drawn as one live table, or as plain lines when not on a terminal."""
+"""How far a run is: counts, tokens and seconds by stage and model, and the time that is left."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
 from orchestrator.failures import Failure
+from orchestrator.measured import SCORE, TRAIN
 
-PLAIN_EVERY_S = 15.0
-
-
-@dataclass
-class Counts:
-    """Units of one kind: all of them, those done before this run, done in it, failed in it."""
-
-    total: int = 0
-    before: int = 0
-    done: int = 0
-    failed: int = 0
-
-    @property
-    def left(self) -> int:
-        return self.total - self.before - self.done - self.failed
+STAGES = {TRAIN: "adapters", SCORE: "scores"}
+Key = tuple[str, str]  # stage, model
 
 
 @dataclass
 class Progress:
-    """The numbers of a run. `seconds` is how long it has been going on."""
+    """The numbers of a run. Counts are of units; `estimated_s` and `actual_s` are device seconds of what is done.
 
-    adapters: Counts
-    scores: Counts
-    tokens: int = 0
-    started: float = field(default_factory=time.monotonic)
+    `busy` is how many devices have something in hand now; `evaluators` how many scoring actors each model has.
+    """
+
+    total: Mapping[str, int]
+    before: Mapping[str, int]
+    left: Counter[Key]
+    left_s: dict[Key, float]
+    done: Counter[Key] = field(default_factory=Counter)
+    failed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # stage, model, kind
+    tokens: Counter[Key] = field(default_factory=Counter)
+    estimated_s: dict[Key, float] = field(default_factory=dict)
+    actual_s: dict[Key, float] = field(default_factory=dict)
+    busy: int = 0
+    evaluators: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def finished(self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float) -> None:
+        """Book a unit that is done."""
+        key = stage, model
+        self.done[key] += 1
+        self.tokens[key] += tokens
+        self.estimated_s[key] = self.estimated_s.get(key, 0.0) + estimated_s
+        self.actual_s[key] = self.actual_s.get(key, 0.0) + actual_s
+        self._take(key, 1, estimated_s)
+
+    def lost(self, stage: str, model: str, kind: str, count: int, estimated_s: float) -> None:
+        """Book units that failed, or that cannot be done since another one failed."""
+        self.failed[stage, model, kind] += count
+        self._take((stage, model), count, estimated_s)
+
+    def _take(self, key: Key, count: int, estimated_s: float) -> None:
+        self.left[key] -= count
+        self.left_s[key] = self.left_s.get(key, 0.0) - estimated_s if self.left[key] else 0.0
+
+    def pace(self, stage: str, model: str) -> float | None:
+        """Actual over estimated seconds: of the model in this stage, else of the stage, else of all; None at first."""
+        for alike in (
+            lambda key: key == (stage, model),
+            lambda key: key[0] == stage,
+            lambda key: True,
+        ):
+            estimated = sum(seconds for key, seconds in self.estimated_s.items() if alike(key))
+            actual = sum(seconds for key, seconds in self.actual_s.items() if alike(key))
+            if estimated > 0 and actual > 0:
+                return actual / estimated
+        return None
+
+    def eta_s(self) -> float | None:
+        """Seconds left: each model's tokens at the speed measured, on as many devices as now; None before any speed."""
+        work = 0.0
+        for (stage, model), seconds in self.left_s.items():
+            pace = self.pace(stage, model)
+            if seconds > 0 and pace is None:
+                return None
+            work += max(0.0, seconds) * (pace or 0.0)
+        return work / max(1, self.busy)
 
     @property
     def seconds(self) -> float:
+        """How long it has been going on."""
         return time.monotonic() - self.started
 
     @property
     def tokens_per_s(self) -> float:
-        return self.tokens / max(self.seconds, 1e-9)
+        return sum(self.tokens.values()) / max(self.seconds, 1e-9)
 
-    def eta_s(self) -> float | None:
-        """Seconds left if each kind goes on at its rate so far; None before there is a rate."""
-        parts = [0.0]
-        for counts in (self.adapters, self.scores):
-            if counts.left and not counts.done:
-                return None
-            if counts.left:
-                parts.append(counts.left * self.seconds / counts.done)
-        return max(parts)
+    def count(self, stage: str) -> dict[str, int]:
+        """Of all models: done (before this run too), of, this run, failed, left."""
+        now = sum(n for key, n in self.done.items() if key[0] == stage)
+        return {
+            "done": self.before[stage] + now,
+            "of": self.total[stage],
+            "this run": now,
+            "failed": sum(n for key, n in self.failed.items() if key[0] == stage),
+            "left": sum(n for key, n in self.left.items() if key[0] == stage),
+        }
+
+    def numbers(self) -> dict[str, float]:
+        """What trackers plot over time."""
+        result: dict[str, float] = {"tokens_per_s": self.tokens_per_s}
+        for stage, name in STAGES.items():
+            result |= {
+                f"{name}_{what}": n for what, n in self.count(stage).items() if what in ("done", "failed", "left")
+            }
+        eta = self.eta_s()
+        return result if eta is None else {**result, "eta_s": eta}
 
     def line(self) -> str:
-        eta = self.eta_s()
+        eta, counts = self.eta_s(), {stage: self.count(stage) for stage in STAGES}
+        ratios = " · ".join(f"{STAGES[stage]} {n['done']:,}/{n['of']:,}" for stage, n in counts.items())
         return (
-            f"[{clock(self.seconds)}] adapters {_ratio(self.adapters)} · scores {_ratio(self.scores)} · "
-            f"failed {self.adapters.failed + self.scores.failed} · {self.tokens_per_s:,.0f} tokens/s · "
-            f"left {clock(eta) if eta is not None else 'unknown'}"
+            f"[{clock(self.seconds)}] {ratios} · failed {sum(n['failed'] for n in counts.values())} · "
+            f"{self.tokens_per_s:,.0f} tokens/s · left {clock(eta) if eta is not None else 'unknown'}"
         )
 
-    def table(self) -> Table:
-        table = Table("", "done", "of", "this run", "failed", "left")
-        for name, counts in (("adapters", self.adapters), ("scores", self.scores)):
-            table.add_row(
-                name,
-                *(
-                    f"{n:,}"
-                    for n in (counts.before + counts.done, counts.total, counts.done, counts.failed, counts.left)
-                ),
-            )
-        eta = self.eta_s()
-        table.caption = (
-            f"running {clock(self.seconds)} · {self.tokens_per_s:,.0f} tokens/s · about {clock(eta)} left"
-            if eta is not None
-            else f"running {clock(self.seconds)} · warming up"
-        )
-        return table
-
-
-class Display:
-    """Shows a Progress. On a terminal one table that is redrawn, elsewhere a line every 15 s and one per failure."""
-
-    def __init__(self, progress: Progress, console: Console) -> None:
-        self._progress, self._console = progress, console
-        self._live = Live(progress.table(), console=console, refresh_per_second=2) if console.is_terminal else None
-        self._last_line = 0.0
-
-    def __enter__(self) -> Display:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.update()
-        if self._live:
-            self._live.stop()
-        else:
-            self._console.print(self._progress.line(), highlight=False, soft_wrap=True)
-
-    def update(self) -> None:
-        if self._live:
-            self._live.update(self._progress.table())
-        elif time.monotonic() - self._last_line >= PLAIN_EVERY_S:
-            self._last_line = time.monotonic()
-            self._console.print(self._progress.line(), highlight=False, soft_wrap=True)
-
-    def failure(self, failure: Failure) -> None:
-        self._console.print(
-            f"FAILED {failure.unit}: {failure.kind}: {failure.message}", style="red", markup=False, soft_wrap=True
-        )
+    def against_estimate(self) -> str:
+        """What was estimated of what this run did, and what it took."""
+        parts = []
+        for stage, name in (*STAGES.items(), ("", "together")):
+            keys = [key for key in self.actual_s if key[0] == stage or not stage]
+            estimated, actual = (sum(s[key] for key in keys) for s in (self.estimated_s, self.actual_s))
+            if actual > 0:
+                error = f" ({(estimated - actual) / actual:+.0%})"
+                parts.append(f"{name} {clock(estimated)} estimated, {clock(actual)} taken{error}")
+        return "device time: " + " · ".join(parts)
 
 
 def clock(seconds: float) -> str:
     """h:mm:ss."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-
-
-def _ratio(counts: Counts) -> str:
-    return f"{counts.before + counts.done:,}/{counts.total:,}"

@@ -6,170 +6,137 @@ Invariant: whatever ends this process, the store holds every unit that was finis
 from __future__ import annotations
 
 import queue
-import tempfile
-import threading
-from collections.abc import Mapping, Sequence
-from functools import partial
-from operator import attrgetter
+import time
+from collections import Counter
 from typing import Any
 
-import ray
 from ray import tune
 
-from orchestrator.cluster import share, trial_resources
-from orchestrator.estimate import source_tokens
+from orchestrator.backlog import Backlog
+from orchestrator.cluster import Nodes, shape
+from orchestrator.display import Display
+from orchestrator.estimate import Estimates, costs
 from orchestrator.failures import NO_SPACE, NODE_LOST, Failure
-from orchestrator.gangs import gang_size, gangs, resumed
+from orchestrator.grid import Part
+from orchestrator.measured import SCORE, TRAIN
+from orchestrator.metrics import Metrics
 from orchestrator.plan import Plan
-from orchestrator.pool import ScoringPool
-from orchestrator.progress import Counts, Display, Progress
+from orchestrator.pool import EvaluatorProcess, ScoringPool
+from orchestrator.progress import Progress
+from orchestrator.schedule import Decision, Demand, decide, in_order
 from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial, TrialContext
+from orchestrator.trials import Gang, Trials, planned
 from study.config import StudyConfig
 from study.store import Store
-from study.units import AdapterUnit, ScoreUnit
+from study.units import ScoreUnit
 
 WAIT_S = 0.5
+EXPORT_EVERY_S = 5.0
 
 
 class StudyStopped(Exception):
     """The study cannot go on at all (the disk is full, Tune itself failed); what is done is in the store."""
 
 
-class Trials(threading.Thread):
-    """Tune's run of all gangs. What ends goes into `events`: ("result", dict) or ("error", [adapter_id], message)."""
-
-    def __init__(
-        self, config: StudyConfig, context: TrialContext, train: Sequence[AdapterUnit], concurrent: int
-    ) -> None:
-        super().__init__(name="tune", daemon=True)
-        self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._config, self._context, self._concurrent = config, context, concurrent
-        self._gangs = planned(context, train, concurrent)
-        self.left = len(self._gangs)
-
-    def run(self) -> None:
-        training = self._config.training
-        bundles = [{}, *([dict(training.resources_per_worker)] * training.workers_per_trial)]
-        trainable = tune.with_resources(
-            tune.with_parameters(AdapterTrial, context=self._context),
-            tune.PlacementGroupFactory(bundles, strategy="PACK"),
-        )
-        try:
-            with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
-                tune.Tuner(
-                    trainable,
-                    param_space={
-                        "gang": tune.grid_search([[unit.adapter_id for unit in gang] for gang in self._gangs])
-                    },
-                    tune_config=tune.TuneConfig(
-                        reuse_actors=True,
-                        max_concurrent_trials=self._concurrent,
-                        trial_name_creator=partial(trial_name, self._context.units),
-                        trial_dirname_creator=attrgetter("trial_id"),
-                    ),
-                    run_config=tune.RunConfig(
-                        name=self._config.study,
-                        storage_path=scratch,
-                        verbose=0,
-                        failure_config=tune.FailureConfig(max_failures=self._config.failures.node_lost),
-                        callbacks=[_Report(self.events)],
-                    ),
-                ).fit()
-        except Exception as error:  # noqa: BLE001 - a thread's exception would vanish: the main thread gets it
-            self.events.put(("stopped", error))
-
-
-def planned(context: TrialContext, train: Sequence[AdapterUnit], devices: int) -> list[tuple[AdapterUnit, ...]]:
-    """The gangs of what is left to train, sized and balanced by the models' own tokens."""
-    sizes, tokens, config = {}, {}, context.config
-    everything = list(context.units.values())
-    for name in dict.fromkeys(unit.model for unit in everything):
-        per_source = source_tokens(context.models[name], context.examples)
-        mine = [unit for unit in everything if unit.model == name]
-        tokens.update({unit.adapter_id: per_source[unit.source] for unit in mine})
-        examples = sum(len(context.examples[unit.source]) for unit in mine)
-        mean = sum(tokens[unit.adapter_id] for unit in mine) / examples
-        sizes[name] = gang_size(config.training, config.recipe, context.models[name], mean)
-    return resumed(everything, train, partial(gangs, size=sizes, tokens=tokens, devices=devices))
-
-
-def trial_name(units: Mapping[str, AdapterUnit], trial: Any) -> str:
-    """`model/task/[languages]/seed`; a gang joins its members' tasks, languages and seeds."""
-    gang = [units[adapter_id] for adapter_id in trial.config["gang"]]
-    tasks = "+".join(dict.fromkeys(unit.source.task for unit in gang))
-    languages = ",".join(dict.fromkeys(unit.source.language for unit in gang))
-    seeds = "+".join(dict.fromkeys(str(unit.seed) for unit in gang))
-    return f"{gang[0].model}/{tasks}/[{languages}]/{seeds}"
-
-
-class _Report(tune.Callback):
-    """Hands every finished trial to the main thread."""
-
-    def __init__(self, events: queue.SimpleQueue[tuple[Any, ...]]) -> None:
-        self._events = events
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune saves its callbacks for its own restore, which is not used: the store is the truth."""
-        return {}
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._events.put(("result", trial.last_result))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        self._events.put(("error", list(trial.config["gang"]), str(error) if error else "the trial's actor was lost"))
-
-
 class StudyRun:
-    """One run of a plan on a connected cluster."""
+    """One run of a plan on a connected cluster. `trainable` and `process` are what trials and evaluators run."""
 
     def __init__(
-        self, config: StudyConfig, plan: Plan, survey: Survey, store: Store, display_on: Any, profile: bool = False
+        self,
+        config: StudyConfig,
+        plan: Plan,
+        survey: Survey,
+        store: Store,
+        estimates: Estimates,
+        display_on: Any,
+        profile: bool = False,
+        trainable: type[tune.Trainable] = AdapterTrial,
+        process: type = EvaluatorProcess,
     ) -> None:
-        self._config, self._plan, self._store = config, plan, store
+        self._config, self._plan, self._store, self._estimates = config, plan, store, estimates
         grid = plan.grid
         self._units = {unit.adapter_id: unit for unit in grid.adapters}
-        self._waiting: dict[str, list[ScoreUnit]] = {}
+        self._target = {cell: number for number, cell in enumerate(grid.targets)}
+        self._waiting: dict[str, Part] = {}
         self._failed_before = store.failures().keys()
-        self.progress = Progress(
-            Counts(len(grid.adapters), len(grid.adapters) - len(plan.train)),
-            Counts(len(grid.scores), len(grid.scores) - len(plan.score)),
-        )
+        self.progress = _progress(plan, estimates)
         self._display = Display(self.progress, display_on)
-        self._pool = ScoringPool(config, grid.models, store, self._scored, self._failed, profile)
+        self._metrics = Metrics(config.study)
+        self._exported = 0.0
+        backlog = Backlog(estimates.score_s, grid.unit)
+        self._pool = ScoringPool(
+            config, grid.models, store, backlog, dict(estimates.load_s), self._scored, self._failed, profile, process
+        )
         self._context = TrialContext(
             config, {model.name: model for model in grid.models}, self._units, survey.examples, store
         )
+        self._trainable = trainable
+        self._nodes, self._shape = Nodes(), shape(config)
 
     def run(self) -> list[Failure]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
         training = {unit.adapter_id for unit in self._plan.train}
-        for unit in self._plan.score:  # in the grid's order: the base first
-            if unit.adapter and unit.adapter.adapter_id in training:
-                self._waiting.setdefault(unit.adapter.adapter_id, []).append(unit)
-        ready = [u for u in self._plan.score if not (u.adapter and u.adapter.adapter_id in training)]
-        self._pool.backlog.add([u for u in ready if u.adapter is None] + [u for u in ready if u.adapter is not None])
-        total = ray.cluster_resources()
-        concurrent, _ = share(
-            total, trial_resources(self._config), self._config.evaluators.resources, len(self._plan.train)
-        )
-        trials = Trials(self._config, self._context, self._plan.train, max(1, concurrent))
+        self._waiting = {part.subject: part for part in self._plan.parts if part.subject in training}
+        self._pool.backlog.add(part for part in self._plan.parts if part.subject not in training)
+        trials = Trials(self._config, self._context, self._gangs(), self._trainable)
+        trials.start()
         with self._display:
-            if self._plan.train:
-                trials.start()
-            while trials.left or not self._pool.is_idle:
+            while self._is_running(trials):
                 self._drain(trials)
-                self._pool.step(self._room(trials.left), WAIT_S)
-                self._display.update()
+                decision = self._decide(trials)
+                trials.allow(decision.trials)
+                self._pool.step(decision, WAIT_S)
+                self._tell(trials)
+            self._export()
         self._pool.stop()
-        if self._plan.train:
-            trials.join(timeout=60)
+        trials.join(timeout=60)
         return self.progress.failures
 
-    def _room(self, trials_left: int) -> int:
-        total = ray.cluster_resources()
-        return share(total, trial_resources(self._config), self._config.evaluators.resources, trials_left)[1]
+    def _is_running(self, trials: Trials) -> bool:
+        waiting, running = trials.state()
+        return bool(waiting or running or not trials.events.empty() or not self._pool.is_idle)
+
+    def _gangs(self) -> list[Gang]:
+        """What is left to train, in gangs, those first that most waits for."""
+        if not self._plan.train:
+            return []
+        alone = Demand(len(self._plan.train), 0, 0.0, {})
+        devices = max(1, decide(self._nodes(), self._shape, alone).trials)
+        todo = planned(self._context, self._plan.train, self._estimates.train_tokens, devices)
+        chains = [self._seconds(gang) + sum(self._unlocks(unit.adapter_id) for unit in gang) for gang in todo]
+        return [todo[i] for i in in_order([gang[0].model for gang in todo], chains)]
+
+    def _seconds(self, gang: Gang) -> float:
+        return sum(self._estimates.train_s[unit.model][str(unit.source)] for unit in gang)
+
+    def _unlocks(self, adapter_id: str) -> float:
+        """Seconds of scoring that wait for an adapter."""
+        part = self._waiting.get(adapter_id)
+        return sum(self._estimates.score_s[part.model.name][i] for i in part.targets) if part else 0.0
+
+    def _decide(self, trials: Trials) -> Decision:
+        waiting, running = trials.state()
+        longest = max((self._seconds(gang) for gang in waiting), default=0.0)
+        demand = Demand(len(waiting), len(running), longest, self._pool.work())
+        limits = self._config.evaluators
+        most = None if limits.max == "auto" else limits.max
+        return decide(self._nodes(), self._shape, demand, limits.min, most)
+
+    def _tell(self, trials: Trials) -> None:
+        _, running = trials.state()
+        self.progress.busy = len(running) * self._config.training.workers_per_trial + self._pool.busy
+        have = self._pool.actors()
+        self.progress.evaluators = Counter({model: have[model] for model in self.progress.evaluators | have})
+        for model in have:
+            self._pool.backlog.pace[model] = self.progress.pace(SCORE, model) or 1.0
+        self._display.update()
+        if time.monotonic() - self._exported > EXPORT_EVERY_S:
+            self._export()
+
+    def _export(self) -> None:
+        self._exported = time.monotonic()
+        self._metrics.export(self.progress)
 
     def _drain(self, trials: Trials) -> None:
         """Book every trial that has ended and pass its adapters on to scoring."""
@@ -180,7 +147,6 @@ class StudyRun:
                 return
             if kind == "stopped":
                 raise StudyStopped(f"Ray Tune failed: {details[0]}") from details[0]
-            trials.left -= 1
             if kind == "result":
                 self._book(details[0])
             else:
@@ -193,34 +159,57 @@ class StudyRun:
 
     def _book(self, result: dict[str, Any]) -> None:
         for adapter in result["trained"]:
-            self.progress.adapters.done += 1
-            self.progress.tokens += adapter["tokens"]
-            self._succeeded([adapter["adapter_id"]])
-            self._pool.backlog.add(self._waiting.pop(adapter["adapter_id"], []))
+            unit = self._units[adapter["adapter_id"]]
+            estimated = self._estimates.train_s[unit.model][str(unit.source)]
+            taken = adapter["seconds"] * self._config.training.workers_per_trial
+            self.progress.finished(TRAIN, unit.model, adapter["tokens"], estimated, taken)
+            self._succeeded(unit.unit_id)
+            if (part := self._waiting.pop(unit.adapter_id, None)) is not None:
+                self._pool.backlog.add([part])
         for failed in result["rejected"]:
             self._failed(
                 Failure(**{key: failed[key] for key in ("unit_id", "unit", "kind", "message", "attempts", "traceback")})
             )
 
-    def _scored(self, score_ids: list[str], tokens: int) -> None:
-        self.progress.scores.done += len(score_ids)
-        self.progress.tokens += tokens
-        self._succeeded(score_ids)
+    def _scored(self, unit: ScoreUnit, result: Any) -> None:
+        self.progress.finished(SCORE, unit.model, result.tokens, self._estimated(unit), result.seconds)
+        self._succeeded(unit.score_id)
 
-    def _succeeded(self, unit_ids: list[str]) -> None:
-        for unit_id in self._failed_before & set(unit_ids):
+    def _estimated(self, unit: ScoreUnit) -> float:
+        return self._estimates.score_s[unit.model][self._target[unit.target]]
+
+    def _succeeded(self, unit_id: str) -> None:
+        if unit_id in self._failed_before:
             self._store.clear_failure(unit_id)
 
-    def _failed(self, failure: Failure) -> None:
-        """Record a failure; an adapter that failed takes its scores with it."""
+    def _failed(self, failure: Failure, score: ScoreUnit | None = None) -> None:
+        """Record a failure, of a score or of an adapter; an adapter that failed takes its scores with it."""
         if failure.kind == NO_SPACE:
             raise StudyStopped(f"no space left while working on {failure.unit}: {failure.message}")
-        lost = self._waiting.pop(failure.unit_id, [])
-        if failure.unit_id in self._units:
-            self.progress.adapters.failed += 1
-            self.progress.scores.failed += len(lost)
+        if score is not None:
+            self.progress.lost(SCORE, score.model, failure.kind, 1, self._estimated(score))
         else:
-            self.progress.scores.failed += 1
+            unit = self._units[failure.unit_id]
+            estimated = self._estimates.train_s[unit.model][str(unit.source)]
+            self.progress.lost(TRAIN, unit.model, failure.kind, 1, estimated)
+            seconds = self._unlocks(unit.adapter_id)
+            if (part := self._waiting.pop(unit.adapter_id, None)) is not None:
+                self.progress.lost(SCORE, unit.model, failure.kind, len(part.targets), seconds)
         self.progress.failures.append(failure)
         self._store.put_failure(failure.unit_id, failure.to_json())
         self._display.failure(failure)
+
+
+def _progress(plan: Plan, estimates: Estimates) -> Progress:
+    """Where a run of the plan begins."""
+    total = {TRAIN: len(plan.grid.adapters), SCORE: plan.grid.n_scores}
+    left: Counter[tuple[str, str]] = Counter()
+    for unit in plan.train:
+        left[TRAIN, unit.model] += 1
+    for part in plan.parts:
+        left[SCORE, part.model.name] += len(part.targets)
+    seconds = {}
+    for cost in costs(plan, estimates):
+        seconds[TRAIN, cost.model], seconds[SCORE, cost.model] = cost.train_s, cost.score_s
+    before = {TRAIN: total[TRAIN] - len(plan.train), SCORE: total[SCORE] - plan.n_scores}
+    return Progress(total, before, left, seconds)

@@ -29,8 +29,7 @@ def show(store: Store, console: Console) -> None:
     grid = store.read_grid()
     if grid is None:
         raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
-    rows = grid.select(["model", "adapter_id", "seed", "score_id"]).to_pylist()
-    console.print(status_table(store.uri, rows, set(store.records()), store.done_scores()))
+    console.print(status_table(store.uri, grid, set(store.records()), store.done_scores()))
     failures = store.failures()
     if failures:
         console.print(failure_table(failures.values()))

@@ -59,12 +59,19 @@ def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
 def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[object], None]) -> None:
     supported(library.load(cell))
     requests = library.build_requests(cell)
-    found.target_texts[cell] = [_text(request.args) for request in requests]
+    found.target_texts[cell] = _texts(request.args for request in requests)
     found.targets[cell] = library.target_fingerprint(cell, requests)
 
 
-def _text(arguments: Iterable[object]) -> str:
-    return "".join(part for part in arguments if isinstance(part, str))
+def _texts(requests: Iterable[Iterable[object]]) -> list[str]:
+    """What the engine reads of requests: a prompt once, before the first of the options that share it."""
+    texts, before = [], None
+    for arguments in requests:
+        prompt, *rest = arguments
+        answers = "".join(part for part in rest if isinstance(part, str))
+        texts.append(answers if rest and prompt == before else f"{prompt}{answers}")
+        before = prompt
+    return texts
 
 
 def _with_reason(broken: list[Broken], role: str, cell: str, step: Callable[[], None]) -> None:

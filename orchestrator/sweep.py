@@ -19,9 +19,11 @@ import yaml
 from rich.console import Console
 
 from evaluators.targets import check_supported
-from orchestrator.estimate import estimate
+from orchestrator.estimate import Estimates, costs, device_name, estimate
 from orchestrator.failures import BAD_DATA, Failure
-from orchestrator.plan import Grid, Plan, expand, plan
+from orchestrator.grid import Grid, expand
+from orchestrator.measured import measure
+from orchestrator.plan import Plan, plan
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, plan_table
 from study.config import StudyConfig
@@ -75,12 +77,25 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
     )
+    result.add_argument(
+        "--calibrate-from",
+        action="append",
+        default=[],
+        metavar="STORE",
+        help="estimate by the speed measured in this store, for what the study's own store has not seen",
+    )
+    result.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where nothing is measured, assume this device, e.g. A100 (default: H100, or CPU)",
+    )
     return result
 
 
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     config = load(options.config, options.overrides, options.limit)
+    device = device_name(config, options.device)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
     models = resolve_all(config)
@@ -89,15 +104,26 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     _check_store(store, config, dry_run=options.dry_run)
     found = survey(config, library, check_supported)
     existing = resolve_existing(config, models)
-    todo = plan(expand(config, models, found.sources, found.targets, existing), store.records(), store.done_scores())
-    _print_plan(console, config, todo, found, store, options)
+    todo = plan(expand(config, models, found.sources, found.targets, existing), store.trained(), store.scored())
+    estimates = estimate(todo.grid, found, config, measure([store, *_others(options.calibrate_from)]), device)
+    _print_plan(console, config, todo, found, store, estimates, options)
     if options.dry_run:
         return 0
     _write_study(store, config, todo.grid)
-    for adapter in {unit.adapter for unit in todo.score if isinstance(unit.adapter, GivenAdapter)}:
+    for adapter in {part.adapter for part in todo.parts if isinstance(part.adapter, GivenAdapter)}:
         put_into(store, adapter)
-    store.write_grid(todo.grid.rows())
-    return _run(console, config, todo, found, store, options)
+    store.write_grid(todo.grid.tables())
+    return _run(console, config, todo, found, store, estimates, options)
+
+
+def _others(uris: list[str]) -> list[Store]:
+    """The stores to calibrate from. Raises ConfigError for one without results."""
+    stores = [Store(uri) for uri in uris]
+    for store in stores:
+        if not store.exists(STUDY_FILE):
+            fix = "name the store of a study that was run, or leave it out"
+            raise ConfigError("--calibrate-from", store.uri, "holds no study", fix)
+    return stores
 
 
 def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
@@ -148,32 +174,43 @@ def _commit() -> str | None:
 
 
 def _print_plan(
-    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+    console: Console,
+    config: StudyConfig,
+    todo: Plan,
+    found: Survey,
+    store: Store,
+    estimates: Estimates,
+    options: argparse.Namespace,
 ) -> None:
     console.print(plan_table(f"{config.study} → {store.uri}", todo))
-    if todo.stale_adapters or todo.stale_scores:
-        console.print(
-            f"stale (of an older config, kept and ignored): {todo.stale_adapters} adapters, {todo.stale_scores} scores"
-        )
+    stale = todo.stale_adapters.total(), todo.stale_scores.total()
+    if any(stale):
+        console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
     for broken in found.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
     if options.dry_run:
-        console.print(cost_table(estimate(todo, found, config.recipe, store), options.price))
+        console.print(cost_table(costs(todo, estimates), options.price))
 
 
 def _run(
-    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+    console: Console,
+    config: StudyConfig,
+    todo: Plan,
+    found: Survey,
+    store: Store,
+    estimates: Estimates,
+    options: argparse.Namespace,
 ) -> int:
     failures = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
-    known = {unit.unit_id for unit in todo.train} | {unit.unit_id for unit in todo.score}
-    for unit_id in store.failures().keys() - known:
+    before = store.failures()
+    for unit_id in before.keys() - todo.names((unit_id, failure["unit"]) for unit_id, failure in before.items()):
         store.clear_failure(unit_id)
     for failure in failures:
         store.put_failure(failure.unit_id, failure.to_json())
     if todo.is_empty:
         console.print("nothing to do: every unit of the plan is done")
     else:
-        code, more = _execute(console, config, todo, found, store, options)
+        code, more = _execute(console, config, todo, found, store, estimates, options)
         failures += more
         if code is not None:
             return code
@@ -190,7 +227,13 @@ def _run(
 
 
 def _execute(
-    console: Console, config: StudyConfig, todo: Plan, found: Survey, store: Store, options: argparse.Namespace
+    console: Console,
+    config: StudyConfig,
+    todo: Plan,
+    found: Survey,
+    store: Store,
+    estimates: Estimates,
+    options: argparse.Namespace,
 ) -> tuple[int | None, list[Failure]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
@@ -208,7 +251,7 @@ def _execute(
         if dashboard:
             hint = "it asks for the token that `ray get-auth-token` prints"
             console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
-        failures = StudyRun(config, todo, found, store, console, options.profile).run()
+        failures = StudyRun(config, todo, found, store, estimates, console, options.profile).run()
         ray.shutdown()
         return None, failures
     except Interrupted as interruption:

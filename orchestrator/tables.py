@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
 from rich.table import Table
 
 from orchestrator.estimate import Cost
@@ -12,12 +15,23 @@ from orchestrator.plan import Plan
 
 
 def plan_table(title: str, plan: Plan) -> Table:
-    """Per model: what is left of what."""
-    table = Table("model", "adapters to train", "of", "scores to make", "of", title=title, title_justify="left")
+    """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), and to do."""
+    columns = [f"{what} {how}" for what in ("adapters", "scores") for how in ("done", "stale", "to do")]
+    table = Table("model", *columns, title=title, title_justify="left")
     grid = plan.grid
+    train, adapters = (Counter(unit.model for unit in units) for units in (plan.train, grid.adapters))
+    score: Counter[str] = Counter()
+    scores: Counter[str] = Counter()
+    for count, parts in ((score, plan.parts), (scores, grid.parts())):
+        for part in parts:
+            count[part.model.name] += len(part.targets)
     for model in grid.models:
-        units: Sequence[Iterable[Any]] = (plan.train, grid.adapters, plan.score, grid.scores)
-        table.add_row(model.name, *(f"{sum(unit.model == model.name for unit in some):,}" for some in units))
+        name = model.name
+        numbers = [
+            *(adapters[name] - train[name], plan.stale_adapters[name], train[name]),
+            *(scores[name] - score[name], plan.stale_scores[name], score[name]),
+        ]
+        table.add_row(name, *(f"{number:,}" for number in numbers))
     return table
 
 
@@ -30,25 +44,30 @@ def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
         "device hours",
         *(["cost"] if price is not None else []),
     ]
-    table = Table(*columns, caption="\n".join(f"{cost.model}: hours by {cost.basis}" for cost in costs))
+    table = Table(*columns, caption="\n".join(f"{cost.model}: by {cost.basis}" for cost in costs))
     for cost in costs:
         money = [f"{cost.hours * price:,.2f}"] if price is not None else []
         table.add_row(cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", f"{cost.hours:,.3g}", *money)
     return table
 
 
-def status_table(title: str, grid: Iterable[Mapping[str, Any]], adapters: set[str], scores: set[str]) -> Table:
+def status_table(title: str, grid: pa.Table, adapters: set[str], scores: set[str]) -> Table:
     """Per model: what of the grid is done, given the ids of what is in the store."""
-    wanted: dict[str, tuple[set[str], set[str]]] = {}
-    for row in grid:
-        of_model = wanted.setdefault(row["model"], (set(), set()))
-        of_model[1].add(row["score_id"])
-        if row["seed"] is not None:  # the base has none, nor has an adapter that was trained elsewhere
-            of_model[0].add(row["adapter_id"])
+    done = pl.Series(list(scores), dtype=pl.String), pl.Series(list(adapters), dtype=pl.String)
+    trained = pl.col("adapter_id").filter(pl.col("seed").is_not_null())  # others are the base or trained elsewhere
+    counts = (
+        pl.DataFrame(pl.from_arrow(grid))
+        .group_by("model", maintain_order=True)
+        .agg(
+            trained.filter(trained.is_in(done[1].implode())).n_unique().alias("adapters done"),
+            trained.n_unique().alias("adapters"),
+            pl.col("score_id").is_in(done[0].implode()).sum().alias("scores done"),
+            pl.len().alias("scores"),
+        )
+    )
     table = Table("model", "adapters done", "of", "scores done", "of", title=title, title_justify="left")
-    for model, (adapter_ids, score_ids) in wanted.items():
-        counts = (len(adapter_ids & adapters), len(adapter_ids), len(score_ids & scores), len(score_ids))
-        table.add_row(model, *(f"{count:,}" for count in counts))
+    for model, *numbers in counts.iter_rows():
+        table.add_row(model, *(f"{count:,}" for count in numbers))
     return table
 
 

@@ -198,7 +198,8 @@ def headline(record: dict[str, Any]) -> dict[str, Any]:
     """What of a record the driver needs to know."""
     best = record["epochs"][record["best_epoch"] - 1]
     losses = {name: best[name] for name in ("train_loss", "validation_loss")}
-    return {"adapter_id": record["adapter_id"], "tokens": record["tokens"]["useful"], **losses}
+    spent = {"tokens": record["tokens"]["useful"], "seconds": record["seconds"]}
+    return {"adapter_id": record["adapter_id"], **spent, **losses}
 
 
 def _means(trained: list[dict[str, Any]]) -> dict[str, float]:

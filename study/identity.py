@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring
 
 from study.config import Recipe, Scoring
 
@@ -24,26 +25,40 @@ def canonical_json(value: object) -> str:
 
 def digest(value: object) -> str:
     """16 hex digits that name a value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+    return _digest(canonical_json(value).encode())
 
 
-def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -> str:
-    """Identity of an adapter: base model's identity, fingerprint of each source cell's examples, recipe and seed."""
-    return digest(
+def adapter_ids(model: str, recipe: Recipe) -> Callable[[Sequence[str], int], str]:
+    """A function from the fingerprints of each source cell's examples and a seed to the identity of the adapter.
+
+    `model` is the base model's identity. What adapters share is written out once: a study may have 100,000.
+    """
+    examples, seed = "@examples", "@seed"
+    text = canonical_json(
         {
             "kind": "adapter",
             "version": RECIPE_VERSION,
             "model": model,
-            "examples": list(examples),
+            "examples": examples,
             "recipe": recipe.model_dump(mode="json"),
             "seed": seed,
         }
     )
+    head, middle, tail = _around(text, examples, seed)
+    return lambda prints, number: _digest(
+        f"{head}{canonical_json(list(prints))}{middle}{canonical_json(number)}{tail}".encode()
+    )
 
 
-def score_id(subject: str, requests: str, scoring: Scoring) -> str:
-    """Identity of a score: adapter_id or the base model's identity, the target's fingerprint."""
-    return digest(
+def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -> str:
+    """Identity of an adapter: base model's identity, fingerprint of each source cell's examples, recipe and seed."""
+    return adapter_ids(model, recipe)(examples, seed)
+
+
+def score_ids(requests: str, scoring: Scoring) -> Callable[[str], str]:
+    """A function from a subject (an adapter_id, or the base model's identity) to the identity of its score."""
+    subject = "@subject"
+    text = canonical_json(
         {
             "kind": "score",
             "version": SCORING_VERSION,
@@ -52,6 +67,28 @@ def score_id(subject: str, requests: str, scoring: Scoring) -> str:
             "scoring": scoring.model_dump(mode="json", exclude={"limit"}),
         }
     )
+    head, tail = _around(text, subject)
+    return lambda name: _digest(f"{head}{encode_basestring(name)}{tail}".encode())
+
+
+def score_id(subject: str, requests: str, scoring: Scoring) -> str:
+    """Identity of a score: adapter_id or the base model's identity, the target's fingerprint."""
+    return score_ids(requests, scoring)(subject)
+
+
+def _around(text: str, *marks: str) -> list[str]:
+    """What stands before, between and after marks, each of which is one whole string of a JSON text."""
+    parts = []
+    for mark in marks:
+        before, found, text = text.partition(f'"{mark}"')
+        if not found or f'"{mark}"' in text:
+            raise ValueError(f"{mark!r} cannot be a value of a config")
+        parts.append(before)
+    return [*parts, text]
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _check(value: object, where: str) -> None:

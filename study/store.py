@@ -25,6 +25,8 @@ from study.errors import ConfigError
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
 
+DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
+
 
 class Store:
     """Files of one study. Cheap to make and to pickle: it holds the URI and opens the filesystem on first use."""
@@ -113,9 +115,13 @@ class Store:
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
-    def write_grid(self, rows: list[dict[str, object]]) -> None:
-        """Record which score units the current config asks for."""
-        self._write_parquet(GRID_FILE, schema.table(schema.GRID, rows))
+    def write_grid(self, tables: Iterable[pa.Table]) -> None:
+        """Record which score units the current config asks for, as tables of study.schema.GRID."""
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, schema.GRID, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+        self.write(GRID_FILE, buffer.getvalue())
 
     def read_grid(self) -> pa.Table | None:
         """The current config's score units; None when the store has none yet."""
@@ -152,6 +158,11 @@ class Store:
             found[record["adapter_id"]] = record
         return found
 
+    def trained(self) -> dict[str, str]:
+        """The model of every finished adapter, by adapter_id; from the names of the files alone."""
+        names = (relative.split("/") for relative in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
+        return {name[-2].rpartition("-")[2]: name[1] for name in names}
+
     # -- results -----------------------------------------------------------------------------------------------------
 
     def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
@@ -173,6 +184,14 @@ class Store:
     def done_scores(self) -> set[str]:
         """score_ids whose score rows are there."""
         return set(self.scores(["score_id"]).column("score_id").to_pylist())
+
+    def scored(self) -> Iterator[DoneScore]:
+        """Every finished score and what it is of; each once or more."""
+        table = self.scores(["score_id", "model", "adapter_id", "target_task", "target_language"])
+        for batch in table.to_batches(max_chunksize=65536):
+            score_id, model, adapter_id, task, language = (column.to_pylist() for column in batch.columns)
+            targets = (f"{a}/{b}" for a, b in zip(task, language, strict=True))
+            yield from zip(score_id, model, adapter_id, targets, strict=True)
 
     # -- failures ----------------------------------------------------------------------------------------------------
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.plan import Grid, batches, expand, plan
-from orchestrator.run import trial_name
+from orchestrator.grid import Grid, expand
+from orchestrator.plan import plan
+from orchestrator.trials import trial_name
 from study.cells import Cell
 from study.config import StudyConfig
+from study.identity import adapter_id, score_id
 from study.load import parse
 from study.models import Model
+from study.units import ScoreUnit
 
 TEXT = """
 models: [{id: a}, {id: b}]
@@ -32,43 +36,79 @@ def grid_of(config: StudyConfig, broken: tuple[Cell, ...] = ()) -> Grid:
     return expand(config, [model(entry.id) for entry in config.models], sources, targets)
 
 
+def scores_of(grid: Grid) -> list[ScoreUnit]:
+    return [unit for part in grid.parts() for unit in grid.units(part)]
+
+
+def trained(grid: Grid) -> dict[str, str]:
+    """A store's answer when all adapters of the grid are there."""
+    return {unit.adapter_id: unit.model for unit in grid.adapters}
+
+
+def scored(units: list[ScoreUnit]) -> list[tuple[str, str, str | None, str]]:
+    """A store's answer when these scores are there."""
+    return [(u.score_id, u.model, u.adapter.adapter_id if u.adapter else None, str(u.target)) for u in units]
+
+
 def test_the_grid_is_sources_by_targets_by_models_by_seeds_and_the_base() -> None:
     grid = grid_of(parse(TEXT))
+    scores = scores_of(grid)
     assert len(grid.adapters) == 2 * 2 * 4
-    assert len(grid.scores) == 2 * (1 + 2 * 4) * 4
-    assert len({unit.score_id for unit in grid.scores}) == len(grid.scores)
-    assert len(grid.rows()) == len(grid.scores)
+    assert grid.n_scores == len(scores) == 2 * (1 + 2 * 4) * 4
+    assert len({unit.score_id for unit in scores}) == len(scores)
+
+
+def test_the_recorded_grid_names_each_score_and_what_it_is_of() -> None:
+    grid = grid_of(parse(TEXT))
+    rows = pa.concat_tables(grid.tables()).to_pylist()
+    shared = {"model_size": 1.0}
+    assert rows == [{**unit.keys(), **shared, "model_family": unit.model} for unit in scores_of(grid)]
+
+
+def test_ids_are_those_of_the_identity_module() -> None:
+    config = parse(TEXT)
+    grid = grid_of(config)
+    first, seconds = grid.adapters[0], [u for u in scores_of(grid) if u.adapter == grid.adapters[0]]
+    assert first.adapter_id == adapter_id("identity-a", ["examples arc/en"], config.recipe, 1)
+    assert seconds[1].score_id == score_id(first.adapter_id, "requests arc/de", config.scoring)
 
 
 def test_base_scores_come_first_and_each_seed_is_a_whole_matrix() -> None:
     grid = grid_of(parse(TEXT))
-    of_a = [unit for unit in grid.scores if unit.model == "a"]
+    of_a = [unit for unit in scores_of(grid) if unit.model == "a"]
     assert all(unit.adapter is None for unit in of_a[:4])
     assert [unit.seed for unit in grid.adapters if unit.model == "a"] == [1] * 4 + [2] * 4
 
 
 def test_adding_a_language_a_model_or_a_seed_plans_only_what_is_new() -> None:
     before = grid_of(parse(TEXT))
-    done = ({u.adapter_id for u in before.adapters}, {u.score_id for u in before.scores})
+    done = trained(before), scored(scores_of(before))
+    old = {name for name, *_ in done[1]}
     assert plan(before, *done).is_empty
     for change in ("languages=[en, de, fr]", "models=[{id: a}, {id: b}, {id: c}]", "seeds=[1, 2, 3]"):
         after = grid_of(parse(TEXT, [change]))
         todo = plan(after, *done)
-        assert {u.adapter_id for u in todo.train} == {u.adapter_id for u in after.adapters} - done[0]
-        assert {u.score_id for u in todo.score} == {u.score_id for u in after.scores} - done[1]
-        assert 0 < len(todo.score) < len(after.scores)
-        assert (todo.stale_adapters, todo.stale_scores) == (0, 0)
+        assert {u.adapter_id for u in todo.train} == trained(after).keys() - trained(before).keys()
+        assert {u.score_id for u in todo.score()} == {u.score_id for u in scores_of(after)} - old
+        assert 0 < todo.n_scores < after.n_scores
+        assert (todo.stale_adapters.total(), todo.stale_scores.total()) == (0, 0)
 
 
 def test_another_recipe_leaves_the_old_results_stale_but_not_the_base() -> None:
     before = grid_of(parse(TEXT))
-    todo = plan(
-        grid_of(parse(TEXT, ["recipe.epochs=1"])),
-        {u.adapter_id for u in before.adapters},
-        {u.score_id for u in before.scores},
-    )
-    assert (todo.stale_adapters, todo.stale_scores) == (16, 64)
-    assert all(unit.adapter is not None for unit in todo.score)
+    todo = plan(grid_of(parse(TEXT, ["recipe.epochs=1"])), trained(before), scored(scores_of(before)))
+    assert (todo.stale_adapters, todo.stale_scores) == ({"a": 8, "b": 8}, {"a": 32, "b": 32})
+    assert all(unit.adapter is not None for unit in todo.score())
+
+
+def test_only_failures_of_units_that_are_left_are_known() -> None:
+    grid = grid_of(parse(TEXT))
+    scores = scores_of(grid)
+    todo = plan(grid, {}, scored(scores[:-3]))
+    failures = [(unit.unit_id, str(unit)) for unit in (*scores[:2], *scores[-2:], *grid.adapters)]
+    failures += [("0123456789abcdef", str(scores[-1])), ("0123456789abcdef", "target arc/en")]
+    wanted = {scores[-1].unit_id, scores[-2].unit_id, grid.adapters[-1].unit_id}
+    assert todo.names(failures) == wanted
 
 
 def test_how_it_is_run_is_no_part_of_what_it_is() -> None:
@@ -79,20 +119,23 @@ def test_how_it_is_run_is_no_part_of_what_it_is() -> None:
 def test_a_broken_cell_takes_only_itself_out() -> None:
     grid = grid_of(parse(TEXT), broken=(Cell("arc", "de"),))
     assert len(grid.adapters) == 2 * 2 * 3
-    assert len(grid.scores) == 2 * (1 + 2 * 3) * 3
+    assert grid.n_scores == 2 * (1 + 2 * 3) * 3
 
 
 @given(st.sets(st.integers(0, 71)), st.sets(st.integers(0, 15)))
-def test_planned_and_done_make_up_the_grid(scored: set[int], trained: set[int]) -> None:
+def test_planned_and_done_make_up_the_grid(made: set[int], there: set[int]) -> None:
     grid = grid_of(parse(TEXT))
-    done_scores = {grid.scores[i].score_id for i in scored}
-    done_adapters = {grid.adapters[i].adapter_id for i in trained}
-    todo = plan(grid, done_adapters, done_scores)
-    assert {u.score_id for u in todo.score} | done_scores == {u.score_id for u in grid.scores}
-    assert not {u.score_id for u in todo.score} & done_scores
-    available = done_adapters | {u.adapter_id for u in todo.train}
-    assert all(u.adapter is None or u.adapter.adapter_id in available for u in todo.score)
-    assert not {u.adapter_id for u in todo.train} & done_adapters
+    scores = scores_of(grid)
+    done_scores = {scores[i].score_id for i in made}
+    done_adapters = {grid.adapters[i].adapter_id: grid.adapters[i].model for i in there}
+    twice = scored([scores[i] for i in made]) * 2
+    todo = plan(grid, done_adapters, twice)
+    left = list(todo.score())
+    assert [u.score_id for u in scores if u.score_id not in done_scores] == [u.score_id for u in left]
+    available = done_adapters.keys() | {u.adapter_id for u in todo.train}
+    assert all(u.adapter is None or u.adapter.adapter_id in available for u in left)
+    assert not {u.adapter_id for u in todo.train} & done_adapters.keys()
+    assert not todo.stale_scores
 
 
 def test_a_trial_reads_model_task_languages_seed() -> None:
@@ -103,13 +146,3 @@ def test_a_trial_reads_model_task_languages_seed() -> None:
         config: ClassVar = {"gang": [unit.adapter_id for unit in grid.adapters[:2]]}
 
     assert trial_name(units, Trial()) == "a/arc/[en,de]/1"
-
-
-@given(st.integers(1, 9))
-def test_batches_keep_every_unit_once_and_never_mix(size: int) -> None:
-    grid = grid_of(parse(TEXT))
-    handed = batches(grid.scores, size)
-    assert [unit for group in handed for unit in group] == list(grid.scores)
-    assert all(len(group) <= size and len({u.model for u in group}) == 1 for group in handed)
-    whole = [unit.adapter for group in handed for unit in {u.adapter: u for u in group}.values()]
-    assert size < 4 or len(whole) == len(set(whole)) + 1, "4 targets fit in a batch: only the bases have two (of a, b)"

@@ -16,8 +16,10 @@ from tokenizers import Tokenizer
 from evaluators.targets import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
-from orchestrator.estimate import estimate
-from orchestrator.plan import expand, plan
+from orchestrator.estimate import costs, estimate
+from orchestrator.grid import expand
+from orchestrator.measured import measure
+from orchestrator.plan import plan
 from orchestrator.survey import survey
 from study.load import load
 from study.models import resolve_all
@@ -259,8 +261,8 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     config = load(undisturbed / "study.yaml", ["seeds=[1, 2]"])
     store, models = Store(config.store), resolve_all(config)
     found = survey(config, TaskLibrary.of(config), check_supported)
-    todo = plan(expand(config, models, found.sources, found.targets), store.records(), store.done_scores())
-    (cost,) = estimate(todo, found, config.recipe, store)
+    todo = plan(expand(config, models, found.sources, found.targets), store.trained(), store.scored())
+    (cost,) = costs(todo, estimate(todo.grid, found, config, measure([store]), "CPU"))
     units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")
     seconds = sum(record["seconds"] for record in store.records().values()) + units["seconds"].sum() * 4 / 5
     assert cost.hours * 3600 == pytest.approx(seconds)

@@ -1,0 +1,183 @@
+"""Ray Tune's part of a run: it trains gangs, each when the scheduler wants one more.
+
+Tune runs in a thread of its own and asks `_Gangs` for the next trial; how many may run can change at any time. When
+none may run for now, Tune ends, so that its idle actor gives its devices back, and is started again later.
+"""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from orchestrator.gangs import gang_size, gangs, resumed
+from orchestrator.schedule import next_gang
+from orchestrator.trial import TrialContext
+from study.config import StudyConfig
+from study.units import AdapterUnit
+
+Gang = tuple[AdapterUnit, ...]
+
+
+class Trials(threading.Thread):
+    """Runs gangs, in order, at most `allow`ed ones at once.
+
+    What ends goes into `events`: ("result", dict), ("error", [adapter_id], message) or ("stopped", exception).
+    """
+
+    def __init__(
+        self, config: StudyConfig, context: TrialContext, todo: Sequence[Gang], trainable: type[tune.Trainable]
+    ) -> None:
+        super().__init__(name="tune", daemon=True)
+        self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._config, self._context, self._trainable = config, context, trainable
+        self._waiting = list(todo)
+        self._running: dict[str, Gang] = {}
+        self._allowed = 0
+        self._warm: str | None = None
+        self._changed = threading.Condition()
+
+    def allow(self, trials: int) -> None:
+        """How many may run from now on; those that run already are never stopped."""
+        with self._changed:
+            self._allowed = trials
+            self._changed.notify()
+
+    def state(self) -> tuple[list[Gang], list[Gang]]:
+        """The gangs that wait and those that run."""
+        with self._changed:
+            return list(self._waiting), list(self._running.values())
+
+    def run(self) -> None:
+        try:
+            while self._wanted():
+                self._fit()
+        except Exception as error:  # noqa: BLE001 - a thread's exception would vanish: the main thread gets it
+            self.events.put(("stopped", error))
+
+    def _wanted(self) -> bool:
+        """Wait until a trial may run; False when none is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._allowed > 0 or not self._waiting)
+            return bool(self._waiting)
+
+    def next(self, trial_id: str) -> Gang | None:
+        """Hand out the next gang, if one may run."""
+        with self._changed:
+            if not self._waiting or len(self._running) >= self._allowed:
+                return None
+            number = next_gang([gang[0].model for gang in self._waiting], self._warm)
+            gang = self._running[trial_id] = self._waiting.pop(number)
+            return gang
+
+    def is_over(self) -> bool:
+        """Whether Tune should end once what runs has ended."""
+        with self._changed:
+            return not self._waiting or self._allowed == 0
+
+    def ended(self, trial_id: str, *event: Any) -> None:
+        with self._changed:
+            self._warm = self._running.pop(trial_id)[0].model
+            self.events.put(event)
+
+    def _fit(self) -> None:
+        training = self._config.training
+        bundles = [{}, *([dict(training.resources_per_worker)] * training.workers_per_trial)]
+        trainable = tune.with_resources(
+            tune.with_parameters(self._trainable, context=self._context),
+            tune.PlacementGroupFactory(bundles, strategy="PACK"),
+        )
+        with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
+            tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=_Gangs(self),
+                    num_samples=len(self._waiting),
+                    reuse_actors=True,
+                    trial_name_creator=partial(trial_name, self._context.units),
+                    trial_dirname_creator=attrgetter("trial_id"),
+                ),
+                run_config=tune.RunConfig(
+                    name=self._config.study,
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=self._config.failures.node_lost),
+                    callbacks=[_Report(self)],
+                ),
+            ).fit()
+
+
+class _Gangs(Searcher):
+    """Tune's source of trials."""
+
+    def __init__(self, trials: Trials) -> None:
+        super().__init__()
+        self._trials = trials
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its search for its own restore, which is not used: the store is the truth."""
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._trials.is_over():
+            return Searcher.FINISHED
+        gang = self._trials.next(trial_id)
+        return None if gang is None else {"gang": [unit.adapter_id for unit in gang]}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: `_Report` is told too, with the error."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the truth."""
+
+
+class _Report(tune.Callback):
+    """Hands every finished trial to the main thread."""
+
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._trials.ended(trial.trial_id, "result", trial.last_result)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        message = str(error) if error else "the trial's actor was lost"
+        self._trials.ended(trial.trial_id, "error", list(trial.config["gang"]), message)
+
+
+def planned(
+    context: TrialContext, train: Sequence[AdapterUnit], tokens: Mapping[str, Mapping[str, int]], devices: int
+) -> list[Gang]:
+    """The gangs of what is left to train, sized and balanced by `tokens`: per model, per source."""
+    sizes, config = {}, context.config
+    everything = list(context.units.values())
+    per_unit = {unit.adapter_id: tokens[unit.model][str(unit.source)] for unit in everything}
+    for name in dict.fromkeys(unit.model for unit in everything):
+        mine = [unit for unit in everything if unit.model == name]
+        examples = sum(len(context.examples[unit.source]) for unit in mine)
+        once = sum(per_unit[unit.adapter_id] for unit in mine) / config.recipe.epochs
+        sizes[name] = gang_size(config.training, config.recipe, context.models[name], once / examples)
+    return resumed(everything, train, partial(gangs, size=sizes, tokens=per_unit, devices=devices))
+
+
+def trial_name(units: Mapping[str, AdapterUnit], trial: Any) -> str:
+    """`model/task/[languages]/seed`; a gang joins its members' tasks, languages and seeds."""
+    gang = [units[adapter_id] for adapter_id in trial.config["gang"]]
+    tasks = "+".join(dict.fromkeys(unit.source.task for unit in gang))
+    languages = ",".join(dict.fromkeys(unit.source.language for unit in gang))
+    seeds = "+".join(dict.fromkeys(str(unit.seed) for unit in gang))
+    return f"{gang[0].model}/{tasks}/[{languages}]/{seeds}"
