@@ -11,6 +11,7 @@ import ray
 from ray.tune.execution import class_cache
 
 from orchestrator.schedule import Shape, fits
+from orchestrator.scouts import autoscales
 from orchestrator.token import TOKEN_FIX, keep_to_owner
 from study.config import StudyConfig
 from study.errors import ConfigError
@@ -66,7 +67,9 @@ class Nodes:
 
 
 def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:
-    """Raise ConfigError when a trial or an evaluator can never run on the cluster."""
+    """Raise ConfigError when a trial or an evaluator can never run: known where no node is added."""
+    if autoscales():
+        return
     training = config.training
     trial = {name: amount * training.workers_per_trial for name, amount in training.resources_per_worker.items()}
     for key, wanted in (

@@ -23,7 +23,8 @@ from orchestrator.metrics import Metrics
 from orchestrator.plan import Plan
 from orchestrator.pool import EvaluatorProcess, ScoringPool
 from orchestrator.progress import Progress
-from orchestrator.schedule import Decision, Demand, decide, in_order
+from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
+from orchestrator.scouts import Scouts, autoscales
 from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial, TrialContext
 from orchestrator.trials import Gang, Trials, planned
@@ -73,6 +74,7 @@ class StudyRun:
         )
         self._trainable = trainable
         self._nodes, self._shape = Nodes(), shape(config)
+        self._scouts = Scouts(self._shape) if autoscales() else None
 
     def run(self) -> list[Failure]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
@@ -121,7 +123,10 @@ class StudyRun:
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max
-        return decide(self._nodes(), self._shape, demand, limits.min, most)
+        decision = decide(self._nodes(), self._shape, demand, limits.min, most)
+        if self._scouts is not None:
+            self._scouts.ask(unmet(decision, demand, most))
+        return decision
 
     def _tell(self, trials: Trials) -> None:
         _, running = trials.state()

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 import yaml
 
 from study.store import Store
+from tests.cluster.local import Cluster, head
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, make_config, make_tasks
 
-BIN = Path(sys.executable).parent
 SECRETS = {
     "HF_TOKEN": "hf_sentinel0mvD2",
     "AWS_ACCESS_KEY_ID": "AKIASENTINEL1",
@@ -32,67 +26,12 @@ SECRETS = {
 }
 
 
-@dataclass
-class Cluster:
-    """A cluster of one node. `session` is where Ray writes, `env` what a client of it has in its environment."""
-
-    dashboard: str
-    gcs: str
-    session: Path
-    token: str
-    env: dict[str, str]
-
-    def submit(self, *arguments: str, cwd: Path = REPOSITORY, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "orchestrator.submit", "--address", self.dashboard, *arguments]
-        return subprocess.run(
-            command, cwd=cwd, env={**self.env, **env}, capture_output=True, text=True, timeout=300, check=False
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Its node has secrets in its environment, as clusters/setup.sh puts them there."""
     home = tmp_path_factory.mktemp("home")
-    session = Path(tempfile.mkdtemp(prefix="cc", dir="/tmp"))  # the path of a socket is short
-    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(home)}
-    env |= {"PATH": f"{BIN}:{env['PATH']}", "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run([REPOSITORY / "clusters" / "keys.sh"], env=env, check=True, capture_output=True)
-    dashboard, gcs, client = (free_port() for _ in range(3))
-    command = [
-        BIN / "ray",
-        "start",
-        "--head",
-        "--block",
-        "--num-cpus=2",
-        "--disable-usage-stats",
-        f"--temp-dir={session}",
-    ]
-    command += [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
-    command += ["--dashboard-agent-listen-port=0", "--metrics-export-port=0", "--dashboard-host=127.0.0.1"]
-    own = {"RAY_AUTH_MODE": "token", "HF_DATASETS_CACHE": str(home / "datasets")}
-    with (home / "ray.log").open("wb") as log:
-        ray = subprocess.Popen(command, env={**env, **own, **SECRETS}, stdout=log, stderr=log)
-    found = Cluster(
-        f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", session, (home / ".ray" / "auth_token").read_text(), env
-    )
-    try:
-        deadline = time.monotonic() + 90
-        while found.submit("--status").returncode != 0:
-            assert ray.poll() is None, (home / "ray.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        yield found
-    finally:
-        for process in [*psutil.Process(ray.pid).children(recursive=True), ray]:
-            process.kill()
-        ray.wait()
-        shutil.rmtree(session)
+    with head(home, 2, HF_DATASETS_CACHE=str(home / "datasets"), **SECRETS) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
