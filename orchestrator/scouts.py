@@ -40,7 +40,7 @@ class Scouts:
         self._asked = time.monotonic()
         wanted: Mapping[str, int] = {"a trial": unmet.trials, "an evaluator": unmet.evaluators}
         for kind, bundles in self._bundles.items():
-            kept = []
+            kept: list[PlacementGroup] = []
             for scout in self._waiting[kind]:
                 state: Any = placement_group_table(scout)["state"]
                 if state == "PENDING" and len(kept) < wanted[kind]:
