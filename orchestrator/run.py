@@ -23,6 +23,7 @@ from orchestrator.metrics import Metrics
 from orchestrator.plan import Plan
 from orchestrator.pool import EvaluatorProcess, ScoringPool
 from orchestrator.progress import Progress
+from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
 from orchestrator.scouts import Scouts, autoscales
 from orchestrator.survey import Survey
@@ -66,8 +67,18 @@ class StudyRun:
         self._metrics = Metrics(config.study)
         self._exported = 0.0
         backlog = Backlog(estimates.score_s, grid.unit)
+        requests = StudyRequests(survey.library, config.scoring, grid.models)
         self._pool = ScoringPool(
-            config, grid.models, store, backlog, dict(estimates.load_s), self._scored, self._failed, profile, process
+            config,
+            grid.models,
+            store,
+            backlog,
+            requests,
+            dict(estimates.load_s),
+            self._scored,
+            self._failed,
+            profile,
+            process,
         )
         self._context = TrialContext(
             config, {model.name: model for model in grid.models}, self._units, survey.examples, store

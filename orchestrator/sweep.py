@@ -259,6 +259,7 @@ def _execute(
             f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
         _leave(130)
     except StudyStopped as stop:

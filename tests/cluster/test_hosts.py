@@ -26,12 +26,7 @@ pytestmark = [
 
 BIN = Path(sys.executable).parent
 STUDY = ["configs/quickstart.yaml"]
-for override in (
-    "languages=[de, en]",
-    "training.gang_size=1",
-    "training.resources_per_worker={CPU: 2}",  # one node trains while the other scores
-    "evaluators.resources={CPU: 2}",
-):
+for override in ("languages=[de, en]", "training.gang_size=1"):
     STUDY += ["--set", override]
 
 
@@ -68,6 +63,8 @@ class Cluster:
         config["provider"] = {"type": "local", "head_ip": hosts.addresses[0], "worker_ips": hosts.addresses[1:]}
         config["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.key)}
         config["setup_commands"] = [f"VENV={BIN.parent} {command}" for command in config["setup_commands"]]
+        start = config["worker_start_ray_commands"]  # hosts of one CPU: one trains while the other scores
+        config["worker_start_ray_commands"] = [c.replace("ray start", "ray start --num-cpus=1") for c in start]
         self.file.write_text(yaml.safe_dump(config, sort_keys=False))
         self.home.mkdir()
         subprocess.run(["clusters/keys.sh"], cwd=REPOSITORY, env=self.env, check=True, capture_output=True)
@@ -148,7 +145,7 @@ def test_a_study_on_a_cluster_that_loses_a_node_gives_the_tables_of_a_local_run(
 
     until(in_the_middle, 150)
     cluster.hosts.crash(2)
-    assert job.wait(timeout=240) == 0, log.read_text()
+    assert job.wait(timeout=400) == 0, log.read_text()
     assert "succeeded" in log.read_text()
     look()
     assert all(at_work.values()), at_work
