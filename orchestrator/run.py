@@ -25,7 +25,8 @@ from orchestrator.plan import Plan
 from orchestrator.pool import EvaluatorProcess, ScoringPool
 from orchestrator.progress import Progress
 from orchestrator.requests import StudyRequests
-from orchestrator.schedule import Decision, Demand, decide, in_order
+from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
+from orchestrator.scouts import Scouts, autoscales
 from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Gang, Trials, planned
@@ -88,6 +89,7 @@ class StudyRun:
             config, {model.name: model for model in grid.models}, self._units, survey.examples, store
         )
         self._trainable = trainable
+        self._scouts = Scouts(self._shape) if autoscales() else None
 
     def run(self) -> list[Failure]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
@@ -136,7 +138,10 @@ class StudyRun:
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max
-        return decide(self._nodes(), self._shape, demand, limits.min, most)
+        decision = decide(self._nodes(), self._shape, demand, limits.min, most)
+        if self._scouts is not None:
+            self._scouts.ask(unmet(decision, demand, most))
+        return decision
 
     def _tell(self, trials: Trials) -> None:
         _, running = trials.state()

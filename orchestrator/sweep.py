@@ -296,6 +296,7 @@ def _execute(
             f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
         leave(130, lease)
     except (StudyStopped, OSError) as stop:
