@@ -94,7 +94,7 @@ class Files:
             if self.is_local:
                 _replace(final, data)
             else:
-                # in a thread of its own: an exception that a signal raises here would close, and so publish, half a file
+                # in a thread of its own: what a signal raises here would close, and so publish, half a file
                 self._pool.submit(self._put, final, data).result()
 
     def _put(self, path: str, data: bytes) -> None:

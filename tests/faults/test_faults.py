@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from study.check import main as check
 
+from study.check import main as check
 from study.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.disk import Disk
