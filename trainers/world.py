@@ -44,7 +44,7 @@ def init_process_group(host: str, port: int, rank: int, size: int, device: torch
 def forget_modules() -> None:
     """Empty two caches of DeepSpeed's that would keep every model that ZeRO 3 has run (0.19.8)."""
     parameter_offload.FWD_MODULE_STACK.clear()
-    cached = PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release  # type: ignore[attr-defined]
+    cached = PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
     cached.__closure__[0].cell_contents.cache_clear()  # behind a decorator that does not pass it on
 
 

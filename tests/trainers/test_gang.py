@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from peft import get_peft_model, set_peft_model_state_dict
@@ -153,6 +155,24 @@ def test_who_diverges_goes_alone(worker: Worker, model: Model, tmp_path: Path) -
     strong = RECIPE.model_copy(update={"learning_rate": 3e38, "max_grad_norm": None, "warmup_ratio": 0.0})
     results = train_gang(worker, model, tmp_path / "all", GANG, strong, training(2))
     assert all(isinstance(result, Rejected) and result.kind == "nan" for result in results.values())
+
+
+def test_what_there_is_no_memory_for_leaves_a_worker_that_trains_less(
+    worker: Worker, model: Model, tmp_path: Path
+) -> None:
+    """A limit on the process's address space that one large adapter fits in, and sixteen do not."""
+    large = RECIPE.model_copy(update={"lora": Lora(r=2048, alpha=2048), "epochs": 1})
+    one, many = job("a", count=6), [job(name, count=6) for name in "abcdefghijklmnop"]
+    expected = train(worker, model, tmp_path / "free", one, large)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (300 << 20), hard))
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            worker.train(model, large, training(2), many, tmp_path / "many")
+        actual = train(worker, model, tmp_path / "limited", one, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert_close(weights(actual), weights(expected))
 
 
 def test_hardly_a_token_is_padding_in_a_gang(worker: Worker, model: Model, tmp_path: Path) -> None:

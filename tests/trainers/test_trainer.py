@@ -161,6 +161,23 @@ def test_zero_stages_give_the_same_adapter(worker: Worker, model: Model, tmp_pat
         assert mine == pytest.approx(theirs, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "zero",
+    [
+        {"stage": 2, "offload_optimizer": {"device": "cpu"}},
+        {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}},
+    ],
+)
+def test_offloading_gives_the_same_adapter(worker: Worker, model: Model, tmp_path: Path, zero: dict[str, Any]) -> None:
+    expected = train(worker, model, tmp_path / "2", job())
+    how = training().model_copy(update={"deepspeed": {"zero_optimization": zero}})
+    worker.base = None  # what is to be offloaded is decided when the base is loaded
+    assert_close(weights(train(worker, model, tmp_path / "offloaded", job(), how=how)), weights(expected))
+    spread = [hasattr(parameter, "ds_id") for parameter in worker.base.module.parameters()]
+    assert all(spread) if zero["stage"] == 3 else not any(spread)
+    worker.base = None
+
+
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_micro_batches_change_nothing(worker: Worker, model: Model, tmp_path: Path, stage: int) -> None:
     expected = train(worker, model, tmp_path / "whole", job())
