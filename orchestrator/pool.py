@@ -189,6 +189,7 @@ class ScoringPool:
         try:
             ray.get(ref)
             self._load_s[actor.model] = time.monotonic() - actor.since
+            self._start_failures.pop(actor.model, None)  # budgets are for starts that fail one after the other
         except Exception as error:  # noqa: BLE001 - whatever a model raises when it is loaded is classified there
             if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
                 self._nodes.lost(died_on([actor.handle]))

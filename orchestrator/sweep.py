@@ -7,12 +7,9 @@ Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,10 +18,11 @@ from rich.console import Console
 from evaluators.targets import check_supported
 from orchestrator.estimate import Estimates, costs, device_name, estimate
 from orchestrator.failures import BAD_DATA, Failure, lasting
-from orchestrator.grid import Grid, expand
+from orchestrator.grid import expand
 from orchestrator.measured import measure
 from orchestrator.plan import Plan, plan, without
 from orchestrator.stop import Interrupted, LeaseLost, leave, on_signals, stopper
+from orchestrator.study_file import write_study
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
 from study.config import StudyConfig
@@ -37,8 +35,6 @@ from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
-
-STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     with Lease(store, stopper()) as lease:
         planned = _planned(config, library, models, store, device, options)
         _print_plan(console, config, planned, store, options)
-        _write_study(store, config, planned.todo.grid)
+        write_study(store, config, planned.todo.grid)
         for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
             put_into(store, adapter)
         store.write_grid(planned.todo.grid.tables())
@@ -185,35 +181,6 @@ def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
         )
     if not dry_run:
         store.check_writable()
-
-
-def _write_study(store: Store, config: StudyConfig, grid: Grid) -> None:
-    """study.yaml: the resolved config, the models it found, versions, commit. No secret: the config has none."""
-    resolved = {
-        "config": config.model_dump(mode="json"),
-        "models": [
-            {"name": m.name, "revision": m.revision, "identity": m.identity, "dtype": m.dtype, "params": m.params}
-            for m in grid.models
-        ],
-        "adapters": [
-            {"name": a.name, "adapter_id": a.adapter_id, "model": a.model, "folder": a.folder} for a in grid.existing
-        ],
-        "versions": {name: version(name) for name in STACK},
-        "commit": _commit(),
-    }
-    store.write(STUDY_FILE, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).encode())
-
-
-def _commit() -> str | None:
-    """The commit of this program, where it runs from a git checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() or None
 
 
 def _print_plan(

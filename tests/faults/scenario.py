@@ -26,6 +26,6 @@ def faults(seed: str, number: int) -> list[Fault]:
     """The faults of run `number`: kinds take turns, so that every one occurs; moments and company are random."""
     draw = random.Random(f"{seed}-{number}")
     kinds = [ENDED[number % len(ENDED)], *draw.sample(SURVIVED, draw.randint(1, 2))]
-    moments = sorted(draw.choice((0.0, draw.random())) for _ in kinds)
+    moments = sorted(draw.choice((0.0, draw.uniform(0.0, 0.8))) for _ in kinds)
     draw.shuffle(kinds)
     return [Fault(kind, after, draw.uniform(0, 4), draw.random()) for kind, after in zip(kinds, moments, strict=True)]

@@ -11,14 +11,15 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from psutil import Process
 
 from study.check import main as check
 from study.store import Store
-from tests.faults.cluster import Nodes
+from tests.faults.cluster import TITLES, Nodes
 from tests.faults.disk import Disk
 from tests.faults.driven import TIMEOUT_S, Driver, done, tables
 from tests.faults.scenario import ENDED, Fault, faults
@@ -109,8 +110,8 @@ def disturbed(todo: list[Fault], config: Path, store: Store, nodes: Nodes, disk:
         while done_or_none(store) < fault.after * UNITS and not driver.ended and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(fault.wait_s)
-        if inject(fault, driver, nodes, disk):
-            met.append(fault.kind)
+        if (kind := inject(fault, driver, nodes, disk)) is not None:
+            met.append(kind)
         if driver.ended or fault.kind in ENDED:
             driver = resumed(fault, driver, config, nodes, disk)
     for _ in range(3):
@@ -127,19 +128,14 @@ def done_or_none(store: Store) -> int:
         return 0
 
 
-def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None) -> bool:
-    """Whether the fault met anything."""
+def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None) -> str | None:
+    """Returns the kind of what was met, if anything was."""
     if driver.ended:
-        return False
+        return None
     choose = random.Random(fault.draw).choice
-    if fault.kind in ("trainer", "trial", "evaluator"):
-        deadline = time.monotonic() + 30
-        while not (found := nodes.processes(fault.kind)) and not driver.ended and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if not found:
-            return False
-        choose(found).kill()
-    elif fault.kind == "node":
+    if fault.kind in TITLES:
+        return kill(fault.kind, driver, nodes, choose)
+    if fault.kind == "node":
         nodes.kill_node(choose)
         nodes.add()
     elif fault.kind == "raylet":
@@ -157,7 +153,22 @@ def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None) -> boo
     elif fault.kind == "read_only":
         assert disk
         disk.refuse()
-    return True
+    return fault.kind
+
+
+def kill(kind: str, driver: Driver, nodes: Nodes, choose: Callable[[list[Process]], Process]) -> str | None:
+    """Kill one process of a kind, or of another where the study is past that kind. Returns the kind."""
+    seen = None
+    while not driver.ended:
+        present = {name: found for name in TITLES if (found := nodes.processes(name))}
+        seen = seen or (time.monotonic() if present else None)
+        if seen and kind not in present and present and time.monotonic() > seen + 3:
+            kind = choose(sorted(present))
+        if kind in present:
+            choose(present[kind]).kill()
+            return kind
+        time.sleep(0.1)
+    return None
 
 
 def resumed(fault: Fault | None, driver: Driver, config: Path, nodes: Nodes, disk: Disk | None) -> Driver:

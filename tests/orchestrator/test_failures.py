@@ -51,6 +51,29 @@ def test_an_actor_that_eats_all_memory() -> None:
         assert kind_of(caught.value) == "killed_for_memory"
 
 
+def test_actors_avoid_a_node_that_lost_three() -> None:
+    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died."""
+    cluster = FaultyNodes()
+    excluded: list[str] = []
+    try:
+        ray.init(cluster.address, log_to_driver=False)
+        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], excluded.append)
+        bad = sorted(node["NodeID"] for node in ray.nodes())[0]
+        for _ in range(3):
+            victim = ray.remote(Victim).options(num_cpus=1, label_selector={"ray.io/node-id": bad}).remote()
+            with pytest.raises(ray.exceptions.RayActorError):
+                ray.get(victim.die.remote())
+            assert excluded == []
+            nodes.lost(died_on([victim]))
+        assert excluded == [bad]
+        actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
+        assert bad not in ray.get([actor.node.remote() for actor in actors])
+        assert sum(node["CPU"] for node in nodes()) == 2  # and the scheduler does not count on it
+    finally:
+        ray.shutdown()
+        cluster.stop()
+
+
 @pytest.fixture(scope="module")
 def actors() -> Iterator[Callable[..., Any]]:
     with _cluster() as actor:
@@ -192,26 +215,3 @@ def test_a_node_that_keeps_losing_processes_is_excluded_but_never_the_last_one()
     assert blame.excluded == {"a"}
     assert not any(Blame().add("gone", alive, 0.0) for _ in range(5))
     assert selector(set()) == {}
-
-
-def test_actors_avoid_a_node_that_lost_three() -> None:
-    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died."""
-    cluster = FaultyNodes()
-    excluded: list[str] = []
-    try:
-        ray.init(cluster.address, log_to_driver=False)
-        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], excluded.append)
-        bad = sorted(node["NodeID"] for node in ray.nodes())[0]
-        for _ in range(3):
-            victim = ray.remote(Victim).options(num_cpus=1, label_selector={"ray.io/node-id": bad}).remote()
-            with pytest.raises(ray.exceptions.RayActorError):
-                ray.get(victim.die.remote())
-            assert excluded == []
-            nodes.lost(died_on([victim]))
-        assert excluded == [bad]
-        actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
-        assert bad not in ray.get([actor.node.remote() for actor in actors])
-        assert sum(node["CPU"] for node in nodes()) == 2  # and the scheduler does not count on it
-    finally:
-        ray.shutdown()
-        cluster.stop()
