@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 
+from orchestrator import metrics
 from tests.tiny_world import REPOSITORY
 
 CLUSTERS = REPOSITORY / "clusters"
@@ -191,6 +194,19 @@ def test_kubernetes_objects_agree_lock_their_pods_and_hold_no_secret() -> None:
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounts["cache"] == "/cache"
         assert set(mounts) <= {volume["name"] for volume in pod["volumes"]}
+
+
+def test_grafana_asks_for_metrics_that_there_are() -> None:
+    board = json.loads((CLUSTERS / "grafana" / "crosscells.json").read_text())
+    asked = {target["expr"] for panel in board["panels"] for target in panel["targets"]}
+    asked |= {variable["query"] for variable in board["templating"]["list"]}
+    names = {name for text in asked for name in re.findall(r"ray_[a-z_]+", text)}
+    ours = {name.removeprefix("ray_") for name in names if name.startswith("ray_crosscells_")}
+    emitted = set(re.findall(r'(?:Counter|Gauge)\("(\w+)"', inspect.getsource(metrics)))
+    assert ours == emitted
+    assert names - {f"ray_{name}" for name in emitted} <= {"ray_node_gpus_utilization"}  # Ray's own
+    provider = yaml.safe_load((CLUSTERS / "grafana" / "dashboards.yaml").read_text())["providers"][0]
+    assert provider["options"]["path"] == "$CROSSCELLS/clusters/grafana"
 
 
 def test_shell_scripts_are_sound() -> None:
