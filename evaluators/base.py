@@ -3,6 +3,7 @@
 Invariant: when an adapter is taken off, the base is what it was, bit for bit. Its weights are never written to: in
 float32, where the sum is exact enough (1e-6), an adapter is merged into copies of the matrices it changes, which saves
 its own matrix products at every batch; in half precision it runs beside the frozen matrices as PEFT defines it.
+Plain LoRA is merged from its matrices; whatever else PEFT knows is left to PEFT's own modules, a second or so slower.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from peft.tuners import lora
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
+from adapters.onednn import use_onednn
+from adapters.peft_folder import AdapterWeights
+from evaluators.plain_lora import plain_lora
 from study.models import Model
 
 WEIGHTS = "adapter_model.safetensors"
@@ -40,16 +45,40 @@ def load_base(model: Model) -> Any:
         trust_remote_code=model.trust_remote_code,
         use_safetensors=True,
     )
-    return base.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
-
-
-def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(model.path, revision=model.revision, trust_remote_code=model.trust_remote_code)
+    base = base.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+    use_onednn(base)
+    return base
 
 
 @contextmanager
 def adapter_on(base: Any, folder: Path) -> Iterator[None]:
     """Within, `base` computes what it computes with the adapter of a PEFT folder. Raises AdapterError."""
+    plain = plain_lora(folder, base) if base.dtype == torch.float32 else None
+    with _with_peft(base, folder) if plain is None else merged(base, plain):
+        yield
+
+
+@contextmanager
+def merged(base: Any, adapter: AdapterWeights) -> Iterator[None]:
+    """Within, the base's matrices are replaced by copies that hold the adapter: W + scaling * B A."""
+    originals: dict[Any, torch.Tensor] = {}
+    try:
+        for name, factors in adapter.modules.items():
+            module = base.get_submodule(name)
+            weight = originals[module] = module.weight.data
+            left, right = factors.b.to(weight), factors.a.to(weight)
+            if isinstance(module, Conv1D):  # keeps its matrix transposed
+                left, right = right.T, left.T
+            module.weight.data = torch.addmm(weight, left, right, alpha=factors.scaling)
+        yield
+    finally:
+        for module, weight in originals.items():
+            module.weight.data = weight
+
+
+@contextmanager
+def _with_peft(base: Any, folder: Path) -> Iterator[None]:
+    """The adapter as PEFT's own modules, merged where they can be."""
     config = _read_config(folder)
     wrapped = _wrap(base, config)
     try:

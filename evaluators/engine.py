@@ -21,7 +21,8 @@ from adapters.lora_bank import LoraBank
 from evaluators.profile import Profile
 from evaluators.rows import Row
 
-CPU_TOKENS = 2048  # activations of a small model stay in the cache
+CPU_BYTES = 2**25  # activations of a batch stay in a processor's last cache
+CPU_TOKENS = (256, 8192)  # fewer do not fill a matrix product, more gain nothing
 CUDA_TOKENS = 32768  # upper limit; enough to fill any one GPU
 HEAD_ELEMENTS = {"cpu": 2**26, "cuda": 2**29}  # logits of one batch, as float32: 256 MiB and 2 GiB
 
@@ -179,12 +180,13 @@ def automatic_budget(model: Any) -> int:
 
     A token's activations are taken as three intermediate and sixteen hidden vectors.
     """
-    if model.device.type != "cuda":
-        return CPU_TOKENS
     config = model.config.get_text_config()
     width = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size) + 16 * config.hidden_size
+    token_bytes = width * model.dtype.itemsize
+    if model.device.type != "cuda":
+        return int(min(CPU_TOKENS[1], max(CPU_TOKENS[0], CPU_BYTES / token_bytes)))
     free, _ = torch.cuda.mem_get_info(model.device)
-    return int(min(CUDA_TOKENS, max(1024, free / 3 / (width * model.dtype.itemsize))))
+    return int(min(CUDA_TOKENS, max(1024, free / 3 / token_bytes)))
 
 
 def _slot(row: Row) -> int:

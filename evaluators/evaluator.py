@@ -21,12 +21,13 @@ from typing import Literal
 import numpy as np
 
 from evaluators import sharing
-from evaluators.base import AdapterError, adapter_on, load_base, load_tokenizer
+from evaluators.base import AdapterError, adapter_on, load_base
 from evaluators.engine import Engine
-from evaluators.prepare import Target, Targets
+from evaluators.plain_lora import plain_lora
+from evaluators.prepare import SharedRequests, Target, Targets
 from evaluators.profile import Profile
-from evaluators.requests import Encoder
-from evaluators.sharing import bank_on, shareable
+from evaluators.requests import encoder_of
+from evaluators.sharing import bank_on
 from evaluators.targets import Response, judge
 from evaluators.writer import Writer
 from study.cells import Cell
@@ -80,6 +81,7 @@ class Evaluator:
         tokens_per_batch: int | Literal["auto"] = "auto",
         adapters_per_batch: int | Literal["auto"] = "auto",
         profile: bool = False,
+        shared: SharedRequests = lambda cell: None,
     ) -> None:
         self._model = model
         self._adapters_per_batch = adapters_per_batch
@@ -87,10 +89,10 @@ class Evaluator:
         self._base = load_base(model)
         self._engine = Engine(self._base, None if tokens_per_batch == "auto" else tokens_per_batch)
         self._engine.profile = Profile(self._engine.device) if profile else None
-        tokenizer = load_tokenizer(model)
-        encoder = Encoder(self._base.config, tokenizer, model.trust_remote_code)
-        self._writer = Writer(self._engine, tokenizer)
-        self._targets = Targets(TaskLibrary(tasks, scoring), encoder, self._engine, scoring.apply_chat_template)
+        encoder = encoder_of(model)
+        self._writer = Writer(self._engine, encoder.tokenizer)
+        library = TaskLibrary(tasks, scoring)
+        self._targets = Targets(library, encoder, self._engine, scoring.apply_chat_template, shared)
         self._tokens_per_second: float | None = None
         self._versions = " ".join(f"{name}/{version(name)}" for name in ("lm-eval", "torch", "transformers", "peft"))
 
@@ -106,7 +108,7 @@ class Evaluator:
             if many == "auto":
                 tokens = self._tokens_of(max(waiting.values(), key=len))
                 many = sharing.adapters_per_batch(self._engine.device.type, self._engine.budget, tokens)
-            weights = {a: shareable(folders[a], self._base) for a in folders} if many > 1 and len(folders) > 1 else {}
+            weights = {a: plain_lora(folders[a], self._base) for a in folders} if many > 1 and len(folders) > 1 else {}
             shared = [adapter for adapter, found in weights.items() if found is not None]
             for group in (shared[start : start + many] for start in range(0, len(shared), many)):
                 with bank_on(self._engine, [found for a in group if (found := weights[a]) is not None]):

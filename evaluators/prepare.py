@@ -1,4 +1,4 @@
-"""Targets made ready: documents, tokens and rows of a cell, built once per process and used for every adapter.
+"""Targets made ready: documents and rows of a cell, from requests made once in a study, used for every adapter.
 
 Before a target's options share their prompts, its longest items are scored both ways. An architecture that does not
 honour the mask (a recurrent layer, chunked attention) is found here, said once, and read row by row from then on.
@@ -7,24 +7,27 @@ honour the mask (a recurrent layer, chunked attention) is found here, said once,
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from evaluators.engine import Engine
 from evaluators.requests import Encoder, Request
 from evaluators.rows import Row, plain_rows, shared_rows
-from evaluators.targets import Item, check_supported, items_of
+from evaluators.targets import Item
+from evaluators.tokenised import items_from, longest_writing, parts_from, tokenised
 from study.cells import Cell
 from study.tasks import TaskError, TaskLibrary
 
 log = logging.getLogger(__name__)
 
 ROW_TOKENS = 512  # a row of several requests grows to this, or to twice its longest request: attention is dense
+SharedRequests = Callable[[Cell], pa.Table | None]
 CHECKED_ITEMS = 2  # longest items of a target on which both paths are compared
 
 
@@ -50,13 +53,19 @@ class Target:
 
 
 class Targets:
-    """The targets of one evaluator, made ready on first use and kept; so is the reason where a cell has none."""
+    """The targets of one evaluator, made ready on first use and kept; so is the reason where a cell has none.
 
-    def __init__(self, library: TaskLibrary, encoder: Encoder, engine: Engine, chat: bool) -> None:
+    `shared` gives the requests of a cell that are there already; where it has none they are made here.
+    """
+
+    def __init__(
+        self, library: TaskLibrary, encoder: Encoder, engine: Engine, chat: bool, shared: SharedRequests
+    ) -> None:
         self._library = library
         self._encoder = encoder
         self._engine = engine
-        self._chat_template = encoder.apply_chat_template if chat else None
+        self._chat = chat
+        self._shared = shared
         self._ready: dict[Cell, Target | TaskError] = {}
         self._shares_prompts = True
 
@@ -82,17 +91,17 @@ class Targets:
 
     def _prepare(self, cell: Cell) -> Target:
         task = self._library.load(cell)
-        check_supported(task)
-        instances = self._library.build_requests(cell, self._chat_template)
-        items = items_of(task, instances)
+        table = self._shared(cell)
+        items = None if table is None else items_from(task, table)
+        if items is None:
+            items, table = tokenised(self._library, self._encoder, cell, self._chat)
+        parts = parts_from(table)
         if task.OUTPUT_TYPE == "generate_until":
-            longest = self._encoder.longest_writing(instances)
-            return Target(task, items, [], len(instances), "generate", longest)
+            return Target(task, items, [], len(parts), "generate", longest_writing(table))
         if task.OUTPUT_TYPE == "loglikelihood_rolling":
-            parts = self._encoder.windows(instances)
             rows = [row for number, own in enumerate(parts) for row in plain_rows(own, [number] * len(own))]
             return Target(task, items, rows, len(parts), "plain")
-        requests = self._encoder.requests(instances)
+        requests = [request for (request,) in parts]
         if self._shares_prompts and self._sharing_is_exact(items, requests):
             return Target(task, items, shared(items, requests), len(requests), "shared")
         return Target(task, items, plain(items, requests), len(requests), "plain")

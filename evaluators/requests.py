@@ -15,8 +15,10 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
+from study.identity import digest
+from study.models import Model
 from study.tasks import TaskError
 
 
@@ -40,6 +42,24 @@ class Encoder(HFLM):
         super().__init__(pretrained=shell, tokenizer=tokenizer)
         self._longest = int(self.max_length)
         self._known: dict[tuple[str, bool | None], list[int]] = {}
+
+    @property
+    def identity(self) -> str:
+        """Digest of what decides the token ids of a text: models of one identity share requests."""
+        tokenizer: Any = self.tokenizer
+        fast = getattr(tokenizer, "backend_tokenizer", None)  # others are told apart by all there is: their vocabulary
+        return digest(
+            {
+                "class": type(tokenizer).__name__,
+                "tokenizer": tokenizer.get_vocab() if fast is None else fast.to_str(),
+                "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+                "chat_template": str(tokenizer.chat_template),
+                "prefix": self.prefix_token_id,
+                "bos": self.add_bos_token,
+                "longest": self._longest,
+                "max_gen_toks": self.max_gen_toks,
+            }
+        )
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """As lm-eval's; a context is encoded once, not once per option."""
@@ -97,3 +117,10 @@ class Encoder(HFLM):
                 f"document {instance.doc_id}: an option of {len(option)} tokens, the model reads {self._longest}"
             )
         return Request(tuple((context + option)[-(self._longest + 1) :]), len(option))
+
+
+def encoder_of(model: Model) -> Encoder:
+    """The encoder of a model, read from its folder or the Hub without its weights."""
+    where: dict[str, Any] = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+    config = AutoConfig.from_pretrained(model.path, **where)
+    return Encoder(config, AutoTokenizer.from_pretrained(model.path, **where), model.trust_remote_code)

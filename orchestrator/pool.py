@@ -17,7 +17,9 @@ import ray
 
 from orchestrator.backlog import Backlog, Batch
 from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Work
+from study.cells import Cell
 from study.config import StudyConfig
 from study.models import Model
 from study.store import Store
@@ -39,12 +41,24 @@ class EvaluatorProcess:
     def __init__(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
         from evaluators.evaluator import Evaluator
 
+        self._requests: dict[Cell, Any] = {}
         self._evaluator = Evaluator(
-            model, config.tasks, config.scoring, store.uri, config.evaluators.tokens_per_batch, profile=profile
+            model,
+            config.tasks,
+            config.scoring,
+            store.uri,
+            config.evaluators.tokens_per_batch,
+            profile=profile,
+            shared=self._table,
         )
 
-    def score(self, units: tuple[ScoreUnit, ...]) -> list[Any]:
+    def score(self, units: tuple[ScoreUnit, ...], requests: dict[Cell, Any]) -> list[Any]:
+        self._requests.update(requests)
         return list(self._evaluator.score(units))
+
+    def _table(self, cell: Cell) -> Any:
+        ref = self._requests.get(cell)
+        return None if ref is None else ray.get(ref)
 
 
 class ScoringPool:
@@ -56,13 +70,14 @@ class ScoringPool:
         models: Sequence[Model],
         store: Store,
         backlog: Backlog,
+        requests: StudyRequests,
         load_s: dict[str, float],
         on_scored: Callable[[ScoreUnit, Any], None],
         on_failure: Callable[[Failure, ScoreUnit], None],
         profile: bool = False,
         process: type = EvaluatorProcess,
     ) -> None:
-        self._profile, self._process = profile, process
+        self._profile, self._process, self._requests = profile, process, requests
         self._config, self._store = config, store
         self._models = {model.name: model for model in models}
         self._load_s = dict(load_s)
@@ -106,7 +121,8 @@ class ScoringPool:
             if actor.starting is None and actor.batch is None:
                 actor.batch = self.backlog.take(actor.model, have[actor.model], time.monotonic())
                 if actor.batch is not None:
-                    self._pending[actor.handle.score.remote(actor.batch.units)] = actor
+                    requests = self._requests.refs(actor.model, {unit.target for unit in actor.batch.units})
+                    self._pending[actor.handle.score.remote(actor.batch.units, requests)] = actor
         if not self._pending:
             time.sleep(wait_s)
             return

@@ -25,6 +25,7 @@ from orchestrator.metrics import Metrics
 from orchestrator.plan import Plan
 from orchestrator.pool import EvaluatorProcess, ScoringPool
 from orchestrator.progress import Progress
+from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Demand, decide, in_order
 from orchestrator.survey import Survey
 from orchestrator.tracking import Tracking
@@ -71,8 +72,18 @@ class StudyRun:
         self._open_parts = {part.subject: len(part.targets) for part in plan.parts}
         self._exported = 0.0
         backlog = Backlog(estimates.score_s, grid.unit)
+        requests = StudyRequests(survey.library, config.scoring, grid.models)
         self._pool = ScoringPool(
-            config, grid.models, store, backlog, dict(estimates.load_s), self._scored, self._failed, profile, process
+            config,
+            grid.models,
+            store,
+            backlog,
+            requests,
+            dict(estimates.load_s),
+            self._scored,
+            self._failed,
+            profile,
+            process,
         )
         self._context = TrialContext(config, self._models, self._units, survey.examples, store)
         self._trainable = trainable

@@ -34,6 +34,7 @@ class Broken:
 class Survey:
     """What planning needs to know of the data: a digest per usable source cell list and target, and the examples."""
 
+    library: TaskLibrary
     examples: dict[Source, tuple[Example, ...]] = field(default_factory=dict)
     sources: dict[Source, list[str]] = field(default_factory=dict)
     targets: dict[Cell, str] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class Survey:
 
 def survey(config: StudyConfig, library: TaskLibrary, supported: Callable[[object], None]) -> Survey:
     """Load every cell's data. `supported` raises TaskError for a task that the scoring engine cannot run."""
-    found = Survey()
+    found = Survey(library)
     for source in config.source_list():
         _with_reason(found.broken, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
     for cell in config.target_list():

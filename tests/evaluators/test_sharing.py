@@ -10,7 +10,8 @@ import pytest
 
 from evaluators.base import load_base
 from evaluators.evaluator import Evaluator
-from evaluators.sharing import MOST_ADAPTERS, adapters_per_batch, shareable
+from evaluators.plain_lora import plain_lora
+from evaluators.sharing import MOST_ADAPTERS, adapters_per_batch
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store import Store
@@ -55,7 +56,7 @@ def found(store: Store) -> dict[tuple[str, int], tuple[list[float], str | None]]
 
 def test_a_bank_takes_what_it_computes_as_peft_does(adapters: dict[str, Path], outspoken_model: Path) -> None:
     base = load_base(model_of(outspoken_model))
-    assert {kind for kind, folder in adapters.items() if shareable(folder, base) is None} == ALONE
+    assert {kind for kind, folder in adapters.items() if plain_lora(folder, base) is None} == ALONE
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_a_config_that_does_not_describe_the_weights_is_not_shared(
     folder = make_adapter(outspoken_model, tmp_path, seed=1)
     path = folder / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    assert shareable(folder, load_base(model_of(outspoken_model))) is None
+    assert plain_lora(folder, load_base(model_of(outspoken_model))) is None
 
 
 def test_several_adapters_at_once_score_as_each_alone(
