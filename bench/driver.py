@@ -26,15 +26,22 @@ from orchestrator.plan import plan
 from orchestrator.run import StudyRun
 from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial
-from study.cells import Source
+from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.load import parse
 from study.models import Model
 from study.store import Store
-from study.tasks import Example
+from study.tasks import Example, TaskError, TaskLibrary
 from study.units import ScoreUnit
 
 EVERY_S = 1.0
+
+
+class NoTasks(TaskLibrary):
+    """Tasks whose requests nobody needs."""
+
+    def load(self, cell: Cell) -> Any:
+        raise TaskError("no data")
 
 
 class NoTraining(AdapterTrial):
@@ -61,7 +68,7 @@ class NoScoring:
     def __init__(self, *_: object) -> None:
         pass
 
-    def score(self, units: tuple[ScoreUnit, ...]) -> list[Made]:
+    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Made]:
         return [Made(unit.score_id) for unit in units]
 
 
@@ -85,7 +92,9 @@ class Memory(threading.Thread):
 
 
 def grid_of(config: StudyConfig) -> Grid:
-    models = [Model(m.id, m.id, None, m.id, "float32", m.id, 1.0, 10**9, False, ()) for m in config.models]
+    models = [
+        Model(m.id, "models/polyglot-nano", None, m.id, "float32", m.id, 1.0, 10**9, False, ()) for m in config.models
+    ]
     cells = config.cells()
     return expand(config, models, {Source.of([c]): [str(c)] for c in cells}, {c: str(c) for c in cells})
 
@@ -97,7 +106,9 @@ def measure(name: str, config: StudyConfig, grid: Grid, trained: bool, store: St
     if not trained:
         todo = type(todo)(grid, todo.train, (), todo.stale_adapters, todo.stale_scores)
     count = todo.n_scores if trained else len(todo.train)
-    survey = Survey(examples={unit.source: (Example("question", "answer", "hash"),) for unit in grid.adapters})
+    survey = Survey(
+        NoTasks.of(config), examples={unit.source: (Example("question", "answer", "hash"),) for unit in grid.adapters}
+    )
     sources = {str(unit.source): 1.0 for unit in grid.adapters}
     models = [model.name for model in grid.models]
     estimates = Estimates(

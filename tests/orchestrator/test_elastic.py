@@ -24,12 +24,12 @@ from orchestrator.plan import plan
 from orchestrator.run import StudyRun
 from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial
-from study.cells import Source
+from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.load import parse
 from study.models import Model
 from study.store import Store
-from study.tasks import Example
+from study.tasks import Example, TaskError, TaskLibrary
 from study.units import ScoreUnit
 
 TRIAL_S, SCORE_S = 2.0, 0.2
@@ -63,6 +63,13 @@ class Made(NamedTuple):
     metrics: tuple[tuple[str, float], ...] = ()
 
 
+class NoTasks(TaskLibrary):
+    """Tasks whose requests nobody needs."""
+
+    def load(self, cell: Cell) -> Any:
+        raise TaskError("no data")
+
+
 class SlowTrial(AdapterTrial):
     def step(self) -> dict[str, Any]:
         for name in self._gang:
@@ -76,7 +83,7 @@ class SlowScorer:
     def __init__(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
         self._folder = Path(store.uri).parent
 
-    def score(self, units: tuple[ScoreUnit, ...]) -> list[Made]:
+    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Made]:
         for unit in units:
             note(self._folder, "score", unit.score_id)
             time.sleep(SCORE_S)
@@ -104,7 +111,7 @@ def study_of(folder: Path) -> tuple[StudyConfig, Grid]:
         "training: {gang_size: 1, resources_per_worker: {CPU: 1}}\nevaluators: {resources: {CPU: 1}}"
     )
     cells = config.cells()
-    models = [Model("m", "m", None, "m", "float32", "m", 1.0, 10, False, ())]
+    models = [Model("m", "models/polyglot-nano", None, "m", "float32", "m", 1.0, 10, False, ())]
     return config, expand(config, models, {Source.of([c]): [str(c)] for c in cells}, {c: str(c) for c in cells})
 
 
@@ -127,7 +134,7 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
     cluster: Cluster, tmp_path: Path
 ) -> None:
     config, grid = study_of(tmp_path)
-    survey = Survey(examples={unit.source: (Example("q", "a"),) for unit in grid.adapters})
+    survey = Survey(NoTasks.of(config), examples={unit.source: (Example("q", "a"),) for unit in grid.adapters})
     todo, out, failures = plan(grid, {}, ()), io.StringIO(), ["not ended"]
     run = StudyRun(
         config, todo, survey, Store(config.store), estimates_of(grid), Console(file=out), False, SlowTrial, SlowScorer
