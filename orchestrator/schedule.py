@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-MOST_BATCH_S = 60.0  # seconds of work handed to an evaluator at once: what a lost one can cost
+MOST_BATCH_S = 30.0  # seconds of work handed to an evaluator at once: what a lost one can cost
 BATCHES_PER_ACTOR = 3  # at least so many batches of what waits for each evaluator, so that they end together
 HORIZON_LOADS = 100  # scoring goes before training when each device has so many times a model's loading time to do
 HORIZON_GANGS = 4  # and so many times the longest gang's

@@ -25,6 +25,7 @@ from orchestrator.stop import Interrupted, LeaseLost, leave, on_signals, stopper
 from orchestrator.study_file import write_study
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
+from orchestrator.tracking import check as check_trackers
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
 from study.existing import put_into, resolve_existing
@@ -110,6 +111,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
     models = resolve_all(config)
     check_deepspeed(config.training)
+    check_trackers(config)
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
     if options.dry_run:
@@ -250,9 +252,9 @@ def _execute(
         if dashboard:
             hint = "it asks for the token that `ray get-auth-token` prints"
             console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
-        failures = StudyRun(
-            config, planned.todo, planned.survey, store, planned.estimates, console, options.profile
-        ).run()
+        run = StudyRun(config, planned.todo, planned.survey, store, planned.estimates, console, options.profile)
+        failures = run.run()
+        console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
         ray.shutdown()
         return None, failures
     except LeaseLost as lost:

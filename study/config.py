@@ -263,8 +263,6 @@ def check(config: StudyConfig) -> None:
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
     _check_existing_adapters(config)
-    if config.track:
-        raise ConfigError("track", list(config.track), "trackers are not supported yet", "leave `track` empty")
 
 
 def _check_existing_adapters(config: StudyConfig) -> None:
