@@ -23,14 +23,17 @@ from orchestrator.estimate import Estimates, costs, device_name, estimate
 from orchestrator.failures import BAD_DATA, Failure
 from orchestrator.grid import Grid, expand
 from orchestrator.measured import measure
+from orchestrator.outlook import outlook, show
 from orchestrator.plan import Plan, plan
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, plan_table
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.existing import put_into, resolve_existing
+from study.hub import to_fetch
 from study.load import load
 from study.models import resolve_all
+from study.sizes import read_sizes, sizes_file
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import GivenAdapter
@@ -95,6 +98,13 @@ def parser() -> argparse.ArgumentParser:
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     config = load(options.config, options.overrides, options.limit)
+    file = sizes_file(options.config)
+    if options.dry_run and file is not None and not _is_begun(Store(config.store)):
+        sizes = read_sizes(file)
+        show(f"{config.study}, by the sizes in {file}", outlook(config, sizes), sizes, console)
+        for line in to_fetch([model.id for model in config.models], sizes.datasets):
+            console.print(line, soft_wrap=True, highlight=False)
+        return 0
     device = device_name(config, options.device)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
@@ -116,6 +126,15 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
         put_into(store, adapter)
     store.write_grid(todo.grid.tables())
     return _run(console, config, todo, found, store, estimates, options)
+
+
+def _is_begun(store: Store) -> bool:
+    """Whether the store holds a study; not where it cannot be asked, since this is for planning without a network."""
+    try:
+        store.check_reachable()
+        return store.exists(STUDY_FILE)
+    except (ConfigError, OSError):
+        return False
 
 
 def _others(uris: list[str]) -> list[Store]:

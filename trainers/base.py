@@ -9,9 +9,11 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from study.config import LossOn
+from study.hub import local_folder
 from study.models import Model
 from study.tasks import Example
-from trainers.data import LossOn, Row, tokenise
+from trainers.data import Row, tokenise
 
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
 
@@ -24,10 +26,10 @@ class Base:
     def __init__(self, model: Model, device: torch.device, partitioned: bool) -> None:
         """Load onto the device; a model to be partitioned (ZeRO 3) stays on the CPU until DeepSpeed spreads it."""
         self.model, self.partitioned = model, partitioned
-        options = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(model.path, **options)
+        folder, options = local_folder(model.path, model.revision), {"trust_remote_code": model.trust_remote_code}
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
         dtype = getattr(torch, model.dtype)
-        loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, use_safetensors=True, **options)
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
         self.module = cast(torch.nn.Module, loaded)
         self.module.requires_grad_(False)
         if not partitioned:
