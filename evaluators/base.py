@@ -27,6 +27,7 @@ from transformers.pytorch_utils import Conv1D
 from adapters.onednn import use_onednn
 from adapters.peft_folder import AdapterWeights
 from evaluators.plain_lora import plain_lora
+from study.hub import local_folder
 from study.models import Model
 
 WEIGHTS = "adapter_model.safetensors"
@@ -40,8 +41,7 @@ class AdapterError(Exception):
 def load_base(model: Model) -> Any:
     """The base model on the GPU where there is one, ready to be read. Weights come from safetensors only."""
     base: Any = AutoModelForCausalLM.from_pretrained(
-        model.path,
-        revision=model.revision,
+        local_folder(model.path, model.revision),
         dtype=getattr(torch, model.dtype),
         trust_remote_code=model.trust_remote_code,
         use_safetensors=True,
