@@ -25,8 +25,8 @@ LEAST_SCRATCH = 256 << 20
 def connect() -> str | None:
     """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one; its dashboard.
 
-    A cluster that another driver started for itself is left alone: it ends with that driver. Raises ConfigError when this
-    machine's scratch is full, which Ray would notice after a minute and say in fifty lines.
+    A cluster that another driver started for itself is left alone: it ends with that driver. Raises ConfigError when
+    this machine's scratch is full, which Ray would notice after a minute and say in fifty lines.
     """
     _check_scratch()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
