@@ -37,8 +37,8 @@ def zero_stage(training: Training) -> int:
     stage = zero.get("stage", 0)
     if isinstance(stage, bool) or stage not in STAGES:
         raise ConfigError("training.deepspeed.zero_optimization.stage", stage, "is no ZeRO stage", "use 0, 1, 2 or 3")
-    offload = zero.get("offload_optimizer") or {}
-    if offload.get("device") == "nvme":
+    offload = zero.get("offload_optimizer")
+    if isinstance(offload, dict) and offload.get("device") == "nvme":
         raise ConfigError(
             "training.deepspeed.zero_optimization.offload_optimizer.device",
             "nvme",
