@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -20,14 +22,17 @@ from study.config import StudyConfig
 from study.errors import ConfigError
 
 FRESH_S = 1.0
+LEAST_SCRATCH = 256 << 20
 
 
 def connect() -> str | None:
     """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one; its dashboard.
 
     A cluster that another driver started for itself is left alone: it ends with that driver. One started here asks for
-    a token, which is made where there is none. Raises ConfigError when the cluster does not answer or refuses this one.
+    a token, which is made where there is none. Raises ConfigError when the cluster does not answer or refuses this one,
+    and when this machine's scratch is full, which Ray would notice after a minute and say in fifty lines.
     """
+    _check_scratch()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
@@ -48,6 +53,18 @@ def connect() -> str | None:
         raise ConfigError("RAY_ADDRESS", address, problem, fix) from error
     keep_to_owner()
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
+
+
+def _check_scratch() -> None:
+    for name, folder in (("RAY_TMPDIR", os.environ.get("RAY_TMPDIR", "/tmp")), ("TMPDIR", tempfile.gettempdir())):
+        free = shutil.disk_usage(folder).free if os.path.isdir(folder) else LEAST_SCRATCH
+        if free < LEAST_SCRATCH:
+            raise ConfigError(
+                name,
+                folder,
+                f"has {free >> 20} MiB free; Ray's sessions and trials' scratch need {LEAST_SCRATCH >> 20}",
+                f"make space there, or set {name} to another folder",
+            )
 
 
 def shape(config: StudyConfig) -> Shape:
