@@ -6,11 +6,14 @@ step (a temporary name and a rename on local disks, a single put on object store
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from study import schema
-from study.errors import ConfigError
+from study.errors import ConfigError, StoreRefused
 
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
+REFUSED_BY_BUCKETS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 
 DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
 
@@ -74,24 +79,14 @@ class Store:
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write a file so that readers see all of it or nothing."""
-        final = self.path(relative)
-        if not self.is_local:
+        """Write a file so that readers see all of it or nothing. Raises StoreRefused when trying again cannot help."""
+        with _refusals(self.uri):
+            final = self.path(relative)
+            if self.is_local:
+                _replace(final, data)
+                return
             with self.fs.open_output_stream(final, compression=None) as out:
                 out.write(data)
-            return
-        folder, name = final.rsplit("/", 1)
-        os.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
-        try:
-            with open(temporary, "wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, final)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
 
     def read(self, relative: str) -> bytes:
         """Contents of a file; FileNotFoundError when it is not there."""
@@ -134,10 +129,14 @@ class Store:
         return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{adapter_id}"
 
     def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
-        """Copy an adapter's files from a local folder into the store, its record last."""
+        """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
+        files = {}
         for file in sorted(p for p in local.rglob("*") if p.is_file()):
-            self.write(f"{folder}/{file.relative_to(local).as_posix()}", file.read_bytes())
-        self.write(f"{folder}/{RECORD_FILE}", json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode())
+            name, data = file.relative_to(local).as_posix(), file.read_bytes()
+            self.write(f"{folder}/{name}", data)
+            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        text = json.dumps({**record, "files": files}, indent=1, sort_keys=True, allow_nan=False)
+        self.write(f"{folder}/{RECORD_FILE}", text.encode())
 
     def fetch_adapter(self, folder: str, scratch: Path) -> Path:
         """A local folder with the adapter's files: the store's own when it is local, else a copy under `scratch`."""
@@ -167,11 +166,16 @@ class Store:
 
     def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
         """Add result rows as new part files: the items first, then the scores that say they are complete."""
-        part = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.parquet"
         if items:
-            self._write_parquet(f"{ITEMS}/{part}", schema.table(schema.ITEMS, items))
+            self.add_part(ITEMS, schema.table(schema.ITEMS, items))
         if scores:
-            self._write_parquet(f"{SCORES}/{part}", schema.table(schema.SCORES, scores))
+            self.add_part(SCORES, schema.table(schema.SCORES, scores))
+
+    def add_part(self, folder: str, rows: pa.Table) -> None:
+        """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
+        data = _parquet(rows)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.write(f"{folder}/{name}.parquet", data)
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
@@ -206,12 +210,17 @@ class Store:
         names = self.files(FAILURES, ".json")
         return {name.rsplit("/", 1)[1].removesuffix(".json"): json.loads(self.read(name)) for name in names}
 
-    # -- parquet -----------------------------------------------------------------------------------------------------
+    # -- nodes of the cluster ----------------------------------------------------------------------------------------
 
-    def _write_parquet(self, relative: str, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        self.write(relative, buffer.getvalue())
+    def exclude_node(self, node: str) -> None:
+        """Record that the study uses a node no more; deleting the file takes it back."""
+        text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.write(f"{LOGS}/excluded/{node}.json", text.encode())
+
+    def excluded_nodes(self) -> list[str]:
+        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(f"{LOGS}/excluded", ".json")]
+
+    # -- parquet -----------------------------------------------------------------------------------------------------
 
     def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
         names = list(columns) if columns is not None else like.names
@@ -224,6 +233,38 @@ class Store:
                 part = pq.ParquetFile(source)
                 schema.check_version(part.schema_arrow, relative)
                 yield part.read(columns=names).replace_schema_metadata(None)
+
+
+def _replace(final: str, data: bytes) -> None:
+    folder, name = final.rsplit("/", 1)
+    os.makedirs(folder, exist_ok=True)
+    temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, final)
+    finally:
+        with suppress(OSError):  # a disk that refuses the file may refuse its removal too
+            os.remove(temporary)
+
+
+@contextmanager
+def _refusals(uri: str) -> Iterator[None]:
+    """Tell what the store refuses from what may work the next time."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in REFUSED or any(sign in str(error) for sign in REFUSED_BY_BUCKETS):
+            raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
+        raise
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def _empty(like: pa.Schema, names: list[str]) -> pa.Table:
