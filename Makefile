@@ -1,10 +1,11 @@
 # make sweep   a whole transfer study, offline, and its report      make test   all tests
+# make test-faults   30 studies under random faults (FAULT_RUNS, FAULT_SEED)
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
 CONFIG ?= configs/quickstart.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
-.PHONY: install sweep smollm2 test lint clean
+.PHONY: install sweep smollm2 test test-faults lint clean
 
 install:
 	@./install.sh
@@ -19,6 +20,9 @@ smollm2: install
 
 test: install
 	@$(PY) -m pytest
+
+test-faults: install
+	@FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s
 
 lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import ray
+from ray._private.state import actors as actor_states
 
+from orchestrator.blame import Blame, selector
 from orchestrator.schedule import Shape, fits
 from study.config import StudyConfig
 from study.errors import ConfigError
@@ -37,17 +40,46 @@ def shape(config: StudyConfig) -> Shape:
 
 
 class Nodes:
-    """The nodes that are there, as their resources; asked for again when the answer is older than a second."""
+    """The nodes that are there and not excluded, as their resources; asked for again after a second.
 
-    def __init__(self) -> None:
+    `lost` books processes that died; `on_excluded` is told a node's id when it is used no more.
+    """
+
+    def __init__(self, shape: Shape, excluded: Iterable[str], on_excluded: Callable[[str], None]) -> None:
         self._nodes: list[dict[str, float]] = []
         self._asked = -FRESH_S
+        self._shape, self._blame, self._on_excluded = shape, Blame(set(excluded)), on_excluded
 
     def __call__(self) -> list[dict[str, float]]:
         if time.monotonic() - self._asked >= FRESH_S:
-            self._nodes = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+            excluded = self._blame.excluded
+            alive = (node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in excluded)
+            self._nodes = [dict(node["Resources"]) for node in alive]
             self._asked = time.monotonic()
         return self._nodes
+
+    def selector(self) -> dict[str, str]:
+        """Where actors and placement groups may go."""
+        return selector(self._blame.excluded)
+
+    def lost(self, nodes: Iterable[str]) -> None:
+        """Book a process that was lost on each of these nodes."""
+        for node in nodes:
+            if self._blame.add(node, self._useful(), time.monotonic()):
+                self._asked = -FRESH_S
+                self._on_excluded(node)
+
+    def _useful(self) -> set[str]:
+        """Nodes that are there and can hold a worker and an evaluator."""
+        wanted = (self._shape.bundle, self._shape.evaluator)
+        alive = (node for node in ray.nodes() if node["Alive"])
+        return {node["NodeID"] for node in alive if all(fits(node["Resources"], {}, some) for some in wanted)}
+
+
+def died_on(actors: Iterable[Any]) -> list[str]:
+    """The nodes on which those of some actors ran that are dead now."""
+    states = [actor_states(actor._actor_id.hex()) for actor in actors]
+    return [state["Address"]["NodeID"] for state in states if state.get("State") == "DEAD"]
 
 
 def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:

@@ -44,6 +44,9 @@ class Display:
         else:
             self._console.print(self._progress.line(), highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        self._console.print(text, style="yellow", markup=False, soft_wrap=True)
+
     def failure(self, failure: Failure) -> None:
         self._console.print(
             f"FAILED {failure.unit}: {failure.kind}: {failure.message}", style="red", markup=False, soft_wrap=True

@@ -1,28 +1,26 @@
-"""Which kind a failure is, and how often that kind is tried again.
-
-| kind | raised as | tried again |
-|---|---|---|
-| node_lost | Ray: an actor, worker or node died | `failures.node_lost` times |
-| out_of_memory | torch: out of memory; Ray's memory monitor | `failures.out_of_memory` times |
-| transient | OSError of a network or a filesystem, HTTP errors | `failures.transient` times, waiting longer each time |
-| no_space | the disk or quota is full | no: the study stops |
-| nan | the loss is not finite | no |
-| bad_data | a cell's data does not fit its task | no |
-| bug | anything else | no |
-"""
+"""Which kind a failure is, how often that kind is tried again, and what a later run does about it: docs/failures.md."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from study.config import Failures
-from study.errors import ConfigError
+from study.errors import ConfigError, StoreRefused
 from study.tasks import TaskError
 
-NODE_LOST, OUT_OF_MEMORY, TRANSIENT, NO_SPACE = "node_lost", "out_of_memory", "transient", "no_space"
+NODE_LOST, KILLED_FOR_MEMORY, OUT_OF_MEMORY = "node_lost", "killed_for_memory", "out_of_memory"
+TRANSIENT, NO_SPACE, STORE_REFUSED = "transient", "no_space", "store_refused"
 NAN, BAD_DATA, BUG = "nan", "bad_data", "bug"
+
+STOPS = {NO_SPACE, STORE_REFUSED}  # nothing more can be done before a person has mended it
+LASTING = {NAN, BAD_DATA, BUG}  # the next run would see the same
+HTTP_LATER = {408, 425, 429, 500, 502, 503, 504}  # RFC 9110, 6585, 8470: the same request may work later
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_LATER = ("Connection", "Timeout", "RemoteProtocolError", "ReadError", "WriteError", "NetworkError", "ChunkedEncoding")
 
 
 @dataclass(frozen=True)
@@ -52,40 +50,108 @@ def kind_of(error: BaseException) -> str:
     """The kind of an exception, Ray's wrappers taken off."""
     from ray import exceptions as ray_errors
 
-    if isinstance(error, ray_errors.OutOfMemoryError):
-        return OUT_OF_MEMORY
-    if isinstance(error, ray_errors.RayActorError) and error.actor_init_failed:  # its cause comes as text only
-        text = str(error)
-        return OUT_OF_MEMORY if "OutOfMemoryError" in text else NO_SPACE if "No space left" in text else BUG
     if isinstance(error, ray_errors.RayTaskError):
         return kind_of(error.cause) if isinstance(error.cause, BaseException) else BUG
-    if isinstance(
-        error,
-        ray_errors.RayActorError
-        | ray_errors.WorkerCrashedError
-        | ray_errors.NodeDiedError
-        | ray_errors.ObjectLostError,
-    ):
+    if isinstance(error, ray_errors.OutOfMemoryError):
+        return KILLED_FOR_MEMORY
+    if isinstance(error, ray_errors.OutOfDiskError):
+        return NO_SPACE
+    if isinstance(error, ray_errors.RayActorError) and error.actor_init_failed:  # its cause comes as text only
+        return _kind_of_text(str(error))
+    if isinstance(error, ray_errors.GetTimeoutError | ray_errors.RpcError):
+        return TRANSIENT
+    if isinstance(error, _lost()):
         return NODE_LOST
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _cannot_allocate(str(error)):
         return OUT_OF_MEMORY
     if isinstance(error, TaskError | ConfigError):
         return BAD_DATA
-    if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        return NO_SPACE if full else BUG if isinstance(error, FileNotFoundError | PermissionError) else TRANSIENT
-    if type(error).__module__.partition(".")[0] in {"httpx", "httpx2", "requests", "huggingface_hub", "urllib3"}:
+    if isinstance(error, StoreRefused):
+        return NO_SPACE if error.errno in _FULL else STORE_REFUSED
+    return _kind_of_io(error)
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """What Ray raises when a process, or the node under it, is gone. A worker that dies by a signal looks the same."""
+    from ray import exceptions as ray_errors
+
+    return (
+        ray_errors.RayActorError,
+        ray_errors.ActorPlacementGroupRemoved,
+        ray_errors.TaskPlacementGroupRemoved,
+        ray_errors.WorkerCrashedError,
+        ray_errors.NodeDiedError,
+        ray_errors.LocalRayletDiedError,
+        ray_errors.ObjectLostError,
+    )
+
+
+def _kind_of_io(error: BaseException) -> str:
+    """Files, buckets and HTTP: what passes by itself is transient; what is missing or forbidden stays so."""
+    if (status := _http_status(error)) is not None:
+        return TRANSIENT if status in HTTP_LATER else BUG
+    if any(mark in kind.__name__ for kind in type(error).__mro__[:-3] for mark in _LATER):
         return TRANSIENT
-    return BUG
+    if type(error).__name__ == "LocalEntryNotFoundError":  # the hub could not be asked, and the cache does not have it
+        return TRANSIENT
+    if not isinstance(error, OSError):
+        return BUG
+    if error.errno in _FULL or "No space left" in str(error):
+        return NO_SPACE
+    if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError):
+        return BUG
+    denied = any(mark in str(error) for mark in ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID"))
+    return BUG if denied else TRANSIENT
+
+
+def _http_status(error: BaseException) -> int | None:
+    """The status of the answer that an exception of an HTTP library carries, or that of its cause."""
+    for one in _chain(error):
+        status = getattr(getattr(one, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _kind_of_text(text: str) -> str:
+    """The kind of an exception that is known by its traceback alone."""
+    name, _, message = last_line(Exception(text)).partition(": ")
+    name = name.rpartition(".")[2]
+    if name in ("OutOfMemoryError", "MemoryError") or _cannot_allocate(message):
+        return OUT_OF_MEMORY
+    if "No space left" in message or "Disk quota exceeded" in message:
+        return NO_SPACE
+    if name == StoreRefused.__name__:
+        return STORE_REFUSED
+    if name in (TaskError.__name__, ConfigError.__name__):
+        return BAD_DATA
+    later = any(mark in name for mark in _LATER) or name == "LocalEntryNotFoundError"
+    return TRANSIENT if later or (name == "OSError" and "AWS Error" in message) else BUG
+
+
+def _cannot_allocate(message: str) -> bool:
+    return "can't allocate memory" in message  # torch's allocator for the CPU has no exception of its own
 
 
 def budget(kind: str, failures: Failures) -> int:
     """How often a failure of this kind is tried again."""
     return {
         NODE_LOST: failures.node_lost,
+        KILLED_FOR_MEMORY: failures.killed_for_memory,
         OUT_OF_MEMORY: failures.out_of_memory,
         TRANSIENT: failures.transient,
     }.get(kind, 0)
+
+
+def lasting(failures: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Of recorded failures those that a later run leaves as they are: what failed would fail again."""
+    return {unit_id: failure for unit_id, failure in failures.items() if failure["kind"] in LASTING}
 
 
 def last_line(error: BaseException) -> str:

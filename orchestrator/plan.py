@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.grid import Grid, Part
 from study.store import DoneScore
@@ -84,3 +84,19 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[Don
         stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
         stale_scores=+stale,
     )
+
+
+def without(todo: Plan, failed: Mapping[str, str]) -> tuple[Plan, set[str]]:
+    """A plan without units that have failed for good (unit_id: unit), an adapter's scores with it; and those it had."""
+    had = todo.names(failed.items())
+    train = tuple(unit for unit in todo.train if unit.unit_id not in had)
+    lost = {unit.adapter_id for unit in todo.train} - {unit.adapter_id for unit in train}
+    marked = {failed[unit_id].rpartition(" on ")[0] for unit_id in had}
+    parts = []
+    for part in todo.parts:
+        targets = part.targets
+        if str(part) in marked:
+            targets = [i for i in targets if todo.grid.unit(part, i).unit_id not in had]
+        if targets and part.subject not in lost:
+            parts.append(Part(part.model, part.adapter, targets))
+    return replace(todo, train=train, parts=tuple(parts)), had

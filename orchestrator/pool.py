@@ -16,7 +16,17 @@ from typing import Any
 import ray
 
 from orchestrator.backlog import Backlog, Batch
-from orchestrator.failures import NODE_LOST, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.cluster import Nodes, died_on
+from orchestrator.failures import (
+    KILLED_FOR_MEMORY,
+    NODE_LOST,
+    TRANSIENT,
+    Failure,
+    backoff_s,
+    budget,
+    kind_of,
+    last_line,
+)
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Work
 from study.cells import Cell
@@ -74,10 +84,11 @@ class ScoringPool:
         load_s: dict[str, float],
         on_scored: Callable[[ScoreUnit, Any], None],
         on_failure: Callable[[Failure, ScoreUnit], None],
+        nodes: Nodes,
         profile: bool = False,
         process: type = EvaluatorProcess,
     ) -> None:
-        self._profile, self._process, self._requests = profile, process, requests
+        self._nodes, self._profile, self._process, self._requests = nodes, profile, process, requests
         self._config, self._store = config, store
         self._models = {model.name: model for model in models}
         self._load_s = dict(load_s)
@@ -158,6 +169,7 @@ class ScoringPool:
             name=f"evaluator {model} {self._named}",
             num_cpus=resources.get("CPU", 0),
             num_gpus=resources.get("GPU", 0),
+            label_selector=self._nodes.selector(),
             resources={name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")},
         )
         handle: Any = remote.remote(self._config, self._models[model], self._store, self._profile)
@@ -177,7 +189,10 @@ class ScoringPool:
         try:
             ray.get(ref)
             self._load_s[actor.model] = time.monotonic() - actor.since
+            self._start_failures.pop(actor.model, None)  # budgets are for starts that fail one after the other
         except Exception as error:  # noqa: BLE001 - whatever a model raises when it is loaded is classified there
+            if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
+                self._nodes.lost(died_on([actor.handle]))
             self._remove(actor)
             kind, attempts = self._count(self._start_failures.setdefault(actor.model, {}), error)
             if attempts > budget(kind, self._config.failures):
@@ -202,13 +217,14 @@ class ScoringPool:
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
-        if isinstance(error, ray.exceptions.RayActorError):
+        if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
+            self._nodes.lost(died_on([actor.handle]))
             self._remove(actor)
         kind, attempts = self._count(batch.attempts, error)
         if attempts > budget(kind, self._config.failures):
             self._give_up(batch.units, kind, attempts, error)
         else:
-            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST) else 0.0
+            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
             self.backlog.put_back(Batch(batch.units, batch.seconds, batch.attempts, time.monotonic() + wait_s))
 
     @staticmethod

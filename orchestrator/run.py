@@ -13,10 +13,11 @@ from typing import Any
 from ray import tune
 
 from orchestrator.backlog import Backlog
+from orchestrator.blame import MOST_LOSSES
 from orchestrator.cluster import Nodes, shape
 from orchestrator.display import Display
 from orchestrator.estimate import Estimates, costs
-from orchestrator.failures import NO_SPACE, NODE_LOST, Failure
+from orchestrator.failures import NODE_LOST, STOPS, Failure
 from orchestrator.grid import Part
 from orchestrator.measured import SCORE, TRAIN
 from orchestrator.metrics import Metrics
@@ -66,6 +67,8 @@ class StudyRun:
         self._metrics = Metrics(config.study)
         self._exported = 0.0
         backlog = Backlog(estimates.score_s, grid.unit)
+        self._shape = shape(config)
+        self._nodes = Nodes(self._shape, store.excluded_nodes(), self._excluded)
         requests = StudyRequests(survey.library, config.scoring, grid.models)
         self._pool = ScoringPool(
             config,
@@ -76,6 +79,7 @@ class StudyRun:
             dict(estimates.load_s),
             self._scored,
             self._failed,
+            self._nodes,
             profile,
             process,
         )
@@ -83,14 +87,13 @@ class StudyRun:
             config, {model.name: model for model in grid.models}, self._units, survey.examples, store
         )
         self._trainable = trainable
-        self._nodes, self._shape = Nodes(), shape(config)
 
     def run(self) -> list[Failure]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
         training = {unit.adapter_id for unit in self._plan.train}
         self._waiting = {part.subject: part for part in self._plan.parts if part.subject in training}
         self._pool.backlog.add(part for part in self._plan.parts if part.subject not in training)
-        trials = Trials(self._config, self._context, self._gangs(), self._trainable)
+        trials = Trials(self._config, self._context, self._gangs(), self._trainable, self._nodes)
         trials.start()
         with self._display:
             while self._is_running(trials):
@@ -193,10 +196,14 @@ class StudyRun:
         if unit_id in self._failed_before:
             self._store.clear_failure(unit_id)
 
+    def _excluded(self, node: str) -> None:
+        self._store.exclude_node(node)
+        self._display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
+
     def _failed(self, failure: Failure, score: ScoreUnit | None = None) -> None:
         """Record a failure, of a score or of an adapter; an adapter that failed takes its scores with it."""
-        if failure.kind == NO_SPACE:
-            raise StudyStopped(f"no space left while working on {failure.unit}: {failure.message}")
+        if failure.kind in STOPS:
+            raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
         if score is not None:
             self.progress.lost(SCORE, score.model, failure.kind, 1, self._estimated(score))
         else:

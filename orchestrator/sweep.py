@@ -7,43 +7,47 @@ Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
-from importlib.metadata import version
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
 from rich.console import Console
 
 from evaluators.targets import check_supported
 from orchestrator.estimate import Estimates, costs, device_name, estimate
-from orchestrator.failures import BAD_DATA, Failure
-from orchestrator.grid import Grid, expand
+from orchestrator.failures import BAD_DATA, Failure, lasting
+from orchestrator.grid import expand
 from orchestrator.measured import measure
 from orchestrator.outlook import outlook, show
-from orchestrator.plan import Plan, plan
+from orchestrator.plan import Plan, plan, without
+from orchestrator.stop import Interrupted, LeaseLost, leave, on_signals, stopper
+from orchestrator.study_file import write_study
 from orchestrator.survey import Survey, survey
-from orchestrator.tables import cost_table, failure_table, plan_table
+from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
 from study.config import StudyConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, StoreRefused
 from study.existing import put_into, resolve_existing
 from study.hub import to_fetch
+from study.lease import Lease
 from study.load import load
-from study.models import resolve_all
+from study.models import Model, resolve_all
 from study.sizes import read_sizes, sizes_file
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
 
-STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
 
+@dataclass(frozen=True)
+class Planned:
+    """What there is to do, and what planning has found out. `left` are failures of earlier runs, left as they are."""
 
-class Interrupted(BaseException):
-    """A signal asked the run to stop. Not an Exception, so that no handler of failures takes it for one."""
+    todo: Plan
+    survey: Survey
+    estimates: Estimates
+    left: tuple[Mapping[str, Any], ...]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (LeaseLost, StoreRefused) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,6 +83,9 @@ def parser() -> argparse.ArgumentParser:
         help="N items per target and N examples per source; marks the store as a trial run",
     )
     result.add_argument("--profile", action="store_true", help="write where scoring's time goes to the store's logs")
+    result.add_argument(
+        "--retry-failed", action="store_true", help="try again what failed for good: NaN, bad data, bugs, spent budgets"
+    )
     result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
     result.add_argument(
         "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
@@ -112,20 +122,45 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     check_deepspeed(config.training)
     store = Store(config.store)
     _check_store(store, config, dry_run=options.dry_run)
-    if not options.dry_run:
+    if options.dry_run:
+        _print_plan(console, config, _planned(config, library, models, store, device, options), store, options)
+        return 0
+    with Lease(store, stopper()) as lease:
+        planned = _planned(config, library, models, store, device, options)
+        _print_plan(console, config, planned, store, options)
         store.write_indexes()
+        write_study(store, config, planned.todo.grid)
+        for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
+            put_into(store, adapter)
+        store.write_grid(planned.todo.grid.tables())
+        return _run(console, config, planned, store, lease, options)
+
+
+def _planned(
+    config: StudyConfig,
+    library: TaskLibrary,
+    models: Sequence[Model],
+    store: Store,
+    device: str,
+    options: argparse.Namespace,
+) -> Planned:
     found = survey(config, library, check_supported)
     existing = resolve_existing(config, models)
-    todo = plan(expand(config, models, found.sources, found.targets, existing), store.trained(), store.scored())
-    estimates = estimate(todo.grid, found, config, measure([store, *_others(options.calibrate_from)]), device)
-    _print_plan(console, config, todo, found, store, estimates, options)
-    if options.dry_run:
-        return 0
-    _write_study(store, config, todo.grid)
-    for adapter in {part.adapter for part in todo.parts if isinstance(part.adapter, GivenAdapter)}:
-        put_into(store, adapter)
-    store.write_grid(todo.grid.tables())
-    return _run(console, config, todo, found, store, estimates, options)
+    grid = expand(config, models, found.sources, found.targets, existing)
+    others = _others(options.calibrate_from)
+    try:
+        todo, measured = plan(grid, store.trained(), store.scored()), measure([store, *others])
+        failed = {} if options.retry_failed else lasting(store.failures())
+    except (ValueError, KeyError) as error:  # no run has written a record or a part like this
+        raise ConfigError(
+            "store",
+            store.uri,
+            f"holds a damaged file ({error})",
+            f"python -m study.check {store.uri} --repair says which, and has what was in it done again",
+        ) from error
+    todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
+    estimates = estimate(grid, found, config, measured, device)
+    return Planned(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
 
 
 def _is_begun(store: Store) -> bool:
@@ -166,97 +201,57 @@ def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
         store.check_writable()
 
 
-def _write_study(store: Store, config: StudyConfig, grid: Grid) -> None:
-    """study.yaml: the resolved config, the models it found, versions, commit. No secret: the config has none."""
-    resolved = {
-        "config": config.model_dump(mode="json"),
-        "models": [
-            {"name": m.name, "revision": m.revision, "identity": m.identity, "dtype": m.dtype, "params": m.params}
-            for m in grid.models
-        ],
-        "adapters": [
-            {"name": a.name, "adapter_id": a.adapter_id, "model": a.model, "folder": a.folder} for a in grid.existing
-        ],
-        "versions": {name: version(name) for name in STACK},
-        "commit": _commit(),
-    }
-    store.write(STUDY_FILE, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).encode())
-
-
-def _commit() -> str | None:
-    """The commit of this program, where it runs from a git checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() or None
-
-
 def _print_plan(
-    console: Console,
-    config: StudyConfig,
-    todo: Plan,
-    found: Survey,
-    store: Store,
-    estimates: Estimates,
-    options: argparse.Namespace,
+    console: Console, config: StudyConfig, planned: Planned, store: Store, options: argparse.Namespace
 ) -> None:
+    todo = planned.todo
     console.print(plan_table(f"{config.study} → {store.uri}", todo))
     stale = todo.stale_adapters.total(), todo.stale_scores.total()
     if any(stale):
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
-    for broken in found.broken:
+    for broken in planned.survey.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
+    if planned.left:
+        console.print(left_alone(planned.left), highlight=False, soft_wrap=True)
     if options.dry_run:
-        console.print(cost_table(costs(todo, estimates), options.price))
+        console.print(cost_table(costs(todo, planned.estimates), options.price))
 
 
 def _run(
-    console: Console,
-    config: StudyConfig,
-    todo: Plan,
-    found: Survey,
-    store: Store,
-    estimates: Estimates,
-    options: argparse.Namespace,
+    console: Console, config: StudyConfig, planned: Planned, store: Store, lease: Lease, options: argparse.Namespace
 ) -> int:
-    failures = [Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in found.broken]
-    before = store.failures()
-    for unit_id in before.keys() - todo.names((unit_id, failure["unit"]) for unit_id, failure in before.items()):
+    broken = [
+        Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in planned.survey.broken
+    ]
+    for unit_id in store.failures().keys() - {str(failure["unit_id"]) for failure in planned.left}:
         store.clear_failure(unit_id)
-    for failure in failures:
+    for failure in broken:
         store.put_failure(failure.unit_id, failure.to_json())
-    if todo.is_empty:
-        console.print("nothing to do: every unit of the plan is done")
+    failures = [*planned.left, *(failure.to_json() for failure in broken)]
+    if planned.todo.is_empty:
+        console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
     else:
-        code, more = _execute(console, config, todo, found, store, estimates, options)
-        failures += more
+        code, more = _execute(console, config, planned, store, lease, options)
         if code is not None:
             return code
+        failures += (failure.to_json() for failure in more)
         store.write_indexes()
     console.print(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
     )
     if failures:
-        console.print(failure_table(failure.to_json() for failure in failures))
+        console.print(failure_table(failures))
         console.print(
-            f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done"
+            f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
+            "with --retry-failed also what failed for good",
+            soft_wrap=True,
         )
         return 1
     return 0
 
 
 def _execute(
-    console: Console,
-    config: StudyConfig,
-    todo: Plan,
-    found: Survey,
-    store: Store,
-    estimates: Estimates,
-    options: argparse.Namespace,
+    console: Console, config: StudyConfig, planned: Planned, store: Store, lease: Lease, options: argparse.Namespace
 ) -> tuple[int | None, list[Failure]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
@@ -268,49 +263,31 @@ def _execute(
     again += f" --limit {options.limit}" if options.limit else ""
     try:
         dashboard = connect()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt)
+        on_signals()
         check_fits(config, ray.cluster_resources())
         if dashboard:
             hint = "it asks for the token that `ray get-auth-token` prints"
             console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
-        failures = StudyRun(config, todo, found, store, estimates, console, options.profile).run()
+        failures = StudyRun(
+            config, planned.todo, planned.survey, store, planned.estimates, console, options.profile
+        ).run()
         ray.shutdown()
         return None, failures
+    except LeaseLost as lost:
+        print(f"error: {lost}", file=sys.stderr)
+        leave(1, lease)
     except Interrupted as interruption:
         console.print(
             f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
             soft_wrap=True,
             highlight=False,
         )
-        _leave(130)
-    except StudyStopped as stop:
+        leave(130, lease)
+    except (StudyStopped, OSError) as stop:
         print(
             f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
         )
-        _leave(1)
-    except OSError as error:
-        print(
-            f"error: {error}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
-        )
-        _leave(1)
-
-
-def _interrupt(number: int, _frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
-    raise Interrupted(signal.Signals(number).name)
-
-
-def _leave(code: int) -> NoReturn:
-    """Free the cluster's devices and end the process; Tune's thread would wait for its trials."""
-    import ray
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with open(os.devnull, "w") as nowhere:  # Tune's thread complains about the actors it loses; it has nothing to say
-        os.dup2(nowhere.fileno(), 2)
-        ray.shutdown()
-        os._exit(code)
+        leave(1, lease)
 
 
 if __name__ == "__main__":

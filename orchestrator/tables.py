@@ -78,3 +78,10 @@ def failure_table(failures: Iterable[Mapping[str, Any]]) -> Table:
     for failure in rows:
         table.add_row(failure["unit"], failure["kind"], str(failure["attempts"]), failure["message"])
     return table
+
+
+def left_alone(failures: Sequence[Mapping[str, Any]]) -> str:
+    """What of the plan is not tried again, by kind."""
+    kinds = Counter(failure["kind"] for failure in failures)
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
+    return f"left as they failed: {len(failures):,} units ({counts}), which would fail again; --retry-failed tries them"

@@ -21,7 +21,17 @@ from ray import tune
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from orchestrator.failures import NODE_LOST, OUT_OF_MEMORY, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.failures import (
+    KILLED_FOR_MEMORY,
+    NODE_LOST,
+    OUT_OF_MEMORY,
+    TRANSIENT,
+    Failure,
+    backoff_s,
+    budget,
+    kind_of,
+    last_line,
+)
 from orchestrator.gangs import smaller
 from study.cells import Source
 from study.config import StudyConfig, Training
@@ -158,7 +168,11 @@ class AdapterTrial(tune.Trainable):
                 if attempts[kind] > budget(kind, self._context.config.failures):
                     part = self._give_up(pending[0], kind, error, attempts[kind])
                 else:
-                    if kind in (NODE_LOST, OUT_OF_MEMORY):  # a group waits for the process that is gone: begin anew
+                    if kind in (
+                        NODE_LOST,
+                        KILLED_FOR_MEMORY,
+                        OUT_OF_MEMORY,
+                    ):  # a group waits for the process that is gone: begin anew
                         self._group.stop()
                     if kind == OUT_OF_MEMORY:
                         pending, training = smaller(pending, training, recipe)
@@ -171,7 +185,7 @@ class AdapterTrial(tune.Trainable):
         return {"done": True, "seconds": time.monotonic() - started, **outcome, **_means(outcome["trained"])}
 
     def _give_up(self, gang: list[str], kind: str, error: Exception, attempts: int) -> dict[str, Any]:
-        if kind == NODE_LOST:
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
             self._group.stop()
         text = "".join(traceback.format_exception(error))
         failures = [

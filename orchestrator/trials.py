@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -17,6 +18,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from orchestrator.cluster import Nodes
 from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.schedule import next_gang
 from orchestrator.trial import TrialContext
@@ -33,13 +35,20 @@ class Trials(threading.Thread):
     """
 
     def __init__(
-        self, config: StudyConfig, context: TrialContext, todo: Sequence[Gang], trainable: type[tune.Trainable]
+        self,
+        config: StudyConfig,
+        context: TrialContext,
+        todo: Sequence[Gang],
+        trainable: type[tune.Trainable],
+        nodes: Nodes,
     ) -> None:
         super().__init__(name="tune", daemon=True)
         self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._config, self._context, self._trainable = config, context, trainable
+        self._nodes, self._where = nodes, nodes.selector()
         self._waiting = list(todo)
         self._running: dict[str, Gang] = {}
+        self._losses: Counter[Gang] = Counter()
         self._allowed = 0
         self._warm: str | None = None
         self._changed = threading.Condition()
@@ -78,21 +87,37 @@ class Trials(threading.Thread):
             return gang
 
     def is_over(self) -> bool:
-        """Whether Tune should end once what runs has ended."""
+        """Whether Tune should end once what runs has ended; also when a node is used no more, which it cannot learn."""
         with self._changed:
-            return not self._waiting or self._allowed == 0
+            return not self._waiting or self._allowed == 0 or self._where != self._nodes.selector()
 
     def ended(self, trial_id: str, *event: Any) -> None:
         with self._changed:
             self._warm = self._running.pop(trial_id)[0].model
             self.events.put(event)
 
+    def left(self, trial_id: str, lost: Sequence[str]) -> None:
+        """A trial has left nodes that lost its workers: its gang goes on, elsewhere where there is another node."""
+        self._nodes.lost(lost)
+        with self._changed:
+            gang = self._running.pop(trial_id)
+            self._losses[gang] += len(lost)
+            if self._losses[gang] <= self._config.failures.node_lost:
+                self._waiting.insert(0, gang)
+                return
+        self.events.put(("error", [unit.adapter_id for unit in gang], f"{self._losses[gang]} workers were lost"))
+
+    def _placed(self) -> dict[str, Any]:
+        """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
+        self._where = self._nodes.selector()
+        return {"bundle_label_selector": [self._where] * self._config.training.workers_per_trial}
+
     def _fit(self) -> None:
         training = self._config.training
         bundles = [{}, *([dict(training.resources_per_worker)] * training.workers_per_trial)]
         trainable = tune.with_resources(
             tune.with_parameters(self._trainable, context=self._context),
-            tune.PlacementGroupFactory(bundles, strategy="PACK"),
+            tune.PlacementGroupFactory(bundles, "PACK", **self._placed()),
         )
         with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
             tune.Tuner(
@@ -151,7 +176,10 @@ class _Report(tune.Callback):
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._trials.ended(trial.trial_id, "result", trial.last_result)
+        if trial.last_result.get("left"):
+            self._trials.left(trial.trial_id, trial.last_result["lost"])
+        else:
+            self._trials.ended(trial.trial_id, "result", trial.last_result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_error()

@@ -151,6 +151,7 @@ class Failures(Frozen):
     """How often a unit may fail in each way before the study goes on without it."""
 
     node_lost: Count = 20
+    killed_for_memory: Count = 4
     out_of_memory: Count = 4
     transient: Count = 5
 

@@ -1,4 +1,4 @@
-"""One error for everything a user can get wrong: it names the key, the value and the fix."""
+"""Errors with a meaning of their own: what a user got wrong, and a store that takes nothing more."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ class ConfigError(Exception):
         shown = str(self.value)
         shown = shown if len(shown) <= 200 else shown[:197] + "..."
         return f"{self.key} = {shown!r}: {self.problem}\n  fix: {self.fix}"
+
+
+class StoreRefused(OSError):
+    """The store cannot be written: its disk or quota is full, it is read-only, or the permission is missing.
+
+    Trying again does not help before a person has mended it.
+    """

@@ -5,20 +5,25 @@ Requests are what a bucket costs and waits for: many are under way at once, and 
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
+from study.errors import StoreRefused
 from study.filesystem import ATTEMPTS, is_cut_short, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
+REFUSED_BY_BUCKETS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 PROBE_ATTEMPTS = 3  # a wrong address is told within seconds
 
 Some = TypeVar("Some")
@@ -83,24 +88,14 @@ class Files:
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write a file so that readers see all of it or nothing."""
-        final = self.path(relative)
-        if not self.is_local:
+        """Write a file so that readers see all of it or nothing. Raises StoreRefused when trying again cannot help."""
+        with _refusals(self.uri):
+            final = self.path(relative)
+            if self.is_local:
+                _replace(final, data)
+                return
             # in a thread of its own: an exception that a signal raises here would close, and so publish, half a file
             self._pool.submit(self._put, final, data).result()
-            return
-        folder, name = final.rsplit("/", 1)
-        os.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
-        try:
-            with open(temporary, "wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, final)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
 
     def _put(self, path: str, data: bytes) -> None:
         with self.fs.open_output_stream(path, compression=None) as out:
@@ -156,3 +151,29 @@ class Files:
         found = [File(i.path[len(root) :], f"{i.path[len(root) :]} {i.size} {i.mtime_ns}") for i in infos]
         shown = [f for f in found if f.path.endswith(suffix) and not f.path.rsplit("/", 1)[-1].startswith(".")]
         return sorted(shown, key=lambda file: file.path)
+
+
+def _replace(final: str, data: bytes) -> None:
+    folder, name = final.rsplit("/", 1)
+    os.makedirs(folder, exist_ok=True)
+    temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, final)
+    finally:
+        with suppress(OSError):  # a disk that refuses the file may refuse its removal too
+            os.remove(temporary)
+
+
+@contextmanager
+def _refusals(uri: str) -> Iterator[None]:
+    """Tell what the store refuses from what may work the next time."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in REFUSED or any(sign in str(error) for sign in REFUSED_BY_BUCKETS):
+            raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
+        raise

@@ -86,11 +86,15 @@ def table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
     return result
 
 
+class OtherVersion(ValueError):
+    """A file of a schema version that this program does not read."""
+
+
 def check_version(schema: pa.Schema, where: str) -> None:
     """Refuse a file of another schema version, saying what to do."""
     found = (schema.metadata or {}).get(b"version", b"none").decode()
     if found != SCHEMA_VERSION:
-        raise ValueError(
+        raise OtherVersion(
             f"{where} has schema version {found}, this program reads {SCHEMA_VERSION}: "
             "use the release that wrote it, or start a new store"
         )

@@ -9,6 +9,7 @@ told from a listing is not read.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import uuid
@@ -55,10 +56,14 @@ class Store(Files):
         return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{adapter_id}"
 
     def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
-        """Copy an adapter's files from a local folder into the store, its record last."""
+        """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
+        files = {}
         for file in sorted(p for p in local.rglob("*") if p.is_file()):
-            self.write(f"{folder}/{file.relative_to(local).as_posix()}", file.read_bytes())
-        self.write(f"{folder}/{RECORD_FILE}", json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode())
+            name, data = file.relative_to(local).as_posix(), file.read_bytes()
+            self.write(f"{folder}/{name}", data)
+            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        text = json.dumps({**record, "files": files}, indent=1, sort_keys=True, allow_nan=False)
+        self.write(f"{folder}/{RECORD_FILE}", text.encode())
 
     def fetch_adapter(self, folder: str, scratch: Path) -> Path:
         """A local folder with the adapter's files: the store's own when it is local, else a copy under `scratch`."""
@@ -94,11 +99,16 @@ class Store(Files):
 
     def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
         """Add result rows as new part files: the items first, then the scores that say they are complete."""
-        part = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.parquet"
         if items:
-            self._write_parquet(f"{ITEMS}/{part}", schema.table(schema.ITEMS, items))
+            self.add_part(ITEMS, schema.table(schema.ITEMS, items))
         if scores:
-            self._write_parquet(f"{SCORES}/{part}", schema.table(schema.SCORES, scores))
+            self.add_part(SCORES, schema.table(schema.SCORES, scores))
+
+    def add_part(self, folder: str, rows: pa.Table) -> None:
+        """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
+        data = _parquet(rows)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.write(f"{folder}/{name}.parquet", data)
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
@@ -158,12 +168,17 @@ class Store(Files):
         """Unit ids with a recorded failure, from a listing alone."""
         return {_stem(name) for name in self.files(FAILURES, ".json")}
 
-    # -- parquet -----------------------------------------------------------------------------------------------------
+    # -- nodes of the cluster ----------------------------------------------------------------------------------------
 
-    def _write_parquet(self, relative: str, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        self.write(relative, buffer.getvalue())
+    def exclude_node(self, node: str) -> None:
+        """Record that the study uses a node no more; deleting the file takes it back."""
+        text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.write(f"{LOGS}/excluded/{node}.json", text.encode())
+
+    def excluded_nodes(self) -> list[str]:
+        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(f"{LOGS}/excluded", ".json")]
+
+    # -- parquet -----------------------------------------------------------------------------------------------------
 
     def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
         names = list(columns) if columns is not None else like.names
@@ -183,6 +198,12 @@ class Store(Files):
     def _parts(self, files: Iterable[str], names: list[str]) -> Iterator[pa.Table]:
         for part in self.parquet_files(files):
             yield part.read(columns=names).replace_schema_metadata(None)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def _empty(like: pa.Schema, names: list[str]) -> pa.Table:

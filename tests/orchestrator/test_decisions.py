@@ -33,7 +33,7 @@ def test_what_can_never_fit_is_said_at_once() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
-        (ray.exceptions.OutOfMemoryError("killed by the memory monitor"), "out_of_memory"),
+        (ray.exceptions.OutOfMemoryError("killed by the memory monitor"), "killed_for_memory"),
         (ray.exceptions.RayActorError(), "node_lost"),
         (ray.exceptions.WorkerCrashedError(), "node_lost"),
         (OSError(errno.ENOSPC, "No space left on device"), "no_space"),

@@ -124,7 +124,7 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
 
 
 def test_a_killed_driver_loses_nothing_and_repeats_nothing(
-    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, tasks = world
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
@@ -140,6 +140,8 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
         assert driver.poll() is None, "the study ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert sweep_module.main([str(config)]) == 2  # another driver beside it
+    assert f"(process {driver.pid}) since" in capsys.readouterr().err
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
@@ -188,6 +190,10 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path
     assert [failure["kind"] for failure in failures] == ["nan", "nan"]
     assert {failure["attempts"] for failure in failures} == {1}
     assert len(Store(str(tmp_path / "store")).done_scores()) == 2
+    again = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
+    assert again.returncode == 1, again.stdout + again.stderr
+    assert "left as they failed: 2 units (nan 2)" in again.stdout
+    assert "Ray dashboard" not in again.stdout  # what would fail again is not tried
 
 
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""How a run ends before its end: a signal, or another driver that has taken the store over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from study.lease import Lease
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop. Not an Exception, so that no handler of failures takes it for one."""
+
+
+class LeaseLost(BaseException):
+    """Another driver works on the store now. No Exception either."""
+
+
+def on_signals() -> None:
+    """SIGINT and SIGTERM raise Interrupted in the main thread."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    raise Interrupted(signal.Signals(number).name)
+
+
+def stopper() -> Callable[[str], None]:
+    """What a thread calls, with its reason, to have LeaseLost raised in the main thread."""
+    reasons: list[str] = []
+
+    def raise_it(number: int, frame: object) -> NoReturn:
+        raise LeaseLost(f"this run has lost the store: {reasons[0]}")
+
+    def stop(reason: str) -> None:
+        reasons.append(reason)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    signal.signal(signal.SIGUSR1, raise_it)
+    return stop
+
+
+def leave(code: int, lease: Lease) -> NoReturn:
+    """Free the cluster's devices, give the store back and end the process; Tune's thread would wait for its trials."""
+    import ray
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(os.devnull, "w") as nowhere:  # Tune's thread complains about the actors it loses; it has nothing to say
+        os.dup2(nowhere.fileno(), 2)
+        ray.shutdown()
+        lease.give_back()
+        os._exit(code)

@@ -1,0 +1,110 @@
+"""A Ray cluster of several nodes on one machine, whose processes can be found and killed one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ray.cluster_utils import Cluster
+
+TITLES = {"trainer": "ray::TrainerProcess", "trial": "ray::AdapterTrial", "evaluator": "ray::EvaluatorProcess"}
+
+
+class Nodes:
+    """A head and two more nodes, each with one CPU to give away."""
+
+    def __init__(self) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        self._cluster: Any = None
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    def start(self) -> None:
+        os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="faults-", dir="/tmp")  # not the machine's default cluster
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        for _ in range(2):
+            self.add()
+
+    def add(self) -> None:
+        self._cluster.add_node(num_cpus=1)
+
+    def kill_node(self, choose: Callable[[list[Any]], Any]) -> str:
+        """SIGKILL every process of a node that is not the head; returns its id."""
+        node = choose(sorted(self._cluster.worker_nodes, key=lambda node: str(node.node_id)))
+        _kill_all(_raylets([node]))
+        self._cluster.remove_node(node, allow_graceful=False)
+        return str(node.node_id)
+
+    def kill_raylet(self, choose: Callable[[list[Any]], Any]) -> str:
+        """SIGKILL the raylet alone; its workers find out by themselves."""
+        node = choose(sorted(self._cluster.worker_nodes, key=lambda node: str(node.node_id)))
+        for process in _raylets([node]):
+            process.kill()
+        self._cluster.remove_node(node, allow_graceful=False)
+        return str(node.node_id)
+
+    def kill_head(self) -> None:
+        """SIGKILL the whole cluster, GCS first."""
+        for info in self._cluster.head_node.all_processes["gcs_server"]:
+            os.kill(info.process.pid, signal.SIGKILL)
+        _kill_all(_raylets(self._cluster.list_all_nodes()))
+        self._cluster.shutdown()
+
+    def stop(self) -> None:
+        self._cluster.shutdown()
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """This cluster's processes of a kind (a key of TITLES)."""
+        return [p for p in self._children() if _title(p).startswith(TITLES[kind])]
+
+    def settle(self) -> None:
+        """Wait until no actor of a study is left."""
+        deadline = time.monotonic() + 60
+        while any(self.processes(kind) for kind in TITLES) and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+    def _children(self) -> list[psutil.Process]:
+        found = []
+        for raylet in _raylets(self._cluster.list_all_nodes()):
+            try:
+                found += raylet.children(recursive=True)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+
+def _raylets(nodes: list[Any]) -> list[psutil.Process]:
+    found = []
+    for node in nodes:
+        for info in node.all_processes.get("raylet", []):
+            try:
+                found.append(psutil.Process(info.process.pid))
+            except psutil.NoSuchProcess:
+                continue
+    return found
+
+
+def _kill_all(raylets: list[psutil.Process]) -> None:
+    for raylet in raylets:
+        family = [*raylet.children(recursive=True), raylet]
+        for process in family:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,80 @@
+"""A study's driver as a process of its own, on a given cluster, and what it left in its store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+
+from study.store import Store
+from tests.tiny_world import REPOSITORY
+
+TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
+
+
+class Driver:
+    """`python -m orchestrator.sweep CONFIG`, its output in a file."""
+
+    def __init__(self, config: Path, address: str, *options: str) -> None:
+        own = {"RAY_ADDRESS": address, "HF_DATASETS_CACHE": str(config.parent.parent / "datasets")}
+        self._log = config.parent / "output.txt"
+        self.began = time.monotonic()
+        with self._log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "orchestrator.sweep", str(config), *options],
+                cwd=REPOSITORY,
+                env={**os.environ, **own},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        if not self.ended:
+            self.process.send_signal(number)
+
+    def wait(self) -> int:
+        try:
+            return self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the driver hangs:\n{self.output}") from None
+
+
+def done(store: Store) -> int:
+    """Units that are done."""
+    return len(store.records()) + len(store.done_scores())
+
+
+def tables(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
+    """Scores, items and digests of the adapters' weights, without what differs from run to run by nature.
+
+    Rows of a unit that ran twice must say the same, else they stand here twice.
+    """
+    grid = store.read_grid()
+    assert grid is not None
+    wanted = pl.DataFrame(pl.from_arrow(grid))["score_id"].to_list()
+    scores = pl.DataFrame(pl.from_arrow(store.scores())).drop("written_at", "seconds")
+    items = pl.DataFrame(pl.from_arrow(store.items())).drop("written_at")
+    scored, seen = scores.unique().sort("score_id", "metric"), items.unique().sort("score_id", "doc_id")
+    assert set(scored["score_id"]) == set(seen["score_id"]) == set(wanted)
+    weights = {
+        adapter_id: hashlib.sha256(store.read(f"{record['folder']}/adapter_model.safetensors")).hexdigest()
+        for adapter_id, record in store.records().items()
+    }
+    return scored, seen, weights

@@ -1,0 +1,198 @@
+"""Studies under random faults: real clusters, real signals, real disks. Their results equal the undisturbed study's.
+
+`make test-faults` runs 30; FAULT_RUNS and FAULT_SEED choose how many and which. A seed's faults are always the same,
+the moments at which they meet the study are not.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from psutil import Process
+
+from study.check import main as check
+from study.store import Store
+from tests.faults.cluster import TITLES, Nodes
+from tests.faults.disk import Disk
+from tests.faults.driven import TIMEOUT_S, Driver, done, tables
+from tests.faults.scenario import ENDED, Fault, faults
+from tests.tiny_models import make_model
+from tests.tiny_world import make_config, make_tasks
+
+RUNS = int(os.environ.get("FAULT_RUNS", "2"))
+FIRST = int(os.environ.get("FAULT_FIRST", "0"))
+SEED = os.environ.get("FAULT_SEED", "")
+TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
+UNITS = 4 + 5 * 4
+DISK_KINDS = {"full", "read_only"}
+
+
+@pytest.fixture(scope="module")
+def seed() -> str:
+    return SEED or str(random.SystemRandom().randrange(10**6))
+
+
+@pytest.fixture(scope="module")
+def survived(seed: str) -> Iterator[Counter[str]]:
+    """Counts the faults that were injected into runs that came out right."""
+    counts: Counter[str] = Counter()
+    yield counts
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    print(f"\nfaults injected and survived: {counts.total()} ({kinds}); FAULT_SEED={seed}")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    nodes = Nodes()
+    yield nodes
+    nodes.stop()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Folder, model and lm-eval folder that all runs share."""
+    folder = tmp_path_factory.mktemp("world")
+    return folder, make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
+
+
+def study(world: tuple[Path, Path, Path], name: str, store: Path | None = None) -> tuple[Path, Store]:
+    """A study of its own: config file and store."""
+    folder, model, tasks = world
+    (folder / name).mkdir()
+    where = {"store": str(store)} if store else {}
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **where)
+    return config, Store(str(store or folder / name / "store"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
+    config, store = study(world, "undisturbed")
+    driver = Driver(config, nodes.address)
+    assert driver.wait() == 0, driver.output
+    return store
+
+
+@pytest.mark.parametrize("number", range(FIRST, FIRST + RUNS))
+def test_a_study_under_faults_ends_like_an_undisturbed_one(
+    number: int, seed: str, world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store, survived: Counter[str]
+) -> None:
+    todo = faults(seed, number)
+    print(f"\nrun {number} of FAULT_SEED={seed}: {', '.join(map(str, todo))}")
+    disk = None
+    if any(fault.kind in DISK_KINDS for fault in todo):
+        try:
+            disk = Disk(world[0] / f"disk{number}")
+        except PermissionError as error:
+            pytest.skip(f"a disk that fills up needs a mount: {error}")
+    try:
+        config, store = study(world, f"run{number}", disk.where / "store" if disk else None)
+        met = disturbed(todo, config, store, nodes, disk)
+        compare(store, undisturbed)
+    finally:
+        if disk:
+            disk.unmount()
+    survived.update(met)
+
+
+def disturbed(todo: list[Fault], config: Path, store: Store, nodes: Nodes, disk: Disk | None) -> list[str]:
+    """Run a study to its end, however often it takes; returns the kinds of the faults that met it."""
+    met: list[str] = []
+    driver = Driver(config, nodes.address)
+    for fault in todo:
+        deadline = time.monotonic() + TIMEOUT_S
+        while done_or_none(store) < fault.after * UNITS and not driver.ended and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(fault.wait_s)
+        if (kind := inject(fault, driver, nodes, disk)) is not None:
+            met.append(kind)
+        if driver.ended or fault.kind in ENDED:
+            driver = resumed(fault, driver, config, nodes, disk)
+    for _ in range(3):
+        if driver.wait() == 0:
+            return met
+        driver = resumed(None, driver, config, nodes, disk)
+    raise AssertionError(driver.output)
+
+
+def done_or_none(store: Store) -> int:
+    try:
+        return done(store)
+    except OSError:
+        return 0
+
+
+def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None) -> str | None:
+    """Returns the kind of what was met, if anything was."""
+    if driver.ended:
+        return None
+    choose = random.Random(fault.draw).choice
+    if fault.kind in TITLES:
+        return kill(fault.kind, driver, nodes, choose)
+    if fault.kind == "node":
+        nodes.kill_node(choose)
+        nodes.add()
+    elif fault.kind == "raylet":
+        nodes.kill_raylet(choose)
+        nodes.add()
+    elif fault.kind == "driver":
+        driver.signal(signal.SIGKILL)
+    elif fault.kind == "interrupt":
+        driver.signal(signal.SIGTERM)
+    elif fault.kind == "cluster":
+        nodes.kill_head()
+    elif fault.kind == "full":
+        assert disk
+        disk.fill()
+    elif fault.kind == "read_only":
+        assert disk
+        disk.refuse()
+    return fault.kind
+
+
+def kill(kind: str, driver: Driver, nodes: Nodes, choose: Callable[[list[Process]], Process]) -> str | None:
+    """Kill one process of a kind, or of another where the study is past that kind. Returns the kind."""
+    seen = None
+    while not driver.ended:
+        present = {name: found for name in TITLES if (found := nodes.processes(name))}
+        seen = seen or (time.monotonic() if present else None)
+        if seen and kind not in present and present and time.monotonic() > seen + 3:
+            kind = choose(sorted(present))
+        if kind in present:
+            choose(present[kind]).kill()
+            return kind
+        time.sleep(0.1)
+    return None
+
+
+def resumed(fault: Fault | None, driver: Driver, config: Path, nodes: Nodes, disk: Disk | None) -> Driver:
+    """The next run, after what stopped the last one is mended."""
+    code = driver.wait()
+    kind = fault.kind if fault else None
+    if kind in DISK_KINDS and disk:
+        if code != 0:
+            assert code in (1, 2), driver.output
+            said = "error: " in driver.output and "Traceback" not in driver.output
+            assert said, driver.output
+        disk.mend()
+    if kind == "cluster":
+        nodes.start()
+    nodes.settle()
+    return Driver(config, nodes.address)
+
+
+def compare(store: Store, undisturbed: Store) -> None:
+    """Nothing missing, nothing twice, nothing different, and nothing that `study.check` objects to."""
+    for here, there in zip(tables(store), tables(undisturbed), strict=True):
+        if isinstance(here, dict):
+            assert here == there
+        else:
+            assert here.equals(there), [c for c in here.columns if not here[c].equals(there[c])]
+    assert check([store.uri, "--repair"]) == 0
+    assert check([store.uri]) == 0

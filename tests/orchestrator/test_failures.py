@@ -1,0 +1,217 @@
+"""Kinds of failure, by what Ray, torch, pyarrow, the hub and the operating system really raise."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import requests
+from huggingface_hub import HfApi
+from pyarrow import fs as pafs
+
+from orchestrator.blame import Blame, selector
+from orchestrator.cluster import Nodes, died_on
+from orchestrator.failures import budget, kind_of, lasting
+from orchestrator.schedule import Shape
+from study.config import Failures
+from study.errors import StoreRefused
+from study.store import Store
+from tests.faults.cluster import Nodes as FaultyNodes
+from tests.faults.disk import Disk
+from tests.orchestrator.victim import Victim
+
+
+@contextmanager
+def _cluster(**system: object) -> Iterator[Callable[..., Any]]:
+    address = os.environ.pop("RAY_ADDRESS", None)
+    options = {"include_dashboard": False, "log_to_driver": False, "_system_config": system, "_temp_dir": _temporary()}
+    ray.init("local", num_cpus=2, **options)
+    yield lambda *arguments: ray.remote(Victim).remote(*arguments)
+    ray.shutdown()
+    if address is not None:
+        os.environ["RAY_ADDRESS"] = address
+
+
+def test_an_actor_that_eats_all_memory() -> None:
+    """A memory monitor of its own strikes when half a GiB more than now is in use."""
+    memory = psutil.virtual_memory()
+    most = (memory.total - memory.available + (1 << 29)) / memory.total
+    with _cluster(memory_usage_threshold=most, memory_monitor_refresh_ms=100) as actor:
+        with pytest.raises(ray.exceptions.RayError) as caught:
+            ray.get(actor().eat.remote(), timeout=60)
+        assert kind_of(caught.value) == "killed_for_memory"
+
+
+def test_actors_avoid_a_node_that_lost_three() -> None:
+    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died."""
+    cluster = FaultyNodes()
+    excluded: list[str] = []
+    try:
+        ray.init(cluster.address, log_to_driver=False)
+        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], excluded.append)
+        bad = sorted(node["NodeID"] for node in ray.nodes())[0]
+        for _ in range(3):
+            victim = ray.remote(Victim).options(num_cpus=1, label_selector={"ray.io/node-id": bad}).remote()
+            with pytest.raises(ray.exceptions.RayActorError):
+                ray.get(victim.die.remote())
+            assert excluded == []
+            nodes.lost(died_on([victim]))
+        assert excluded == [bad]
+        actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
+        assert bad not in ray.get([actor.node.remote() for actor in actors])
+        assert sum(node["CPU"] for node in nodes()) == 2  # and the scheduler does not count on it
+    finally:
+        ray.shutdown()
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def actors() -> Iterator[Callable[..., Any]]:
+    with _cluster() as actor:
+        yield actor
+
+
+def _temporary() -> str:
+    return tempfile.mkdtemp(prefix="kinds-", dir="/tmp")  # sockets need a short path
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        ("die", "node_lost"),
+        ("crash", "node_lost"),
+        ("allocate", "out_of_memory"),
+        ("divide", "bug"),
+    ],
+)
+def test_what_happens_in_an_actor(actors: Callable[..., Any], what: str, kind: str) -> None:
+    with pytest.raises(ray.exceptions.RayError) as caught:
+        ray.get(getattr(actors(), what).remote(), timeout=60)
+    assert kind_of(caught.value) == kind
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("full", "no_space"), ("allocate", "out_of_memory"), ("refused", "transient")]
+)
+def test_what_happens_while_an_actor_starts(actors: Callable[..., Any], reason: str, kind: str) -> None:
+    """Ray hands such an exception on as text."""
+    with pytest.raises(ray.exceptions.RayActorError) as caught:
+        ray.get(actors(reason).__ray_ready__.remote(), timeout=60)
+    assert kind_of(caught.value) == kind
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers every request with the status that its path begins with."""
+
+    def do_GET(self) -> None:
+        body = b"" if self.command == "HEAD" else b"<Error><Code>AccessDenied</Code></Error>"
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_HEAD = do_PUT = do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[int]:
+    """Port of the server that answers as it is told."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, "transient"), (429, "transient"), (403, "bug"), (404, "bug")])
+def test_http_and_the_hub(server: int, status: int, kind: str) -> None:
+    url = f"http://127.0.0.1:{server}/{status}"
+    with pytest.raises(OSError) as plain:
+        requests.get(url).raise_for_status()
+    with pytest.raises(OSError) as hub:
+        HfApi(endpoint=url).model_info("a/b")
+    assert (kind_of(plain.value), kind_of(hub.value)) == (kind, kind)
+
+
+def _bucket(port: int) -> pafs.S3FileSystem:
+    once = pafs.AwsStandardS3RetryStrategy(max_attempts=1)
+    return pafs.S3FileSystem(
+        endpoint_override=f"http://127.0.0.1:{port}", access_key="a", secret_key="b", region="x", retry_strategy=once
+    )
+
+
+@pytest.mark.parametrize(("bucket", "kind"), [("503", "transient"), ("403", "bug")])
+def test_buckets_that_answer_badly(server: int, bucket: str, kind: str) -> None:
+    with pytest.raises(OSError) as caught:
+        _bucket(server).get_file_info(f"{bucket}/x")
+    assert kind_of(caught.value) == kind
+
+
+def test_hosts_that_do_not_answer() -> None:
+    with pytest.raises(OSError) as caught:
+        _bucket(9).get_file_info("b/x")
+    assert kind_of(caught.value) == "transient"
+    with pytest.raises(requests.RequestException) as refused:
+        requests.get("http://127.0.0.1:9")
+    assert kind_of(refused.value) == "transient"
+    with pytest.raises(Exception) as hub:
+        HfApi(endpoint="http://127.0.0.1:9").model_info("a/b")
+    assert kind_of(hub.value) == "transient"
+
+
+def test_files_that_are_missing_are_no_passing_trouble(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        Store(str(tmp_path)).read("nothing")
+    assert kind_of(caught.value) == "bug"
+
+
+def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
+    try:
+        disk = Disk(tmp_path / "disk")
+    except PermissionError as error:
+        pytest.skip(f"needs a mount: {error}")
+    try:
+        store = Store(str(disk.where / "store"))
+        store.write("x", b"1")
+        for make_worse, kind in ((disk.fill, "no_space"), (disk.refuse, "store_refused")):
+            make_worse()
+            with pytest.raises(StoreRefused, match="refuses a write") as caught:
+                store.write("x", b"2" * 8192)
+            assert kind_of(caught.value) == kind
+            assert kind_of(ray.exceptions.RayTaskError("f", "traceback", caught.value)) == kind
+            assert store.read("x") == b"1"
+        disk.mend()
+        store.write("x", b"2" * 8192)
+        assert [path.name for path in (disk.where / "store").iterdir()] == ["x"]  # nothing half-written is left
+    finally:
+        disk.unmount()
+
+
+def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> None:
+    kinds = ("node_lost", "killed_for_memory", "out_of_memory", "transient", "no_space", "store_refused", "nan", "bug")
+    budgets = [budget(kind, Failures()) for kind in kinds]
+    assert budgets == [20, 4, 4, 5, 0, 0, 0, 0]
+    recorded = {kind: {"unit_id": kind, "kind": kind} for kind in (*kinds, "bad_data")}
+    assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
+
+
+def test_a_node_that_keeps_losing_processes_is_excluded_but_never_the_last_one() -> None:
+    blame, alive = Blame(), {"a", "b"}
+    assert not any(blame.add("a", alive, now) for now in (0.0, 10.0, 4000.0, 4001.0))  # never three within the hour
+    assert blame.add("a", alive, 4002.0)
+    assert not blame.add("a", alive, 4003.0)  # once
+    assert not any(blame.add("b", alive, 4004.0) for _ in range(5))  # the last one
+    assert blame.excluded == {"a"}
+    assert not any(Blame().add("gone", alive, 0.0) for _ in range(5))
+    assert selector(set()) == {}

@@ -1,0 +1,194 @@
+"""`study.check`: finds every kind of damage, repairs it, and leaves what is whole as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save
+
+from study import schema
+from study.check import main
+from study.lease import Lease
+from study.store import STUDY_FILE, Store
+from tests.study.test_store import score_row
+
+
+def item_row(score_id: str, doc_id: int) -> dict[str, object]:
+    row = {name: value for name, value in score_row(score_id).items() if name in schema.ITEMS.names}
+    row |= {
+        "doc_id": doc_id,
+        "doc_hash": "h",
+        "gold": 0,
+        "pred": 0,
+        "pred_norm": 0,
+        "correct": 1.0,
+        "correct_norm": 1.0,
+    }
+    return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None}
+
+
+def put_adapter(store: Store, scratch: Path, adapter_id: str) -> str:
+    local = scratch / adapter_id
+    local.mkdir()
+    (local / "adapter_model.safetensors").write_bytes(save({"a": np.ones(3, dtype=np.float32)}))
+    (local / "adapter_config.json").write_text("{}")
+    folder = Store.adapter_folder("m", "t", "en", 1, adapter_id)
+    store.put_adapter(folder, local, {"adapter_id": adapter_id})
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two adapters; scores of four items each, in one part per score."""
+    store = Store(str(tmp_path / "store"))
+    store.write(STUDY_FILE, b"config: {}")
+    for name in ("a1", "a2"):
+        put_adapter(store, tmp_path, name)
+        score_id = f"s-{name}"
+        rows = [{**item_row(score_id, doc_id), "adapter_id": name} for doc_id in range(4)]
+        store.append(rows, [score_row(score_id, adapter_id=name)])
+    return store
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    return {file: store.read(file) for file in store.files("", "", recursive=True) if not file.startswith("lease/")}
+
+
+def test_a_whole_store_has_nothing_wrong(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(store)
+    assert main([store.uri, "--repair"]) == 0
+    assert main([store.uri]) == 0
+    assert "read: 2 adapters, 2 scores, 8 items" in capsys.readouterr().out
+    assert contents(store) == before
+    assert main([f"{store.uri}/nowhere"]) == 2
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def of_adapter(store: Store, name: str) -> Path:
+    return next(Path(store.path("adapters")).rglob(f"*-a1/{name}"))
+
+
+def first_part(store: Store, folder: str, score_id: str) -> Path:
+    files = Path(store.path(folder)).glob("*.parquet")
+    return next(f for f in files if pq.read_table(f)["score_id"][0].as_py() == score_id)
+
+
+def damage(store: Store, how: str) -> None:
+    """One kind of damage to adapter a1 or to the score s-a1."""
+    items, scores = first_part(store, "results/items", "s-a1"), first_part(store, "results/scores", "s-a1")
+    if how == "weights flipped":
+        flip(of_adapter(store, "adapter_model.safetensors"))
+    elif how == "weights gone":
+        of_adapter(store, "adapter_model.safetensors").unlink()
+    elif how == "record torn":
+        of_adapter(store, "record.json").write_text("{")
+    elif how == "record gone":
+        of_adapter(store, "record.json").unlink()
+    elif how == "items flipped":
+        flip(items)
+    elif how == "items gone":
+        items.unlink()
+    elif how == "items short":
+        rows = pq.read_table(items)
+        items.unlink()
+        store.add_part("results/items", rows.slice(0, 3))
+    elif how == "scores torn":
+        scores.write_bytes(scores.read_bytes()[:-20])
+    elif how == "scores gone":
+        scores.unlink()
+
+
+UNDONE = {
+    "weights flipped": ("a1", None),
+    "weights gone": ("a1", None),
+    "record torn": ("a1", None),
+    "record gone": ("a1", None),
+    "items flipped": (None, "s-a1"),
+    "items gone": (None, "s-a1"),
+    "items short": (None, "s-a1"),
+    "scores torn": (None, "s-a1"),
+    "scores gone": (None, "s-a1"),
+}
+
+
+@pytest.mark.parametrize("how", UNDONE)
+def test_damage_is_found_and_what_is_damaged_becomes_undone(
+    store: Store, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(store, how)
+    before = contents(store)
+    assert main([store.uri]) == 1
+    assert contents(store) == before  # looking changes nothing
+    assert main([store.uri, "--repair"]) == 0
+    assert "repaired: " in capsys.readouterr().out
+    assert main([store.uri]) == 0
+    adapter, score = UNDONE[how]
+    assert store.records().keys() == {"a1", "a2"} - {adapter}
+    assert store.done_scores() == {"s-a1", "s-a2"} - {score}
+    left = {row["score_id"] for row in store.items(["score_id"]).to_pylist()}
+    assert left == store.done_scores()
+    whole = {file: data for file, data in before.items() if "-a2/" in file}
+    assert {file: contents(store)[file] for file in whole} == whole
+
+
+def test_what_killed_writers_leave_is_removed(store: Store, tmp_path: Path) -> None:
+    left = [
+        "results/scores/.part.parquet.0123.tmp",
+        "adapters/m/t/en/seed1-a3/adapter_config.json",
+        "failures/a1.json",
+        "failures/s-a1.json",
+    ]
+    before = contents(store)
+    for file in left:
+        store.write(file, b'{"kind": "nan"}')
+    store.append([item_row("s-never", 0)], [])
+    assert main([store.uri]) == 1
+    assert main([store.uri, "--repair"]) == 0
+    assert contents(store) == before
+    assert not Path(store.path(left[0])).exists()
+
+
+def test_rows_that_stand_there_twice_and_adapters_that_are_gone_are_notes(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.append([item_row("s-a1", i) for i in range(4)], [score_row("s-a1", adapter_id="a1")])
+    for file in store.files("adapters/m/t/en/seed1-a2", ""):
+        store.delete(file)
+    assert main([store.uri]) == 0
+    output = capsys.readouterr().out
+    assert "1 score rows stand there more than once" in output
+    assert "1 adapters have scores but are gone" in output
+
+
+def test_another_schema_version_is_left_with_what_to_do(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    part = first_part(store, "results/scores", "s-a1")
+    rows = pq.read_table(part)
+    part.unlink()
+    part = part.with_name("written-before.parquet")
+    pq.write_table(rows.replace_schema_metadata({"version": "0"}), part)
+    assert main([store.uri, "--repair"]) == 1
+    assert "schema version 0, this program reads 1: use the release that wrote it" in capsys.readouterr().out
+    assert part.exists()
+
+
+def test_a_store_in_use_is_not_repaired(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    with Lease(store, print):
+        assert main([store.uri, "--repair"]) == 2
+        assert "is held by" in capsys.readouterr().err
+        assert main([store.uri]) == 0
+        assert "in use by" in capsys.readouterr().out
+
+
+def test_a_record_states_checksums(store: Store) -> None:
+    record = store.records()["a1"]
+    assert record["files"].keys() == {"adapter_model.safetensors", "adapter_config.json"}
+    assert json.loads(store.read(f"{record['folder']}/record.json"))["files"]["adapter_config.json"]["bytes"] == 2
