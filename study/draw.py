@@ -29,8 +29,8 @@ def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, see
             ids = {row_id(document, number) for number, document in enumerate(documents)}
             common[split] = common.get(split, ids) & ids
     lots = {split: sorted(ids) for split, ids in common.items()}
-    for split, ids in lots.items():
-        random.Random(f"{split}:{seed}").shuffle(ids)
+    for split, lot in lots.items():
+        random.Random(f"{split}:{seed}").shuffle(lot)
     test_ids = lots["test"][:items]
     taken = set(test_ids)
     return {"train": [one for one in lots["train"] if one not in taken][:examples], "test": test_ids}

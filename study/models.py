@@ -205,9 +205,9 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, Any], dict[s
     except (OSError, hub.HTTPError) as error:
         unreachable = error
     try:
-        where = {"revision": entry.revision, "allow_patterns": MODEL_FILES}
-        folder = Path(snapshot_download(entry.id, local_files_only=True, **where))
+        found = snapshot_download(entry.id, revision=entry.revision, allow_patterns=MODEL_FILES, local_files_only=True)
     except (OSError, hub.LocalEntryNotFoundError) as error:
         raise refused(f"{key}.id", entry.id, unreachable) from error
+    folder = Path(found)
     config_json, shapes = _read_folder(folder, f"{key}.id")
     return folder.name, config_json, shapes
