@@ -130,7 +130,6 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     with Lease(store, stopper()) as lease:
         planned = _planned(config, library, models, store, device, options)
         _print_plan(console, config, planned, store, options)
-        store.write_indexes()
         write_study(store, config, planned.todo.grid)
         for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
             put_into(store, adapter)
