@@ -57,6 +57,7 @@ class Scored:
     seconds: float
     tokens: int
     n_items: int
+    metrics: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,9 @@ class Evaluator:
                 continue
             items += new_items
             scores += new_scores
-            results.append(Scored(unit.score_id, True, None, None, None, share, target.tokens, len(target.items)))
+            metrics = tuple((str(row["metric"]), float(str(row["value"]))) for row in new_scores)
+            count = len(target.items)
+            results.append(Scored(unit.score_id, True, None, None, None, share, target.tokens, count, metrics))
         with self._engine.stage("write"):
             self._store.append(items, scores)
         done.update((result.score_id, result) for result in results)

@@ -114,16 +114,30 @@ class Progress:
             f"{self.tokens_per_s:,.0f} tokens/s · left {clock(eta) if eta is not None else 'unknown'}"
         )
 
-    def against_estimate(self) -> str:
-        """What was estimated of what this run did, and what it took."""
+    def against_estimate(self) -> list[dict[str, str | int | float]]:
+        """Device seconds estimated of what this run did and those it took, by stage and model."""
+        return [
+            {
+                "stage": stage,
+                "model": model,
+                "units": self.done[stage, model],
+                "tokens": self.tokens[stage, model],
+                "estimated_s": self.estimated_s[stage, model],
+                "actual_s": actual,
+            }
+            for (stage, model), actual in self.actual_s.items()
+        ]
+
+    def verdict(self) -> str:
+        """The same in one line."""
         parts = []
-        for stage, name in (*STAGES.items(), ("", "together")):
-            keys = [key for key in self.actual_s if key[0] == stage or not stage]
-            estimated, actual = (sum(s[key] for key in keys) for s in (self.estimated_s, self.actual_s))
+        for name, some in (*STAGES.items(), ("together", None)):
+            rows = [row for row in self.against_estimate() if some is None or row["stage"] == name]
+            estimated, actual = (sum(float(row[of]) for row in rows) for of in ("estimated_s", "actual_s"))
             if actual > 0:
-                error = f" ({(estimated - actual) / actual:+.0%})"
-                parts.append(f"{name} {clock(estimated)} estimated, {clock(actual)} taken{error}")
-        return "device time: " + " · ".join(parts)
+                error = f"{(estimated - actual) / actual:+.0%}"
+                parts.append(f"{some or name} {clock(estimated)} estimated, {clock(actual)} taken ({error})")
+        return "device time: " + (" · ".join(parts) or "nothing was done")
 
 
 def clock(seconds: float) -> str:

@@ -5,9 +5,11 @@ Invariant: whatever ends this process, the store holds every unit that was finis
 
 from __future__ import annotations
 
+import json
 import queue
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 from ray import tune
@@ -25,13 +27,15 @@ from orchestrator.plan import Plan
 from orchestrator.pool import EvaluatorProcess, ScoringPool
 from orchestrator.progress import Progress
 from orchestrator.requests import StudyRequests
-from orchestrator.schedule import Decision, Demand, decide, in_order
+from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
+from orchestrator.scouts import Scouts, autoscales
 from orchestrator.survey import Survey
+from orchestrator.tracking import Tracking
 from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Gang, Trials, planned
 from orchestrator.workers import TrialContext
 from study.config import StudyConfig
-from study.store import Store
+from study.store import LOGS, RECORD_FILE, Store
 from study.units import ScoreUnit
 
 WAIT_S = 0.5
@@ -59,13 +63,16 @@ class StudyRun:
     ) -> None:
         self._config, self._plan, self._store, self._estimates = config, plan, store, estimates
         grid = plan.grid
+        self._models = {model.name: model for model in grid.models}
         self._units = {unit.adapter_id: unit for unit in grid.adapters}
         self._target = {cell: number for number, cell in enumerate(grid.targets)}
         self._waiting: dict[str, Part] = {}
-        self._failed_before = store.failures().keys()
+        self._failed_before = store.failed()
         self.progress = _progress(plan, estimates)
         self._display = Display(self.progress, display_on)
         self._metrics = Metrics(config.study)
+        self._tracking = Tracking(config, store, self._display.warn)
+        self._open_parts = {part.subject: len(part.targets) for part in plan.parts}
         self._exported = 0.0
         backlog = Backlog(estimates.score_s, grid.unit)
         self._shape = shape(config)
@@ -84,10 +91,9 @@ class StudyRun:
             profile,
             process,
         )
-        self._context = TrialContext(
-            config, {model.name: model for model in grid.models}, self._units, survey.examples, store
-        )
+        self._context = TrialContext(config, self._models, self._units, survey.examples, store)
         self._trainable = trainable
+        self._scouts = Scouts(self._shape) if autoscales() else None
 
     def run(self) -> list[Failure]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
@@ -104,9 +110,17 @@ class StudyRun:
                 self._pool.step(decision, WAIT_S)
                 self._tell(trials)
             self._export()
+        self._tracking.close()
         self._pool.stop()
         trials.join(timeout=60)
+        self._record()
         return self.progress.failures
+
+    def _record(self) -> None:
+        """Leave what was estimated of what this run did, and what it took, in the store's logs."""
+        record = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": self.progress.seconds}
+        record |= {"units": self.progress.against_estimate(), "basis": dict(self._estimates.basis)}
+        self._store.write(f"{LOGS}/runs/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
 
     def _is_running(self, trials: Trials) -> bool:
         waiting, running = trials.state()
@@ -136,7 +150,10 @@ class StudyRun:
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max
-        return decide(self._nodes(), self._shape, demand, limits.min, most)
+        decision = decide(self._nodes(), self._shape, demand, limits.min, most)
+        if self._scouts is not None:
+            self._scouts.ask(unmet(decision, demand, most))
+        return decision
 
     def _tell(self, trials: Trials) -> None:
         _, running = trials.state()
@@ -152,6 +169,7 @@ class StudyRun:
     def _export(self) -> None:
         self._exported = time.monotonic()
         self._metrics.export(self.progress)
+        self._tracking.progress(self.progress.numbers())
 
     def _drain(self, trials: Trials) -> None:
         """Book every trial that has ended and pass its adapters on to scoring."""
@@ -179,6 +197,8 @@ class StudyRun:
             taken = adapter["seconds"] * self._config.training.workers_per_trial
             self.progress.finished(TRAIN, unit.model, adapter["tokens"], estimated, taken)
             self._succeeded(unit.unit_id)
+            if self._tracking.is_on:
+                self._tracking.trained(unit, json.loads(self._store.read(f"{unit.folder}/{RECORD_FILE}")))
             if (part := self._waiting.pop(unit.adapter_id, None)) is not None:
                 self._pool.backlog.add([part])
         for failed in result["rejected"]:
@@ -189,6 +209,11 @@ class StudyRun:
     def _scored(self, unit: ScoreUnit, result: Any) -> None:
         self.progress.finished(SCORE, unit.model, result.tokens, self._estimated(unit), result.seconds)
         self._succeeded(unit.score_id)
+        if self._tracking.is_on:
+            subject = unit.adapter.adapter_id if unit.adapter else self._models[unit.model].identity
+            self._open_parts[subject] -= 1
+            name = str(unit.adapter or f"{unit.model}/base")
+            self._tracking.scored(name, dict(result.metrics), not self._open_parts[subject])
 
     def _estimated(self, unit: ScoreUnit) -> float:
         return self._estimates.score_s[unit.model][self._target[unit.target]]

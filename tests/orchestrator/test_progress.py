@@ -37,7 +37,7 @@ def test_the_estimate_is_set_against_what_it_took() -> None:
     run = progress()
     run.finished("train", "a", 50, estimated_s=90, actual_s=60)
     run.finished("score", "a", 50, estimated_s=30, actual_s=60)
-    assert run.against_estimate() == (
+    assert run.verdict() == (
         "device time: adapters 0:01:30 estimated, 0:01:00 taken (+50%) · scores 0:00:30 estimated, 0:01:00 taken (-50%)"
         " · together 0:02:00 estimated, 0:02:00 taken (+0%)"
     )
