@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from study.schema import GRID, table
 from study.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,6 +136,6 @@ def write_store(root: Path, shape: Shape, grid: bool = True, drop: Sequence[int]
                 scores += unit_scores
             store.append(items, scores)
     if grid:
-        store.write_grid(grid_rows)
+        store.write_grid([table(GRID, grid_rows)])
     store.write("study.yaml", f"study: synthetic\nstore: {root.name}\n".encode())
     return store
