@@ -5,6 +5,7 @@ else the machine does falls on all of them; a speed is therefore given as a rati
 
 (a) lm-eval `hf` with `peft=`, loaded, at the batch size found fastest   (b) merge, save, new lm_eval process, delete
 (c) our plain path: one row per option                                   (d) ours: options behind one shared prompt
+(d K) ours, K adapters in every batch
 
 (a), (c) and (d) are timed from texts to log-likelihoods with the base loaded; (c) and (d) put the adapter on within the
 time. (b) is timed from the trained adapter's folder to its results: an adapter costs all of it.
@@ -13,54 +14,39 @@ time. (b) is timed from the trained adapter's folder to its results: an adapter 
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
-import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 import transformers
-import yaml
 from lm_eval.models.huggingface import HFLM
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evaluators.base import adapter_on
+from bench.scoring_world import LLAMAS, OPTION_WORDS, World, make_world, random_llama
+from evaluators.base import adapter_on, load_base
 from evaluators.engine import Engine
+from evaluators.plain_lora import plain_lora
 from evaluators.prepare import plain, shared
-from evaluators.requests import Encoder
-from evaluators.targets import items_of
-from study.cells import Cell
-from study.config import Scoring, TaskConfig
-from study.tasks import TaskLibrary
+from evaluators.profile import FORWARD_FLOPS, PEAK_FLOPS_PER_S
+from evaluators.requests import encoder_of
+from evaluators.rows import Row
+from evaluators.sharing import bank_on
+from study.models import Model
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-BATCH_SIZES = (1, 2, 4, 8, 16, 32)
-PROMPT_WORDS = (30, 90)
-OPTION_WORDS = {"long": (5, 14), "short": (1, 3), "one": (1, 1)}  # "one" are the letters A to D
+BATCH_SIZES = (2, 4, 8, 16, 32, 64)
 TOLERANCE = {"float32": 1e-3, "bfloat16": 1.0}  # nats per option, between any two ways
-
-
-@dataclass(frozen=True)
-class World:
-    """What every way is given."""
-
-    model: Path
-    dtype: str
-    adapters: list[Path]
-    tasks: Path
-    instances: list[Any]
-    items: list[Any]
+Answers = list[float]
 
 
 def main() -> None:
@@ -68,18 +54,25 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
-    print(f"{options.model.name} {options.dtype}, {options.items} items of 4 options, {options.threads} threads")
-    for shape in options.shapes:
-        with tempfile.TemporaryDirectory() as scratch:
-            world = make_world(options, shape, Path(scratch))
-            report(shape, world, options.rounds, with_b=shape in options.merge)
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.random:
+            options.model = random_llama(options.random, options.model, Path(scratch) / "model", DEVICE)
+        print(
+            f"{options.random or options.model.name} {options.dtype}, {options.items} items, {options.threads} threads"
+        )
+        for shape in options.shapes:
+            folder = Path(scratch) / shape
+            folder.mkdir()
+            report(shape, make_world(options, shape, folder), options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.scoring", description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="folder of the base model")
+    parser.add_argument("--random", choices=LLAMAS, help="take only the tokenizer of the model, and random weights")
     parser.add_argument("--shapes", nargs="+", choices=OPTION_WORDS, default=list(OPTION_WORDS))
-    parser.add_argument("--merge", nargs="*", choices=OPTION_WORDS, default=[], help="shapes to time (b) on too")
+    parser.add_argument("--ways", nargs="+", choices="abcd", default=list("acd"), help="(a) is always there")
+    parser.add_argument("--at-once", type=int, nargs="*", default=[], help="adapters in a batch, for ways (d K)")
     parser.add_argument("--items", type=int, default=96)
     parser.add_argument("--adapters", type=int, default=1)
     parser.add_argument("--rank", type=int, default=32)
@@ -92,87 +85,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# -- the items --------------------------------------------------------------------------------------------------------
-
-
-def make_world(options: argparse.Namespace, shape: str, folder: Path) -> World:
-    """A task over made-up items, and adapters whose B is not zero."""
-    rng = random.Random(7)
-    words = read_words(options.text) or vocabulary(options.model)
-    docs = [make_doc(rng, words, shape) for _ in range(options.items)]
-    (folder / "docs.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in docs))
-    definition = {
-        "task": "bench_xx",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(folder / "docs.jsonl")}},
-        "output_type": "multiple_choice",
-        "test_split": "test",
-        "doc_to_text": "{{prompt}}\nAnswer:",
-        "doc_to_choice": "options",
-        "doc_to_target": "answer",
-        "metric_list": [{"metric": "acc"}],
-    }
-    (folder / "bench_xx.yaml").write_text(yaml.safe_dump(definition))
-    library = TaskLibrary([TaskConfig(name="bench", lm_eval="bench_{language}", include_path=str(folder))], Scoring())
-    instances = library.build_requests(Cell("bench", "xx"))
-    items = items_of(library.load(Cell("bench", "xx")), instances)
-    adapters = [make_adapter(options.model, folder / f"adapter{k}", options.rank, k) for k in range(options.adapters)]
-    return World(options.model, options.dtype, adapters, folder, instances, items)
-
-
-def make_doc(rng: random.Random, words: list[str], shape: str) -> dict[str, Any]:
-    def text(bounds: tuple[int, int]) -> str:
-        length = rng.randint(*bounds)
-        first = rng.randrange(len(words) - length)
-        return " ".join(words[first : first + length])
-
-    choices = list("ABCD") if shape == "one" else [text(OPTION_WORDS[shape]) for _ in range(4)]
-    return {"prompt": text(PROMPT_WORDS), "options": choices, "answer": rng.randrange(4)}
-
-
-def read_words(files: list[Path]) -> list[str]:
-    """The words of all texts of JSON-lines files, in order."""
-    words: list[str] = []
-    for file in files:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        for line in data.decode().splitlines():
-            values = json.loads(line).values()
-            words += " ".join(value for value in values if isinstance(value, str)).split()
-    return words
-
-
-def vocabulary(model: Path) -> list[str]:
-    """Words that are one token each, in random order."""
-    known = AutoTokenizer.from_pretrained(model).get_vocab()
-    words = sorted(token[1:] for token in known if token[0] in "Ġ▁" and token[1:].isalpha() and token.isprintable())
-    return random.Random(1).choices(words, k=20_000)
-
-
-def make_adapter(model: Path, folder: Path, rank: int, seed: int) -> Path:
-    torch.manual_seed(seed)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    wrapped: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(model), config)
-    for name, parameter in wrapped.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.002)
-    wrapped.save_pretrained(folder)
-    return folder
-
-
 # -- the ways ---------------------------------------------------------------------------------------------------------
 
 
-def hf_with_peft(world: World) -> Callable[[], list[float]]:
-    """(a): at the best batch size for a quarter of the items. One adapter, loaded already: the others cost as much."""
+def hf_with_peft(world: World) -> Callable[[], Answers]:
+    """(a): at the best batch size for an eighth of the items. One adapter, loaded: the others cost as much."""
     lm = HFLM(str(world.model), peft=str(world.adapters[0]), dtype=world.dtype, device=DEVICE, batch_size=1)
-    few = world.instances[: max(4, len(world.instances) // 4)]
+    few = world.instances[: max(4, len(world.instances) // 8)]
     seconds: dict[int, float] = {}
     for size in BATCH_SIZES:
         lm.batch_size_per_gpu = size
         seconds[size], _ = timed(lambda: lm.loglikelihood(few, disable_tqdm=True))
     best = min(seconds, key=seconds.__getitem__)
     lm.batch_size_per_gpu = best
-    print(f"  (a) best batch size {best}: {', '.join(f'{k}: {v:.1f} s' for k, v in seconds.items())}")
+    print(f"  (a) best batch size {best}: {', '.join(f'{k}: {v:.1f} s' for k, v in seconds.items())}", flush=True)
     return lambda: [ll for ll, _ in lm.loglikelihood(world.instances, disable_tqdm=True)]
 
 
@@ -191,24 +117,48 @@ def merge_and_reload(world: World) -> None:
         shutil.rmtree(merged)
 
 
-def ours(world: World, lay_out: Callable[..., list[Any]]) -> Callable[[], list[float]]:
-    """(c) and (d): every adapter after the other on one base. Tokenised once, as in a study."""
-    base: Any = AutoModelForCausalLM.from_pretrained(world.model, dtype=getattr(torch, world.dtype))
-    base = base.to(DEVICE).eval().requires_grad_(False)
-    encoder = Encoder(base.config, AutoTokenizer.from_pretrained(world.model), False)
-    engine = Engine(base)
+class Ours:
+    """(c) and (d) on one base. Requests are tokenised once for all adapters, as in a study, and within the time."""
 
-    def run() -> list[float]:
-        requests = encoder.requests(world.instances)
-        rows = lay_out(world.items, requests)
+    def __init__(self, world: World) -> None:
+        model = Model("bench", str(world.model), None, "bench", world.dtype, "bench", 0.0, 0, False, ())
+        self._world, self._base, self._encoder = world, load_base(model), encoder_of(model)
+        self.engine = Engine(self._base)
+
+    def one_by_one(self, lay_out: Callable[..., list[Row]]) -> Answers:
+        """The first adapter's answers; every adapter is put on and scored."""
+        requests, rows = self._laid_out(lay_out)
         found = []
-        for adapter in world.adapters:
-            with adapter_on(base, adapter):
-                lls, _ = engine.loglikelihoods(rows, len(requests))
-            found.append(lls.tolist())
-        return list(found[0])
+        for adapter in self._world.adapters:
+            with adapter_on(self._base, adapter):
+                found.append(self._score(rows, [None], requests))
+        return found[0]
 
-    return run
+    def at_once(self, many: int) -> Answers:
+        """The same with `many` adapters in every batch."""
+        requests, rows = self._laid_out(shared)
+        found, adapters = [], self._world.adapters
+        for group in (adapters[start : start + many] for start in range(0, len(adapters), many)):
+            weights = [w for adapter in group if (w := plain_lora(adapter, self._base)) is not None]
+            with bank_on(self.engine, weights):
+                found.append(self._score(rows, list(range(len(weights))), requests))
+        return found[0]
+
+    def _laid_out(self, lay_out: Callable[..., list[Row]]) -> tuple[int, list[Row]]:
+        requests = self._encoder.requests(self._world.instances)
+        return len(requests), lay_out(self._world.items, requests)
+
+    def _score(self, rows: Sequence[Row], slots: Sequence[int | None], count: int) -> Answers:
+        every = [row.numbered_from(k * count, slot) for k, slot in enumerate(slots) for row in rows]
+        lls, _ = self.engine.loglikelihoods(every, len(slots) * count)
+        return list(lls[:count].tolist())
+
+    def flops(self) -> float:
+        """Of one adapter's items in (d): the body over every token, the head over scored positions."""
+        _, rows = self._laid_out(shared)
+        head = self._base.get_output_embeddings().weight.numel()
+        body = sum(m.weight.numel() for m in self._base.modules() if isinstance(m, torch.nn.Linear)) - head
+        return FORWARD_FLOPS * sum(body * len(row) + head * len(set(row.at_S.tolist())) for row in rows)
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -220,39 +170,44 @@ def timed(step: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, answer
 
 
-def report(shape: str, world: World, rounds: int, with_b: bool) -> None:
+def report(shape: str, world: World, options: argparse.Namespace) -> None:
     """Time every way `rounds` times in turn; print seconds per adapter and the ratio of speeds to (a)."""
-    print(f"{shape} options, {len(world.adapters)} adapters", flush=True)
     count = len(world.adapters)
-    ways: dict[str, tuple[Callable[[], Any], int]] = {
-        "(a) hf + peft": (hf_with_peft(world), 1),
-        "(c) plain": (ours(world, plain), count),
-        "(d) shared": (ours(world, shared), count),
-    }
-    if with_b:
+    print(f"{shape} options, {count} adapters", flush=True)
+    ours = Ours(world)
+    ways: dict[str, tuple[Callable[[], Any], int]] = {"(a) hf + peft": (hf_with_peft(world), 1)}
+    if "b" in options.ways:
         ways["(b) merge, reload"] = (lambda: merge_and_reload(world), count)
+    if "c" in options.ways:
+        ways["(c) plain"] = (lambda: ours.one_by_one(plain), count)
+    if "d" in options.ways:
+        ways["(d) shared"] = (lambda: ours.one_by_one(shared), count)
+    for many in options.at_once:
+        ways[f"(d {many}) at once"] = (partial(ours.at_once, many), count)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    answers: dict[str, list[float]] = {}
-    for _ in range(rounds):
+    answers: dict[str, Answers] = {}
+    for _ in range(options.rounds):
         for name, (way, adapters) in ways.items():
             taken, answer = timed(way)
             seconds[name].append(taken / adapters)
             if answer is not None:
                 answers[name] = answer
-    reference = seconds["(a) hf + peft"]
     expected = answers["(a) hf + peft"]
     for name, own in seconds.items():
-        ratios = [theirs / ours for theirs, ours in zip(reference, own, strict=True)]
         off = max((abs(x - y) for x, y in zip(answers.get(name, []), expected, strict=False)), default=float("nan"))
-        median = statistics.median(own)
-        print(
-            f"  {name:18} {median:8.2f} s per adapter  {len(world.items) / median:8.2f} items/s"
-            f"  {statistics.median(ratios):6.2f} x (a)  [{min(ratios):.2f}, {max(ratios):.2f}]"
-            f"  differs by {off:.1e} nats",
-            flush=True,
-        )
+        print(_line(name, own, seconds["(a) hf + peft"], len(world.items), ours.flops()), f"differs by {off:.1e} nats")
         if off > TOLERANCE[world.dtype]:
             raise SystemExit(f"{name} differs from lm-eval by {off:.3g} nats: no speed counts")
+
+
+def _line(name: str, own: Sequence[float], reference: Sequence[float], items: int, flops: float) -> str:
+    ratios = [theirs / mine for theirs, mine in zip(reference, own, strict=True)]
+    median = statistics.median(own)
+    line = f"  {name:18} {median:8.2f} s per adapter  {items / median:8.2f} items/s"
+    line += f"  {statistics.median(ratios):6.2f} x (a)  [{min(ratios):.2f}, {max(ratios):.2f}]"
+    gpu = torch.cuda.get_device_name() if DEVICE == "cuda" else ""
+    peak = next((flops_s for kind, flops_s in PEAK_FLOPS_PER_S.items() if kind in gpu), None)
+    return line + (f"  MFU {flops / median / peak:.1%}" if peak and name.startswith("(d") else "") + " "
 
 
 if __name__ == "__main__":

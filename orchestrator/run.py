@@ -30,8 +30,9 @@ from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Demand, decide, in_order
 from orchestrator.survey import Survey
 from orchestrator.tracking import Tracking
-from orchestrator.trial import AdapterTrial, TrialContext
+from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Gang, Trials, planned
+from orchestrator.workers import TrialContext
 from study.config import StudyConfig
 from study.store import LOGS, RECORD_FILE, Store
 from study.units import ScoreUnit
