@@ -3,6 +3,7 @@
 # The same script serves a laptop, a GPU machine and every node of a cluster.
 #   ./install.sh          what the tests and the quickstart need
 #   PYTHON=python3.12 ./install.sh
+#   GPU=1 ./install.sh    the CUDA build of torch though no GPU is seen here: for an image, or on a login node
 # torch: the CUDA build where nvidia-smi finds a GPU, else the CPU build: from any index pip is set up with, or through
 # uv, which knows where CPU builds are; if neither has one, the default build (it runs on a CPU too, but is large).
 set -euo pipefail
@@ -23,7 +24,7 @@ echo "installing into .venv (minutes, once) ..."
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
 install_torch() {
-    if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1 || [ "$(uname)" = Darwin ]; then
+    if [ -n "${GPU:-}" ] || nvidia-smi -L >/dev/null 2>&1 || [ "$(uname)" = Darwin ]; then
         pip install -q "torch==$TORCH"
         return
     fi

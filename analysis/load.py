@@ -57,6 +57,7 @@ def load_published(path: str) -> Study:
 def load_store(uri: str) -> Study:
     """Read a store; ConfigError when it holds no scores."""
     store = Store(uri)
+    store.check_reachable()
     try:
         return _read(store)
     except (OSError, ValueError, yaml.YAMLError) as error:  # no such place, another schema version, a damaged file

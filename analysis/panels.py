@@ -7,7 +7,6 @@ first row and its items are the panel's columns: every Δ is on the same items.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,7 +15,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
-from study import schema
 from study.store import ITEMS, Store
 
 Floats = npt.NDArray[np.float32]
@@ -61,7 +59,7 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
     """
     known = units.select("score_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"), "adapter_id")
     parts, facts, ignored = [], [], 0
-    for file in _files(store):
+    for file in store.parquet_files(store.files(ITEMS, ".parquet")):
         frame = _columns(file, COLUMNS)
         rows = frame.join(known, on="score_id", how="inner")
         ignored += frame.height - rows.height
@@ -74,14 +72,6 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
     together = _Rows(*(np.concatenate([getattr(p, name) for p in parts]) for name in _Rows.__annotations__))
     del parts
     return _split(units, together, pl.concat(facts) if facts else None), ignored
-
-
-def _files(store: Store) -> Iterator[pq.ParquetFile]:
-    for relative in store.files(ITEMS, ".parquet"):
-        with store.fs.open_input_file(store.path(relative)) as source:
-            file = pq.ParquetFile(source)
-            schema.check_version(file.schema_arrow, relative)
-            yield file
 
 
 def _columns(file: pq.ParquetFile, names: list[str]) -> pl.DataFrame:

@@ -37,7 +37,7 @@ from evaluators.base import adapter_on, load_base
 from evaluators.engine import Engine
 from evaluators.plain_lora import plain_lora
 from evaluators.prepare import plain, shared
-from evaluators.profile import FORWARD_FLOPS, PEAK_FLOPS_PER_S
+from evaluators.profile import PEAK_FLOPS_PER_S, forward_flops
 from evaluators.requests import encoder_of
 from evaluators.rows import Row
 from evaluators.sharing import bank_on
@@ -153,12 +153,11 @@ class Ours:
         lls, _ = self.engine.loglikelihoods(every, len(slots) * count)
         return list(lls[:count].tolist())
 
-    def flops(self) -> float:
+    def flops(self) -> int:
         """Of one adapter's items in (d): the body over every token, the head over scored positions."""
         _, rows = self._laid_out(shared)
-        head = self._base.get_output_embeddings().weight.numel()
-        body = sum(m.weight.numel() for m in self._base.modules() if isinstance(m, torch.nn.Linear)) - head
-        return FORWARD_FLOPS * sum(body * len(row) + head * len(set(row.at_S.tolist())) for row in rows)
+        body, head = forward_flops(self._base)
+        return sum(body * len(row) + head * len(set(row.at_S.tolist())) for row in rows)
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def report(shape: str, world: World, options: argparse.Namespace) -> None:
             raise SystemExit(f"{name} differs from lm-eval by {off:.3g} nats: no speed counts")
 
 
-def _line(name: str, own: Sequence[float], reference: Sequence[float], items: int, flops: float) -> str:
+def _line(name: str, own: Sequence[float], reference: Sequence[float], items: int, flops: int) -> str:
     ratios = [theirs / mine for theirs, mine in zip(reference, own, strict=True)]
     median = statistics.median(own)
     line = f"  {name:18} {median:8.2f} s per adapter  {items / median:8.2f} items/s"

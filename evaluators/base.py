@@ -1,10 +1,10 @@
 """The base model, loaded once, and the adapters that are put on it one after the other.
 
-Invariant: when an adapter is taken off, the base is what it was, bit for bit. A model that was fine-tuned as a whole
-takes the place of the base's weights meanwhile. Its weights are never written to: in
+Invariant: when an adapter is taken off, the base is what it was, bit for bit. Its weights are never written to. In
 float32, where the sum is exact enough (1e-6), an adapter is merged into copies of the matrices it changes, which saves
 its own matrix products at every batch; in half precision it runs beside the frozen matrices as PEFT defines it.
 Plain LoRA is merged from its matrices; whatever else PEFT knows is left to PEFT's own modules, a second or so slower.
+A model that was fine-tuned as a whole takes the place of the base's weights meanwhile.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from transformers.pytorch_utils import Conv1D
 from adapters.onednn import use_onednn
 from adapters.peft_folder import AdapterWeights
 from evaluators.plain_lora import plain_lora
+from study.hub import local_folder
 from study.models import Model
 
 WEIGHTS = "adapter_model.safetensors"
@@ -40,8 +41,7 @@ class AdapterError(Exception):
 def load_base(model: Model) -> Any:
     """The base model on the GPU where there is one, ready to be read. Weights come from safetensors only."""
     base: Any = AutoModelForCausalLM.from_pretrained(
-        model.path,
-        revision=model.revision,
+        local_folder(model.path, model.revision),
         dtype=getattr(torch, model.dtype),
         trust_remote_code=model.trust_remote_code,
         use_safetensors=True,

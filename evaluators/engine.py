@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from adapters.lora_bank import LoraBank
-from evaluators.profile import Profile
+from evaluators.masks import Masks
+from evaluators.profile import Profile, forward_flops
 from evaluators.rows import Row
 
 CPU_BYTES = 2**25  # activations of a batch stay in a processor's last cache
@@ -38,9 +39,8 @@ class Engine:
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
-        self._bool_mask = config._attn_implementation == "sdpa"
-        self._window: int | None = getattr(config, "sliding_window", None)
-        self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
+        self._masks = Masks(model)
+        self._flops = forward_flops(model)
 
     def loglikelihoods(self, rows: Sequence[Row], n_requests: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Log-likelihood (nats) and whether greedy decoding would write it, per request number.
@@ -67,7 +67,9 @@ class Engine:
                     torch.cuda.empty_cache()
                 continue
             if self.profile is not None:
-                self.profile.count(sum(map(len, batch)), len(batch) * len(waiting[start]))
+                body, head = self._flops
+                tokens, scored = sum(map(len, batch)), sum(len(np.unique(row.at_S)) for row in batch)
+                self.profile.count(tokens, len(batch) * len(waiting[start]), body * tokens + head * scored)
             logprobs.append(logprob_S)
             greedy.append(greedy_S)
             owners.extend(row.owner_S for row in batch)
@@ -98,50 +100,23 @@ class Engine:
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-        length = max(len(row) for row in batch)
+        longest = max(len(row) for row in batch)
+        branches = not all(row.is_chain for row in batch)
+        length = self._masks.padded(longest) if branches else longest
         tokens_BL = self._padded([row.tokens_N for row in batch], length)
         at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
         at_U, where_S = np.unique(at_S, return_inverse=True)
         want_S = self._tensor(np.concatenate([row.want_S for row in batch]).astype(np.int64))
         arguments: dict[str, Any] = {"input_ids": tokens_BL, "use_cache": False}
-        if not all(row.is_chain for row in batch):
-            arguments["position_ids"] = self._padded([row.depth_N for row in batch], length)
-            arguments["attention_mask"] = self._mask(batch, length)
-        logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
+        if branches:
+            depth_BL = arguments["position_ids"] = self._padded([row.depth_N for row in batch], length)
+            arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
+        with self._masks.attention(length) if branches else nullcontext():
+            logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
         index_S = self._tensor(where_S)
         logprob_S = logprobs_UV[index_S, want_S]
         return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
-
-    def _mask(self, batch: Sequence[Row], length: int) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Where each node may look, [B, 1, L, L]: itself and its ancestors, the nearest ones where there is a window.
-
-        A model that mixes windowed and full layers takes one mask for each kind.
-        """
-        end_BL = self._padded([row.end_N for row in batch], length)
-        node_L = torch.arange(length, device=self.device)
-        allowed = (node_L[None, None, :] <= node_L[None, :, None]) & (node_L[None, :, None] < end_BL[:, None, :])
-        allowed |= torch.eye(length, dtype=torch.bool, device=self.device)  # padding sees itself: no empty softmax
-        if "sliding_attention" not in self._layer_kinds:
-            return self._as_mask(allowed if self._layer_kinds else self._near(allowed, batch, length))
-        return {
-            "full_attention": self._as_mask(allowed),
-            "sliding_attention": self._as_mask(self._near(allowed, batch, length)),
-        }
-
-    def _near(self, allowed_BLL: torch.Tensor, batch: Sequence[Row], length: int) -> torch.Tensor:
-        """Only the nodes within the model's window, counted in positions of the text."""
-        if self._window is None:
-            return allowed_BLL
-        depth_BL = self._padded([row.depth_N for row in batch], length)
-        return allowed_BLL & (depth_BL[:, :, None] - depth_BL[:, None, :] < self._window)
-
-    def _as_mask(self, allowed_BLL: torch.Tensor) -> torch.Tensor:
-        mask_B1LL = allowed_BLL[:, None]
-        if self._bool_mask:
-            return mask_B1LL
-        lowest = torch.finfo(self.model.dtype).min
-        return torch.zeros(mask_B1LL.shape, dtype=self.model.dtype, device=self.device).masked_fill(~mask_B1LL, lowest)
 
     def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
         """Logits of the given nodes, numbered through the batch: [U, V].

@@ -21,8 +21,17 @@ import torch
 from study.models import Model
 from study.store import LOGS, Store
 
-FORWARD_FLOPS = 2  # per parameter and token (Kaplan et al. 2020, eq. 2.2, without the attention term)
+FORWARD_FLOPS = 2  # per weight and token (Kaplan et al. 2020, eq. 2.2, without the attention term)
 PEAK_FLOPS_PER_S = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}  # dense bf16, NVIDIA data sheets
+
+
+def forward_flops(model: Any) -> tuple[int, int]:
+    """What a token costs in the model's body, and a scored position in its head; looking up embeddings is free."""
+    weights = {id(weight): weight.numel() for weight in model.parameters()}
+    head = model.get_output_embeddings()
+    own = 0 if head is None else weights.pop(id(head.weight), 0)
+    weights.pop(id(model.get_input_embeddings().weight), None)
+    return FORWARD_FLOPS * sum(weights.values()), FORWARD_FLOPS * own
 
 
 class Profile:
@@ -35,6 +44,7 @@ class Profile:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.useful_tokens = 0
         self.padded_tokens = 0
+        self.flops = 0
         self.trace: bytes | None = None
 
     @contextmanager
@@ -56,10 +66,11 @@ class Profile:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now
 
-    def count(self, useful: int, padded: int) -> None:
-        """Tokens of a batch: those of its rows, and with the padding to its longest."""
+    def count(self, useful: int, padded: int, flops: int) -> None:
+        """Tokens of a batch: those of its rows, and with the padding to its longest; and what the rows cost."""
         self.useful_tokens += useful
         self.padded_tokens += padded
+        self.flops += flops
 
     @contextmanager
     def head(self, module: torch.nn.Module | None) -> Iterator[None]:
@@ -101,11 +112,11 @@ class Profile:
     def write(self, store: Store, model: Model) -> None:
         """Put the books so far into the store, the trace beside them: logs/profile-<model>-<process>.txt, .json.gz."""
         name = f"{LOGS}/profile-{model.name}-{os.getpid()}"
-        store.write(f"{name}.txt", self.summary(model.params).encode())
+        store.write(f"{name}.txt", self.summary().encode())
         if self.trace is not None and not store.exists(f"{name}.json.gz"):
             store.write(f"{name}.json.gz", self.trace)
 
-    def summary(self, params: int) -> str:
+    def summary(self) -> str:
         """One page: tokens/s of the model, share of useful tokens, MFU on a known GPU, seconds per stage."""
         total = max(1e-9, sum(self.seconds.values()))
         model = self.seconds["forward"] + self.seconds["head"]
@@ -118,8 +129,9 @@ class Profile:
         ]
         peak = next((flops for name, flops in PEAK_FLOPS_PER_S.items() if name in self._device_name()), None)
         if peak is not None:
-            share = FORWARD_FLOPS * params * speed / peak
-            lines.append(f"MFU              {share:.1%} of {peak / 1e12:.0f} TFLOP/s (bf16)")
+            lines.append(
+                f"MFU              {self.flops / max(1e-9, model) / peak:.1%} of {peak / 1e12:.0f} TFLOP/s (bf16)"
+            )
         lines += [
             f"{stage:16} {seconds:10.2f} s  {seconds / total:6.1%}"
             for stage, seconds in sorted(self.seconds.items(), key=lambda pair: -pair[1])

@@ -27,7 +27,8 @@ from orchestrator.plan import Plan
 from orchestrator.pool import EvaluatorProcess, ScoringPool
 from orchestrator.progress import Progress
 from orchestrator.requests import StudyRequests
-from orchestrator.schedule import Decision, Demand, decide, in_order
+from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
+from orchestrator.scouts import Scouts, autoscales
 from orchestrator.survey import Survey
 from orchestrator.tracking import Tracking
 from orchestrator.trial import AdapterTrial
@@ -66,7 +67,7 @@ class StudyRun:
         self._units = {unit.adapter_id: unit for unit in grid.adapters}
         self._target = {cell: number for number, cell in enumerate(grid.targets)}
         self._waiting: dict[str, Part] = {}
-        self._failed_before = store.failures().keys()
+        self._failed_before = store.failed()
         self.progress = _progress(plan, estimates)
         self._display = Display(self.progress, display_on)
         self._metrics = Metrics(config.study)
@@ -92,6 +93,7 @@ class StudyRun:
         )
         self._context = TrialContext(config, self._models, self._units, survey.examples, store)
         self._trainable = trainable
+        self._scouts = Scouts(self._shape) if autoscales() else None
 
     def run(self) -> list[Failure]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
@@ -148,7 +150,10 @@ class StudyRun:
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max
-        return decide(self._nodes(), self._shape, demand, limits.min, most)
+        decision = decide(self._nodes(), self._shape, demand, limits.min, most)
+        if self._scouts is not None:
+            self._scouts.ask(unmet(decision, demand, most))
+        return decision
 
     def _tell(self, trials: Trials) -> None:
         _, running = trials.state()

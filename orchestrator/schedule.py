@@ -16,6 +16,7 @@ MOST_BATCH_S = 30.0  # seconds of work handed to an evaluator at once: what a lo
 BATCHES_PER_ACTOR = 3  # at least so many batches of what waits for each evaluator, so that they end together
 HORIZON_LOADS = 100  # scoring goes before training when each device has so many times a model's loading time to do
 HORIZON_GANGS = 4  # and so many times the longest gang's
+MOST_SCOUTS = 64  # nodes asked for at once
 
 Resources = Mapping[str, float]
 
@@ -87,6 +88,21 @@ def decide(
     room = beside(nodes, shape, trials)
     room = room if most is None else min(room, most)
     return Decision(trials, room, spread(demand.scoring, room, least))
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """How many more trials and evaluators would start now if there were nodes for them."""
+
+    trials: int
+    evaluators: int
+
+
+def unmet(decision: Decision, demand: Demand, most: int | None = None) -> Unmet:
+    """What an autoscaler is to be asked for."""
+    trials = max(0, demand.gangs_waiting + demand.gangs_running - decision.trials)
+    useful = sum(spread(demand.scoring, MOST_SCOUTS if most is None else min(most, MOST_SCOUTS)).values())
+    return Unmet(min(trials, MOST_SCOUTS), max(0, useful - max(0, decision.room)))
 
 
 def beside(nodes: Sequence[Resources], shape: Shape, trials: int) -> int:

@@ -26,10 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def show(store: Store, console: Console) -> None:
     """Print the state of a store. Raises ConfigError when it is none."""
+    store.check_reachable()
     grid = store.read_grid()
     if grid is None:
         raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
-    console.print(status_table(store.uri, grid, set(store.records()), store.done_scores()))
+    console.print(status_table(store.uri, grid, set(store.trained()), store.done_scores()))
     failures = store.failures()
     if failures:
         console.print(failure_table(failures.values()))

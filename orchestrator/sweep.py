@@ -20,6 +20,7 @@ from orchestrator.estimate import Estimates, costs, device_name, estimate
 from orchestrator.failures import BAD_DATA, Failure, lasting
 from orchestrator.grid import expand
 from orchestrator.measured import measure
+from orchestrator.outlook import outlook, show
 from orchestrator.plan import Plan, plan, without
 from orchestrator.stop import Interrupted, LeaseLost, leave, on_signals, stopper
 from orchestrator.study_file import write_study
@@ -29,9 +30,11 @@ from orchestrator.tracking import check as check_trackers
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
 from study.existing import put_into, resolve_existing
+from study.hub import to_fetch
 from study.lease import Lease
 from study.load import load
 from study.models import Model, resolve_all
+from study.sizes import read_sizes, sizes_file
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import GivenAdapter
@@ -106,6 +109,13 @@ def parser() -> argparse.ArgumentParser:
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     config = load(options.config, options.overrides, options.limit)
+    file = sizes_file(options.config)
+    if options.dry_run and file is not None and not _is_begun(Store(config.store)):
+        sizes = read_sizes(file)
+        show(f"{config.study}, by the sizes in {file}", outlook(config, sizes), sizes, console)
+        for line in to_fetch([model.id for model in config.models], sizes.datasets):
+            console.print(line, soft_wrap=True, highlight=False)
+        return 0
     device = device_name(config, options.device)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
@@ -140,6 +150,8 @@ def _planned(
     grid = expand(config, models, found.sources, found.targets, existing)
     others = _others(options.calibrate_from)
     try:
+        if not options.dry_run:
+            store.write_indexes()
         todo, measured = plan(grid, store.trained(), store.scored()), measure([store, *others])
         failed = {} if options.retry_failed else lasting(store.failures())
     except (ValueError, KeyError) as error:  # no run has written a record or a part like this
@@ -154,6 +166,15 @@ def _planned(
     return Planned(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
 
 
+def _is_begun(store: Store) -> bool:
+    """Whether the store holds a study; not where it cannot be asked, since this is for planning without a network."""
+    try:
+        store.check_reachable()
+        return store.exists(STUDY_FILE)
+    except (ConfigError, OSError):
+        return False
+
+
 def _others(uris: list[str]) -> list[Store]:
     """The stores to calibrate from. Raises ConfigError for one without results."""
     stores = [Store(uri) for uri in uris]
@@ -165,6 +186,7 @@ def _others(uris: list[str]) -> list[Store]:
 
 
 def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
+    store.check_reachable()
     try:
         before = yaml.safe_load(store.read(STUDY_FILE)) if store.exists(STUDY_FILE) else None
     except (OSError, ValueError) as error:
@@ -215,6 +237,7 @@ def _run(
         code, more = _execute(console, config, planned, store, lease, options)
         if code is not None:
             return code
+        store.write_indexes()
         failures += (failure.to_json() for failure in more)
     console.print(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
@@ -261,6 +284,7 @@ def _execute(
             f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
         leave(130, lease)
     except (StudyStopped, OSError) as stop:

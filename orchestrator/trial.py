@@ -11,13 +11,25 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections import Counter
 from typing import Any
 
 import ray
 from ray import tune
 
+from orchestrator.blame import MOST_LOSSES
 from orchestrator.checkpoints import Begun, begun, latest, parts
-from orchestrator.failures import OUT_OF_MEMORY, TRANSIENT, Failure, backoff_s, budget, kind_of, last_line
+from orchestrator.failures import (
+    KILLED_FOR_MEMORY,
+    NODE_LOST,
+    OUT_OF_MEMORY,
+    TRANSIENT,
+    Failure,
+    backoff_s,
+    budget,
+    kind_of,
+    last_line,
+)
 from orchestrator.gangs import smaller, with_rows
 from orchestrator.workers import TrialContext, WorkerGroup, headline, is_lost
 from study.config import Training
@@ -37,6 +49,7 @@ class AdapterTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         started = time.monotonic()
         attempts: dict[str, int] = {}
+        lost: list[str] = []  # the nodes on which workers died
         training, recipe = self._context.config.training, self._context.config.recipe
         model = self._context.units[self._gang[0]].model
         outcome: dict[str, list[Any]] = {"trained": [], "rejected": []}
@@ -54,6 +67,8 @@ class AdapterTrial(tune.Trainable):
                 kind = kind_of(error)
                 shrinks = kind == OUT_OF_MEMORY and len(pending[0]) > 1  # it ends by itself: no attempt is counted
                 attempts[kind] = attempts.get(kind, 0) + (not shrinks)
+                if kind in (NODE_LOST, KILLED_FOR_MEMORY):
+                    lost += self._group.died_on()
                 if self._group.size > 1 or is_lost(error):  # the others wait for the process that failed: begin anew
                     self._group.stop()
                 if attempts[kind] > budget(kind, self._context.config.failures):
@@ -64,11 +79,14 @@ class AdapterTrial(tune.Trainable):
                         self._fits[model] = len(pending[0]), training
                     elif kind == TRANSIENT:
                         time.sleep(backoff_s(attempts[kind]))
+                    if max(Counter(lost).values(), default=0) >= MOST_LOSSES:  # in another place it goes on from here
+                        return {"done": True, "left": True, "lost": lost}
                     continue
-            pending = pending[1:]
+            pending, attempts = pending[1:], {}
             for key in outcome:
                 outcome[key] += part[key]
-        return {"done": True, "seconds": time.monotonic() - started, **outcome, **_means(outcome["trained"])}
+        seconds = time.monotonic() - started
+        return {"done": True, "seconds": seconds, "lost": lost, **outcome, **_means(outcome["trained"])}
 
     def _left(self) -> tuple[list[dict[str, Any]], list[list[str]]]:
         """Headlines of members that an attempt before this one has recorded; the others, as checkpoints have them."""

@@ -45,7 +45,7 @@ class Trials(threading.Thread):
         super().__init__(name="tune", daemon=True)
         self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._config, self._context, self._trainable = config, context, trainable
-        self._nodes, self._where = nodes, nodes.selector()
+        self.nodes, self._where = nodes, nodes.selector()
         self._waiting = list(todo)
         self._running: dict[str, Gang] = {}
         self._losses: Counter[Gang] = Counter()
@@ -89,19 +89,18 @@ class Trials(threading.Thread):
     def is_over(self) -> bool:
         """Whether Tune should end once what runs has ended; also when a node is used no more, which it cannot learn."""
         with self._changed:
-            return not self._waiting or self._allowed == 0 or self._where != self._nodes.selector()
+            return not self._waiting or self._allowed == 0 or self._where != self.nodes.selector()
 
     def ended(self, trial_id: str, *event: Any) -> None:
         with self._changed:
             self._warm = self._running.pop(trial_id)[0].model
             self.events.put(event)
 
-    def left(self, trial_id: str, lost: Sequence[str]) -> None:
-        """A trial has left nodes that lost its workers: its gang goes on, elsewhere where there is another node."""
-        self._nodes.lost(lost)
+    def left(self, trial_id: str, losses: int) -> None:
+        """A trial has left a node that lost its workers: its gang goes on, elsewhere where there is another node."""
         with self._changed:
             gang = self._running.pop(trial_id)
-            self._losses[gang] += len(lost)
+            self._losses[gang] += losses
             if self._losses[gang] <= self._config.failures.node_lost:
                 self._waiting.insert(0, gang)
                 return
@@ -109,7 +108,7 @@ class Trials(threading.Thread):
 
     def _placed(self) -> dict[str, Any]:
         """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
-        self._where = self._nodes.selector()
+        self._where = self.nodes.selector()
         return {"bundle_label_selector": [self._where] * self._config.training.workers_per_trial}
 
     def _fit(self) -> None:
@@ -176,8 +175,10 @@ class _Report(tune.Callback):
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        lost = trial.last_result.get("lost", [])
+        self._trials.nodes.lost(lost)
         if trial.last_result.get("left"):
-            self._trials.left(trial.trial_id, trial.last_result["lost"])
+            self._trials.left(trial.trial_id, len(lost))
         else:
             self._trials.ended(trial.trial_id, "result", trial.last_result)
 

@@ -16,6 +16,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.checkpoints import file_of
+from orchestrator.cluster import died_on
 from orchestrator.failures import Failure
 from study.cells import Source
 from study.config import StudyConfig, Training
@@ -116,6 +117,10 @@ class WorkerGroup:
         arguments = context_ref, adapter_ids, training, ray.put(start)  # one copy for all, and the same for all
         answers = ray.get([worker.train.remote(*arguments) for worker in self._workers])
         return dict(answers[0])
+
+    def died_on(self) -> list[str]:
+        """The nodes of those workers that are dead."""
+        return died_on(self._workers)
 
     def stop(self) -> None:
         for worker in self._workers:

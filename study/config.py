@@ -16,6 +16,7 @@ from study.errors import ConfigError
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Auto = Literal["auto"]
+LossOn = Literal["answer", "all"]
 
 
 def _number(value: object) -> object:
@@ -64,6 +65,7 @@ class TrainOverride(Frozen):
     split: StrictStr | None = None
     limit: PositiveInt | None = None
     manifest: StrictStr | None = None
+    loss_on: LossOn | None = None
 
 
 class TaskConfig(Frozen):
@@ -116,7 +118,7 @@ class Recipe(Frozen):
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[Number, Field(gt=0)] | None = 1.0
     max_length: PositiveInt = 512
-    loss_on: Literal["answer", "all"] = "answer"
+    loss_on: LossOn = "answer"
     validation: Validation = Validation()
 
     @property

@@ -33,18 +33,42 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
-    """Read a config file, apply `--set key=value` overrides and `--limit`, and check it. Raises ConfigError."""
+    """Read a config file, apply `--set key=value` overrides and `--limit`, and check it. Raises ConfigError.
+
+    `extends: other.yaml` (relative to the file) takes what the file does not say itself from another one.
+    """
+    data: dict[str, Any] = {}
+    for file in reversed(bases(path)):
+        data = _merged(data, {key: value for key, value in _read(file).items() if key != "extends"})
+    return _checked(data, overrides, limit)
+
+
+def parse(text: str, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
+    """The same from the YAML text of one file."""
+    return _checked(_mapping_of(text), overrides, limit)
+
+
+def bases(path: str | Path) -> list[Path]:
+    """A config file, the one it extends, and so on. Raises ConfigError."""
+    found = [Path(path)]
+    while (base := _read(found[-1]).get("extends")) is not None:
+        file = found[-1].parent / str(base)
+        if any(file.resolve() == known.resolve() for known in found):
+            raise ConfigError("extends", base, "extends itself", "name another file")
+        found.append(file)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return _mapping_of(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             "CONFIG", path, f"cannot be read ({error})", "name a YAML file, e.g. configs/quickstart.yaml"
         ) from error
-    return parse(text, overrides, limit)
 
 
-def parse(text: str, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
-    """The same from YAML text."""
+def _mapping_of(text: str) -> dict[str, Any]:
     try:
         data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -53,6 +77,20 @@ def parse(text: str, overrides: Sequence[str] = (), limit: int | None = None) ->
         ) from error
     if not isinstance(data, dict):
         raise ConfigError("CONFIG", data, "is not a mapping of keys to values", "start from configs/quickstart.yaml")
+    return data
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, mapping by mapping; lists are replaced."""
+    both = {
+        key: _merged(base[key], own[key])
+        for key in own
+        if isinstance(base.get(key), dict) and isinstance(own[key], dict)
+    }
+    return {**base, **own, **both}
+
+
+def _checked(data: dict[str, Any], overrides: Sequence[str], limit: int | None) -> StudyConfig:
     for override in overrides:
         _apply(data, override)
     if limit is not None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from study.config import SAFE_NAME, ModelConfig, StudyConfig
 from study.errors import ConfigError
+from study.hub import MODEL_FILES, refused
 from study.identity import digest
 
 _IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.py")
@@ -180,16 +181,19 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, Any], dict[s
     from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
     from huggingface_hub import errors as hub
 
-    fix = "check the id, or name a local folder; gated models need HF_TOKEN in the environment"
     try:
         if constants.HF_HUB_OFFLINE:
             raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
         commit = HfApi().model_info(entry.id, revision=entry.revision).sha
-        config_json = json.loads(Path(hf_hub_download(entry.id, "config.json", revision=commit)).read_text())
+        # asked for by the branch's name: that is how the cache learns which commit the branch is, for use offline
+        config_json = json.loads(Path(hf_hub_download(entry.id, "config.json", revision=entry.revision)).read_text())
         metadata = HfApi().get_safetensors_metadata(entry.id, revision=commit)
         shapes = {n: tuple(t.shape) for file in metadata.files_metadata.values() for n, t in file.tensors.items()}
         return str(commit), config_json, shapes
-    except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.GatedRepoError, hub.HFValidationError) as error:
+    except (hub.RepositoryNotFoundError, hub.GatedRepoError) as error:
+        raise refused(f"{key}.id", entry.id, error) from error
+    except (hub.RevisionNotFoundError, hub.HFValidationError) as error:
+        fix = "check id and revision, or name a local folder"
         raise ConfigError(f"{key}.id", entry.id, str(error).strip().splitlines()[0], fix) from error
     except hub.NotASafetensorsRepoError as error:
         raise ConfigError(
@@ -199,15 +203,11 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, Any], dict[s
             "use a safetensors revision",
         ) from error
     except (OSError, hub.HTTPError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        unreachable = error
     try:
-        folder = Path(snapshot_download(entry.id, revision=entry.revision, local_files_only=True))
+        found = snapshot_download(entry.id, revision=entry.revision, allow_patterns=MODEL_FILES, local_files_only=True)
     except (OSError, hub.LocalEntryNotFoundError) as error:
-        raise ConfigError(
-            f"{key}.id",
-            entry.id,
-            f"is no local folder, and the Hub cannot be reached ({reason}) nor is the model in its cache",
-            "name an existing folder, connect, or fill the cache first: hf download " + entry.id,
-        ) from error
+        raise refused(f"{key}.id", entry.id, unreachable) from error
+    folder = Path(found)
     config_json, shapes = _read_folder(folder, f"{key}.id")
     return folder.name, config_json, shapes

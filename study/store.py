@@ -2,111 +2,38 @@
 
 Invariant: a unit is done when its record (adapter) or its score row is there, and that is written last and in one
 step (a temporary name and a rename on local disks, a single put on object stores). Writers never share a file.
+
+Requests are what a bucket costs: what is one file per unit is also kept in an index (study.index), and what can be
+told from a listing is not read.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import os
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
 from study import schema
-from study.errors import ConfigError, StoreRefused
+from study.files import File, Files
+from study.index import Index
 
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
-REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
-REFUSED_BY_BUCKETS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+SCORES_INDEX, RECORDS_INDEX = f"index/scores-{schema.SCHEMA_VERSION}.parquet", "index/records.parquet"
 
 DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
 
 
-class Store:
-    """Files of one study. Cheap to make and to pickle: it holds the URI and opens the filesystem on first use."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri if "://" in uri else os.path.abspath(uri)
-        self._fs: pafs.FileSystem | None = None
-        self._root = ""
-
-    def __getstate__(self) -> dict[str, str]:
-        return {"uri": self.uri}
-
-    def __setstate__(self, state: dict[str, str]) -> None:
-        self.__init__(state["uri"])  # type: ignore[misc]
-
-    @property
-    def fs(self) -> pafs.FileSystem:
-        if self._fs is None:
-            self._fs, self._root = pafs.FileSystem.from_uri(self.uri)
-        return self._fs
-
-    @property
-    def is_local(self) -> bool:
-        return isinstance(self.fs, pafs.LocalFileSystem)
-
-    def path(self, relative: str) -> str:
-        """Path of a file of the store inside its filesystem."""
-        _ = self.fs
-        return f"{self._root.rstrip('/')}/{relative}"
-
-    def check_writable(self) -> None:
-        """Write and delete a small file; raises ConfigError (key `store`) when that fails."""
-        probe = f".probe-{uuid.uuid4().hex}"
-        try:
-            self.write(probe, b"ok")
-            self.fs.delete_file(self.path(probe))
-        except (OSError, pa.ArrowException) as error:
-            raise ConfigError(
-                "store",
-                self.uri,
-                f"cannot be written ({error})",
-                "name a folder or bucket you may write to, with space left",
-            ) from error
-
-    # -- bytes -------------------------------------------------------------------------------------------------------
-
-    def write(self, relative: str, data: bytes) -> None:
-        """Write a file so that readers see all of it or nothing. Raises StoreRefused when trying again cannot help."""
-        with _refusals(self.uri):
-            final = self.path(relative)
-            if self.is_local:
-                _replace(final, data)
-                return
-            with self.fs.open_output_stream(final, compression=None) as out:
-                out.write(data)
-
-    def read(self, relative: str) -> bytes:
-        """Contents of a file; FileNotFoundError when it is not there."""
-        with self.fs.open_input_stream(self.path(relative), compression=None) as source:
-            return bytes(source.read())
-
-    def exists(self, relative: str) -> bool:
-        return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
-
-    def delete(self, relative: str) -> None:
-        """Delete one file; fine when it is not there."""
-        if self.exists(relative):
-            self.fs.delete_file(self.path(relative))
-
-    def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
-        """Relative paths of the files below a folder, sorted; files that are still being written are left out."""
-        root = self.path("")
-        selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
-        found = (info.path for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File)
-        return sorted(p[len(root) :] for p in found if p.endswith(suffix) and not p.rsplit("/", 1)[1].startswith("."))
+class Store(Files):
+    """What the files of one study mean."""
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
@@ -150,12 +77,18 @@ class Store:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Every finished adapter's record by adapter_id, each with its `folder` in the store."""
+        files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
+        tables, missing = self._index(RECORDS_INDEX).split(files, ["folder", "record"])
         found: dict[str, dict[str, Any]] = {}
-        for relative in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True):
-            record = json.loads(self.read(relative))
-            record["folder"] = relative.rsplit("/", 1)[0]
-            found[record["adapter_id"]] = record
+        for row in (row for table in [*tables, *self._record_rows(missing)] for row in table.to_pylist()):
+            record = json.loads(row["record"])
+            found[record["adapter_id"]] = {**record, "folder": row["folder"]}
         return found
+
+    def _record_rows(self, files: Sequence[File]) -> list[pa.Table]:
+        texts = self.each(lambda file: self.read(file.path).decode(), files)
+        folders = [file.path.rsplit("/", 1)[0] for file in files]
+        return [pa.table({"folder": [f], "record": [text]}) for f, text in zip(folders, texts, strict=True)]
 
     def trained(self) -> dict[str, str]:
         """The model of every finished adapter, by adapter_id; from the names of the files alone."""
@@ -179,7 +112,10 @@ class Store:
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
-        return self._read_parquet(self.files(SCORES, ".parquet"), schema.SCORES, columns)
+        files, names = self.listed(SCORES, ".parquet"), list(columns or schema.SCORES.names)
+        known, missing = self._index(SCORES_INDEX).split(files, names) if files else ([], [])
+        parts = [_empty(schema.SCORES, names), *known, *self._parts([file.path for file in missing], names)]
+        return pa.concat_tables(parts, promote_options="default")
 
     def items(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All item rows (de-duplicate on score_id and doc_id)."""
@@ -188,6 +124,23 @@ class Store:
     def done_scores(self) -> set[str]:
         """score_ids whose score rows are there."""
         return set(self.scores(["score_id"]).column("score_id").to_pylist())
+
+    def write_indexes(self) -> None:
+        """Bring the indexes up to date where many files are not in them. Readers need none of this."""
+        scores = self.listed(SCORES, ".parquet")
+        self._renew(SCORES_INDEX, scores, lambda new: list(self._parts([f.path for f in new], schema.SCORES.names)))
+        self._renew(RECORDS_INDEX, self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True), self._record_rows)
+
+    def _index(self, name: str) -> Index:
+        try:
+            return Index(self.read(name))
+        except FileNotFoundError:
+            return Index(None)
+
+    def _renew(self, name: str, files: list[File], read: Callable[[Sequence[File]], list[pa.Table]]) -> None:
+        renewed = self._index(name).renewed(files, read)
+        if renewed is not None:
+            self.write(name, renewed)
 
     def scored(self) -> Iterator[DoneScore]:
         """Every finished score and what it is of; each once or more."""
@@ -208,7 +161,12 @@ class Store:
     def failures(self) -> dict[str, dict[str, Any]]:
         """Recorded failures by unit id."""
         names = self.files(FAILURES, ".json")
-        return {name.rsplit("/", 1)[1].removesuffix(".json"): json.loads(self.read(name)) for name in names}
+        texts = self.each(self.read, names)
+        return {_stem(name): json.loads(text) for name, text in zip(names, texts, strict=True)}
+
+    def failed(self) -> set[str]:
+        """Unit ids with a recorded failure, from a listing alone."""
+        return {_stem(name) for name in self.files(FAILURES, ".json")}
 
     # -- nodes of the cluster ----------------------------------------------------------------------------------------
 
@@ -227,38 +185,19 @@ class Store:
         parts = [_empty(like, names), *self._parts(files, names)]  # a column that came later is null in older files
         return pa.concat_tables(parts, promote_options="default")
 
-    def _parts(self, files: list[str], names: list[str]) -> Iterator[pa.Table]:
-        for relative in files:
-            with self.fs.open_input_file(self.path(relative)) as source:
-                part = pq.ParquetFile(source)
-                schema.check_version(part.schema_arrow, relative)
-                yield part.read(columns=names).replace_schema_metadata(None)
+    def parquet_files(self, files: Iterable[str]) -> Iterator[pq.ParquetFile]:
+        """Parquet files of the store, opened one after the other. Raises ValueError for another schema version."""
+        return self.each(self._opened, files)
 
+    def _opened(self, relative: str) -> pq.ParquetFile:
+        source = self.fs.open_input_file(self.path(relative)) if self.is_local else pa.BufferReader(self.read(relative))
+        part = pq.ParquetFile(source)  # from a bucket it comes whole: that is one request, not one per column
+        schema.check_version(part.schema_arrow, relative)
+        return part
 
-def _replace(final: str, data: bytes) -> None:
-    folder, name = final.rsplit("/", 1)
-    os.makedirs(folder, exist_ok=True)
-    temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
-    try:
-        with open(temporary, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, final)
-    finally:
-        with suppress(OSError):  # a disk that refuses the file may refuse its removal too
-            os.remove(temporary)
-
-
-@contextmanager
-def _refusals(uri: str) -> Iterator[None]:
-    """Tell what the store refuses from what may work the next time."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in REFUSED or any(sign in str(error) for sign in REFUSED_BY_BUCKETS):
-            raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
-        raise
+    def _parts(self, files: Iterable[str], names: list[str]) -> Iterator[pa.Table]:
+        for part in self.parquet_files(files):
+            yield part.read(columns=names).replace_schema_metadata(None)
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -270,3 +209,7 @@ def _parquet(table: pa.Table) -> bytes:
 def _empty(like: pa.Schema, names: list[str]) -> pa.Table:
     fields = [like.field(name) for name in names]
     return pa.schema(fields).empty_table()
+
+
+def _stem(name: str) -> str:
+    return name.rsplit("/", 1)[-1].removesuffix(".json")

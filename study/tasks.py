@@ -24,8 +24,9 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from study.cells import Cell, Source
-from study.config import Scoring, StudyConfig, TaskConfig
+from study.config import LossOn, Scoring, StudyConfig, TaskConfig, TrainOverride
 from study.errors import ConfigError
+from study.hub import one_per_node
 from study.identity import digest
 from study.manifest import positions
 
@@ -40,12 +41,14 @@ FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 class Example:
     """One training example: the model reads `prompt` and learns to go on with `answer`.
 
-    `doc_hash` is that of the document it was made from, to tell whether it is scored too.
+    `loss_on` is None where its task does not say: then the recipe's holds. `doc_hash` is that of the document it was
+    made from, to tell whether it is scored too.
     """
 
     prompt: str
     answer: str
     doc_hash: str = field(default="", compare=False)
+    loss_on: LossOn | None = None
 
 
 class TaskError(Exception):
@@ -74,7 +77,8 @@ class TaskLibrary:
             manifest = task.train.manifest
             if manifest is not None and not Path(manifest).is_file():
                 key = f"tasks[{cell.task}].train.manifest"
-                raise ConfigError(key, manifest, "no such file", "name a CSV file with the columns split,id")
+                fix = "name a CSV with the columns split,id, or draw one: python -m study.draw CONFIG"
+                raise ConfigError(key, manifest, "no such file", fix)
             if name in self._manager(task.include_path, defaults=False).all_subtasks:
                 continue
             known = self._manager(task.include_path, defaults=True).all_subtasks
@@ -96,7 +100,8 @@ class TaskLibrary:
             name = task.lm_eval_name(cell.language)
             defaults = name not in self._manager(task.include_path, defaults=False).all_subtasks
             try:
-                loaded = self._manager(task.include_path, defaults).load(str(name))["tasks"][name]
+                with one_per_node(f"data {name}"):
+                    loaded = self._manager(task.include_path, defaults).load(str(name))["tasks"][name]
             except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
                 raise TaskError(
                     f"{cell}: lm-eval task {name} cannot be loaded: {type(error).__name__}: {error}"
@@ -129,6 +134,11 @@ class TaskLibrary:
                 instance.doc_id = samples[instance.doc_id]
         return list(task.instances)
 
+    def documents(self, cell: Cell) -> tuple[list[Any], list[Any]]:
+        """The cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
+        task = self.load(cell)
+        return list(self._train_documents(cell, task)), list(task.eval_docs)
+
     def target_fingerprint(self, cell: Cell, instances: Sequence[Any]) -> str:
         """Digest of what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
 
@@ -155,7 +165,7 @@ class TaskLibrary:
         try:
             documents = list(self._train_documents(cell, task))
             chosen = positions(train.manifest, "train", documents)[: train.limit]
-            examples = tuple(_example(task, documents[i], train.doc_to_text, train.doc_to_target) for i in chosen)
+            examples = tuple(_example(task, documents[i], train) for i in chosen)
         except TaskError:
             raise
         except Exception as error:  # templates and datasets: anything can be raised
@@ -170,7 +180,7 @@ class TaskLibrary:
 
     def example_fingerprints(self, source: Source) -> list[str]:
         """A digest per cell of a source's examples, templates applied. Raises TaskError."""
-        return [digest([[e.prompt, e.answer] for e in self.examples(cell)]) for cell in source.cells]
+        return [digest([_told(example) for example in self.examples(cell)]) for cell in source.cells]
 
     def _manager(self, include_path: str | None, defaults: bool) -> TaskManager:
         """lm-eval's index of one folder; its own thousands of tasks are indexed only when a name is not found there."""
@@ -209,6 +219,10 @@ class TaskLibrary:
         return task.config.process_docs(documents) if task.config.process_docs is not None else documents
 
 
+def _told(example: Example) -> list[str]:
+    return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else [])]
+
+
 def doc_hash(doc: object) -> str:
     """Hash of an item's content, equal to the `doc_hash` of lm-eval's sample logs."""
     return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
@@ -221,8 +235,8 @@ def _gold(task: Any, doc: Any) -> Any:
     return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
 
 
-def _example(task: Any, doc: Any, text: str | None, target: str | None) -> Example:
-    prompt, answer = task.doc_to_text(doc, text), task.doc_to_target(doc, target)
+def _example(task: Any, doc: Any, train: TrainOverride) -> Example:
+    prompt, answer = task.doc_to_text(doc, train.doc_to_text), task.doc_to_target(doc, train.doc_to_target)
     choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
     if isinstance(prompt, int) and choices is not None:  # several inputs, one continuation (winogrande)
         prompt = choices[prompt]
@@ -232,7 +246,7 @@ def _example(task: Any, doc: Any, text: str | None, target: str | None) -> Examp
         if not 0 <= answer < len(choices):  # -1 marks a hidden label
             raise ValueError(f"right option {answer} of {len(choices)}")
         answer = choices[answer]
-    return Example(str(prompt), f"{task.config.target_delimiter}{answer}", doc_hash(doc))
+    return Example(str(prompt), f"{task.config.target_delimiter}{answer}", doc_hash(doc), train.loss_on)
 
 
 def _plain(value: Any) -> Any:

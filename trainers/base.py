@@ -10,9 +10,11 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import HfDeepSpeedConfig
 
+from study.config import LossOn
+from study.hub import local_folder
 from study.models import Model
 from study.tasks import Example
-from trainers.data import LossOn, Row, tokenise
+from trainers.data import Row, tokenise
 
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
 
@@ -29,10 +31,10 @@ class Base:
         """
         self.model, self.partitioned = model, spread is not None
         zero_3 = HfDeepSpeedConfig(spread) if spread is not None else None  # transformers looks for it while it loads
-        options = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(model.path, **options)
+        folder, options = local_folder(model.path, model.revision), {"trust_remote_code": model.trust_remote_code}
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
         dtype = getattr(torch, model.dtype)
-        loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, use_safetensors=True, **options)
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
         self.module = cast(torch.nn.Module, loaded)
         self.module.requires_grad_(False)
         del zero_3

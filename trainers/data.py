@@ -9,12 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from study.config import Validation
+from study.config import LossOn, Validation
 from study.tasks import Example
-
-LossOn = Literal["answer", "all"]
 
 
 class BadData(Exception):
@@ -55,14 +53,17 @@ def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], li
 
 
 def tokenise(tokenizer: Any, examples: Sequence[Example], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
-    """A row per example, cut from the left to `max_length` tokens. Raises BadData for an answer without a token."""
+    """A row per example, cut from the left to `max_length` tokens. Raises BadData for an answer without a token.
+
+    `loss_on` holds for examples that do not say themselves.
+    """
     rows = []
     for number, example in enumerate(examples, 1):
         before, after = encode_pair(tokenizer, example.prompt, example.answer)
         if not example.answer or not after:
             raise BadData(f"example {number} of {len(examples)} has an answer without a token: {example.answer!r}")
         tokens = (before + after)[-max_length:]
-        first = max(1, len(tokens) - len(after) if loss_on == "answer" else 1)
+        first = max(1, len(tokens) - len(after) if (example.loss_on or loss_on) == "answer" else 1)
         if first >= len(tokens):
             raise BadData(f"example {number} of {len(examples)} has no token before its answer")
         rows.append(Row(tuple(tokens), first, len(before) + len(after) > max_length))

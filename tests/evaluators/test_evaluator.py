@@ -13,6 +13,7 @@ from transformers import MambaConfig, MambaForCausalLM
 
 from evaluators.base import adapter_on, load_base
 from evaluators.evaluator import Evaluator
+from evaluators.profile import forward_flops
 from evaluators.targets import check_supported
 from study import schema
 from study.cells import Cell
@@ -257,6 +258,9 @@ def test_a_profile_says_where_the_time_went(
     assert profile is not None
     assert profile.seconds.keys() == {"tokenise", "forward", "head", "write"}
     assert 0 < profile.useful_tokens <= profile.padded_tokens
+    body, head = forward_flops(evaluator._base)
+    assert head == 2 * evaluator._base.get_output_embeddings().weight.numel()
+    assert body * profile.useful_tokens < profile.flops < (body + head) * profile.useful_tokens
     (summary,) = store.files("logs", ".txt")
     assert "tokens/s" in store.read(summary).decode()
     (trace,) = store.files("logs", ".json.gz")

@@ -19,11 +19,11 @@ from huggingface_hub import HfApi
 from pyarrow import fs as pafs
 
 from orchestrator.blame import Blame, selector
-from orchestrator.cluster import Nodes, died_on
+from orchestrator.cluster import Nodes, connect, died_on
 from orchestrator.failures import budget, kind_of, lasting
 from orchestrator.schedule import Shape
 from study.config import Failures
-from study.errors import StoreRefused
+from study.errors import ConfigError, StoreRefused
 from study.store import Store
 from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
@@ -194,6 +194,19 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
         disk.mend()
         store.write("x", b"2" * 8192)
         assert [path.name for path in (disk.where / "store").iterdir()] == ["x"]  # nothing half-written is left
+    finally:
+        disk.unmount()
+
+
+def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        disk = Disk(tmp_path / "disk")
+    except PermissionError as error:
+        pytest.skip(f"needs a mount: {error}")
+    try:
+        monkeypatch.setenv("RAY_TMPDIR", str(disk.where))
+        with pytest.raises(ConfigError, match="MiB free"):
+            connect()
     finally:
         disk.unmount()
 

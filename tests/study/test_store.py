@@ -109,5 +109,5 @@ def test_killed_writers_leave_no_torn_file(tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="cannot be read or written"):
         Store(str(tmp_path / "file" / "store")).check_writable()

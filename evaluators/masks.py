@@ -1,0 +1,90 @@
+"""Attention masks of rows that branch: a node looks at itself and its ancestors, the near ones where there is a window.
+
+Node j is node i or one of its ancestors exactly when j <= i < end[j]; how far apart they are is the difference of their
+depths. Short rows get a dense mask. On a GPU long ones get a block mask, by which FlexAttention leaves out the blocks
+that nobody looks at: the half above the diagonal, and other options' tokens.
+
+Shapes: B rows, L nodes of the longest row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+
+FLEX_TOKENS = 1024  # from this length on attention costs enough for its kernel to matter
+FLEX_BLOCK = 128  # tokens of a block; lengths are rounded up to it, so that few kernels are compiled
+
+Mask = torch.Tensor | BlockMask
+
+
+class Masks:
+    """Masks as one model takes them. `flex_from` is the length from which on it gets block masks, None for never."""
+
+    def __init__(self, model: Any) -> None:
+        config = model.config.get_text_config()
+        self._model = model
+        self._window: int | None = getattr(config, "sliding_window", None)
+        self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
+        flex = model.device.type == "cuda" and getattr(model, "_supports_flex_attn", False)
+        self.flex_from: int | None = FLEX_TOKENS if flex else None
+
+    def padded(self, length: int) -> int:
+        """The length to which rows are filled up whose longest has `length` nodes."""
+        return -(-length // FLEX_BLOCK) * FLEX_BLOCK if self._flexes(length) else length
+
+    @contextmanager
+    def attention(self, length: int) -> Iterator[None]:
+        """Within, the model computes attention by the kernel that takes the mask of rows of this length."""
+        if not self._flexes(length):
+            yield
+            return
+        before = self._model.config._attn_implementation
+        self._model.set_attn_implementation("flex_attention")
+        try:
+            yield
+        finally:
+            self._model.set_attn_implementation(before)
+
+    def of(self, end_BL: torch.Tensor, depth_BL: torch.Tensor) -> Mask | dict[str, Mask]:
+        """The mask for rows by the ends and depths of their nodes, zeros where they are filled up.
+
+        A model that mixes windowed and full layers takes one mask for each kind.
+        """
+        make = self._blocks if self._flexes(end_BL.shape[1]) else self._dense
+        if "sliding_attention" in self._layer_kinds:
+            return {
+                "full_attention": make(end_BL, depth_BL, None),
+                "sliding_attention": make(end_BL, depth_BL, self._window),
+            }
+        return make(end_BL, depth_BL, None if self._layer_kinds else self._window)
+
+    def _flexes(self, length: int) -> bool:
+        return self.flex_from is not None and length >= self.flex_from
+
+    def _blocks(self, end_BL: torch.Tensor, depth_BL: torch.Tensor, window: int | None) -> BlockMask:
+        def looks(b: torch.Tensor, _: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+            allowed = (j <= i) & (i < end_BL[b, j])
+            if window is not None:
+                allowed = allowed & (depth_BL[b, i] - depth_BL[b, j] < window)
+            return allowed | (i == j)  # padding sees itself: no empty softmax
+
+        rows, length = end_BL.shape
+        return create_block_mask(looks, rows, None, length, length, device=str(end_BL.device), BLOCK_SIZE=FLEX_BLOCK)
+
+    def _dense(self, end_BL: torch.Tensor, depth_BL: torch.Tensor, window: int | None) -> torch.Tensor:
+        """[B, 1, L, L]: bool where the model's kernel takes it, else what is added to the scores."""
+        node_L = torch.arange(end_BL.shape[1], device=end_BL.device)
+        allowed = (node_L[None, None, :] <= node_L[None, :, None]) & (node_L[None, :, None] < end_BL[:, None, :])
+        if window is not None:
+            allowed &= depth_BL[:, :, None] - depth_BL[:, None, :] < window
+        allowed |= torch.eye(len(node_L), dtype=torch.bool, device=end_BL.device)  # padding sees itself, as above
+        mask_B1LL = allowed[:, None]
+        if self._model.config.get_text_config()._attn_implementation == "sdpa":
+            return mask_B1LL
+        lowest, dtype = torch.finfo(self._model.dtype).min, self._model.dtype
+        return torch.zeros(mask_B1LL.shape, dtype=dtype, device=end_BL.device).masked_fill(~mask_B1LL, lowest)

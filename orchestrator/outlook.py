@@ -1,0 +1,87 @@
+"""What a study will come to, from its sizes alone: no model, no data, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.estimate import FLOPS, PEAK_FLOPS, UTILISATION
+from orchestrator.measured import SCORE, TRAIN
+from study.config import ModelConfig, StudyConfig
+from study.errors import ConfigError
+from study.sizes import CellSize, Sizes
+
+DEVICES = ("H100", "H200", "A100")
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """One model's part of a study. `flops` are those of training and scoring together."""
+
+    model: str
+    adapters: int
+    adapter_scores: int
+    base_scores: int
+    train_tokens: int
+    score_tokens: int
+    flops: float
+
+    def hours(self, device: str) -> float:
+        return self.flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
+
+
+def outlook(config: StudyConfig, sizes: Sizes) -> list[Outlook]:
+    """Raises ConfigError where the sizes lack a model or a cell."""
+    return [_of_model(config, sizes, entry) for entry in config.models]
+
+
+def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
+    name = entry.name or entry.id.rstrip("/").rsplit("/", 1)[-1]
+    if name not in sizes.params:
+        raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
+
+    def size(cell: object) -> CellSize:
+        found = sizes.cell(name, str(cell))
+        if found is None:
+            raise ConfigError("tasks", cell, "is not among the sizes", "count them: python -m study.sizes CONFIG")
+        return found
+
+    sources, targets, seeds = config.source_list(), config.target_list(), len(config.seeds)
+    adapters = len(sources) * seeds
+    train = sum(size(c).train_tokens for s in sources for c in s.cells) * seeds * config.recipe.epochs
+    score = sum(size(cell).score_tokens for cell in targets) * (adapters + 1)
+    flops = float(sizes.params[name]) * (FLOPS[TRAIN] * train + FLOPS[SCORE] * score)
+    return Outlook(name, adapters, adapters * len(targets), len(targets), train, score, flops)
+
+
+def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console) -> None:
+    """Print the tables, what they rest on, and what to fetch before the study can run."""
+    table = Table("model", "adapters", "adapter scores", "base scores", "tokens to train on", "tokens to score")
+    for device in DEVICES:
+        table.add_column(f"{device} hours", justify="right")
+    table.title, table.title_justify = title, "left"
+    for row in rows:
+        table.add_row(row.model, *_numbers(row), *(f"{row.hours(device):,.1f}" for device in DEVICES))
+    table.add_section()
+    total = Outlook(
+        "all",
+        *(sum(getattr(row, name) for row in rows) for name in ("adapters", "adapter_scores", "base_scores")),
+        *(sum(getattr(row, name) for row in rows) for name in ("train_tokens", "score_tokens", "flops")),
+    )
+    table.add_row(total.model, *_numbers(total), *(f"{total.hours(device):,.1f}" for device in DEVICES))
+    console.print(table)
+    for line in (
+        f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",
+        f"hours: {FLOPS[TRAIN]} FLOPs per parameter and token in training, {FLOPS[SCORE]} in scoring, at "
+        f"{UTILISATION:.0%} of the device's bf16 peak (assumed)",
+        *sizes.notes,
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _numbers(row: Outlook) -> tuple[str, ...]:
+    counts = (row.adapters, row.adapter_scores, row.base_scores, row.train_tokens, row.score_tokens)
+    return tuple(f"{number:,}" for number in counts)

@@ -1,0 +1,220 @@
+"""`python -m orchestrator.submit CONFIG`: hand a study to a cluster as a job; closing the laptop ends nothing.
+
+The job is `python -m orchestrator.sweep CONFIG …` on the cluster's head, in a copy of the working directory (without
+what `EXCLUDED` names and git ignores); options that this command does not know are passed on to it. Secrets do not
+travel with a job, since Ray writes a job's environment to its logs: the nodes' own environment has them
+(docs/cluster.md).
+
+Exit codes: the study's own; 0 for `--no-follow`, `--status` and `--stop`; 2 the input is wrong; 130 interrupted while
+following.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.token import TOKEN_FIX, use_token
+from study.config import StudyConfig
+from study.errors import ConfigError
+from study.load import load
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+ADDRESS = "http://127.0.0.1:8265"
+PACKAGES = ("study", "adapters", "trainers", "evaluators", "orchestrator", "analysis")
+EXCLUDED = [".git", ".venv", "venv", "runs", "scratch", "build", "**/__pycache__", "**/.*_cache"]
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY", re.IGNORECASE)
+POLL_S = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options, passed_on = parser().parse_known_args(arguments)
+    try:
+        return run(options, passed_on)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m orchestrator.submit",
+        description="Run a study on a cluster. Options of orchestrator.sweep are passed on.",
+    )
+    result.add_argument("config", nargs="?", help="YAML file of the study, below the working directory")
+    result.add_argument(
+        "--address",
+        default=os.environ.get("RAY_API_SERVER_ADDRESS", ADDRESS),
+        help=f"the cluster's dashboard, as `ray dashboard` shows it (default: RAY_API_SERVER_ADDRESS, else {ADDRESS})",
+    )
+    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    result.add_argument("--limit", type=int, metavar="N")
+    result.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="environment of the study's processes, e.g. HF_HUB_OFFLINE=1; no secrets, Ray logs it",
+    )
+    what = result.add_mutually_exclusive_group()
+    what.add_argument("--no-follow", action="store_true", help="return once the study is handed over")
+    what.add_argument("--follow", metavar="ID", help="show the output of a study that was submitted before")
+    what.add_argument("--status", metavar="ID", nargs="?", const="", help="how a study stands; without ID, all of them")
+    what.add_argument("--stop", metavar="ID", help="stop a study; what is finished stays in its store")
+    return result
+
+
+def run(options: argparse.Namespace, passed_on: list[str]) -> int:
+    """Do what was asked. Returns the exit code. Raises ConfigError for bad input and a silent cluster."""
+    asked = options.follow or options.stop or options.status is not None
+    if bool(options.config) == bool(asked):
+        fix = "name a YAML file, or use one of --follow, --status, --stop without one"
+        raise ConfigError("CONFIG", options.config, "is either submitted or asked about", fix)
+    if asked:
+        client = connect(options.address)
+        if options.follow:
+            return follow(client, _known(client, options.follow))
+        if options.stop:
+            return stop(client, _known(client, options.stop))
+        return show(client, options.status)
+    config = load(options.config, options.overrides, options.limit)
+    check(config, Path(options.config))
+    environment = dict(check_environment(text) for text in options.env)
+    command = sweep_command(options, passed_on)
+    client = connect(options.address)
+    study = client.submit_job(
+        entrypoint=command,
+        submission_id=f"{re.sub(r'[^A-Za-z0-9_-]+', '-', config.study)}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        runtime_env={**package(Path.cwd()), "env_vars": {"PYTHONUNBUFFERED": "1", **environment}},
+        metadata={"study": config.study, "store": config.store},
+    )
+    print(f"submitted: {study}. It goes on without this terminal.\n{_hints(options.address, study)}")
+    return 0 if options.no_follow else follow(client, study)
+
+
+def check(config: StudyConfig, file: Path) -> None:
+    """Raise ConfigError for what would be lost or missing on a cluster, though it is fine on one machine."""
+    if not file.resolve().is_relative_to(Path.cwd()):
+        problem = f"is not below the working directory {Path.cwd()}, which is what the cluster gets"
+        raise ConfigError("CONFIG", file, problem, "copy it there, or change to its folder")
+    if "://" not in config.store and not Path(config.store).is_absolute():
+        problem = "is a relative path: it would lie in the job's own temporary folder and be lost with it"
+        fix = "name a bucket (s3://…, gs://…), or an absolute path that every node of the cluster shares"
+        raise ConfigError("store", config.store, problem, f"{fix}: --set store=…")
+
+
+def check_environment(text: str) -> tuple[str, str]:
+    """NAME=VALUE as a pair. Raises ConfigError, also for a name that says it is a secret."""
+    name, equals, value = text.partition("=")
+    if SECRET.search(name):
+        problem = "looks like a secret, and Ray writes a job's environment to its logs and process titles"
+        raise ConfigError("--env", name, problem, "put it into ~/.crosscells/secrets.env of the nodes: docs/cluster.md")
+    if not equals or not name:
+        raise ConfigError("--env", text, "is not NAME=VALUE", "write e.g. --env HF_HUB_OFFLINE=1")
+    return name, value
+
+
+def sweep_command(options: argparse.Namespace, passed_on: Sequence[str]) -> str:
+    """The job's command line."""
+    file = Path(options.config).resolve().relative_to(Path.cwd())
+    parts = ["python", "-m", "orchestrator.sweep", file.as_posix()]
+    for override in options.overrides:
+        parts += ["--set", override]
+    if options.limit is not None:
+        parts += ["--limit", str(options.limit)]
+    return shlex.join([*parts, *passed_on])
+
+
+def package(folder: Path) -> dict[str, Any]:
+    """What of `folder`, and of this program where it is elsewhere, the job is run with."""
+    program = Path(__file__).resolve().parent.parent
+    own: dict[str, Any] = {"working_dir": str(folder), "excludes": EXCLUDED}
+    return own if program == folder else {**own, "py_modules": [str(program / name) for name in PACKAGES]}
+
+
+def connect(address: str) -> JobSubmissionClient:
+    """A client of the cluster. Raises ConfigError when none answers there, or it refuses the token."""
+    use_token()
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file it packs
+    try:
+        return JobSubmissionClient(address)
+    except AuthenticationError as error:
+        problem = f"the cluster refuses this client: {str(error).splitlines()[0]}"
+        raise ConfigError("--address", address, problem, TOKEN_FIX) from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        fix = "open the way to it in another terminal (`ray dashboard cluster.yaml`), or name its dashboard's address"
+        raise ConfigError("--address", address, f"no cluster answers there ({error})", fix) from error
+
+
+def follow(client: JobSubmissionClient, study: str) -> int:
+    """Print the study's output until it ends. Returns its exit code."""
+    try:
+        asyncio.run(_print_output(client, study))
+        while not (status := client.get_job_status(study)).is_terminal():
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        print(f"\nno longer following; the study goes on.\n{_hints(client.get_address(), study)}")
+        return 130
+    except (OSError, RuntimeError) as error:  # requests' and aiohttp's errors of a lost connection are OSErrors
+        print(f"\nthe connection is lost ({error}); the study goes on.\n{_hints(client.get_address(), study)}")
+        return 1
+    info = client.get_job_info(study)
+    print(f"{study}: {status.lower()}" + (f" ({info.message})" if status != "SUCCEEDED" and info.message else ""))
+    code = info.driver_exit_code
+    return code if code is not None and code >= 0 else int(status != "SUCCEEDED")
+
+
+async def _print_output(client: JobSubmissionClient, study: str) -> None:
+    async for text in client.tail_job_logs(study):
+        print(text, end="", flush=True)
+
+
+def show(client: JobSubmissionClient, study: str) -> int:
+    """Print how one study, or every submitted one, stands."""
+    jobs = [client.get_job_info(_known(client, study))] if study else client.list_jobs()
+    for job in sorted(jobs, key=lambda job: job.start_time or 0):
+        if job.submission_id:
+            started = datetime.fromtimestamp((job.start_time or 0) / 1000).isoformat(" ", "seconds")
+            store = (job.metadata or {}).get("store", "")
+            print(f"{job.submission_id}  {job.status.lower():<9}  started {started}  {store}")
+    return 0
+
+
+def stop(client: JobSubmissionClient, study: str) -> int:
+    """Stop a study and wait until it has."""
+    client.stop_job(study)
+    while not (status := client.get_job_status(study)).is_terminal():
+        time.sleep(POLL_S)
+    print(f"{study}: {status.lower()}. What is finished is in its store; submit it again to go on.")
+    return 0
+
+
+def _known(client: JobSubmissionClient, study: str) -> str:
+    known = [job.submission_id for job in client.list_jobs() if job.submission_id]
+    if study not in known:
+        raise ConfigError("ID", study, "no such study on this cluster", f"use one of {', '.join(known) or 'none yet'}")
+    return study
+
+
+def _hints(address: str, study: str) -> str:
+    command = f"python -m orchestrator.submit --address {address}"
+    return "\n".join(f"  {command} --{verb} {study}" for verb in ("follow", "status", "stop"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Files under one URI (local path, s3://, gs://, abfss://): written whole or not at all, and listed.
+
+Requests are what a bucket costs and waits for: many are under way at once, and a listing tells all it can.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+from pyarrow import fs as pafs
+
+from study.errors import StoreRefused
+from study.filesystem import ATTEMPTS, is_cut_short, open_uri, trouble
+
+AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
+PROBE_ATTEMPTS = 3  # a wrong address is told within seconds
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
+REFUSED_BY_BUCKETS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+
+Some = TypeVar("Some")
+Other = TypeVar("Other")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as a listing shows it. `stamp` changes when the file is replaced."""
+
+    path: str
+    stamp: str
+
+
+class Files:
+    """Cheap to make and to pickle: it holds the URI and opens the filesystem on first use. Paths are relative to it."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else os.path.abspath(uri)
+        self._fs: pafs.FileSystem | None = None
+        self._root = ""
+        self._requests: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"uri": self.uri}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__init__(state["uri"])  # type: ignore[misc]
+
+    @property
+    def fs(self) -> pafs.FileSystem:
+        if self._fs is None:
+            self._fs, self._root = open_uri(self.uri)
+        return self._fs
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, pafs.LocalFileSystem)
+
+    def path(self, relative: str) -> str:
+        """Path of a file of the store inside its filesystem."""
+        _ = self.fs
+        return f"{self._root.rstrip('/')}/{relative}"
+
+    def check_reachable(self) -> None:
+        """Raises ConfigError (key `store`) that says what to do when the place cannot be asked for a file."""
+        filesystem, root = open_uri(self.uri, PROBE_ATTEMPTS)
+        try:
+            filesystem.get_file_info(root)
+        except (OSError, pa.ArrowException) as error:
+            raise trouble(self.uri, error) from error
+
+    def check_writable(self) -> None:
+        """Write and delete a small file; raises ConfigError (key `store`) when that fails."""
+        probe = f".probe-{uuid.uuid4().hex}"
+        try:
+            self.write(probe, b"ok")
+            self.fs.delete_file(self.path(probe))
+        except (OSError, pa.ArrowException) as error:
+            raise trouble(self.uri, error) from error
+
+    # -- bytes -------------------------------------------------------------------------------------------------------
+
+    def write(self, relative: str, data: bytes) -> None:
+        """Write a file so that readers see all of it or nothing. Raises StoreRefused when trying again cannot help."""
+        with _refusals(self.uri):
+            final = self.path(relative)
+            if self.is_local:
+                _replace(final, data)
+            else:
+                # in a thread of its own: what a signal raises here would close, and so publish, half a file
+                self._pool.submit(self._put, final, data).result()
+
+    def _put(self, path: str, data: bytes) -> None:
+        with self.fs.open_output_stream(path, compression=None) as out:
+            out.write(data)
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._requests is None:
+            self._requests = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
+        return self._requests
+
+    def each(self, task: Callable[[Some], Other], arguments: Iterable[Some]) -> Iterator[Other]:
+        """`task` of each argument, in order; on a bucket some are under way ahead of the one that is asked for."""
+        if self.is_local:
+            yield from map(task, arguments)
+            return
+        ahead: deque[Future[Other]] = deque()
+        for argument in arguments:
+            ahead.append(self._pool.submit(task, argument))
+            if len(ahead) > AT_ONCE:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def read(self, relative: str) -> bytes:
+        """Contents of a file; FileNotFoundError when it is not there."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.fs.open_input_stream(self.path(relative), compression=None) as source:
+                    return bytes(source.read())
+            except OSError as error:
+                if not is_cut_short(error) or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def exists(self, relative: str) -> bool:
+        return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
+
+    def delete(self, relative: str) -> None:
+        """Delete one file; fine when it is not there."""
+        if self.exists(relative):
+            self.fs.delete_file(self.path(relative))
+
+    def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
+        """Relative paths of the files below a folder, sorted; files that are still being written are left out."""
+        return [file.path for file in self.listed(folder, suffix, recursive)]
+
+    def listed(self, folder: str, suffix: str, recursive: bool = False) -> list[File]:
+        """The same with their stamps."""
+        root = self.path("")
+        selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
+        infos = [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        found = [File(i.path[len(root) :], f"{i.path[len(root) :]} {i.size} {i.mtime_ns}") for i in infos]
+        shown = [f for f in found if f.path.endswith(suffix) and not f.path.rsplit("/", 1)[-1].startswith(".")]
+        return sorted(shown, key=lambda file: file.path)
+
+
+def _replace(final: str, data: bytes) -> None:
+    folder, name = final.rsplit("/", 1)
+    os.makedirs(folder, exist_ok=True)
+    temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, final)
+    finally:
+        with suppress(OSError):  # a disk that refuses the file may refuse its removal too
+            os.remove(temporary)
+
+
+@contextmanager
+def _refusals(uri: str) -> Iterator[None]:
+    """Tell what the store refuses from what may work the next time."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in REFUSED or any(sign in str(error) for sign in REFUSED_BY_BUCKETS):
+            raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
+        raise

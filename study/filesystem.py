@@ -1,0 +1,117 @@
+"""From a store's URI to its filesystem: how often a request is tried, where credentials come from, what errors mean.
+
+Credentials come from the environment, a profile or the machine's role alone: a URI is part of the config, which is
+written to the store and printed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pyarrow as pa
+from pyarrow import fs as pafs
+
+from study.errors import ConfigError
+
+ATTEMPTS = 8  # of one request to S3, waiting longer each time (about half a minute in all): throttling passes
+_S3_KEYS = {"region", "endpoint_override", "scheme", "tls_ca_file_path"}
+_SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
+_SECRET = re.compile(r"secret|key|token|sig|password", re.IGNORECASE)
+
+_MEANINGS = (  # what an error says, what it means, what to do; the first that fits
+    (
+        "NO_SUCH_BUCKET|Bucket '.*' not found|BucketNotFound|ContainerNotFound",
+        "there is no such bucket",
+        "create it first, or check the name, and the endpoint in AWS_ENDPOINT_URL where it is not Amazon's",
+    ),
+    (
+        "INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|INVALID_CLIENT_TOKEN|ExpiredToken"
+        "|InvalidToken|RequestExpired",
+        "the credentials are wrong or out of date",
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN with temporary ones) or AWS_PROFILE anew",
+    ),
+    (
+        "HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint",
+        "the bucket is in another region",
+        "name its region: s3://bucket/path?region=eu-west-1",
+    ),
+    (
+        "ACCESS_DENIED|HTTP status 40[13]|[Pp]ermission|UNAUTHENTICATED|[Cc]redential",
+        "there are no credentials, or they do not allow this",
+        "s3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role that may "
+        "list, get, put and delete objects; gs: `gcloud auth application-default login`, or a service account",
+    ),
+    (
+        "NETWORK_CONNECTION|resolve host|[Cc]onnection|UNAVAILABLE",
+        "it cannot be reached",
+        "check the network, and AWS_ENDPOINT_URL where the bucket is not Amazon's",
+    ),
+    ("SLOW_DOWN|HTTP status 5|SERVICE_UNAVAILABLE|INTERNAL", "it is overloaded or down", "try again later"),
+)
+
+
+def open_uri(uri: str, attempts: int = ATTEMPTS) -> tuple[pafs.FileSystem, str]:
+    """Filesystem and path of a local path or of a file://, s3://, gs:// or abfss:// URI. Raises ConfigError."""
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), uri
+    parts = urlsplit(uri)
+    keys = parse_qs(parts.query, keep_blank_values=True)
+    if parts.password is not None or any(_SECRET.search(key) for key in keys):
+        raise ConfigError(
+            "store",
+            f"{parts.scheme}://{parts.hostname}{parts.path}",
+            "its URI holds credentials, which would be written to the store and printed",
+            "give them in the environment, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if parts.scheme not in _SCHEMES:
+        raise ConfigError("store", uri, "is of no kind we know", "use a folder, s3://…, gs://… or abfss://…")
+    try:
+        if parts.scheme == "s3":
+            return _open_s3(uri, {name: values[-1] for name, values in keys.items()}, attempts)
+        filesystem, path = pafs.FileSystem.from_uri(uri)
+        return filesystem, str(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise trouble(uri, error) from error
+
+
+def _open_s3(uri: str, given: dict[str, str], attempts: int) -> tuple[pafs.FileSystem, str]:
+    """pyarrow's own reading of an s3:// URI tries a throttled request again at once, for six seconds, then fails."""
+    parts = urlsplit(uri)
+    if not parts.hostname:
+        raise ConfigError("store", uri, "names no bucket", "write s3://bucket/path")
+    for key in given.keys() - _S3_KEYS:
+        raise ConfigError("store", uri, f"has an unknown parameter {key!r}", f"use {', '.join(sorted(_S3_KEYS))}")
+    endpoint = (
+        given.pop("endpoint_override", None)
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    region = given.pop("region", None)
+    if region is None and endpoint is None:
+        region = pafs.resolve_s3_region(parts.hostname)  # the bucket's own, whatever the machine's is
+    filesystem = pafs.S3FileSystem(
+        endpoint_override=endpoint,
+        region=region,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+        allow_delayed_open=True,  # a file that fits into memory is one put
+        **given,
+    )
+    return filesystem, f"{parts.hostname}{parts.path}"
+
+
+def is_cut_short(error: OSError) -> bool:
+    """An answer that broke off in its middle, which the AWS library does not ask for again."""
+    return "Failed to flush response stream" in str(error)
+
+
+def trouble(uri: str, error: Exception) -> ConfigError:
+    """What is wrong with a store, and what to do, from what its filesystem raised."""
+    text = " ".join(str(error).split())
+    for pattern, meaning, fix in _MEANINGS if "://" in uri else ():
+        if re.search(pattern, text):
+            return ConfigError("store", uri, f"{meaning} ({text})", fix)
+    return ConfigError(
+        "store", uri, f"cannot be read or written ({text})", "name a folder or bucket you may use, with space left"
+    )

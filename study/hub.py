@@ -1,0 +1,74 @@
+"""The Hub's caches: filled once per machine for all its workers, and used alone where there is no network.
+
+The token is read by huggingface_hub from HF_TOKEN or its own login file; it is never passed on from here. HF_HOME says
+where the caches are; HF_HUB_OFFLINE that nothing is to be fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from study.errors import ConfigError
+
+MODEL_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no pickles, no other formats
+
+
+def local_folder(path: str, revision: str | None) -> str:
+    """Folder of a model: the local one, or the Hub's snapshot of that commit, fetched by one process of this machine.
+
+    Raises ConfigError where it can never be had, what the network raises else.
+    """
+    if revision is None:
+        return path
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        with one_per_node(f"{path}@{revision}"):
+            return str(snapshot_download(path, revision=revision, allow_patterns=MODEL_FILES))
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.LocalEntryNotFoundError) as error:
+        raise refused("models", path, error) from error
+
+
+def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:
+    """What is to be fetched on a machine with a network for one without, as commands."""
+    missing = [model for model in models if not Path(model).exists()]
+    return [
+        "To run it where the Hub cannot be reached: fill HF_HOME on a machine with a network, copy it to the nodes (or",
+        "share it between them) and set HF_HUB_OFFLINE=1. Gated models need HF_TOKEN there.",
+        *(f"  hf download {model}" for model in missing),
+        *(f"  hf download --repo-type dataset {name}" for name in datasets),
+        "  python -m study.sizes CONFIG     # reads all data, which prepares its cache, and counts it",
+    ]
+
+
+@contextmanager
+def one_per_node(what: str) -> Iterator[None]:
+    """Within, no other process of this machine (of this HF_HOME, that is) is within the same."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HOME) / "crosscells-locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / (re.sub(r"[^A-Za-z0-9._-]+", "--", what) + ".lock")):
+        yield
+
+
+def refused(key: str, repo: str, error: Exception) -> ConfigError:
+    """What to do where the Hub does not give a repository, or cannot be asked and the cache does not have it."""
+    from huggingface_hub import constants, errors
+
+    lines = str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    if isinstance(error, errors.GatedRepoError):
+        fix = f"accept its licence at {constants.ENDPOINT}/{repo} and set HF_TOKEN to a token of that account"
+        return ConfigError(key, repo, f"is gated, and the Hub does not let us in ({reason})", fix)
+    if isinstance(error, errors.RepositoryNotFoundError):
+        fix = "check the id, or name a local folder; private and gated ones need HF_TOKEN in the environment"
+        return ConfigError(key, repo, f"the Hub has none that we may see ({reason})", fix)
+    problem = f"is no local folder, and the Hub cannot be reached ({reason}) nor is it in the cache {constants.HF_HOME}"
+    fix = f"on a machine with a network: hf download {repo}; then copy that machine's HF_HOME here"
+    return ConfigError(key, repo, problem, fix)

@@ -1,0 +1,78 @@
+"""The published study as a preset: its plan without a network, its tasks as lm-eval reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import sweep
+from orchestrator.outlook import outlook
+from study.load import load
+from study.sizes import read_sizes, sizes_file
+from study.tasks import TaskLibrary, _example
+from tests.tiny_world import REPOSITORY
+
+PRESET = REPOSITORY / "configs" / "donors_and_recipients.yaml"
+
+
+def test_the_plan_of_the_published_study_needs_no_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert sweep.main([str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]) == 0
+    out = capsys.readouterr().out
+    assert "1,188 adapters, 52,272 adapter scores, 396 base scores" in out
+    for word in ("H100 hours", "H200 hours", "A100 hours", "ASSUMED", "hf download google/gemma-3-4b-it"):
+        assert word in out, word
+    file = sizes_file(PRESET)
+    assert file is not None
+    rows = outlook(load(PRESET), read_sizes(file))
+    assert all(row.hours("A100") == pytest.approx(row.hours("H100") * 989 / 312) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "config", sorted((REPOSITORY / "configs").rglob("*.yaml"), key=str), ids=lambda path: path.stem
+)
+def test_every_preset_is_a_config(config: Path) -> None:
+    if not config.name.endswith(".sizes.yaml"):
+        assert load(config).source_list()
+
+
+def test_its_tasks_exist_and_train_on_letters_or_on_whole_texts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("split,id\n")
+    config = load(PRESET, [f"tasks.{i}.train.manifest={manifest}" for i in range(4)])
+    library = TaskLibrary.of(config)
+    library.check(config.cells())  # every one of the 44 is an lm-eval task
+
+    class Task:
+        """What of an lm-eval task makes an example, for a row as `process_docs` leaves it."""
+
+        def __init__(self, **settings: str) -> None:
+            self.config = type("Config", (), {"doc_to_choice": None, "target_delimiter": " ", **settings})
+
+        def doc_to_text(self, doc: dict[str, object], template: str) -> str:
+            from lm_eval import utils
+
+            return str(utils.apply_template(template, doc))
+
+        doc_to_target = doc_to_text
+
+    row = {
+        "instruction": "Why?",
+        "query": "He: runs",
+        "choices": ["a", "b"],
+        "gold": 1,
+        "question": "Q",
+        "mc1_choices": ["x", "y"],
+    }
+    made = {task.name: _example(Task(), row, task.train) for task in config.tasks if task.train.doc_to_text}
+    assert (made["arc_challenge"].prompt, made["arc_challenge"].answer) == ("Why?\nA. a\nB. b\nAnswer:", " B")
+    assert (made["hellaswag"].prompt, made["hellaswag"].answer) == ("He: runs\nA. a\nB. b\nAnswer:", " B")
+    assert (made["truthfulqa"].prompt, made["truthfulqa"].answer) == ("Q: Q\nA:", " x")
+    assert [task.train.loss_on for task in config.tasks] == [None, None, None, "all"]

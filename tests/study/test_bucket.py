@@ -1,0 +1,210 @@
+"""A store in a bucket: moto's S3 server in a process of its own, a proxy before it that counts and breaks requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from study.config import StudyConfig
+from study.errors import ConfigError
+from study.filesystem import open_uri
+from study.store import Store
+from tests.buckets import BUCKET, Proxy, proxy, s3_server
+from tests.study.test_store import score_row
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[int]:
+    with s3_server() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def counted(server: int) -> Iterator[Proxy]:
+    with proxy(server) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(counted: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in counted.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def fill(store: Store, start: int, count: int) -> None:
+    """As many adapters (their records alone) and parts of scores."""
+
+    def unit(i: int) -> None:
+        where = Store.adapter_folder("m", "t", "en", i, f"{i:016x}")
+        record = {"adapter_id": f"{i:016x}", "seconds": float(i)}
+        store.write(f"{where}/record.json", json.dumps(record).encode())
+        store.append([], [score_row(f"s{i}")])
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(unit, range(start, start + count)))
+
+
+def driver_starts(uri: str) -> tuple[dict[str, str], set[str], int]:
+    """What a driver asks of a store when it starts, runs and ends."""
+    store = Store(uri)
+    store.write_indexes()
+    adapters, done, failed = store.trained(), store.done_scores(), store.failed()
+    assert store.records().keys() == adapters.keys()
+    store.write_indexes()
+    return adapters, done, len(failed)
+
+
+def test_a_finished_study_is_read_with_a_handful_of_requests(counted: Proxy) -> None:
+    uri = f"s3://{BUCKET}/counted"
+    totals = {}
+    written = 0
+    for size in (66, 132):  # twice the study
+        fill(Store(uri), written, size - written)
+        written = size
+        driver_starts(uri)
+        counted.counts()
+        adapters, done, _ = driver_starts(uri)
+        assert len(adapters) == len(done) == size
+        totals[size] = counted.counts()
+    assert totals[66] == totals[132]
+    assert sum(totals[132].values()) < 40, totals
+
+
+def test_writing_a_unit_is_one_put_a_file_in_a_large_study_too(counted: Proxy) -> None:
+    store = Store(f"s3://{BUCKET}/counted")
+    store.check_reachable()
+    counted.counts()
+    fill(store, 1000, 1)
+    assert counted.counts() == {"PUT": 2}
+
+
+def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
+    for uri in (f"s3://{BUCKET}/index", str(tmp_path / "store")):
+        store = Store(uri)
+        fill(store, 0, 70)
+        store.write_indexes()
+        assert Store(uri).files("index", ".parquet")
+        fill(store, 70, 2)  # not in it
+        gone = store.files("results/scores", ".parquet")[0]
+        store.delete(gone)
+        where = Store.adapter_folder("m", "t", "en", 1, f"{1:016x}")
+        changed = json.loads(store.read(f"{where}/record.json")) | {"seconds": 12345.0}
+        store.write(f"{where}/record.json", json.dumps(changed).encode())
+        fresh = Store(uri)
+        assert len(fresh.done_scores()) == 71
+        assert fresh.scores().num_rows == 71
+        assert len(fresh.records()) == 72
+        assert fresh.records()[f"{1:016x}"]["seconds"] == 12345.0
+        store.write("index/scores-1.parquet", b"")
+        store.delete("index/records.parquet")
+        with pytest.raises(Exception, match="Parquet"):
+            Store(uri).scores()
+        store.delete("index/scores-1.parquet")
+        assert Store(uri).scores().equals(fresh.scores())
+
+
+def test_throttling_server_errors_and_resets_lose_nothing(
+    server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request in five fails."""
+    with proxy(server, share=0.2, seed=7) as faulty:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.environment["AWS_ENDPOINT_URL"])
+        faulty.slow_listings(0.1)
+        uri = f"s3://{BUCKET}/faulty"
+        fill(Store(uri), 0, 66)
+        adapters, done, _ = driver_starts(uri)
+        assert len(adapters) == len(done) == 66
+        assert len(Store(uri).scores()) == 66
+        assert {"503 SlowDown", "500 InternalError", "reset before", "reset after"} <= faulty.counts().keys()
+
+
+def test_a_signal_in_the_middle_of_a_write_publishes_all_or_nothing() -> None:
+    """An exception raised by a handler while a file is being put does not close it half-written."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    store, data = Store(f"s3://{BUCKET}/signals"), b"x" * (6 << 20)
+    store.check_writable()
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        for i in range(8):
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.01 * i)
+            with contextlib.suppress(Stop):
+                store.write(f"file{i}", data)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    time.sleep(1)  # writes that were left alone end
+    found = store.files("", "")
+    assert found
+    assert all(len(store.read(name)) == len(data) for name in found if name.startswith("file"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says", "fix"),
+    [
+        (403, "AccessDenied", "no credentials", "AWS_ACCESS_KEY_ID"),
+        (403, "InvalidAccessKeyId", "credentials", "AWS_PROFILE"),
+        (301, "PermanentRedirect", "another region", "region="),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(counted: Proxy, status: int, code: str, says: str, fix: str) -> None:
+    counted.deny(status, code, f"/{BUCKET}/denied")
+    try:
+        store = Store(f"s3://{BUCKET}/denied")
+        for check in (store.check_reachable, store.check_writable):
+            with pytest.raises(ConfigError) as caught:
+                check()
+            assert says in caught.value.problem
+            assert "AWS_" in caught.value.fix or fix in caught.value.fix
+    finally:
+        counted.deny(403, "", "")
+
+
+def test_a_bucket_that_is_not_there_and_a_server_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no such bucket"):
+        Store("s3://nowhere-at-all/x").check_writable()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="cannot be reached"):
+        Store(f"s3://{BUCKET}/x").check_reachable()
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("s3://id:hush@bucket/x", "holds credentials"),
+        ("s3://bucket/x?secret_key=hush", "holds credentials"),
+        ("abfss://c@account/x?client_secret=hush", "holds credentials"),
+        ("s3://bucket/x?regoin=eu", "unknown parameter"),
+        ("ftp://bucket/x", "no kind we know"),
+        ("s3:///x", "names no bucket"),
+    ],
+)
+def test_uris_that_are_wrong(uri: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        open_uri(uri)
+    assert "hush" not in str(caught.value)
+
+
+def test_an_endpoint_can_stand_in_the_uri(counted: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    store = Store(f"s3://{BUCKET}/uri?endpoint_override=127.0.0.1:{counted.port}&scheme=http&region=eu-west-1")
+    store.write("a", b"1")
+    assert store.files("", "") == ["a"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", counted.environment["AWS_ENDPOINT_URL"])
+    assert Store(f"s3://{BUCKET}/uri").read("a") == b"1"
+    assert StudyConfig.model_fields["store"].annotation is str

@@ -1,0 +1,76 @@
+"""Sizes and manifests are counted from the data that a config names; presets build on one another."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from tokenizers import Tokenizer
+
+from study import draw, sizes
+from study.cells import Cell, Source
+from study.errors import ConfigError
+from study.load import load
+from study.tasks import TaskLibrary
+from tests.tiny_world import make_config, make_tasks
+
+
+def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path) -> None:
+    tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx"])
+    config = make_config(tmp_path, [tiny_model_dir], ["next"], ["xx"], tasks)
+    assert sizes.sizes_file(config) is None
+    assert sizes.main([str(config)]) == 0
+    counted = sizes.read_sizes(tmp_path / "study.sizes.yaml")
+    name = tiny_model_dir.name
+    size = counted.cell(name, "next/xx")
+    assert size is not None
+    assert (size.items, size.examples) == (12, 24)
+    tokenizer = Tokenizer.from_file(str(tiny_model_dir / "tokenizer.json"))
+    examples = TaskLibrary.of(load(config)).examples(Cell("next", "xx"))
+    assert size.train_tokens == sum(len(tokenizer.encode(e.prompt + e.answer)) for e in examples)
+    texts = [f"xx: {i}, {i + 1}," + "".join(f" {i + k}" for k in (1, 2, 3)) for i in range(24, 36)]
+    assert size.score_tokens == sum(len(tokenizer.encode(text)) for text in texts)
+
+
+def test_drawn_manifests_never_train_on_what_is_scored(tiny_model_dir: Path, tmp_path: Path) -> None:
+    tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx", "yy"])
+    config = make_config(tmp_path, [tiny_model_dir], ["next"], ["xx", "yy"], tasks)
+    data = yaml.safe_load(config.read_text())
+    manifest = tmp_path / "manifests" / "next.csv"
+    data["tasks"][0]["train"] = {"split": "test", "manifest": str(manifest)}  # trains on the split that it scores
+    config.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError, match=r"study\.draw"):
+        TaskLibrary.of(load(config)).check([Cell("next", "xx")])
+    assert draw.main([str(config), "--items", "5", "--examples", "6"]) == 0
+    with manifest.open() as source:
+        rows = [(row["split"], row["id"]) for row in csv.DictReader(source)]
+    train, test = ({one for split, one in rows if split == which} for which in ("train", "test"))
+    assert (len(train), len(test)) == (6, 5)
+    assert not train & test
+    library = TaskLibrary.of(load(config))
+    assert len(library.examples(Cell("next", "yy"))) == 6
+    assert len({request.doc_id for request in library.build_requests(Cell("next", "yy"))}) == 5
+
+
+def test_a_task_can_say_where_its_loss_is_and_that_is_in_the_identity(tiny_model_dir: Path, tmp_path: Path) -> None:
+    tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx"])
+    config = make_config(tmp_path, [tiny_model_dir], ["next"], ["xx"], tasks)
+    source = Source.of([Cell("next", "xx")])
+    plain, whole = (TaskLibrary.of(load(config, overrides)) for overrides in ([], ["tasks.0.train={loss_on: all}"]))
+    assert {e.loss_on for e in whole.source_examples(source)} == {"all"}
+    assert plain.example_fingerprints(source) != whole.example_fingerprints(source)
+
+
+def test_a_config_can_build_on_another(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "models: [{id: m}]\nlanguages: [en]\nrecipe: {epochs: 5, lora: {r: 4}}\n"
+        "tasks: [{name: t, lm_eval: 't_{language}'}]\n"
+    )
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\nrecipe: {lora: {r: 8}}\n")
+    config = load(tmp_path / "b.yaml")
+    assert (config.recipe.epochs, config.recipe.lora.r) == (5, 8)
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    with pytest.raises(ConfigError, match="extends itself"):
+        load(tmp_path / "b.yaml")
