@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -59,21 +59,26 @@ def initial_weight(adapter_id: str, seed: int, name: str, shape: tuple[int, ...]
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
 
-def write(folder: Path, lora: Lora, model: Model, weights: AdapterWeights) -> None:
-    """Write an adapter folder; equal weights give equal bytes.
+def named(weights: AdapterWeights) -> dict[str, torch.Tensor]:
+    """An adapter's matrices by their names in a PEFT file."""
+    tensors = {}
+    for name, factors in sorted(weights.modules.items()):
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = factors.a.contiguous()
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = factors.b.contiguous()
+    return tensors
+
+
+def write(folder: Path, lora: Lora, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write an adapter folder of `named` matrices; equal ones give equal bytes.
 
     PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
     left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
-    for name, factors in sorted(weights.modules.items()):
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = factors.a.contiguous()
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = factors.b.contiguous()
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
     fields = {
         **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
-        "target_modules": sorted({name.rsplit(".", 1)[-1] for name in weights.modules}),
+        "target_modules": sorted({name.rsplit(".", 3)[-3] for name in tensors}),
         "inference_mode": True,
         "base_model_name_or_path": model.name if model.revision is None else model.path,
         "revision": model.revision,

@@ -1,6 +1,7 @@
 """The base model, loaded once, and the adapters that are put on it one after the other.
 
-Invariant: when an adapter is taken off, the base is what it was, bit for bit. Its weights are never written to: in
+Invariant: when an adapter is taken off, the base is what it was, bit for bit. A model that was fine-tuned as a whole
+takes the place of the base's weights meanwhile. Its weights are never written to: in
 float32, where the sum is exact enough (1e-6), an adapter is merged into copies of the matrices it changes, which saves
 its own matrix products at every batch; in half precision it runs beside the frozen matrices as PEFT defines it.
 Plain LoRA is merged from its matrices; whatever else PEFT knows is left to PEFT's own modules, a second or so slower.
@@ -52,7 +53,14 @@ def load_base(model: Model) -> Any:
 
 @contextmanager
 def adapter_on(base: Any, folder: Path) -> Iterator[None]:
-    """Within, `base` computes what it computes with the adapter of a PEFT folder. Raises AdapterError."""
+    """Within, `base` computes what it computes with the adapter of a PEFT folder, or with the weights of a whole model.
+
+    Raises AdapterError.
+    """
+    if (folder / "config.json").is_file():
+        with _weights_on(base, folder):
+            yield
+        return
     plain = plain_lora(folder, base) if base.dtype == torch.float32 else None
     with _with_peft(base, folder) if plain is None else merged(base, plain):
         yield
@@ -93,6 +101,31 @@ def _with_peft(base: Any, folder: Path) -> Iterator[None]:
                 layer.merged_adapters.clear()
     finally:
         wrapped.unload()
+
+
+@contextmanager
+def _weights_on(base: Any, folder: Path) -> Iterator[None]:
+    """Within, `base` has the weights of a model of its own kind; its own stay in memory and are put back."""
+    try:
+        other, found = type(base).from_pretrained(
+            folder, config=base.config, dtype=base.dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise AdapterError(f"{folder}: its weights cannot be read: {error}") from error
+    wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]
+    if wrong:
+        raise AdapterError(f"{folder}: its weights do not fit the model: {sorted(map(str, wrong))[0]}")
+    originals = [(weight, weight.data) for weight in base.parameters()]
+    for name, new in other.named_parameters():
+        if not torch.isfinite(new).all():
+            raise AdapterError(f"{folder}: {name} holds values that are not finite")
+    try:
+        for (weight, _), new in zip(originals, other.parameters(), strict=True):
+            weight.data = new.data.to(weight.device)
+        yield
+    finally:
+        for weight, data in originals:
+            weight.data = data
 
 
 def _read_config(folder: Path) -> Any:

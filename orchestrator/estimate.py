@@ -3,8 +3,8 @@
 Seconds are device seconds: a trial of two workers spends two a second. A source or target that a store has results of
 is expected to take what it took; another one takes its tokens at the model's speed; another model goes by the
 parameters of those measured. Without any measurement FLOPs decide (Kaplan et al. 2020, eq. 2.2, without the attention
-term): a forward pass costs 2 per parameter and token; training LoRA costs 4, since the frozen weights need no gradient
-of their own. Tokens count a prompt once per question, as the engine reads it, and an example once per epoch.
+term): a forward pass costs 2 per parameter and token; training costs 6, and LoRA 4, since the frozen weights need no
+gradient of their own. Tokens count a prompt once per question, as the engine reads it, and an example once per epoch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from study.errors import ConfigError
 from study.models import Model
 
 FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
+WHOLE_TRAIN_FLOPS = 6
 UTILISATION = 0.4  # of the peak, in training and in scoring: assumed
 PEAK_FLOPS = {  # dense bf16 (T4, V100: fp16) by the makers' data sheets; CPU: a core with AVX2 at 3 GHz in float32
     "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12,
@@ -79,7 +80,8 @@ def estimate(grid: Grid, survey: Survey, config: StudyConfig, measured: Measured
         name = model.name
         result.train_tokens[name] = {source: tokens * epochs for source, tokens in once.items()}  # type: ignore[index]
         result.score_tokens[name] = per_target  # type: ignore[index]
-        assumed = {stage: FLOPS[stage] * model.params / (UTILISATION * peak) for stage in FLOPS}
+        flops = FLOPS if config.recipe.lora else {**FLOPS, TRAIN: WHOLE_TRAIN_FLOPS}
+        assumed = {stage: flops[stage] * model.params / (UTILISATION * peak) for stage in flops}
         train, how = measured.rate(TRAIN, name, model.params) or (assumed[TRAIN], None)
         score, also = measured.rate(SCORE, name, model.params) or (assumed[SCORE], None)
         result.train_s[name] = {  # type: ignore[index]
@@ -92,9 +94,9 @@ def estimate(grid: Grid, survey: Survey, config: StudyConfig, measured: Measured
         ]
         size = model.params * (4 if model.dtype == "float32" else 2)
         result.load_s[name] = START_S + size / BYTES_PER_S  # type: ignore[index]
-        flops = f"FLOP model, {device} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
-        parts = (f"training by {how or flops}", f"scoring by {also or flops}")
-        result.basis[name] = (how or flops) if how == also else "; ".join(parts)  # type: ignore[index]
+        model_of_flops = f"FLOP model, {device} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
+        parts = (f"training by {how or model_of_flops}", f"scoring by {also or model_of_flops}")
+        result.basis[name] = (how or model_of_flops) if how == also else "; ".join(parts)  # type: ignore[index]
     return result
 
 

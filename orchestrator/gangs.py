@@ -22,6 +22,8 @@ BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32
 
 def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
     """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
+    if recipe.lora is None:  # all weights are trained, so there is no base to share
+        return 1
     if training.gang_size != "auto":
         return training.gang_size
     if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others
@@ -100,4 +102,10 @@ def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe
         return [list(gang[i : i + half]) for gang in pending for i in range(0, len(gang), half)], training
     rows = training.micro_batch_size
     rows = -(-recipe.batch_size // training.workers_per_trial) if rows == "auto" else rows
-    return [list(gang) for gang in pending], training.model_copy(update={"micro_batch_size": max(1, rows // 2)})
+    return [list(gang) for gang in pending], with_rows(training, max(1, rows // 2))
+
+
+def with_rows(training: Training, rows: int) -> Training:
+    """The same with a micro-batch of at most so many rows."""
+    most = rows if training.micro_batch_size == "auto" else min(rows, training.micro_batch_size)
+    return training.model_copy(update={"micro_batch_size": most})

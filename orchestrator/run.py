@@ -27,8 +27,9 @@ from orchestrator.progress import Progress
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Demand, decide, in_order
 from orchestrator.survey import Survey
-from orchestrator.trial import AdapterTrial, TrialContext
+from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Gang, Trials, planned
+from orchestrator.workers import TrialContext
 from study.config import StudyConfig
 from study.store import Store
 from study.units import ScoreUnit

@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 from orchestrator.cluster import Nodes
 from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.schedule import next_gang
-from orchestrator.trial import TrialContext
+from orchestrator.workers import TrialContext
 from study.config import StudyConfig
 from study.units import AdapterUnit
 

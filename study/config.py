@@ -109,7 +109,7 @@ class Validation(Frozen):
 class Recipe(Frozen):
     """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
 
-    lora: Lora = Lora()
+    lora: Lora | None = Lora()
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 8
     learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
@@ -120,6 +120,11 @@ class Recipe(Frozen):
     max_length: PositiveInt = 512
     loss_on: LossOn = "answer"
     validation: Validation = Validation()
+
+    @property
+    def dropout(self) -> float:
+        """Of the adapter's inputs; full fine-tuning (`lora: null`) has none."""
+        return self.lora.dropout if self.lora else 0.0
 
 
 class Scoring(Frozen):

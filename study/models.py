@@ -101,10 +101,10 @@ def linear_modules(shapes: dict[str, tuple[int, ...]], tied: bool) -> tuple[str,
 
 
 def _check_modules(config: StudyConfig, model: Model) -> None:
-    wanted = config.recipe.lora.modules
-    if wanted == "all-linear":
+    lora = config.recipe.lora
+    if lora is None or lora.modules == "all-linear":
         return
-    for module in wanted:
+    for module in lora.modules:
         if module not in model.modules:
             raise ConfigError(
                 "recipe.lora.modules",

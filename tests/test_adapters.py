@@ -63,7 +63,7 @@ def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: P
     generator = torch.Generator().manual_seed(0)
     for factors in adapter.modules.values():
         factors.b.normal_(generator=generator)
-    lora.write(tmp_path, recipe, model, adapter)
+    lora.write(tmp_path, recipe, model, lora.named(adapter))
     tokens = torch.arange(3, 40)[None]
     bank = for_adapters(base, {0: adapter}, 1, torch.float32, "cpu")
     with bank.rows([0]):

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.integrations import HfDeepSpeedConfig
 
 from study.config import LossOn
 from study.hub import local_folder
@@ -23,16 +24,21 @@ transformers.utils.logging.disable_progress_bar()
 class Base:
     """A base model with its tokenizer and the examples tokenised with it."""
 
-    def __init__(self, model: Model, device: torch.device, partitioned: bool) -> None:
-        """Load onto the device; a model to be partitioned (ZeRO 3) stays on the CPU until DeepSpeed spreads it."""
-        self.model, self.partitioned = model, partitioned
+    def __init__(self, model: Model, device: torch.device, spread: dict[str, Any] | None) -> None:
+        """Load onto the device, or spread over all processes by these settings of DeepSpeed's (ZeRO 3).
+
+        Spread, a weight is given out as soon as it is read: no process ever holds the whole model on its device.
+        """
+        self.model, self.partitioned = model, spread is not None
+        zero_3 = HfDeepSpeedConfig(spread) if spread is not None else None  # transformers looks for it while it loads
         folder, options = local_folder(model.path, model.revision), {"trust_remote_code": model.trust_remote_code}
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
         dtype = getattr(torch, model.dtype)
         loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
         self.module = cast(torch.nn.Module, loaded)
         self.module.requires_grad_(False)
-        if not partitioned:
+        del zero_3
+        if spread is None:
             self.module.to(device)
         self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
 

@@ -15,32 +15,82 @@ import torch
 
 from study.config import Recipe
 from trainers.batch import Batching, GangRow, collate, deal
+from trainers.checkpoint import Checkpoint, Save
 from trainers.engine import Engine
 from trainers.member import Member
 from trainers.world import World
 
 
 def train_gang(
-    engine: Engine, members: Sequence[Member], recipe: Recipe, how: Batching, world: World
+    engine: Engine,
+    members: Sequence[Member],
+    recipe: Recipe,
+    how: Batching,
+    world: World,
+    start: Checkpoint | None,
+    save: Save | None,
 ) -> dict[str, Any]:
-    """Train all members to their ends. Every process of the world calls it alike. Returns what the records share."""
-    started = time.perf_counter()
-    step = 0
+    """Train all members to their ends. Every process of the world calls it alike. Returns what the records share.
+
+    `start` is where engine and members stand; rank 0 hands what `_is_due` to `save`.
+    """
+    step, before = (start.step, start.seconds) if start else (0, 0.0)
+    resumed = (*start.resumed, step) if start else ()
+    started = time.perf_counter() - before
     losses = _Losses(engine, members, how, world)
     while any(member.rate(step) is not None for member in members):
         rows = [row for member in members for row in member.rows(step)]
-        losses.of(rows, dropout=recipe.lora.dropout, learn=True)
+        losses.of(rows, dropout=recipe.dropout, learn=True)
         for slot in engine.bad_slots():
             if members[slot].rate(step) is not None:
                 members[slot].failure = f"the gradient is not finite in step {step + 1}"
         engine.step([member.rate(step) for member in members], step + 1)
         _end_epochs(engine, [member for member in members if member.ends_epoch(step)], step, losses)
         step += 1
+        if _is_due(members, step):
+            _book_losses(members, losses)
+            if save is not None:
+                reached = _checkpoint(engine, members, step, time.perf_counter() - started, resumed)
+                if world.rank == 0:
+                    save(reached)
     seconds = time.perf_counter() - started
     padded = sum(member.padded for member in members)
     for member in members:
         member.seconds = seconds * member.padded / padded
-    return {"gang_size": len(members), "micro_batch_size": how.rows, "micro_batch_tokens": how.tokens}
+    return {
+        "gang_size": len(members),
+        "micro_batch_size": how.rows,
+        "micro_batch_tokens": how.tokens,
+        "resumed_at_steps": list(resumed),
+    }
+
+
+def _is_due(members: Sequence[Member], steps: int) -> bool:
+    """Whether a checkpoint is due after so many steps: when an epoch of the shortest member still in training ends.
+
+    So no member ever loses more than an epoch of its own, and members of like size share a checkpoint.
+    """
+    training = [member for member in members if member.rate(steps - 1) is not None]
+    return bool(training) and min(training, key=lambda member: member.epoch_steps).ends_epoch(steps - 1)
+
+
+def _book_losses(members: Sequence[Member], losses: _Losses) -> None:
+    """Also of those in the middle of an epoch: the sums' last bits are the same whether or not it is interrupted."""
+    totals = losses.take([member.slot for member in members])
+    for member in members:
+        member.add_loss(totals[member.slot])
+
+
+def _checkpoint(
+    engine: Engine, members: Sequence[Member], step: int, seconds: float, resumed: tuple[int, ...]
+) -> Checkpoint:
+    """What members that go on will need, and what the others have come to."""
+    rows_3KP = engine.state()
+    states = {}
+    for member in members:
+        goes_on = member.rate(step) is not None
+        states[member.job.adapter_id] = member.state(rows_3KP[:, member.slot].clone() if goes_on else None)
+    return Checkpoint(step, seconds, resumed, states)
 
 
 def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses) -> None:

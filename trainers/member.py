@@ -6,19 +6,21 @@ Nothing here depends on the other members, nor on how the gang is run.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import torch
 
-from adapters.peft_folder import AdapterWeights
 from study.config import Recipe
 from study.identity import digest
 from trainers.batch import GangRow
+from trainers.checkpoint import MemberState
 from trainers.data import Row, split, steps
 from trainers.job import Job
 from trainers.schedule import learning_rates
+
+_BOOKS = ("failure", "useful", "padded", "_epochs", "_best", "_best_epoch", "_loss", "_targets")
 
 
 class Member:
@@ -36,12 +38,17 @@ class Member:
         self._ends = list(accumulate(len(epoch) for epoch in plan))
         self._rates = learning_rates(recipe, len(self._steps))
         self.failure: str | None = None
-        self.kept: AdapterWeights | None = None
+        self.kept: Mapping[str, torch.Tensor] = {}
         self.useful = self.padded = 0
         self.seconds = 0.0
         self._epochs: list[dict[str, Any]] = []
         self._best, self._best_epoch = math.inf, 0
         self._loss, self._targets = 0.0, 0
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimiser steps of an epoch."""
+        return self._ends[0]
 
     def rate(self, step: int) -> float | None:
         """Learning rate of a step (0, 1, …); None when it is given up or done."""
@@ -55,7 +62,7 @@ class Member:
         targets = sum(row.targets for row in rows)
         self._targets += targets
         streams = [0] * len(rows)
-        if self._recipe.lora.dropout:
+        if self._recipe.dropout:
             streams = [_stream(self.job, step, i) for i in self._steps[step]]
         return [GangRow(self.slot, row, 1 / targets, stream) for row, stream in zip(rows, streams, strict=True)]
 
@@ -95,12 +102,20 @@ class Member:
             return True
         return False
 
-    def keep(self, weights: AdapterWeights) -> None:
+    def keep(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take the epoch's snapshot, on the CPU."""
         self.kept = weights
-        tensors = (tensor for factors in weights.modules.values() for tensor in (factors.a, factors.b))
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
             self.failure = f"a weight is not finite after epoch {self._best_epoch} of {self._recipe.epochs}"
+
+    def state(self, row_3P: torch.Tensor | None) -> MemberState:
+        """All that `restore` needs to go on as if nothing had happened."""
+        return MemberState({name: getattr(self, name) for name in _BOOKS}, row_3P, self.kept)
+
+    def restore(self, state: MemberState) -> None:
+        for name in _BOOKS:
+            setattr(self, name, state.books[name])
+        self.kept = state.kept
 
     def record(self) -> dict[str, Any]:
         """How its training went, JSON-able."""

@@ -18,13 +18,21 @@ _CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
 
 class GangAdamW(torch.optim.Optimizer):
-    """Set `rates` (None: frozen) and `number` (1, 2, …: the step they take, the same for all) before each step."""
+    """Set `rates` (None: frozen) and `number` (1, 2, …: the step they take, the same for all) before each step.
 
-    def __init__(self, sheet: torch.nn.Parameter, weight_decay: float, max_norm: float | None, rank: int) -> None:
+    Weight decay applies to the first `decayed` numbers of a row.
+    """
+
+    def __init__(
+        self, sheet: torch.nn.Parameter, weight_decay: float, max_norm: float | None, rank: int, decayed: int
+    ) -> None:
+        self._decayed = decayed
         self.slots, self.width = sheet.shape
         self.rates: list[float | None] = [None] * self.slots
         self.number = 0
         self._weight_decay, self._max_norm, self._rank, self._device = weight_decay, max_norm, rank, sheet.device
+        self._own: torch.Tensor = sheet
+        self._loaded: torch.Tensor | None = None
         super().__init__([sheet], {"lr": 0.0})
 
     @torch.no_grad()
@@ -34,29 +42,62 @@ class GangAdamW(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     self._update(parameter)
 
+    def state_of_all(self) -> torch.Tensor:
+        """Weights and both moments of all adapters, [3, K, P] float32 on the CPU; every process has to ask."""
+        return torch.stack([self._whole(tensor) for tensor in self._tensors()])
+
+    def load(self, state_3KP: torch.Tensor) -> None:
+        """Go on from there, as the next step begins: only then DeepSpeed shows the range that this process owns."""
+        self._loaded = state_3KP
+
+    def _take_loaded(self) -> None:
+        assert self._loaded is not None
+        for tensor, whole_KP in zip(self._tensors(), self._loaded, strict=True):
+            own, flat = tensor.view(-1), whole_KP.reshape(-1)
+            begin = self._begin(own.numel())
+            part = flat[begin : begin + own.numel()]
+            own[: part.numel()].copy_(part)
+        self._loaded = None
+
+    def _tensors(self) -> list[torch.Tensor]:
+        state = self.state[self._own]
+        return [self._own, state["exp_avg"], state["exp_avg_sq"]]
+
+    def _whole(self, own: torch.Tensor) -> torch.Tensor:
+        flat = own.detach().view(-1)
+        if self._is_part(flat.numel()):
+            flat = flat.to(self._device)
+            parts = [torch.empty_like(flat) for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather(parts, flat)
+            flat = torch.cat(parts)
+        return flat[: self.slots * self.width].view(self.slots, self.width).to("cpu", copy=True)
+
     def _update(self, parameter: torch.Tensor) -> None:
         state: dict[str, Any] = self.state[parameter]
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        self._own = parameter
+        if self._loaded is not None:
+            self._take_loaded()
         if all(rate is None for rate in self.rates):
             return
         clips = self._clips(parameter)
         assert parameter.grad is not None
         tensors = [t.view(-1) for t in (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])]
-        for first, count, start, width in self._pieces(parameter.numel()):
+        for first, column, count, start, width in self._pieces(parameter.numel()):
             for slots in _runs(self.rates, first, first + count):
                 begin = start + (slots[0] - first) * width
                 rows = [t[begin : begin + len(slots) * width].view(len(slots), width) for t in tensors]
                 rates = parameter.new_tensor([self.rates[slot] for slot in slots])[:, None]
                 if clips is not None:
                     rows[1] = rows[1] * clips[slots[0] : slots[-1] + 1, None]
-                self._adamw(rows, rates)
+                self._adamw(rows, rates, max(0, self._decayed - column))
 
-    def _adamw(self, rows: list[torch.Tensor], rates: torch.Tensor) -> None:
+    def _adamw(self, rows: list[torch.Tensor], rates: torch.Tensor, decayed: int) -> None:
         """Loshchilov and Hutter 2019, algorithm 2, in the order of torch's implementation."""
         weights, gradient, mean, square = rows
         if self._weight_decay:
-            weights.mul_(1 - rates * self._weight_decay)
+            weights[:, :decayed].mul_(1 - rates * self._weight_decay)
         mean.lerp_(gradient, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         corrections = [1 - beta**self.number for beta in BETAS]
@@ -70,7 +111,7 @@ class GangAdamW(torch.optim.Optimizer):
         assert parameter.grad is not None
         gradient = parameter.grad.view(-1)
         squares = torch.zeros(self.slots, dtype=torch.float32, device=parameter.device)
-        for first, count, start, width in self._pieces(parameter.numel()):
+        for first, _, count, start, width in self._pieces(parameter.numel()):
             rows = gradient[start : start + count * width].view(count, width)
             squares[first : first + count] += torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32) ** 2
         if self._is_part(parameter.numel()):
@@ -82,15 +123,19 @@ class GangAdamW(torch.optim.Optimizer):
     def _is_part(self, numel: int) -> bool:
         return numel < self.slots * self.width
 
-    def _pieces(self, numel: int) -> Iterator[tuple[int, int, int, int]]:
-        """(first slot, slots, start in the flat tensor, width): this process's range, row by row."""
-        begin = self._rank * numel if self._is_part(numel) else 0
+    def _begin(self, numel: int) -> int:
+        """Where this process's range begins in the flat sheet."""
+        return self._rank * numel if self._is_part(numel) else 0
+
+    def _pieces(self, numel: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """(first slot, first column, slots, start in the flat tensor, width): this process's range, row by row."""
+        begin = self._begin(numel)
         position, end = begin, min(begin + numel, self.slots * self.width)
         while position < end:
             slot, within = divmod(position, self.width)
             whole = (end - position) // self.width if within == 0 else 0
             width = self.width if whole else min(self.width - within, end - position)
-            yield slot, max(1, whole), position - begin, width
+            yield slot, within, max(1, whole), position - begin, width
             position += max(1, whole) * width
 
 

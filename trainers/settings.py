@@ -22,6 +22,7 @@ _DECIDED = {
     "bfloat16": "set the model's dtype",
     "fp16": "set the model's dtype",
     "torch_autocast": "set the model's dtype",
+    "zero_force_ds_cpu_optimizer": "leave it out; the trainer's own AdamW also serves offloading, without a compiler",
     "prescale_gradients": "leave it out; the loss is already a mean over the whole batch",
     "gradient_predivide_factor": "leave it out; the loss is already a mean over the whole batch",
 }
@@ -36,6 +37,14 @@ def zero_stage(training: Training) -> int:
     stage = zero.get("stage", 0)
     if isinstance(stage, bool) or stage not in STAGES:
         raise ConfigError("training.deepspeed.zero_optimization.stage", stage, "is no ZeRO stage", "use 0, 1, 2 or 3")
+    offload = zero.get("offload_optimizer")
+    if isinstance(offload, dict) and offload.get("device") == "nvme":
+        raise ConfigError(
+            "training.deepspeed.zero_optimization.offload_optimizer.device",
+            "nvme",
+            "the trainer's AdamW cannot reach moments on a disk",
+            "use cpu; offload_param may go to nvme",
+        )
     return int(stage)
 
 
@@ -57,8 +66,8 @@ def engine_config(training: Training, dtype: str) -> dict[str, Any]:
     check(training)
     settings = {
         "steps_per_print": 10**9,
-        "zero_force_ds_cpu_optimizer": False,  # the gang's own AdamW is used with offload too: a LoRA's state is small
         **training.deepspeed,
+        "zero_force_ds_cpu_optimizer": False,  # the gang's own AdamW is used with offload too: a LoRA's state is small
         "zero_allow_untested_optimizer": True,
         "train_micro_batch_size_per_gpu": 1,
         "managed_gradient_accumulation": False,

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
-from adapters import lora
+from adapters import lora, whole
 from study.config import Recipe, Training
 from study.errors import ConfigError
 from study.models import Model
 from trainers.base import Base
 from trainers.batch import Batching
-from trainers.data import BadData, Row
+from trainers.checkpoint import Checkpoint, Save
+from trainers.data import BadData
 from trainers.engine import opened
 from trainers.gang import train_gang
 from trainers.job import Job, Rejected, Trained
@@ -39,7 +40,6 @@ class Worker:
     def __init__(self, rank: int, world_size: int) -> None:
         self.world = World(rank, world_size)
         self.base: Base | None = None
-        self._fits: int | None = None  # the micro-batch that an out-of-memory has brought this base down to
 
     def address(self) -> tuple[str, int]:
         """Host and free port at which rank 0 can be met; given to `join` of every process."""
@@ -50,38 +50,50 @@ class Worker:
         self.world.join(host, port)
 
     def train(
-        self, model: Model, recipe: Recipe, training: Training, jobs: Sequence[Job], out: Path
+        self,
+        model: Model,
+        recipe: Recipe,
+        training: Training,
+        jobs: Sequence[Job],
+        out: Path,
+        start: Checkpoint | None = None,
+        save: Save | None = None,
     ) -> list[Trained | Rejected]:
         """Train a gang, each adapter into `out/<adapter_id>`. Rank 0 returns a result per job, the others nothing.
 
-        A member that cannot be trained is Rejected and leaves the others alone. Raises ConfigError for DeepSpeed keys
-        that the recipe decides, and torch.OutOfMemoryError: alone, a process halves the gang down to one member, then
-        its micro-batch down to one row; in a group, where the others wait in a collective, the caller starts a new
-        group with less. The adapters are the same.
+        The jobs go on from `start`, where another gang may have left them, whatever its processes; rank 0 hands a
+        checkpoint to `save` at the end of each epoch. A member that cannot be trained is Rejected and leaves the others
+        alone. Raises ConfigError for DeepSpeed keys that the recipe decides, and torch.OutOfMemoryError, upon which the
+        caller asks for fewer jobs or a smaller micro-batch: the adapters are the same. A group of processes, where the
+        others wait in a collective, is of no more use after an error.
         """
         if not self.world.joined and self.world.size == 1:
             self.join(*self.address())
         settings = engine_config(training, model.dtype)
         if model.dtype == "float16" and self.world.device.type == "cpu":
             raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
-        base = self._load(model, partitioned=zero_stage(training) == 3)
+        base = self._load(model, settings if zero_stage(training) == 3 and recipe.lora is not None else None)
         results: dict[str, Trained | Rejected] = {}
-        gang: list[tuple[Job, Sequence[Row]]] = []
+        members: list[Member] = []
         for job in jobs:
             try:
-                gang.append((job, base.rows(job.examples, recipe.max_length, recipe.loss_on)))
+                rows = base.rows(job.examples, recipe.max_length, recipe.loss_on)
+                members.append(Member(len(members), job, rows, recipe))
             except BadData as error:
                 results[job.adapter_id] = Rejected(job.adapter_id, "bad_data", str(error))
-        for member, shared in self._train_gang(base, recipe, training, settings, gang):
-            results[member.job.adapter_id] = self._result(member, shared, recipe, training, base.model, out)
+        if members:
+            shared = self._train_gang(base, recipe, training, settings, members, start, save)
+            for member in members:
+                results[member.job.adapter_id] = self._result(member, shared, recipe, training, base, out)
         return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
-    def _load(self, model: Model, partitioned: bool) -> Base:
-        if self.base is None or (self.base.model.identity, self.base.partitioned) != (model.identity, partitioned):
-            self.base, self._fits = None, None
+    def _load(self, model: Model, spread: dict[str, Any] | None) -> Base:
+        wanted = model.identity, spread is not None
+        if self.base is None or (self.base.model.identity, self.base.partitioned) != wanted:
+            self.base = None
             gc.unfreeze()
             gc.collect()  # the old one is freed before the new one is loaded
-            self.base = Base(model, self.world.device, partitioned)
+            self.base = Base(model, self.world.device, spread)
             gc.freeze()  # what is loaded by now stays: collecting after each job need not look at it again
         return self.base
 
@@ -91,40 +103,42 @@ class Worker:
         recipe: Recipe,
         training: Training,
         settings: dict[str, Any],
-        gang: Sequence[tuple[Job, Sequence[Row]]],
-    ) -> list[tuple[Member, dict[str, Any]]]:
-        """Members at their ends, with what their records share; on out-of-memory by halves, then in smaller batches."""
-        while gang:
-            members = [Member(slot, job, rows, recipe) for slot, (job, rows) in enumerate(gang)]
-            how = self._batching(recipe, training, len(gang), base.padding)
-            names = [(job.adapter_id, job.seed) for job, _ in gang]
-            try:
-                with opened(base.module, recipe, settings, names, self.world) as engine:
-                    shared = train_gang(engine, members, recipe, how, self.world)
-                return [(member, shared) for member in members]
-            except torch.OutOfMemoryError:
-                if self.world.size > 1 or (how.rows == 1 and len(gang) == 1):
-                    raise
-                if len(gang) == 1:
-                    self._fits = how.rows // 2
-            _empty_cache()  # only here does the error let go of what the failed attempt held
-            if len(gang) > 1:
-                half = len(gang) // 2
-                halves = gang[:half], gang[half:]
-                return [done for part in halves for done in self._train_gang(base, recipe, training, settings, part)]
-        return []
+        members: Sequence[Member],
+        start: Checkpoint | None,
+        save: Save | None,
+    ) -> dict[str, Any]:
+        """Bring members to their ends; returns what their records share."""
+        rows: list[torch.Tensor | None] = [None] * len(members)
+        if start is not None:
+            for member in members:
+                state = start.members[member.job.adapter_id]
+                member.restore(state)
+                rows[member.slot] = state.row
+        how = self._batching(recipe, training, len(members), base.padding)
+        names = [(member.job.adapter_id, member.job.seed) for member in members]
+        try:
+            with opened(base.module, recipe, settings, names, self.world, rows) as engine:
+                return train_gang(engine, members, recipe, how, self.world, start, save)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = str(error)
+        _empty_cache()  # only here does the error let go of what the failed attempt held
+        raise torch.OutOfMemoryError(reason)
 
     def _result(
-        self, member: Member, shared: dict[str, Any], recipe: Recipe, training: Training, model: Model, out: Path
+        self, member: Member, shared: dict[str, Any], recipe: Recipe, training: Training, base: Base, out: Path
     ) -> Trained | Rejected:
         job = member.job
         if member.failure is not None:
             return Rejected(job.adapter_id, "nan", member.failure)
-        assert member.kept is not None
         folder = out / job.adapter_id
-        if self.world.rank == 0:
-            lora.write(folder, recipe.lora, model, member.kept)
-        return Trained(job.adapter_id, folder, {**member.record(), **shared, **self._circumstances(model, training)})
+        if self.world.rank == 0 and recipe.lora is None:
+            whole.write(folder, base.module, member.kept)
+        elif self.world.rank == 0 and recipe.lora is not None:
+            lora.write(folder, recipe.lora, base.model, member.kept)
+        record = {**member.record(), **shared, **self._circumstances(base.model, training)}
+        return Trained(job.adapter_id, folder, record)
 
     def _batching(self, recipe: Recipe, training: Training, gang: int, padding: int) -> Batching:
         """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""
@@ -132,7 +146,7 @@ class Worker:
         if training.micro_batch_size != "auto":
             rows = min(rows, training.micro_batch_size)
         kind = self.world.device.type
-        return Batching(min(rows, self._fits or rows), TOKENS[kind], WORTH[kind], padding)
+        return Batching(rows, TOKENS[kind], WORTH[kind], padding)
 
     def _circumstances(self, model: Model, training: Training) -> dict[str, Any]:
         device = self.world.device
@@ -143,6 +157,11 @@ class Worker:
             "zero_stage": zero_stage(training),
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
         }
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch has an error of its own for a GPU; its CPU allocator says it in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _empty_cache() -> None:

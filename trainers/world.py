@@ -17,6 +17,8 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 
 import deepspeed
 import deepspeed.ops
+from deepspeed.runtime.zero import parameter_offload
+from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
 
 # DeepSpeed calls functions that torch and transformers are renaming, on every step.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
@@ -37,6 +39,13 @@ def init_process_group(host: str, port: int, rank: int, size: int, device: torch
     )
     backend = "nccl" if device.type == "cuda" else "gloo"
     deepspeed.init_distributed(dist_backend=backend, verbose=False, timeout=LOST_AFTER)
+
+
+def forget_modules() -> None:
+    """Empty two caches of DeepSpeed's that would keep every model that ZeRO 3 has run (0.19.8)."""
+    parameter_offload.FWD_MODULE_STACK.clear()
+    cached = PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
+    cached.__closure__[0].cell_contents.cache_clear()  # behind a decorator that does not pass it on
 
 
 class World:

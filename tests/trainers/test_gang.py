@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from peft import get_peft_model, set_peft_model_state_dict
@@ -72,18 +74,20 @@ class SameDropout(torch.nn.Module):
 
 
 def by_transformers(model: Model, one: Job, rows: Any, recipe: Recipe, folder: Path) -> Weights:
-    """The same training by PEFT and transformers' Trainer, from the same start and in the same order."""
-    base = AutoModelForCausalLM.from_pretrained(model.path)
-    numbers = {site.name: number for number, site in enumerate(linear_sites(base, "all-linear"))}
-    wrapped: Any = get_peft_model(base, lora.lora_config(recipe.lora))
+    """The same training by transformers' Trainer (and PEFT), from the same start and in the same order."""
+    wrapped: Any = AutoModelForCausalLM.from_pretrained(model.path)
+    numbers = {site.name: number for number, site in enumerate(linear_sites(wrapped, "all-linear"))}
+    if recipe.lora is not None:
+        wrapped = get_peft_model(wrapped, lora.lora_config(recipe.lora))
     names = {n.replace(".default.", "."): p for n, p in wrapped.named_parameters() if p.requires_grad}
-    start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
-    set_peft_model_state_dict(wrapped, start)
+    if recipe.lora is not None:
+        start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
+        set_peft_model_state_dict(wrapped, start)
     streams: dict[str, torch.Tensor] = {}
-    if recipe.lora.dropout:
+    if recipe.dropout:
         for name, module in wrapped.base_model.model.named_modules():
             if name in numbers:
-                module.lora_dropout["default"] = SameDropout(recipe.lora.dropout, numbers[name], streams)
+                module.lora_dropout["default"] = SameDropout(recipe.dropout, numbers[name], streams)
     member = Member(0, one, rows, recipe)
     steps = [member.rows(step) for step in range(len(member._steps))]
 
@@ -153,28 +157,22 @@ def test_who_diverges_goes_alone(worker: Worker, model: Model, tmp_path: Path) -
     assert all(isinstance(result, Rejected) and result.kind == "nan" for result in results.values())
 
 
-def test_out_of_memory_halves_the_gang_and_then_the_micro_batch(worker: Worker, model: Model, tmp_path: Path) -> None:
-    """A CPU never raises it, so a hook on the base does, as a GPU would for more than two rows."""
-    expected = train_gang(worker, model, tmp_path / "whole", GANG, RECIPE, training(2))
-    limited = Worker(0, 1)
-    limited.world = worker.world
-    train(limited, model, tmp_path / "warm", job("warm"))
-    sizes = []
-
-    def full(_module: Any, _inputs: Any, options: dict[str, Any]) -> None:
-        sizes.append(len(options["input_ids"]))
-        if sizes[-1] > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    handle = limited.base.module.register_forward_pre_hook(full, with_kwargs=True)
-    actual = train_gang(limited, model, tmp_path / "halved", GANG, RECIPE, training(2))
-    handle.remove()
-    assert [size for size in sizes if size > 2]
-    for name, result in actual.items():
-        assert isinstance(result, Trained)
-        assert result.record["gang_size"] < len(GANG)
-        assert result.record["micro_batch_size"] == 2
-        assert_close(weights(result), weights(expected[name]))
+def test_what_there_is_no_memory_for_leaves_a_worker_that_trains_less(
+    worker: Worker, model: Model, tmp_path: Path
+) -> None:
+    """A limit on the process's address space that one large adapter fits in, and sixteen do not."""
+    large = RECIPE.model_copy(update={"lora": Lora(r=2048, alpha=2048), "epochs": 1})
+    one, many = job("a", count=6), [job(name, count=6) for name in "abcdefghijklmnop"]
+    expected = train(worker, model, tmp_path / "free", one, large)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (300 << 20), hard))
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            worker.train(model, large, training(2), many, tmp_path / "many")
+        actual = train(worker, model, tmp_path / "limited", one, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert_close(weights(actual), weights(expected))
 
 
 def test_hardly_a_token_is_padding_in_a_gang(worker: Worker, model: Model, tmp_path: Path) -> None:
@@ -199,11 +197,11 @@ def test_a_sheet_in_parts_is_updated_as_a_whole_one(monkeypatch: pytest.MonkeyPa
         return parameter.detach()
 
     sheet = torch.nn.Parameter(start.clone())
-    whole = take_steps(sheet, GangAdamW(sheet, 0.1, None, 0), gradients)
+    whole = take_steps(sheet, GangAdamW(sheet, 0.1, None, 0, 7), gradients)
     halves = []
     for rank in range(2):
         flat = [torch.cat([t.flatten(), torch.zeros(1)])[rank * 18 : (rank + 1) * 18] for t in (start, *gradients)]
-        optimizer = GangAdamW(torch.nn.Parameter(start.clone()), 0.1, None, rank)
+        optimizer = GangAdamW(torch.nn.Parameter(start.clone()), 0.1, None, rank, 7)
         halves.append(take_steps(torch.nn.Parameter(flat[0].clone()), optimizer, flat[1:]))
     assert torch.equal(torch.cat(halves)[:35].view(5, 7), whole)
     assert torch.equal(whole[1], start[1])

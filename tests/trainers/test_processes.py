@@ -1,4 +1,7 @@
-"""Two real processes train a gang as one does, with dropout, at every ZeRO stage, even where a step has few rows."""
+"""Two real processes train a gang as one does, with dropout, at every ZeRO stage, even where a step has few rows.
+
+They also go on from where one has got to, and one from where they have.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,21 @@ import pytest
 from study.config import Lora
 from study.models import Model
 from tests.trainers.common import RECIPE, assert_close, job, train, training, weights
+from trainers.checkpoint import Checkpoint, header
 from trainers.job import Trained
 from trainers.worker import Worker
 
 STAGES = (0, 1, 2, 3)
+RESUMED = (1, 3)
 GANG = [job("a", count=21), job("b", seed=8, count=6)]
 ODD = RECIPE.model_copy(
     update={"batch_size": 3, "epochs": 2, "lora": Lora(r=4, alpha=8, dropout=0.2)}
 )  # with micro-batches of 1, one process has none in each step's last round
 
 
-def work(rank: int, address: tuple[str, int], model: Model, out: Path) -> None:
+def work(rank: int, address: tuple[str, int], model: Model, out: Path, begun: bytes) -> None:
     """One process of the group; leaves at once, for gloo's threads may abort at exit after ZeRO 3."""
+    saved: list[bytes] = []
     status = 1
     try:
         worker = Worker(rank, 2)
@@ -31,8 +37,13 @@ def work(rank: int, address: tuple[str, int], model: Model, out: Path) -> None:
         worker.join(*address)
         for stage in STAGES:
             how = training(stage, micro_batch_size=1)
-            results = worker.train(model, ODD, how, GANG, out / f"stage{stage}")
+            start = Checkpoint.from_bytes(begun) if stage in RESUMED else None
+            saved.clear()
+            folder = out / f"stage{stage}"
+            results = worker.train(model, ODD, how, GANG, folder, start, lambda c: saved.append(c.to_bytes()))
             assert len(results) == (len(GANG) if rank == 0 else 0)
+            if stage in RESUMED and rank == 0:
+                (out / f"checkpoint{stage}").write_bytes(saved[0])
         status = 0
     except Exception:  # noqa: BLE001 - told to the parent by the exit code, and below
         traceback.print_exc()
@@ -41,11 +52,14 @@ def work(rank: int, address: tuple[str, int], model: Model, out: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def by_two(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_two(worker: Worker, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes made, at some stages from where one had got to."""
     out = tmp_path_factory.mktemp("by_two")
+    saved: list[bytes] = []
+    worker.train(model, ODD, training(2), GANG, out / "one", None, lambda c: saved.append(c.to_bytes()))
     address = Worker(0, 2).address()
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(rank, address, model, out)) for rank in range(2)]
+    processes = [context.Process(target=work, args=(rank, address, model, out, saved[0])) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -59,3 +73,16 @@ def test_two_processes_equal_one(worker: Worker, model: Model, tmp_path: Path, b
     for one in GANG:
         expected = train(worker, model, tmp_path, one, ODD)
         assert_close(weights(Trained("a", by_two / f"stage{stage}" / one.adapter_id, {})), weights(expected))
+
+
+@pytest.mark.parametrize("stage", RESUMED)
+def test_one_goes_on_where_two_went_on_where_one_was(
+    worker: Worker, model: Model, tmp_path: Path, by_two: Path, stage: int
+) -> None:
+    data = (by_two / f"checkpoint{stage}").read_bytes()
+    assert len(header(data)["resumed"]) == 1
+    for one in GANG:
+        expected = train(worker, model, tmp_path / "alone", one, ODD)
+        [mine] = worker.train(model, ODD, training(2), [one], tmp_path / "on", Checkpoint.from_bytes(data))
+        assert isinstance(mine, Trained)
+        assert_close(weights(mine), weights(expected))

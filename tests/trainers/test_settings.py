@@ -21,6 +21,11 @@ from trainers.settings import engine_config
         ({"optimizer": {"type": "AdamW"}}, "optimizer"),
         ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage"),
         ({"zero_optimization": 2}, "zero_optimization"),
+        ({"zero_force_ds_cpu_optimizer": True}, "zero_force_ds_cpu_optimizer"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}},
+            "zero_optimization.offload_optimizer.device",
+        ),
     ],
 )
 def test_keys_that_are_decided_elsewhere_are_named(settings: dict[str, Any], key: str) -> None:

@@ -1,0 +1,74 @@
+"""Seconds that a trial costs beside its training, once its worker is warm.
+
+`python -m bench.warm [CONFIG] [TRIALS]` runs trials of one adapter each on a Ray cluster of its own, as a study does,
+and prints wall time minus the time in the training loop: of the first trial, and of those after it. With a config of
+several models it also prints a trial's after a change of model.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+
+import ray
+
+from evaluators.targets import check_supported
+from orchestrator.grid import expand
+from orchestrator.survey import survey
+from orchestrator.trial import AdapterTrial
+from orchestrator.workers import TrialContext
+from study.load import load
+from study.models import resolve_all
+from study.store import Store
+from study.tasks import TaskLibrary
+
+
+class Trial(AdapterTrial):
+    context: TrialContext
+
+    def setup(self, config: dict[str, list[str]]) -> None:  # type: ignore[override]
+        super().setup(config, self.context)
+
+
+def main(config_file: str, trials: int) -> None:
+    config = load(config_file, [], None)
+    library, models = TaskLibrary.of(config), resolve_all(config)
+    found = survey(config, library, check_supported)
+    units = expand(config, models, found.sources, found.targets).adapters
+    first = next(iter(found.examples.values()))
+    ray.init("local", include_dashboard=False, log_to_driver=False)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        Trial.context = TrialContext(
+            config, {model.name: model for model in models}, {u.adapter_id: u for u in units}, found.examples, store
+        )
+        trial = Trial({"gang": [units[0].adapter_id]})
+        seconds = []
+        for unit in units[:trials]:
+            trial.reset_config({"gang": [unit.adapter_id]})
+            started = time.perf_counter()
+            trial.step()
+            whole = time.perf_counter() - started
+            trained = store.records()[unit.adapter_id]["seconds"]
+            seconds.append((whole - trained, trained))
+        other = replace(models[0], identity="the same, loaded again")
+        Trial.context = trial._context = replace(Trial.context, models={models[0].name: other})
+        trial._context_ref = None
+        trial.reset_config({"gang": [units[trials].adapter_id]})
+        started = time.perf_counter()
+        trial.step()
+        reload = time.perf_counter() - started - store.records()[units[trials].adapter_id]["seconds"]
+        trial.cleanup()
+    ray.shutdown()
+    after = sorted(beside for beside, _ in seconds[1:])
+    mean = statistics.mean(trained for _, trained in seconds[1:])
+    print(f"{config.study}: {len(first)} examples, {mean:.2f} s of training per trial")
+    print(f"first trial: {seconds[0][0]:.2f} s beside its training; after a change of model: {reload:.2f} s")
+    print(f"{len(after)} trials after it: median {statistics.median(after):.2f} s, most {after[-1]:.2f} s")
+
+
+if __name__ == "__main__":
+    main((sys.argv[1:2] or ["configs/quickstart.yaml"])[0], int((sys.argv[2:3] or ["22"])[0]))

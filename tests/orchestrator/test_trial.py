@@ -1,0 +1,193 @@
+"""Trials on a real cluster, with workers that are killed for real: the same adapters result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from safetensors.torch import load_file
+
+from evaluators.targets import check_supported
+from orchestrator.checkpoints import CHECKPOINTS, begun
+from orchestrator.grid import expand
+from orchestrator.survey import survey
+from orchestrator.trial import AdapterTrial
+from orchestrator.workers import TrialContext
+from study.config import StudyConfig
+from study.load import load
+from study.models import resolve_all
+from study.store import Store
+from study.tasks import TaskLibrary
+from tests.tiny_models import make_model
+from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
+from tests.trainers.common import assert_close
+from trainers.checkpoint import header
+
+TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
+RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 60, "max_length": 64}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("world")
+    return make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def study(world: tuple[Path, Path], folder: Path, *overrides: str, **more: Any) -> tuple[Path, StudyConfig]:
+    model, tasks = world
+    file = make_config(folder, [model], TASKS, LANGUAGES, tasks, **{"recipe": RECIPE, "targets": ["next/xx"], **more})
+    return file, load(str(file), list(overrides))
+
+
+def context_of(config: StudyConfig) -> TrialContext:
+    library, models = TaskLibrary.of(config), resolve_all(config)
+    found = survey(config, library, check_supported)
+    units = {unit.adapter_id: unit for unit in expand(config, models, found.sources, found.targets).adapters}
+    return TrialContext(config, {model.name: model for model in models}, units, found.examples, Store(config.store))
+
+
+def trial_of(context: TrialContext) -> Any:
+    class Trial(AdapterTrial):
+        def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
+            super().setup(config, context)
+
+    return Trial({"gang": list(context.units)})
+
+
+def adapters(store: Store) -> dict[str, Path]:
+    return {name: Path(store.path(record["folder"])) for name, record in store.records().items()}
+
+
+def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:
+    found, expected = adapters(mine), adapters(theirs)
+    assert found.keys() == expected.keys()
+    for name, folder in found.items():
+        files = [path / "adapter_model.safetensors" for path in (folder, expected[name])]
+        if exactly:
+            assert files[0].read_bytes() == files[1].read_bytes()
+        else:
+            assert_close(load_file(files[0]), load_file(files[1]))
+
+
+def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert alive(), "it ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def farthest(store: Store) -> int:
+    return max((checkpoint.step for checkpoint in begun(store)), default=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store]:
+    """A trial that has trained its gang in one go, and its store."""
+    context = context_of(study(world, tmp_path_factory.mktemp("undisturbed"))[1])
+    trial = trial_of(context)
+    assert len(trial.step()["trained"]) == 4
+    assert context.store.files(CHECKPOINTS, "") == []
+    return trial, context.store
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_costs_an_epoch_and_no_result(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, workers: int
+) -> None:
+    training = {"workers_per_trial": workers, "resources_per_worker": {"CPU": 1}}
+    context = context_of(study(world, tmp_path, training=training)[1])
+    trial = trial_of(context)
+    trial._group._start()
+    pid = ray.get(trial._group._workers[-1].__ray_call__.remote(lambda _: os.getpid()))
+    outcome: dict[str, Any] = {}
+    running = threading.Thread(target=lambda: outcome.update(trial.step()))
+    running.start()
+    until(lambda: farthest(context.store) > 0, running.is_alive)
+    os.kill(pid, signal.SIGKILL)
+    running.join(200)
+    trial.cleanup()
+    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    assert_equal(context.store, undisturbed[1], exactly=workers == 1)
+    for record in context.store.records().values():
+        assert record["resumed_at_steps"]
+        assert record["world_size"] == workers
+    assert context.store.files(CHECKPOINTS, "") == []
+
+
+def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """SIGKILL of Tune's actors, then of the whole run; then two processes finish what one has begun."""
+    file, config = study(world, tmp_path)
+    store = Store(config.store)
+    command = [sys.executable, "-m", "orchestrator.sweep", str(file)]
+    driver = subprocess.Popen(command, cwd=REPOSITORY, env=environment(tmp_path), stdout=subprocess.DEVNULL)
+    running = lambda: driver.poll() is None and not store.records()  # noqa: E731
+    until(lambda: farthest(store) > 0, running)
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        if "Trainable" in process.cmdline()[0]:
+            process.kill()
+    until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
+    driver.kill()
+    driver.wait()
+    time.sleep(2)  # the cluster notices and ends
+    how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
+    done = sweep(file, "--set", how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_equal(store, undisturbed[1], exactly=False)
+    assert max(len(record["resumed_at_steps"]) for record in store.records().values()) == 2
+    assert store.files(CHECKPOINTS, "") == []
+
+
+def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, config = study(world, tmp_path, sources=["next/xx", "skip/yy"])
+    recipe = "recipe={lora: null, epochs: 2, learning_rate: 0.001, max_length: 64}"
+    done = sweep(file, "--set", recipe)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(config.store)
+    assert [record["gang_size"] for record in store.records().values()] == [1, 1]
+    assert all((folder / "model.safetensors").is_file() for folder in adapters(store).values())
+    subjects: dict[Any, float] = {}
+    for item in store.items().to_pylist():
+        subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
+    assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
+    assert "nothing to do" in sweep(file, "--set", recipe).stdout
+
+
+def test_what_no_attempt_can_mend_is_recorded_and_the_trial_stays(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The model's folder is gone when the worker comes to load it; nothing is raised to Tune."""
+    context = context_of(study(world, tmp_path, failures={"transient": 0})[1])
+    gone = {name: replace(model, path="/nowhere", identity="gone") for name, model in context.models.items()}
+    trial = trial_of(replace(context, models=gone))
+    outcome = trial.step()
+    assert outcome["trained"] == []
+    assert [failure["attempts"] for failure in outcome["rejected"]] == [1] * 4
+    assert all("/nowhere" in failure["traceback"] for failure in outcome["rejected"])
+    assert trial.reset_config({"gang": list(context.units)})
+    trial._context = context
+    trial._context_ref = None
+    assert len(trial.step()["trained"]) == 4
+    trial.cleanup()

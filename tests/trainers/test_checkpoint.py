@@ -1,0 +1,59 @@
+"""A gang that goes on from a checkpoint ends as one that nothing has disturbed, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config import Lora, ModelConfig
+from study.models import Model, resolve
+from tests.trainers.common import RECIPE, assert_close, job, training, weights
+from trainers.checkpoint import Checkpoint, header
+from trainers.job import Trained
+from trainers.worker import Worker
+
+GANG = [job("a", count=21), job("b", seed=8, count=6), job("c", count=6)]
+RECIPE_3 = RECIPE.model_copy(update={"lora": Lora(r=4, alpha=8, dropout=0.2), "weight_decay": 0.1, "epochs": 3})
+
+
+def run(
+    worker: Worker, model: Model, out: Path, stage: int, start: bytes | None = None, gang: list[Any] = GANG
+) -> tuple[list[Trained], list[bytes]]:
+    saved: list[bytes] = []
+    begun = None if start is None else Checkpoint.from_bytes(start)
+    how = training(stage, micro_batch_size=5)
+    done = worker.train(model, RECIPE_3, how, gang, out, begun, lambda c: saved.append(c.to_bytes(rows=5)))
+    assert all(isinstance(result, Trained) for result in done), done
+    return [result for result in done if isinstance(result, Trained)], saved
+
+
+def undisturbed_part(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("seconds", "resumed_at_steps")}
+
+
+@pytest.mark.parametrize(("dtype", "stage"), [("float32", 0), ("float32", 2), ("float32", 3), ("bfloat16", 1)])
+def test_going_on_changes_no_bit(worker: Worker, tiny_model_dir: Path, tmp_path: Path, dtype: str, stage: int) -> None:
+    """From any epoch's end, the last included: weights, and all that the record says of the training."""
+    model = resolve(ModelConfig(id=str(tiny_model_dir)), dtype, "models[0]")
+    expected, saved = run(worker, model, tmp_path / "whole", stage)
+    assert [header(data)["step"] for data in saved] == [2, 4, 6, 10, 15]  # 2 steps an epoch for two, then 5 for one
+    for number in range(5) if stage == 2 else (0,):
+        data = saved[number]
+        actual, later = run(worker, model, tmp_path / str(number), stage, data)
+        assert len(later) == len(saved) - number - 1
+        for mine, theirs in zip(actual, expected, strict=True):
+            name = "adapter_model.safetensors"
+            assert (mine.folder / name).read_bytes() == (theirs.folder / name).read_bytes()
+            assert undisturbed_part(mine.record) == undisturbed_part(theirs.record)
+            assert mine.record["resumed_at_steps"] == [header(data)["step"]]
+        assert all(header(data)["resumed"] == mine.record["resumed_at_steps"] for data in later)
+
+
+def test_any_members_go_on_from_the_gangs_checkpoint(worker: Worker, model: Model, tmp_path: Path) -> None:
+    """As after an out-of-memory; and a ZeRO stage does not matter."""
+    expected, saved = run(worker, model, tmp_path / "whole", 2)
+    part, _ = run(worker, model, tmp_path / "part", 3, saved[0], [GANG[2], GANG[0]])
+    for mine, theirs in zip(part, (expected[2], expected[0]), strict=True):
+        assert_close(weights(mine), weights(theirs))

@@ -1,0 +1,82 @@
+"""What a gang has learned by the end of an epoch, as one safetensors file: tensors by member, all else in its header.
+
+Invariant: nothing in it depends on the number of processes, the ZeRO stage or the members that trained beside, so any
+of a gang's members can go on from it, anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+VERSION = 1
+
+Save = Callable[["Checkpoint"], None]
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """A member's books (JSON-able), its row of the optimiser while it has steps to go, and its best snapshot so far.
+
+    row [3, P], float32: weights and both moments. `kept` holds tensors by their names in the adapter's file.
+    """
+
+    books: Mapping[str, Any]
+    row: torch.Tensor | None
+    kept: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A gang after `step` optimiser steps and so many seconds of training; `resumed` are steps it was taken up at."""
+
+    step: int
+    seconds: float
+    resumed: tuple[int, ...]
+    members: Mapping[str, MemberState]
+
+    def to_bytes(self, **more: Any) -> bytes:
+        """The file; `more` is JSON-able and goes into its header."""
+        tensors = {}
+        for name, member in self.members.items():
+            if member.row is not None:
+                tensors[f"{name}/row"] = member.row
+            tensors.update({f"{name}/kept/{key}": tensor for key, tensor in member.kept.items()})
+        state = {
+            "version": VERSION,
+            "step": self.step,
+            "seconds": self.seconds,
+            "resumed": self.resumed,
+            "members": {name: member.books for name, member in self.members.items()},
+            **more,
+        }
+        return save(tensors, metadata={"state": json.dumps(state)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Checkpoint:
+        """Raises ValueError for a file that another version wrote."""
+        state, tensors = header(data), load(data)
+        if state["version"] != VERSION:
+            raise ValueError(f"a checkpoint of version {state['version']}; this program reads {VERSION}")
+        members = {}
+        for name, books in state["members"].items():
+            start = f"{name}/kept/"
+            kept = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
+            members[name] = MemberState(books, tensors.get(f"{name}/row"), kept)
+        return cls(state["step"], state["seconds"], tuple(state["resumed"]), members)
+
+
+def header(data: bytes) -> dict[str, Any]:
+    """What is said of a checkpoint at its start: data[: header_end(data)] is enough of it."""
+    found: dict[str, Any] = json.loads(json.loads(data[8 : header_end(data)])["__metadata__"]["state"])
+    return found
+
+
+def header_end(data: bytes) -> int:
+    """How many bytes the header takes, by the file's first 8 (https://huggingface.co/docs/safetensors, "Format")."""
+    return 8 + int.from_bytes(data[:8], "little")
