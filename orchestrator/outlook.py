@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.estimate import FLOPS, PEAK_FLOPS, UTILISATION
+from orchestrator.estimate import FLOPS, PEAK_FLOPS, UTILISATION, WHOLE_TRAIN_FLOPS
 from orchestrator.measured import SCORE, TRAIN
 from study.config import ModelConfig, StudyConfig
 from study.errors import ConfigError
@@ -53,7 +53,8 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     adapters = len(sources) * seeds
     train = sum(size(c).train_tokens for s in sources for c in s.cells) * seeds * config.recipe.epochs
     score = sum(size(cell).score_tokens for cell in targets) * (adapters + 1)
-    flops = float(sizes.params[name]) * (FLOPS[TRAIN] * train + FLOPS[SCORE] * score)
+    per_token = FLOPS[TRAIN] if config.recipe.lora else WHOLE_TRAIN_FLOPS
+    flops = float(sizes.params[name]) * (per_token * train + FLOPS[SCORE] * score)
     return Outlook(name, adapters, adapters * len(targets), len(targets), train, score, flops)
 
 
@@ -75,7 +76,8 @@ def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console) ->
     console.print(table)
     for line in (
         f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",
-        f"hours: {FLOPS[TRAIN]} FLOPs per parameter and token in training, {FLOPS[SCORE]} in scoring, at "
+        f"hours: {FLOPS[TRAIN]} FLOPs per parameter and token in training ({WHOLE_TRAIN_FLOPS} of all weights), "
+        f"{FLOPS[SCORE]} in scoring, at "
         f"{UTILISATION:.0%} of the device's bf16 peak (assumed)",
         *sizes.notes,
     ):
