@@ -35,6 +35,7 @@ class _Wandb:
     def __init__(self, config: StudyConfig, folder: Path) -> None:
         import wandb
 
+        self._wandb = wandb
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "crosscells"),
             name=config.study,
@@ -49,6 +50,7 @@ class _Wandb:
 
     def close(self) -> None:
         self._run.finish()
+        self._wandb.teardown()  # waits for the process that writes the file; finish alone may return before it has
 
 
 class _Mlflow:
@@ -56,7 +58,9 @@ class _Mlflow:
         import mlflow
 
         if "MLFLOW_TRACKING_URI" not in os.environ:
-            mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+            mlflow.set_tracking_uri(f"sqlite:///{folder.resolve()}/mlflow.db")
+            if mlflow.get_experiment_by_name(config.study) is None:  # its files would go to the working directory
+                mlflow.create_experiment(config.study, artifact_location=(folder.resolve() / "artifacts").as_uri())
         mlflow.set_experiment(config.study)
         mlflow.start_run(run_name=config.study)
         mlflow.log_dict(config.model_dump(mode="json"), "config.json")

@@ -55,7 +55,8 @@ def test_tensorboard_event_files(tmp_path: Path) -> None:
     assert [value for tag, _, value in seen if tag == "progress/scores_done"] == [2.0]
 
 
-def test_mlflow_in_a_local_database(tmp_path: Path) -> None:
+def test_mlflow_in_a_local_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert run(config_of(tmp_path, "mlflow")) == []
     with sqlite3.connect(tmp_path / "store/logs/mlflow/mlflow.db") as database:
         rows = database.execute("select key, value, step from metrics").fetchall()
@@ -63,6 +64,8 @@ def test_mlflow_in_a_local_database(tmp_path: Path) -> None:
     assert ("loss/m/arc/_en_/17/validation_loss", 1.0, 2) in rows
     assert [value for key, value, _ in rows if key.startswith("score/")] == [0.5]
     assert status == [("FINISHED",)]
+    assert list((tmp_path / "store/logs/mlflow/artifacts").rglob("config.json"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["store"]  # nothing is left in the working directory
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
