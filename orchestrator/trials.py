@@ -104,7 +104,7 @@ class Trials(threading.Thread):
             if self._losses[gang] <= self._config.failures.node_lost:
                 self._waiting.insert(0, gang)
                 return
-        self.events.put(("error", [unit.adapter_id for unit in gang], f"{self._losses[gang]} workers were lost"))
+            self.events.put(("error", [unit.adapter_id for unit in gang], f"{self._losses[gang]} workers were lost"))
 
     def _placed(self) -> dict[str, Any]:
         """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
