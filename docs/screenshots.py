@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-PAGES = {"jobs": "#/jobs", "actors": "#/actors", "cluster": "#/cluster"}
+PAGES = {"actors": "#/actors"}
 SIZE = (1500, 900)
 LOAD_S = 6.0  # the page asks for its numbers after it has loaded
 
