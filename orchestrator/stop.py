@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from study.lease import Lease
@@ -43,6 +44,17 @@ def stopper() -> Callable[[str], None]:
 
     signal.signal(signal.SIGUSR1, raise_it)
     return stop
+
+
+@contextmanager
+def as_raised() -> Iterator[None]:
+    """Raise again what a handler has raised while Ray's compiled code ran, which can turn it into a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, Interrupted | LeaseLost):
+            raise error.__cause__ from None
+        raise
 
 
 def leave(code: int, lease: Lease) -> NoReturn:

@@ -22,7 +22,7 @@ from orchestrator.grid import expand
 from orchestrator.measured import measure
 from orchestrator.outlook import outlook, show
 from orchestrator.plan import Plan, plan, without
-from orchestrator.stop import Interrupted, LeaseLost, leave, on_signals, stopper
+from orchestrator.stop import Interrupted, LeaseLost, as_raised, leave, on_signals, stopper
 from orchestrator.study_file import write_study
 from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
@@ -272,7 +272,8 @@ def _execute(
             hint = "it asks for the token that `ray get-auth-token` prints"
             console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
         run = StudyRun(config, planned.todo, planned.survey, store, planned.estimates, console, options.profile)
-        failures = run.run()
+        with as_raised():
+            failures = run.run()
         console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
         ray.shutdown()
         return None, failures

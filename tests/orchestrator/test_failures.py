@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from orchestrator.blame import Blame, selector
 from orchestrator.cluster import Nodes, connect, died_on
 from orchestrator.failures import budget, kind_of, lasting
 from orchestrator.schedule import Shape
+from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused
 from study.store import Store
@@ -228,3 +230,16 @@ def test_a_node_that_keeps_losing_processes_is_excluded_but_never_the_last_one()
     assert blame.excluded == {"a"}
     assert not any(Blame().add("gone", alive, 0.0) for _ in range(5))
     assert selector(set()) == {}
+
+
+def test_a_signal_in_the_midst_of_a_wait_interrupts_it(actors: Callable[..., Any]) -> None:
+    """Ray's compiled wait makes a SystemError of what a handler raises."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    on_signals()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        with pytest.raises(Interrupted, match="SIGINT"), as_raised():
+            ray.wait([actors().sleep.remote(60)], timeout=60)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

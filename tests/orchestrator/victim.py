@@ -42,3 +42,6 @@ class Victim:
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
