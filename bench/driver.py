@@ -28,10 +28,11 @@ from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial
 from study.cells import Cell, Source
 from study.config import StudyConfig
+from study.example import Example
 from study.load import parse
 from study.models import Model
 from study.store import Store
-from study.tasks import Example, TaskError, TaskLibrary
+from study.tasks import TaskError, TaskLibrary
 from study.units import ScoreUnit
 
 EVERY_S = 1.0

@@ -22,9 +22,10 @@ import torch
 
 from adapters import lora
 from study.config import StudyConfig
+from study.example import Example
 from study.load import load
 from study.models import Model, resolve_all
-from study.tasks import Example, TaskLibrary
+from study.tasks import TaskLibrary
 
 REFERENCE_LENGTH = 512  # what the reference study pads to
 

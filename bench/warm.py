@@ -36,7 +36,7 @@ class Trial(AdapterTrial):
 def main(config_file: str, trials: int) -> None:
     config = load(config_file, [], None)
     library, models = TaskLibrary.of(config), resolve_all(config)
-    found = survey(config, library, check_supported)
+    found = survey(config, library, check_supported, print)
     units = expand(config, models, found.sources, found.targets).adapters
     first = next(iter(found.examples.values()))
     ray.init("local", include_dashboard=False, log_to_driver=False)

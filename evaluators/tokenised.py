@@ -16,7 +16,8 @@ from lm_eval.api.instance import Instance
 from evaluators.requests import Encoder, Request
 from evaluators.targets import Item, check_supported, items_of
 from study.cells import Cell
-from study.tasks import TaskLibrary, doc_hash
+from study.example import doc_hash
+from study.tasks import TaskLibrary
 
 TOKENS = pa.list_(pa.int32())
 SCHEMA = pa.schema(

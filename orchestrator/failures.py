@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused
 from study.tasks import TaskError
+from study.transient import Unreachable, http_status, is_network_name, is_network_trouble
 
 NODE_LOST, KILLED_FOR_MEMORY, OUT_OF_MEMORY = "node_lost", "killed_for_memory", "out_of_memory"
 TRANSIENT, NO_SPACE, STORE_REFUSED = "transient", "no_space", "store_refused"
@@ -18,9 +19,7 @@ NAN, BAD_DATA, BUG = "nan", "bad_data", "bug"
 
 STOPS = {NO_SPACE, STORE_REFUSED}  # nothing more can be done before a person has mended it
 LASTING = {NAN, BAD_DATA, BUG}  # the next run would see the same
-HTTP_LATER = {408, 425, 429, 500, 502, 503, 504}  # RFC 9110, 6585, 8470: the same request may work later
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_LATER = ("Connection", "Timeout", "RemoteProtocolError", "ReadError", "WriteError", "NetworkError", "ChunkedEncoding")
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,9 @@ def _lost() -> tuple[type[Exception], ...]:
 
 def _kind_of_io(error: BaseException) -> str:
     """Files, buckets and HTTP: what passes by itself is transient; what is missing or forbidden stays so."""
-    if (status := _http_status(error)) is not None:
-        return TRANSIENT if status in HTTP_LATER else BUG
-    if any(mark in kind.__name__ for kind in type(error).__mro__[:-3] for mark in _LATER):
+    if is_network_trouble(error):
         return TRANSIENT
-    if type(error).__name__ == "LocalEntryNotFoundError":  # the hub could not be asked, and the cache does not have it
-        return TRANSIENT
-    if not isinstance(error, OSError):
+    if http_status(error) is not None or not isinstance(error, OSError):
         return BUG
     if error.errno in _FULL or "No space left" in str(error):
         return NO_SPACE
@@ -102,21 +97,6 @@ def _kind_of_io(error: BaseException) -> str:
         return BUG
     denied = any(mark in str(error) for mark in ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID"))
     return BUG if denied else TRANSIENT
-
-
-def _http_status(error: BaseException) -> int | None:
-    """The status of the answer that an exception of an HTTP library carries, or that of its cause."""
-    for one in _chain(error):
-        status = getattr(getattr(one, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _kind_of_text(text: str) -> str:
@@ -131,7 +111,7 @@ def _kind_of_text(text: str) -> str:
         return STORE_REFUSED
     if name in (TaskError.__name__, ConfigError.__name__):
         return BAD_DATA
-    later = any(mark in name for mark in _LATER) or name == "LocalEntryNotFoundError"
+    later = is_network_name(name) or name in ("LocalEntryNotFoundError", Unreachable.__name__)
     return TRANSIENT if later or (name == "OSError" and "AWS Error" in message) else BUG
 
 

@@ -77,7 +77,7 @@ class StudyRun:
         backlog = Backlog(estimates.score_s, grid.unit)
         self._shape = shape(config)
         self._nodes = Nodes(self._shape, store.excluded_nodes(), self._excluded)
-        requests = StudyRequests(survey.library, config.scoring, grid.models)
+        requests = StudyRequests(survey.library, config.scoring, grid.models, self._display.warn)
         self._pool = ScoringPool(
             config,
             grid.models,

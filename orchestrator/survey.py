@@ -1,19 +1,25 @@
 """Looking at a study's data once, before planning: examples and fingerprints of every cell, and which cells are broken.
 
 A broken cell (its data is missing or does not fit its templates) becomes a failure with its reason; it takes only
-itself out of the study.
+itself out of the study. Where data cannot be fetched for now, they are asked for again, but not for each cell of a
+study that cannot reach anything: the waits of a survey are counted together.
 """
 
 from __future__ import annotations
 
+import itertools
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from orchestrator.failures import BAD_DATA, TRANSIENT, backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
+from study.example import Example
 from study.identity import digest
-from study.tasks import Example, TaskError, TaskLibrary
+from study.tasks import TaskError, TaskLibrary
+from study.transient import Unreachable
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,9 @@ class Broken:
 
     role: str
     cell: str
+    kind: str
     message: str
+    attempts: int
     traceback: str
 
     @property
@@ -42,13 +50,37 @@ class Survey:
     broken: list[Broken] = field(default_factory=list)
 
 
-def survey(config: StudyConfig, library: TaskLibrary, supported: Callable[[object], None]) -> Survey:
-    """Load every cell's data. `supported` raises TaskError for a task that the scoring engine cannot run."""
+class _Patience:
+    """How often a survey may still wait for data that cannot be fetched for now."""
+
+    def __init__(self, budget: int, warn: Callable[[str], None]) -> None:
+        self._budget, self._warn, self._waits = budget, warn, 0
+
+    def wait(self, error: Unreachable) -> bool:
+        """Wait, longer each time; False when that was often enough."""
+        if self._waits >= self._budget:
+            return False
+        self._waits += 1
+        seconds = backoff_s(self._waits)
+        self._warn(f"{error}: asked again in {seconds:.0f} s ({self._waits} of {self._budget})")
+        time.sleep(seconds)
+        return True
+
+
+def survey(
+    config: StudyConfig, library: TaskLibrary, supported: Callable[[object], None], warn: Callable[[str], None]
+) -> Survey:
+    """Load every cell's data. `supported` raises TaskError for a task that the scoring engine cannot run.
+
+    `warn` is told when the survey waits for data.
+    """
     found = Survey(library)
+    patience = _Patience(config.failures.transient, warn)
     for source in config.source_list():
-        _with_reason(found.broken, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
+        _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
     for cell in config.target_list():
-        _with_reason(found.broken, "target", str(cell), lambda c=cell: _add_target(found, library, c, supported))  # type: ignore[misc]
+        step = lambda c=cell: _add_target(found, library, c, supported)  # noqa: E731
+        _with_reason(found, patience, "target", str(cell), step)
     return found
 
 
@@ -75,9 +107,16 @@ def _texts(requests: Iterable[Iterable[object]]) -> list[str]:
     return texts
 
 
-def _with_reason(broken: list[Broken], role: str, cell: str, step: Callable[[], None]) -> None:
-    """Run a step; a TaskError becomes an entry of `broken`."""
-    try:
-        step()
-    except TaskError as error:
-        broken.append(Broken(role, cell, str(error), traceback.format_exc()))
+def _with_reason(found: Survey, patience: _Patience, role: str, cell: str, step: Callable[[], None]) -> None:
+    """Run a step, again where its data cannot be fetched for now; an error that stays becomes an entry of `broken`."""
+    for attempt in itertools.count(1):
+        try:
+            return step()
+        except TaskError as error:
+            kind, message = BAD_DATA, str(error)
+        except Unreachable as error:
+            if patience.wait(error):
+                continue
+            kind, message = TRANSIENT, str(error)
+        found.broken.append(Broken(role, cell, kind, message, attempt, traceback.format_exc()))
+        return None

@@ -8,47 +8,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import yaml
 from rich.console import Console
 
-from evaluators.targets import check_supported
-from orchestrator.estimate import Estimates, costs, device_name, estimate
-from orchestrator.failures import BAD_DATA, Failure, lasting
-from orchestrator.grid import expand
-from orchestrator.measured import measure
+from orchestrator.estimate import costs, device_name
+from orchestrator.failures import Failure
 from orchestrator.outlook import outlook, show
-from orchestrator.plan import Plan, plan, without
+from orchestrator.prepared import Prepared, check_store, prepare
 from orchestrator.stop import Interrupted, LeaseLost, as_raised, leave, on_signals, stopper
 from orchestrator.study_file import write_study
-from orchestrator.survey import Survey, survey
 from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
 from orchestrator.tracking import check as check_trackers
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
-from study.existing import put_into, resolve_existing
+from study.existing import put_into
 from study.hub import to_fetch
 from study.lease import Lease
 from study.load import load
-from study.models import Model, resolve_all
+from study.models import resolve_all
 from study.sizes import read_sizes, sizes_file
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What there is to do, and what planning has found out. `left` are failures of earlier runs, left as they are."""
-
-    todo: Plan
-    survey: Survey
-    estimates: Estimates
-    left: tuple[Mapping[str, Any], ...]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,47 +105,23 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     check_deepspeed(config.training)
     check_trackers(config)
     store = Store(config.store)
-    _check_store(store, config, dry_run=options.dry_run)
+    check_store(store, config, dry_run=options.dry_run)
+
+    def warn(text: str) -> None:
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+    given = config, library, models, store, device, options
     if options.dry_run:
-        _print_plan(console, config, _planned(config, library, models, store, device, options), store, options)
+        _print_plan(console, config, prepare(*given, warn), store, options)
         return 0
     with Lease(store, stopper()) as lease:
-        planned = _planned(config, library, models, store, device, options)
+        planned = prepare(*given, warn)
         _print_plan(console, config, planned, store, options)
         write_study(store, config, planned.todo.grid)
         for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
             put_into(store, adapter)
         store.write_grid(planned.todo.grid.tables())
         return _run(console, config, planned, store, lease, options)
-
-
-def _planned(
-    config: StudyConfig,
-    library: TaskLibrary,
-    models: Sequence[Model],
-    store: Store,
-    device: str,
-    options: argparse.Namespace,
-) -> Planned:
-    found = survey(config, library, check_supported)
-    existing = resolve_existing(config, models)
-    grid = expand(config, models, found.sources, found.targets, existing)
-    others = _others(options.calibrate_from)
-    try:
-        if not options.dry_run:
-            store.write_indexes()
-        todo, measured = plan(grid, store.trained(), store.scored()), measure([store, *others])
-        failed = {} if options.retry_failed else lasting(store.failures())
-    except (ValueError, KeyError) as error:  # no run has written a record or a part like this
-        raise ConfigError(
-            "store",
-            store.uri,
-            f"holds a damaged file ({error})",
-            f"python -m study.check {store.uri} --repair says which, and has what was in it done again",
-        ) from error
-    todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
-    estimates = estimate(grid, found, config, measured, device)
-    return Planned(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
 
 
 def _is_begun(store: Store) -> bool:
@@ -175,37 +133,8 @@ def _is_begun(store: Store) -> bool:
         return False
 
 
-def _others(uris: list[str]) -> list[Store]:
-    """The stores to calibrate from. Raises ConfigError for one without results."""
-    stores = [Store(uri) for uri in uris]
-    for store in stores:
-        if not store.exists(STUDY_FILE):
-            fix = "name the store of a study that was run, or leave it out"
-            raise ConfigError("--calibrate-from", store.uri, "holds no study", fix)
-    return stores
-
-
-def _check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
-    store.check_reachable()
-    try:
-        before = yaml.safe_load(store.read(STUDY_FILE)) if store.exists(STUDY_FILE) else None
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "store", store.uri, f"cannot be read ({error})", "name a folder or bucket you may use"
-        ) from error
-    if before is not None and config.trial_run and not before["config"].get("trial_run"):
-        raise ConfigError(
-            "--limit",
-            store.uri,
-            "would turn a full study's store into a trial run",
-            "name another one: --set store=runs/trial",
-        )
-    if not dry_run:
-        store.check_writable()
-
-
 def _print_plan(
-    console: Console, config: StudyConfig, planned: Planned, store: Store, options: argparse.Namespace
+    console: Console, config: StudyConfig, planned: Prepared, store: Store, options: argparse.Namespace
 ) -> None:
     todo = planned.todo
     console.print(plan_table(f"{config.study} → {store.uri}", todo))
@@ -221,10 +150,11 @@ def _print_plan(
 
 
 def _run(
-    console: Console, config: StudyConfig, planned: Planned, store: Store, lease: Lease, options: argparse.Namespace
+    console: Console, config: StudyConfig, planned: Prepared, store: Store, lease: Lease, options: argparse.Namespace
 ) -> int:
     broken = [
-        Failure(b.unit_id, f"{b.role} {b.cell}", BAD_DATA, b.message, 1, b.traceback) for b in planned.survey.broken
+        Failure(b.unit_id, f"{b.role} {b.cell}", b.kind, b.message, b.attempts, b.traceback)
+        for b in planned.survey.broken
     ]
     for unit_id in store.failures().keys() - {str(failure["unit_id"]) for failure in planned.left}:
         store.clear_failure(unit_id)
@@ -254,7 +184,7 @@ def _run(
 
 
 def _execute(
-    console: Console, config: StudyConfig, planned: Planned, store: Store, lease: Lease, options: argparse.Namespace
+    console: Console, config: StudyConfig, planned: Prepared, store: Store, lease: Lease, options: argparse.Namespace
 ) -> tuple[int | None, list[Failure]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray

@@ -116,7 +116,7 @@ class Tracking:
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._open[name] = OPEN[name](config, folder)
-            except Exception as error:
+            except Exception as error:  # each library has exceptions of its own: no login, no server, no space
                 raise ConfigError("track", name, f"cannot be opened ({error})", "mend it, or take it out") from error
 
     @property

@@ -20,9 +20,9 @@ from orchestrator.cluster import died_on
 from orchestrator.failures import Failure
 from study.cells import Source
 from study.config import StudyConfig, Training
+from study.example import Example
 from study.models import Model
 from study.store import Store
-from study.tasks import Example
 from study.units import AdapterUnit
 
 START_TIMEOUT_S = 300.0

@@ -14,16 +14,16 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from pyarrow import fs as pafs
 from safetensors import SafetensorError, deserialize
 
 from study import schema
+from study.repairs import DAMAGED, drop, leave_out, set_aside, undo
 from study.store import ADAPTERS, FAILURES, GRID_FILE, ITEMS, RECORD_FILE, SCORES, STUDY_FILE, Store
 
-DAMAGED, CHECKPOINTS = "damaged", "checkpoints"
+CHECKPOINTS = "checkpoints"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -89,7 +89,10 @@ class Audit:
                 self._adapter(folder)
             elif "/existing/" not in folder:
                 self.found.add(
-                    folder, "adapter without a record: a run was killed here", "removed", partial(self._drop, folder)
+                    folder,
+                    "adapter without a record: a run was killed here",
+                    "removed",
+                    partial(drop, self.store, folder),
                 )
             elif wrong := self._unreadable(folder):
                 self._damaged(f"{folder}/{CONFIG}", wrong, "the next run copies the adapter again")
@@ -162,14 +165,14 @@ class Audit:
                     file,
                     f"items of {len(strays):,} scores that were never finished: a run was killed here",
                     "these rows removed",
-                    partial(self._without, file, schema.ITEMS, strays),
+                    partial(leave_out, self.store, file, schema.ITEMS, strays),
                 )
         if short := {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}:
             self.found.add(
                 SCORES,
                 f"{len(short):,} scores whose items are not all there, e.g. {min(short)}",
                 "these scores removed: the next run makes them again",
-                partial(self._undo, short),
+                partial(undo, self.store, short),
             )
 
     def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
@@ -225,37 +228,8 @@ class Audit:
             self._damaged(file, f"cannot be read ({error!r})", "its adapters are trained from their beginning")
             return None
 
-    # -- repairs -----------------------------------------------------------------------------------------------------
-
     def _damaged(self, file: str, what: str, then: str) -> None:
-        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(self._set_aside, file))
-
-    def _set_aside(self, file: str) -> None:
-        self.store.write(f"{DAMAGED}/{file}", self.store.read(file))
-        self.store.delete(file)
-
-    def _drop(self, folder: str) -> None:
-        for file in self.store.files(folder, ""):
-            self.store.delete(file)
-        if self.store.is_local:
-            self.store.fs.delete_dir(self.store.path(folder))
-
-    def _undo(self, score_ids: set[str]) -> None:
-        for file in self.store.files(SCORES, ".parquet"):
-            self._without(file, schema.SCORES, score_ids)
-
-    def _without(self, file: str, like: pa.Schema, score_ids: set[str]) -> None:
-        """Put a part without some scores' rows in its place; none when nothing is left."""
-        if not self.store.exists(file):
-            return
-        with self.store.fs.open_input_file(self.store.path(file)) as source:
-            part = pq.ParquetFile(source).read()
-        kept = part.filter(pc.invert(pc.is_in(part.column("score_id"), pa.array(sorted(score_ids)))))
-        if kept.num_rows == 0:
-            self.store.delete(file)
-        elif kept.num_rows < part.num_rows:
-            self.store.add_part(file.rpartition("/")[0], kept.replace_schema_metadata(like.metadata))
-            self.store.delete(file)
+        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))
 
 
 def _is_whole(file: str, data: bytes) -> bool:

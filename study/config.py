@@ -6,37 +6,15 @@ network (do the models, tasks and the store exist?) is checked by `study.models`
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
 
 from study.cells import Cell, Source
 from study.errors import ConfigError
+from study.fields import Auto, Count, Name, Number, PositiveInt, Resources
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-Auto = Literal["auto"]
 LossOn = Literal["answer", "all"]
-
-
-def _number(value: object) -> object:
-    """YAML 1.1 reads `5e-5` as text: take text that is a number, and nothing else that only looks like one."""
-    if isinstance(value, bool):
-        raise ValueError("should be a number")
-    return value
-
-
-def _path_part(value: str) -> str:
-    if not SAFE_NAME.fullmatch(value):
-        raise ValueError("becomes a folder name: use letters, digits, '.', '_' and '-', not first '.' or '-'")
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Name = Annotated[StrictStr, BeforeValidator(lambda v: _path_part(v) if isinstance(v, str) else v)]
-PositiveInt = Annotated[StrictInt, Field(gt=0)]
-Count = Annotated[StrictInt, Field(ge=0)]
-Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]
 
 
 class Frozen(BaseModel):

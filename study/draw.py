@@ -18,6 +18,7 @@ from study.errors import ConfigError
 from study.load import load
 from study.manifest import row_id
 from study.tasks import TaskError, TaskLibrary
+from study.transient import Unreachable
 
 
 def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, seed: int) -> dict[str, list[str]]:
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for file in write(load(options.config), options.items, options.examples, options.seed):
             print(f"written: {file}")
-    except (ConfigError, TaskError) as error:
+    except (ConfigError, TaskError, Unreachable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -25,13 +25,17 @@ def local_folder(path: str, revision: str | None) -> str:
     """
     if revision is None:
         return path
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, snapshot_download
 
     try:
         with one_per_node(f"{path}@{revision}"):
             return str(snapshot_download(path, revision=revision, allow_patterns=MODEL_FILES))
-    except (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.LocalEntryNotFoundError) as error:
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise refused("models", path, error) from error
+    except errors.LocalEntryNotFoundError as error:
+        if constants.HF_HUB_OFFLINE:
+            raise refused("models", path, error) from error
+        raise
 
 
 def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:

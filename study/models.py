@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.config import SAFE_NAME, ModelConfig, StudyConfig
+from study.config import ModelConfig, StudyConfig
 from study.errors import ConfigError
+from study.fields import SAFE_NAME
 from study.hub import MODEL_FILES, refused
 from study.identity import digest
 

@@ -15,10 +15,12 @@ import yaml
 from pydantic import ValidationError
 
 from study.cells import Cell
-from study.config import Count, Frozen, StudyConfig
+from study.config import Frozen, StudyConfig
 from study.errors import ConfigError
+from study.fields import Count
 from study.load import bases, load
 from study.tasks import TaskError, TaskLibrary
+from study.transient import Unreachable
 
 ALL = "all"  # in `cells`: what holds for every model
 
@@ -101,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         counted = count(load(options.config))
-    except (ConfigError, TaskError) as error:
+    except (ConfigError, TaskError, Unreachable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     file = Path(options.config).with_suffix(".sizes.yaml")

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,34 +19,21 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and t
 
 from lm_eval import utils as lm_eval_utils
 from lm_eval.tasks import TaskManager
-from lm_eval.utils import handle_non_serializable, hash_string
 
 from study.cells import Cell, Source
-from study.config import LossOn, Scoring, StudyConfig, TaskConfig, TrainOverride
+from study.config import Scoring, StudyConfig, TaskConfig
 from study.errors import ConfigError
+from study.example import Example, doc_hash, example_of, told
 from study.hub import one_per_node
 from study.identity import digest
 from study.manifest import positions
+from study.transient import Unreachable, is_network_trouble
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 # lm-eval compiles a template anew for every document, nine tenths of the time that building requests takes
 lm_eval_utils.env.from_string = lru_cache(maxsize=1024)(lm_eval_utils.env.from_string)
 
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
-
-
-@dataclass(frozen=True)
-class Example:
-    """One training example: the model reads `prompt` and learns to go on with `answer`.
-
-    `loss_on` is None where its task does not say: then the recipe's holds. `doc_hash` is that of the document it was
-    made from, to tell whether it is scored too.
-    """
-
-    prompt: str
-    answer: str
-    doc_hash: str = field(default="", compare=False)
-    loss_on: LossOn | None = None
 
 
 class TaskError(Exception):
@@ -94,7 +79,7 @@ class TaskLibrary:
                 )
 
     def load(self, cell: Cell) -> Any:
-        """The cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError when its data cannot be had."""
+        """The cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, or Unreachable for now."""
         if cell not in self._loaded:
             task = self._tasks[cell.task]
             name = task.lm_eval_name(cell.language)
@@ -103,9 +88,7 @@ class TaskLibrary:
                 with one_per_node(f"data {name}"):
                     loaded = self._manager(task.include_path, defaults).load(str(name))["tasks"][name]
             except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
-                raise TaskError(
-                    f"{cell}: lm-eval task {name} cannot be loaded: {type(error).__name__}: {error}"
-                ) from error
+                raise _told_apart(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
             if loaded.get_config("num_fewshot") != 0:
                 loaded.set_config(key="num_fewshot", value=self._scoring.num_fewshot)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
@@ -165,11 +148,11 @@ class TaskLibrary:
         try:
             documents = list(self._train_documents(cell, task))
             chosen = positions(train.manifest, "train", documents)[: train.limit]
-            examples = tuple(_example(task, documents[i], train) for i in chosen)
+            examples = tuple(example_of(task, documents[i], train) for i in chosen)
         except TaskError:
             raise
         except Exception as error:  # templates and datasets: anything can be raised
-            raise TaskError(f"{cell}: training examples cannot be built: {type(error).__name__}: {error}") from error
+            raise _told_apart(f"{cell}: training examples cannot be built", error) from error
         if not examples:
             raise TaskError(f"{cell}: no training example")
         return examples
@@ -180,7 +163,7 @@ class TaskLibrary:
 
     def example_fingerprints(self, source: Source) -> list[str]:
         """A digest per cell of a source's examples, templates applied. Raises TaskError."""
-        return [digest([_told(example) for example in self.examples(cell)]) for cell in source.cells]
+        return [digest([told(example) for example in self.examples(cell)]) for cell in source.cells]
 
     def _manager(self, include_path: str | None, defaults: bool) -> TaskManager:
         """lm-eval's index of one folder; its own thousands of tasks are indexed only when a name is not found there."""
@@ -219,13 +202,13 @@ class TaskLibrary:
         return task.config.process_docs(documents) if task.config.process_docs is not None else documents
 
 
-def _told(example: Example) -> list[str]:
-    return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else [])]
+def _told_apart(what: str, error: Exception) -> TaskError | Unreachable:
+    """What to raise for something that a task's author, or a network, has brought about."""
+    from huggingface_hub import constants
 
-
-def doc_hash(doc: object) -> str:
-    """Hash of an item's content, equal to the `doc_hash` of lm-eval's sample logs."""
-    return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
+    reason = f"{what}: {type(error).__name__}: {error}"
+    passes = is_network_trouble(error) and not constants.HF_HUB_OFFLINE
+    return Unreachable(reason) if passes else TaskError(reason)
 
 
 def _gold(task: Any, doc: Any) -> Any:
@@ -233,20 +216,6 @@ def _gold(task: Any, doc: Any) -> Any:
     if callable(task.config.process_results):  # the task's own code may read any of its fields
         return [task.doc_to_target(doc), doc_hash(doc)]
     return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
-
-
-def _example(task: Any, doc: Any, train: TrainOverride) -> Example:
-    prompt, answer = task.doc_to_text(doc, train.doc_to_text), task.doc_to_target(doc, train.doc_to_target)
-    choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
-    if isinstance(prompt, int) and choices is not None:  # several inputs, one continuation (winogrande)
-        prompt = choices[prompt]
-    if isinstance(answer, list):
-        answer = answer[0]
-    if isinstance(answer, int) and choices is not None:
-        if not 0 <= answer < len(choices):  # -1 marks a hidden label
-            raise ValueError(f"right option {answer} of {len(choices)}")
-        answer = choices[answer]
-    return Example(str(prompt), f"{task.config.target_delimiter}{answer}", doc_hash(doc), train.loss_on)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,8 @@ import yaml
 from study.cells import Cell, Source
 from study.config import Scoring, TaskConfig
 from study.errors import ConfigError
-from study.tasks import Example, TaskError, TaskLibrary
+from study.example import Example
+from study.tasks import TaskError, TaskLibrary
 
 CELL = Cell("quiz", "en")
 

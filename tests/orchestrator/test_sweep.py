@@ -266,7 +266,7 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     """A second seed costs what the first one did: all of its training, and its four of five subjects' scoring."""
     config = load(undisturbed / "study.yaml", ["seeds=[1, 2]"])
     store, models = Store(config.store), resolve_all(config)
-    found = survey(config, TaskLibrary.of(config), check_supported)
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
     todo = plan(expand(config, models, found.sources, found.targets), store.trained(), store.scored())
     (cost,) = costs(todo, estimate(todo.grid, found, config, measure([store]), "CPU"))
     units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")

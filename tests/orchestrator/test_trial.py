@@ -59,7 +59,7 @@ def study(world: tuple[Path, Path], folder: Path, *overrides: str, **more: Any) 
 
 def context_of(config: StudyConfig) -> TrialContext:
     library, models = TaskLibrary.of(config), resolve_all(config)
-    found = survey(config, library, check_supported)
+    found = survey(config, library, check_supported, print)
     units = {unit.adapter_id: unit for unit in expand(config, models, found.sources, found.targets).adapters}
     return TrialContext(config, {model.name: model for model in models}, units, found.examples, Store(config.store))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ import pytest
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.filesystem import open_uri
+from study.lease import Lease, holder
 from study.store import Store
 from tests.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.study.test_store import score_row
@@ -208,3 +211,41 @@ def test_an_endpoint_can_stand_in_the_uri(counted: Proxy, monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_ENDPOINT_URL", counted.environment["AWS_ENDPOINT_URL"])
     assert Store(f"s3://{BUCKET}/uri").read("a") == b"1"
     assert StudyConfig.model_fields["store"].annotation is str
+
+
+def test_of_two_drivers_that_want_a_bucket_at_once_one_gets_it(counted: Proxy) -> None:
+    """No conditional put there: both write, wait, and read back whose it is."""
+    store = Store(f"s3://{BUCKET}/contended")
+    start, outcome = threading.Barrier(2), []
+
+    def want() -> None:
+        start.wait()
+        try:
+            with Lease(store, outcome.append):
+                outcome.append("held")
+                start.wait()  # until the other one has been told
+        except ConfigError as error:
+            outcome.append(str(error))
+            start.wait()
+
+    threads = [threading.Thread(target=want) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    refused = next(told for told in outcome if told != "held")
+    assert sorted(outcome) == sorted(["held", refused])
+    assert "is held by" in refused
+    assert holder(store) is None  # given back
+
+
+def test_a_driver_whose_bucket_was_taken_over_is_told(counted: Proxy) -> None:
+    """Its hold had run out, its machine asleep say, and another one came."""
+    store, lost = Store(f"s3://{BUCKET}/taken"), queue.SimpleQueue[str]()
+    with Lease(store, lost.put, hold_s=0.5, renew_s=3), Lease(store, _never):
+        assert "has taken the store over" in lost.get(timeout=30)
+        assert holder(store) is not None
+
+
+def _never(_: str) -> None:
+    raise AssertionError("the lease was lost")

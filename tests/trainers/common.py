@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from study.config import Lora, Recipe, Training, Validation
+from study.example import Example
 from study.models import Model
-from study.tasks import Example
 from trainers.job import Job, Trained
 from trainers.worker import Worker
 

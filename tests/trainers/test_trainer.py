@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM
 from adapters import lora
 from study.config import Lora, ModelConfig, Recipe, Validation
 from study.errors import ConfigError
+from study.example import Example
 from study.models import Model, resolve
-from study.tasks import Example
 from tests.trainers.common import (
     RECIPE,
     Weights,

@@ -1,0 +1,95 @@
+"""Planning a study: what there is to do, in the light of its data, its store and what was measured. Starts nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from evaluators.targets import check_supported
+from orchestrator.estimate import Estimates, estimate
+from orchestrator.failures import lasting
+from orchestrator.grid import expand
+from orchestrator.measured import measure
+from orchestrator.plan import Plan, plan, without
+from orchestrator.survey import Survey, survey
+from study.config import StudyConfig
+from study.errors import ConfigError
+from study.existing import resolve_existing
+from study.models import Model
+from study.store import STUDY_FILE, Store
+from study.tasks import TaskLibrary
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What there is to do, and what planning has found out. `left` are failures of earlier runs, left as they are."""
+
+    todo: Plan
+    survey: Survey
+    estimates: Estimates
+    left: tuple[Mapping[str, Any], ...]
+
+
+def prepare(
+    config: StudyConfig,
+    library: TaskLibrary,
+    models: Sequence[Model],
+    store: Store,
+    device: str,
+    options: argparse.Namespace,
+    warn: Callable[[str], None],
+) -> Prepared:
+    """Look at the data and the store, and plan. A dry run writes nothing. Raises ConfigError."""
+    found = survey(config, library, check_supported, warn)
+    existing = resolve_existing(config, models)
+    grid = expand(config, models, found.sources, found.targets, existing)
+    others = _others(options.calibrate_from)
+    try:
+        if not options.dry_run:
+            store.write_indexes()
+        todo, measured = plan(grid, store.trained(), store.scored()), measure([store, *others])
+        failed = {} if options.retry_failed else lasting(store.failures())
+    except (ValueError, KeyError) as error:  # no run has written a record or a part like this
+        raise ConfigError(
+            "store",
+            store.uri,
+            f"holds a damaged file ({error})",
+            f"python -m study.check {store.uri} --repair says which, and has what was in it done again",
+        ) from error
+    todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
+    estimates = estimate(grid, found, config, measured, device)
+    return Prepared(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
+
+
+def _others(uris: list[str]) -> list[Store]:
+    """The stores to calibrate from. Raises ConfigError for one without results."""
+    stores = [Store(uri) for uri in uris]
+    for store in stores:
+        if not store.exists(STUDY_FILE):
+            fix = "name the store of a study that was run, or leave it out"
+            raise ConfigError("--calibrate-from", store.uri, "holds no study", fix)
+    return stores
+
+
+def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
+    """Raise ConfigError for a store that cannot be used, or not for this."""
+    store.check_reachable()
+    try:
+        before = yaml.safe_load(store.read(STUDY_FILE)) if store.exists(STUDY_FILE) else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "store", store.uri, f"cannot be read ({error})", "name a folder or bucket you may use"
+        ) from error
+    if before is not None and config.trial_run and not before["config"].get("trial_run"):
+        raise ConfigError(
+            "--limit",
+            store.uri,
+            "would turn a full study's store into a trial run",
+            "name another one: --set store=runs/trial",
+        )
+    if not dry_run:
+        store.check_writable()

@@ -1,0 +1,31 @@
+"""The kinds of values that a config is made of: strict, so that what is meant otherwise is an error."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+Auto = Literal["auto"]
+
+
+def _number(value: object) -> object:
+    """YAML 1.1 reads `5e-5` as text: take text that is a number, and nothing else that only looks like one."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _path_part(value: str) -> str:
+    if not SAFE_NAME.fullmatch(value):
+        raise ValueError("becomes a folder name: use letters, digits, '.', '_' and '-', not first '.' or '-'")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Name = Annotated[StrictStr, BeforeValidator(lambda v: _path_part(v) if isinstance(v, str) else v)]
+PositiveInt = Annotated[StrictInt, Field(gt=0)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]
