@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 
 from orchestrator.estimate import FLOPS, PEAK_FLOPS, UTILISATION, WHOLE_TRAIN_FLOPS
 from orchestrator.measured import SCORE, TRAIN
+from orchestrator.tables import table_of
 from study.config import ModelConfig, StudyConfig
 from study.errors import ConfigError
 from study.sizes import CellSize, Sizes
@@ -58,21 +58,24 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     return Outlook(name, adapters, adapters * len(targets), len(targets), train, score, flops)
 
 
-def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console) -> None:
-    """Print the tables, what they rest on, and what to fetch before the study can run."""
-    table = Table("model", "adapters", "adapter scores", "base scores", "tokens to train on", "tokens to score")
-    for device in DEVICES:
-        table.add_column(f"{device} hours", justify="right")
-    table.title, table.title_justify = title, "left"
-    for row in rows:
-        table.add_row(row.model, *_numbers(row), *(f"{row.hours(device):,.1f}" for device in DEVICES))
-    table.add_section()
+def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console, device: str, price: float | None) -> None:
+    """Print the table, with the cost on a device at a price per hour where there is one, and what it rests on."""
+    devices = list(dict.fromkeys([*DEVICES, device])) if device != "CPU" else list(DEVICES)
+    columns = ["adapters", "adapter scores", "base scores", "tokens to train on", "tokens to score"]
+    columns += [f"{one} hours" for one in devices] + ([f"cost on {device}"] if price is not None else [])
+    table = table_of("model", *columns, title=title)
     total = Outlook(
         "all",
         *(sum(getattr(row, name) for row in rows) for name in ("adapters", "adapter_scores", "base_scores")),
         *(sum(getattr(row, name) for row in rows) for name in ("train_tokens", "score_tokens", "flops")),
     )
-    table.add_row(total.model, *_numbers(total), *(f"{total.hours(device):,.1f}" for device in DEVICES))
+    for row in (*rows, total):
+        if row is total:
+            table.add_section()
+        hours = (f"{row.hours(one):,.1f}" for one in devices)
+        table.add_row(
+            row.model, *_numbers(row), *hours, *([] if price is None else [f"{row.hours(device) * price:,.2f}"])
+        )
     console.print(table)
     for line in (
         f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",

@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-from orchestrator.tables import failure_table, status_table
+from orchestrator.tables import console, failure_table, status_table
 from study.errors import ConfigError
 from study.store import Store
 
@@ -17,23 +17,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("store", help="the study's store: a folder or a bucket URI")
     options = parser.parse_args(arguments)
     try:
-        show(Store(options.store), Console())
+        show(Store(options.store), console())
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def show(store: Store, console: Console) -> None:
+def show(store: Store, out: Console) -> None:
     """Print the state of a store. Raises ConfigError when it is none."""
     store.check_reachable()
     grid = store.read_grid()
     if grid is None:
         raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
-    console.print(status_table(store.uri, grid, set(store.trained()), store.done_scores()))
+    out.print(status_table(store.uri, grid, set(store.trained()), store.done_scores()))
     failures = store.failures()
     if failures:
-        console.print(failure_table(failures.values()))
+        out.print(failure_table(failures.values()))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from orchestrator.outlook import outlook, show
 from orchestrator.prepared import Prepared, check_store, prepare
 from orchestrator.stop import Interrupted, LeaseLost, as_raised, leave, on_signals, stopper
 from orchestrator.study_file import write_study
-from orchestrator.tables import cost_table, failure_table, left_alone, plan_table
+from orchestrator.tables import console, cost_table, failure_table, left_alone, plan_table
 from orchestrator.tracking import check as check_trackers
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
@@ -35,9 +35,8 @@ from trainers.settings import check as check_deepspeed
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    console = Console(stderr=False)
     try:
-        return sweep(options, console)
+        return sweep(options, console())
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -94,7 +93,8 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     file = sizes_file(options.config)
     if options.dry_run and file is not None and not _is_begun(Store(config.store)):
         sizes = read_sizes(file)
-        show(f"{config.study}, by the sizes in {file}", outlook(config, sizes), sizes, console)
+        title = f"{config.study}, by the sizes in {file}"
+        show(title, outlook(config, sizes), sizes, console, device_name(config, options.device), options.price)
         for line in to_fetch([model.id for model in config.models], sizes.datasets):
             console.print(line, soft_wrap=True, highlight=False)
         return 0

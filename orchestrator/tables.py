@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from rich.table import Table
+from rich.console import Console
+from rich.table import Column, Table
 
 from orchestrator.estimate import Cost
 from orchestrator.plan import Plan
+
+WIDE = 200  # characters, where nobody has a terminal's edge to see
+
+
+def console() -> Console:
+    """A terminal as wide as it is; a pipe or a file so wide that tables are whole."""
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+
+
+def table_of(*columns: str, title: str | None = None, caption: str | None = None) -> Table:
+    """A table whose cells are broken, never cut off, where it is too narrow; the first column names, others count."""
+    first, *others = columns
+    headed = [Column(first, overflow="fold"), *(Column(name, overflow="fold", justify="right") for name in others)]
+    return Table(*headed, title=title, caption=caption, title_justify="left")
 
 
 def plan_table(title: str, plan: Plan) -> Table:
     """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), and to do."""
     columns = [f"{what} {how}" for what in ("adapters", "scores") for how in ("done", "stale", "to do")]
-    table = Table("model", *columns, title=title, title_justify="left")
+    table = table_of("model", *columns, title=title)
     grid = plan.grid
     train, adapters = (Counter(unit.model for unit in units) for units in (plan.train, grid.adapters))
     score: Counter[str] = Counter()
@@ -44,7 +61,7 @@ def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
         "device hours",
         *(["cost"] if price is not None else []),
     ]
-    table = Table(*columns, caption="\n".join(f"{cost.model}: by {cost.basis}" for cost in costs))
+    table = table_of(*columns, caption="\n".join(f"{cost.model}: by {cost.basis}" for cost in costs))
     for cost in costs:
         money = [f"{cost.hours * price:,.2f}"] if price is not None else []
         table.add_row(cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", f"{cost.hours:,.3g}", *money)
@@ -65,7 +82,7 @@ def status_table(title: str, grid: pa.Table, adapters: set[str], scores: set[str
             pl.len().alias("scores"),
         )
     )
-    table = Table("model", "adapters done", "of", "scores done", "of", title=title, title_justify="left")
+    table = table_of("model", "adapters done", "of", "scores done", "of", title=title)
     for model, *numbers in counts.iter_rows():
         table.add_row(model, *(f"{count:,}" for count in numbers))
     return table
@@ -74,7 +91,8 @@ def status_table(title: str, grid: pa.Table, adapters: set[str], scores: set[str
 def failure_table(failures: Iterable[Mapping[str, Any]]) -> Table:
     """What failed and why, from failure records."""
     rows = list(failures)
-    table = Table("unit", "kind", "attempts", "reason", title=f"{len(rows)} failed", title_justify="left")
+    columns = (Column(name, overflow="fold") for name in ("unit", "kind", "attempts", "reason"))
+    table = Table(*columns, title=f"{len(rows)} failed", title_justify="left")
     for failure in rows:
         table.add_row(failure["unit"], failure["kind"], str(failure["attempts"]), failure["message"])
     return table

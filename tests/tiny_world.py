@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,19 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=400,
         check=False,
     )
+
+
+def start(config: Path, **pipes: Any) -> subprocess.Popen[Any]:
+    """The same, not waited for, and quiet unless `pipes` say otherwise."""
+    command = [sys.executable, "-m", "orchestrator.sweep", str(config)]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **pipes}
+    return subprocess.Popen(command, cwd=REPOSITORY, env=environment(config.parent), **pipes)
+
+
+def wait_until(condition: Callable[[], object], driver: subprocess.Popen[Any]) -> None:
+    """Wait for something that happens in the midst of a driver's run."""
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert driver.poll() is None, "the study ended before"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ from study.errors import ConfigError
 from study.store import Store
 from tests.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.tiny_models import make_model
-from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
+from tests.tiny_world import make_config, make_tasks, start, sweep, wait_until
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 URI = f"s3://{BUCKET}/study"
@@ -44,18 +42,8 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
     store = Store(URI)
     with pytest.raises(ConfigError, match="holds no scores"):
         report.write(URI, str(tmp_path / "report"))
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.sweep", str(config)],
-        cwd=REPOSITORY,
-        env=environment(tmp_path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while not store.trained():
-        assert driver.poll() is None, "the study ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    driver = start(config)
+    wait_until(store.trained, driver)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     time.sleep(2)  # the cluster notices and ends

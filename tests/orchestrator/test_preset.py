@@ -8,9 +8,10 @@ import pytest
 
 from orchestrator import sweep
 from orchestrator.outlook import outlook
+from study.example import example_of
 from study.load import load
 from study.sizes import read_sizes, sizes_file
-from study.tasks import TaskLibrary, _example
+from study.tasks import TaskLibrary
 from tests.tiny_world import REPOSITORY
 
 PRESET = REPOSITORY / "configs" / "donors_and_recipients.yaml"
@@ -20,16 +21,22 @@ def test_the_plan_of_the_published_study_needs_no_network(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setenv("COLUMNS", "200")
-    assert sweep.main([str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]) == 0
+    arguments = [str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]
+    assert sweep.main(arguments) == 0
     out = capsys.readouterr().out
     assert "1,188 adapters, 52,272 adapter scores, 396 base scores" in out
     for word in ("H100 hours", "H200 hours", "A100 hours", "ASSUMED", "hf download google/gemma-3-4b-it"):
         assert word in out, word
+    assert "Llama-3.2-1B-Instruct" in out  # whole, although nobody's terminal is that wide
+    assert "cost" not in out
+    assert sweep.main([*arguments, "--price", "2.5", "--device", "A100"]) == 0
+    priced = capsys.readouterr().out
+    assert "cost on A100" in priced
     file = sizes_file(PRESET)
     assert file is not None
     rows = outlook(load(PRESET), read_sizes(file))
     assert all(row.hours("A100") == pytest.approx(row.hours("H100") * 989 / 312) for row in rows)
+    assert f"{sum(row.hours('A100') for row in rows) * 2.5:,.2f}" in priced
 
 
 @pytest.mark.parametrize(
@@ -71,7 +78,7 @@ def test_its_tasks_exist_and_train_on_letters_or_on_whole_texts(
         "question": "Q",
         "mc1_choices": ["x", "y"],
     }
-    made = {task.name: _example(Task(), row, task.train) for task in config.tasks if task.train.doc_to_text}
+    made = {task.name: example_of(Task(), row, task.train) for task in config.tasks if task.train.doc_to_text}
     assert (made["arc_challenge"].prompt, made["arc_challenge"].answer) == ("Why?\nA. a\nB. b\nAnswer:", " B")
     assert (made["hellaswag"].prompt, made["hellaswag"].answer) == ("He: runs\nA. a\nB. b\nAnswer:", " B")
     assert (made["truthfulqa"].prompt, made["truthfulqa"].answer) == ("Q: Q\nA:", " x")

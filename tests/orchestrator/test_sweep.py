@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from study.models import resolve_all
 from study.store import Store
 from study.tasks import TaskLibrary
 from tests.tiny_models import make_model
-from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
+from tests.tiny_world import make_config, make_tasks, start, sweep, wait_until
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 
@@ -129,17 +128,8 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     model, tasks = world
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
     store = Store(str(tmp_path / "store"))
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.sweep", str(config)],
-        cwd=REPOSITORY,
-        env=environment(tmp_path),
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while not store.records():
-        assert driver.poll() is None, "the study ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    driver = start(config)
+    wait_until(store.records, driver)
     assert sweep_module.main([str(config)]) == 2  # another driver beside it
     assert f"(process {driver.pid}) since" in capsys.readouterr().err
     driver.send_signal(signal.SIGKILL)
@@ -199,17 +189,8 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:
     model, tasks = world
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.sweep", str(config)],
-        cwd=REPOSITORY,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    store = Store(str(tmp_path / "store"))
-    while not store.records() and driver.poll() is None:
-        time.sleep(0.02)
+    driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until(Store(str(tmp_path / "store")).records, driver)
     driver.send_signal(signal.SIGINT)
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130, output
