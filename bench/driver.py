@@ -28,11 +28,12 @@ from orchestrator.survey import Survey
 from orchestrator.trial import AdapterTrial
 from study.cells import Cell, Source
 from study.config import StudyConfig
+from study.errors import TaskError
 from study.example import Example
 from study.load import parse
 from study.models import Model
 from study.store import Store
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 from study.units import ScoreUnit
 
 EVERY_S = 1.0

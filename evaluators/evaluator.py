@@ -32,9 +32,10 @@ from evaluators.targets import Response, judge
 from evaluators.writer import Writer
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
+from study.errors import TaskError
 from study.models import Model
 from study.store import Store
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 
 WAVE_SECONDS = 10.0  # results reach the store about this often

@@ -22,7 +22,8 @@ from evaluators.rows import Row, plain_rows, shared_rows
 from evaluators.targets import Item
 from evaluators.tokenised import items_from, longest_writing, parts_from, tokenised
 from study.cells import Cell
-from study.tasks import TaskError, TaskLibrary
+from study.errors import TaskError
+from study.tasks import TaskLibrary
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
+from study.errors import TaskError
 from study.identity import digest
 from study.models import Model
-from study.tasks import TaskError
 
 
 @dataclass(frozen=True)

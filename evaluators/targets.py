@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from lm_eval.api.metrics import mean, stderr_for_metric
 
+from study.errors import TaskError
 from study.example import doc_hash
-from study.tasks import TaskError
 
 os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval would start a process pool to bootstrap one metric
 

@@ -16,7 +16,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
 from evaluators.engine import Engine, is_out_of_memory
-from study.tasks import TaskError
+from study.errors import TaskError
 
 MOST_ROWS = 256
 CACHE_FACTOR = 4  # rows in generation keep keys and values alone, a fraction of a forward pass over the same tokens

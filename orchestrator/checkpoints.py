@@ -12,7 +12,7 @@ from typing import Any
 
 from study.identity import digest
 from study.store import Store
-from trainers.checkpoint import VERSION, header, header_end
+from trainers.header import VERSION, header, header_end
 
 CHECKPOINTS = "checkpoints"
 

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from study.config import Failures
-from study.errors import ConfigError, StoreRefused
-from study.tasks import TaskError
+from study.errors import ConfigError, StoreRefused, TaskError
 from study.transient import Unreachable, http_status, is_network_name, is_network_trouble
 
 NODE_LOST, KILLED_FOR_MEMORY, OUT_OF_MEMORY = "node_lost", "killed_for_memory", "out_of_memory"

@@ -16,8 +16,9 @@ from evaluators.tokenised import tokenised
 from orchestrator.failures import last_line
 from study.cells import Cell
 from study.config import Scoring
+from study.errors import TaskError
 from study.models import Model
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 
 
 class StudyRequests:

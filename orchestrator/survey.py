@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from orchestrator.failures import BAD_DATA, TRANSIENT, backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
+from study.errors import TaskError
 from study.example import Example
 from study.identity import digest
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 from study.transient import Unreachable
 
 

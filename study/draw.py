@@ -14,10 +14,10 @@ from pathlib import Path
 
 from study.cells import Cell
 from study.config import StudyConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, TaskError
 from study.load import load
 from study.manifest import row_id
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 from study.transient import Unreachable
 
 

@@ -21,3 +21,7 @@ class StoreRefused(OSError):
 
     Trying again does not help before a person has mended it.
     """
+
+
+class TaskError(Exception):
+    """A task whose data cannot be had or read: its cell fails, the rest of the study goes on."""

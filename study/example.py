@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from lm_eval.utils import handle_non_serializable, hash_string
-
 from study.config import LossOn, TrainOverride
 
 
@@ -47,4 +45,6 @@ def told(example: Example) -> list[str]:
 
 def doc_hash(doc: object) -> str:
     """Hash of an item's content, equal to the `doc_hash` of lm-eval's sample logs."""
+    from lm_eval.utils import handle_non_serializable, hash_string  # slow to import, and few need it
+
     return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from study.cells import Cell
 from study.config import Frozen, StudyConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, TaskError
 from study.fields import Count
 from study.load import bases, load
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 from study.transient import Unreachable
 
 ALL = "all"  # in `cells`: what holds for every model

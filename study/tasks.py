@@ -22,7 +22,7 @@ from lm_eval.tasks import TaskManager
 
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, TaskError
 from study.example import Example, doc_hash, example_of, told
 from study.hub import one_per_node
 from study.identity import digest
@@ -34,10 +34,6 @@ logging.getLogger("lm_eval").setLevel(logging.ERROR)
 lm_eval_utils.env.from_string = lru_cache(maxsize=1024)(lm_eval_utils.env.from_string)
 
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
-
-
-class TaskError(Exception):
-    """A task whose data cannot be had or read: its cell fails, the rest of the study goes on."""
 
 
 class TaskLibrary:

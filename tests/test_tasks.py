@@ -11,9 +11,9 @@ import yaml
 
 from study.cells import Cell, Source
 from study.config import Scoring, TaskConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, TaskError
 from study.example import Example
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 
 CELL = Cell("quiz", "en")
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-VERSION = 1
+from trainers.header import VERSION, header
 
 Save = Callable[["Checkpoint"], None]
 
@@ -69,14 +69,3 @@ class Checkpoint:
             kept = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
             members[name] = MemberState(books, tensors.get(f"{name}/row"), kept)
         return cls(state["step"], state["seconds"], tuple(state["resumed"]), members)
-
-
-def header(data: bytes) -> dict[str, Any]:
-    """What is said of a checkpoint at its start: data[: header_end(data)] is enough of it."""
-    found: dict[str, Any] = json.loads(json.loads(data[8 : header_end(data)])["__metadata__"]["state"])
-    return found
-
-
-def header_end(data: bytes) -> int:
-    """How many bytes the header takes, by the file's first 8 (https://huggingface.co/docs/safetensors, "Format")."""
-    return 8 + int.from_bytes(data[:8], "little")

@@ -18,8 +18,9 @@ from evaluators.targets import check_supported
 from study import schema
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
+from study.errors import TaskError
 from study.store import Store
-from study.tasks import TaskError, TaskLibrary
+from study.tasks import TaskLibrary
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.tiny_models import make_tokenizer
 

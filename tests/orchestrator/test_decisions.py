@@ -13,9 +13,8 @@ from orchestrator.cluster import check_fits
 from orchestrator.failures import backoff_s, budget, kind_of
 from orchestrator.schedule import fits
 from study.config import Failures
-from study.errors import ConfigError
+from study.errors import ConfigError, TaskError
 from study.load import parse
-from study.tasks import TaskError
 
 
 def test_fractions_of_a_device_add_up() -> None:

@@ -32,7 +32,7 @@ from study.tasks import TaskLibrary
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
 from tests.trainers.common import assert_close
-from trainers.checkpoint import header
+from trainers.header import header
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 60, "max_length": 64}

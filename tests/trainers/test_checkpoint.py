@@ -10,7 +10,8 @@ import pytest
 from study.config import Lora, ModelConfig
 from study.models import Model, resolve
 from tests.trainers.common import RECIPE, assert_close, job, training, weights
-from trainers.checkpoint import Checkpoint, header
+from trainers.checkpoint import Checkpoint
+from trainers.header import header
 from trainers.job import Trained
 from trainers.worker import Worker
 

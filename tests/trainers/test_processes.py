@@ -15,7 +15,8 @@ import pytest
 from study.config import Lora
 from study.models import Model
 from tests.trainers.common import RECIPE, assert_close, job, train, training, weights
-from trainers.checkpoint import Checkpoint, header
+from trainers.checkpoint import Checkpoint
+from trainers.header import header
 from trainers.job import Trained
 from trainers.worker import Worker
 
