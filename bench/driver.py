@@ -59,6 +59,7 @@ class Made(NamedTuple):
 
     score_id: str
     ok: bool = True
+    kind: str | None = None
     seconds: float = 0.001
     tokens: int = 1000
     metrics: tuple[tuple[str, float], ...] = ()

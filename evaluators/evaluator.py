@@ -36,6 +36,7 @@ from study.errors import TaskError
 from study.models import Model
 from study.store import Store
 from study.tasks import TaskLibrary
+from study.transient import Unreachable
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 
 WAVE_SECONDS = 10.0  # results reach the store about this often
@@ -46,13 +47,16 @@ class ScoringError(Exception):
     """Log-likelihoods that are no numbers."""
 
 
+Kind = Literal["bad_data", "nan", "transient"]
+
+
 @dataclass(frozen=True)
 class Scored:
     """What became of a unit. Its rows are in the store when `ok`; else `kind` says how it failed."""
 
     score_id: str
     ok: bool
-    kind: Literal["bad_data", "nan"] | None
+    kind: Kind | None
     message: str | None
     traceback: str | None
     seconds: float
@@ -145,6 +149,9 @@ class Evaluator:
             except TaskError as error:
                 done[unit.score_id] = _failed(unit, "bad_data", error)
                 continue
+            except Unreachable as error:
+                done[unit.score_id] = _failed(unit, "transient", error)
+                continue
             wave.append(Placed(unit, target, slot))
             tokens += target.tokens
             speed = self._tokens_per_second
@@ -185,7 +192,7 @@ class Evaluator:
                     responses, share = found
                 new_items, new_scores = self._result_rows(unit, target, responses, share)
             except (TaskError, ScoringError) as error:
-                kind: Literal["bad_data", "nan"] = "nan" if isinstance(error, ScoringError) else "bad_data"
+                kind: Kind = "nan" if isinstance(error, ScoringError) else "bad_data"
                 results.append(_failed(unit, kind, error))
                 continue
             items += new_items
@@ -245,6 +252,6 @@ def _responses(target: Target, lls: list[float], greedy: list[bool]) -> Sequence
     return lls if target.task.OUTPUT_TYPE == "loglikelihood_rolling" else list(zip(lls, greedy, strict=True))
 
 
-def _failed(unit: ScoreUnit, kind: Literal["bad_data", "nan"], error: Exception) -> Scored:
+def _failed(unit: ScoreUnit, kind: Kind, error: Exception) -> Scored:
     lines = "".join(traceback.format_exception(error))
     return Scored(unit.score_id, False, kind, str(error), lines, 0.0, 0, 0)

@@ -24,6 +24,7 @@ from evaluators.tokenised import items_from, longest_writing, parts_from, tokeni
 from study.cells import Cell
 from study.errors import TaskError
 from study.tasks import TaskLibrary
+from study.transient import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Targets:
         self._shares_prompts = True
 
     def ready(self, cell: Cell) -> Target:
-        """The target of a cell. Raises TaskError."""
+        """The target of a cell. Raises TaskError, which stays, or Unreachable, which may pass."""
         if cell not in self._ready:
             try:
                 with self._engine.stage("tokenise"):
@@ -84,10 +85,10 @@ class Targets:
         return found
 
     def readable(self, cell: Cell) -> Target | None:
-        """The target of a cell; None where it has none."""
+        """The target of a cell; None where it has none, or none for now."""
         try:
             return self.ready(cell)
-        except TaskError:
+        except (TaskError, Unreachable):
             return None
 
     def _prepare(self, cell: Cell) -> Target:

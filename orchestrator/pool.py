@@ -207,13 +207,20 @@ class ScoringPool:
             self._failed(actor, batch, error)
             return
         units = {unit.score_id: unit for unit in batch.units}
+        again = {result.score_id: result for result in results if result.kind == TRANSIENT}
+        attempts = batch.attempts.get(TRANSIENT, 0) + 1
+        if again and attempts <= budget(TRANSIENT, self._config.failures):
+            left, share = tuple(units[score_id] for score_id in again), len(again) / len(units)
+            counted = {**batch.attempts, TRANSIENT: attempts}
+            self.backlog.put_back(Batch(left, batch.seconds * share, counted, time.monotonic() + backoff_s(attempts)))
+            results = [result for result in results if result.score_id not in again]
         for result in results:
             unit = units[result.score_id]
             if result.ok:
                 self._on_scored(unit, result)
             else:
-                trace = result.traceback or ""
-                self._on_failure(Failure(unit.unit_id, str(unit), result.kind, result.message, 1, trace), unit)
+                tries, trace = attempts if result.score_id in again else 1, result.traceback or ""
+                self._on_failure(Failure(unit.unit_id, str(unit), result.kind, result.message, tries, trace), unit)
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
