@@ -125,7 +125,7 @@ class Trials(threading.Thread):
                     search_alg=_Gangs(self),
                     num_samples=len(self._waiting),
                     reuse_actors=True,
-                    trial_name_creator=partial(trial_name, self._context.units),
+                    trial_name_creator=_name,
                     trial_dirname_creator=attrgetter("trial_id"),
                 ),
                 run_config=tune.RunConfig(
@@ -153,7 +153,7 @@ class _Gangs(Searcher):
         if self._trials.is_over():
             return Searcher.FINISHED
         gang = self._trials.next(trial_id)
-        return None if gang is None else {"gang": [unit.adapter_id for unit in gang]}
+        return None if gang is None else {"gang": [unit.adapter_id for unit in gang], "name": trial_name(gang)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: `_Report` is told too, with the error."""
@@ -203,10 +203,14 @@ def planned(
     return resumed(everything, train, partial(gangs, size=sizes, tokens=per_unit, devices=devices))
 
 
-def trial_name(units: Mapping[str, AdapterUnit], trial: Any) -> str:
+def trial_name(gang: Gang) -> str:
     """`model/task/[languages]/seed`; a gang joins its members' tasks, languages and seeds."""
-    gang = [units[adapter_id] for adapter_id in trial.config["gang"]]
     tasks = "+".join(dict.fromkeys(unit.source.task for unit in gang))
     languages = ",".join(dict.fromkeys(unit.source.language for unit in gang))
     seeds = "+".join(dict.fromkeys(str(unit.seed) for unit in gang))
     return f"{gang[0].model}/{tasks}/[{languages}]/{seeds}"
+
+
+def _name(trial: Any) -> str:
+    """For Tune, which copies whatever makes names for every trial: this holds nothing that grows with the study."""
+    return str(trial.config["name"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,10 +137,4 @@ def test_planned_and_done_make_up_the_grid(made: set[int], there: set[int]) -> N
 
 
 def test_a_trial_reads_model_task_languages_seed() -> None:
-    grid = grid_of(parse(TEXT))
-    units = {unit.adapter_id: unit for unit in grid.adapters}
-
-    class Trial:
-        config: ClassVar = {"gang": [unit.adapter_id for unit in grid.adapters[:2]]}
-
-    assert trial_name(units, Trial()) == "a/arc/[en,de]/1"
+    assert trial_name(grid_of(parse(TEXT)).adapters[:2]) == "a/arc/[en,de]/1"
