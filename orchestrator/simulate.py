@@ -10,6 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from orchestrator.backlog import Backlog, Batch
@@ -216,13 +217,30 @@ class Simulation:
 def lower_bound(grid: Grid, costs: Costs, places: int) -> float:
     """Seconds below which no schedule on `places` devices can get.
 
-    All the work shared out evenly, model loads left out; or the longest chain: load a model, train a gang, load the
-    model to score, one score of it.
+    The work and the loads without which it cannot be done, shared out evenly; or the longest chain: load a model, train
+    a gang, load the model to score, one score of it.
+
+    Loads count since no work is done on a device before the model is in its memory. Within T seconds a device has at
+    most T less the load for a model, so the model's W seconds of work need W / (T - load) devices, rounded up, each of
+    which loads it at least once, whatever the order and whether to train or to score.
     """
-    scoring = sum(sum(costs.score[part.model.name]) for part in grid.parts())
-    training = sum(seconds for _, seconds in costs.gangs)
+    work = {model: 0.0 for model in costs.load}
+    for part in grid.parts():
+        work[part.model.name] += sum(costs.score[part.model.name])
+    for parts, seconds in costs.gangs:
+        work[parts[0].model.name] += seconds
+
+    def fits(within: float) -> bool:
+        devices = {model: ceil(seconds / (within - costs.load[model])) for model, seconds in work.items()}
+        return sum(work[model] + n * costs.load[model] for model, n in devices.items()) <= places * within
+
     chain = max(
         (2 * costs.load[p[0].model.name] + seconds + max(costs.score[p[0].model.name]) for p, seconds in costs.gangs),
         default=0.0,
     )
-    return max((scoring + training) / places, chain)
+    low = max(costs.load.values())
+    high = low + sum(work.values()) + sum(costs.load.values())  # one device is enough
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return max(low, chain)

@@ -113,11 +113,11 @@ def reference(models: dict[str, float], targets: int, seeds: int) -> Grid:
 
 
 def costs_of(grid: Grid, gang: int = 12) -> Costs:
-    """Seconds by a FLOP model, a GPU at 40 % of 989 TFLOP/s; a score reads 400 items of about 160 tokens, more or fewer
+    """Seconds by a FLOP model, a GPU at 40 % of 989 TFLOP/s; a score reads 400 items of about 100 tokens, more or fewer
     by task and language; an adapter 300 rows of 90 tokens three times; a model loads in 15 s and 1 GB/s."""
     chance = random.Random(1)
     task = {"t0": 1.0, "t1": 0.5, "t2": 2.0, "t3": 0.5}
-    tokens = [400 * 160 * task[cell.task] * chance.uniform(0.7, 1.3) for cell in grid.targets]
+    tokens = [400 * 100 * task[cell.task] * chance.uniform(0.7, 1.3) for cell in grid.targets]
     per_token = {model.name: 2 * model.params / (0.4 * 989e12) for model in grid.models}
     score = {name: [per_token[name] * count for count in tokens] for name in per_token}
     load = {model.name: 15 + 2 * model.size_billions for model in grid.models}
@@ -159,20 +159,33 @@ def test_the_reference_study_ends_within_a_tenth_of_the_lower_bound(published: t
     assert outcome.first_base < 0.2 * outcome.makespan  # a base model takes as long as each of its 132 adapters
 
 
+def test_the_bound_counts_the_loads_without_which_the_work_cannot_be_done() -> None:
+    grid = reference({"a": 1.0, "b": 1.0}, 4, 1)  # 5 subjects of each on 4 targets
+    training = [((part,), 10.0) for part in grid.parts() if part.adapter]
+    costs = Costs({"a": 20.0, "b": 30.0}, {"a": [1.0] * 4, "b": [4.0] * 4}, training)
+    assert lower_bound(grid, costs, 1) == pytest.approx(2 * 40 + 20 + 80 + 20 + 30)  # each model once
+    # 3 devices: less than 90 s leave each less than 60 s of b's 120, so it would load on all three: 290 s in 3 * 90
+    assert lower_bound(grid, costs, 3) == pytest.approx(90, rel=1e-5)
+    assert lower_bound(grid, costs, 99) == pytest.approx(2 * 30 + 10 + 4)  # the longest chain
+    for places in (1, 3):
+        outcome = Simulation(grid, GPU, costs, [Change(0, "a", {"GPU": places})], lambda *given: given[2]).run()
+        assert outcome.makespan >= lower_bound(grid, costs, places)
+
+
 def test_nodes_that_join_are_used_at_once_and_nodes_that_leave_cost_what_they_had_in_hand(
     published: tuple[Grid, Costs],
 ) -> None:
-    changes = [Change(0, "first", {"GPU": 8}), Change(600, "second", {"GPU": 8}), Change(900, "third", {"GPU": 8})]
-    changes += [Change(3000, "first", None), Change(3600, "fourth", {"GPU": 8})]
+    changes = [Change(0, "first", {"GPU": 8}), Change(300, "second", {"GPU": 8}), Change(450, "third", {"GPU": 8})]
+    changes += [Change(1500, "first", None), Change(1800, "fourth", {"GPU": 8})]
     outcome = simulated(published, changes)
-    assert outcome.starts["second"] - 600 < MOST_BATCH_S
-    assert outcome.starts["third"] - 900 < MOST_BATCH_S
-    assert outcome.starts["fourth"] - 3600 < MOST_BATCH_S
+    assert outcome.starts["second"] - 300 < MOST_BATCH_S
+    assert outcome.starts["third"] - 450 < MOST_BATCH_S
+    assert outcome.starts["fourth"] - 1800 < MOST_BATCH_S
     longest = max(seconds for _, seconds in published[1].gangs)
     assert outcome.lost_s < 8 * max(longest, MOST_BATCH_S)
     work = lower_bound(*published, 1)
-    until_3600 = 8 * 3000 + 8 * 3000 + 8 * 2700  # GPU seconds that were there by then
-    bound = 3600 + (work - until_3600) / 24
+    until_1800 = 8 * 1500 + 8 * 1500 + 8 * 1350  # GPU seconds that were there by then
+    bound = 1800 + (work - until_1800) / 24
     assert outcome.makespan <= 1.1 * bound
 
 
