@@ -7,9 +7,11 @@ of the plan runs next, `orchestrator.gangs` which adapters are trained together.
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 
 from orchestrator.grid import Grid, Part
 from study.store import DoneScore
@@ -56,23 +58,27 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[Don
 
     An adapter whose scores are all there is not trained again, even if it is gone.
     """
-    scored: dict[tuple[str, str | None], list[tuple[str, str]]] = {}
-    for score_id, model, adapter_id, target in done_scores:
-        scored.setdefault((model, adapter_id), []).append((target, score_id))
+    everything = range(len(grid.targets))
     index = {str(cell): i for i, cell in enumerate(grid.targets)}
-    stale: Counter[str] = Counter()
-    for (model, _), rows in scored.items():
-        stale[model] += len(set(rows))
+    subjects = {_key(part): part.subject for part in grid.parts()}
+    missing: dict[tuple[str, str | None], bytearray] = {}  # of what has any score: a byte per target, 0 where it is done
+    stale: defaultdict[str, set[str]] = defaultdict(set)
+    for score_id, model, adapter_id, target in done_scores:
+        key = model, adapter_id
+        subject, i = subjects.get(key), index.get(target)
+        if subject is None or i is None or grid.names[i](subject) != score_id:
+            stale[model].add(score_id)
+            continue
+        if key not in missing:
+            missing[key] = bytearray(b"\1") * len(everything)
+        missing[key][i] = 0
     parts: list[Part] = []
     for part in grid.parts():
-        found = scored.get((part.model.name, part.adapter.adapter_id if part.adapter else None), ())
-        done = {
-            i for target, name in found if (i := index.get(target)) is not None and name == grid.names[i](part.subject)
-        }
-        stale[part.model.name] -= len(done)
-        if len(done) < len(part.targets):
-            left = [i for i in part.targets if i not in done] if done else part.targets
-            parts.append(Part(part.model, part.adapter, left))
+        mask = missing.get(_key(part))
+        if mask is None:
+            parts.append(part)
+        elif any(mask):
+            parts.append(Part(part.model, part.adapter, array("I", compress(everything, mask))))
     wanted = {unit.adapter_id for unit in grid.adapters}
     needed = {part.subject for part in parts if part.adapter} if grid.targets else wanted
     return Plan(
@@ -82,8 +88,12 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[Don
         ),
         parts=tuple(parts),
         stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
-        stale_scores=+stale,
+        stale_scores=Counter({model: len(ids) for model, ids in stale.items()}),
     )
+
+
+def _key(part: Part) -> tuple[str, str | None]:
+    return part.model.name, part.adapter.adapter_id if part.adapter else None
 
 
 def without(todo: Plan, failed: Mapping[str, str]) -> tuple[Plan, set[str]]:

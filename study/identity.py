@@ -68,7 +68,14 @@ def score_ids(requests: str, scoring: Scoring) -> Callable[[str], str]:
         }
     )
     head, tail = _around(text, subject)
-    return lambda name: _digest(f"{head}{encode_basestring(name)}{tail}".encode())
+    begun = hashlib.sha256(head.encode())  # once for all scores of a target: there may be 100 million
+
+    def name(of: str) -> str:
+        own = begun.copy()
+        own.update(f"{encode_basestring(of)}{tail}".encode())
+        return own.hexdigest()[:16]
+
+    return name
 
 
 def score_id(subject: str, requests: str, scoring: Scoring) -> str:

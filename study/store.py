@@ -32,6 +32,13 @@ SCORES_INDEX, RECORDS_INDEX = f"index/scores-{schema.SCHEMA_VERSION}.parquet", "
 DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
 
 
+def done_in(batch: pa.RecordBatch) -> Iterator[DoneScore]:
+    """The rows of a batch of score_id, model, adapter_id, target_task and target_language."""
+    score_id, model, adapter_id, task, language = (column.to_pylist() for column in batch.columns)
+    targets = (f"{a}/{b}" for a, b in zip(task, language, strict=True))
+    return zip(score_id, model, adapter_id, targets, strict=True)
+
+
 class Store(Files):
     """What the files of one study mean."""
 
@@ -146,9 +153,7 @@ class Store(Files):
         """Every finished score and what it is of; each once or more."""
         table = self.scores(["score_id", "model", "adapter_id", "target_task", "target_language"])
         for batch in table.to_batches(max_chunksize=65536):
-            score_id, model, adapter_id, task, language = (column.to_pylist() for column in batch.columns)
-            targets = (f"{a}/{b}" for a, b in zip(task, language, strict=True))
-            yield from zip(score_id, model, adapter_id, targets, strict=True)
+            yield from done_in(batch)
 
     # -- failures ----------------------------------------------------------------------------------------------------
 
