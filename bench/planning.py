@@ -1,8 +1,8 @@
 """What planning costs: 100,000 adapters × 1,000 targets, of which some scores are done already.
 
-`python -m bench.planning [MILLIONS ...]`: each number of scores done in a process of its own; CPU time and peak memory of
-the whole of a plan (expand the grid, read what is done from Arrow as the store does, plan, sum up the costs). Making
-the rows that a store would hold is not counted.
+`python -m bench.planning [MILLIONS ...]`: each number of scores done in a process of its own; CPU time and peak
+memory of the whole of a plan: expand the grid, read what is done from Arrow as the store does, plan, sum up the costs.
+Making the rows that a store would hold is not counted.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def measure(millions: float) -> None:
     seconds = time.process_time() - began - done.seconds
     assert todo.n_scores == some.n_scores - round(millions * 1e6)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{millions:g} million of {some.n_scores:,} scores done: {seconds:.1f} s of CPU, peak memory {peak:.2f} GB", flush=True)
+    print(
+        f"{millions:g} million of {some.n_scores:,} scores done: {seconds:.1f} s of CPU, peak memory {peak:.2f} GB",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[Don
     everything = range(len(grid.targets))
     index = {str(cell): i for i, cell in enumerate(grid.targets)}
     subjects = {_key(part): part.subject for part in grid.parts()}
-    missing: dict[tuple[str, str | None], bytearray] = {}  # of what has any score: a byte per target, 0 where it is done
+    missing: dict[tuple[str, str | None], bytearray] = {}  # of what has a score: a byte per target, 0 where it is done
     stale: defaultdict[str, set[str]] = defaultdict(set)
     for score_id, model, adapter_id, target in done_scores:
         key = model, adapter_id

@@ -224,7 +224,7 @@ def lower_bound(grid: Grid, costs: Costs, places: int) -> float:
     most T less the load for a model, so the model's W seconds of work need W / (T - load) devices, rounded up, each of
     which loads it at least once, whatever the order and whether to train or to score.
     """
-    work = {model: 0.0 for model in costs.load}
+    work = dict.fromkeys(costs.load, 0.0)
     for part in grid.parts():
         work[part.model.name] += sum(costs.score[part.model.name])
     for parts, seconds in costs.gangs:
