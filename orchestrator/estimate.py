@@ -4,7 +4,9 @@ Seconds are device seconds: a trial of two workers spends two a second. A source
 is expected to take what it took; another one takes its tokens at the model's speed; another model goes by the
 parameters of those measured. Without any measurement FLOPs decide (Kaplan et al. 2020, eq. 2.2, without the attention
 term): a forward pass costs 2 per parameter and token; training costs 6, and LoRA 4, since the frozen weights need no
-gradient of their own. Tokens count a prompt once per question, as the engine reads it, and an example once per epoch.
+gradient of their own. Parameters are there, and here, those outside the embeddings: these are looked up, and the output
+head sees only the positions that predict an answer. Tokens count a prompt once per question, as the engine reads it,
+and an example once per epoch.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ def estimate(grid: Grid, survey: Survey, config: StudyConfig, measured: Measured
         result.train_tokens[name] = {source: tokens * epochs for source, tokens in once.items()}  # type: ignore[index]
         result.score_tokens[name] = per_target  # type: ignore[index]
         flops = FLOPS if config.recipe.lora else {**FLOPS, TRAIN: WHOLE_TRAIN_FLOPS}
-        assumed = {stage: flops[stage] * model.params / (UTILISATION * peak) for stage in flops}
+        body = model.params - model.embedded
+        assumed = {stage: flops[stage] * body / (UTILISATION * peak) for stage in flops}
         train, how = measured.rate(TRAIN, name, model.params) or (assumed[TRAIN], None)
         score, also = measured.rate(SCORE, name, model.params) or (assumed[SCORE], None)
         result.train_s[name] = {  # type: ignore[index]

@@ -28,7 +28,10 @@ _HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear le
 
 @dataclass(frozen=True)
 class Model:
-    """A base model, resolved. `identity` changes when the weights, tokenizer, config or dtype do."""
+    """A base model, resolved. `identity` changes when the weights, tokenizer, config or dtype do.
+
+    `embedded` of its `params` are embeddings and output heads.
+    """
 
     name: str
     path: str
@@ -40,6 +43,7 @@ class Model:
     params: int
     trust_remote_code: bool
     modules: tuple[str, ...]
+    embedded: int = 0
 
 
 def resolve_all(config: StudyConfig) -> list[Model]:
@@ -84,6 +88,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         params=params,
         trust_remote_code=entry.trust_remote_code,
         modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
+        embedded=sum(math.prod(shape) for name, shape in shapes.items() if _is_embedding(name)),
     )
 
 
@@ -98,7 +103,13 @@ def linear_modules(shapes: dict[str, tuple[int, ...]], tied: bool) -> tuple[str,
     matrices = {
         n.removesuffix(".weight").rsplit(".", 1)[-1] for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2
     }
-    return tuple(sorted(m for m in matrices if "embed" not in m and m not in {"wte", "wpe", *_HEAD}))
+    return tuple(sorted(m for m in matrices if not _is_embedding(m)))
+
+
+def _is_embedding(name: str) -> bool:
+    """Whether a tensor or module is an embedding or an output head, by its name."""
+    last = name.removesuffix(".weight").removesuffix(".bias").rsplit(".", 1)[-1]
+    return "embed" in last or last in {"wte", "wpe", *_HEAD}
 
 
 def _check_modules(config: StudyConfig, model: Model) -> None:

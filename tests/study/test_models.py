@@ -19,6 +19,10 @@ def test_a_local_model_is_counted_and_its_modules_found(tiny_model_dir: Path) ->
     model = resolve(ModelConfig(id=str(tiny_model_dir)), "float32", "models[0]")
     loaded = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
     assert model.params == sum(parameter.numel() for parameter in loaded.parameters())
+    layers = sum(
+        parameter.numel() for name, parameter in loaded.named_parameters() if "layers" in name or "norm" in name
+    )
+    assert model.params - model.embedded == layers
     assert model.modules == ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
 
 
