@@ -154,8 +154,9 @@ class ScoringPool:
 
     def _resize(self, decision: Decision) -> None:
         surplus = decision.surplus(self.actors())
+        kept = min(self._config.evaluators.min, decision.room)  # a trial for which there is no other place comes first
         for actor in [actor for actor in self._actors if actor.batch is None]:
-            if surplus.get(actor.model, 0) and len(self._actors) > self._config.evaluators.min:
+            if surplus.get(actor.model, 0) and len(self._actors) > kept:
                 surplus[actor.model] -= 1  # an idle actor makes room for other work
                 self._remove(actor)
         for model, count in decision.missing(self.actors()).items():

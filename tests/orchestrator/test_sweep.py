@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -256,6 +257,25 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     tokenizer = Tokenizer.from_file(f"{models[0].path}/tokenizer.json")
     texts = [e.prompt + e.answer for examples in found.examples.values() for e in examples]
     assert cost.train_tokens == config.recipe.epochs * sum(len(tokenizer.encode(text)) for text in texts)
+
+
+def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same cells with another seed, in a store of its own: it costs what the finished study took."""
+    model, tasks = world
+    config, seen = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, seeds=[2]), Store(str(undisturbed / "store"))
+    asked = [str(config), "--dry-run", "--price", str(3600 * 10**6)]
+    assert sweep_module.main([*asked, "--calibrate-from", seen.uri]) == 0
+    output = "".join(capsys.readouterr().out.split())
+    units = pl.DataFrame(pl.from_arrow(seen.scores())).unique("score_id")
+    seconds = sum(record["seconds"] for record in seen.records().values()) + units["seconds"].sum()
+    (cost,) = re.findall(r"([\d,]+\.\d\d)│", output)
+    assert float(cost.replace(",", "")) == pytest.approx(seconds * 10**6, abs=0.01)
+    assert "bythespeedmeasuredin" in output
+    assert "FLOPmodel" not in output
+    assert sweep_module.main([*asked, "--calibrate-from", str(tmp_path / "nowhere")]) == 2
+    assert "holds no study" in capsys.readouterr().err
 
 
 def test_limit_marks_the_store_and_does_not_enter_a_full_one(
