@@ -15,6 +15,7 @@ Prometheus sees each name with `ray_` before it.
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
@@ -41,7 +42,10 @@ class Metrics:
     def export(self, progress: Progress) -> None:
         for (stage, model), count in progress.done.items():
             self._raise({TRAIN: self._trained, SCORE: self._scored}[stage], count, {"model": model})
+        failed: Tally[tuple[str, str]] = Tally()
         for (_, model, kind), count in progress.failed.items():
+            failed[model, kind] += count
+        for (model, kind), count in failed.items():
             self._raise(self._failed, count, {"model": model, "kind": kind})
         for (stage, model), count in progress.tokens.items():
             self._raise(self._tokens, count, {"model": model, "stage": stage})
