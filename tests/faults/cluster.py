@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import requests
 from ray.cluster_utils import Cluster
 
 TITLES = {"trainer": "ray::TrainerProcess", "trial": "ray::AdapterTrial", "evaluator": "ray::EvaluatorProcess"}
@@ -34,8 +35,9 @@ class Nodes:
         for _ in range(2):
             self.add()
 
-    def add(self) -> None:
-        self._cluster.add_node(num_cpus=1)
+    def add(self) -> Any:
+        """Returns the node that has joined."""
+        return self._cluster.add_node(num_cpus=1)
 
     def kill_node(self, choose: Callable[[list[Any]], Any]) -> str:
         """SIGKILL every process of a node that is not the head; returns its id."""
@@ -62,9 +64,15 @@ class Nodes:
     def stop(self) -> None:
         self._cluster.shutdown()
 
-    def processes(self, kind: str) -> list[psutil.Process]:
-        """This cluster's processes of a kind (a key of TITLES)."""
-        return [p for p in self._children() if _title(p).startswith(TITLES[kind])]
+    def processes(self, kind: str, node: Any = None) -> list[psutil.Process]:
+        """This cluster's processes of a kind (a key of TITLES), or those of one node."""
+        nodes = [node] if node else self._cluster.list_all_nodes()
+        return [p for p in _children(nodes) if _title(p).startswith(TITLES[kind])]
+
+    def metrics(self) -> str:
+        """What Prometheus reads from all nodes."""
+        pages = [f"http://{n.node_ip_address}:{n.metrics_export_port}/metrics" for n in self._cluster.list_all_nodes()]
+        return "".join(requests.get(page, timeout=30).text for page in pages)
 
     def settle(self) -> None:
         """Wait until no actor of a study is left."""
@@ -72,14 +80,15 @@ class Nodes:
         while any(self.processes(kind) for kind in TITLES) and time.monotonic() < deadline:
             time.sleep(0.2)
 
-    def _children(self) -> list[psutil.Process]:
-        found = []
-        for raylet in _raylets(self._cluster.list_all_nodes()):
-            try:
-                found += raylet.children(recursive=True)
-            except psutil.NoSuchProcess:
-                continue
-        return found
+
+def _children(nodes: list[Any]) -> list[psutil.Process]:
+    found = []
+    for raylet in _raylets(nodes):
+        try:
+            found += raylet.children(recursive=True)
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def _raylets(nodes: list[Any]) -> list[psutil.Process]:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psutil import Process
@@ -62,12 +63,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return folder, make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
 
 
-def study(world: tuple[Path, Path, Path], name: str, store: Path | None = None) -> tuple[Path, Store]:
+def study(world: tuple[Path, Path, Path], name: str, store: Path | None = None, **more: Any) -> tuple[Path, Store]:
     """A study of its own: config file and store."""
     folder, model, tasks = world
     (folder / name).mkdir()
     where = {"store": str(store)} if store else {}
-    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **where)
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **where, **more)
     return config, Store(str(store or folder / name / "store"))
 
 

@@ -1,0 +1,75 @@
+"""A cluster that is smaller than a study would like, and changes under it; and what Prometheus sees of the studies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study.store import Store
+from tests.faults.cluster import Nodes
+from tests.faults.driven import TIMEOUT_S, Driver
+from tests.faults.test_faults import compare, nodes, study, undisturbed, world
+
+__all__ = ["nodes", "undisturbed", "world"]
+
+
+@pytest.fixture(scope="module")
+def small(nodes: Nodes, undisturbed: Store) -> Nodes:
+    """The cluster without all nodes but the head, which has one CPU."""
+    for _ in range(2):
+        nodes.kill_node(lambda others: others[0])
+    return nodes
+
+
+def test_an_evaluator_that_is_kept_gives_way_to_training_and_prometheus_reads_what_came_of_it(
+    small: Nodes, world: tuple[Path, Path, Path]
+) -> None:
+    """The only CPU goes from the base's evaluator to a trial, whose adapter is rejected."""
+    one = {"sources": ["next/xx"], "targets": ["next/xx"], "evaluators": {"min": 1, "resources": {"CPU": 1}}}
+    config, _ = study(world, "failing", study="failing", **one)
+    driver = Driver(config, small.address, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
+    assert driver.wait() == 1, driver.output
+    lines = small.metrics().splitlines()
+
+    def seen(name: str, *tags: str) -> float:
+        mine = [
+            line for line in lines if line.startswith(f"ray_crosscells_{name}{{") and all(tag in line for tag in tags)
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in mine)
+
+    assert seen("adapters_trained_total", 'study="tiny"', 'model="tiny"') == 4
+    assert seen("scores_total", 'study="tiny"', 'model="tiny"') == 20
+    assert seen("scores_total", 'study="failing"', 'model="tiny"') == 1  # the base's
+    assert seen("units_failed_total", 'study="failing"', 'model="tiny"', 'kind="nan"') == 2  # the adapter and its score
+
+
+def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_had_in_hand(
+    small: Nodes, world: tuple[Path, Path, Path], undisturbed: Store
+) -> None:
+    """The only evaluator of the first node is frozen: what is done meanwhile is done by the node that has joined."""
+    config, store = study(world, "elastic", evaluators={"min": 2, "resources": {"CPU": 1}})
+    driver = Driver(config, small.address)
+
+    def until(happened: Callable[[], object]) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not happened():
+            assert not driver.ended, driver.output
+            assert time.monotonic() < deadline, driver.output
+            time.sleep(0.05)
+
+    until(lambda: small.processes("evaluator"))
+    frozen = small.processes("evaluator")[0]
+    frozen.suspend()
+    joined = small.add()
+    until(lambda: small.processes("trainer", joined))
+    until(lambda: len(store.records()) == 4)
+    assert not store.done_scores()
+    until(lambda: small.processes("evaluator", joined))
+    until(store.done_scores)
+    small.kill_node(lambda _: joined)
+    frozen.resume()
+    assert driver.wait() == 0, driver.output
+    compare(store, undisturbed)
