@@ -1,7 +1,8 @@
 """Checkpoints of gangs in the store: `checkpoints/<digest of the members>.safetensors`, written anew after each epoch.
 
 A gang goes on from any checkpoint that holds all of its members, so one that was halved, or of which some members are
-done, loses nothing. Deleting a checkpoint costs the epochs that are in it, never more.
+done, loses nothing. Its last one, after which no step is left, is there before the first adapter is put: a gang that is
+torn while they are put ends as it would have. Deleting a checkpoint costs the epochs that are in it, never more.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ def begun(store: Store) -> list[Begun]:
     """All checkpoints of the store that this program can read."""
     found = []
     for file in store.files(CHECKPOINTS, ".safetensors"):
-        with store.fs.open_input_file(store.path(file)) as source:
-            start = source.read(8)
-            state = header(start + source.read(header_end(start) - 8))
+        try:
+            with store.fs.open_input_file(store.path(file)) as source:
+                start = source.read(8)
+                state = header(start + source.read(header_end(start) - 8))
+        except FileNotFoundError:  # another trial has ended since they were listed, and with it its checkpoint
+            continue
         if state["version"] == VERSION:
             found.append(_begun(file, state))
     return found

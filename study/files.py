@@ -135,9 +135,10 @@ class Files:
         return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
 
     def delete(self, relative: str) -> None:
-        """Delete one file; fine when it is not there."""
-        if self.exists(relative):
-            self.fs.delete_file(self.path(relative))
+        """Delete one file; fine when it is not there, also when another process deletes it at the same time."""
+        with suppress(FileNotFoundError):
+            if self.exists(relative):
+                self.fs.delete_file(self.path(relative))
 
     def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
         """Relative paths of the files below a folder, sorted; files that are still being written are left out."""
@@ -147,7 +148,11 @@ class Files:
         """The same with their stamps."""
         root = self.path("")
         selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
-        infos = [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        try:
+            there = self.fs.get_file_info(selector)
+        except FileNotFoundError:  # Arrow says so of a folder that is made just while it looks for it
+            there = self.fs.get_file_info(selector)
+        infos = [info for info in there if info.type == pafs.FileType.File]
         found = [File(i.path[len(root) :], f"{i.path[len(root) :]} {i.size} {i.mtime_ns}") for i in infos]
         shown = [f for f in found if f.path.endswith(suffix) and not f.path.rsplit("/", 1)[-1].startswith(".")]
         return sorted(shown, key=lambda file: file.path)

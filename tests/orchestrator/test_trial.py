@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import ray
 from safetensors.torch import load_file
 
 from evaluators.targets import check_supported
-from orchestrator.checkpoints import CHECKPOINTS, begun
+from orchestrator.checkpoints import CHECKPOINTS, begun, file_of
 from orchestrator.grid import expand
 from orchestrator.survey import survey
 from orchestrator.trial import AdapterTrial
@@ -32,6 +33,7 @@ from study.tasks import TaskLibrary
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
 from tests.trainers.common import assert_close
+from trainers.checkpoint import Checkpoint
 from trainers.header import header
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
@@ -70,6 +72,15 @@ def trial_of(context: TrialContext) -> Any:
             super().setup(config, context)
 
     return Trial({"gang": list(context.units)})
+
+
+class Deadly(Store):
+    """A store whose second adapter is the last thing its writer does."""
+
+    def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
+        super().put_adapter(folder, local, record)
+        if len(self.records()) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adapters(store: Store) -> dict[str, Path]:
@@ -131,6 +142,54 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
         assert record["resumed_at_steps"]
         assert record["world_size"] == workers
     assert context.store.files(CHECKPOINTS, "") == []
+
+
+def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Two of four are recorded; the next run makes the others from the gang's last checkpoint, each in a trial."""
+    context = context_of(study(world, tmp_path, failures={"node_lost": 0})[1])
+    store, torn = context.store, trial_of(replace(context, store=Deadly(context.store.uri)))
+    assert [failure["kind"] for failure in torn.step()["rejected"]] == ["node_lost"] * 4
+    torn.cleanup()
+    before = store.records()
+    rest = [name for name in context.units if name not in before]
+    trial = trial_of(context)
+    for name in rest:
+        assert len(store.files(CHECKPOINTS, "")) == 1
+        trial.reset_config({"gang": [name]})
+        assert [adapter["adapter_id"] for adapter in trial.step()["trained"]] == [name]
+    trial.cleanup()
+    assert_equal(store, undisturbed[1], exactly=True)
+    after = store.records()
+    assert {name: after[name] for name in before} == before
+    assert all(after[name]["resumed_at_steps"] == [after[name]["steps"]] for name in rest)  # no step was taken again
+    assert store.files(CHECKPOINTS, "") == []
+
+
+def test_checkpoints_that_others_delete_are_no_failure(tmp_path: Path) -> None:
+    """Two trials look through the checkpoints, a third writes and all three delete them."""
+    store, done = Store(str(tmp_path)), threading.Event()
+    data = Checkpoint(1, 0.0, (), {}).to_bytes(rows=None)
+
+    def write_and_delete() -> None:
+        for i in range(400):
+            store.write(file_of([str(i % 3)]), data)
+            store.delete(file_of([str(i % 3)]))
+        done.set()
+
+    def look_and_delete() -> int:
+        seen = 0
+        while not done.is_set():
+            for checkpoint in begun(store):
+                seen += 1
+                store.delete(checkpoint.file)
+        return seen
+
+    with ThreadPoolExecutor() as trials:
+        looking = [trials.submit(look_and_delete) for _ in range(2)]
+        trials.submit(write_and_delete).result()
+        assert sum(trial.result() for trial in looking) > 0
 
 
 def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
