@@ -68,7 +68,7 @@ class Made(NamedTuple):
 class NoScoring:
     """An evaluator that says at once that its units are scored."""
 
-    def __init__(self, *_: object) -> None:
+    def load(self, *_: object) -> None:
         pass
 
     def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Made]:

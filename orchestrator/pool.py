@@ -27,6 +27,7 @@ from orchestrator.failures import (
     kind_of,
     last_line,
 )
+from orchestrator.oom import struck, watch
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Work
 from study.cells import Cell
@@ -40,15 +41,16 @@ from study.units import ScoreUnit
 class _Actor:
     handle: Any
     model: str
+    watch: Any  # of its node, from before what it does now
     starting: Any  # resolves when the base model is loaded; None from then on
     since: float
     batch: Batch | None = None
 
 
 class EvaluatorProcess:
-    """One evaluator in an actor of its own."""
+    """One evaluator in an actor of its own, which is there before the base model is."""
 
-    def __init__(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
+    def load(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
         from evaluators.evaluator import Evaluator
 
         self._requests: dict[Cell, Any] = {}
@@ -132,6 +134,7 @@ class ScoringPool:
             if actor.starting is None and actor.batch is None:
                 actor.batch = self.backlog.take(actor.model, have[actor.model], time.monotonic())
                 if actor.batch is not None:
+                    actor.watch = watch(actor.handle)
                     requests = self._requests.refs(actor.model, {unit.target for unit in actor.batch.units})
                     self._pending[actor.handle.score.remote(actor.batch.units, requests)] = actor
         if not self._pending:
@@ -173,8 +176,10 @@ class ScoringPool:
             label_selector=self._nodes.selector(),
             resources={name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")},
         )
-        handle: Any = remote.remote(self._config, self._models[model], self._store, self._profile)
-        actor = _Actor(handle, model, handle.__ray_ready__.remote(), time.monotonic())
+        handle: Any = remote.remote()
+        seen = watch(handle)
+        loading = handle.load.remote(self._config, self._models[model], self._store, self._profile)
+        actor = _Actor(handle, model, seen, loading, time.monotonic())
         self._actors.append(actor)
         self._pending[actor.starting] = actor
 
@@ -192,10 +197,9 @@ class ScoringPool:
             self._load_s[actor.model] = time.monotonic() - actor.since
             self._start_failures.pop(actor.model, None)  # budgets are for starts that fail one after the other
         except Exception as error:  # noqa: BLE001 - whatever a model raises when it is loaded is classified there
-            if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
-                self._nodes.lost(died_on([actor.handle]))
+            kind = self._kind(actor, error)
             self._remove(actor)
-            kind, attempts = self._count(self._start_failures.setdefault(actor.model, {}), error)
+            attempts = _count(self._start_failures.setdefault(actor.model, {}), kind)
             if attempts > budget(kind, self._config.failures):
                 self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
 
@@ -225,23 +229,29 @@ class ScoringPool:
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
-        if kind_of(error) in (NODE_LOST, KILLED_FOR_MEMORY):
-            self._nodes.lost(died_on([actor.handle]))
+        kind = self._kind(actor, error)
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
             self._remove(actor)
-        kind, attempts = self._count(batch.attempts, error)
+        attempts = _count(batch.attempts, kind)
         if attempts > budget(kind, self._config.failures):
             self._give_up(batch.units, kind, attempts, error)
         else:
             wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
             self.backlog.put_back(Batch(batch.units, batch.seconds, batch.attempts, time.monotonic() + wait_s))
 
-    @staticmethod
-    def _count(attempts: dict[str, int], error: Exception) -> tuple[str, int]:
+    def _kind(self, actor: _Actor, error: Exception) -> str:
+        """The kind of what an actor has raised, or died of; a death is booked on its node."""
         kind = kind_of(error)
-        attempts[kind] = attempts.get(kind, 0) + 1
-        return kind, attempts[kind]
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
+            self._nodes.lost(died_on([actor.handle]))
+        return KILLED_FOR_MEMORY if kind == NODE_LOST and struck([actor.watch]) else kind
 
     def _give_up(self, units: Sequence[ScoreUnit], kind: str, attempts: int, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
         for unit in units:
             self._on_failure(Failure(unit.unit_id, str(unit), kind, last_line(error), attempts, text), unit)
+
+
+def _count(attempts: dict[str, int], kind: str) -> int:
+    attempts[kind] = attempts.get(kind, 0) + 1
+    return attempts[kind]

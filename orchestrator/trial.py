@@ -65,10 +65,12 @@ class AdapterTrial(tune.Trainable):
             except Exception as error:  # noqa: BLE001 - whatever is raised is classified here
                 pending = pending or [self._gang]
                 kind = kind_of(error)
-                shrinks = kind == OUT_OF_MEMORY and len(pending[0]) > 1  # it ends by itself: no attempt is counted
-                attempts[kind] = attempts.get(kind, 0) + (not shrinks)
                 if kind in (NODE_LOST, KILLED_FOR_MEMORY):
                     lost += self._group.died_on()
+                if kind == NODE_LOST and self._group.struck():
+                    kind = KILLED_FOR_MEMORY
+                shrinks = kind == OUT_OF_MEMORY and len(pending[0]) > 1  # it ends by itself: no attempt is counted
+                attempts[kind] = attempts.get(kind, 0) + (not shrinks)
                 if self._group.size > 1 or is_lost(error):  # the others wait for the process that failed: begin anew
                     self._group.stop()
                 if attempts[kind] > budget(kind, self._context.config.failures):

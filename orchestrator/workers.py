@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from orchestrator.checkpoints import file_of
 from orchestrator.cluster import died_on
 from orchestrator.failures import Failure
+from orchestrator.oom import struck, watch
 from study.cells import Source
 from study.config import StudyConfig, Training
 from study.example import Example
@@ -107,6 +108,7 @@ class WorkerGroup:
         self._placement_group, self._config = placement_group, config
         self.size = config.training.workers_per_trial
         self._workers: list[Any] = []
+        self._watches: list[Any] = []
 
     def train(
         self, context_ref: Any, adapter_ids: list[str], training: Training, start: bytes | None
@@ -115,6 +117,7 @@ class WorkerGroup:
         if not self._workers:
             self._start()
         arguments = context_ref, adapter_ids, training, ray.put(start)  # one copy for all, and the same for all
+        self._watches = [watch(worker) for worker in self._workers]
         answers = ray.get([worker.train.remote(*arguments) for worker in self._workers])
         return dict(answers[0])
 
@@ -122,10 +125,14 @@ class WorkerGroup:
         """The nodes of those workers that are dead."""
         return died_on(self._workers)
 
+    def struck(self) -> bool:
+        """Whether the kernel has killed for memory on their nodes since they were given what they train."""
+        return struck(self._watches)
+
     def stop(self) -> None:
         for worker in self._workers:
             ray.kill(worker)
-        self._workers = []
+        self._workers, self._watches = [], []
 
     def _start(self) -> None:
         training = self._config.training

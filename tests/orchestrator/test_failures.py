@@ -22,6 +22,7 @@ from pyarrow import fs as pafs
 from orchestrator.blame import Blame, selector
 from orchestrator.cluster import Nodes, connect, died_on
 from orchestrator.failures import budget, kind_of, lasting
+from orchestrator.oom import kills, struck, watch
 from orchestrator.schedule import Shape
 from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
@@ -29,6 +30,7 @@ from study.errors import ConfigError, StoreRefused
 from study.store import Store
 from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
+from tests.faults.memory import limited
 from tests.orchestrator.victim import Victim
 
 
@@ -53,8 +55,42 @@ def test_an_actor_that_eats_all_memory() -> None:
         assert kind_of(caught.value) == "killed_for_memory"
 
 
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"proc/vmstat": "oom_kill 3\nzswpin 0\n", "proc/self/cgroup": "3:cpuset:/\n0::/\n"}, 3),
+        (
+            {
+                "proc/vmstat": "oom_kill 3\n",
+                "proc/self/cgroup": "4:memory:/a/b\n0::/\n",
+                "sys/fs/cgroup/memory/a/b/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+            },
+            2,
+        ),
+        (
+            {
+                "proc/vmstat": "oom_kill 3\n",
+                "proc/self/cgroup": "0::/a.scope\n",
+                "sys/fs/cgroup/a.scope/memory.events": "low 0\noom 7\noom_kill 1\noom_group_kill 0\n",
+            },
+            1,
+        ),
+        ({}, 0),
+    ],
+)
+def test_where_the_kernel_counts_its_kills(tmp_path: Path, files: dict[str, str], count: int) -> None:
+    """On a machine as it is, under control groups of versions 1 and 2, and where there is no such thing."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert kills(tmp_path) == count
+
+
 def test_actors_avoid_a_node_that_lost_three() -> None:
-    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died."""
+    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died.
+
+    And a node that is gone is not asked how many it has killed.
+    """
     cluster = FaultyNodes()
     excluded: list[str] = []
     try:
@@ -71,6 +107,8 @@ def test_actors_avoid_a_node_that_lost_three() -> None:
         actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
         assert bad not in ray.get([actor.node.remote() for actor in actors])
         assert sum(node["CPU"] for node in nodes()) == 2  # and the scheduler does not count on it
+        seen = {ray.get(watch(actor))[0]: watch(actor) for actor in actors}
+        assert not struck([seen[cluster.kill_node(lambda found: next(n for n in found if n.node_id in seen))]])
     finally:
         ray.shutdown()
         cluster.stop()
@@ -84,6 +122,21 @@ def actors() -> Iterator[Callable[..., Any]]:
 
 def _temporary() -> str:
     return tempfile.mkdtemp(prefix="kinds-", dir="/tmp")  # sockets need a short path
+
+
+def test_an_actor_that_the_kernel_kills_for_memory(actors: Callable[..., Any]) -> None:
+    """To Ray the kernel's kill looks like any other; the count on the node tells them apart, also one from the next."""
+    family = [process.pid for process in psutil.Process().children(recursive=True)]
+    try:
+        with limited(family, 1 << 29):
+            for what, is_memory in (("die", False), ("eat", True), ("crash", False)):
+                victim = actors()
+                seen = watch(victim)
+                with pytest.raises(ray.exceptions.RayActorError) as caught:
+                    ray.get(getattr(victim, what).remote(), timeout=60)
+                assert (kind_of(caught.value), struck([seen])) == ("node_lost", is_memory)
+    except PermissionError as error:
+        pytest.skip(f"the kernel's own limit needs root: {error}")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +292,7 @@ def test_a_signal_in_the_midst_of_a_wait_interrupts_it(actors: Callable[..., Any
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
         with pytest.raises(Interrupted, match="SIGINT"), as_raised():
-            ray.wait([actors().sleep.remote(60)], timeout=60)
+            ray.wait([actors().sleep.remote(60)], timeout=3)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
