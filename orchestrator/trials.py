@@ -118,6 +118,7 @@ class Trials(threading.Thread):
             tune.with_parameters(self._trainable, context=self._context),
             tune.PlacementGroupFactory(bundles, "PACK", **self._placed()),
         )
+        trainable.__qualname__ = self._trainable.__name__  # processes and the dashboard show it, not Tune's wrapper
         with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
             tune.Tuner(
                 trainable,

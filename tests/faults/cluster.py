@@ -14,7 +14,7 @@ import psutil
 import requests
 from ray.cluster_utils import Cluster
 
-TITLES = {"trainer": "ray::TrainerProcess", "trial": "ray::AdapterTrial", "evaluator": "ray::EvaluatorProcess"}
+TITLES = {"trainer": "TrainerProcess", "trial": "AdapterTrial", "evaluator": "EvaluatorProcess"}
 
 
 class Nodes:
@@ -65,9 +65,12 @@ class Nodes:
         self._cluster.shutdown()
 
     def processes(self, kind: str, node: Any = None) -> list[psutil.Process]:
-        """This cluster's processes of a kind (a key of TITLES), or those of one node."""
+        """This cluster's processes of a kind (a key of TITLES), or those of one node.
+
+        A process is called `ray::Class.method`, or `ray::name:Class.method` where its actor has a name.
+        """
         nodes = [node] if node else self._cluster.list_all_nodes()
-        return [p for p in _children(nodes) if _title(p).startswith(TITLES[kind])]
+        return [p for p in _children(nodes) if _title(p).startswith("ray::") and TITLES[kind] in _title(p)]
 
     def metrics(self) -> str:
         """What Prometheus reads from all nodes."""

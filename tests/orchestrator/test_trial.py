@@ -147,11 +147,16 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
 def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
     undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Two of four are recorded; the next run makes the others from the gang's last checkpoint, each in a trial."""
-    context = context_of(study(world, tmp_path, failures={"node_lost": 0})[1])
+    """Two of four are recorded; the next run makes the others from the gang's last checkpoint, each in a trial.
+
+    This one tries as often as the budget allows, and says so.
+    """
+    context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
     store, torn = context.store, trial_of(replace(context, store=Deadly(context.store.uri)))
-    assert [failure["kind"] for failure in torn.step()["rejected"]] == ["node_lost"] * 4
+    given_up = torn.step()["rejected"]
     torn.cleanup()
+    assert [(failure["kind"], failure["attempts"]) for failure in given_up] == [("node_lost", 2)] * 4
+    assert all("ActorDiedError" in failure["traceback"] for failure in given_up)
     before = store.records()
     rest = [name for name in context.units if name not in before]
     trial = trial_of(context)
@@ -203,7 +208,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     running = lambda: driver.poll() is None and not store.records()  # noqa: E731
     until(lambda: farthest(store) > 0, running)
     for process in psutil.Process(driver.pid).children(recursive=True):
-        if "Trainable" in process.cmdline()[0]:
+        if "AdapterTrial" in process.cmdline()[0]:
             process.kill()
     until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
     driver.kill()
