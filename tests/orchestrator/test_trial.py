@@ -17,6 +17,8 @@ import psutil
 import pytest
 import ray
 
+from analysis.load import load_store
+from analysis.report import write_study
 from orchestrator.checkpoints import CHECKPOINTS, begun
 from study.store import Store
 from tests.orchestrator.trials import (
@@ -71,6 +73,8 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
     running = threading.Thread(target=lambda: outcome.update(trial.step()))
     running.start()
     until(lambda: farthest(context.store) > 0, running.is_alive)
+    [file] = context.store.files(CHECKPOINTS, "")
+    reached = context.store.read(file)
     os.kill(pid, signal.SIGKILL)
     running.join(200)
     trial.cleanup()
@@ -80,6 +84,21 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
         assert record["resumed_at_steps"]
         assert record["world_size"] == workers
     assert context.store.files(CHECKPOINTS, "") == []
+    go_on_with_one(*undisturbed, world, tmp_path / "one", file, reached, exactly=workers == 1)
+
+
+def go_on_with_one(
+    trial: Any, undisturbed: Store, world: tuple[Path, Path], folder: Path, file: str, reached: bytes, exactly: bool
+) -> None:
+    """A trial of one worker, with a checkpoint in its store from as many as made it."""
+    folder.mkdir()
+    context = context_of(study(world, folder)[1])
+    context.store.write(file, reached)
+    trial._context, trial._context_ref = context, None
+    assert len(trial.step()["trained"]) == 4
+    assert_equal(context.store, undisturbed, exactly)
+    for record in context.store.records().values():
+        assert (record["resumed_at_steps"], record["world_size"]) == ([header(reached)["step"]], 1)
 
 
 def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
@@ -121,6 +140,9 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     for item in store.items().to_pylist():
         subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
     assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
+    report = write_study(load_store(config.store), tmp_path / "report").index.read_text()
+    assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
+    assert "(LoRA)" not in report
     assert "nothing to do" in sweep(file, "--set", recipe).stdout
 
 
