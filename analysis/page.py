@@ -10,7 +10,7 @@ from functools import cache
 
 import polars as pl
 
-from analysis import html
+from analysis import html, training
 from analysis.assets import CSS, SCRIPT
 from analysis.load import Study
 from analysis.sections import PLAIN, SECTIONS, Section, specs
@@ -20,7 +20,7 @@ from analysis.tables import Made
 GLOSSARY = {
     "cell": "a task in a language, written task/language",
     "source, target": "the cell an adapter is trained on; the cell it is scored on",
-    "adapter": "a small set of trained weights (LoRA) put on top of the untouched model, the base",
+    "adapter": training.LORA,
     "Δ": "100 × (adapter's score − base score) in percentage points (pp), on the same items, averaged over seeds",
     "MT-ML": "same task, same language: the source itself; it is not transfer and not in the averages of transfer",
     "MT-CL": "same task, other language",
@@ -84,7 +84,8 @@ def _banner(study: Study) -> str:
 
 def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
     items = "".join(f"<li>{html.text(line)}</li>" for line in lines)
-    terms = "".join(f"<dt>{html.text(k)}</dt><dd>{html.text(v)}</dd>" for k, v in GLOSSARY.items())
+    glossary = GLOSSARY | {"adapter": training.meaning(study)}
+    terms = "".join(f"<dt>{html.text(k)}</dt><dd>{html.text(v)}</dd>" for k, v in glossary.items())
     summary = made["regime_summary"]
     numbers = (
         html.table(summary.frame, summary.table.columns, sortable=False)
@@ -96,7 +97,8 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
         "and scored on every target cell beside the untouched model. The change in score, Δ, is given in percentage "
         f'points (pp).</p><ul class="lines">{items}</ul>{numbers}'
         '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
-        f"cells, %.</p>{html.details('What the words mean', f'<dl>{terms}</dl>')}"
+        f"cells, %.{' ' + html.text(told) if (told := training.told(study)) else ''}</p>"
+        f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
     )
 
 

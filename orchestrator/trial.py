@@ -23,7 +23,6 @@ from orchestrator.failures import (
     KILLED_FOR_MEMORY,
     NODE_LOST,
     OUT_OF_MEMORY,
-    TRANSIENT,
     Failure,
     backoff_s,
     budget,
@@ -79,7 +78,7 @@ class AdapterTrial(tune.Trainable):
                     if kind == OUT_OF_MEMORY:
                         pending, training = smaller(pending, training, recipe)
                         self._fits[model] = len(pending[0]), training
-                    elif kind == TRANSIENT:
+                    else:
                         time.sleep(backoff_s(attempts[kind]))
                     if max(Counter(lost).values(), default=0) >= MOST_LOSSES:  # in another place it goes on from here
                         return {"done": True, "left": True, "lost": lost}

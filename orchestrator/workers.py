@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.checkpoints import file_of
 from orchestrator.cluster import died_on
-from orchestrator.failures import Failure
+from orchestrator.failures import BUG, Failure, kind_of
 from orchestrator.oom import struck, watch
 from study.cells import Source
 from study.config import StudyConfig, Training
@@ -27,6 +28,7 @@ from study.store import Store
 from study.units import AdapterUnit
 
 START_TIMEOUT_S = 300.0
+LOSS_SEEN_S = 30.0  # Ray takes about one
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,13 @@ class WorkerGroup:
             self._start()
         arguments = context_ref, adapter_ids, training, ray.put(start)  # one copy for all, and the same for all
         self._watches = [watch(worker) for worker in self._workers]
-        answers = ray.get([worker.train.remote(*arguments) for worker in self._workers])
-        return dict(answers[0])
+        answers = [worker.train.remote(*arguments) for worker in self._workers]
+        try:
+            return dict(ray.get(answers)[0])
+        except RayTaskError as error:
+            if kind_of(error) == BUG:
+                _raise_loss(answers)
+            raise
 
     def died_on(self) -> list[str]:
         """The nodes of those workers that are dead."""
@@ -150,6 +157,16 @@ class WorkerGroup:
             self._workers.append(ray.remote(TrainerProcess).options(**options).remote(rank, self.size))
         host, port = ray.get(self._workers[0].address.remote(), timeout=START_TIMEOUT_S)
         ray.get([worker.join.remote(host, port) for worker in self._workers], timeout=START_TIMEOUT_S)
+
+
+def _raise_loss(answers: list[Any]) -> None:
+    """Raise that a process is lost, if one is: what others raise is then its consequence, and no bug.
+
+    A process sees the connection to a lost one end a moment before Ray does.
+    """
+    for answer in ray.wait(answers, num_returns=len(answers), timeout=LOSS_SEEN_S)[0]:
+        with suppress(RayTaskError):
+            ray.get(answer)
 
 
 def is_lost(error: Exception) -> bool:

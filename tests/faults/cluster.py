@@ -18,11 +18,12 @@ TITLES = {"trainer": "TrainerProcess", "trial": "AdapterTrial", "evaluator": "Ev
 
 
 class Nodes:
-    """A head and two more nodes, each with one CPU to give away."""
+    """A head that has `head_cpus` to give away, and two more nodes that have one each."""
 
-    def __init__(self) -> None:
+    def __init__(self, head_cpus: int = 1) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         self._cluster: Any = None
+        self._head = {"num_cpus": head_cpus, "include_dashboard": False}
         self.start()
 
     @property
@@ -31,7 +32,7 @@ class Nodes:
 
     def start(self) -> None:
         os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="faults-", dir="/tmp")  # not the machine's default cluster
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self._cluster = Cluster(initialize_head=True, head_node_args=self._head)
         for _ in range(2):
             self.add()
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,27 +17,26 @@ from typing import Any
 import psutil
 import pytest
 import ray
-from safetensors.torch import load_file
 
-from evaluators.targets import check_supported
+from analysis.load import load_store
+from analysis.report import write_study
 from orchestrator.checkpoints import CHECKPOINTS, begun, file_of
-from orchestrator.grid import expand
-from orchestrator.survey import survey
-from orchestrator.trial import AdapterTrial
-from orchestrator.workers import TrialContext
-from study.config import StudyConfig
-from study.load import load
-from study.models import resolve_all
 from study.store import Store
-from study.tasks import TaskLibrary
+from tests.orchestrator.trials import (
+    LANGUAGES,
+    TASKS,
+    adapters,
+    assert_equal,
+    context_of,
+    farthest,
+    study,
+    trial_of,
+    until,
+)
 from tests.tiny_models import make_model
-from tests.tiny_world import REPOSITORY, environment, make_config, make_tasks, sweep
-from tests.trainers.common import assert_close
+from tests.tiny_world import REPOSITORY, environment, make_tasks, sweep
 from trainers.checkpoint import Checkpoint
 from trainers.header import header
-
-TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
-RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 60, "max_length": 64}
 
 
 @pytest.fixture(scope="module")
@@ -53,27 +52,6 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-def study(world: tuple[Path, Path], folder: Path, *overrides: str, **more: Any) -> tuple[Path, StudyConfig]:
-    model, tasks = world
-    file = make_config(folder, [model], TASKS, LANGUAGES, tasks, **{"recipe": RECIPE, "targets": ["next/xx"], **more})
-    return file, load(str(file), list(overrides))
-
-
-def context_of(config: StudyConfig) -> TrialContext:
-    library, models = TaskLibrary.of(config), resolve_all(config)
-    found = survey(config, library, check_supported, print)
-    units = {unit.adapter_id: unit for unit in expand(config, models, found.sources, found.targets).adapters}
-    return TrialContext(config, {model.name: model for model in models}, units, found.examples, Store(config.store))
-
-
-def trial_of(context: TrialContext) -> Any:
-    class Trial(AdapterTrial):
-        def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
-            super().setup(config, context)
-
-    return Trial({"gang": list(context.units)})
-
-
 class Deadly(Store):
     """A store whose second adapter is the last thing its writer does."""
 
@@ -81,33 +59,6 @@ class Deadly(Store):
         super().put_adapter(folder, local, record)
         if len(self.records()) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def adapters(store: Store) -> dict[str, Path]:
-    return {name: Path(store.path(record["folder"])) for name, record in store.records().items()}
-
-
-def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:
-    found, expected = adapters(mine), adapters(theirs)
-    assert found.keys() == expected.keys()
-    for name, folder in found.items():
-        files = [path / "adapter_model.safetensors" for path in (folder, expected[name])]
-        if exactly:
-            assert files[0].read_bytes() == files[1].read_bytes()
-        else:
-            assert_close(load_file(files[0]), load_file(files[1]))
-
-
-def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert alive(), "it ended before it could be disturbed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def farthest(store: Store) -> int:
-    return max((checkpoint.step for checkpoint in begun(store)), default=0)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +84,8 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
     running = threading.Thread(target=lambda: outcome.update(trial.step()))
     running.start()
     until(lambda: farthest(context.store) > 0, running.is_alive)
+    [file] = context.store.files(CHECKPOINTS, "")
+    reached = context.store.read(file)
     os.kill(pid, signal.SIGKILL)
     running.join(200)
     trial.cleanup()
@@ -142,6 +95,21 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
         assert record["resumed_at_steps"]
         assert record["world_size"] == workers
     assert context.store.files(CHECKPOINTS, "") == []
+    go_on_with_one(*undisturbed, world, tmp_path / "one", file, reached, exactly=workers == 1)
+
+
+def go_on_with_one(
+    trial: Any, undisturbed: Store, world: tuple[Path, Path], folder: Path, file: str, reached: bytes, exactly: bool
+) -> None:
+    """A trial of one worker, with a checkpoint in its store from as many as made it."""
+    folder.mkdir()
+    context = context_of(study(world, folder)[1])
+    context.store.write(file, reached)
+    trial._context, trial._context_ref = context, None
+    assert len(trial.step()["trained"]) == 4
+    assert_equal(context.store, undisturbed, exactly)
+    for record in context.store.records().values():
+        assert (record["resumed_at_steps"], record["world_size"]) == ([header(reached)["step"]], 1)
 
 
 def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
@@ -236,6 +204,9 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     for item in store.items().to_pylist():
         subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
     assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
+    report = write_study(load_store(config.store), tmp_path / "report").index.read_text()
+    assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
+    assert "(LoRA)" not in report
     assert "nothing to do" in sweep(file, "--set", recipe).stdout
 
 

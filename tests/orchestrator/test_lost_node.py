@@ -1,0 +1,90 @@
+"""A trial over two nodes of a real cluster, one of which is killed in the midst of training."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.util import placement_group, remove_placement_group
+
+from orchestrator.checkpoints import CHECKPOINTS
+from orchestrator.workers import TrialContext, WorkerGroup
+from tests.faults.cluster import Nodes
+from tests.orchestrator.trials import (
+    LANGUAGES,
+    RECIPE,
+    TASKS,
+    assert_equal,
+    context_of,
+    farthest,
+    study,
+    trial_of,
+    until,
+)
+from tests.tiny_models import make_model
+from tests.tiny_world import make_tasks
+
+TRAINING = {"workers_per_trial": 2, "resources_per_worker": {"CPU": 1}}
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """Two nodes for a worker each, and a head for none."""
+    nodes = Nodes(head_cpus=0)
+    ray.init(nodes.address, log_to_driver=False)
+    yield nodes
+    ray.shutdown()
+    nodes.stop()
+
+
+def two_workers(folder: Path) -> TrialContext:
+    folder.mkdir()
+    world = make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
+    return context_of(study(world, folder, recipe={**RECIPE, "epochs": 20}, training=TRAINING)[1])
+
+
+@pytest.fixture
+def trial(nodes: Nodes, tmp_path: Path) -> Iterator[Any]:
+    """A trial in a placement group like the one that Tune gives it."""
+    context = two_workers(tmp_path / "undisturbed")
+    trial = trial_of(context)
+    places = placement_group([{"CPU": 1}] * 2, "PACK")
+    trial._group = WorkerGroup(places, context.config)
+    yield trial
+    trial.cleanup()
+    remove_placement_group(places)
+
+
+def nodes_of(trial: Any) -> list[str]:
+    """Where each worker runs."""
+    where = lambda _: ray.get_runtime_context().get_node_id()  # noqa: E731
+    return list(ray.get([worker.__ray_call__.remote(where) for worker in trial._group._workers]))
+
+
+def test_a_killed_node_costs_an_epoch_and_no_result(nodes: Nodes, tmp_path: Path, trial: Any) -> None:
+    """Nothing goes on before another node joins; then all does, from the last epoch that ended before the loss."""
+    undisturbed = trial._context.store
+    assert len(trial.step()["trained"]) == 4
+    context = two_workers(tmp_path / "disturbed")
+    trial._context, trial._context_ref = context, None
+    [lost, kept] = nodes_of(trial)
+    assert lost != kept
+    outcome: dict[str, Any] = {}
+    running = threading.Thread(target=lambda: outcome.update(trial.step()))
+    running.start()
+    until(lambda: farthest(context.store) > 0, running.is_alive)
+    reached = farthest(context.store)
+    nodes.kill_node(lambda found: next(node for node in found if node.node_id == lost))
+    nodes.add()
+    running.join(300)
+    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    assert lost not in nodes_of(trial)
+    assert_equal(context.store, undisturbed, exactly=False)
+    for record in context.store.records().values():
+        [resumed_at] = record["resumed_at_steps"]
+        assert reached <= resumed_at < record["steps"]
+    assert context.store.files(CHECKPOINTS, "") == []

@@ -1,0 +1,114 @@
+"""Trials whose worker runs out of memory for real: less is trained at once, and the same adapters result.
+
+The worker's address space is limited from outside, as `ulimit -v` does. A step's logits, their softmax and its gradient
+are 0.5 GB each per adapter, for the vocabulary is large and all rows are equally long; beside them nothing counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from transformers import AutoModelForCausalLM
+
+from orchestrator.failures import OUT_OF_MEMORY
+from orchestrator.workers import TrialContext
+from study.store import Store
+from tests.orchestrator.trials import LANGUAGES, TASKS, assert_equal, context_of, study, trial_of
+from tests.tiny_models import make_model
+from tests.tiny_world import make_tasks
+
+VOCABULARY = 150_000
+ROOM_FOR_ONE, ROOM_FOR_HALF = 2200 << 20, 1050 << 20  # a step takes about 2.9 GB with two adapters, 1.45 GB with one
+RECIPE = {"lora": {"r": 4, "alpha": 8}, "epochs": 2, "batch_size": 8, "max_length": 100, "loss_on": "all"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("world")
+    model = make_model(folder / "tiny", spread=0.2)
+    large = AutoModelForCausalLM.from_pretrained(model)
+    large.resize_token_embeddings(VOCABULARY, mean_resizing=False)
+    large.save_pretrained(model)
+    return model, make_tasks(folder / "tasks", TASKS, LANGUAGES, train=8)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def two_adapters(world: tuple[Path, Path], folder: Path, out_of_memory: int = 0) -> TrialContext:
+    """A study of two adapters that learn from rows cut to one length, and may run out of memory so often."""
+    long = {"include_path": str(world[1]), "train": {"doc_to_text": "{{question * 20}}"}}
+    tasks = [{"name": task, "lm_eval": f"{task}_{{language}}", **long} for task in TASKS]
+    more = {"recipe": RECIPE, "sources": ["next/xx", "skip/yy"], "failures": {"out_of_memory": out_of_memory}}
+    return context_of(study(world, folder, f"tasks={json.dumps(tasks)}", **more)[1])
+
+
+@pytest.fixture(scope="module")
+def unlimited(cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store]:
+    """A trial that has trained both at once, and its store; its worker is warm."""
+    context = two_adapters(world, tmp_path_factory.mktemp("unlimited"))
+    trial = trial_of(context)
+    assert len(trial.step()["trained"]) == 2
+    assert how(context.store) == [(2, 16)] * 2
+    return trial, context.store
+
+
+@contextmanager
+def limited(trial: Any, context: TrialContext, room: int) -> Iterator[psutil.Process]:
+    """The trial with another study's context, and its worker with so many bytes to spare."""
+    worker = psutil.Process(ray.get(trial._group._workers[0].__ray_call__.remote(lambda _: os.getpid())))
+    trial._context, trial._context_ref, trial._fits = context, None, {}
+    worker.rlimit(psutil.RLIMIT_AS, (worker.memory_info().vms + room, -1))
+    yield worker
+    worker.rlimit(psutil.RLIMIT_AS, (-1, -1))
+
+
+def how(store: Store) -> list[tuple[int, int]]:
+    """Gang size and rows per forward pass of each adapter."""
+    return [(record["gang_size"], record["micro_batch_size"]) for record in store.records().values()]
+
+
+@pytest.mark.parametrize(
+    ("room", "budget", "expected"),
+    [(ROOM_FOR_ONE, 0, (1, 8)), (ROOM_FOR_HALF, 1, (1, 4))],
+    ids=["the gang halves, which no budget limits", "then the micro-batch, once"],
+)
+def test_the_same_adapters_come_out_of_less_memory(
+    unlimited: tuple[Any, Store],
+    world: tuple[Path, Path],
+    tmp_path: Path,
+    room: int,
+    budget: int,
+    expected: tuple[int, int],
+) -> None:
+    trial, store = unlimited
+    context = two_adapters(world, tmp_path, budget)
+    with limited(trial, context, room) as worker:
+        outcome = trial.step()
+        assert worker.is_running()
+    assert outcome["rejected"] == []
+    assert how(context.store) == [expected] * 2
+    assert_equal(context.store, store, exactly=False)
+
+
+def test_who_may_not_run_out_of_memory_again_is_recorded(
+    unlimited: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    context = two_adapters(world, tmp_path)
+    with limited(unlimited[0], context, ROOM_FOR_HALF):
+        outcome = unlimited[0].step()
+    assert outcome["trained"] == []
+    assert [(failure["kind"], failure["attempts"]) for failure in outcome["rejected"]] == [(OUT_OF_MEMORY, 1)] * 2
+    assert context.store.records() == {}
