@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from psutil import Process
 
+from orchestrator.blame import MOST_LOSSES
 from study.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import TIMEOUT_S, Driver
@@ -22,6 +25,15 @@ def small(nodes: Nodes, undisturbed: Store) -> Nodes:
     for _ in range(2):
         nodes.kill_node(lambda others: others[0])
     return nodes
+
+
+def wait(driver: Driver, happened: Callable[[], object]) -> None:
+    """Wait for something that happens in the midst of a driver's run."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not happened():
+        assert not driver.ended, driver.output
+        assert time.monotonic() < deadline, driver.output
+        time.sleep(0.05)
 
 
 def test_an_evaluator_that_is_kept_gives_way_to_training_and_prometheus_reads_what_came_of_it(
@@ -52,14 +64,7 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
     """The only evaluator of the first node is frozen: what is done meanwhile is done by the node that has joined."""
     config, store = study(world, "elastic", evaluators={"min": 2, "resources": {"CPU": 1}})
     driver = Driver(config, small.address)
-
-    def until(happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not happened():
-            assert not driver.ended, driver.output
-            assert time.monotonic() < deadline, driver.output
-            time.sleep(0.05)
-
+    until = partial(wait, driver)
     until(lambda: small.processes("evaluator"))
     frozen = small.processes("evaluator")[0]
     frozen.suspend()
@@ -72,4 +77,28 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
     small.kill_node(lambda _: joined)
     frozen.resume()
     assert driver.wait() == 0, driver.output
+    compare(store, undisturbed)
+
+
+def test_a_trial_leaves_a_node_that_keeps_losing_its_worker_and_goes_on_elsewhere(
+    small: Nodes, world: tuple[Path, Path, Path], undisturbed: Store
+) -> None:
+    joined = small.add()
+    config, store = study(world, "excluded")
+    driver = Driver(config, small.address)
+    killed: set[int] = set()
+
+    def another() -> list[Process]:
+        return [process for process in small.processes("trainer", joined) if process.pid not in killed]
+
+    for _ in range(MOST_LOSSES):
+        wait(driver, another)
+        victim = another()[0]
+        killed.add(victim.pid)
+        victim.kill()
+    wait(driver, store.excluded_nodes)
+    assert store.excluded_nodes() == [joined.node_id]
+    assert driver.wait() == 0, driver.output
+    assert another() == []
+    assert "it is used no more" in driver.output
     compare(store, undisturbed)

@@ -29,8 +29,11 @@ from study.units import ScoreUnit
 class Flaky:
     """An evaluator whose data of task/xx are out of reach once, those of task/yy always."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self) -> None:
         self._asked: Counter[Cell] = Counter()
+
+    def load(self, *_: object) -> None:
+        """There is no model."""
 
     def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
         return [self._one(unit) for unit in units]

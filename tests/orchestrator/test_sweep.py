@@ -11,6 +11,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from safetensors.torch import load as tensors
+from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from evaluators.targets import check_supported
@@ -21,6 +23,7 @@ from orchestrator.grid import expand
 from orchestrator.measured import measure
 from orchestrator.plan import plan
 from orchestrator.survey import survey
+from study.existing import put_into, resolve_existing
 from study.load import load
 from study.models import resolve_all
 from study.store import Store
@@ -185,6 +188,33 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path
     assert again.returncode == 1, again.stdout + again.stderr
     assert "left as they failed: 2 units (nan 2)" in again.stdout
     assert "Ray dashboard" not in again.stdout  # what would fail again is not tried
+
+
+def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path
+) -> None:
+    """An adapter's copy in the store is spoilt, then mended: nothing that the score's identity could tell."""
+    model, tasks = world
+    record = next(iter(Store(str(undisturbed / "store")).records().values()))
+    given = [{"name": "spoilt", "model": "tiny", "path": str(undisturbed / "store" / record["folder"])}]
+    file = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, adapters=given, sources=[], targets=["next/xx"])
+    config = load(str(file))
+    (adapter,) = resolve_existing(config, resolve_all(config))
+    store, weights = Store(config.store), f"{adapter.folder}/adapter_model.safetensors"
+    put_into(store, adapter)
+    whole = store.read(weights)
+    store.write(weights, save({name: tensor * float("nan") for name, tensor in tensors(whole).items()}))
+    failing = sweep(file)
+    assert failing.returncode == 1, failing.stdout + failing.stderr
+    assert [failure["kind"] for failure in store.failures().values()] == ["bad_data"]
+    store.write(weights, whole)
+    left = sweep(file)
+    assert left.returncode == 1, left.stdout + left.stderr
+    assert "left as they failed: 1 units (bad_data 1)" in left.stdout
+    retried = sweep(file, "--retry-failed")
+    assert retried.returncode == 0, retried.stdout + retried.stderr
+    assert store.failures() == {}
+    assert len(store.done_scores()) == 2
 
 
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:
