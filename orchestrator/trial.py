@@ -62,20 +62,20 @@ class AdapterTrial(tune.Trainable):
                     continue
                 part = self._train(pending[0], training)
             except Exception as error:  # noqa: BLE001 - whatever is raised is classified here
-                pending = pending or [self._gang]
+                gang = pending[0] if pending else self._gang  # before it is known what is left, it may be all
                 kind = kind_of(error)
                 if kind in (NODE_LOST, KILLED_FOR_MEMORY):
                     lost += self._group.died_on()
                 if kind == NODE_LOST and self._group.struck():
                     kind = KILLED_FOR_MEMORY
-                shrinks = kind == OUT_OF_MEMORY and len(pending[0]) > 1  # it ends by itself: no attempt is counted
+                shrinks = kind == OUT_OF_MEMORY and bool(pending) and len(gang) > 1  # it ends: no attempt is counted
                 attempts[kind] = attempts.get(kind, 0) + (not shrinks)
                 if self._group.size > 1 or is_lost(error):  # the others wait for the process that failed: begin anew
                     self._group.stop()
                 if attempts[kind] > budget(kind, self._context.config.failures):
-                    part = self._given_up(pending[0], kind, error, attempts[kind])
+                    part = self._given_up(gang, kind, error, attempts[kind])
                 else:
-                    if kind == OUT_OF_MEMORY:
+                    if kind == OUT_OF_MEMORY and pending:
                         pending, training = smaller(pending, training, recipe)
                         self._fits[model] = len(pending[0]), training
                     else:
@@ -83,7 +83,7 @@ class AdapterTrial(tune.Trainable):
                     if max(Counter(lost).values(), default=0) >= MOST_LOSSES:  # in another place it goes on from here
                         return {"done": True, "left": True, "lost": lost}
                     continue
-            pending, attempts = pending[1:], {}
+            pending, attempts = (pending or [])[1:], {}
             for key in outcome:
                 outcome[key] += part[key]
         seconds = time.monotonic() - started

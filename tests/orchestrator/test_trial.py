@@ -61,6 +61,18 @@ class Deadly(Store):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Hesitant(Store):
+    """A store that does not answer the first time."""
+
+    asked = 0
+
+    def exists(self, relative: str) -> bool:
+        self.asked += 1
+        if self.asked == 1:
+            raise ConnectionResetError("connection reset by peer")
+        return super().exists(relative)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store]:
     """A trial that has trained its gang in one go, and its store."""
@@ -110,6 +122,18 @@ def go_on_with_one(
     assert_equal(context.store, undisturbed, exactly)
     for record in context.store.records().values():
         assert (record["resumed_at_steps"], record["world_size"]) == ([header(reached)["step"]], 1)
+
+
+def test_a_store_that_does_not_answer_at_first_makes_nothing_be_trained_again(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before = undisturbed[1].records()
+    hesitant = Hesitant(undisturbed[1].uri)
+    trial = trial_of(replace(context_of(study(world, tmp_path)[1]), store=hesitant))
+    assert {adapter["adapter_id"] for adapter in trial.step()["trained"]} == before.keys()
+    assert hesitant.asked > 1
+    assert undisturbed[1].records() == before
+    trial.cleanup()
 
 
 def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
