@@ -60,7 +60,7 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
 
 def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console, device: str, price: float | None) -> None:
     """Print the table, with the cost on a device at a price per hour where there is one, and what it rests on."""
-    devices = list(dict.fromkeys([*DEVICES, device])) if device != "CPU" else list(DEVICES)
+    devices = list(dict.fromkeys([*DEVICES, device]))
     columns = ["adapters", "adapter scores", "base scores", "tokens to train on", "tokens to score"]
     columns += [f"{one} hours" for one in devices] + ([f"cost on {device}"] if price is not None else [])
     table = table_of("model", *columns, title=title)
