@@ -1,7 +1,7 @@
 """A study as the tables see it: the transfer table, the per-seed units, the items, and what was left out.
 
 Invariant: nothing is dropped silently. Every row of the store that does not reach the transfer table is counted in
-`excluded` with its reason. Rows of an older config (score_ids that `grid.parquet` does not list) are ignored.
+`excluded` with its reason. Rows of an older config (subjects or targets that `grid.parquet` does not list) are ignored.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from study.errors import ConfigError
 from study.store import STUDY_FILE, Store
 
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "seed", *TARGET]
+IDENTITIES = ["subject_id", "target_id"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def load_store(uri: str) -> Study:
 
 
 def _read(store: Store) -> Study:
-    rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, "written_at"])))
+    rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, "written_at"])))
     if not rows.height:
         raise ConfigError(
             "STORE", store.uri, "it holds no scores yet", "run `python -m orchestrator.sweep CONFIG` first"
@@ -108,19 +109,21 @@ def _study_file(store: Store) -> dict[str, Any]:
 def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> tuple[pl.DataFrame, int | None]:
     """Score units of the current config, one row each, with model_size, model_family and kind."""
     units = rows.sort("written_at").unique("score_id", keep="last", maintain_order=True)
-    table = store.read_grid()
-    if table is None:
+    grid = store.read_grid()
+    if grid is None:
         sizes = units.with_columns(
             (pl.col("model_params") / 1e9).alias("model_size"),
             pl.col("model").map_elements(family, return_dtype=pl.String).alias("model_family"),
         )
         expected = None
     else:
-        grid = pl.DataFrame(pl.from_arrow(table)).unique("score_id", keep="last")
-        sizes = units.join(grid.select("score_id", "model_size", "model_family"), on="score_id", how="inner")
+        subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
+        asked = units.join(targets.select("target_id"), on="target_id", how="semi", maintain_order="left")
+        about = subjects.select("subject_id", "model_size", "model_family")
+        sizes = asked.join(about, on="subject_id", how="inner", maintain_order="left")
+        expected = subjects.height * targets.height
         notes.append((units.height - sizes.height, "score units of an older config, ignored"))
-        notes.append((grid.height - sizes.height, "score units of the config that are not done"))
-        expected = grid.height
+        notes.append((expected - sizes.height, "score units of the config that are not done"))
     kind = (
         pl.when(pl.col("adapter_id").is_null())
         .then(pl.lit("base"))
@@ -128,7 +131,7 @@ def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> 
         .then(pl.lit("existing"))
         .otherwise(pl.lit("trained"))
     )
-    units = sizes.with_columns(kind.alias("kind"))
+    units = sizes.with_columns(kind.alias("kind")).drop(IDENTITIES)
     return _newest(units, notes), expected
 
 

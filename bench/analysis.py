@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study import schema
-from study.store import GRID_FILE, ITEMS, SCORES, Store
+from study.store import ITEMS, SCORES, Store
 
 MODELS = {
     "Llama-3.2-1B-Instruct": 1.0,
@@ -95,8 +95,9 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         }
         now = datetime(2026, 1, 1, tzinfo=UTC)
         items.append(_table(schema.ITEMS, keys | {"written_at": now, "generation": None}, facts, n))
-        numbers = {"metric": "acc_norm", "value": float(right.mean()), "stderr": None, "n_items": n, "seconds": 1.0}
-        numbers |= {"tokens": 1000, "device": "none", "engine": "synthetic", "written_at": now}
+        numbers: dict[str, object] = {"subject_id": adapter_id or model, "target_id": "/".join(target)}
+        numbers |= {"metric": "acc_norm", "value": float(right.mean()), "stderr": None, "n_items": n}
+        numbers |= {"seconds": 1.0, "tokens": 1000, "device": "none", "engine": "synthetic", "written_at": now}
         scores.append(_table(schema.SCORES, keys | numbers, {}, 1))
     return pa.concat_tables(items), pa.concat_tables(scores)
 
@@ -120,12 +121,10 @@ def make(folder: Path, small: bool) -> None:
         items, scores = items_of(model, source, seed)
         store.write(f"{ITEMS}/{number:05d}.parquet", _bytes(items))
         store.write(f"{SCORES}/{number:05d}.parquet", _bytes(scores))
-        rows.append(scores.select(schema.GRID.names[:9]))
-    grid = pa.concat_tables(rows)
-    sizes = pa.array([MODELS[m] for m in grid["model"].to_pylist()])
-    families = pa.array([m.split("-")[0] for m in grid["model"].to_pylist()])
-    columns = [*(grid[name] for name in schema.GRID.names[:9]), sizes, families]
-    store.write(GRID_FILE, _bytes(pa.table(dict(zip(schema.GRID.names, columns, strict=True)), schema=schema.GRID)))
+        about = scores.to_pylist()[0] | {"model_size": MODELS[model], "model_family": model.split("-")[0]}
+        rows.append({name: about[name] for name in schema.SUBJECTS.names})
+    targets = [{"target_id": "/".join(cell), "target_task": cell[0], "target_language": cell[1]} for cell in CELLS]
+    store.write_grid(schema.table(schema.SUBJECTS, rows), schema.table(schema.TARGETS, targets))
     store.write("study.yaml", b"study: benchmark\n")
 
 

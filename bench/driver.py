@@ -152,7 +152,7 @@ def main() -> int:
         )
         grid, store = grid_of(config), Store(config.store)
         began = time.perf_counter()
-        store.write_grid(grid.tables())
+        store.write_grid(*grid.tables())
         print(f"the grid's {grid.n_scores:,} scores written in {time.perf_counter() - began:.2f} s", flush=True)
         connect()
         measure("trials", config, grid, False, store)

@@ -1,30 +1,40 @@
 """What planning costs: 100,000 adapters × 1,000 targets, of which some scores are done already.
 
-`python -m bench.planning [MILLIONS ...]`: each number of scores done in a process of its own; CPU time and peak
-memory of the whole of a plan: expand the grid, read what is done from Arrow as the store does, plan, sum up the costs.
-Making the rows that a store would hold is not counted.
+`python -m bench.planning [MILLIONS ...]`: each number of scores done in a process of its own. Their rows lie in the
+segments of a store's index as the store writes them, 64 rows of a file after the other, without the columns that
+planning does not read; the listing of the files they came from is given, not counted. Wall-clock and CPU time, and peak
+memory, of each step: expand the grid, plan by what is done, measure the speed so far and sum up the costs, record the
+grid.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from orchestrator.estimate import Estimates, costs
 from orchestrator.grid import Grid, expand
+from orchestrator.measured import measure
 from orchestrator.plan import plan
 from study.cells import Source
+from study.files import File
+from study.index import HELD, MOST_FILES
 from study.load import parse
 from study.models import Model
-from study.store import DoneScore, done_in
+from study.store import SCORES, SCORES_INDEX, Store
 
-LANGUAGES, SEEDS, ROWS = 1000, 100, 65536
+LANGUAGES, SEEDS, ROWS = 1000, 100, 64
 
 
 def grid() -> Grid:
@@ -38,52 +48,83 @@ def grid() -> Grid:
     return expand(config, [model], {Source.of([c]): [str(c)] for c in cells}, {c: str(c) for c in cells})
 
 
-class Done:
-    """A store's answer when the first `count` scores are there; `seconds` are those of making it up."""
+class Listed(Store):
+    """A store whose listing of score files is known."""
 
-    def __init__(self, of: Grid, count: int) -> None:
-        self._grid, self._count, self.seconds = of, count, 0.0
+    def __init__(self, uri: str, found: Sequence[File]) -> None:
+        super().__init__(uri)
+        self._found = list(found)
 
-    def __iter__(self) -> Iterator[DoneScore]:
-        units = ((part, i) for part in self._grid.parts() for i in part.targets)
-        for start in range(0, self._count, ROWS):
-            began = time.process_time()
-            rows = [next(units) for _ in range(min(ROWS, self._count - start))]
-            columns = {
-                "score_id": [self._grid.names[i](part.subject) for part, i in rows],
-                "model": [part.model.name for part, _ in rows],
-                "adapter_id": [part.adapter.adapter_id if part.adapter else None for part, _ in rows],
-                "target_task": [self._grid.targets[i].task for _, i in rows],
-                "target_language": [self._grid.targets[i].language for _, i in rows],
-            }
-            batch = pa.record_batch(list(columns.values()), names=list(columns))
-            self.seconds += time.process_time() - began
-            yield from done_in(batch)
+    def listed(self, folder: str, suffix: str, recursive: bool = False) -> list[File]:
+        return self._found if folder == SCORES else super().listed(folder, suffix, recursive)
 
 
-def measure(millions: float) -> None:
-    some = grid()
-    done = Done(some, round(millions * 1e6))
-    began = time.process_time()
-    some = grid()
-    todo = plan(some, {}, done)
-    chance = random.Random(1)
-    each, source = [chance.random() for _ in some.targets], {str(unit.source): 1.0 for unit in some.adapters}
-    tokens = [1000] * len(each)
-    estimates = Estimates({"m": source}, {"m": dict.fromkeys(source, 1)}, {"m": each}, {"m": tokens}, {}, {"m": ""})
-    costs(todo, estimates)
-    seconds = time.process_time() - began - done.seconds
-    assert todo.n_scores == some.n_scores - round(millions * 1e6)
+def fill(store: Store, some: Grid, count: int) -> list[File]:
+    """Segments in which the first `count` scores are done; the files that they were read from."""
+    subjects = pa.array([part.subject for part in some.parts()])
+    targets, languages = pa.array(some.target_ids), pa.array([cell.language for cell in some.targets])
+    listed = []
+    for start in range(0, count, ROWS * MOST_FILES):
+        at = np.arange(start, min(count, start + ROWS * MOST_FILES))
+        subject, target = at // len(targets), (at % len(targets)).astype(np.int32)
+        own = subjects.slice(subject[0], int(subject[-1] - subject[0]) + 1)
+        one, n = pa.array(np.zeros(len(at), np.int32)), len(at)
+        columns: dict[str, Any] = {
+            "model": pa.DictionaryArray.from_arrays(one, ["m"]),
+            "model_params": pa.array(np.full(n, 10**9)),
+            "subject_id": pa.DictionaryArray.from_arrays(pa.array((subject - subject[0]).astype(np.int32)), own),
+            "target_id": pa.DictionaryArray.from_arrays(pa.array(target), targets),
+            "target_task": pa.DictionaryArray.from_arrays(one, ["t"]),
+            "target_language": pa.DictionaryArray.from_arrays(pa.array(target), languages),
+            "metric": pa.DictionaryArray.from_arrays(one, ["acc"]),
+            "seconds": pa.array(np.random.default_rng(start).random(n)),
+            "tokens": pa.array(np.full(n, 1000)),
+        }
+        held = [[f"{SCORES}/{first:012d}.parquet 1 1", min(ROWS, start + n - first)] for first in at[::ROWS].tolist()]
+        rows = pa.table(columns).replace_schema_metadata({HELD: json.dumps(held)})
+        store.fs.create_dir(store.path(SCORES_INDEX))
+        pq.write_table(rows, store.path(f"{SCORES_INDEX}/{start:012d}.parquet"), compression="zstd")
+        listed += [File(stamp.partition(" ")[0], stamp) for stamp, _ in held]
+    return listed
+
+
+def timed(name: str, step: Callable[[], Any]) -> Any:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = step()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
-        f"{millions:g} million of {some.n_scores:,} scores done: {seconds:.1f} s of CPU, peak memory {peak:.2f} GB",
-        flush=True,
-    )
+    print(f"  {name}: {wall:.1f} s, {cpu:.1f} s of CPU; peak memory so far {peak:.2f} GB", flush=True)
+    return result
+
+
+def cost(todo: Any) -> None:
+    chance = random.Random(1)
+    each, source = [chance.random() for _ in todo.grid.targets], {str(unit.source): 1.0 for unit in todo.grid.adapters}
+    tokens = [1000] * len(each)
+    costs(todo, Estimates({"m": source}, {"m": dict.fromkeys(source, 1)}, {"m": each}, {"m": tokens}, {}, {"m": ""}))
+
+
+def run(folder: str, count: int) -> None:
+    """All steps, in a process that has not made the segments."""
+    with open(f"{folder}/listed.json") as source:
+        store = Listed(folder, [File(*pair) for pair in json.load(source)])
+    some = timed("expand the grid", grid)
+    print(f" {count / 1e6:g} million of {some.n_scores:,} scores done")
+    todo = timed("plan", lambda: plan(some, {}, store.scored()))
+    assert todo.n_scores == some.n_scores - count
+    timed("costs", lambda: cost(todo))
+    timed("measure", lambda: measure([store]))
+    timed("record the grid", lambda: store.write_grid(*some.tables()))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        measure(float(sys.argv[1]))
+    if len(sys.argv) == 3 and sys.argv[1].startswith("/"):
+        run(sys.argv[1], int(sys.argv[2]))
     else:
-        for number in sys.argv[1:] or ["0", "1", "10", "50"]:
-            subprocess.run([sys.executable, "-m", "bench.planning", number], check=True)
+        for number in sys.argv[1:] or ["0", "1", "10", "100"]:
+            with tempfile.TemporaryDirectory() as folder:
+                done = round(float(number) * 1e6)
+                files = fill(Store(folder), grid(), done)
+                with open(f"{folder}/listed.json", "w") as out:
+                    json.dump([[file.path, file.stamp] for file in files], out)
+                subprocess.run([sys.executable, "-m", "bench.planning", folder, str(done)], check=True)

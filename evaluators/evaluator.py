@@ -235,6 +235,8 @@ class Evaluator:
         verdict = judge(target.task, target.items, responses)
         shared = {**unit.keys(), "written_at": datetime.now(UTC)}
         run = {
+            "subject_id": unit.subject_id,
+            "target_id": unit.target_id,
             "seconds": seconds,
             "tokens": target.tokens,
             "device": str(self._engine.device),

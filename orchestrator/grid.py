@@ -6,22 +6,17 @@ have 100,000 adapters and 100 million scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
 
-import numpy as np
 import pyarrow as pa
 
 from study import schema
 from study.cells import Cell, Source
-from study.config import Scoring, StudyConfig
-from study.identity import adapter_ids, score_ids
+from study.config import StudyConfig
+from study.identity import adapter_ids, score_id, target_id
 from study.models import Model
-from study.units import AdapterUnit, GivenAdapter, ScoreUnit
-
-PARTS_PER_TABLE = 1000
+from study.units import AdapterUnit, GivenAdapter, ScoreUnit, subject_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +38,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every unit the config asks for, in the order in which it should be done. `prints` are the targets' data."""
+    """Every unit the config asks for, in the order in which it should be done."""
 
     models: tuple[Model, ...]
     targets: tuple[Cell, ...]
-    prints: tuple[str, ...]
-    scoring: Scoring
+    target_ids: tuple[str, ...]
     adapters: tuple[AdapterUnit, ...]
     existing: tuple[GivenAdapter, ...] = ()
 
@@ -69,38 +63,30 @@ class Grid:
             for adapter in of_model[model.name]:
                 yield Part(model, adapter, everything)
 
-    @cached_property
-    def names(self) -> tuple[Callable[[str], str], ...]:
-        """For each target a function from what is scored to the score's id."""
-        return tuple(score_ids(print_, self.scoring) for print_ in self.prints)
-
     def unit(self, part: Part, target: int) -> ScoreUnit:
-        name = self.names[target](part.subject)
-        return ScoreUnit(name, part.model.name, part.model.params, part.adapter, self.targets[target])
+        subject, wanted = part.subject, self.target_ids[target]
+        name = score_id(subject, wanted)
+        return ScoreUnit(name, subject, wanted, part.model.name, part.model.params, part.adapter, self.targets[target])
 
     def units(self, part: Part) -> list[ScoreUnit]:
         return [self.unit(part, target) for target in part.targets]
 
-    def tables(self) -> Iterator[pa.Table]:
-        """The grid as tables of study.schema.GRID."""
-        parts = self.parts()
-        while chunk := list(islice(parts, PARTS_PER_TABLE)):
-            yield self._table(chunk)
-
-    def _table(self, parts: Sequence[Part]) -> pa.Table:
-        """The scores of whole parts. All columns but the ids repeat what a part or a target is."""
-        part_of = pa.array(np.repeat(np.arange(len(parts)), len(self.targets)))
-        target_of = pa.array(np.tile(np.arange(len(self.targets)), len(parts)))
-        keys = [{**ScoreUnit("", p.model.name, p.model.params, p.adapter, Cell("", "")).keys()} for p in parts]
-        columns = {
-            name: pa.array([key[name] for key in keys], schema.GRID.field(name).type).take(part_of) for name in keys[0]
-        }
-        columns["model_size"] = pa.array([p.model.size_billions for p in parts], pa.float64()).take(part_of)
-        columns["model_family"] = pa.array([p.model.family for p in parts], pa.string()).take(part_of)
-        columns["target_task"] = pa.array([cell.task for cell in self.targets], pa.string()).take(target_of)
-        columns["target_language"] = pa.array([cell.language for cell in self.targets], pa.string()).take(target_of)
-        columns["score_id"] = pa.array([name(part.subject) for part in parts for name in self.names], pa.string())
-        return pa.table([columns[name] for name in schema.GRID.names], schema=schema.GRID)
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """What is scored and on what, as tables of study.schema.SUBJECTS and TARGETS."""
+        subjects = [
+            {
+                "subject_id": part.subject,
+                **subject_keys(part.model.name, part.model.params, part.adapter),
+                "model_size": part.model.size_billions,
+                "model_family": part.model.family,
+            }
+            for part in self.parts()
+        ]
+        targets: list[dict[str, object]] = [
+            {"target_id": name, "target_task": cell.task, "target_language": cell.language}
+            for name, cell in zip(self.target_ids, self.targets, strict=True)
+        ]
+        return schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets)
 
 
 def expand(
@@ -122,6 +108,5 @@ def expand(
             for seed in config.seeds
             for source, prints in sources.items()
         ]
-    return Grid(
-        tuple(models), tuple(targets), tuple(targets.values()), config.scoring, tuple(adapters), tuple(existing)
-    )
+    target_ids = (target_id(print_, config.scoring) for print_ in targets.values())
+    return Grid(tuple(models), tuple(targets), tuple(target_ids), tuple(adapters), tuple(existing))

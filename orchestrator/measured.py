@@ -74,19 +74,24 @@ def measure(stores: Iterable[Store]) -> Measured:
 
 def _measure(store: Store) -> Measured:
     result = Measured()
-    scores = pl.DataFrame(
-        pl.from_arrow(
-            store.scores(["score_id", "model", "model_params", "target_task", "target_language", "seconds", "tokens"])
-        )
-    )
-    units = (
-        scores.unique("score_id")
-        .group_by("model", "model_params", "target_task", "target_language")
-        .agg(pl.col("seconds").sum(), pl.col("tokens").sum(), pl.len())
-    )
-    for model, params, task, language, seconds, tokens, count in units.sort(pl.all()).iter_rows():
+    for model, params, task, language, seconds, tokens, count in _scored(store).iter_rows():
         result.params[model] = params
         result.add(SCORE, model, f"{task}/{language}", seconds, tokens, count)
     for record in store.records().values():
         result.add(TRAIN, record["model"], "+".join(record["source"]), record["seconds"], record["tokens"]["useful"])
     return result
+
+
+def _scored(store: Store) -> pl.DataFrame:
+    """Sums by model and target: seconds, tokens, units. A unit has a row per metric, of which one counts."""
+    texts = ["model", "target_task", "target_language", "metric"]
+    keys, names = [texts[0], "model_params", *texts[1:3]], [*texts, "model_params", "seconds", "tokens"]
+    sums = [
+        pl.DataFrame(pl.from_arrow(batch)).group_by(*keys, "metric").agg(pl.sum("seconds", "tokens"), pl.len())
+        for batch in store.score_batches(names, texts)
+    ]
+    if not sums:
+        return pl.DataFrame()
+    per_metric = pl.concat([part.with_columns(pl.col(texts).cast(pl.String)) for part in sums])
+    units = per_metric.group_by(*keys, "metric").agg(pl.sum("seconds", "tokens", "len"))
+    return units.sort(*keys, "metric").unique(keys, keep="first", maintain_order=True).drop("metric")

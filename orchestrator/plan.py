@@ -1,20 +1,21 @@
 """Planning: what of the grid is not done.
 
-A pure function of the grid and of what the store holds; running a finished study again plans nothing. Its cost grows
-with the adapters asked for and with the scores done, not with the scores asked for. (`orchestrator.schedule` says what
-of the plan runs next, `orchestrator.gangs` which adapters are trained together.)
+A pure function of the grid and of what the store holds; running a finished study again plans nothing.
+(`orchestrator.schedule` says what of the plan runs next, `orchestrator.gangs` which adapters are trained together.)
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import compress
+
+import numpy as np
+import pyarrow as pa
 
 from orchestrator.grid import Grid, Part
-from study.store import DoneScore
+from study.coverage import Coverage
 from study.units import AdapterUnit, ScoreUnit
 
 
@@ -53,32 +54,19 @@ class Plan:
         return known
 
 
-def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[DoneScore]) -> Plan:
-    """What of the grid is not done, given the store's `trained` adapters with their models and its `scored` units.
+def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.RecordBatch]) -> Plan:
+    """What of the grid is not done, given the store's `trained` adapters with their models and its `scored` rows.
 
     An adapter whose scores are all there is not trained again, even if it is gone.
     """
-    everything = range(len(grid.targets))
-    index = {str(cell): i for i, cell in enumerate(grid.targets)}
-    subjects = {_key(part): part.subject for part in grid.parts()}
-    missing: dict[tuple[str, str | None], bytearray] = {}  # of what has a score: a byte per target, 0 where it is done
-    stale: defaultdict[str, set[str]] = defaultdict(set)
-    for score_id, model, adapter_id, target in done_scores:
-        key = model, adapter_id
-        subject, i = subjects.get(key), index.get(target)
-        if subject is None or i is None or grid.names[i](subject) != score_id:
-            stale[model].add(score_id)
-            continue
-        if key not in missing:
-            missing[key] = bytearray(b"\1") * len(everything)
-        missing[key][i] = 0
-    parts: list[Part] = []
-    for part in grid.parts():
-        mask = missing.get(_key(part))
-        if mask is None:
-            parts.append(part)
-        elif any(mask):
-            parts.append(Part(part.model, part.adapter, array("I", compress(everything, mask))))
+    asked = list(grid.parts())
+    done = Coverage([part.subject for part in asked], grid.target_ids, done_scores)
+    begun, whole = np.any(done.there, axis=1).tolist(), np.all(done.there, axis=1).tolist()
+    parts = [
+        Part(part.model, part.adapter, array("I", np.flatnonzero(~done.there[i]))) if begun[i] else part
+        for i, part in enumerate(asked)
+        if not whole[i]
+    ]
     wanted = {unit.adapter_id for unit in grid.adapters}
     needed = {part.subject for part in parts if part.adapter} if grid.targets else wanted
     return Plan(
@@ -88,12 +76,8 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[Don
         ),
         parts=tuple(parts),
         stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
-        stale_scores=Counter({model: len(ids) for model, ids in stale.items()}),
+        stale_scores=done.stale(),
     )
-
-
-def _key(part: Part) -> tuple[str, str | None]:
-    return part.model.name, part.adapter.adapter_id if part.adapter else None
 
 
 def without(todo: Plan, failed: Mapping[str, str]) -> tuple[Plan, set[str]]:

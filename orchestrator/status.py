@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 
 from orchestrator.tables import console, failure_table, status_table
+from study.coverage import Coverage
 from study.errors import ConfigError
 from study.store import Store
 
@@ -30,7 +31,9 @@ def show(store: Store, out: Console) -> None:
     grid = store.read_grid()
     if grid is None:
         raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
-    out.print(status_table(store.uri, grid, set(store.trained()), store.done_scores()))
+    subjects, targets = grid
+    names = subjects.column("subject_id").to_pylist(), targets.column("target_id").to_pylist()
+    out.print(status_table(store.uri, subjects, Coverage(*names, store.scored()).there, set(store.trained())))
     failures = store.failures()
     if failures:
         out.print(failure_table(failures.values()))

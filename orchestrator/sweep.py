@@ -120,7 +120,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
         write_study(store, config, planned.todo.grid)
         for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
             put_into(store, adapter)
-        store.write_grid(planned.todo.grid.tables())
+        store.write_grid(*planned.todo.grid.tables())
         return _run(console, config, planned, store, lease, options)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from rich.console import Console
@@ -68,19 +69,16 @@ def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
     return table
 
 
-def status_table(title: str, grid: pa.Table, adapters: set[str], scores: set[str]) -> Table:
-    """Per model: what of the grid is done, given the ids of what is in the store."""
-    done = pl.Series(list(scores), dtype=pl.String), pl.Series(list(adapters), dtype=pl.String)
+def status_table(title: str, subjects: pa.Table, there: np.ndarray, adapters: set[str]) -> Table:
+    """Per model: what of the grid is done, given which of its subjects' scores and adapters are there."""
+    subject = pl.DataFrame(pl.from_arrow(subjects)).with_columns(done=there.sum(axis=1), of=there.shape[1])
     trained = pl.col("adapter_id").filter(pl.col("seed").is_not_null())  # others are the base or trained elsewhere
-    counts = (
-        pl.DataFrame(pl.from_arrow(grid))
-        .group_by("model", maintain_order=True)
-        .agg(
-            trained.filter(trained.is_in(done[1].implode())).n_unique().alias("adapters done"),
-            trained.n_unique().alias("adapters"),
-            pl.col("score_id").is_in(done[0].implode()).sum().alias("scores done"),
-            pl.len().alias("scores"),
-        )
+    done = pl.Series(list(adapters), dtype=pl.String).implode()
+    counts = subject.group_by("model", maintain_order=True).agg(
+        trained.filter(trained.is_in(done)).len().alias("adapters done"),
+        trained.len().alias("adapters"),
+        pl.sum("done"),
+        pl.sum("of"),
     )
     table = table_of("model", "adapters done", "of", "scores done", "of", title=title)
     for model, *numbers in counts.iter_rows():

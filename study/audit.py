@@ -21,7 +21,7 @@ from safetensors import SafetensorError, deserialize
 
 from study import schema
 from study.repairs import DAMAGED, drop, leave_out, set_aside, undo
-from study.store import ADAPTERS, FAILURES, GRID_FILE, ITEMS, RECORD_FILE, SCORES, STUDY_FILE, Store
+from study.store import ADAPTERS, FAILURES, GRID_FILE, INDEX, ITEMS, RECORD_FILE, SCORES, STUDY_FILE, Store
 
 CHECKPOINTS = "checkpoints"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -58,6 +58,7 @@ class Audit:
         self._of: dict[str, str | None] = {}  # the adapter of each score
         self._records: dict[str, dict[str, Any]] = {}
         self._folders: list[str] = []
+        self._unread = False  # scores of another schema version: nobody knows what is in them
 
     def run(self) -> Findings:
         self._study_files()
@@ -160,7 +161,8 @@ class Audit:
             names, counts = grouped.column("score_id").to_pylist(), grouped.column("doc_id_count_distinct").to_pylist()
             for score_id, count in zip(names, counts, strict=True):
                 rows[score_id] = max(count, rows.get(score_id, 0))
-            if strays := {name for name in names if name not in self._scored}:
+            strays = {name for name in names if name not in self._scored}
+            if strays and not self._unread:
                 self.found.add(
                     file,
                     f"items of {len(strays):,} scores that were never finished: a run was killed here",
@@ -189,6 +191,7 @@ class Audit:
                 if any(not like.field(name).nullable for name in missing):
                     raise ValueError(f"it lacks {', '.join(sorted(missing))}")
             except schema.OtherVersion as error:
+                self._unread = self._unread or folder == SCORES
                 self.found.add(file, str(error), "not by this program", None)
             except (OSError, ValueError, pa.ArrowException) as error:
                 self._damaged(file, str(error).splitlines()[0], "the next run makes what was in it again")
@@ -198,6 +201,12 @@ class Audit:
     # -- what is of no use -------------------------------------------------------------------------------------------
 
     def _leftovers(self) -> None:
+        for file in self.store.files(INDEX, ".parquet", recursive=True):
+            try:
+                pq.read_table(pa.BufferReader(self.store.read(file)))
+            except (OSError, ValueError) as error:
+                reason = f"cannot be read ({str(error).splitlines()[0]})"
+                self.found.add(file, reason, "removed: all of it is in other files", partial(self.store.delete, file))
         for name in _temporary(self.store):
             self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
         for file in self.store.files(FAILURES, ".json"):

@@ -131,6 +131,10 @@ class Files:
                     raise
         raise AssertionError("unreachable")
 
+    def opened(self, relative: str) -> pa.NativeFile:
+        """A file to read parts of, where the disk is local; from a bucket it comes whole: that is one request."""
+        return self.fs.open_input_file(self.path(relative)) if self.is_local else pa.BufferReader(self.read(relative))
+
     def exists(self, relative: str) -> bool:
         return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
 

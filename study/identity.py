@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from json.encoder import encode_basestring
 
 from study.config import Recipe, Scoring
 
@@ -55,32 +54,15 @@ def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -
     return adapter_ids(model, recipe)(examples, seed)
 
 
-def score_ids(requests: str, scoring: Scoring) -> Callable[[str], str]:
-    """A function from a subject (an adapter_id, or the base model's identity) to the identity of its score."""
-    subject = "@subject"
-    text = canonical_json(
-        {
-            "kind": "score",
-            "version": SCORING_VERSION,
-            "subject": subject,
-            "requests": requests,
-            "scoring": scoring.model_dump(mode="json", exclude={"limit"}),
-        }
-    )
-    head, tail = _around(text, subject)
-    begun = hashlib.sha256(head.encode())  # once for all scores of a target: there may be 100 million
-
-    def name(of: str) -> str:
-        own = begun.copy()
-        own.update(f"{encode_basestring(of)}{tail}".encode())
-        return own.hexdigest()[:16]
-
-    return name
+def target_id(requests: str, scoring: Scoring) -> str:
+    """Identity of a target as it is scored: the fingerprint of its data and task definition, the scoring recipe."""
+    recipe = scoring.model_dump(mode="json", exclude={"limit"})
+    return digest({"kind": "target", "version": SCORING_VERSION, "requests": requests, "scoring": recipe})
 
 
-def score_id(subject: str, requests: str, scoring: Scoring) -> str:
-    """Identity of a score: adapter_id or the base model's identity, the target's fingerprint."""
-    return score_ids(requests, scoring)(subject)
+def score_id(subject: str, target: str) -> str:
+    """Identity of a score: its subject, which is an adapter_id or the base model's identity, and its target_id."""
+    return digest({"kind": "score", "subject": subject, "target": target})
 
 
 def _around(text: str, *marks: str) -> list[str]:

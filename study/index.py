@@ -1,57 +1,106 @@
-"""Indexes: what many small files of a store say, in one file, so that reading them all stays cheap on a bucket.
+"""Indexes: what many small files of a store say, in a few big ones, so that reading them all stays cheap.
 
-An index is a cache that may be missing, old or deleted at any time. A listing of the store says which files there are;
-a row of the index counts only while the file that it was read from is listed with the same size and time.
+An index is a folder of segments, Parquet files that are written once; each holds the rows of some files, one file after
+the other. It is a cache that may be missing, old or deleted at any time: a listing of the store says which files there
+are, and a file's rows count only while it is listed with the size and time that it had when they were read.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from study.files import File
+from study.files import File, Files
 
-STAMP = "_file"
-WORTH_IT = 64  # files outside the index from which on it is written anew
+HELD = b"files"  # in a segment's metadata: [[stamp, number of rows], ...]
+WORTH_IT = 64  # files outside the index from which on a segment is written
+MOST_FILES = 10_000  # in a segment
+BATCH = 1 << 18  # rows
 
 
 @dataclass(frozen=True)
+class _Segment:
+    file: str
+    parquet: pq.ParquetFile
+    held: Sequence[tuple[str, int]]
+    kept: Sequence[bool]  # of the files it holds: whether their rows count
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        if not any(self.kept):
+            return
+        there = set(self.parquet.schema.names)
+        mask = None if all(self.kept) else np.repeat(self.kept, [rows for _, rows in self.held])
+        at = 0
+        for batch in self.parquet.iter_batches(BATCH, columns=[name for name in columns if name in there]):
+            rows = batch.num_rows
+            yield batch if mask is None else batch.filter(pa.array(mask[at : at + rows]))
+            at += rows
+
+    def parts(self) -> Iterator[tuple[str, pa.Table]]:
+        """Stamp and rows of each file whose rows count."""
+        rows, at = self.parquet.read(), 0
+        for (stamp, count), kept in zip(self.held, self.kept, strict=True):
+            if kept:
+                yield stamp, rows.slice(at, count)
+            at += count
+
+
 class Index:
-    """Rows of the files of one kind, with the stamp of each row's file. `data` is the index as it lies in the store."""
+    """The index of one kind of file, in a folder of their store."""
 
-    data: bytes | None
+    def __init__(self, store: Files, folder: str) -> None:
+        self._store, self._folder = store, folder
 
-    def split(self, files: Sequence[File], columns: Sequence[str]) -> tuple[list[pa.Table], list[File]]:
-        """The rows it holds of these files, and the files it does not know."""
-        if self.data is None:
-            return [], list(files)
-        source = pq.ParquetFile(pa.BufferReader(self.data))
-        known = {name for name in columns if name in source.schema_arrow.names}
-        table = source.read(columns=[STAMP, *known])
-        stamps = pa.array([file.stamp for file in files], pa.string())
-        kept = table.filter(pc.is_in(table.column(STAMP), value_set=stamps))
-        there = set(kept.column(STAMP).unique().to_pylist())
-        rows = kept.select([name for name in columns if name in known]).replace_schema_metadata(None)
-        return [rows], [file for file in files if file.stamp not in there]
+    def split(
+        self, files: Sequence[File], columns: Sequence[str], coded: Sequence[str] = ()
+    ) -> tuple[Iterator[pa.RecordBatch], list[File]]:
+        """The rows it holds of these files, and the files it does not know. `coded` columns come as dictionaries."""
+        segments, missing = self._segments(files, coded)
+        return (batch for segment in segments for batch in segment.batches(columns)), missing
 
-    def renewed(self, files: Sequence[File], read: Callable[[Sequence[File]], Sequence[pa.Table]]) -> bytes | None:
-        """The index of these files as it should be written; None while few of them are missing from this one."""
-        old = pq.read_table(pa.BufferReader(self.data)) if self.data is not None else None
-        known = set(old.column(STAMP).unique().to_pylist()) if old is not None else set()
-        new = [file for file in files if file.stamp not in known]
-        if len(new) <= WORTH_IT:
-            return None
-        parts = []
-        if old is not None:
-            stamps = pa.array([file.stamp for file in files], pa.string())
-            parts.append(old.filter(pc.is_in(old.column(STAMP), value_set=stamps)))
-        for file, table in zip(new, read(new), strict=True):
-            parts.append(table.append_column(STAMP, pa.array([file.stamp] * table.num_rows, pa.string())))
-        buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables(parts, promote_options="default"), buffer, compression="zstd")
-        return buffer.getvalue()
+    def renew(self, files: Sequence[File], read: Callable[[Sequence[File]], Sequence[pa.Table]]) -> None:
+        """Write segments of the files that are in none, if there are many; a segment with room becomes part of them."""
+        segments, missing = self._segments(files, ())
+        if len(missing) <= WORTH_IT:
+            return
+        small = [segment for segment in segments if sum(segment.kept) < MOST_FILES]
+        parts = [part for segment in small for part in segment.parts()]
+        while parts or missing:
+            some = missing[: MOST_FILES - len(parts)]
+            missing = missing[len(some) :]
+            parts += [(file.stamp, rows) for file, rows in zip(some, read(some), strict=True)]
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
+            self._store.write(f"{self._folder}/{name}.parquet", _segment(parts[:MOST_FILES]))
+            parts = parts[MOST_FILES:]
+        for segment in small:
+            self._store.delete(segment.file)
+
+    def _segments(self, files: Sequence[File], coded: Sequence[str]) -> tuple[list[_Segment], list[File]]:
+        """All segments, and which of these files are in none. A file's rows count in the first segment alone."""
+        missing = {file.stamp: file for file in files}
+        segments = []
+        for name in self._store.files(self._folder, ".parquet") if files else ():
+            try:
+                parquet = pq.ParquetFile(self._store.opened(name), read_dictionary=list(coded))
+                held = json.loads(parquet.metadata.metadata[HELD])
+            except (FileNotFoundError, ValueError, TypeError, KeyError):  # deleted meanwhile, or damaged: no segment
+                continue
+            kept = [missing.pop(stamp, None) is not None for stamp, _ in held]
+            segments.append(_Segment(name, parquet, held, kept))
+        return segments, list(missing.values())
+
+
+def _segment(parts: Sequence[tuple[str, pa.Table]]) -> bytes:
+    held = [[stamp, rows.num_rows] for stamp, rows in parts]
+    table = pa.concat_tables([rows.replace_schema_metadata(None) for _, rows in parts], promote_options="default")
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({HELD: json.dumps(held)}), buffer, compression="zstd")
+    return buffer.getvalue()

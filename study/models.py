@@ -52,6 +52,8 @@ def resolve_all(config: StudyConfig) -> list[Model]:
     for i, model in enumerate(models):
         if any(other.name == model.name for other in models[:i]):
             raise ConfigError(f"models[{i}].name", model.name, "two models have this name", "give one of them a `name`")
+        if same := next((other.name for other in models[:i] if other.identity == model.identity), None):
+            raise ConfigError(f"models[{i}].id", model.path, f"is the same model as {same}", "list it once")
         _check_modules(config, model)
     return models
 

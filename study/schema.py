@@ -1,23 +1,25 @@
 """Parquet schemas of the results, with units in field metadata and a version in schema metadata.
 
 `items` has one row per (adapter, target item), `scores` one per (adapter, target, metric); both carry the same
-keys, so either can be read alone. `grid` lists the score units that the study's current config asks for, so that
-readers tell current rows from those of an older config without loading a task.
+keys, so either can be read alone. `grid` is what the study's current config asks for, so that readers tell current rows
+from those of an older config without loading a task: a score of each of its subjects on each of its targets.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 def _field(name: str, kind: pa.DataType, what: str, nullable: bool = True) -> pa.Field:
     return pa.field(name, kind, nullable=nullable, metadata={"description": what})
 
 
-KEYS: tuple[pa.Field, ...] = (
-    _field("score_id", pa.string(), "identity of the (adapter, target, scoring recipe) unit", False),
+SUBJECT_ID = _field("subject_id", pa.string(), "what is scored: adapter_id, or the base model's identity", False)
+TARGET_ID = _field("target_id", pa.string(), "identity of the target's data, task definition and scoring recipe", False)
+
+SUBJECT: tuple[pa.Field, ...] = (
     _field("adapter_id", pa.string(), "identity of the adapter; null for the base model"),
     _field("model", pa.string(), "model name", False),
     _field("model_params", pa.int64(), "parameters of the base model, count", False),
@@ -26,17 +28,25 @@ KEYS: tuple[pa.Field, ...] = (
     ),
     _field("source_language", pa.string(), "language trained on; null likewise"),
     _field("seed", pa.int64(), "training seed; null for the base model and adapters trained elsewhere"),
+)
+TARGET: tuple[pa.Field, ...] = (
     _field("target_task", pa.string(), "task scored on", False),
     _field("target_language", pa.string(), "language scored on", False),
+)
+KEYS = (
+    _field("score_id", pa.string(), "identity of the score: of its subject and its target", False),
+    *SUBJECT,
+    *TARGET,
 )
 
 
 def _schema(kind: str, *fields: pa.Field) -> pa.Schema:
-    return pa.schema([*KEYS, *fields], metadata={"kind": kind, "version": SCHEMA_VERSION})
+    return pa.schema(fields, metadata={"kind": kind, "version": SCHEMA_VERSION})
 
 
 ITEMS = _schema(
     "items",
+    *KEYS,
     _field("doc_id", pa.int64(), "index of the item in the target's split", False),
     _field("doc_hash", pa.string(), "hash of the item's content", False),
     _field("gold", pa.int32(), "index of the right option; -1 where the task has none", False),
@@ -54,6 +64,9 @@ ITEMS = _schema(
 
 SCORES = _schema(
     "scores",
+    *KEYS,
+    SUBJECT_ID,
+    TARGET_ID,
     _field("metric", pa.string(), "name of the lm-eval metric", False),
     _field("value", pa.float64(), "the metric over the target's items, as lm-eval aggregates it", False),
     _field("stderr", pa.float64(), "its standard error as lm-eval computes it; null where undefined"),
@@ -65,10 +78,18 @@ SCORES = _schema(
     _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
 )
 
-GRID = _schema(
-    "grid",
+SUBJECTS = _schema(
+    "subjects",
+    SUBJECT_ID,
+    *SUBJECT,
     _field("model_size", pa.float64(), "size of the model as the config states or counts it, billions of parameters"),
     _field("model_family", pa.string(), "model family"),
+)
+TARGETS = _schema("targets", TARGET_ID, *TARGET)
+GRID = _schema(
+    "grid",
+    _field("subjects", pa.list_(pa.struct(list(SUBJECTS))), "what is scored: the base models and all adapters", False),
+    _field("targets", pa.list_(pa.struct(list(TARGETS))), "on what each of them is scored", False),
 )
 
 
@@ -95,6 +116,6 @@ def check_version(schema: pa.Schema, where: str) -> None:
     found = (schema.metadata or {}).get(b"version", b"none").decode()
     if found != SCHEMA_VERSION:
         raise OtherVersion(
-            f"{where} has schema version {found}, this program reads {SCHEMA_VERSION}: "
-            "use the release that wrote it, or start a new store"
+            f"{where} has schema version {found}, this program reads {SCHEMA_VERSION}: use the release that wrote it, "
+            "or move the store's results/ away: the next run scores its adapters again"
         )

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,9 @@ from study.index import Index
 
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
-SCORES_INDEX, RECORDS_INDEX = f"index/scores-{schema.SCHEMA_VERSION}.parquet", "index/records.parquet"
-
-DoneScore = tuple[str, str, str | None, str]  # score_id, model, adapter_id (None: the base), target as task/language
-
-
-def done_in(batch: pa.RecordBatch) -> Iterator[DoneScore]:
-    """The rows of a batch of score_id, model, adapter_id, target_task and target_language."""
-    score_id, model, adapter_id, task, language = (column.to_pylist() for column in batch.columns)
-    targets = (f"{a}/{b}" for a, b in zip(task, language, strict=True))
-    return zip(score_id, model, adapter_id, targets, strict=True)
+INDEX = "index"
+SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{schema.SCHEMA_VERSION}", f"{INDEX}/records"
+SCORED = ("model", "subject_id", "target_id")
 
 
 class Store(Files):
@@ -44,17 +37,21 @@ class Store(Files):
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
-    def write_grid(self, tables: Iterable[pa.Table]) -> None:
-        """Record which score units the current config asks for, as tables of study.schema.GRID."""
-        buffer = io.BytesIO()
-        with pq.ParquetWriter(buffer, schema.GRID, compression="zstd") as writer:
-            for table in tables:
-                writer.write_table(table)
-        self.write(GRID_FILE, buffer.getvalue())
+    def write_grid(self, subjects: pa.Table, targets: pa.Table) -> None:
+        """Record what the current config asks for: tables of study.schema.SUBJECTS and TARGETS."""
+        lists = [
+            pa.array([part.to_pylist()], field.type)
+            for part, field in zip((subjects, targets), schema.GRID, strict=True)
+        ]
+        self.write(GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
 
-    def read_grid(self) -> pa.Table | None:
-        """The current config's score units; None when the store has none yet."""
-        return self._read_parquet([GRID_FILE], schema.GRID) if self.exists(GRID_FILE) else None
+    def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
+        """The current config's subjects and targets; None when the store has none yet."""
+        if not self.exists(GRID_FILE):
+            return None
+        row = self._read_parquet([GRID_FILE], schema.GRID)
+        subjects, targets = (pa.Table.from_struct_array(column.combine_chunks().flatten()) for column in row.columns)
+        return subjects, targets
 
     # -- adapters ----------------------------------------------------------------------------------------------------
 
@@ -85,9 +82,9 @@ class Store(Files):
     def records(self) -> dict[str, dict[str, Any]]:
         """Every finished adapter's record by adapter_id, each with its `folder` in the store."""
         files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
-        tables, missing = self._index(RECORDS_INDEX).split(files, ["folder", "record"])
+        known, missing = Index(self, RECORDS_INDEX).split(files, ["folder", "record"])
         found: dict[str, dict[str, Any]] = {}
-        for row in (row for table in [*tables, *self._record_rows(missing)] for row in table.to_pylist()):
+        for row in (row for rows in (*known, *self._record_rows(missing)) for row in rows.to_pylist()):
             record = json.loads(row["record"])
             found[record["adapter_id"]] = {**record, "folder": row["folder"]}
         return found
@@ -119,10 +116,17 @@ class Store(Files):
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
-        files, names = self.listed(SCORES, ".parquet"), list(columns or schema.SCORES.names)
-        known, missing = self._index(SCORES_INDEX).split(files, names) if files else ([], [])
-        parts = [_empty(schema.SCORES, names), *known, *self._parts([file.path for file in missing], names)]
-        return pa.concat_tables(parts, promote_options="default")
+        names = list(columns or schema.SCORES.names)
+        parts = (pa.Table.from_batches([batch]) for batch in self.score_batches(names))
+        return pa.concat_tables([_empty(schema.SCORES, names), *parts], promote_options="default")
+
+    def score_batches(self, names: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """The same, some rows after the other; `coded` columns as dictionaries where they come from the index."""
+        known, missing = Index(self, SCORES_INDEX).split(self.listed(SCORES, ".parquet"), names, coded)
+        for batch in known:
+            yield batch.replace_schema_metadata(None)
+        for part in self._parts([file.path for file in missing], list(names)):
+            yield from part.to_batches()
 
     def items(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All item rows (de-duplicate on score_id and doc_id)."""
@@ -134,26 +138,18 @@ class Store(Files):
 
     def write_indexes(self) -> None:
         """Bring the indexes up to date where many files are not in them. Readers need none of this."""
-        scores = self.listed(SCORES, ".parquet")
-        self._renew(SCORES_INDEX, scores, lambda new: list(self._parts([f.path for f in new], schema.SCORES.names)))
-        self._renew(RECORDS_INDEX, self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True), self._record_rows)
+        scores, records = self.listed(SCORES, ".parquet"), self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
+        Index(self, SCORES_INDEX).renew(
+            scores, lambda new: list(self._parts([file.path for file in new], schema.SCORES.names))
+        )
+        Index(self, RECORDS_INDEX).renew(records, self._record_rows)
 
-    def _index(self, name: str) -> Index:
-        try:
-            return Index(self.read(name))
-        except FileNotFoundError:
-            return Index(None)
-
-    def _renew(self, name: str, files: list[File], read: Callable[[Sequence[File]], list[pa.Table]]) -> None:
-        renewed = self._index(name).renewed(files, read)
-        if renewed is not None:
-            self.write(name, renewed)
-
-    def scored(self) -> Iterator[DoneScore]:
-        """Every finished score and what it is of; each once or more."""
-        table = self.scores(["score_id", "model", "adapter_id", "target_task", "target_language"])
-        for batch in table.to_batches(max_chunksize=65536):
-            yield from done_in(batch)
+    def scored(self) -> Iterator[pa.RecordBatch]:
+        """Of what every finished score is: `SCORED` columns, as dictionaries. A score stands there once or more."""
+        for batch in self.score_batches(SCORED, SCORED):
+            columns = (batch.column(name) for name in SCORED)
+            coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
+            yield pa.record_batch(coded, names=list(SCORED))
 
     # -- failures ----------------------------------------------------------------------------------------------------
 
@@ -195,8 +191,7 @@ class Store(Files):
         return self.each(self._opened, files)
 
     def _opened(self, relative: str) -> pq.ParquetFile:
-        source = self.fs.open_input_file(self.path(relative)) if self.is_local else pa.BufferReader(self.read(relative))
-        part = pq.ParquetFile(source)  # from a bucket it comes whole: that is one request, not one per column
+        part = pq.ParquetFile(self.opened(relative))
         schema.check_version(part.schema_arrow, relative)
         return part
 

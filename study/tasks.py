@@ -121,13 +121,15 @@ class TaskLibrary:
     def target_fingerprint(self, cell: Cell, instances: Sequence[Any]) -> str:
         """Digest of what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
 
-        `instances` are the cell's, as `build_requests` made them without a chat template.
+        `instances` are the cell's, as `build_requests` made them without a chat template. The cell is in it, since
+        results are known by it: two cells may hold the same data.
         """
         task = self.load(cell)
         keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
         try:
             requests = [[i.doc_id, i.request_type, _plain(i.args), _plain(_gold(task, i.doc))] for i in instances]
-            return digest({"requests": requests, "settings": _plain({key: task.get_config(key) for key in keys})})
+            settings = _plain({key: task.get_config(key) for key in keys})
+            return digest({"cell": str(cell), "requests": requests, "settings": settings})
         except TaskError:
             raise
         except Exception as error:  # templates meet the data here, and data may hold what has no canonical form
@@ -158,8 +160,8 @@ class TaskLibrary:
         return tuple(example for cell in source.cells for example in self.examples(cell))
 
     def example_fingerprints(self, source: Source) -> list[str]:
-        """A digest per cell of a source's examples, templates applied. Raises TaskError."""
-        return [digest([told(example) for example in self.examples(cell)]) for cell in source.cells]
+        """A digest per cell of a source: the cell, and its examples with templates applied. Raises TaskError."""
+        return [digest([str(cell), *(told(one) for one in self.examples(cell))]) for cell in source.cells]
 
     def _manager(self, include_path: str | None, defaults: bool) -> TaskManager:
         """lm-eval's index of one folder; its own thousands of tasks are indexed only when a name is not found there."""

@@ -55,6 +55,8 @@ class ScoreUnit:
     """Score one adapter, or the base model where `adapter` is None, on one target."""
 
     score_id: str
+    subject_id: str  # the adapter's id, or the base model's identity
+    target_id: str
     model: str
     model_params: int
     adapter: AdapterUnit | GivenAdapter | None
@@ -66,19 +68,21 @@ class ScoreUnit:
 
     def keys(self) -> dict[str, object]:
         """The columns that every result row of this unit shares (study.schema.KEYS)."""
-        adapter = self.adapter
-        source = adapter.source if adapter else None
-        return {
-            "score_id": self.score_id,
-            "adapter_id": adapter.adapter_id if adapter else None,
-            "model": self.model,
-            "model_params": self.model_params,
-            "source_task": source.task if source else None,
-            "source_language": source.language if source else None,
-            "seed": adapter.seed if adapter else None,
-            "target_task": self.target.task,
-            "target_language": self.target.language,
-        }
+        target = {"target_task": self.target.task, "target_language": self.target.language}
+        return {"score_id": self.score_id, **subject_keys(self.model, self.model_params, self.adapter), **target}
 
     def __str__(self) -> str:
         return f"{self.adapter or self.model + '/base'} on {self.target}"
+
+
+def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | None) -> dict[str, object]:
+    """The columns that say what is scored (study.schema.SUBJECT): an adapter, or the base model where it is None."""
+    source = adapter.source if adapter else None
+    return {
+        "adapter_id": adapter.adapter_id if adapter else None,
+        "model": model,
+        "model_params": params,
+        "source_task": source.task if source else None,
+        "source_language": source.language if source else None,
+        "seed": adapter.seed if adapter else None,
+    }

@@ -304,3 +304,12 @@ def test_gold_answers_that_cannot_be_read_are_a_task_error(tmp_path: Path) -> No
     write(tmp_path, [*docs(3), {**docs(1)[0], "answer": 0, "note": None}], doc_to_target="{{ note.index('x') }}")
     with pytest.raises(TaskError, match="quiz/en"):
         fingerprint(tmp_path)
+
+
+def test_cells_with_the_same_data_are_told_apart(tmp_path: Path) -> None:
+    """Results are known by their cell: the same examples and requests under another task's name are others."""
+    write(tmp_path, docs(3))
+    one, other = (TaskConfig(name=name, lm_eval={"en": "quiz_en"}, include_path=str(tmp_path)) for name in ("a", "b"))
+    tasks, cells = TaskLibrary([one, other], Scoring()), (Cell("a", "en"), Cell("b", "en"))
+    assert len({tasks.target_fingerprint(cell, tasks.build_requests(cell)) for cell in cells}) == 2
+    assert len({name for cell in cells for name in tasks.example_fingerprints(Source.of([cell]))}) == 2

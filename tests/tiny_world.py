@@ -13,6 +13,9 @@ from typing import Any
 
 import yaml
 
+from study.identity import score_id
+from study.store import Store
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -108,3 +111,11 @@ def wait_until(condition: Callable[[], object], driver: subprocess.Popen[Any]) -
         assert driver.poll() is None, "the study ended before"
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def asked(store: Store) -> set[str]:
+    """The score_ids that a store's grid asks for."""
+    grid = store.read_grid()
+    assert grid is not None
+    subjects, targets = (table.column(0).to_pylist() for table in grid)
+    return {score_id(subject, target) for subject in subjects for target in targets}

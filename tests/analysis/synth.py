@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.schema import GRID, table
+from study.schema import SUBJECTS, TARGETS, table
 from study.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -101,6 +101,8 @@ def unit_rows(
     scores: list[dict[str, object]] = [
         keys
         | {
+            "subject_id": adapter_id or name,
+            "target_id": "/".join(target),
             "metric": metric,
             "value": float(value),
             "stderr": None,
@@ -120,15 +122,16 @@ def write_store(root: Path, shape: Shape, grid: bool = True, drop: Sequence[int]
     """A store of the shape: one part file per adapter, the base first; `drop` lists trained units to leave out."""
     store = Store(str(root))
     cells = [(t, lang) for t in shape.tasks for lang in shape.languages]
-    rng, count, grid_rows = np.random.default_rng(shape.seed), 0, []
+    rng, count, subjects = np.random.default_rng(shape.seed), 0, []
     for model in shape.models:
         who = [(None, None), *((source, seed) for source in cells for seed in shape.seeds)]
         for source, seed in who:
             items, scores = [], []
             for target in cells:
                 unit_items, unit_scores = unit_rows(shape, model, source, seed, target)
-                keys = {k: unit_scores[0][k] for k in list(unit_scores[0])[:9]}
-                grid_rows.append(keys | {"model_size": model[1], "model_family": model[0].split("-")[0]})
+                if target == cells[0]:
+                    about = unit_scores[0] | {"model_size": model[1], "model_family": model[0].split("-")[0]}
+                    subjects.append({name: about[name] for name in SUBJECTS.names})
                 count += source is not None
                 if source is not None and (rng.random() < shape.drop or count - 1 in drop):
                     continue
@@ -136,6 +139,7 @@ def write_store(root: Path, shape: Shape, grid: bool = True, drop: Sequence[int]
                 scores += unit_scores
             store.append(items, scores)
     if grid:
-        store.write_grid([table(GRID, grid_rows)])
+        targets = [{"target_id": f"{t}/{lang}", "target_task": t, "target_language": lang} for t, lang in cells]
+        store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets))
     store.write("study.yaml", f"study: synthetic\nstore: {root.name}\n".encode())
     return store

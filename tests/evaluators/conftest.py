@@ -112,9 +112,8 @@ def model_of(path: Path, dtype: str = "float32") -> Model:
 
 
 def unit_of(cell: Cell, adapter: AdapterUnit | None = None) -> ScoreUnit:
-    return ScoreUnit(
-        f"score-{adapter.adapter_id if adapter else 'base'}-{cell.task}-{cell.language}", "tiny", 30_000, adapter, cell
-    )
+    subject, target = adapter.adapter_id if adapter else "base", f"{cell.task}-{cell.language}"
+    return ScoreUnit(f"score-{subject}-{target}", subject, target, "tiny", 30_000, adapter, cell)
 
 
 def put_adapter(store: Store, local: Path, name: str) -> AdapterUnit:

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from study.store import Store
-from tests.tiny_world import REPOSITORY
+from tests.tiny_world import REPOSITORY, asked
 
 TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
 
@@ -66,13 +66,10 @@ def tables(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
 
     Rows of a unit that ran twice must say the same, else they stand here twice.
     """
-    grid = store.read_grid()
-    assert grid is not None
-    wanted = pl.DataFrame(pl.from_arrow(grid))["score_id"].to_list()
     scores = pl.DataFrame(pl.from_arrow(store.scores())).drop("written_at", "seconds")
     items = pl.DataFrame(pl.from_arrow(store.items())).drop("written_at")
     scored, seen = scores.unique().sort("score_id", "metric"), items.unique().sort("score_id", "doc_id")
-    assert set(scored["score_id"]) == set(seen["score_id"]) == set(wanted)
+    assert set(scored["score_id"]) == set(seen["score_id"]) == asked(store)
     weights = {
         adapter_id: hashlib.sha256(store.read(f"{record['folder']}/adapter_model.safetensors")).hexdigest()
         for adapter_id, record in store.records().items()

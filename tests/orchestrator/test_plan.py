@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,9 +14,10 @@ from orchestrator.plan import plan
 from orchestrator.trials import trial_name
 from study.cells import Cell
 from study.config import StudyConfig
-from study.identity import adapter_id, score_id
+from study.identity import adapter_id, score_id, target_id
 from study.load import parse
 from study.models import Model
+from study.store import SCORED, Store
 from study.units import ScoreUnit
 
 TEXT = """
@@ -43,9 +47,15 @@ def trained(grid: Grid) -> dict[str, str]:
     return {unit.adapter_id: unit.model for unit in grid.adapters}
 
 
-def scored(units: list[ScoreUnit]) -> list[tuple[str, str, str | None, str]]:
-    """A store's answer when these scores are there."""
-    return [(u.score_id, u.model, u.adapter.adapter_id if u.adapter else None, str(u.target)) for u in units]
+def scored(units: Sequence[ScoreUnit], rows: int = 7) -> list[pa.RecordBatch]:
+    """A store's answer when these scores are there, in batches with dictionaries of their own."""
+    batches = []
+    for start in range(0, len(units), rows):
+        some = units[start : start + rows]
+        columns = ([getattr(unit, name) for unit in some] for name in SCORED)
+        coded = [pa.array(column, pa.string()).dictionary_encode() for column in columns]
+        batches.append(pa.record_batch(coded, names=list(SCORED)))
+    return batches
 
 
 def test_the_grid_is_sources_by_targets_by_models_by_seeds_and_the_base() -> None:
@@ -56,11 +66,18 @@ def test_the_grid_is_sources_by_targets_by_models_by_seeds_and_the_base() -> Non
     assert len({unit.score_id for unit in scores}) == len(scores)
 
 
-def test_the_recorded_grid_names_each_score_and_what_it_is_of() -> None:
-    grid = grid_of(parse(TEXT))
-    rows = pa.concat_tables(grid.tables()).to_pylist()
-    shared = {"model_size": 1.0}
-    assert rows == [{**unit.keys(), **shared, "model_family": unit.model} for unit in scores_of(grid)]
+def test_the_recorded_grid_names_what_is_scored_and_on_what(tmp_path: Path) -> None:
+    grid, store = grid_of(parse(TEXT)), Store(str(tmp_path))
+    store.write_grid(*grid.tables())
+    read = store.read_grid()
+    assert read is not None
+    rows = [{**subject, **target} for subject in read[0].to_pylist() for target in read[1].to_pylist()]
+    asked = [
+        {**unit.keys(), "subject_id": unit.subject_id, "target_id": unit.target_id, "model_family": unit.model}
+        for unit in scores_of(grid)
+    ]
+    named = [{**row, "score_id": score_id(row["subject_id"], row["target_id"])} for row in rows]
+    assert named == [{**row, "model_size": 1.0} for row in asked]
 
 
 def test_ids_are_those_of_the_identity_module() -> None:
@@ -68,7 +85,7 @@ def test_ids_are_those_of_the_identity_module() -> None:
     grid = grid_of(config)
     first, seconds = grid.adapters[0], [u for u in scores_of(grid) if u.adapter == grid.adapters[0]]
     assert first.adapter_id == adapter_id("identity-a", ["examples arc/en"], config.recipe, 1)
-    assert seconds[1].score_id == score_id(first.adapter_id, "requests arc/de", config.scoring)
+    assert seconds[1].score_id == score_id(first.adapter_id, target_id("requests arc/de", config.scoring))
 
 
 def test_base_scores_come_first_and_each_seed_is_a_whole_matrix() -> None:
@@ -81,7 +98,7 @@ def test_base_scores_come_first_and_each_seed_is_a_whole_matrix() -> None:
 def test_adding_a_language_a_model_or_a_seed_plans_only_what_is_new() -> None:
     before = grid_of(parse(TEXT))
     done = trained(before), scored(scores_of(before))
-    old = {name for name, *_ in done[1]}
+    old = {unit.score_id for unit in scores_of(before)}
     assert plan(before, *done).is_empty
     for change in ("languages=[en, de, fr]", "models=[{id: a}, {id: b}, {id: c}]", "seeds=[1, 2, 3]"):
         after = grid_of(parse(TEXT, [change]))
@@ -97,6 +114,13 @@ def test_another_recipe_leaves_the_old_results_stale_but_not_the_base() -> None:
     todo = plan(grid_of(parse(TEXT, ["recipe.epochs=1"])), trained(before), scored(scores_of(before)))
     assert (todo.stale_adapters, todo.stale_scores) == ({"a": 8, "b": 8}, {"a": 32, "b": 32})
     assert all(unit.adapter is not None for unit in todo.score())
+
+
+def test_what_is_stale_is_counted_once_however_often_it_stands_there() -> None:
+    before, after = grid_of(parse(TEXT)), grid_of(parse(TEXT, ["scoring.num_fewshot=1", "models=[{id: b}]"]))
+    todo = plan(after, trained(before), scored(scores_of(before) * 2, rows=50))
+    assert todo.stale_scores == {"a": 36, "b": 36}
+    assert todo.n_scores == after.n_scores
 
 
 def test_only_failures_of_units_that_are_left_are_known() -> None:

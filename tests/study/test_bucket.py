@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from study.audit import Audit
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.filesystem import open_uri
 from study.lease import Lease, holder
-from study.store import Store
+from study.store import SCORES_INDEX, Store
 from tests.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.study.test_store import score_row
 
@@ -96,7 +98,7 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
         store = Store(uri)
         fill(store, 0, 70)
         store.write_indexes()
-        assert Store(uri).files("index", ".parquet")
+        assert Store(uri).files("index", ".parquet", recursive=True)
         fill(store, 70, 2)  # not in it
         gone = store.files("results/scores", ".parquet")[0]
         store.delete(gone)
@@ -108,12 +110,38 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
         assert fresh.scores().num_rows == 71
         assert len(fresh.records()) == 72
         assert fresh.records()[f"{1:016x}"]["seconds"] == 12345.0
-        store.write("index/scores-1.parquet", b"")
-        store.delete("index/records.parquet")
-        with pytest.raises(Exception, match="Parquet"):
-            Store(uri).scores()
-        store.delete("index/scores-1.parquet")
-        assert Store(uri).scores().equals(fresh.scores())
+        rows = fresh.scores().sort_by("score_id")
+        for segment in store.files("index", ".parquet", recursive=True):
+            store.write(segment, store.read(segment)[:-9])  # no writer leaves such a file
+        assert Store(uri).scores().sort_by("score_id").equals(rows)
+        damaged = [problem for problem in Audit(store).run().problems if problem.file.startswith("index/")]
+        assert len(damaged) == len(store.files("index", ".parquet", recursive=True)) == 2
+        for problem in damaged:
+            assert problem.repair is not None
+            problem.repair()
+        assert not store.files("index", ".parquet", recursive=True)
+        assert Store(uri).scores().sort_by("score_id").equals(rows)
+
+
+def test_an_index_grows_without_being_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments hold at most 100 files here; small ones become part of the next."""
+    monkeypatch.setattr("study.index.MOST_FILES", 100)
+    store, seen, written = Store(str(tmp_path / "store")), set[str](), 0
+    for size, segments in ((70, 1), (140, 2), (147, 2), (220, 3), (620, 7)):
+        fill(store, written, size - written)
+        written = size
+        store.write_indexes()
+        names = set(store.files(SCORES_INDEX, ".parquet"))
+        assert len(names) == segments, size
+        whole = {name for name in names if len(pq.read_table(store.path(name))) == 100}
+        assert seen <= names  # what was full is still there
+        seen = whole
+        table = store.scores()
+        assert table.num_rows == size
+        assert store.done_scores() == {f"s{i}" for i in range(size)}
+        assert sum(batch.num_rows for batch in store.scored()) == size
+    store.delete(store.files("results/scores", ".parquet")[5])
+    assert len(store.done_scores()) == 619
 
 
 def test_throttling_server_errors_and_resets_lose_nothing(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config import Recipe, Scoring
-from study.identity import adapter_id, canonical_json, digest, score_id
+from study.identity import adapter_id, canonical_json, digest, score_id, target_id
 
 BASE = ("model", ["examples"], Recipe(), 17)
 json_values = st.recursive(
@@ -36,9 +36,13 @@ def test_identities_are_stable_over_releases() -> None:
 
 
 def test_the_scoring_limit_is_in_the_requests_and_nowhere_else() -> None:
-    assert score_id("a", "requests", Scoring(limit=8)) == score_id("a", "requests", Scoring())
-    assert score_id("a", "requests", Scoring(num_fewshot=1)) != score_id("a", "requests", Scoring())
-    assert score_id("a", "other", Scoring()) != score_id("a", "requests", Scoring())
+    assert target_id("requests", Scoring(limit=8)) == target_id("requests", Scoring())
+    assert target_id("requests", Scoring(num_fewshot=1)) != target_id("requests", Scoring())
+    assert target_id("other", Scoring()) != target_id("requests", Scoring())
+
+
+def test_a_score_is_of_its_subject_and_its_target() -> None:
+    assert len({score_id(*pair) for pair in (("a", "t"), ("b", "t"), ("a", "u"), ("t", "a"))}) == 4
 
 
 @given(json_values)

@@ -23,6 +23,7 @@ from study.store import Store
 def score_row(score_id: str = "s1", **changes: object) -> dict[str, object]:
     row = dict.fromkeys(schema.SCORES.names)
     row |= {"score_id": score_id, "model": "m", "model_params": 1, "target_task": "t", "target_language": "en"}
+    row |= {"subject_id": "m", "target_id": "t/en"}
     row |= {"metric": "acc", "value": 0.5, "n_items": 4, "seconds": 0.1, "tokens": 10, "device": "cpu"}
     return {**row, "engine": "plain", "written_at": datetime.now(UTC), **changes}
 
