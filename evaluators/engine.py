@@ -21,6 +21,7 @@ from adapters.lora_bank import LoraBank
 from evaluators.masks import Masks
 from evaluators.profile import Profile, forward_flops
 from evaluators.rows import Row
+from study.device import is_out_of_memory
 
 CPU_BYTES = 2**25  # activations of a batch stay in a processor's last cache
 CPU_TOKENS = (256, 8192)  # fewer do not fill a matrix product, more gain nothing
@@ -167,7 +168,3 @@ def automatic_budget(model: Any) -> int:
 def _slot(row: Row) -> int:
     """Rows of one adapter stand together in a batch: their low-rank products are fewer and larger."""
     return -1 if row.slot is None else row.slot
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

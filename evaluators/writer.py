@@ -15,7 +15,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
-from evaluators.engine import Engine, is_out_of_memory
+from evaluators.engine import Engine
+from study.device import is_out_of_memory
 from study.errors import TaskError
 
 MOST_ROWS = 256

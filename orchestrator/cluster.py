@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import ray
@@ -75,19 +75,24 @@ def shape(config: StudyConfig) -> Shape:
 class Nodes:
     """The nodes that are there and not excluded, as their resources; asked for again after a second.
 
-    `lost` books processes that died; `on_excluded` is told a node's id when it is used no more.
+    `lost` books processes that died; `on_change` is told a node's id and whether it is used from now on. Excluded nodes
+    are taken back where the study could not go on without them and nothing adds others.
     """
 
-    def __init__(self, shape: Shape, excluded: Iterable[str], on_excluded: Callable[[str], None]) -> None:
+    def __init__(self, shape: Shape, excluded: Iterable[str], on_change: Callable[[str, bool], None]) -> None:
         self._nodes: list[dict[str, float]] = []
         self._asked = -FRESH_S
-        self._shape, self._blame, self._on_excluded = shape, Blame(set(excluded)), on_excluded
+        self._shape, self._blame, self._on_change = shape, Blame(set(excluded)), on_change
 
     def __call__(self) -> list[dict[str, float]]:
         if time.monotonic() - self._asked >= FRESH_S:
-            excluded = self._blame.excluded
-            alive = (node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in excluded)
-            self._nodes = [dict(node["Resources"]) for node in alive]
+            alive = _alive()
+            if not autoscales() and not self._suffice(alive, self._blame.excluded) and self._suffice(alive, ()):
+                back = sorted(self._blame.excluded & alive.keys())
+                self._blame.take_back(back)
+                for node in back:
+                    self._on_change(node, True)
+            self._nodes = [resources for node, resources in alive.items() if node not in self._blame.excluded]
             self._asked = time.monotonic()
         return self._nodes
 
@@ -95,24 +100,38 @@ class Nodes:
         """Where actors and placement groups may go."""
         return selector(self._blame.excluded)
 
-    def lost(self, nodes: Iterable[str]) -> None:
-        """Book a process that was lost on each of these nodes."""
+    def lost(self, nodes: Iterable[str], work: Collection[str]) -> None:
+        """Book a process that was lost on each of these nodes, at `work` (ids of units)."""
         for node in nodes:
-            if self._blame.add(node, self._useful(), time.monotonic()):
+            alive = _alive()
+            dispensable = node in alive and self._suffice(alive, {*self._blame.excluded, node})
+            if self._blame.add(node, work, dispensable, time.monotonic()):
                 self._asked = -FRESH_S
-                self._on_excluded(node)
+                self._on_change(node, False)
 
-    def _useful(self) -> set[str]:
-        """Nodes that are there and can hold a worker and an evaluator."""
-        wanted = (self._shape.bundle, self._shape.evaluator)
-        alive = (node for node in ray.nodes() if node["Alive"])
-        return {node["NodeID"] for node in alive if all(fits(node["Resources"], {}, some) for some in wanted)}
+    def _suffice(self, alive: Mapping[str, Mapping[str, float]], without: Collection[str]) -> bool:
+        """Whether a whole trial, and an evaluator, fit on the nodes that are there without some."""
+        nodes = [resources for node, resources in alive.items() if node not in without]
+        workers = sum(fits(node, {}, self._shape.bundle) for node in nodes)
+        return workers >= self._shape.workers and any(fits(node, {}, self._shape.evaluator) for node in nodes)
+
+
+def _alive() -> dict[str, dict[str, float]]:
+    return {node["NodeID"]: dict(node["Resources"]) for node in ray.nodes() if node["Alive"]}
 
 
 def died_on(actors: Iterable[Any]) -> list[str]:
     """The nodes on which those of some actors ran that are dead now."""
-    states = [actor_states(actor._actor_id.hex()) for actor in actors]
-    return [state["Address"]["NodeID"] for state in states if state.get("State") == "DEAD"]
+    return [state["Address"]["NodeID"] for state in _states(actors) if state.get("State") == "DEAD"]
+
+
+def placed_on(actors: Iterable[Any]) -> list[str]:
+    """The nodes on which some actors run, or ran."""
+    return [state["Address"]["NodeID"] for state in _states(actors) if state.get("Address")]
+
+
+def _states(actors: Iterable[Any]) -> list[dict[str, Any]]:
+    return [actor_states(actor._actor_id.hex()) for actor in actors]
 
 
 def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from study.config import Failures
+from study.device import breaks_process, is_broken, is_out_of_memory, says_full
 from study.errors import ConfigError, StoreRefused, TaskError
 from study.transient import Unreachable, http_status, is_network_name, is_network_trouble
 
@@ -19,6 +20,10 @@ NAN, BAD_DATA, BUG = "nan", "bad_data", "bug"
 STOPS = {NO_SPACE, STORE_REFUSED}  # nothing more can be done before a person has mended it
 LASTING = {NAN, BAD_DATA, BUG}  # the next run would see the same
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class NotStarted(Exception):
+    """A process has not come up in time: the node that it needs is gone, or slow."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,10 @@ def kind_of(error: BaseException) -> str:
         return TRANSIENT
     if isinstance(error, _lost()):
         return NODE_LOST
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _cannot_allocate(str(error)):
+    if is_out_of_memory(error):
         return OUT_OF_MEMORY
+    if isinstance(error, NotStarted) or is_broken(error):
+        return NODE_LOST
     if isinstance(error, TaskError | ConfigError):
         return BAD_DATA
     if isinstance(error, StoreRefused):
@@ -86,11 +93,13 @@ def _lost() -> tuple[type[Exception], ...]:
 
 def _kind_of_io(error: BaseException) -> str:
     """Files, buckets and HTTP: what passes by itself is transient; what is missing or forbidden stays so."""
+    if http_status(error) is None and _says_no_space(str(error)):  # safetensors says so in a class of its own
+        return NO_SPACE
     if is_network_trouble(error):
         return TRANSIENT
     if http_status(error) is not None or not isinstance(error, OSError):
         return BUG
-    if error.errno in _FULL or "No space left" in str(error):
+    if error.errno in _FULL:
         return NO_SPACE
     if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError):
         return BUG
@@ -102,9 +111,9 @@ def _kind_of_text(text: str) -> str:
     """The kind of an exception that is known by its traceback alone."""
     name, _, message = last_line(Exception(text)).partition(": ")
     name = name.rpartition(".")[2]
-    if name in ("OutOfMemoryError", "MemoryError") or _cannot_allocate(message):
+    if name in ("OutOfMemoryError", "MemoryError") or says_full(message):
         return OUT_OF_MEMORY
-    if "No space left" in message or "Disk quota exceeded" in message:
+    if _says_no_space(message):
         return NO_SPACE
     if name == StoreRefused.__name__:
         return STORE_REFUSED
@@ -114,8 +123,17 @@ def _kind_of_text(text: str) -> str:
     return TRANSIENT if later or (name == "OSError" and "AWS Error" in message) else BUG
 
 
-def _cannot_allocate(message: str) -> bool:
-    return "can't allocate memory" in message  # torch's allocator for the CPU has no exception of its own
+def _says_no_space(message: str) -> bool:
+    return "No space left" in message or "Disk quota exceeded" in message
+
+
+def is_spoilt(error: BaseException) -> bool:
+    """Whether the process that raised this is of no more use, though it lives."""
+    from ray import exceptions as ray_errors
+
+    if isinstance(error, ray_errors.RayTaskError):
+        return isinstance(error.cause, BaseException) and is_spoilt(error.cause)
+    return breaks_process(error)
 
 
 def budget(kind: str, failures: Failures) -> int:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 from study.config import Recipe, Training
 from study.models import Model
 from study.units import AdapterUnit
+
+Some = TypeVar("Some")
 
 FULL_PASS = {"CPU": 2048, "GPU": 16384}  # tokens in a forward pass from which on more are hardly faster
 DEVICE_BYTES = {"CPU": 4 << 30, "GPU": 24 << 30}  # what is counted on per process; a gang that needs more is halved
@@ -103,6 +106,12 @@ def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe
     rows = training.micro_batch_size
     rows = -(-recipe.batch_size // training.workers_per_trial) if rows == "auto" else rows
     return [list(gang) for gang in pending], with_rows(training, max(1, rows // 2))
+
+
+def halves(gang: Sequence[Some]) -> list[list[Some]]:
+    """A gang, or a batch, of more than one as two."""
+    middle = math.ceil(len(gang) / 2)
+    return [list(gang[:middle]), list(gang[middle:])]
 
 
 def with_rows(training: Training, rows: int) -> Training:

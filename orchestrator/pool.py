@@ -16,21 +16,25 @@ from typing import Any
 import ray
 
 from orchestrator.backlog import Backlog, Batch
-from orchestrator.cluster import Nodes, died_on
+from orchestrator.cluster import Nodes, died_on, placed_on
+from orchestrator.evaluator import EvaluatorProcess
 from orchestrator.failures import (
     KILLED_FOR_MEMORY,
     NODE_LOST,
+    STOPS,
     TRANSIENT,
     Failure,
     backoff_s,
     budget,
+    is_spoilt,
     kind_of,
     last_line,
 )
+from orchestrator.gangs import halves
 from orchestrator.oom import struck, watch
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Work
-from study.cells import Cell
+from orchestrator.starts import Starts
 from study.config import StudyConfig
 from study.models import Model
 from study.store import Store
@@ -45,32 +49,6 @@ class _Actor:
     starting: Any  # resolves when the base model is loaded; None from then on
     since: float
     batch: Batch | None = None
-
-
-class EvaluatorProcess:
-    """One evaluator in an actor of its own, which is there before the base model is."""
-
-    def load(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
-        from evaluators.evaluator import Evaluator
-
-        self._requests: dict[Cell, Any] = {}
-        self._evaluator = Evaluator(
-            model,
-            config.tasks,
-            config.scoring,
-            store.uri,
-            config.evaluators.tokens_per_batch,
-            profile=profile,
-            shared=self._table,
-        )
-
-    def score(self, units: tuple[ScoreUnit, ...], requests: dict[Cell, Any]) -> list[Any]:
-        self._requests.update(requests)
-        return list(self._evaluator.score(units))
-
-    def _table(self, cell: Cell) -> Any:
-        ref = self._requests.get(cell)
-        return None if ref is None else ray.get(ref)
 
 
 class ScoringPool:
@@ -97,7 +75,8 @@ class ScoringPool:
         self._on_scored, self._on_failure = on_scored, on_failure
         self._actors: list[_Actor] = []
         self._pending: dict[Any, _Actor] = {}  # what Ray will tell us of: an actor that starts, or a batch in hand
-        self._start_failures: dict[str, dict[str, int]] = {}
+        self._starts = Starts()
+        self._able: set[str] = set()  # models of which scores were made
         self._named = 0
         self.backlog = backlog
 
@@ -126,9 +105,15 @@ class ScoringPool:
             result[model] = Work(seconds, units, base, have[model], self._load_s[model])
         return result
 
-    def step(self, decision: Decision, wait_s: float) -> None:
-        """Match the actors to the decision, hand out batches, and collect what finishes within `wait_s` seconds."""
-        self._resize(decision)
+    def step(self, decision: Decision, wait_s: float, starved: bool = False) -> None:
+        """Match the actors to the decision, hand out batches, and collect what finishes within `wait_s` seconds.
+
+        `starved`: a trial finds no place, though by the numbers there is room: idle evaluators lie across it.
+        """
+        if starved:
+            self._give_way()
+        else:
+            self._resize(decision)
         have = self.actors()
         for actor in self._actors:
             if actor.starting is None and actor.batch is None:
@@ -166,7 +151,14 @@ class ScoringPool:
             for _ in range(count):
                 self._add(model)
 
+    def _give_way(self) -> None:
+        """Free an idle evaluator's place, and take no other."""
+        if idle := [actor for actor in self._actors if actor.batch is None]:
+            self._remove(idle[0])
+
     def _add(self, model: str) -> None:
+        if not self._starts.may(model, time.monotonic()):
+            return
         self._named += 1
         resources = self._config.evaluators.resources
         remote: Any = ray.remote(self._process).options(
@@ -195,12 +187,14 @@ class ScoringPool:
         try:
             ray.get(ref)
             self._load_s[actor.model] = time.monotonic() - actor.since
-            self._start_failures.pop(actor.model, None)  # budgets are for starts that fail one after the other
+            self._starts.succeeded(actor.model)
         except Exception as error:  # noqa: BLE001 - whatever a model raises when it is loaded is classified there
-            kind = self._kind(actor, error)
+            kind = self._kind(actor, error, f"load {actor.model}")
             self._remove(actor)
-            attempts = _count(self._start_failures.setdefault(actor.model, {}), kind)
-            if attempts > budget(kind, self._config.failures):
+            attempts = self._starts.failed(actor.model, kind, actor.since, time.monotonic())
+            loaded = any(other.model == actor.model and other.starting is None for other in self._actors)
+            if kind in STOPS or (attempts > budget(kind, self._config.failures) and not loaded):
+                self._starts.succeeded(actor.model)
                 self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
 
     def _collect(self, actor: _Actor, ref: Any) -> None:
@@ -222,36 +216,43 @@ class ScoringPool:
         for result in results:
             unit = units[result.score_id]
             if result.ok:
+                self._able.add(unit.model)
                 self._on_scored(unit, result)
             else:
                 tries, trace = attempts if result.score_id in again else 1, result.traceback or ""
                 self._on_failure(Failure(unit.unit_id, str(unit), result.kind, result.message, tries, trace), unit)
 
     def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
-        """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
-        kind = self._kind(actor, error)
-        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
-            self._remove(actor)
-        attempts = _count(batch.attempts, kind)
-        if attempts > budget(kind, self._config.failures):
-            self._give_up(batch.units, kind, attempts, error)
-        else:
-            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
-            self.backlog.put_back(Batch(batch.units, batch.seconds, batch.attempts, time.monotonic() + wait_s))
+        """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once.
 
-    def _kind(self, actor: _Actor, error: Exception) -> str:
-        """The kind of what an actor has raised, or died of; a death is booked on its node."""
+        Where it has spent its budget while others of the model were scored, one of its units may be at fault: the
+        halves are tried once more, and so on.
+        """
+        kind = self._kind(actor, error, *(unit.score_id for unit in batch.units))
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY) or is_spoilt(error):
+            self._remove(actor)
+        attempts = batch.attempts.get(kind, 0) + 1
+        if attempts <= budget(kind, self._config.failures):
+            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
+            counted = {**batch.attempts, kind: attempts}
+            self.backlog.put_back(Batch(batch.units, batch.seconds, counted, time.monotonic() + wait_s))
+        elif kind not in STOPS and len(batch.units) > 1 and actor.model in self._able:
+            for half in halves(batch.units):
+                share = len(half) / len(batch.units)
+                self.backlog.put_back(Batch(tuple(half), batch.seconds * share, batch.attempts))
+        else:
+            self._give_up(batch.units, kind, attempts, error)
+
+    def _kind(self, actor: _Actor, error: Exception, *work: str) -> str:
+        """The kind of what an actor has raised, or died of; a death, or its device's failure, is booked on its node."""
         kind = kind_of(error)
         if kind in (NODE_LOST, KILLED_FOR_MEMORY):
-            self._nodes.lost(died_on([actor.handle]))
-        return KILLED_FOR_MEMORY if kind == NODE_LOST and struck([actor.watch]) else kind
+            dead = died_on([actor.handle])
+            self._nodes.lost(dead or (placed_on([actor.handle]) if is_spoilt(error) else []), work)
+            kind = KILLED_FOR_MEMORY if dead and kind == NODE_LOST and struck([actor.watch]) else kind
+        return kind
 
     def _give_up(self, units: Sequence[ScoreUnit], kind: str, attempts: int, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
         for unit in units:
             self._on_failure(Failure(unit.unit_id, str(unit), kind, last_line(error), attempts, text), unit)
-
-
-def _count(attempts: dict[str, int], kind: str) -> int:
-    attempts[kind] = attempts.get(kind, 0) + 1
-    return attempts[kind]

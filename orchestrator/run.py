@@ -19,12 +19,13 @@ from orchestrator.blame import MOST_LOSSES
 from orchestrator.cluster import Nodes, shape
 from orchestrator.display import Display
 from orchestrator.estimate import Estimates, costs
-from orchestrator.failures import NODE_LOST, STOPS, Failure
+from orchestrator.evaluator import EvaluatorProcess
+from orchestrator.failures import STOPS, Failure
 from orchestrator.grid import Part
 from orchestrator.measured import SCORE, TRAIN
 from orchestrator.metrics import Metrics
 from orchestrator.plan import Plan
-from orchestrator.pool import EvaluatorProcess, ScoringPool
+from orchestrator.pool import ScoringPool
 from orchestrator.progress import Progress
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
@@ -33,7 +34,7 @@ from orchestrator.survey import Survey
 from orchestrator.tracking import Tracking
 from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Gang, Trials, planned
-from orchestrator.workers import TrialContext
+from orchestrator.workers import TrialContext, headline
 from study.config import StudyConfig
 from study.store import LOGS, RECORD_FILE, Store
 from study.units import ScoreUnit
@@ -76,7 +77,7 @@ class StudyRun:
         self._exported = 0.0
         backlog = Backlog(estimates.score_s, grid.unit)
         self._shape = shape(config)
-        self._nodes = Nodes(self._shape, store.excluded_nodes(), self._excluded)
+        self._nodes = Nodes(self._shape, store.excluded_nodes(), self._node)
         requests = StudyRequests(survey.library, config.scoring, grid.models, self._display.warn)
         self._pool = ScoringPool(
             config,
@@ -107,7 +108,7 @@ class StudyRun:
                 self._drain(trials)
                 decision = self._decide(trials)
                 trials.allow(decision.trials)
-                self._pool.step(decision, WAIT_S)
+                self._pool.step(decision, WAIT_S, trials.starves())
                 self._tell(trials)
             self._export()
         self._tracking.close()
@@ -183,12 +184,18 @@ class StudyRun:
             if kind == "result":
                 self._book(details[0])
             else:
-                adapter_ids, message = details
-                for adapter_id in adapter_ids:
-                    unit = self._units[adapter_id]
-                    last = message.strip().splitlines()[-1]
-                    attempts = self._config.failures.node_lost + 1
-                    self._failed(Failure(adapter_id, str(unit), NODE_LOST, last, attempts, message))
+                self._lost_trial(*details)
+
+    def _lost_trial(self, adapter_ids: list[str], kind: str, message: str) -> None:
+        """A trial has ended without an answer: those of its gang that are recorded are trained, the others failed."""
+        for adapter_id in adapter_ids:
+            unit = self._units[adapter_id]
+            if self._store.exists(f"{unit.folder}/{RECORD_FILE}"):
+                record = json.loads(self._store.read(f"{unit.folder}/{RECORD_FILE}"))
+                self._book({"trained": [headline(record)], "rejected": []})
+                continue
+            last, attempts = message.strip().splitlines()[-1], self._config.failures.node_lost + 1
+            self._failed(Failure(adapter_id, str(unit), kind, last, attempts, message))
 
     def _book(self, result: dict[str, Any]) -> None:
         for adapter in result["trained"]:
@@ -222,9 +229,13 @@ class StudyRun:
         if unit_id in self._failed_before:
             self._store.clear_failure(unit_id)
 
-    def _excluded(self, node: str) -> None:
-        self._store.exclude_node(node)
-        self._display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
+    def _node(self, node: str, used: bool) -> None:
+        if used:
+            self._store.take_back_node(node)
+            self._display.warn(f"node {node} was excluded, but the study cannot go on without it: it is used again")
+        else:
+            self._store.exclude_node(node)
+            self._display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
 
     def _failed(self, failure: Failure, score: ScoreUnit | None = None) -> None:
         """Record a failure, of a score or of an adapter; an adapter that failed takes its scores with it."""

@@ -23,31 +23,43 @@ from orchestrator.failures import (
     KILLED_FOR_MEMORY,
     NODE_LOST,
     OUT_OF_MEMORY,
+    STOPS,
     Failure,
+    NotStarted,
     backoff_s,
     budget,
+    is_spoilt,
     kind_of,
     last_line,
 )
-from orchestrator.gangs import smaller, with_rows
+from orchestrator.gangs import halves, smaller, with_rows
 from orchestrator.workers import TrialContext, WorkerGroup, headline, is_lost
 from study.config import Training
 from study.store import RECORD_FILE
 
 
 class AdapterTrial(tune.Trainable):
-    """Tune's view of a gang: one step that trains it. config = {"gang": [adapter_id, …], …}."""
+    """Tune's view of a gang: one step that trains it. config = {"gang": [adapter_id, …], "attempts": {kind: n}, …}.
+
+    `attempts` are those that a trial before this one has spent on the gang before it left its place.
+    """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]  # the rest comes by tune.with_parameters
-        self._gang: list[str] = list(config["gang"])
         self._context = context
         self._context_ref: Any = None
         self._fits: dict[str, tuple[int, Training]] = {}  # what an out-of-memory has brought a model down to
+        self._able: set[str] = set()  # models of which gangs were trained here
         self._group = WorkerGroup(ray.util.get_current_placement_group(), context.config)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._gang: list[str] = list(new_config["gang"])
+        self._before: dict[str, int] = dict(new_config.get("attempts", {}))
+        return True
 
     def step(self) -> dict[str, Any]:
         started = time.monotonic()
-        attempts: dict[str, int] = {}
+        attempts = dict(self._before)
         lost: list[str] = []  # the nodes on which workers died
         training, recipe = self._context.config.training, self._context.config.recipe
         model = self._context.units[self._gang[0]].model
@@ -61,27 +73,38 @@ class AdapterTrial(tune.Trainable):
                     pending = [part[i : i + most] for part in pending for i in range(0, len(part), most)]
                     continue
                 part = self._train(pending[0], training)
+                self._able.add(model)
             except Exception as error:  # noqa: BLE001 - whatever is raised is classified here
                 gang = pending[0] if pending else self._gang  # before it is known what is left, it may be all
                 kind = kind_of(error)
                 if kind in (NODE_LOST, KILLED_FOR_MEMORY):
-                    lost += self._group.died_on()
-                if kind == NODE_LOST and self._group.struck():
+                    lost += self._group.failed_on()
+                if kind == NODE_LOST and is_lost(error) and self._group.struck():
                     kind = KILLED_FOR_MEMORY
                 shrinks = kind == OUT_OF_MEMORY and bool(pending) and len(gang) > 1  # it ends: no attempt is counted
                 attempts[kind] = attempts.get(kind, 0) + (not shrinks)
-                if self._group.size > 1 or is_lost(error):  # the others wait for the process that failed: begin anew
+                if self._group.size > 1 or is_lost(error) or is_spoilt(error):  # the others wait for it: begin anew
                     self._group.stop()
                 if attempts[kind] > budget(kind, self._context.config.failures):
+                    if pending and kind not in STOPS and len(gang) > 1 and model in self._able:
+                        pending = [*halves(gang), *pending[1:]]  # of one member, maybe: the others go on without it
+                        attempts[kind] -= 1
+                        continue
                     part = self._given_up(gang, kind, error, attempts[kind])
                 else:
                     if kind == OUT_OF_MEMORY and pending:
                         pending, training = smaller(pending, training, recipe)
                         self._fits[model] = len(pending[0]), training
-                    else:
+                    elif not isinstance(error, NotStarted):
                         time.sleep(backoff_s(attempts[kind]))
-                    if max(Counter(lost).values(), default=0) >= MOST_LOSSES:  # in another place it goes on from here
-                        return {"done": True, "left": True, "lost": lost}
+                    if isinstance(error, NotStarted) or max(Counter(lost).values(), default=0) >= MOST_LOSSES:
+                        return {
+                            "done": True,
+                            "left": True,
+                            "lost": lost,
+                            "attempts": attempts,
+                            "rejected": outcome["rejected"],
+                        }
                     continue
             pending, attempts = (pending or [])[1:], {}
             for key in outcome:
@@ -132,10 +155,6 @@ class AdapterTrial(tune.Trainable):
             for adapter_id in gang
         ]
         return {"trained": [], "rejected": failures}
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._gang = list(new_config["gang"])
-        return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the store is the truth."""

@@ -6,19 +6,21 @@ none may run for now, Tune ends, so that its idle actor gives its devices back, 
 
 from __future__ import annotations
 
+import os
 import queue
 import tempfile
 import threading
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
 from orchestrator.cluster import Nodes
+from orchestrator.failures import NODE_LOST, kind_of
 from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.schedule import next_gang
 from orchestrator.workers import TrialContext
@@ -26,12 +28,13 @@ from study.config import StudyConfig
 from study.units import AdapterUnit
 
 Gang = tuple[AdapterUnit, ...]
+PLACED_WITHIN_S = 5.0
 
 
 class Trials(threading.Thread):
     """Runs gangs, in order, at most `allow`ed ones at once.
 
-    What ends goes into `events`: ("result", dict), ("error", [adapter_id], message) or ("stopped", exception).
+    What ends goes into `events`: ("result", dict), ("error", [adapter_id], kind, message) or ("stopped", exception).
     """
 
     def __init__(
@@ -48,7 +51,8 @@ class Trials(threading.Thread):
         self.nodes, self._where = nodes, nodes.selector()
         self._waiting = list(todo)
         self._running: dict[str, Gang] = {}
-        self._losses: Counter[Gang] = Counter()
+        self._attempts: dict[Gang, dict[str, int]] = {}  # of gangs that have left a place
+        self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
         self._allowed = 0
         self._warm: str | None = None
         self._changed = threading.Condition()
@@ -84,7 +88,22 @@ class Trials(threading.Thread):
                 return None
             number = next_gang([gang[0].model for gang in self._waiting], self._warm)
             gang = self._running[trial_id] = self._waiting.pop(number)
+            self._unplaced[trial_id] = time.monotonic()
             return gang
+
+    def attempts(self, gang: Gang) -> dict[str, int]:
+        """What a gang that has left its place has spent there, by kind of failure."""
+        return self._attempts.pop(gang, {})
+
+    def placed(self, trial_id: str) -> None:
+        """A trial's actor is there."""
+        with self._changed:
+            self._unplaced.pop(trial_id, None)
+
+    def starves(self) -> bool:
+        """Whether a trial that may run has been without a place for a while."""
+        with self._changed:
+            return any(time.monotonic() - since > PLACED_WITHIN_S for since in self._unplaced.values())
 
     def is_over(self) -> bool:
         """Whether Tune should end once what runs has ended; also when a node is used no more, which it cannot learn."""
@@ -94,17 +113,17 @@ class Trials(threading.Thread):
     def ended(self, trial_id: str, *event: Any) -> None:
         with self._changed:
             self._warm = self._running.pop(trial_id)[0].model
+            self._unplaced.pop(trial_id, None)
             self.events.put(event)
 
-    def left(self, trial_id: str, losses: int) -> None:
-        """A trial has left a node that lost its workers: its gang goes on, elsewhere where there is another node."""
+    def left(self, trial_id: str, attempts: dict[str, int], rejected: Sequence[Mapping[str, Any]]) -> None:
+        """A trial has left a place where its workers do not last: its gang goes on, elsewhere if there is a place."""
         with self._changed:
-            gang = self._running.pop(trial_id)
-            self._losses[gang] += losses
-            if self._losses[gang] <= self._config.failures.node_lost:
-                self._waiting.insert(0, gang)
-                return
-            self.events.put(("error", [unit.adapter_id for unit in gang], f"{self._losses[gang]} workers were lost"))
+            gone = {failure["unit_id"] for failure in rejected}
+            gang = tuple(unit for unit in self._running.pop(trial_id) if unit.adapter_id not in gone)
+            self._attempts[gang] = attempts
+            self._waiting.insert(0, gang)
+            self.events.put(("result", {"trained": [], "rejected": rejected}))
 
     def _placed(self) -> dict[str, Any]:
         """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
@@ -154,7 +173,10 @@ class _Gangs(Searcher):
         if self._trials.is_over():
             return Searcher.FINISHED
         gang = self._trials.next(trial_id)
-        return None if gang is None else {"gang": [unit.adapter_id for unit in gang], "name": trial_name(gang)}
+        if gang is None:
+            return None
+        names = [unit.adapter_id for unit in gang]
+        return {"gang": names, "attempts": self._trials.attempts(gang), "name": trial_name(gang)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: `_Report` is told too, with the error."""
@@ -175,18 +197,33 @@ class _Report(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._trials.placed(trial.trial_id)
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        lost = trial.last_result.get("lost", [])
-        self._trials.nodes.lost(lost)
-        if trial.last_result.get("left"):
-            self._trials.left(trial.trial_id, len(lost))
+        result = trial.last_result
+        self._trials.nodes.lost(result.get("lost", []), trial.config["gang"])
+        if result.get("left"):
+            self._trials.left(trial.trial_id, result["attempts"], result["rejected"])
         else:
-            self._trials.ended(trial.trial_id, "result", trial.last_result)
+            self._trials.ended(trial.trial_id, "result", result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        message = str(error) if error else "the trial's actor was lost"
-        self._trials.ended(trial.trial_id, "error", list(trial.config["gang"]), message)
+        """The trial's actor is lost, or could not be made, as often as the budget allows."""
+        error = _error_of(trial)
+        kind = kind_of(error) if error else NODE_LOST
+        text = str(error or "the trial's actor was lost")
+        self._trials.ended(trial.trial_id, "error", list(trial.config["gang"]), kind, text)
+
+
+def _error_of(trial: Any) -> BaseException | None:
+    """The last exception of a trial, from where Tune keeps it: its own accessor reads a copy that comes later."""
+    file = trial.pickled_error_file
+    if file is None or not os.path.exists(file):
+        return None
+    with open(file, "rb") as source:
+        error = cloudpickle.load(source)
+    return error if isinstance(error, BaseException) else None
 
 
 def planned(

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.checkpoints import file_of
-from orchestrator.cluster import died_on
-from orchestrator.failures import BUG, Failure, kind_of
+from orchestrator.cluster import died_on, placed_on
+from orchestrator.failures import BUG, NODE_LOST, Failure, NotStarted, kind_of
 from orchestrator.oom import struck, watch
 from study.cells import Source
 from study.config import StudyConfig, Training
@@ -124,13 +124,13 @@ class WorkerGroup:
         try:
             return dict(ray.get(answers)[0])
         except RayTaskError as error:
-            if kind_of(error) == BUG:
+            if kind_of(error) in (BUG, NODE_LOST):
                 _raise_loss(answers)
             raise
 
-    def died_on(self) -> list[str]:
-        """The nodes of those workers that are dead."""
-        return died_on(self._workers)
+    def failed_on(self) -> list[str]:
+        """The nodes of those workers that are dead; of all where none is, since one of their devices has failed."""
+        return died_on(self._workers) or placed_on(self._workers)
 
     def struck(self) -> bool:
         """Whether the kernel has killed for memory on their nodes since they were given what they train."""
@@ -155,8 +155,12 @@ class WorkerGroup:
                 bundle = len(self._placement_group.bundle_specs) - self.size + rank
                 options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._placement_group, bundle)
             self._workers.append(ray.remote(TrainerProcess).options(**options).remote(rank, self.size))
-        host, port = ray.get(self._workers[0].address.remote(), timeout=START_TIMEOUT_S)
-        ray.get([worker.join.remote(host, port) for worker in self._workers], timeout=START_TIMEOUT_S)
+        try:
+            host, port = ray.get(self._workers[0].address.remote(), timeout=START_TIMEOUT_S)
+            ray.get([worker.join.remote(host, port) for worker in self._workers], timeout=START_TIMEOUT_S)
+        except GetTimeoutError as error:
+            self.stop()
+            raise NotStarted(f"{self.size} workers were not all there within {START_TIMEOUT_S:.0f} s") from error
 
 
 def _raise_loss(answers: list[Any]) -> None:

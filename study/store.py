@@ -176,6 +176,9 @@ class Store(Files):
         text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
         self.write(f"{LOGS}/excluded/{node}.json", text.encode())
 
+    def take_back_node(self, node: str) -> None:
+        self.delete(f"{LOGS}/excluded/{node}.json")
+
     def excluded_nodes(self) -> list[str]:
         return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(f"{LOGS}/excluded", ".json")]
 

@@ -16,6 +16,7 @@ import torch
 
 from adapters import lora, whole
 from study.config import Recipe, Training
+from study.device import is_out_of_memory
 from study.errors import ConfigError
 from study.models import Model
 from trainers.base import Base
@@ -120,7 +121,7 @@ class Worker:
             with opened(base.module, recipe, settings, names, self.world, rows) as engine:
                 return train_gang(engine, members, recipe, how, self.world, start, save)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             reason = str(error)
         _empty_cache()  # only here does the error let go of what the failed attempt held
@@ -157,11 +158,6 @@ class Worker:
             "zero_stage": zero_stage(training),
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
         }
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """torch has an error of its own for a GPU; its CPU allocator says it in words."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _empty_cache() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -16,12 +18,14 @@ import psutil
 import pytest
 import ray
 import requests
+import torch
 from huggingface_hub import HfApi
 from pyarrow import fs as pafs
+from safetensors.torch import save_file
 
 from orchestrator.blame import Blame, selector
 from orchestrator.cluster import Nodes, connect, died_on
-from orchestrator.failures import budget, kind_of, lasting
+from orchestrator.failures import NotStarted, budget, is_spoilt, kind_of, lasting
 from orchestrator.oom import kills, struck, watch
 from orchestrator.schedule import Shape
 from orchestrator.stop import Interrupted, as_raised, on_signals
@@ -32,6 +36,7 @@ from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
 from tests.faults.memory import limited
 from tests.orchestrator.victim import Victim
+from tests.tiny_world import REPOSITORY
 
 
 @contextmanager
@@ -95,14 +100,14 @@ def test_actors_avoid_a_node_that_lost_three() -> None:
     excluded: list[str] = []
     try:
         ray.init(cluster.address, log_to_driver=False)
-        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], excluded.append)
+        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], lambda node, used: excluded.append(node))
         bad = sorted(node["NodeID"] for node in ray.nodes())[0]
         for _ in range(3):
             victim = ray.remote(Victim).options(num_cpus=1, label_selector={"ray.io/node-id": bad}).remote()
             with pytest.raises(ray.exceptions.RayActorError):
                 ray.get(victim.die.remote())
             assert excluded == []
-            nodes.lost(died_on([victim]))
+            nodes.lost(died_on([victim]), ["unit"])
         assert excluded == [bad]
         actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
         assert bad not in ray.get([actor.node.remote() for actor in actors])
@@ -247,6 +252,12 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
             assert kind_of(ray.exceptions.RayTaskError("f", "traceback", caught.value)) == kind
             assert store.read("x") == b"1"
         disk.mend()
+        disk.fill()
+        with pytest.raises(Exception, match="No space left") as full:
+            save_file({"weights": torch.zeros(1 << 20)}, str(disk.where / "scratch.safetensors"))
+        assert kind_of(full.value) == "no_space"
+        (disk.where / "scratch.safetensors").unlink(missing_ok=True)
+        disk.mend()
         store.write("x", b"2" * 8192)
         assert [path.name for path in (disk.where / "store").iterdir()] == ["x"]  # nothing half-written is left
     finally:
@@ -274,15 +285,86 @@ def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> Non
     assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
 
 
-def test_a_node_that_keeps_losing_processes_is_excluded_but_never_the_last_one() -> None:
-    blame, alive = Blame(), {"a", "b"}
-    assert not any(blame.add("a", alive, now) for now in (0.0, 10.0, 4000.0, 4001.0))  # never three within the hour
-    assert blame.add("a", alive, 4002.0)
-    assert not blame.add("a", alive, 4003.0)  # once
-    assert not any(blame.add("b", alive, 4004.0) for _ in range(5))  # the last one
+def test_a_node_that_keeps_losing_processes_is_excluded_unless_it_is_needed() -> None:
+    blame = Blame()
+    assert not any(blame.add("a", ["x"], True, now) for now in (0.0, 10.0, 4000.0, 4001.0))  # never 3 within the hour
+    assert blame.add("a", ["y"], True, 4002.0)
+    assert not blame.add("a", ["z"], True, 4003.0)  # once
+    assert not any(blame.add("b", ["z"], False, 4004.0) for _ in range(5))
     assert blame.excluded == {"a"}
-    assert not any(Blame().add("gone", alive, 0.0) for _ in range(5))
+    blame.take_back(["a"])
+    assert blame.excluded == set()
+    assert [blame.add("a", ["z"], True, 4005.0) for _ in range(3)] == [False, False, True]
     assert selector(set()) == {}
+
+
+def test_work_that_kills_its_process_wherever_it_runs_takes_out_one_node() -> None:
+    blame, nodes = Blame(), [f"n{i}" for i in range(8)]
+    excluded = [node for node in nodes for i in range(3) if blame.add(node, ["poison", f"{node}-{i}"], True, float(i))]
+    assert excluded == ["n0"]
+    assert [blame.add("n1", [f"other{i}"], True, 9.0) for i in range(3)] == [False, False, True]  # by other work's loss
+
+
+def test_excluded_nodes_are_taken_back_where_the_study_could_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial needs two bundles, which only the three nodes together hold twice over."""
+    alive = {name: {"CPU": 1.0, "GPU": 1.0} for name in ("a", "b", "c")}
+    monkeypatch.setattr("orchestrator.cluster._alive", lambda: alive)
+    monkeypatch.setattr("orchestrator.cluster.FRESH_S", 0.0)
+    changes: list[tuple[str, bool]] = []
+    nodes = Nodes(Shape({"GPU": 1}, 2, {"GPU": 1}), ["b"], lambda *change: changes.append(change))
+    nodes.lost(["a"] * 5, ["x"])  # without it and b no trial would fit
+    assert (len(nodes()), changes) == (2, [])
+    del alive["c"]
+    assert (len(nodes()), changes) == (2, [("b", True)])
+    del alive["b"]
+    assert len(nodes()) == 1
+    alive |= {"c": {"GPU": 1.0}, "d": {"GPU": 1.0}}
+    nodes.lost(["a"], ["x"])
+    assert (len(nodes()), changes) == (2, [("b", True), ("a", False)])
+    assert nodes.selector() == {"ray.io/node-id": "!in(a)"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "spoilt"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), "node_lost", True),
+        (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), "node_lost", True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling cublasSgemm"), "node_lost", True),
+        (torch.distributed.DistBackendError("NCCL error in: ProcessGroupNCCL.cpp:94"), "node_lost", True),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1"), "node_lost", True),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "bug", True),
+        (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory", False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), "out_of_memory", False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory", False),
+        (RuntimeError("shape '[2]' is invalid for input of size 3"), "bug", False),
+        (ValueError("CUDA error: says no device"), "bug", False),
+        (NotStarted("2 workers were not all there"), "node_lost", False),
+    ],
+)
+def test_what_devices_and_their_connections_raise(error: Exception, kind: str, spoilt: bool) -> None:
+    for one in (error, ray.exceptions.RayTaskError("f", "traceback", error)):
+        assert (kind_of(one), is_spoilt(one)) == (kind, spoilt)
+
+
+def test_a_peer_that_is_gone_is_no_bug(tmp_path: Path) -> None:
+    """What gloo raises in a process whose partner has ended."""
+    code = """
+import os, sys, torch, torch.distributed as dist
+dist.init_process_group("gloo", f"file://{sys.argv[1]}", world_size=2, rank=int(sys.argv[2]))
+dist.all_reduce(torch.ones(1))
+if sys.argv[2] == "1":
+    os._exit(0)
+from orchestrator.failures import is_spoilt, kind_of
+try:
+    for _ in range(1000):
+        dist.all_reduce(torch.ones(1))
+except Exception as error:
+    print(kind_of(error), is_spoilt(error))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "rendezvous")]
+    one, other = (subprocess.Popen([*command, rank], cwd=REPOSITORY, stdout=subprocess.PIPE) for rank in "01")
+    assert other.wait(60) == 0
+    assert one.communicate(timeout=60)[0] == b"node_lost True\n"
 
 
 def test_a_signal_in_the_midst_of_a_wait_interrupts_it(actors: Callable[..., Any]) -> None:

@@ -1,10 +1,13 @@
-"""The scoring pool on real actors: what an evaluator cannot have for now is tried again, alone, as often as allowed."""
+"""The scoring pool on real actors: what fails is tried again, alone where need be, and takes nothing else with it."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +22,25 @@ from orchestrator.pool import ScoringPool
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision
 from study.cells import Cell, Source
+from study.config import StudyConfig
+from study.errors import TaskError
 from study.load import parse
 from study.models import Model
 from study.store import Store
 from study.tasks import TaskLibrary
 from study.units import ScoreUnit
+from tests.tiny_world import REPOSITORY
+
+
+def scored(unit: ScoreUnit, seconds: float = 1.0) -> Scored:
+    return Scored(unit.score_id, True, None, None, None, seconds, 0, 0)
+
+
+class NoTasks(TaskLibrary):
+    """Tasks whose requests nobody needs."""
+
+    def load(self, cell: Cell) -> Any:
+        raise TaskError("no data")
 
 
 class Flaky:
@@ -32,7 +49,7 @@ class Flaky:
     def __init__(self) -> None:
         self._asked: Counter[Cell] = Counter()
 
-    def load(self, *_: object) -> None:
+    def load(self, config: StudyConfig, *_: object) -> None:
         """There is no model."""
 
     def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
@@ -43,46 +60,160 @@ class Flaky:
         language, seconds = unit.target.language, float(self._asked[unit.target])
         if language == "yy" or (language == "xx" and seconds == 1):
             return Scored(unit.score_id, False, "transient", "refused", "the traceback", 0.0, 0, 0)
-        return Scored(unit.score_id, True, None, None, None, seconds, 0, 0)
+        return scored(unit, seconds)
 
 
-@pytest.fixture
+class Broken(Flaky):
+    """An evaluator whose device fails with its second batch, and then with every one; a new process gets another."""
+
+    def __init__(self) -> None:
+        self._batches = 0
+
+    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
+        self._batches += 1
+        if self._batches > 1:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return [scored(unit, os.getpid()) for unit in units]
+
+
+class Poisoned(Flaky):
+    """An evaluator that cannot do a batch with l7 in it."""
+
+    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
+        if any(unit.target.language == "l7" for unit in units):
+            raise ZeroDivisionError("a bug that one unit brings out")
+        return [scored(unit) for unit in units]
+
+
+class Late(Flaky):
+    """An evaluator of which the first four to start cannot read the model."""
+
+    def load(self, config: StudyConfig, *_: object) -> None:
+        with open(f"{config.store}.starts", "a+") as starts:
+            starts.write("x")
+            starts.flush()
+            if starts.tell() <= 4:
+                raise ConnectionResetError("connection reset by peer")
+
+
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
 
-def test_only_what_was_refused_is_tried_again_and_given_up_after_its_budget(cluster: None, tmp_path: Any) -> None:
-    config = parse(
-        "models: [{id: m}]\nlanguages: [ww, xx, yy]\ntasks: [{name: task, lm_eval: 't_{language}'}]\nsources: []\n"
-        "evaluators: {resources: {CPU: 1}}\ntraining: {resources_per_worker: {CPU: 1}}\nfailures: {transient: 2}\n"
-        "adapters: [{name: a, model: m, path: p}]"
-    )
-    model = Model("m", "m", None, "m", "float32", "m", 1.0, 10**9, False, ())
-    cells = config.cells()
-    grid = expand(config, [model], {Source.of([cells[0]]): ["s"]}, {cell: str(cell) for cell in cells})
-    backlog = Backlog({"m": [1.0] * len(cells)}, grid.unit)
-    backlog.add(part for part in grid.parts() if part.adapter is None)
-    scored: dict[str, float] = {}
-    failed: list[Failure] = []
-    pool = ScoringPool(
-        config,
-        [model],
-        Store(str(tmp_path)),
-        backlog,
-        StudyRequests(TaskLibrary.of(config), config.scoring, [model], print),
-        {"m": 0.0},
-        lambda unit, result: scored.update({unit.target.language: result.seconds}),
-        lambda failure, unit: failed.append(failure),
-        Nodes(shape(config), [], print),
-        process=Flaky,
-    )
-    deadline = time.monotonic() + 60
-    while not pool.is_idle and time.monotonic() < deadline:
-        pool.step(Decision(0, 1, {"m": 1}), 0.1)
-    pool.stop()
-    assert scored == {"ww": 1.0, "xx": 2.0}  # ww was not asked for a second time
-    (failure,) = failed
+@dataclass
+class Run:
+    pool: ScoringPool
+    scored: dict[str, float] = field(default_factory=dict)
+    failed: list[Failure] = field(default_factory=list)
+    changed: list[tuple[str, bool]] = field(default_factory=list)
+
+    def to_its_end(self, actors: int) -> None:
+        deadline = time.monotonic() + 60
+        while not self.pool.is_idle and time.monotonic() < deadline:
+            self.pool.step(Decision(0, actors, {"m": actors}), 0.1)
+        assert self.pool.is_idle
+
+
+@pytest.fixture
+def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def make(process: type, languages: list[str], failures: str = "{}") -> Run:
+        config = parse(
+            f"store: {tmp_path}/store\nmodels: [{{id: m}}]\nlanguages: [{', '.join(languages)}]\nsources: []\n"
+            f"tasks: [{{name: task, lm_eval: 't_{{language}}'}}]\nevaluators: {{resources: {{CPU: 1}}}}\n"
+            f"training: {{resources_per_worker: {{CPU: 1}}}}\nfailures: {failures}\n"
+            "adapters: [{name: a, model: m, path: p}]"
+        )
+        model = Model("m", f"{REPOSITORY}/models/polyglot-nano", None, "m", "float32", "m", 1.0, 10**9, False, ())
+        cells = config.cells()
+        grid = expand(config, [model], {Source.of([cells[0]]): ["s"]}, {cell: str(cell) for cell in cells})
+        backlog = Backlog({"m": [1.0] * len(cells)}, grid.unit)
+        backlog.add(part for part in grid.parts() if part.adapter is None)
+        run = Run(None)  # type: ignore[arg-type]  # the pool is made with what it reports to
+        run.pool = ScoringPool(
+            config,
+            [model],
+            Store(config.store),
+            backlog,
+            StudyRequests(NoTasks.of(config), config.scoring, [model], lambda _: None),
+            {"m": 0.0},
+            lambda unit, result: run.scored.update({unit.target.language: result.seconds}),
+            lambda failure, unit: run.failed.append(failure),
+            Nodes(shape(config), [], lambda *change: run.changed.append(change)),
+            process=process,
+        )
+        runs.append(run)
+        return run
+
+    yield make
+    for run in runs:
+        run.pool.stop()
+
+
+def many(count: int) -> list[str]:
+    return [f"l{i}" for i in range(count)]
+
+
+def test_only_what_was_refused_is_tried_again_and_given_up_after_its_budget(start: Callable[..., Run]) -> None:
+    run = start(Flaky, ["ww", "xx", "yy"], "{transient: 2}")
+    run.to_its_end(1)
+    assert run.scored == {"ww": 1.0, "xx": 2.0}  # ww was not asked for a second time
+    (failure,) = run.failed
     assert (failure.kind, failure.attempts, failure.traceback) == ("transient", 3, "the traceback")
     assert "yy" in failure.unit
+
+
+def test_a_process_whose_device_has_failed_gets_no_more_work(start: Callable[..., Run]) -> None:
+    run = start(Broken, many(12))
+    run.to_its_end(1)
+    assert (run.scored.keys(), run.failed) == (set(many(12)), [])
+    assert len(set(run.scored.values())) > 2  # processes
+    assert run.changed == []  # the only node is not excluded
+
+
+def test_one_unit_that_fails_takes_no_other_with_it(start: Callable[..., Run]) -> None:
+    run = start(Poisoned, many(24))
+    run.to_its_end(2)
+    assert run.scored.keys() == {*many(24)} - {"l7"}
+    (failure,) = run.failed
+    assert (failure.kind, failure.message) == ("bug", "ZeroDivisionError: a bug that one unit brings out")
+    assert "l7" in failure.unit
+
+
+def test_evaluators_that_meet_the_same_trouble_when_they_start_are_one_failure(start: Callable[..., Run]) -> None:
+    run = start(Late, many(24), "{transient: 1}")
+    run.to_its_end(4)
+    assert (len(run.scored), run.failed) == (24, [])
+
+
+def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(start: Callable[..., Run]) -> None:
+    run = start(Late, many(8), "{transient: 1}")
+    run.to_its_end(4)
+    have = run.pool.actors().total()
+    assert have > 1
+    for left in range(have - 1, -1, -1):
+        run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
+        assert run.pool.actors().total() == left
+    run.pool.step(Decision(1, 4, {"m": 4}), 0.0)
+    assert run.pool.actors().total() == 4
+
+
+def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., Run]) -> None:
+    """Nothing of the model was scored, so it is no single unit's fault: nothing is tried one by one."""
+    run = start(Stubborn, many(12))
+    run.to_its_end(1)
+    assert (run.scored, {failure.kind for failure in run.failed}) == ({}, {"bug"})
+    assert len(run.failed) == 12
+    tries = Counter(failure.message for failure in run.failed)
+    assert len(tries) < 12  # a message tells its batch
+
+
+class Stubborn(Flaky):
+    """An evaluator that can do nothing."""
+
+    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
+        raise ZeroDivisionError(f"a bug in everything, {units[0].target}")

@@ -21,6 +21,8 @@ import ray
 from analysis.load import load_store
 from analysis.report import write_study
 from orchestrator.checkpoints import CHECKPOINTS, begun, file_of
+from orchestrator.trial import AdapterTrial
+from orchestrator.trials import Trials
 from study.store import Store
 from tests.orchestrator.trials import (
     LANGUAGES,
@@ -232,6 +234,70 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
     assert "(LoRA)" not in report
     assert "nothing to do" in sweep(file, "--set", recipe).stdout
+
+
+def test_a_gang_goes_on_without_the_member_that_its_trainer_cannot_train(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """An example that no tokenizer takes: once other gangs of the model were trained here, the gang is halved."""
+    context = context_of(study(world, tmp_path)[1])
+    bad = list(context.units.values())[2]
+    poison = tuple(replace(example, answer=7) for example in context.examples[bad.source])  # type: ignore[arg-type]
+    trial = trial_of(replace(context, examples={**context.examples, bad.source: poison}))
+    together = trial.step()
+    assert (together["trained"], len(together["rejected"])) == ([], 4)
+    trial._able.add(bad.model)
+    alone = trial.step()
+    assert {adapter["adapter_id"] for adapter in alone["trained"]} == context.units.keys() - {bad.adapter_id}
+    assert [(failed["unit_id"], failed["kind"]) for failed in alone["rejected"]] == [(bad.adapter_id, "bug")]
+    trial.cleanup()
+
+
+def test_a_trial_whose_workers_find_no_place_leaves_and_counts_what_was_spent_before(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.workers.START_TIMEOUT_S", 2.0)
+    training = {"workers_per_trial": 6, "resources_per_worker": {"CPU": 1}}  # of four CPUs
+    trial = trial_of(context_of(study(world, tmp_path, training=training, failures={"node_lost": 2})[1]))
+    first = trial.step()
+    assert (first["left"], first["attempts"], first["lost"], first["rejected"]) == (True, {"node_lost": 1}, [], [])
+    trial.reset_config({"gang": trial._gang, "attempts": {"node_lost": 2}})
+    last = trial.step()
+    assert [(failed["kind"], failed["attempts"]) for failed in last["rejected"]] == [("node_lost", 3)] * 4
+    assert all("were not all there within" in failed["traceback"] for failed in last["rejected"])
+
+
+def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What Tune tells of it: the error itself, though it tries as often as for a lost one."""
+    context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
+    gang = tuple(context.units.values())
+    trials = Trials(context.config, context, [gang], Unmade, Everywhere())
+    trials.allow(1)
+    trials.start()
+    event, adapter_ids, kind, message = trials.events.get(timeout=120)
+    assert (event, adapter_ids, kind) == ("error", [unit.adapter_id for unit in gang], "bug")
+    assert "No module named 'nowhere'" in message
+    trials.join(60)
+    assert not trials.is_alive()
+
+
+class Unmade(AdapterTrial):
+    """A trial whose program is not whole on its node."""
+
+    def setup(self, config: dict[str, Any], context: Any) -> None:  # type: ignore[override]
+        raise ModuleNotFoundError("No module named 'nowhere'")
+
+
+class Everywhere:
+    """A cluster of which no node is excluded."""
+
+    def selector(self) -> dict[str, str]:
+        return {}
+
+    def lost(self, nodes: list[str], work: list[str]) -> None:
+        assert nodes == []
 
 
 def test_what_no_attempt_can_mend_is_recorded_and_the_trial_stays(
