@@ -29,6 +29,7 @@ from study.units import AdapterUnit
 
 Gang = tuple[AdapterUnit, ...]
 PLACED_WITHIN_S = 5.0
+IDLE_S = 10.0
 
 
 class Trials(threading.Thread):
@@ -53,6 +54,8 @@ class Trials(threading.Thread):
         self._running: dict[str, Gang] = {}
         self._attempts: dict[Gang, dict[str, int]] = {}  # of gangs that have left a place
         self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
+        self._trainers = 0  # which Tune has made, and keeps
+        self._idle_since: float | None = None  # when one of them that may do nothing was first seen
         self._allowed = 0
         self._warm: str | None = None
         self._changed = threading.Condition()
@@ -89,6 +92,7 @@ class Trials(threading.Thread):
             number = next_gang([gang[0].model for gang in self._waiting], self._warm)
             gang = self._running[trial_id] = self._waiting.pop(number)
             self._unplaced[trial_id] = time.monotonic()
+            self._trainers = max(self._trainers, len(self._running))
             return gang
 
     def attempts(self, gang: Gang) -> dict[str, int]:
@@ -106,9 +110,15 @@ class Trials(threading.Thread):
             return any(time.monotonic() - since > PLACED_WITHIN_S for since in self._unplaced.values())
 
     def is_over(self) -> bool:
-        """Whether Tune should end once what runs has ended; also when a node is used no more, which it cannot learn."""
+        """Whether Tune should end once what runs has ended, and let go of trainers that have nothing to do at once.
+
+        Also when a node is used no more, which it cannot learn, and when a trainer has been kept idle for a while.
+        """
         with self._changed:
-            return not self._waiting or self._allowed == 0 or self._where != self.nodes.selector()
+            kept = len(self._running) >= self._allowed and len(self._running) < self._trainers
+            self._idle_since = (self._idle_since or time.monotonic()) if kept else None
+            idle = self._idle_since is not None and time.monotonic() - self._idle_since >= IDLE_S
+            return not self._waiting or self._allowed == 0 or idle or self._where != self.nodes.selector()
 
     def ended(self, trial_id: str, *event: Any) -> None:
         with self._changed:
@@ -128,6 +138,7 @@ class Trials(threading.Thread):
     def _placed(self) -> dict[str, Any]:
         """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
         self._where = self.nodes.selector()
+        self._trainers, self._idle_since = 0, None
         return {"bundle_label_selector": [self._where] * self._config.training.workers_per_trial}
 
     def _fit(self) -> None:

@@ -283,6 +283,32 @@ def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
     assert not trials.is_alive()
 
 
+def test_a_trainer_that_may_do_nothing_is_let_go_of_and_a_trial_without_a_place_is_noticed(
+    world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(study(world, tmp_path)[1])
+    trials = Trials(context.config, context, [(unit,) for unit in context.units.values()], Unmade, Everywhere())
+    trials.allow(2)
+    first, second = trials.next("first"), trials.next("second")
+    assert first
+    assert second
+    assert trials.next("third") is None
+    trials.placed("first")
+    assert not trials.starves()
+    monkeypatch.setattr("orchestrator.trials.PLACED_WITHIN_S", -1.0)
+    assert trials.starves()
+    trials.placed("second")
+    assert not trials.starves()
+    monkeypatch.setattr("orchestrator.trials.IDLE_S", 0.0)
+    assert not trials.is_over()  # both work
+    trials.ended("second", "result", {})
+    assert not trials.is_over()  # the second may go on
+    trials.allow(1)
+    assert trials.is_over()
+    monkeypatch.setattr("orchestrator.trials.IDLE_S", 1000.0)
+    assert not trials.is_over()  # not yet
+
+
 class Unmade(AdapterTrial):
     """A trial whose program is not whole on its node."""
 
