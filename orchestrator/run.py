@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import tempfile
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from orchestrator.cluster import Nodes, shape
 from orchestrator.display import Display
 from orchestrator.estimate import Estimates, costs
 from orchestrator.evaluator import EvaluatorProcess
-from orchestrator.failures import STOPS, Failure
+from orchestrator.failures import NO_SPACE, STOPS, Failure, kind_of
 from orchestrator.grid import Part
 from orchestrator.measured import SCORE, TRAIN
 from orchestrator.metrics import Metrics
@@ -180,7 +181,9 @@ class StudyRun:
             except queue.Empty:
                 return
             if kind == "stopped":
-                raise StudyStopped(f"Ray Tune failed: {details[0]}") from details[0]
+                full = kind_of(details[0]) == NO_SPACE
+                where = f", on this machine's scratch, {tempfile.gettempdir()} and Ray's session in it" if full else ""
+                raise StudyStopped(f"Ray Tune failed: {details[0]}{where}") from details[0]
             if kind == "result":
                 self._book(details[0])
             else:

@@ -9,11 +9,11 @@ SIZE_MB = 16
 
 
 class Disk:
-    def __init__(self, where: Path) -> None:
+    def __init__(self, where: Path, size_mb: int = SIZE_MB) -> None:
         """Mount it. Raises PermissionError where that is not allowed."""
         self.where = where
         where.mkdir(parents=True)
-        self._mount("-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs")
+        self._mount("-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs")
 
     def fill(self) -> None:
         """Take all space that is left."""

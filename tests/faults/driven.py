@@ -21,8 +21,8 @@ TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
 class Driver:
     """`python -m orchestrator.sweep CONFIG`, its output in a file."""
 
-    def __init__(self, config: Path, address: str, *options: str) -> None:
-        own = {"RAY_ADDRESS": address, "HF_DATASETS_CACHE": str(config.parent.parent / "datasets")}
+    def __init__(self, config: Path, address: str, *options: str, **environment: str) -> None:
+        own = {**environment, "RAY_ADDRESS": address, "HF_DATASETS_CACHE": str(config.parent.parent / "datasets")}
         self._log = config.parent / "output.txt"
         self.began = time.monotonic()
         with self._log.open("ab") as out:

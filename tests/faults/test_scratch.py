@@ -1,0 +1,41 @@
+"""The machine's scratch, where Ray and Tune keep what they work with, fills up in the midst of a study."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from study.store import Store
+from tests.faults.cluster import Nodes
+from tests.faults.disk import Disk
+from tests.faults.driven import Driver
+from tests.faults.test_elastic import wait
+from tests.faults.test_faults import compare, nodes, study, undisturbed, world
+
+__all__ = ["nodes", "undisturbed", "world"]
+
+
+def test_a_full_scratch_ends_the_run_with_a_word_and_costs_what_was_in_hand(
+    world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store
+) -> None:
+    """The driver starts a cluster of its own there; the next run goes on elsewhere, on the other cluster."""
+    config, store = study(world, "scratch")
+    try:
+        disk = Disk(Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp")) / "s", size_mb=600)  # sockets need short paths
+    except PermissionError as error:
+        pytest.skip(f"needs a mount: {error}")
+    try:
+        driver = Driver(config, "local", RAY_TMPDIR=str(disk.where), TMPDIR=str(disk.where))
+        wait(driver, lambda: store.files("checkpoints", "") or store.records())
+        disk.fill()
+        assert driver.wait() == 1, driver.output
+        assert "No space left on device" in driver.output
+        assert "Traceback" not in driver.output
+        disk.mend()
+    finally:
+        disk.unmount()
+    driver = Driver(config, nodes.address)
+    assert driver.wait() == 0, driver.output
+    compare(store, undisturbed)
