@@ -29,7 +29,8 @@ from orchestrator.measured import measure
 from orchestrator.plan import plan
 from study.cells import Source
 from study.files import File
-from study.index import HELD, MOST_FILES
+from study.index import MOST_FILES, STAMPS
+from study.index import ROWS as HELD
 from study.load import parse
 from study.models import Model
 from study.store import SCORES, SCORES_INDEX, Store
@@ -80,11 +81,12 @@ def fill(store: Store, some: Grid, count: int) -> list[File]:
             "seconds": pa.array(np.random.default_rng(start).random(n)),
             "tokens": pa.array(np.full(n, 1000)),
         }
-        held = [[f"{SCORES}/{first:012d}.parquet 1 1", min(ROWS, start + n - first)] for first in at[::ROWS].tolist()]
-        rows = pa.table(columns).replace_schema_metadata({HELD: json.dumps(held)})
+        stamps = [f"{SCORES}/{first:012d}.parquet 1 1" for first in at[::ROWS].tolist()]
+        counts = [str(min(ROWS, start + n - first)) for first in at[::ROWS].tolist()]
+        rows = pa.table(columns).replace_schema_metadata({STAMPS: "\n".join(stamps), HELD: "\n".join(counts)})
         store.fs.create_dir(store.path(SCORES_INDEX))
         pq.write_table(rows, store.path(f"{SCORES_INDEX}/{start:012d}.parquet"), compression="zstd")
-        listed += [File(stamp.partition(" ")[0], stamp) for stamp, _ in held]
+        listed += [File(stamp.partition(" ")[0], stamp) for stamp in stamps]
     return listed
 
 

@@ -8,7 +8,6 @@ are, and a file's rows count only while it is listed with the size and time that
 from __future__ import annotations
 
 import io
-import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from study.files import File, Files
 
-HELD = b"files"  # in a segment's metadata: [[stamp, number of rows], ...]
+STAMPS, ROWS = b"files", b"rows"  # in a segment's metadata: a line each, what files it holds, how many rows of each
 WORTH_IT = 64  # files outside the index from which on a segment is written
 MOST_FILES = 10_000  # in a segment
 BATCH = 1 << 18  # rows
@@ -30,14 +30,15 @@ BATCH = 1 << 18  # rows
 class _Segment:
     file: str
     parquet: pq.ParquetFile
-    held: Sequence[tuple[str, int]]
-    kept: Sequence[bool]  # of the files it holds: whether their rows count
+    held: Sequence[str]  # stamps
+    rows: NDArray[np.int64]  # of each of them
+    kept: Sequence[bool]  # whether they count
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         if not any(self.kept):
             return
         there = set(self.parquet.schema.names)
-        mask = None if all(self.kept) else np.repeat(self.kept, [rows for _, rows in self.held])
+        mask = None if all(self.kept) else np.repeat(self.kept, self.rows)
         at = 0
         for batch in self.parquet.iter_batches(BATCH, columns=[name for name in columns if name in there]):
             rows = batch.num_rows
@@ -47,7 +48,7 @@ class _Segment:
     def parts(self) -> Iterator[tuple[str, pa.Table]]:
         """Stamp and rows of each file whose rows count."""
         rows, at = self.parquet.read(), 0
-        for (stamp, count), kept in zip(self.held, self.kept, strict=True):
+        for stamp, count, kept in zip(self.held, self.rows.tolist(), self.kept, strict=True):
             if kept:
                 yield stamp, rows.slice(at, count)
             at += count
@@ -90,17 +91,18 @@ class Index:
         for name in self._store.files(self._folder, ".parquet") if files else ():
             try:
                 parquet = pq.ParquetFile(self._store.opened(name), read_dictionary=list(coded))
-                held = json.loads(parquet.metadata.metadata[HELD])
+                told = parquet.metadata.metadata
+                held, rows = told[STAMPS].decode().split("\n"), np.array(told[ROWS].split(b"\n"), dtype=np.int64)
             except (FileNotFoundError, ValueError, TypeError, KeyError):  # deleted meanwhile, or damaged: no segment
                 continue
-            kept = [missing.pop(stamp, None) is not None for stamp, _ in held]
-            segments.append(_Segment(name, parquet, held, kept))
+            kept = [missing.pop(stamp, None) is not None for stamp in held]
+            segments.append(_Segment(name, parquet, held, rows, kept))
         return segments, list(missing.values())
 
 
 def _segment(parts: Sequence[tuple[str, pa.Table]]) -> bytes:
-    held = [[stamp, rows.num_rows] for stamp, rows in parts]
+    metadata = {STAMPS: "\n".join(stamp for stamp, _ in parts), ROWS: "\n".join(str(len(rows)) for _, rows in parts)}
     table = pa.concat_tables([rows.replace_schema_metadata(None) for _, rows in parts], promote_options="default")
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({HELD: json.dumps(held)}), buffer, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(metadata), buffer, compression="zstd")
     return buffer.getvalue()
