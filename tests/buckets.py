@@ -38,6 +38,9 @@ class Proxy:
     def deny(self, status: int, code: str, part: str) -> None:
         self._ask(f"deny/{status}/{code}/{quote(part)}")
 
+    def fail(self, share: float) -> None:
+        self._ask(f"share/{share}")
+
     def slow_listings(self, seconds: float) -> None:
         self._ask(f"slow/{seconds}")
 

@@ -4,7 +4,7 @@
 probability, drawn by the seed, in one of four ways in turn: 503 SlowDown, 500 InternalError, a connection that is reset
 before or after the server has done its part. `GET /-/counts` tells how often each kind of request was made since it was
 last asked; `GET /-/deny/STATUS/CODE/PART` answers every later request whose path contains PART so (PART empty: none);
-`GET /-/slow/SECONDS` delays every later listing.
+`GET /-/slow/SECONDS` delays every later listing; `GET /-/share/SHARE` sets the share anew.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.state.counts.clear()
             elif words[0] == "slow":
                 self.state.slow_s = float(words[1])
+            elif words[0] == "share":
+                self.state.share = float(words[1])
             else:
                 self.state.denied = (int(words[1]), words[2], unquote("/".join(words[3:])))
         data = json.dumps(answer).encode()

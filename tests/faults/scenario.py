@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-SURVIVED = ("trainer", "trial", "evaluator", "node", "raylet")  # the same driver goes on
+SURVIVED = ("trainer", "trial", "evaluator", "node", "raylet", "requests")  # the same driver goes on
 ENDED = ("driver", "interrupt", "full", "read_only", "cluster")  # the next run goes on
+ON_DISK = ("full", "read_only")
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,14 @@ class Fault:
 
 
 def faults(seed: str, number: int) -> list[Fault]:
-    """The faults of run `number`: kinds take turns, so that every one occurs; moments and company are random."""
+    """The faults of run `number`: kinds take turns, so that every one occurs; moments and company are random.
+
+    A store is on a disk that fails or in a bucket whose requests fail, not both.
+    """
     draw = random.Random(f"{seed}-{number}")
-    kinds = [ENDED[number % len(ENDED)], *draw.sample(SURVIVED, draw.randint(1, 2))]
+    ended = ENDED[number % len(ENDED)]
+    survived = [kind for kind in SURVIVED if kind != "requests" or ended not in ON_DISK]
+    kinds = [ended, *draw.sample(survived, draw.randint(1, 2))]
     moments = sorted(draw.choice((0.0, draw.uniform(0.0, 0.8))) for _ in kinds)
     draw.shuffle(kinds)
     return [Fault(kind, after, draw.uniform(0, 4), draw.random()) for kind, after in zip(kinds, moments, strict=True)]

@@ -14,9 +14,9 @@ from orchestrator.blame import MOST_LOSSES
 from study.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import TIMEOUT_S, Driver
-from tests.faults.test_faults import compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
 
-__all__ = ["nodes", "undisturbed", "world"]
+__all__ = ["bucket", "nodes", "undisturbed", "world"]
 
 
 @pytest.fixture(scope="module")

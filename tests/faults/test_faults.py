@@ -20,10 +20,11 @@ from psutil import Process
 
 from study.check import main as check
 from study.store import Store
+from tests.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.faults.cluster import TITLES, Nodes
 from tests.faults.disk import Disk
 from tests.faults.driven import TIMEOUT_S, Driver, done, tables
-from tests.faults.scenario import ENDED, Fault, faults
+from tests.faults.scenario import ENDED, ON_DISK, Fault, faults
 from tests.tiny_models import make_model
 from tests.tiny_world import make_config, make_tasks
 
@@ -32,7 +33,7 @@ FIRST = int(os.environ.get("FAULT_FIRST", "0"))
 SEED = os.environ.get("FAULT_SEED", "")
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 UNITS = 4 + 5 * 4
-DISK_KINDS = {"full", "read_only"}
+SHARE = 0.2  # of a bucket's requests that are refused, fail or are cut off
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,17 @@ def survived(seed: str) -> Iterator[Counter[str]]:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def bucket() -> Iterator[Proxy]:
+    """A server that a study's store may be in; nothing fails yet."""
+    with s3_server() as port, proxy(port) as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in found.environment.items():
+            patch.setenv(name, value)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def nodes(bucket: Proxy) -> Iterator[Nodes]:
+    """Their processes know how to reach the bucket."""
     nodes = Nodes()
     yield nodes
     nodes.stop()
@@ -63,13 +74,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return folder, make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
 
 
-def study(world: tuple[Path, Path, Path], name: str, store: Path | None = None, **more: Any) -> tuple[Path, Store]:
+def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: Any) -> tuple[Path, Store]:
     """A study of its own: config file and store."""
     folder, model, tasks = world
     (folder / name).mkdir()
-    where = {"store": str(store)} if store else {}
+    where = {"store": store} if store else {}
     config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **where, **more)
-    return config, Store(str(store or folder / name / "store"))
+    return config, Store(store or str(folder / name / "store"))
 
 
 @pytest.fixture(scope="module")
@@ -82,27 +93,39 @@ def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
 
 @pytest.mark.parametrize("number", range(FIRST, FIRST + RUNS))
 def test_a_study_under_faults_ends_like_an_undisturbed_one(
-    number: int, seed: str, world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store, survived: Counter[str]
+    number: int,
+    seed: str,
+    world: tuple[Path, Path, Path],
+    bucket: Proxy,
+    nodes: Nodes,
+    undisturbed: Store,
+    survived: Counter[str],
 ) -> None:
     todo = faults(seed, number)
+    kinds = {fault.kind for fault in todo}
     print(f"\nrun {number} of FAULT_SEED={seed}: {', '.join(map(str, todo))}")
-    disk = None
-    if any(fault.kind in DISK_KINDS for fault in todo):
+    disk, where = None, f"s3://{BUCKET}/run{number}" if "requests" in kinds else ""
+    if not kinds.isdisjoint(ON_DISK):
         try:
             disk = Disk(world[0] / f"disk{number}")
+            where = str(disk.where / "store")
         except PermissionError as error:
             pytest.skip(f"a disk that fills up needs a mount: {error}")
     try:
-        config, store = study(world, f"run{number}", disk.where / "store" if disk else None)
-        met = disturbed(todo, config, store, nodes, disk)
+        config, store = study(world, f"run{number}", where)
+        met = disturbed(todo, config, store, nodes, disk, bucket)
+        bucket.fail(0.0)
         compare(store, undisturbed)
     finally:
+        bucket.fail(0.0)
         if disk:
             disk.unmount()
     survived.update(met)
 
 
-def disturbed(todo: list[Fault], config: Path, store: Store, nodes: Nodes, disk: Disk | None) -> list[str]:
+def disturbed(
+    todo: list[Fault], config: Path, store: Store, nodes: Nodes, disk: Disk | None, bucket: Proxy
+) -> list[str]:
     """Run a study to its end, however often it takes; returns the kinds of the faults that met it."""
     met: list[str] = []
     driver = Driver(config, nodes.address)
@@ -111,7 +134,7 @@ def disturbed(todo: list[Fault], config: Path, store: Store, nodes: Nodes, disk:
         while done_or_none(store) < fault.after * UNITS and not driver.ended and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(fault.wait_s)
-        if (kind := inject(fault, driver, nodes, disk)) is not None:
+        if (kind := inject(fault, driver, nodes, disk, bucket)) is not None:
             met.append(kind)
         if driver.ended or fault.kind in ENDED:
             driver = resumed(fault, driver, config, nodes, disk)
@@ -129,7 +152,7 @@ def done_or_none(store: Store) -> int:
         return 0
 
 
-def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None) -> str | None:
+def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None, bucket: Proxy) -> str | None:
     """Returns the kind of what was met, if anything was."""
     if driver.ended:
         return None
@@ -148,6 +171,8 @@ def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None) -> str
         driver.signal(signal.SIGTERM)
     elif fault.kind == "cluster":
         nodes.kill_head()
+    elif fault.kind == "requests":
+        bucket.fail(SHARE)
     elif fault.kind == "full":
         assert disk
         disk.fill()
@@ -176,7 +201,7 @@ def resumed(fault: Fault | None, driver: Driver, config: Path, nodes: Nodes, dis
     """The next run, after what stopped the last one is mended."""
     code = driver.wait()
     kind = fault.kind if fault else None
-    if kind in DISK_KINDS and disk:
+    if kind in ON_DISK and disk:
         if code != 0:
             assert code in (1, 2), driver.output
             said = "error: " in driver.output and "Traceback" not in driver.output

@@ -12,9 +12,9 @@ from tests.faults.cluster import Nodes
 from tests.faults.disk import Disk
 from tests.faults.driven import Driver
 from tests.faults.test_elastic import wait
-from tests.faults.test_faults import compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
 
-__all__ = ["nodes", "undisturbed", "world"]
+__all__ = ["bucket", "nodes", "undisturbed", "world"]
 
 
 def test_a_full_scratch_ends_the_run_with_a_word_and_costs_what_was_in_hand(
