@@ -23,6 +23,7 @@ from study.errors import StoreRefused
 from study.filesystem import ATTEMPTS, is_cut_short, is_refused, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
+PROBE = ".probe-"
 PROBE_ATTEMPTS = 3  # a wrong address is told within seconds
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
 ONE_PUT = 8 << 20  # bytes; pyarrow begins an upload in parts when it has gathered 10 MiB
@@ -79,7 +80,7 @@ class Files:
 
     def check_writable(self) -> None:
         """Write and delete a small file; raises ConfigError (key `store`) when that fails."""
-        probe = f".probe-{uuid.uuid4().hex}"
+        probe = f"{PROBE}{uuid.uuid4().hex}"
         try:
             self.write(probe, b"ok")
             self.fs.delete_file(self.path(probe))

@@ -17,13 +17,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from study import schema
 from study.audit import Audit
+from study.check import main
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
 from study.filesystem import open_uri
 from study.lease import Lease, holder
-from study.store import SCORES_INDEX, Store
+from study.store import SCORES_INDEX, STUDY_FILE, Store
 from tests.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
+from tests.study.test_check import item_row
 from tests.study.test_store import score_row
 
 
@@ -174,7 +177,7 @@ def test_an_upload_that_is_refused_publishes_nothing(
     """Of what is too large for one put: its beginning, a part of it, or each request after the first."""
     with proxy(server) as own:
         monkeypatch.setenv("AWS_ENDPOINT_URL", own.environment["AWS_ENDPOINT_URL"])
-        store, before, after = Store(f"s3://{BUCKET}/large-{len(refused)}"), b"a" * (11 << 20), b"b" * (23 << 20)
+        store, before, after = Store(f"s3://{BUCKET}/large{len(refused)}"), b"a" * (11 << 20), b"b" * (23 << 20)
         store.write("file", before)
         own.deny(503, "SlowDown", refused)
         for name in ("file", "other"):
@@ -202,6 +205,26 @@ def test_credentials_that_end_meanwhile_are_no_passing_trouble(counted: Proxy, s
             store.write("file", b"2")
     finally:
         counted.deny(403, "", "")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("part", ["results/scores/", "results/items/", "/record.json", "study.yaml", "grid.parquet"])
+def test_a_check_takes_what_it_cannot_read_for_no_damage(
+    server: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    with proxy(server) as own:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", own.environment["AWS_ENDPOINT_URL"])
+        store = Store(f"s3://{BUCKET}/check{part.replace('/', '-')}")
+        store.write(STUDY_FILE, b"config: {}")
+        store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
+        store.write(f"{Store.adapter_folder('m', 't', 'en', 1, 'a1')}/record.json", b'{"adapter_id": "a1"}')
+        store.append([item_row("s1", 0)], [score_row("s1", n_items=1)])
+        before = store.files("", "", recursive=True)
+        own.deny(503, "SlowDown", next(file for file in before if part in f"/{file}"))
+        assert main([store.uri, "--repair"]) == 2
+        own.deny(503, "", "")
+        assert "The check ended there" in capsys.readouterr().err
+        assert [file for file in store.files("", "", recursive=True) if not file.startswith("lease/")] == before
 
 
 def test_a_large_file_is_read_with_one_request_and_is_of_one_version(counted: Proxy) -> None:
