@@ -15,6 +15,7 @@ from orchestrator.estimate import costs, device_name
 from orchestrator.failures import Failure
 from orchestrator.outlook import outlook, show
 from orchestrator.prepared import Prepared, check_store, prepare
+from orchestrator.records import outdated
 from orchestrator.stop import Interrupted, as_raised, leave, on_signals
 from orchestrator.study_file import write_study
 from orchestrator.tables import console, cost_table, failure_table, left_alone, plan_table
@@ -157,7 +158,7 @@ def _run(
         Failure(b.unit_id, f"{b.role} {b.cell}", b.kind, b.message, b.attempts, b.traceback)
         for b in planned.survey.broken
     ]
-    for unit_id in store.failures().keys() - {str(failure["unit_id"]) for failure in planned.left}:
+    for unit_id in outdated(store, planned.todo, config):
         store.clear_failure(unit_id)
     for failure in broken:
         store.put_failure(failure.unit_id, failure.to_json())
