@@ -74,7 +74,7 @@ class Index:
         small = [segment for segment in segments if sum(segment.kept) < MOST_FILES]
         parts = [part for segment in small for part in segment.parts()]
         while parts or missing:
-            some = missing[: MOST_FILES - len(parts)]
+            some = missing[: max(0, MOST_FILES - len(parts))]
             missing = missing[len(some) :]
             parts += [(file.stamp, rows) for file, rows in zip(some, read(some), strict=True)]
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
@@ -89,10 +89,18 @@ class Index:
         segments = []
         for name in self._store.files(self._folder, ".parquet") if files else ():
             try:
-                parquet = pq.ParquetFile(self._store.opened(name), read_dictionary=list(coded))
-                held = json.loads(parquet.metadata.metadata[HELD])
-            except (FileNotFoundError, ValueError, TypeError, KeyError):  # deleted meanwhile, or damaged: no segment
+                source = self._store.opened(name)
+            except FileNotFoundError:  # a newer segment has taken its place meanwhile
                 continue
+            try:
+                parquet = pq.ParquetFile(source, read_dictionary=list(coded))
+                held = json.loads(parquet.metadata.metadata[HELD])
+            except (ValueError, TypeError, KeyError):  # damaged: no segment
+                continue
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                continue  # pyarrow's, of bytes that are no footer: damaged too
             kept = [missing.pop(stamp, None) is not None for stamp, _ in held]
             segments.append(_Segment(name, parquet, held, kept))
         return segments, list(missing.values())
