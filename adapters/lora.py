@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from adapters.lora_bank import Site
 from adapters.peft_folder import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, Factors
+from adapters.scratch import os_errors
 from study.config import Lora
 from study.identity import digest
 from study.models import Model
@@ -75,7 +76,8 @@ def write(folder: Path, lora: Lora, model: Model, tensors: Mapping[str, torch.Te
     left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    with os_errors():
+        save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
     fields = {
         **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
         "target_modules": sorted({name.rsplit(".", 3)[-3] for name in tensors}),

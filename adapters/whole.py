@@ -16,6 +16,8 @@ from torch import nn
 from torch.func import functional_call
 from transformers.trainer_pt_utils import get_parameter_names
 
+from adapters.scratch import os_errors
+
 _NOT_DECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]  # as in the Trainer
 
 
@@ -52,4 +54,5 @@ def write(folder: Path, base: Any, weights: Mapping[str, torch.Tensor]) -> None:
     """Write the base with other weights as transformers saves a model, without a path of this machine."""
     own = {*weights, *(name for name, _ in base.named_buffers())}  # what is left out is tied to one of these
     state = {name: weights.get(name, value) for name, value in base.state_dict().items() if name in own}
-    base.save_pretrained(folder, state_dict=state)
+    with os_errors():
+        base.save_pretrained(folder, state_dict=state)

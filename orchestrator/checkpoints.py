@@ -16,6 +16,8 @@ from study.store import Store
 from trainers.header import VERSION, header, header_end
 
 CHECKPOINTS = "checkpoints"
+HEAD = 1 << 18  # bytes, which hold most headers: one request for each
+LOOKS = 3  # at one that is being written anew meanwhile
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,30 @@ def file_of(gang: Iterable[str]) -> str:
 
 
 def begun(store: Store) -> list[Begun]:
-    """All checkpoints of the store that this program can read."""
-    found = []
-    for file in store.files(CHECKPOINTS, ".safetensors"):
+    """All checkpoints of the store that this program can read. A damaged one counts as none."""
+    found = store.each(lambda file: _begun(store, file), store.files(CHECKPOINTS, ".safetensors"))
+    return [checkpoint for checkpoint in found if checkpoint is not None]
+
+
+def _begun(store: Store, file: str) -> Begun | None:
+    size = HEAD
+    for _ in range(LOOKS):
         try:
-            with store.fs.open_input_file(store.path(file)) as source:
-                start = source.read(8)
-                state = header(start + source.read(header_end(start) - 8))
+            start = store.read_start(file, size)
+            if header_end(start) > size:
+                size = header_end(start)
+                continue
+            return _from_header(file, header(start))
         except FileNotFoundError:  # another trial has ended since they were listed, and with it its checkpoint
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or replaced while it was read
             continue
-        if state["version"] == VERSION:
-            found.append(_begun(file, state))
-    return found
+    return None
 
 
-def _begun(file: str, state: dict[str, Any]) -> Begun:
+def _from_header(file: str, state: dict[str, Any]) -> Begun | None:
+    if state["version"] != VERSION:
+        return None
     members = state["members"]
     failed = frozenset(name for name, books in members.items() if books["failure"] is not None)
     return Begun(file, state["step"], frozenset(members), failed, state["rows"])

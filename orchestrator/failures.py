@@ -11,6 +11,7 @@ from typing import Any
 from study.config import Failures
 from study.device import breaks_process, is_broken, is_out_of_memory, says_full
 from study.errors import ConfigError, StoreRefused, TaskError
+from study.filesystem import is_refused
 from study.transient import Unreachable, http_status, is_network_name, is_network_trouble
 
 NODE_LOST, KILLED_FOR_MEMORY, OUT_OF_MEMORY = "node_lost", "killed_for_memory", "out_of_memory"
@@ -103,8 +104,7 @@ def _kind_of_io(error: BaseException) -> str:
         return NO_SPACE
     if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError):
         return BUG
-    denied = any(mark in str(error) for mark in ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID"))
-    return BUG if denied else TRANSIENT
+    return BUG if is_refused(error) else TRANSIENT
 
 
 def _kind_of_text(text: str) -> str:

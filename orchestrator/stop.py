@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 from study.lease import Lease
+from study.lost import LeaseLost
 
 
 class Interrupted(BaseException):
     """A signal asked the run to stop. Not an Exception, so that no handler of failures takes it for one."""
-
-
-class LeaseLost(BaseException):
-    """Another driver works on the store now. No Exception either."""
 
 
 def on_signals() -> None:
@@ -29,21 +26,6 @@ def on_signals() -> None:
 def _interrupt(number: int, _frame: object) -> NoReturn:
     signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     raise Interrupted(signal.Signals(number).name)
-
-
-def stopper() -> Callable[[str], None]:
-    """What a thread calls, with its reason, to have LeaseLost raised in the main thread."""
-    reasons: list[str] = []
-
-    def raise_it(number: int, frame: object) -> NoReturn:
-        raise LeaseLost(f"this run has lost the store: {reasons[0]}")
-
-    def stop(reason: str) -> None:
-        reasons.append(reason)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    signal.signal(signal.SIGUSR1, raise_it)
-    return stop
 
 
 @contextmanager

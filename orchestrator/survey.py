@@ -36,7 +36,12 @@ class Broken:
 
     @property
     def unit_id(self) -> str:
-        return digest({"broken": self.role, "cell": self.cell})
+        return broken_id(self.role, self.cell)
+
+
+def broken_id(role: str, cell: str) -> str:
+    """What names the failure of a cell in a role."""
+    return digest({"broken": role, "cell": cell})
 
 
 @dataclass

@@ -15,7 +15,8 @@ from orchestrator.estimate import costs, device_name
 from orchestrator.failures import Failure
 from orchestrator.outlook import outlook, show
 from orchestrator.prepared import Prepared, check_store, prepare
-from orchestrator.stop import Interrupted, LeaseLost, as_raised, leave, on_signals, stopper
+from orchestrator.records import outdated
+from orchestrator.stop import Interrupted, as_raised, leave, on_signals
 from orchestrator.study_file import write_study
 from orchestrator.tables import console, cost_table, failure_table, left_alone, plan_table
 from orchestrator.tracking import check as check_trackers
@@ -25,6 +26,7 @@ from study.existing import put_into
 from study.hub import to_fetch
 from study.lease import Lease
 from study.load import load
+from study.lost import LeaseLost, stopper
 from study.models import resolve_all
 from study.sizes import read_sizes, sizes_file
 from study.store import STUDY_FILE, Store
@@ -156,7 +158,7 @@ def _run(
         Failure(b.unit_id, f"{b.role} {b.cell}", b.kind, b.message, b.attempts, b.traceback)
         for b in planned.survey.broken
     ]
-    for unit_id in store.failures().keys() - {str(failure["unit_id"]) for failure in planned.left}:
+    for unit_id in outdated(store, planned.todo, config):
         store.clear_failure(unit_id)
     for failure in broken:
         store.put_failure(failure.unit_id, failure.to_json())

@@ -67,7 +67,7 @@ class TrainerProcess:
             rows = None if training.micro_batch_size == "auto" else training.micro_batch_size
             context.store.write(file_of(adapter_ids), reached.to_bytes(rows=rows))
 
-        begun = None if start is None else Checkpoint.from_bytes(start)
+        begun = Checkpoint.if_whole(start)
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
         jobs = [Job(unit.adapter_id, unit.seed, context.examples[unit.source]) for unit in units]
         config = context.config

@@ -1,6 +1,7 @@
 """An audit of a store: every file is read, and what is wrong becomes a `Problem` that may know its own repair.
 
-Invariant: looking changes nothing, and no repair touches what is whole.
+Invariant: looking changes nothing, and no repair touches what is whole. What cannot be read for now may be whole: an
+OSError of the store ends the audit, and only what is wrong with the bytes of a file makes it damaged.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -17,36 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from pyarrow import fs as pafs
-from safetensors import SafetensorError, deserialize
+from safetensors import deserialize
 
 from study import schema
+from study.contents import WRONG, first_line, is_whole, members, table
+from study.files import PROBE
+from study.findings import Findings
 from study.repairs import DAMAGED, drop, leave_out, set_aside, undo
 from study.store import ADAPTERS, FAILURES, GRID_FILE, INDEX, ITEMS, RECORD_FILE, SCORES, STUDY_FILE, Store
 
 CHECKPOINTS = "checkpoints"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-
-
-@dataclass
-class Problem:
-    """What is wrong with a file, and how it is repaired: the words, and what does it (None: by a person)."""
-
-    file: str
-    what: str
-    remedy: str
-    repair: Callable[[], None] | None
-
-
-@dataclass
-class Findings:
-    """What a check has found. `notes` are worth knowing and no problem."""
-
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, file: str, what: str, remedy: str, repair: Callable[[], None] | None) -> None:
-        self.problems.append(Problem(file, what, remedy, repair))
 
 
 class Audit:
@@ -58,7 +39,7 @@ class Audit:
         self._of: dict[str, str | None] = {}  # the adapter of each score
         self._records: dict[str, dict[str, Any]] = {}
         self._folders: list[str] = []
-        self._unread = False  # scores of another schema version: nobody knows what is in them
+        self._unread: set[str] = set()  # of items and scores: where a part could not be understood
 
     def run(self) -> Findings:
         self._study_files()
@@ -71,12 +52,14 @@ class Audit:
     # -- files of their own ------------------------------------------------------------------------------------------
 
     def _study_files(self) -> None:
-        for name, read in ((STUDY_FILE, yaml.safe_load), (GRID_FILE, lambda _: self.store.read_grid())):
-            if not self.store.exists(name):
-                continue
+        for name, parse in ((STUDY_FILE, yaml.safe_load), (GRID_FILE, partial(table, GRID_FILE, schema.GRID))):
+            data = self._read(name)
             try:
-                read(self.store.read(name))
-            except (OSError, ValueError, pa.ArrowException, yaml.YAMLError) as error:
+                if data is not None:
+                    parse(data)
+            except schema.OtherVersion:
+                self.found.notes.append(f"{name} is of another schema version: the next run writes it anew")
+            except WRONG as error:
                 self._damaged(name, str(error), "the next run writes it anew")
 
     def _adapters(self) -> None:
@@ -100,11 +83,14 @@ class Audit:
 
     def _adapter(self, folder: str) -> None:
         file = f"{folder}/{RECORD_FILE}"
+        data = self._read(file)
+        if data is None:
+            return
         self.found.counts["adapters"] += 1
         try:
-            record = json.loads(self.store.read(file))
+            record = json.loads(data)
             adapter_id, listed = str(record["adapter_id"]), dict(record.get("files", {}))
-        except (ValueError, KeyError, TypeError) as error:
+        except WRONG as error:
             self._damaged(file, f"cannot be read ({error!r})", "the next run trains the adapter again if it is needed")
             return
         self._records[adapter_id] = record
@@ -115,9 +101,8 @@ class Audit:
             self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
 
     def _differs(self, file: str, stated: dict[str, Any]) -> str | None:
-        try:
-            data = self.store.read(file)
-        except FileNotFoundError:
+        data = self._read(file)
+        if data is None:
             return f"{file.rpartition('/')[2]} is missing"
         if hashlib.sha256(data).hexdigest() != stated["sha256"]:
             return f"{file.rpartition('/')[2]} has another checksum than its record states"
@@ -125,13 +110,14 @@ class Audit:
 
     def _unreadable(self, folder: str) -> str | None:
         """Of an adapter without checksums: what is wrong with its two files."""
-        try:
-            json.loads(self.store.read(f"{folder}/{CONFIG}"))
-            deserialize(self.store.read(f"{folder}/{WEIGHTS}"))  # type: ignore[no-untyped-call]
-        except FileNotFoundError as error:
-            return f"a file is missing ({error})"
-        except (ValueError, SafetensorError) as error:
-            return f"cannot be read ({error})"
+        for name, parse in ((CONFIG, json.loads), (WEIGHTS, deserialize)):
+            data = self._read(f"{folder}/{name}")
+            if data is None:
+                return f"{name} is missing"
+            try:
+                parse(data)
+            except WRONG as error:
+                return f"cannot be read ({error})"
         return None
 
     # -- results -----------------------------------------------------------------------------------------------------
@@ -162,14 +148,15 @@ class Audit:
             for score_id, count in zip(names, counts, strict=True):
                 rows[score_id] = max(count, rows.get(score_id, 0))
             strays = {name for name in names if name not in self._scored}
-            if strays and not self._unread:
+            if strays and SCORES not in self._unread:
                 self.found.add(
                     file,
                     f"items of {len(strays):,} scores that were never finished: a run was killed here",
                     "these rows removed",
                     partial(leave_out, self.store, file, schema.ITEMS, strays),
                 )
-        if short := {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}:
+        short = {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}
+        if short and ITEMS not in self._unread:
             self.found.add(
                 SCORES,
                 f"{len(short):,} scores whose items are not all there, e.g. {min(short)}",
@@ -180,21 +167,19 @@ class Audit:
     def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
         """Every part of a folder that is whole, all of its columns read; the others become problems."""
         for file in self.store.files(folder, ".parquet"):
+            data = self._read(file)
+            if data is None:
+                continue
             try:
-                data = self.store.read(file)
-                if not _is_whole(file, data):
+                if not is_whole(file, data):
                     raise ValueError("its content is not what its name states")
-                parquet = pq.ParquetFile(pa.BufferReader(data))
-                schema.check_version(parquet.schema_arrow, file)
-                part = parquet.read()
-                missing = set(like.names) - set(part.column_names)
-                if any(not like.field(name).nullable for name in missing):
-                    raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+                part = table(file, like, data)
             except schema.OtherVersion as error:
-                self._unread = self._unread or folder == SCORES
+                self._unread.add(folder)
                 self.found.add(file, str(error), "not by this program", None)
-            except (OSError, ValueError, pa.ArrowException) as error:
-                self._damaged(file, str(error).splitlines()[0], "the next run makes what was in it again")
+            except WRONG as error:
+                self._unread.add(folder)
+                self._damaged(file, first_line(error), "the next run makes what was in it again")
             else:
                 yield file, part
 
@@ -202,10 +187,12 @@ class Audit:
 
     def _leftovers(self) -> None:
         for file in self.store.files(INDEX, ".parquet", recursive=True):
+            data = self._read(file)
             try:
-                pq.read_table(pa.BufferReader(self.store.read(file)))
-            except (OSError, ValueError) as error:
-                reason = f"cannot be read ({str(error).splitlines()[0]})"
+                if data is not None:
+                    pq.readtable(pa.BufferReader(data))
+            except WRONG as error:
+                reason = f"cannot be read ({first_line(error)})"
                 self.found.add(file, reason, "removed: all of it is in other files", partial(self.store.delete, file))
         for name in _temporary(self.store):
             self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
@@ -214,44 +201,45 @@ class Audit:
             if unit_id in self._scored or unit_id in self._records:
                 self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
                 continue
+            data = self._read(file)
             try:
-                json.loads(self.store.read(file))["kind"]
-            except (ValueError, KeyError, TypeError) as error:
+                if data is not None:
+                    json.loads(data)["kind"]
+            except WRONG as error:
                 self._damaged(file, f"cannot be read ({error!r})", "the next run tries the unit again")
         for file in self.store.files(CHECKPOINTS, ".safetensors"):
-            members = self._members(file)
-            if members is not None and members <= self._records.keys():
+            held = self._members(file)
+            if held is not None and held <= self._records.keys():
                 self.found.add(
                     file, "checkpoint of adapters that are done", "removed", partial(self.store.delete, file)
                 )
 
     def _members(self, file: str) -> set[str] | None:
-        """The adapters of a checkpoint; None, and a problem, when it is damaged."""
+        """The adapters of a checkpoint; None when it is gone meanwhile, or damaged, which is a problem."""
+        data = self._read(file)
+        if data is None:
+            return None
         try:
-            data = self.store.read(file)
-            deserialize(data)  # type: ignore[no-untyped-call]
-            length = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + length])
-            return set(json.loads(header["__metadata__"]["state"])["members"])
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            return members(data)
+        except WRONG as error:
             self._damaged(file, f"cannot be read ({error!r})", "its adapters are trained from their beginning")
+            return None
+
+    def _read(self, file: str) -> bytes | None:
+        """What is in a file; None when there is none, or none any more."""
+        try:
+            return self.store.read(file)
+        except FileNotFoundError:
             return None
 
     def _damaged(self, file: str, what: str, then: str) -> None:
         self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))
 
 
-def _is_whole(file: str, data: bytes) -> bool:
-    """Whether a part has the checksum that its name ends in; one that an older release wrote states none."""
-    stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
-    return not stated or hashlib.sha256(data).hexdigest().startswith(stated[0])
-
-
 def _temporary(store: Store) -> list[str]:
-    """Files that a writer had not finished, on a local disk; object stores show none."""
-    if not store.is_local:
-        return []
+    """Files that a writer had not finished, or a run had tried the store with."""
     root = store.path("")
     found = store.fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
     files = (info.path[len(root) :] for info in found if info.type == pafs.FileType.File)
-    return sorted(f for f in files if f.rpartition("/")[2].startswith(".") and f.endswith(".tmp"))
+    names = ((file, file.rpartition("/")[2]) for file in files)
+    return sorted(f for f, name in names if name[0] == "." and (name.endswith(".tmp") or name.startswith(PROBE)))

@@ -5,7 +5,11 @@ number that the scores state. What no run has left whole is a problem, and so is
 `--repair` moves damaged files to `<store>/damaged/`, removes what is of no use, and has units whose results are damaged
 done again by the next run. Nothing that is whole is ever touched.
 
-Exit codes: 0 nothing is wrong, or all of it was repaired; 1 something is wrong; 2 there is no store, or it is in use.
+A store that does not answer is no damaged one: the check ends there, as it does when another process takes the store
+over, and what was repaired until then stays repaired.
+
+Exit codes: 0 nothing is wrong, or all of it was repaired; 1 something is wrong; 2 there is no store, it is in use, or
+it cannot be read or written.
 """
 
 from __future__ import annotations
@@ -14,21 +18,27 @@ import argparse
 import sys
 from contextlib import nullcontext
 
-from study.audit import Audit, Findings, Problem
+from study.audit import Audit
 from study.errors import ConfigError
+from study.filesystem import trouble
+from study.findings import Findings, Problem
 from study.lease import Lease, holder
+from study.lost import LeaseLost, stopper
 from study.store import ADAPTERS, SCORES, STUDY_FILE, Store
 
 
-def check(store: Store, repair: bool) -> tuple[Findings, list[Problem]]:
-    """Look at a store and, if asked to, repair all that can be. Returns what was found and what is left of it."""
+def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings, list[Problem]]:
+    """Look at a store and, if asked to, repair all that can be. Returns what was seen at first and what is wrong yet.
+
+    What is repaired is added to `repaired` at once.
+    """
     first = findings = Audit(store).run()
     while repair and any(problem.repair for problem in findings.problems):
         for problem in findings.problems:
             if problem.repair is not None:
                 problem.repair()
+                repaired.append(problem)
         findings = Audit(store).run()  # what was set aside may leave others of no use
-        first.problems += [p for p in findings.problems if p.repair is not None]
     return first, findings.problems
 
 
@@ -37,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("store", help="the study's store: a folder or a bucket URI")
     parser.add_argument("--repair", action="store_true", help="move damaged files aside, remove leftovers, say what")
     options = parser.parse_args(arguments)
-    store = Store(options.store)
+    store, repaired = Store(options.store), list[Problem]()
     try:
         if (
             not store.exists(STUDY_FILE)
@@ -47,32 +57,39 @@ def main(arguments: list[str] | None = None) -> int:
             raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
         if not options.repair and (held := holder(store)) is not None:
             print(f"in use by {held}: what it is writing just now may look unfinished")
-        with Lease(store, _lost) if options.repair else nullcontext():
-            found, left = check(store, options.repair)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with Lease(store, stopper()) if options.repair else nullcontext():
+            found, left = check(store, options.repair, repaired)
+    except (ConfigError, LeaseLost, OSError) as error:
+        _tell_problems(repaired, "repaired: ")
+        print(f"error: {_reason(store, error)}", file=sys.stderr)
         return 2
-    _tell(found, left, options.repair)
+    _tell(found, repaired, left)
     return 1 if left else 0
 
 
-def _lost(reason: str) -> None:
-    print(f"error: another process works on the store now ({reason}); run the check again", file=sys.stderr)
+def _reason(store: Store, error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"{trouble(store.uri, error)}\nThe check ended there; run it again"
+    return f"{error}; run the check again" if isinstance(error, LeaseLost) else str(error)
 
 
-def _tell(found: Findings, left: list[Problem], repaired: bool) -> None:
+def _tell(found: Findings, repaired: list[Problem], left: list[Problem]) -> None:
     counts = ", ".join(f"{found.counts[name]:,} {name}" for name in ("adapters", "scores", "items", "item parts"))
     print(f"read: {counts}")
     for note in found.notes:
         print(f"note: {note}")
-    for problem in found.problems:
-        print(f"{problem.file}: {problem.what}")
-        if repaired and problem.repair is not None:
-            print(f"  repaired: {problem.remedy}")
-        else:
-            print(f"  {'--repair: ' if problem.repair else 'left: '}{problem.remedy}")
-    verdict = f"{len(left):,} problems" + (" left" if repaired else "") if left else "nothing is wrong"
-    print(verdict if left or not found.problems else f"{len(found.problems):,} problems, all repaired")
+    _tell_problems(repaired, "repaired: ")
+    _tell_problems([problem for problem in left if problem.repair], "--repair: ")
+    _tell_problems([problem for problem in left if not problem.repair], "left: ")
+    if left:
+        print(f"{len(left):,} problems" + (" left" if repaired else ""))
+    else:
+        print(f"{len(repaired):,} problems, all repaired" if repaired else "nothing is wrong")
+
+
+def _tell_problems(problems: list[Problem], then: str) -> None:
+    for problem in problems:
+        print(f"{problem.file}: {problem.what}\n  {then}{problem.remedy}")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
 from study.errors import StoreRefused
-from study.filesystem import ATTEMPTS, is_cut_short, open_uri, trouble
+from study.filesystem import ATTEMPTS, is_cut_short, is_refused, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
+PROBE = ".probe-"
 PROBE_ATTEMPTS = 3  # a wrong address is told within seconds
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
-REFUSED_BY_BUCKETS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+ONE_PUT = 8 << 20  # bytes; pyarrow begins an upload in parts when it has gathered 10 MiB
 
 Some = TypeVar("Some")
 Other = TypeVar("Other")
@@ -78,7 +80,7 @@ class Files:
 
     def check_writable(self) -> None:
         """Write and delete a small file; raises ConfigError (key `store`) when that fails."""
-        probe = f".probe-{uuid.uuid4().hex}"
+        probe = f"{PROBE}{uuid.uuid4().hex}"
         try:
             self.write(probe, b"ok")
             self.fs.delete_file(self.path(probe))
@@ -98,8 +100,15 @@ class Files:
                 self._pool.submit(self._put, final, data).result()
 
     def _put(self, path: str, data: bytes) -> None:
-        with self.fs.open_output_stream(path, compression=None) as out:
+        # pyarrow closes every stream, and closing one whose upload was refused would put an empty file: so that of a
+        # large one is granted before there is a stream; without all of its parts it is never completed
+        filesystem = self.fs if len(data) <= ONE_PUT else self._fs_in_parts
+        with filesystem.open_output_stream(path, compression=None) as out:
             out.write(data)
+
+    @cached_property
+    def _fs_in_parts(self) -> pafs.FileSystem:
+        return open_uri(self.uri, in_parts=True)[0]
 
     @property
     def _pool(self) -> ThreadPoolExecutor:
@@ -121,19 +130,42 @@ class Files:
             yield ahead.popleft().result()
 
     def read(self, relative: str) -> bytes:
-        """Contents of a file; FileNotFoundError when it is not there."""
+        """Contents of a file as one writer wrote it; FileNotFoundError when it is not there."""
+        for _ in range(ATTEMPTS):
+            data, version = self._get(relative)
+            if self.is_local or self._version(relative) == version:
+                return data
+        raise OSError(f"{self.path(relative)} is replaced faster than it can be read")
+
+    def read_start(self, relative: str, size: int) -> bytes:
+        """The first bytes of a file, or all when it has fewer; what replaces it meanwhile can spoil the last."""
+        return self._get(relative, size)[0]
+
+    def opened(self, relative: str) -> pa.NativeFile:
+        """A file that nobody replaces, to read parts of where the disk is local; from a bucket it comes whole."""
+        path = self.path(relative)
+        return self.fs.open_input_file(path) if self.is_local else pa.BufferReader(self._get(relative)[0])
+
+    def _get(self, relative: str, most: int | None = None) -> tuple[bytes, object]:
+        """A file's bytes, and the version that they are of.
+
+        A bucket is asked for the size, then in one request for as many bytes: of a version that was put between the
+        two, pyarrow leaves out what is more, and makes up what is less.
+        """
         for attempt in range(ATTEMPTS):
             try:
-                with self.fs.open_input_stream(self.path(relative), compression=None) as source:
-                    return bytes(source.read())
+                with self.fs.open_input_file(self.path(relative)) as source:
+                    size = source.size()
+                    data = source.read(size if most is None else min(size, most))
+                    return bytes(data), None if self.is_local else source.metadata()
             except OSError as error:
                 if not is_cut_short(error) or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
 
-    def opened(self, relative: str) -> pa.NativeFile:
-        """A file to read parts of, where the disk is local; from a bucket it comes whole: that is one request."""
-        return self.fs.open_input_file(self.path(relative)) if self.is_local else pa.BufferReader(self.read(relative))
+    def _version(self, relative: str) -> object:
+        with self.fs.open_input_file(self.path(relative)) as source:
+            return source.metadata()
 
     def exists(self, relative: str) -> bool:
         return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
@@ -183,6 +215,6 @@ def _refusals(uri: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in REFUSED or any(sign in str(error) for sign in REFUSED_BY_BUCKETS):
+        if error.errno in REFUSED or is_refused(error):
             raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
         raise

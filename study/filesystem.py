@@ -20,15 +20,23 @@ _S3_KEYS = {"region", "endpoint_override", "scheme", "tls_ca_file_path"}
 _SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
 _SECRET = re.compile(r"secret|key|token|sig|password", re.IGNORECASE)
 
+_NO_BUCKET = "NO_SUCH_BUCKET|Bucket '.*' not found|BucketNotFound|ContainerNotFound"
+_WRONG_CREDENTIALS = (
+    "INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|INVALID_CLIENT_TOKEN|ExpiredToken|InvalidToken"
+    "|REQUEST_EXPIRED"
+)
+_FORBIDDEN = "ACCESS_DENIED|HTTP status 40[13]|UNAUTHENTICATED"
+_CLOCK = "REQUEST_TIME_TOO_SKEWED"
+_REFUSED = re.compile("|".join((_NO_BUCKET, _WRONG_CREDENTIALS, _FORBIDDEN, _CLOCK)))
+
 _MEANINGS = (  # what an error says, what it means, what to do; the first that fits
     (
-        "NO_SUCH_BUCKET|Bucket '.*' not found|BucketNotFound|ContainerNotFound",
+        _NO_BUCKET,
         "there is no such bucket",
         "create it first, or check the name, and the endpoint in AWS_ENDPOINT_URL where it is not Amazon's",
     ),
     (
-        "INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|INVALID_CLIENT_TOKEN|ExpiredToken"
-        "|InvalidToken|RequestExpired",
+        _WRONG_CREDENTIALS,
         "the credentials are wrong or out of date",
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN with temporary ones) or AWS_PROFILE anew",
     ),
@@ -38,11 +46,12 @@ _MEANINGS = (  # what an error says, what it means, what to do; the first that f
         "name its region: s3://bucket/path?region=eu-west-1",
     ),
     (
-        "ACCESS_DENIED|HTTP status 40[13]|[Pp]ermission|UNAUTHENTICATED|[Cc]redential",
+        f"{_FORBIDDEN}|[Pp]ermission|[Cc]redential",
         "there are no credentials, or they do not allow this",
         "s3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role that may "
         "list, get, put and delete objects; gs: `gcloud auth application-default login`, or a service account",
     ),
+    (_CLOCK, "this machine's clock is wrong", "set it"),
     (
         "NETWORK_CONNECTION|resolve host|[Cc]onnection|UNAVAILABLE",
         "it cannot be reached",
@@ -52,8 +61,11 @@ _MEANINGS = (  # what an error says, what it means, what to do; the first that f
 )
 
 
-def open_uri(uri: str, attempts: int = ATTEMPTS) -> tuple[pafs.FileSystem, str]:
-    """Filesystem and path of a local path or of a file://, s3://, gs:// or abfss:// URI. Raises ConfigError."""
+def open_uri(uri: str, attempts: int = ATTEMPTS, in_parts: bool = False) -> tuple[pafs.FileSystem, str]:
+    """Filesystem and path of a local path or of a file://, s3://, gs:// or abfss:// URI. Raises ConfigError.
+
+    On S3 a file of less than 10 MiB is one put when it is closed; `in_parts` it is an upload that opening it begins.
+    """
     if "://" not in uri:
         return pafs.LocalFileSystem(), uri
     parts = urlsplit(uri)
@@ -69,14 +81,14 @@ def open_uri(uri: str, attempts: int = ATTEMPTS) -> tuple[pafs.FileSystem, str]:
         raise ConfigError("store", uri, "is of no kind we know", "use a folder, s3://…, gs://… or abfss://…")
     try:
         if parts.scheme == "s3":
-            return _open_s3(uri, {name: values[-1] for name, values in keys.items()}, attempts)
+            return _open_s3(uri, {name: values[-1] for name, values in keys.items()}, attempts, in_parts)
         filesystem, path = pafs.FileSystem.from_uri(uri)
         return filesystem, str(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise trouble(uri, error) from error
 
 
-def _open_s3(uri: str, given: dict[str, str], attempts: int) -> tuple[pafs.FileSystem, str]:
+def _open_s3(uri: str, given: dict[str, str], attempts: int, in_parts: bool) -> tuple[pafs.FileSystem, str]:
     """pyarrow's own reading of an s3:// URI tries a throttled request again at once, for six seconds, then fails."""
     parts = urlsplit(uri)
     if not parts.hostname:
@@ -95,7 +107,7 @@ def _open_s3(uri: str, given: dict[str, str], attempts: int) -> tuple[pafs.FileS
         endpoint_override=endpoint,
         region=region,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=attempts),
-        allow_delayed_open=True,  # a file that fits into memory is one put
+        allow_delayed_open=not in_parts,
         **given,
     )
     return filesystem, f"{parts.hostname}{parts.path}"
@@ -104,6 +116,11 @@ def _open_s3(uri: str, given: dict[str, str], attempts: int) -> tuple[pafs.FileS
 def is_cut_short(error: OSError) -> bool:
     """An answer that broke off in its middle, which the AWS library does not ask for again."""
     return "Failed to flush response stream" in str(error)
+
+
+def is_refused(error: OSError) -> bool:
+    """Whether a bucket refuses what is asked of it, and will go on to before a person has mended it."""
+    return bool(_REFUSED.search(str(error)))
 
 
 def trouble(uri: str, error: Exception) -> ConfigError:

@@ -75,7 +75,7 @@ class Index:
         small = [segment for segment in segments if sum(segment.kept) < MOST_FILES]
         parts = [part for segment in small for part in segment.parts()]
         while parts or missing:
-            some = missing[: MOST_FILES - len(parts)]
+            some = missing[: max(0, MOST_FILES - len(parts))]
             missing = missing[len(some) :]
             parts += [(file.stamp, rows) for file, rows in zip(some, read(some), strict=True)]
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
@@ -90,11 +90,19 @@ class Index:
         segments = []
         for name in self._store.files(self._folder, ".parquet") if files else ():
             try:
-                parquet = pq.ParquetFile(self._store.opened(name), read_dictionary=list(coded))
+                source = self._store.opened(name)
+            except FileNotFoundError:  # a newer segment has taken its place meanwhile
+                continue
+            try:
+                parquet = pq.ParquetFile(source, read_dictionary=list(coded))
                 told = parquet.metadata.metadata
                 held, rows = told[STAMPS].decode().split("\n"), np.array(told[ROWS].split(b"\n"), dtype=np.int64)
-            except (FileNotFoundError, ValueError, TypeError, KeyError):  # deleted meanwhile, or damaged: no segment
+            except (ValueError, TypeError, KeyError):  # damaged: no segment
                 continue
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                continue  # pyarrow's, of bytes that are no footer: damaged too
             kept = [missing.pop(stamp, None) is not None for stamp in held]
             segments.append(_Segment(name, parquet, held, rows, kept))
         return segments, list(missing.values())

@@ -7,7 +7,8 @@ lost the lease.
 
 Making a generation is atomic on local disks (a hard link that must not exist). Object stores are asked after a moment
 whether what was written still stands: of two that meet there, the last writer holds the lease and the other finds out
-at its next renewal, at the latest. Machines' clocks should agree to some seconds.
+at its next renewal, at the latest. Machines' clocks should agree to some seconds. How long its own hold is good for,
+the holder tells by a clock that nobody sets and that goes on while the machine sleeps, from before it wrote that.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Lease:
         self._store, self._on_lost, self._hold_s, self._renew_s = store, on_lost, hold_s, renew_s
         self._generation = 0
         self._mine: Holder | None = None
+        self._good_until = 0.0  # by _clock
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -99,7 +101,7 @@ class Lease:
             return
 
     def _take(self) -> Holder:
-        now = time.time()
+        now, good_until = time.time(), _clock() + self._hold_s
         newest = _newest(self._store)
         held = _read(self._store, newest)
         if held is not None and not held.is_gone(now):
@@ -111,6 +113,7 @@ class Lease:
             raise held_by(self._store, other or mine)
         for old in range(max(1, newest - 1), newest + 1):
             self._store.delete(_file(old))
+        self._good_until = good_until
         return mine
 
     def _create(self, mine: Holder) -> bool:
@@ -131,10 +134,10 @@ class Lease:
             try:
                 if (problem := self._renewed(mine)) is None:
                     continue
-            except OSError as error:
-                if time.time() < mine.expires:
+            except Exception as error:  # noqa: BLE001 - whatever it is, a thread that ends by it renews nothing more
+                if _clock() < self._good_until:
                     continue
-                problem = f"the lease could not be renewed for {self._hold_s:.0f} s ({error})"
+                problem = f"the lease could not be renewed for {self._hold_s:.0f} s ({error!r})"
             self._end.set()
             self._on_lost(problem)
 
@@ -144,8 +147,9 @@ class Lease:
         found = _read(self._store, newest)
         if newest != self._generation or found is None or found.token != mine.token:
             return f"{found} has taken the store over" if found else "the store, or its lease, is gone"
-        self._mine = replace(mine, expires=time.time() + self._hold_s)
-        self._store.write(_file(self._generation), _bytes(self._mine))
+        good_until, renewed = _clock() + self._hold_s, replace(mine, expires=time.time() + self._hold_s)
+        self._store.write(_file(self._generation), _bytes(renewed))
+        self._good_until, self._mine = good_until, renewed
         return None
 
 
@@ -166,7 +170,8 @@ def held_by(store: Store, held: Holder) -> ConfigError:
 
 
 def _newest(store: Store) -> int:
-    return max((int(name.rsplit("/", 1)[1].removesuffix(".json")) for name in store.files(FOLDER, ".json")), default=0)
+    names = (name.rsplit("/", 1)[1].removesuffix(".json") for name in store.files(FOLDER, ".json"))
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def _read(store: Store, generation: int) -> Holder | None:
@@ -223,6 +228,11 @@ def _myself(now: float, hold_s: float) -> Holder:
         since=now,
         expires=now + hold_s,
     )
+
+
+def _clock() -> float:
+    """Seconds since some moment, those included in which the machine slept, where it can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _machine() -> str:

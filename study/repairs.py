@@ -36,8 +36,7 @@ def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> 
     """Put a part without some scores' rows in its place; none when nothing is left."""
     if not store.exists(file):
         return
-    with store.fs.open_input_file(store.path(file)) as source:
-        part = pq.ParquetFile(source).read()
+    part = pq.ParquetFile(store.opened(file)).read()
     kept = part.filter(pc.invert(pc.is_in(part.column("score_id"), pa.array(sorted(score_ids)))))
     if kept.num_rows == 0:
         store.delete(file)

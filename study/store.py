@@ -49,7 +49,9 @@ class Store(Files):
         """The current config's subjects and targets; None when the store has none yet."""
         if not self.exists(GRID_FILE):
             return None
-        row = self._read_parquet([GRID_FILE], schema.GRID)
+        file = pq.ParquetFile(pa.BufferReader(self.read(GRID_FILE)))
+        schema.check_version(file.schema_arrow, GRID_FILE)
+        row = file.read(columns=schema.GRID.names)
         subjects, targets = (pa.Table.from_struct_array(column.combine_chunks().flatten()) for column in row.columns)
         return subjects, targets
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pyarrow import fs as pafs
 
+from study.files import Files
 from tests.tiny_world import REPOSITORY
 
 BUCKET = "studies"
@@ -47,6 +48,29 @@ class Proxy:
     def _ask(self, what: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/{what}") as answer:
             return json.load(answer)
+
+
+class _Replacing:
+    """A filesystem on which somebody replaces the first file that is opened before it is read."""
+
+    def __init__(self, real: pafs.FileSystem, replace: Callable[[], None]) -> None:
+        self._real, self._replace = real, [replace]
+
+    def open_input_file(self, path: str) -> Any:
+        opened = self._real.open_input_file(path)
+        if self._replace:
+            self._replace.pop()()
+        return opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def replaced_after_it_is_opened(store: Files, replace: Callable[[], None]) -> None:
+    """Let the next file of a store that is read be replaced after its size is known."""
+    store.check_reachable()
+    real = store.fs
+    store._fs = _Replacing(getattr(real, "_real", real), replace)
 
 
 @contextmanager

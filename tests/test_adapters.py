@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from adapters import lora
+from adapters import lora, whole
 from adapters.lora_bank import for_adapters, linear_sites
 from adapters.peft_folder import read
 from study.config import Lora, ModelConfig
 from study.models import Model, resolve
+from tests.faults.disk import Disk
 
 RECIPE = Lora(r=4, alpha=8)
 
@@ -79,3 +81,27 @@ def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: P
     assert config["inference_mode"] is True
     assert set(config["target_modules"]) == set(model.modules if recipe is RECIPE else recipe.modules)
     assert read(tmp_path).modules.keys() == adapter.modules.keys()
+
+
+def test_a_full_disk_is_told_as_one(model: Model, tmp_path: Path) -> None:
+    """Whatever writes the weights: ours, or transformers."""
+    try:
+        disk = Disk(tmp_path / "disk")
+    except PermissionError as error:
+        pytest.skip(f"needs a mount: {error}")
+    base = AutoModelForCausalLM.from_pretrained(model.path)
+    adapter = lora.named(lora.initial(Lora(r=64, alpha=8), linear_sites(base, "all-linear"), "a", 1))
+    folders = [disk.where / "lora", disk.where / "whole"]
+    for folder in folders:
+        folder.mkdir()
+    disk.fill()
+    try:
+        for write in (
+            lambda: lora.write(folders[0], RECIPE, model, adapter),
+            lambda: whole.write(folders[1], base, {}),
+        ):
+            with pytest.raises(OSError) as caught:
+                write()
+            assert caught.value.errno == errno.ENOSPC
+    finally:
+        disk.unmount()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from trainers.header import VERSION, header
@@ -69,3 +70,11 @@ class Checkpoint:
             kept = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
             members[name] = MemberState(books, tensors.get(f"{name}/row"), kept)
         return cls(state["step"], state["seconds"], tuple(state["resumed"]), members)
+
+    @classmethod
+    def if_whole(cls, data: bytes | None) -> Checkpoint | None:
+        """The checkpoint of a file; None for no file and a damaged one: its gang is trained from its beginning."""
+        try:
+            return None if data is None else cls.from_bytes(data)
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+            return None

@@ -34,7 +34,7 @@ def train_gang(
 
     `start` is where engine and members stand; rank 0 hands what `_is_due` to `save`.
     """
-    step, before = (start.step, start.seconds) if start else (0, 0.0)
+    step, before = (start.step, start.seconds * _share(members, start)) if start else (0, 0.0)
     resumed = (*start.resumed, step) if start else ()
     started = time.perf_counter() - before
     losses = _Losses(engine, members, how, world)
@@ -63,6 +63,11 @@ def train_gang(
         "micro_batch_tokens": how.tokens,
         "resumed_at_steps": list(resumed),
     }
+
+
+def _share(members: Sequence[Member], start: Checkpoint) -> float:
+    """Of a checkpoint's time that of these members, by what they had put through the model: others may have left."""
+    return sum(member.padded for member in members) / sum(state.books["padded"] for state in start.members.values())
 
 
 def _is_due(members: Sequence[Member], steps: int) -> bool:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 VERSION = 1
+MOST = 100_000_000  # bytes of a header, as safetensors has it
 
 
 def header(data: bytes) -> dict[str, Any]:
@@ -15,5 +16,11 @@ def header(data: bytes) -> dict[str, Any]:
 
 
 def header_end(data: bytes) -> int:
-    """How many bytes the header takes, by the file's first 8 (https://huggingface.co/docs/safetensors, "Format")."""
-    return 8 + int.from_bytes(data[:8], "little")
+    """How many bytes the header takes, by the file's first 8 (https://huggingface.co/docs/safetensors, "Format").
+
+    Raises ValueError where they are none of a safetensors file.
+    """
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > MOST:
+        raise ValueError(f"no header of a safetensors file: {data[:8]!r}")
+    return 8 + size

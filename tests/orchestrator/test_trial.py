@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
+import torch
 
 from analysis.load import load_store
 from analysis.report import write_study
@@ -37,7 +38,7 @@ from tests.orchestrator.trials import (
 )
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, environment, make_tasks, sweep
-from trainers.checkpoint import Checkpoint
+from trainers.checkpoint import Checkpoint, MemberState
 from trainers.header import header
 
 
@@ -136,6 +137,24 @@ def test_a_store_that_does_not_answer_at_first_makes_nothing_be_trained_again(
     assert hesitant.asked > 1
     assert undisturbed[1].records() == before
     trial.cleanup()
+
+
+def test_damaged_checkpoints_cost_their_epochs_and_no_gang(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The gang's own has a head and no end, another's is empty."""
+    context = context_of(study(world, tmp_path)[1])
+    members = {name: MemberState({"failure": None}, None, {"a": torch.ones(4)}) for name in context.units}
+    torn = Checkpoint(9, 1.0, (), members).to_bytes(rows=None)[:-4]
+    context.store.write(file_of(context.units), torn)
+    context.store.write(file_of(["another"]), b"")
+    assert farthest(context.store) == 9
+    trial = trial_of(context)
+    outcome = trial.step()
+    trial.cleanup()
+    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    assert_equal(context.store, undisturbed[1], exactly=True)
+    assert context.store.files(CHECKPOINTS, "") == [file_of(["another"])]
 
 
 def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import queue
@@ -16,13 +17,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from study import schema
 from study.audit import Audit
+from study.check import main
 from study.config import StudyConfig
-from study.errors import ConfigError
+from study.errors import ConfigError, StoreRefused
 from study.filesystem import open_uri
 from study.lease import Lease, holder
-from study.store import SCORES_INDEX, Store
-from tests.buckets import BUCKET, Proxy, proxy, s3_server
+from study.store import SCORES_INDEX, STUDY_FILE, Store
+from tests.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
+from tests.study.test_check import item_row
 from tests.study.test_store import score_row
 
 
@@ -44,6 +48,12 @@ def _surroundings(counted: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in counted.environment.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request is tried twice."""
+    monkeypatch.setattr("study.filesystem.open_uri.__defaults__", (2, False))
 
 
 def fill(store: Store, start: int, count: int) -> None:
@@ -157,6 +167,76 @@ def test_throttling_server_errors_and_resets_lose_nothing(
         assert len(adapters) == len(done) == 66
         assert len(Store(uri).scores()) == 66
         assert {"503 SlowDown", "500 InternalError", "reset before", "reset after"} <= faulty.counts().keys()
+
+
+@pytest.mark.parametrize("refused", ["?uploads", "partNumber=2", "uploadId="])
+@pytest.mark.usefixtures("impatient")
+def test_an_upload_that_is_refused_publishes_nothing(
+    server: int, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Of what is too large for one put: its beginning, a part of it, or each request after the first."""
+    with proxy(server) as own:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", own.environment["AWS_ENDPOINT_URL"])
+        store, before, after = Store(f"s3://{BUCKET}/large{len(refused)}"), b"a" * (11 << 20), b"b" * (23 << 20)
+        store.write("file", before)
+        own.deny(503, "SlowDown", refused)
+        for name in ("file", "other"):
+            with pytest.raises(OSError, match="SLOW_DOWN"):
+                store.write(name, after)
+        gc.collect()  # pyarrow closes a stream also when it is forgotten
+        own.deny(503, "", "")
+        assert store.read("file") == before
+        assert not store.exists("other")
+        store.write("other", after)
+        assert store.read("other") == after
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "ExpiredToken"), (400, "RequestExpired"), (403, "AccessDenied"), (403, "RequestTimeTooSkewed")],
+)
+@pytest.mark.usefixtures("impatient")
+def test_credentials_that_end_meanwhile_are_no_passing_trouble(counted: Proxy, status: int, code: str) -> None:
+    store = Store(f"s3://{BUCKET}/refused")
+    store.write("file", b"1")
+    counted.deny(status, code, "/refused/")
+    try:
+        with pytest.raises(StoreRefused, match="refuses a write"):
+            store.write("file", b"2")
+    finally:
+        counted.deny(403, "", "")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("part", ["results/scores/", "results/items/", "/record.json", "study.yaml", "grid.parquet"])
+def test_a_check_takes_what_it_cannot_read_for_no_damage(
+    server: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    with proxy(server) as own:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", own.environment["AWS_ENDPOINT_URL"])
+        store = Store(f"s3://{BUCKET}/check{part.replace('/', '-')}")
+        store.write(STUDY_FILE, b"config: {}")
+        store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
+        store.write(f"{Store.adapter_folder('m', 't', 'en', 1, 'a1')}/record.json", b'{"adapter_id": "a1"}')
+        store.append([item_row("s1", 0)], [score_row("s1", n_items=1)])
+        before = store.files("", "", recursive=True)
+        own.deny(503, "SlowDown", next(file for file in before if part in f"/{file}"))
+        assert main([store.uri, "--repair"]) == 2
+        own.deny(503, "", "")
+        assert "The check ended there" in capsys.readouterr().err
+        assert [file for file in store.files("", "", recursive=True) if not file.startswith("lease/")] == before
+
+
+def test_a_large_file_is_read_with_one_request_and_is_of_one_version(counted: Proxy) -> None:
+    store, data = Store(f"s3://{BUCKET}/versions"), os.urandom(3 << 20)
+    store.write("large", data)
+    counted.counts()
+    assert store.read("large") == data
+    assert counted.counts() == {"HEAD": 2, "GET": 1}
+    for old, new in ((b"old", b"newer" * 100), (b"older" * 100, b"new")):
+        store.write("file", old)
+        replaced_after_it_is_opened(store, lambda new=new: Store(store.uri).write("file", new))  # type: ignore[misc]
+        assert store.read("file") == new
 
 
 def test_a_signal_in_the_middle_of_a_write_publishes_all_or_nothing() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from safetensors.numpy import save
 
 from study import schema
+from study.audit import Audit
 from study.check import main
 from study.lease import Lease
 from study.store import STUDY_FILE, Store
@@ -143,6 +147,7 @@ def test_damage_is_found_and_what_is_damaged_becomes_undone(
 def test_what_killed_writers_leave_is_removed(store: Store, tmp_path: Path) -> None:
     left = [
         "results/scores/.part.parquet.0123.tmp",
+        ".probe-0123",
         "adapters/m/t/en/seed1-a3/adapter_config.json",
         "failures/a1.json",
         "failures/s-a1.json",
@@ -154,7 +159,7 @@ def test_what_killed_writers_leave_is_removed(store: Store, tmp_path: Path) -> N
     assert main([store.uri]) == 1
     assert main([store.uri, "--repair"]) == 0
     assert contents(store) == before
-    assert not Path(store.path(left[0])).exists()
+    assert not any(Path(store.path(file)).exists() for file in left)
 
 
 def test_rows_that_stand_there_twice_and_adapters_that_are_gone_are_notes(
@@ -180,6 +185,60 @@ def test_another_schema_version_is_left_with_what_to_do(store: Store, capsys: py
     assert "schema version 0, this program reads 2: use the release that wrote it" in capsys.readouterr().out
     assert part.exists()
     assert store.items().num_rows == items  # whose scores may be in it
+
+
+def test_items_of_another_schema_version_make_no_score_incomplete(store: Store) -> None:
+    part = first_part(store, "results/items", "s-a1")
+    rows = pq.read_table(part)
+    part.unlink()
+    pq.write_table(rows.replace_schema_metadata({"version": "0"}), part.with_name("written-before.parquet"))
+    before = contents(store)
+    assert main([store.uri, "--repair"]) == 1
+    assert contents(store) == before
+
+
+def test_a_grid_of_another_schema_version_is_written_anew_and_not_damaged(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
+    grid = Path(store.path("grid.parquet"))
+    pq.write_table(pq.read_table(grid).replace_schema_metadata({"version": "1"}), grid)
+    before = contents(store)
+    assert main([store.uri, "--repair"]) == 0
+    assert "the next run writes it anew" in capsys.readouterr().out
+    assert contents(store) == before
+    grid.write_bytes(b"PAR1")
+    assert main([store.uri, "--repair"]) == 0
+    assert not grid.exists()
+
+
+def test_a_part_that_cannot_be_understood_makes_no_rows_strays(store: Store) -> None:
+    damage(store, "scores torn")
+    (problem,) = Audit(store).run().problems
+    assert "never finished" not in problem.what
+
+
+def test_a_repair_ends_when_another_takes_the_store_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(5):
+        store.write(f"failures/s-a{i}.json", b"{")
+    real, told = Store.delete, threading.Event()
+
+    def delete(self: Store, relative: str) -> None:
+        real(self, relative)
+        if relative.startswith("failures/") and not told.is_set():
+            told.set()
+            (lease,) = self.files("lease", ".json")
+            other = {**json.loads(self.read(lease)), "token": "other", "host": "elsewhere", "machine": "another"}
+            self.write("lease/00000099.json", json.dumps(other).encode())
+            time.sleep(20)  # less, when it is told
+
+    monkeypatch.setattr(Store, "delete", delete)
+    monkeypatch.setattr("study.check.Lease", partial(Lease, renew_s=0.05))
+    assert main([store.uri, "--repair"]) == 2
+    assert "elsewhere" in capsys.readouterr().err
+    assert len(store.files("failures", ".json")) == 4
 
 
 def test_a_store_in_use_is_not_repaired(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

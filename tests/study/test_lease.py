@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from study.errors import ConfigError
 from study.lease import Lease, holder
 from study.store import Store
+from tests.faults.disk import Disk
 
 
 def _hold(uri: str, held: Event, end: Event) -> None:
@@ -104,6 +107,60 @@ def test_who_loses_it_is_told(tmp_path: Path, how: str) -> None:
     assert ("elsewhere" if how == "taken" else "gone") in reasons[0]
     if how == "taken":
         assert holder(store) is not None  # what another holds is not given back
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    try:
+        found = Disk(tmp_path / "disk")
+    except PermissionError as error:
+        pytest.skip(f"needs a mount: {error}")
+    yield found
+    found.unmount()
+
+
+@pytest.mark.parametrize("set_back_s", [0, 3600])
+def test_who_cannot_renew_it_is_told_when_it_has_run_out(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, set_back_s: int
+) -> None:
+    """The disk can be read and not written; whatever happens to the machine's clock."""
+    store, lost, real = Store(str(disk.where / "store")), queue.SimpleQueue[str](), time.time
+    with Lease(store, lost.put, hold_s=0.5, renew_s=0.05):
+        disk.refuse()
+        monkeypatch.setattr("time.time", lambda: real() - set_back_s)
+        assert "could not be renewed" in lost.get(timeout=30)
+    disk.mend()
+
+
+class Odd(Store):
+    """A store whose answers are strange after a while."""
+
+    asked = 0
+
+    def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
+        self.asked += 1
+        if self.asked > 2:
+            raise RuntimeError("strange")
+        return super().files(folder, suffix, recursive)
+
+
+def test_a_thread_that_cannot_go_on_ends_the_hold(tmp_path: Path) -> None:
+    lost = queue.SimpleQueue[str]()
+    store = Odd(str(tmp_path))
+    lease = Lease(store, lost.put, hold_s=0.5, renew_s=0.05)
+    lease.__enter__()
+    assert "strange" in lost.get(timeout=30)
+
+
+def test_a_file_that_is_no_lease_is_none(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("lease/notes.json", b"{}")
+    with Lease(store, _never, renew_s=0.01):
+        first = holder(store)
+        assert first is not None
+        while (now := holder(store)) is not None and now.expires == first.expires:
+            time.sleep(0.01)
+        assert now is not None
 
 
 def _race(uri: str, start: Event, winners: list[int]) -> None:

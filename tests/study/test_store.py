@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import multiprocessing
-import os
 import pickle
-import signal
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +13,7 @@ import pytest
 
 from study import schema
 from study.errors import ConfigError
-from study.store import Store
+from study.store import SCORES_INDEX, Store
 
 
 def score_row(score_id: str = "s1", **changes: object) -> dict[str, object]:
@@ -87,28 +83,22 @@ def test_an_adapter_is_there_only_with_its_record(tmp_path: Path) -> None:
     assert (store.fetch_adapter(folder, tmp_path) / "adapter_model.safetensors").read_bytes() == b"weights"
 
 
-def _write_for_ever(uri: str) -> None:
-    store, n = Store(uri), 0
-    while True:
-        store.append([], [score_row(f"{os.getpid()}-{n}-{i}") for i in range(2000)])
-        n += 1
-
-
-def test_killed_writers_leave_no_torn_file(tmp_path: Path) -> None:
-    """SIGKILL in the middle of writing, ten times: every visible file is whole."""
-    for delay in range(10):
-        writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(str(tmp_path),))
-        writer.start()
-        time.sleep(0.1 + 0.013 * delay)
-        assert writer.pid is not None
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
-    table = Store(str(tmp_path)).scores(["score_id"])
-    assert table.num_rows > 0
-    assert table.num_rows % 2000 == 0
-
-
 def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot be read or written"):
         Store(str(tmp_path / "file" / "store")).check_writable()
+
+
+@pytest.mark.parametrize("at", [0, 20, 40])
+def test_an_index_with_a_damaged_footer_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """pyarrow raises an OSError of such bytes, as of a disk that fails."""
+    monkeypatch.setattr("study.index.WORTH_IT", 0)
+    store = Store(str(tmp_path))
+    store.append([], [score_row("a")])
+    store.write_indexes()
+    (segment,) = (tmp_path / SCORES_INDEX).glob("*.parquet")
+    data = bytearray(segment.read_bytes())
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    data[footer + at] ^= 255
+    segment.write_bytes(bytes(data))
+    assert store.done_scores() == {"a"}

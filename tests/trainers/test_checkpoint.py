@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,20 @@ def test_any_members_go_on_from_the_gangs_checkpoint(worker: Worker, model: Mode
     part, _ = run(worker, model, tmp_path / "part", 3, saved[0], [GANG[2], GANG[0]])
     for mine, theirs in zip(part, (expected[2], expected[0]), strict=True):
         assert_close(weights(mine), weights(theirs))
+
+
+def test_the_time_before_a_gang_was_cut_counts_once(worker: Worker, model: Model, tmp_path: Path) -> None:
+    """Nothing here takes a thousand seconds but what the checkpoint says of the time before."""
+    _, saved = run(worker, model, tmp_path / "whole", 2)
+    long_ago = replace(Checkpoint.from_bytes(saved[1]), seconds=1e6).to_bytes(rows=5)
+    parts = [GANG[:1], GANG[1:]]
+    records = []
+    for number, part in enumerate(parts):
+        done, later = run(worker, model, tmp_path / str(number), 2, long_ago, part)
+        records += [result.record for result in done]
+        again, _ = run(worker, model, tmp_path / f"again{number}", 2, later[0], part)
+        assert sum(one.record["seconds"] for one in again) == pytest.approx(
+            sum(one.record["seconds"] for one in done), abs=1e3
+        )
+    assert sum(record["seconds"] for record in records) == pytest.approx(1e6, abs=1e3)
+    assert min(record["seconds"] for record in records) > 1e4
