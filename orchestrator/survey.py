@@ -48,6 +48,7 @@ class Survey:
     sources: dict[Source, list[str]] = field(default_factory=dict)
     targets: dict[Cell, str] = field(default_factory=dict)
     target_texts: dict[Cell, list[str]] = field(default_factory=dict)
+    target_items: dict[Cell, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -94,6 +95,7 @@ def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Call
     supported(library.load(cell))
     requests = library.build_requests(cell)
     found.target_texts[cell] = _texts(request.args for request in requests)
+    found.target_items[cell] = len({request.doc_id for request in requests})
     found.targets[cell] = library.target_fingerprint(cell, requests)
 
 
