@@ -13,12 +13,11 @@ import polars as pl
 import pytest
 from safetensors.torch import load as tensors
 from safetensors.torch import save
-from tokenizers import Tokenizer
 
 from evaluators.targets import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
-from orchestrator.estimate import costs, estimate
+from orchestrator.estimate import BYTES_PER_S, START_S, costs, estimate
 from orchestrator.grid import expand
 from orchestrator.measured import measure
 from orchestrator.plan import plan
@@ -89,8 +88,11 @@ def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
 
 def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.main([str(undisturbed / "store")]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if "tiny" in line and "│" in line)
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["tiny", "4", "4", "20", "20"]
+    output = capsys.readouterr().out
+    line = next(line for line in output.splitlines() if "tiny" in line and "│" in line)
+    numbers = ["4", "0", "0", "0", "20", "0", "0", "0"]  # of adapters, of scores: done, stale, failed, to do
+    assert [cell.strip() for cell in line.strip("│").split("│")] == ["tiny", *numbers, "0.000"]
+    assert "nobody works on it now" in output
     assert status.main([str(undisturbed / "nowhere")]) == 2
 
 
@@ -278,13 +280,14 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     store, models = Store(config.store), resolve_all(config)
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     todo = plan(expand(config, models, found.sources, found.targets), store.trained(), store.scored())
-    (cost,) = costs(todo, estimate(todo.grid, found, config, measure([store]), "CPU"))
+    measured = measure(store, {"train": "cpu", "score": "cpu"})
+    estimates = estimate(todo.grid, found, config, measured, {"train": "CPU", "score": "CPU"})
+    (cost,) = costs(todo, estimates)
     units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")
-    seconds = sum(record["seconds"] for record in store.records().values()) + units["seconds"].sum() * 4 / 5
-    assert cost.hours * 3600 == pytest.approx(seconds)
-    tokenizer = Tokenizer.from_file(f"{models[0].path}/tokenizer.json")
-    texts = [e.prompt + e.answer for examples in found.examples.values() for e in examples]
-    assert cost.train_tokens == config.recipe.epochs * sum(len(tokenizer.encode(text)) for text in texts)
+    assert cost.train_s == pytest.approx(sum(record["seconds"] for record in store.records().values()))
+    assert cost.score_s == pytest.approx(units["seconds"].sum() * 4 / 5)
+    tokens = {record["source"][0]: record["tokens"]["useful"] for record in store.records().values()}
+    assert estimates.train_tokens["tiny"] == tokens  # as planned, so trained
 
 
 def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
@@ -299,11 +302,44 @@ def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
     units = pl.DataFrame(pl.from_arrow(seen.scores())).unique("score_id")
     seconds = sum(record["seconds"] for record in seen.records().values()) + units["seconds"].sum()
     (cost,) = re.findall(r"([\d,]+\.\d\d)│", output)
-    assert float(cost.replace(",", "")) == pytest.approx(seconds * 10**6, abs=0.01)
-    assert "bythespeedmeasuredin" in output
+    size = resolve_all(load(config))[0].params * 4
+    loads = 2 * (START_S + size / BYTES_PER_S)  # by a trainer, and by an evaluator
+    assert float(cost.replace(",", "")) == pytest.approx((seconds + loads) * 10**6, abs=0.01)
+    assert f"trainingmeasuredoncpuin{seen.uri};scoringmeasuredoncpuin{seen.uri}" in output
     assert "FLOPmodel" not in output
-    assert sweep_module.main([*asked, "--calibrate-from", str(tmp_path / "nowhere")]) == 2
-    assert "holds no study" in capsys.readouterr().err
+    done = sweep(config, "--calibrate-from", seen.uri)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = next(line for line in done.stdout.splitlines() if line.startswith("device time: "))
+    assert re.search(r"together \S+ estimated, \S+ taken \(\S+%\) · held \S+$", verdict), verdict
+    store = Store(str(tmp_path / "store"))
+    (file,) = store.files("logs/runs", ".json")
+    run = json.loads(store.read(file))
+    assert sum(row["estimated_s"] for row in run["units"]) == pytest.approx(seconds)
+    trained = sum(record["seconds"] for record in store.records().values())
+    assert sum(row["actual_s"] for row in run["units"] if row["stage"] == "train") == pytest.approx(trained)
+    assert run["held_s"] > sum(row["actual_s"] for row in run["units"])  # loading is in it
+
+
+def test_a_store_that_nothing_can_be_learned_from_is_named(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    seen = Store(str(undisturbed / "store"))
+    torn, part = Store(str(tmp_path / "torn")), "results/scores/20260101T000000-torn.parquet"
+    torn.write("study.yaml", seen.read("study.yaml"))
+    torn.write(part, b"PAR1 and no more")
+    cases = {
+        str(tmp_path / "nowhere"): "holds no study",
+        torn.uri: "damaged file",
+        "s3://bucket/study?endpoint_override=http://127.0.0.1:9": "cannot be reached",
+        "ftp://elsewhere/study": "is of no kind we know",
+    }
+    for uri, problem in cases.items():
+        assert sweep_module.main([str(config), "--dry-run", "--calibrate-from", uri]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: --calibrate-from = {uri!r}: "), error
+        assert problem in error
 
 
 def test_limit_marks_the_store_and_does_not_enter_a_full_one(
