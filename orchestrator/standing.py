@@ -83,13 +83,14 @@ def of_store(store: Store, study: Mapping[str, Any]) -> tuple[list[Standing], Le
     lost = train & np.array([name in failures for name in names], dtype=bool)
     failed = missing & (lost[:, None] | _failed_scores(subjects, targets, failures, study))
     models = subjects["model"].to_numpy()
+    stale_scores = coverage.stale()
     stale = Counter(trained[name] for name in trained.keys() - set(subjects.filter(ours)["subject_id"]))
     rows = []
     for model in dict.fromkeys(models.tolist()):
         own = models == model
         adapters = int((ours & own).sum()), stale[model], int((lost & own).sum()), int((train & ~lost & own).sum())
         left = int((missing & ~failed)[own].sum())
-        scores = int(own.sum()) * len(targets), coverage.stale()[model], int(failed[own].sum()), left
+        scores = int(own.sum()) * len(targets), stale_scores[model], int(failed[own].sum()), left
         rows.append(Standing(model, _tally(*adapters), _tally(*scores)))
     return rows, Left(subjects, targets, train & ~lost, missing & ~failed)
 

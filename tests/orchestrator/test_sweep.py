@@ -27,6 +27,7 @@ from study.load import load
 from study.models import resolve_all
 from study.store import Store
 from study.tasks import TaskLibrary
+from tests.orchestrator import trackers
 from tests.tiny_models import make_model
 from tests.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
 
@@ -37,6 +38,12 @@ def results(folder: Path) -> pl.DataFrame:
     """Item rows without what differs from run to run by nature; ordered."""
     items = pl.DataFrame(pl.from_arrow(Store(str(folder / "store")).items()))
     return items.drop("written_at", "loglikelihoods").unique().sort("score_id", "doc_id")
+
+
+def _row(output: str, first: str) -> list[str]:
+    """The cells of the first row of a printed table that begins so."""
+    rows = ([cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines() if "│" in line)
+    return next(row for row in rows if row[0] == first)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +96,8 @@ def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
 def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.main([str(undisturbed / "store")]) == 0
     output = capsys.readouterr().out
-    line = next(line for line in output.splitlines() if "tiny" in line and "│" in line)
     numbers = ["4", "0", "0", "0", "20", "0", "0", "0"]  # of adapters, of scores: done, stale, failed, to do
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["tiny", *numbers, "0.000"]
+    assert _row(output, "tiny") == ["tiny", *numbers, "0.000"]
     assert "nobody works on it now" in output
     assert status.main([str(undisturbed / "nowhere")]) == 2
 
@@ -138,6 +144,8 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     wait_until(store.records, driver)
     assert sweep_module.main([str(config)]) == 2  # another driver beside it
     assert f"(process {driver.pid}) since" in capsys.readouterr().err
+    assert status.main([store.uri]) == 0
+    assert f"(process {driver.pid}) since" in capsys.readouterr().out
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
@@ -174,7 +182,9 @@ def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Pa
     assert dict(models.iter_rows()) == {"tiny": 6, "other": 6}
 
 
-def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_failing_unit_is_recorded_and_the_rest_goes_on(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A learning rate that makes every loss infinite: each adapter is rejected once, the base is still scored."""
     model, tasks = world
     config = make_config(tmp_path, [model], ["next"], LANGUAGES, tasks)
@@ -187,6 +197,10 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path
     again = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
     assert again.returncode == 1, again.stdout + again.stderr
     assert "left as they failed: 2 units (nan 2)" in again.stdout
+    numbers = ["0", "0", "2", "0", "2", "0", "4", "0"]  # of adapters, of scores: done, stale, failed, to do
+    assert _row(again.stdout, "tiny") == ["tiny", *numbers]
+    assert status.main([str(tmp_path / "store")]) == 0
+    assert _row(capsys.readouterr().out, "tiny") == ["tiny", *numbers, "0.000"]
     assert "Ray dashboard" not in again.stdout  # what would fail again is not tried
 
 
@@ -219,7 +233,7 @@ def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
 
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:
     model, tasks = world
-    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, track=["tensorboard"])
     driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_until(Store(str(tmp_path / "store")).records, driver)
     driver.send_signal(signal.SIGINT)
@@ -227,6 +241,12 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
     assert driver.returncode == 130, output
     assert f"To go on: python -m orchestrator.sweep {config}" in output
     assert "Traceback" not in output
+    assert "device time: adapters" in output
+    store = Store(str(tmp_path / "store"))
+    (file,) = store.files("logs/runs", ".json")
+    assert "train" in {row["stage"] for row in json.loads(store.read(file))["units"]}
+    sent = {name.partition("/")[0] for name, _, _ in trackers.tensorboard(Path(store.path("logs/tensorboard")))}
+    assert sent >= {"loss", "progress"}  # on the disk, since its tracker was closed
 
 
 @pytest.mark.parametrize(
@@ -338,7 +358,8 @@ def test_a_store_that_nothing_can_be_learned_from_is_named(
     for uri, problem in cases.items():
         assert sweep_module.main([str(config), "--dry-run", "--calibrate-from", uri]) == 2
         error = capsys.readouterr().err
-        assert error.startswith(f"error: --calibrate-from = {uri!r}: "), error
+        assert f"error: --calibrate-from = {uri!r}: " in error
+        assert "Traceback" not in error
         assert problem in error
 
 
