@@ -22,6 +22,7 @@ from orchestrator.survey import Survey
 from orchestrator.tokens import SourceTokens, counter_of, of_source, of_targets
 from study.config import StudyConfig
 from study.models import Model
+from study.units import AdapterUnit
 
 START_S, BYTES_PER_S = 10.0, 1e9  # to import the libraries, and to load weights: assumed
 
@@ -42,6 +43,14 @@ class Estimates:
     load_s: Mapping[str, float]
     basis: Mapping[str, str]
     devices: Mapping[str, float]
+
+    def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
+        """How long a trial trains these, by the clock."""
+        return sum(self.train_s[unit.model][str(unit.source)] for unit in gang) / self.devices[TRAIN]
+
+    def evaluator_s(self) -> dict[str, list[float]]:
+        """How long an evaluator scores each target, by the clock."""
+        return {model: [one / self.devices[SCORE] for one in targets] for model, targets in self.score_s.items()}
 
 
 @dataclass(frozen=True)
@@ -79,10 +88,10 @@ def estimate(
         result.read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}  # type: ignore[index]
         result.score_tokens[name] = targets  # type: ignore[index]
         work = {s: train_work(one.learned, one.train, one.validation, lora) for s, one in sources.items()}
-        result.train_s[name] = {source: train.seconds(source, n, n) for source, n in work.items()}  # type: ignore[index]
+        result.train_s[name] = {source: train.seconds([source], n, n) for source, n in work.items()}  # type: ignore[index]
         result.score_s[name] = [  # type: ignore[index]
-            score.seconds(str(cell), tokens, survey.target_items[cell])
-            for cell, tokens in zip(grid.targets, targets, strict=True)
+            score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
+            for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
         ]
         size = model.params * (4 if model.dtype == "float32" else 2)
         result.load_s[name] = START_S + size / BYTES_PER_S  # type: ignore[index]
@@ -106,10 +115,10 @@ class _Clock:
         resources = stages(config)[stage]
         self._held = held(resources) / used(resources)
 
-    def seconds(self, what: str, tokens: float, size: float) -> float:
-        """Of a source or target, by its size where it was seen, else by its tokens."""
+    def seconds(self, names: Sequence[str], tokens: float, size: float) -> float:
+        """Of a source or target, by its size where it was seen under one of its names, else by its tokens."""
         per_token, way = self._rate
-        seconds, way = self._measured.unit(self._stage, self._model, what, size) or (tokens * per_token, way)
+        seconds, way = self._measured.unit(self._stage, self._model, names, size) or (tokens * per_token, way)
         self._ways[way] += 1
         return seconds * self._held
 

@@ -8,7 +8,7 @@ a target or a model the first store that has seen it counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class Seen:
 class Measured:
     """What was seen, by (stage, model) and by (stage, model, source or target); models' parameters outside embeddings.
 
+    A target has two names: its identity, and its cell's, for what was seen of it with fewer items or otherwise asked.
     Seconds are those of devices that computed.
     """
 
@@ -64,15 +65,23 @@ class Measured:
     models: dict[tuple[str, str], Seen] = field(default_factory=dict)
     units: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
 
-    def add(self, stage: str, model: str, what: str, seen: Seen) -> None:
-        whole, unit = (stage, model), (stage, model, what)
+    def add(self, stage: str, model: str, names: Sequence[str], seen: Seen) -> None:
+        """Book units on a source or target, which may have several names."""
+        whole = stage, model
         self.models[whole] = self.models[whole] + seen if whole in self.models else seen
-        self.units[unit] = self.units[unit] + seen if unit in self.units else seen
+        for name in names:
+            unit = stage, model, name
+            self.units[unit] = self.units[unit] + seen if unit in self.units else seen
 
-    def unit(self, stage: str, model: str, what: str, size: float) -> tuple[float, str] | None:
-        """Seconds of a unit on a source or target that was seen, by its size, and how they are known."""
-        seen = self.units.get((stage, model, what))
-        return (seen.seconds / seen.size * size, f"measured {seen}") if seen and seen.size else None
+    def unit(self, stage: str, model: str, names: Sequence[str], size: float) -> tuple[float, str] | None:
+        """Seconds of a unit on a source or target, by its size, and how they are known.
+
+        Those seen under the first of its names count, if there are any; else those under the next.
+        """
+        for seen in (self.units.get((stage, model, name)) for name in names):
+            if seen is not None and seen.size:
+                return seen.seconds / seen.size * size, f"measured {seen}"
+        return None
 
     def rate(self, stage: str, model: str, body: int) -> tuple[float, str] | None:
         """Seconds per token of a model, and how they are known; None where nothing of this stage was seen.
@@ -117,12 +126,13 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
         kind = kind_of(row["device"])
         if kind == kinds[SCORE]:
             seen = Seen(row["seconds"] * per_evaluator, row["tokens"], row["n_items"], frozenset([kind]), store.uri)
-            result.add(SCORE, row["model"], f"{row['target_task']}/{row['target_language']}", seen)
+            names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
+            result.add(SCORE, row["model"], names, seen)
     for record in store.records().values():
         if kind_of(record["device"]) == kinds[TRAIN]:
             seconds, work = record["seconds"] * record["world_size"] * per_worker, _work(record)
             seen = Seen(seconds, work, work, frozenset([record["device"]]), store.uri)
-            result.add(TRAIN, record["model"], "+".join(record["source"]), seen)
+            result.add(TRAIN, record["model"], ["+".join(record["source"])], seen)
     return result
 
 

@@ -76,9 +76,7 @@ class StudyRun:
         self._tracking = Tracking(config, store, self._display.warn)
         self._means = Means(plan, store) if self._tracking.is_on else None
         self._exported = 0.0
-        each = estimates.devices[SCORE]  # the backlog counts the seconds of an evaluator, whatever it holds
-        seconds = {model: [target / each for target in targets] for model, targets in estimates.score_s.items()}
-        backlog = Backlog(seconds, grid.unit)
+        backlog = Backlog(estimates.evaluator_s(), grid.unit)
         self._shape = shape(config)
         self._nodes = Nodes(self._shape, store.excluded_nodes(), self._excluded)
         requests = StudyRequests(survey.library, config.scoring, grid.models, self._display.warn)
@@ -146,13 +144,9 @@ class StudyRun:
         devices = max(1, decide(self._nodes(), self._shape, alone).trials)
         todo = planned(self._context, self._plan.train, self._estimates.read_tokens, devices)
         each = self._estimates.devices[SCORE]
-        chains = [self._seconds(gang) + sum(self._unlocks(unit.adapter_id) for unit in gang) / each for gang in todo]
+        waits = [sum(self._unlocks(unit.adapter_id) for unit in gang) / each for gang in todo]
+        chains = [self._estimates.gang_s(gang) + wait for gang, wait in zip(todo, waits, strict=True)]
         return [todo[i] for i in in_order([gang[0].model for gang in todo], chains)]
-
-    def _seconds(self, gang: Gang) -> float:
-        """How long a gang will take."""
-        seconds = sum(self._estimates.train_s[unit.model][str(unit.source)] for unit in gang)
-        return seconds / self._estimates.devices[TRAIN]
 
     def _unlocks(self, adapter_id: str) -> float:
         """Device seconds of scoring that wait for an adapter."""
@@ -161,7 +155,7 @@ class StudyRun:
 
     def _decide(self, trials: Trials) -> Decision:
         waiting, running = trials.state()
-        longest = max((self._seconds(gang) for gang in waiting), default=0.0)
+        longest = max((self._estimates.gang_s(gang) for gang in waiting), default=0.0)
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max

@@ -21,10 +21,12 @@ from orchestrator.tables import cost_table, hours_of
 from orchestrator.tokens import counter_of, of_source
 from study.config import Recipe, StudyConfig
 from study.example import Example
+from study.identity import target_id
 from study.load import parse
 from study.models import Model
 from study.store import RECORD_FILE, STUDY_FILE, Store
 from study.tasks import TaskLibrary
+from study.units import AdapterUnit
 
 EXAMPLE = Example("p" * 36, " abc")  # 40 characters: 10 tokens where nobody knows better
 CPU_FLOPS = UTILISATION * PEAK_FLOPS["CPU"]
@@ -71,14 +73,14 @@ def train(store: Store, language: str, seconds: float, tokens: int, **more: Any)
     store.write(f"adapters/a/arc/{language}/seed1-{language}{seconds}/{RECORD_FILE}", json.dumps(record).encode())
 
 
-def score(store: Store, language: str, seconds: float, items: int, device: str = "cpu") -> None:
+def score(store: Store, language: str, seconds: float, items: int, **more: Any) -> None:
     """Add a score of model a's base."""
     row: dict[str, object] = {
         "score_id": f"{language}{seconds}", "adapter_id": None, "model": "a", "model_params": 1000, "source_task": None,
         "source_language": None, "seed": None, "target_task": "arc", "target_language": language,
         "subject_id": "identity a", "target_id": f"{language} of {items}", "value": 0.5, "stderr": None,
-        "n_items": items, "seconds": seconds, "tokens": items * 10, "device": device, "engine": "",
-        "written_at": datetime.now(UTC),
+        "n_items": items, "seconds": seconds, "tokens": items * 10, "device": "cpu", "engine": "",
+        "written_at": datetime.now(UTC), **more,
     }  # fmt: skip
     store.append([], [{**row, "metric": metric} for metric in ("acc", "acc_norm")])
 
@@ -108,6 +110,17 @@ def test_what_was_measured_on_a_part_of_the_data_says_what_all_of_it_takes(tmp_p
     assert (equal.train_s["a"]["arc/en"], equal.score_s["a"][0]) == (4, 2)
 
 
+def test_a_target_that_was_scored_as_it_is_takes_what_it_took_whatever_else_was_asked_of_its_cell(
+    tmp_path: Path,
+) -> None:
+    config, store = config_of(), store_of(tmp_path, config_of())
+    score(store, "en", seconds=30, items=8)
+    before = estimated(config, store).score_s["a"][0]
+    assert before == pytest.approx(30 * 12 / 8)
+    score(store, "en", seconds=2, items=12, target_id=target_id("arc/en", config.scoring))
+    assert estimated(config, store).score_s["a"][0] == 2
+
+
 def test_what_is_validated_on_counts_alike_in_what_is_planned_and_in_what_was_measured(tmp_path: Path) -> None:
     config, store = config_of("recipe.validation.fraction=0.2"), store_of(tmp_path, config_of())
     train(store, "en", seconds=4, tokens=80, examples={"train": 8, "validation": 2})
@@ -124,7 +137,10 @@ def test_seconds_are_those_of_all_devices_whatever_a_trial_was_made_of(tmp_path:
     train(store, "en", seconds=4, tokens=400, world_size=2)
     for workers in (1, 2, 4):
         config = config_of(f"training.workers_per_trial={workers}")
-        assert estimated(config, store).train_s["a"]["arc/en"] == pytest.approx(8)
+        found = estimated(config, store)
+        assert found.train_s["a"]["arc/en"] == pytest.approx(8)
+        gang = [AdapterUnit("id", "a", source, 1) for source in config.source_list()[:1]] * 3
+        assert found.gang_s(gang) == pytest.approx(3 * 8 / workers)
         flops = estimated(config).train_s["a"]["arc/en"]
         assert flops == pytest.approx(4 * 800 * 400 / CPU_FLOPS)
 
@@ -139,6 +155,7 @@ def test_a_device_that_is_shared_or_idle_counts_as_what_is_held_of_it(
     found = estimated(config, store)
     assert found.devices == {TRAIN: 1, SCORE: devices}
     assert found.score_s["a"][0] == pytest.approx(2 * devices)
+    assert found.evaluator_s()["a"][0] == pytest.approx(2)
     # a store whose evaluators held a GPU each has seen what computing takes: a second GPU that idles is on top
     whole = store_of(tmp_path / "whole", config_of("evaluators.resources={GPU: 1}"))
     score(whole, "en", seconds=2, items=12, device="cuda:0")
