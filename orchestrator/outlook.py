@@ -9,7 +9,7 @@ from rich.console import Console
 
 from orchestrator.devices import PEAK_FLOPS, SCORE, TRAIN, UTILISATION
 from orchestrator.measured import FLOPS, WHOLE_TRAIN_FLOPS, train_flops
-from orchestrator.tables import table_of
+from orchestrator.tables import hours_of, table_of
 from study.config import ModelConfig, StudyConfig
 from study.errors import ConfigError
 from study.sizes import CellSize, Sizes
@@ -77,7 +77,7 @@ def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console, de
     for row in (*rows, total):
         if row is total:
             table.add_section()
-        hours = (f"{row.hours(one):,.1f}" for one in devices)
+        hours = (hours_of(row.hours(one)) for one in devices)
         table.add_row(
             row.model, *_numbers(row), *hours, *([] if price is None else [f"{row.hours(device) * price:,.2f}"])
         )
