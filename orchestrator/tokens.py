@@ -1,7 +1,8 @@
 """How many tokens a study's texts are to a model, without loading it: what it learns from, and what it reads to score.
 
 Training examples are counted as training does: cut to the recipe's length, those held out to validate on set apart. A
-target counts a prompt once per question, as the engine reads it, and is judged by some of its texts.
+target is counted as the engine reads it: a prompt once for its options, what options begin alike with once, and no
+option's last token, which is predicted only. It is judged by some of its questions.
 """
 
 from __future__ import annotations
@@ -9,25 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
-from orchestrator.survey import Survey
+from orchestrator.survey import Question, Survey
 from study.config import Recipe
 from study.example import Example
 from study.models import Model
 from trainers.data import split
 
-CHARS_PER_TOKEN = 4.0  # only where a tokenizer cannot be read without loading the model library
-SAMPLE = 256  # texts of a target that are tokenised; the others are taken to be like them
+CHARS_PER_TOKEN = 4  # only where a tokenizer cannot be read without loading the model library
+SAMPLE = 128  # questions of a target that are tokenised; the others are taken to be like them
 
 
 @dataclass(frozen=True)
 class Counter:
-    """Counts the tokens of texts. `name` tells it from that of another tokenizer; `exact` is False where it guesses."""
+    """Takes texts apart. `name` tells it from that of another tokenizer; `exact` is False where it guesses.
+
+    `tokens` are of texts that begin; with False of those that go on, before which no special token stands.
+    """
 
     name: str
-    count: Callable[[Sequence[str]], list[int]]
+    tokens: Callable[[Sequence[str], bool], list[Sequence[object]]]
     exact: bool
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(tokens) for tokens in self.tokens(texts, True)]
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,18 @@ def counter_of(model: Model) -> Counter:
     """The counter of a model's tokenizer, or one that guesses by the length of a text."""
     file = _tokenizer_file(model)
     if file is None:
-        return Counter("", lambda texts: [max(1, round(len(text) / CHARS_PER_TOKEN)) for text in texts], False)
+        size = CHARS_PER_TOKEN
+        return Counter("", lambda texts, _: [[t[i : i + size] for i in range(0, len(t), size)] for t in texts], False)
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_padding()  # a tokenizer's file may say that texts are filled up, or cut off
     tokenizer.no_truncation()
-    name = sha256(file.read_bytes()).hexdigest()
-    return Counter(name, lambda texts: [len(code) for code in tokenizer.encode_batch(list(texts))], True)
+
+    def tokens(texts: Sequence[str], begin: bool) -> list[Sequence[object]]:
+        return [code.ids for code in tokenizer.encode_batch(list(texts), add_special_tokens=begin)]
+
+    return Counter(sha256(file.read_bytes()).hexdigest(), tokens, True)
 
 
 def of_source(counter: Counter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
@@ -66,11 +78,20 @@ def of_targets(counter: Counter, survey: Survey) -> list[int]:
     return [_sampled(counter, survey.target_texts[cell]) for cell in survey.targets]
 
 
-def _sampled(counter: Counter, texts: Sequence[str]) -> int:
-    """Tokens of all texts, judged by some of them."""
-    some = texts[:: max(1, len(texts) // SAMPLE)]
-    letters = sum(map(len, some))
-    return round(sum(counter.count(some)) * (sum(map(len, texts)) / letters if letters else 1.0))
+def _sampled(counter: Counter, asked: Sequence[Question]) -> int:
+    """Tokens read of all questions, judged by some of them."""
+    some = asked[:: max(1, len(asked) // SAMPLE)]
+    read = sum(counter.count([one.prompt for one in some]))
+    options = iter(counter.tokens([option for one in some for option in one.options], False))
+    for one in some:
+        begun = {tuple(tokens[:n]) for tokens in islice(options, len(one.options)) for n in range(1, len(tokens))}
+        read += len(begun)
+    letters = _letters(some)
+    return round(read * (_letters(asked) / letters if letters else 1.0))
+
+
+def _letters(asked: Sequence[Question]) -> int:
+    return sum(len(text) for one in asked for text in (one.prompt, *one.options))
 
 
 def _tokenizer_file(model: Model) -> Path | None:

@@ -16,7 +16,7 @@ from orchestrator.estimate import Cost, Estimates, costs, estimate
 from orchestrator.grid import expand
 from orchestrator.measured import measure, merged
 from orchestrator.plan import plan
-from orchestrator.survey import Survey
+from orchestrator.survey import Question, Survey
 from orchestrator.tables import cost_table, hours_of
 from orchestrator.tokens import counter_of, of_source
 from study.config import Recipe, StudyConfig
@@ -91,7 +91,7 @@ def estimated(config: StudyConfig, *stores: Store, examples: int = 20, items: in
     found.examples = dict.fromkeys(sources, (EXAMPLE,) * examples)
     found.sources = {source: [str(source)] for source in sources}
     found.targets = {cell: str(cell) for cell in targets}
-    found.target_texts = {cell: ["x" * 40] * items for cell in targets}
+    found.target_texts = {cell: [Question("x" * 40)] * items for cell in targets}
     found.target_items = dict.fromkeys(targets, items)
     grid = expand(config, MODELS, found.sources, found.targets)
     kinds = {stage: kind(resources) for stage, resources in stages(config).items()}

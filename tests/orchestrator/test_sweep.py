@@ -309,6 +309,9 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     assert cost.score_s == pytest.approx(units["seconds"].sum() * 4 / 5)
     tokens = {record["source"][0]: record["tokens"]["useful"] for record in store.records().values()}
     assert estimates.train_tokens["tiny"] == tokens  # as planned, so trained
+    read = {(row["target_task"], row["target_language"]): row["tokens"] for row in units.iter_rows(named=True)}
+    planned = [read[cell.task, cell.language] for cell in todo.grid.targets]
+    assert estimates.score_tokens["tiny"] == planned  # and so scored
 
 
 def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
