@@ -27,6 +27,7 @@ from study.load import load
 from study.models import resolve_all
 from study.store import Store
 from study.tasks import TaskLibrary
+from tests.faults.disk import Disk
 from tests.orchestrator import trackers
 from tests.tiny_models import make_model
 from tests.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
@@ -248,6 +249,40 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
     assert "train" in {row["stage"] for row in json.loads(store.read(file))["units"]}
     sent = {name.partition("/")[0] for name, _, _ in trackers.tensorboard(Path(store.path("logs/tensorboard")))}
     assert sent >= {"loss", "progress"}  # on the disk, since its tracker was closed
+
+
+def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its own log does not fit either, which hides nothing."""
+    model, tasks = world
+    try:
+        disk = Disk(tmp_path / "disk")
+    except PermissionError as error:
+        pytest.skip(str(error))
+    try:
+        alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
+        config = make_config(
+            tmp_path,
+            [model],
+            TASKS,
+            LANGUAGES,
+            tasks,
+            store=f"{disk.where}/store",
+            training=alone,
+            track=["tensorboard"],
+        )
+        store = Store(f"{disk.where}/store")
+        driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait_until(lambda: len(store.done_scores()) > 4, driver)
+        disk.fill()
+        output, _ = driver.communicate(timeout=120)
+        assert driver.returncode == 1, output
+        assert "No space left on device" in output
+        assert f"go on: python -m orchestrator.sweep {config}" in output
+        assert "Traceback" not in output
+        assert "device time: adapters" in output
+        assert store.files("logs/runs", ".json") == []
+    finally:
+        disk.unmount()
 
 
 @pytest.mark.parametrize(
