@@ -20,6 +20,7 @@ import ray
 from rich.console import Console
 
 from orchestrator.cluster import connect
+from orchestrator.devices import of_actors
 from orchestrator.estimate import Estimates
 from orchestrator.grid import Grid, expand
 from orchestrator.plan import plan
@@ -117,10 +118,12 @@ def measure(name: str, config: StudyConfig, grid: Grid, trained: bool, store: St
     estimates = Estimates(
         dict.fromkeys(models, sources),
         {name: dict.fromkeys(sources, 1000) for name in models},
+        {name: dict.fromkeys(sources, 1000) for name in models},
         {name: [0.02] * len(grid.targets) for name in models},
         {name: [1000] * len(grid.targets) for name in models},
         dict.fromkeys(models, 1.0),
         dict.fromkeys(models, "nothing"),
+        of_actors(config),
     )
     memory = Memory()
     memory.start()

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.devices import CPU, SCORE, TRAIN
 from orchestrator.estimate import Estimates, costs
 from orchestrator.grid import Grid, expand
 from orchestrator.measured import measure
@@ -80,6 +81,8 @@ def fill(store: Store, some: Grid, count: int) -> list[File]:
             "metric": pa.DictionaryArray.from_arrays(one, ["acc"]),
             "seconds": pa.array(np.random.default_rng(start).random(n)),
             "tokens": pa.array(np.full(n, 1000)),
+            "n_items": pa.array(np.full(n, 100)),
+            "device": pa.DictionaryArray.from_arrays(one, ["cpu"]),
         }
         stamps = [f"{SCORES}/{first:012d}.parquet 1 1" for first in at[::ROWS].tolist()]
         counts = [str(min(ROWS, start + n - first)) for first in at[::ROWS].tolist()]
@@ -103,7 +106,8 @@ def cost(todo: Any) -> None:
     chance = random.Random(1)
     each, source = [chance.random() for _ in todo.grid.targets], {str(unit.source): 1.0 for unit in todo.grid.adapters}
     tokens = [1000] * len(each)
-    costs(todo, Estimates({"m": source}, {"m": dict.fromkeys(source, 1)}, {"m": each}, {"m": tokens}, {}, {"m": ""}))
+    once, devices = {"m": dict.fromkeys(source, 1)}, {TRAIN: 1.0, SCORE: 1.0}
+    costs(todo, Estimates({"m": source}, once, once, {"m": each}, {"m": tokens}, {"m": 1.0}, {"m": ""}, devices))
 
 
 def run(folder: str, count: int) -> None:
@@ -115,7 +119,7 @@ def run(folder: str, count: int) -> None:
     todo = timed("plan", lambda: plan(some, {}, store.scored()))
     assert todo.n_scores == some.n_scores - count
     timed("costs", lambda: cost(todo))
-    timed("measure", lambda: measure([store]))
+    timed("measure", lambda: measure(store, {TRAIN: CPU, SCORE: CPU}))
     timed("record the grid", lambda: store.write_grid(*some.tables()))
 
 

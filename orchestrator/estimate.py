@@ -1,106 +1,130 @@
 """What units will take: from the speed that a store has seen, else from a FLOP model; and what a plan costs.
 
-Seconds are device seconds: a trial of two workers spends two a second. A source or target that a store has results of
-is expected to take what it took; another one takes its tokens at the model's speed; another model goes by the
-parameters of those measured. Without any measurement FLOPs decide (Kaplan et al. 2020, eq. 2.2, without the attention
-term): a forward pass costs 2 per parameter and token; training costs 6, and LoRA 4, since the frozen weights need no
-gradient of their own. Parameters are there, and here, those outside the embeddings: these are looked up, and the output
-head sees only the positions that predict an answer. Tokens count a prompt once per question, as the engine reads it,
-and an example once per epoch.
+Seconds are device seconds: a trial of two workers on a GPU each spends two a second. A source or target that a store
+has results of takes what it took there, by its size; another one takes its tokens at the model's speed; another model
+goes by its parameters and the speed of those measured. Without any measurement FLOPs decide (Kaplan et al. 2020, eq.
+2.2, without the attention term): a forward pass costs 2 per parameter and token; training costs 6, and LoRA 4, since
+the frozen weights need no gradient of their own. Parameters are there, and here, those outside the embeddings: these
+are looked up, and the output head sees only the positions that predict an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
 
+from orchestrator.devices import PEAK_FLOPS, SCORE, TRAIN, UTILISATION, held, of_actors, stages, used
 from orchestrator.grid import Grid
-from orchestrator.measured import SCORE, TRAIN, Measured
+from orchestrator.measured import FLOPS, Measured, train_flops, train_work
 from orchestrator.plan import Plan
 from orchestrator.survey import Survey
-from study.cells import Source
+from orchestrator.tokens import SourceTokens, counter_of, of_source, of_targets
 from study.config import StudyConfig
-from study.errors import ConfigError
 from study.models import Model
+from study.units import AdapterUnit
 
-FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
-WHOLE_TRAIN_FLOPS = 6
-UTILISATION = 0.4  # of the peak, in training and in scoring: assumed
-PEAK_FLOPS = {  # dense bf16 (T4, V100: fp16) by the makers' data sheets; CPU: a core with AVX2 at 3 GHz in float32
-    "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12,
-    "V100": 125e12, "T4": 65e12, "CPU": 96e9,
-}  # fmt: skip
 START_S, BYTES_PER_S = 10.0, 1e9  # to import the libraries, and to load weights: assumed
-CHARS_PER_TOKEN = 4.0  # only where a tokenizer cannot be read without loading the model library
-SAMPLE = 256  # texts of a target that are tokenised; the others are taken to be like them
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Device seconds and tokens by model name: per source to train once, per target (in the grid's order) to score."""
+    """Device seconds and tokens by model name: per source to train once, per target (in the grid's order) to score.
+
+    `train_tokens` are those learned from, `read_tokens` those validated on too. `load_s` is the wall-clock time in
+    which a trainer or an evaluator loads a model; `devices` are those that a trial and an evaluator hold, by stage.
+    """
 
     train_s: Mapping[str, Mapping[str, float]]
     train_tokens: Mapping[str, Mapping[str, int]]
+    read_tokens: Mapping[str, Mapping[str, int]]
     score_s: Mapping[str, Sequence[float]]
     score_tokens: Mapping[str, Sequence[int]]
     load_s: Mapping[str, float]
     basis: Mapping[str, str]
+    devices: Mapping[str, float]
+
+    def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
+        """How long a trial trains these, by the clock."""
+        return sum(self.train_s[unit.model][str(unit.source)] for unit in gang) / self.devices[TRAIN]
+
+    def evaluator_s(self) -> dict[str, list[float]]:
+        """How long an evaluator scores each target, by the clock."""
+        return {model: [one / self.devices[SCORE] for one in targets] for model, targets in self.score_s.items()}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left for one model."""
+    """What is left for one model, in tokens and device seconds. `load_s`: its base loaded once for each stage."""
 
     model: str
     train_tokens: int
     score_tokens: int
     train_s: float
     score_s: float
+    load_s: float
     basis: str
 
     @property
     def hours(self) -> float:
-        return (self.train_s + self.score_s) / 3600
+        return (self.train_s + self.score_s + self.load_s) / 3600
 
 
-def estimate(grid: Grid, survey: Survey, config: StudyConfig, measured: Measured, device: str) -> Estimates:
-    """What each unit of the grid takes. `device` is a key of PEAK_FLOPS and counts only where nothing is measured."""
-    workers = config.training.workers_per_trial
-    result = Estimates({}, {}, {}, {}, {}, {})
-    peak = PEAK_FLOPS[device] * (config.training.resources_per_worker.get("CPU", 1.0) if device == "CPU" else 1.0)
-    counted: dict[str, tuple[Mapping[str, int], list[int]]] = {}
+def estimate(
+    grid: Grid, survey: Survey, config: StudyConfig, measured: Measured, assumed: Mapping[str, str]
+) -> Estimates:
+    """What each unit of the grid takes. `assumed` says by stage on which of PEAK_FLOPS, where nothing is measured."""
+    result = Estimates({}, {}, {}, {}, {}, {}, {}, of_actors(config))
+    counted: dict[str, tuple[dict[str, SourceTokens], list[int]]] = {}
     for model in grid.models:
-        key, count = _counter(model)
-        if key not in counted:
-            per_target = [_sampled(survey.target_texts[cell], count) for cell in grid.targets]
-            counted[key] = _once(survey, count), per_target
-        once, per_target = counted[key]
-        epochs = config.recipe.epochs
-        name = model.name
-        result.train_tokens[name] = {source: tokens * epochs for source, tokens in once.items()}  # type: ignore[index]
-        result.score_tokens[name] = per_target  # type: ignore[index]
-        flops = FLOPS if config.recipe.lora else {**FLOPS, TRAIN: WHOLE_TRAIN_FLOPS}
-        body = model.params - model.embedded
-        assumed = {stage: flops[stage] * body / (UTILISATION * peak) for stage in flops}
-        train, how = measured.rate(TRAIN, name, model.params) or (assumed[TRAIN], None)
-        score, also = measured.rate(SCORE, name, model.params) or (assumed[SCORE], None)
-        result.train_s[name] = {  # type: ignore[index]
-            source: workers * measured.seconds(TRAIN, name, source, tokens * train)
-            for source, tokens in result.train_tokens[name].items()
-        }
+        counter = counter_of(model)
+        if counter.name not in counted:
+            of_sources = {str(s): of_source(counter, rows, config.recipe) for s, rows in survey.examples.items()}
+            counted[counter.name] = of_sources, of_targets(counter, survey)
+        sources, targets = counted[counter.name]
+        name, lora = model.name, config.recipe.lora is not None
+        train, score = (_Clock(model, config, measured, assumed, stage) for stage in (TRAIN, SCORE))
+        result.train_tokens[name] = {source: tokens.learned for source, tokens in sources.items()}  # type: ignore[index]
+        result.read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}  # type: ignore[index]
+        result.score_tokens[name] = targets  # type: ignore[index]
+        work = {s: train_work(one.learned, one.train, one.validation, lora) for s, one in sources.items()}
+        result.train_s[name] = {source: train.seconds([source], n, n) for source, n in work.items()}  # type: ignore[index]
         result.score_s[name] = [  # type: ignore[index]
-            measured.seconds(SCORE, name, str(cell), tokens * score)
-            for cell, tokens in zip(grid.targets, per_target, strict=True)
+            score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
+            for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
         ]
         size = model.params * (4 if model.dtype == "float32" else 2)
         result.load_s[name] = START_S + size / BYTES_PER_S  # type: ignore[index]
-        model_of_flops = f"FLOP model, {device} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
-        parts = (f"training by {how or model_of_flops}", f"scoring by {also or model_of_flops}")
-        result.basis[name] = (how or model_of_flops) if how == also else "; ".join(parts)  # type: ignore[index]
+        guessed = "" if counter.exact else "; tokens guessed from characters: its tokenizer cannot be read by itself"
+        result.basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"  # type: ignore[index]
     return result
+
+
+class _Clock:
+    """Device seconds of one stage's units of a model; remembers how they are known."""
+
+    def __init__(
+        self, model: Model, config: StudyConfig, measured: Measured, assumed: Mapping[str, str], stage: str
+    ) -> None:
+        self._stage, self._model, self._measured = stage, model.name, measured
+        self._ways: Counter[str] = Counter()
+        body, peak = model.params - model.embedded, PEAK_FLOPS[assumed[stage]]
+        flops = train_flops(config.recipe.lora is not None) if stage == TRAIN else FLOPS[SCORE]
+        by_flops = f"by FLOP model, {assumed[stage]} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
+        self._rate = measured.rate(stage, model.name, body) or (flops * body / (UTILISATION * peak), by_flops)
+        resources = stages(config)[stage]
+        self._held = held(resources) / used(resources)
+
+    def seconds(self, names: Sequence[str], tokens: float, size: float) -> float:
+        """Of a source or target, by its size where it was seen under one of its names, else by its tokens."""
+        per_token, way = self._rate
+        seconds, way = self._measured.unit(self._stage, self._model, names, size) or (tokens * per_token, way)
+        self._ways[way] += 1
+        return seconds * self._held
+
+    def basis(self) -> str:
+        counts = self._ways.items()
+        return ", ".join(way if len(counts) == 1 else f"{way} ({count})" for way, count in counts) or "nothing"
 
 
 def costs(plan: Plan, estimates: Estimates) -> list[Cost]:
@@ -118,56 +142,20 @@ def costs(plan: Plan, estimates: Estimates) -> list[Cost]:
                 score_s += whole[1] if full else sum(seconds[i] for i in part.targets)
         train_tokens = sum(estimates.train_tokens[name][source] for source in adapters)
         train_s = sum(estimates.train_s[name][source] for source in adapters)
-        result.append(Cost(name, train_tokens, score_tokens, train_s, score_s, estimates.basis[name]))
+        loads = estimates.devices[TRAIN] * bool(adapters) + estimates.devices[SCORE] * bool(score_tokens)
+        load_s = estimates.load_s[name] * loads
+        result.append(Cost(name, train_tokens, score_tokens, train_s, score_s, load_s, estimates.basis[name]))
     return result
 
 
-def device_name(config: StudyConfig, asked: str | None) -> str:
-    """The device to assume: the one asked for, else an H100 where the config asks for GPUs. Raises ConfigError."""
-    if asked is None:
-        return "H100" if "GPU" in config.training.resources_per_worker else "CPU"
-    if asked not in PEAK_FLOPS:
-        raise ConfigError("--device", asked, "its speed is not known", f"use one of {', '.join(PEAK_FLOPS)}")
-    return asked
-
-
-def source_tokens(model: Model, survey: Survey) -> dict[Source, int]:
-    """Tokens of each source's examples, once through."""
-    once = _once(survey, _counter(model)[1])
-    return {source: once[str(source)] for source in survey.examples}
-
-
-def _once(survey: Survey, count: Callable[[list[str]], list[int]]) -> dict[str, int]:
-    rows = survey.examples.items()
-    return {str(source): sum(count([one.prompt + one.answer for one in examples])) for source, examples in rows}
-
-
-def _sampled(texts: Sequence[str], count: Callable[[list[str]], list[int]]) -> int:
-    """Tokens of all texts, judged by some of them."""
-    some = list(texts[:: max(1, len(texts) // SAMPLE)])
-    letters = sum(map(len, some))
-    return round(sum(count(some)) * (sum(map(len, texts)) / letters if letters else 1.0))
-
-
-def _counter(model: Model) -> tuple[str, Any]:
-    """A function from texts to token counts, and what tells it from that of another tokenizer."""
-    file = _tokenizer_file(model)
-    if file is None:
-        return "", lambda texts: [max(1, round(len(text) / CHARS_PER_TOKEN)) for text in texts]
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
-    return sha256(file.read_bytes()).hexdigest(), lambda texts: [len(code) for code in tokenizer.encode_batch(texts)]
-
-
-def _tokenizer_file(model: Model) -> Path | None:
-    if model.revision is None:
-        file = Path(model.path) / "tokenizer.json"
-        return file if file.exists() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(model.path, "tokenizer.json", revision=model.revision))
-    except (EntryNotFoundError, LocalEntryNotFoundError):
-        return None
+def sum_of(some: Sequence[Cost]) -> Cost:
+    """Of all models."""
+    return Cost(
+        "all",
+        sum(cost.train_tokens for cost in some),
+        sum(cost.score_tokens for cost in some),
+        sum(cost.train_s for cost in some),
+        sum(cost.score_s for cost in some),
+        sum(cost.load_s for cost in some),
+        "",
+    )

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
-from orchestrator.measured import SCORE, TRAIN
+from orchestrator.devices import SCORE, TRAIN
 from orchestrator.progress import Progress
 
 

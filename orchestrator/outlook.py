@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from orchestrator.estimate import FLOPS, PEAK_FLOPS, UTILISATION, WHOLE_TRAIN_FLOPS
-from orchestrator.measured import SCORE, TRAIN
-from orchestrator.tables import table_of
+from orchestrator.devices import PEAK_FLOPS, SCORE, TRAIN, UTILISATION
+from orchestrator.measured import FLOPS, WHOLE_TRAIN_FLOPS, train_flops
+from orchestrator.tables import hours_of, table_of
 from study.config import ModelConfig, StudyConfig
 from study.errors import ConfigError
 from study.sizes import CellSize, Sizes
@@ -19,7 +19,10 @@ DEVICES = ("H100", "H200", "A100")
 
 @dataclass(frozen=True)
 class Outlook:
-    """One model's part of a study. `flops` are those of training and scoring together."""
+    """One model's part of a study: adapters to train, scores of these and of those that exist already, of the base.
+
+    `flops` are those of training and scoring together.
+    """
 
     model: str
     adapters: int
@@ -51,11 +54,13 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
 
     sources, targets, seeds = config.source_list(), config.target_list(), len(config.seeds)
     adapters = len(sources) * seeds
-    train = sum(size(c).train_tokens for s in sources for c in s.cells) * seeds * config.recipe.epochs
-    score = sum(size(cell).score_tokens for cell in targets) * (adapters + 1)
-    per_token = FLOPS[TRAIN] if config.recipe.lora else WHOLE_TRAIN_FLOPS
+    subjects = adapters + sum(given.model in (name, entry.id) for given in config.adapters)
+    once = sum(size(c).learned(config.task(c.task).train.limit) for s in sources for c in s.cells)
+    train = once * seeds * config.recipe.epochs
+    score = sum(size(cell).read(config.scoring.limit) for cell in targets) * (subjects + 1)
+    per_token = train_flops(config.recipe.lora is not None)
     flops = float(sizes.params[name]) * (per_token * train + FLOPS[SCORE] * score)
-    return Outlook(name, adapters, adapters * len(targets), len(targets), train, score, flops)
+    return Outlook(name, adapters, subjects * len(targets), len(targets), train, score, flops)
 
 
 def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console, device: str, price: float | None) -> None:
@@ -72,7 +77,7 @@ def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console, de
     for row in (*rows, total):
         if row is total:
             table.add_section()
-        hours = (f"{row.hours(one):,.1f}" for one in devices)
+        hours = (hours_of(row.hours(one)) for one in devices)
         table.add_row(
             row.model, *_numbers(row), *hours, *([] if price is None else [f"{row.hours(device) * price:,.2f}"])
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +21,18 @@ from study.units import AdapterUnit, ScoreUnit
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do, and how many units of the store belong to an older config (`stale`), by model."""
+    """What there is to do, and by model: units of an older config (`stale`), and those left as they failed (`left`).
+
+    Scores that wait for an adapter that failed are left too.
+    """
 
     grid: Grid
     train: tuple[AdapterUnit, ...]
     parts: tuple[Part, ...]
     stale_adapters: Counter[str]
     stale_scores: Counter[str]
+    left_adapters: Counter[str] = field(default_factory=Counter)
+    left_scores: Counter[str] = field(default_factory=Counter)
 
     @property
     def n_scores(self) -> int:
@@ -36,6 +41,13 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         return not self.train and not self.parts
+
+    def counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Adapters to train and scores to make, by model."""
+        scores: Counter[str] = Counter()
+        for part in self.parts:
+            scores[part.model.name] += len(part.targets)
+        return Counter(unit.model for unit in self.train), scores
 
     def score(self) -> Iterator[ScoreUnit]:
         """The scores to make, one by one."""
@@ -93,4 +105,6 @@ def without(todo: Plan, failed: Mapping[str, str]) -> tuple[Plan, set[str]]:
             targets = [i for i in targets if todo.grid.unit(part, i).unit_id not in had]
         if targets and part.subject not in lost:
             parts.append(Part(part.model, part.adapter, targets))
-    return replace(todo, train=train, parts=tuple(parts)), had
+    rest = replace(todo, train=train, parts=tuple(parts))
+    left_adapters, left_scores = (before - after for before, after in zip(todo.counts(), rest.counts(), strict=True))
+    return replace(rest, left_adapters=left_adapters, left_scores=left_scores), had

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from polars.exceptions import PolarsError
+from pyarrow import ArrowException
 
 from evaluators.targets import check_supported
+from orchestrator.devices import kind, stages
 from orchestrator.estimate import Estimates, estimate
 from orchestrator.failures import lasting
 from orchestrator.grid import expand
-from orchestrator.measured import measure
+from orchestrator.measured import Measured, measure, merged
 from orchestrator.plan import Plan, plan, without
 from orchestrator.survey import Survey, survey
 from study.config import StudyConfig
@@ -39,19 +42,20 @@ def prepare(
     library: TaskLibrary,
     models: Sequence[Model],
     store: Store,
-    device: str,
+    assumed: Mapping[str, str],
     options: argparse.Namespace,
     warn: Callable[[str], None],
 ) -> Prepared:
     """Look at the data and the store, and plan. A dry run writes nothing. Raises ConfigError."""
+    kinds = {stage: kind(resources) for stage, resources in stages(config).items()}
+    others = [_calibration(uri, kinds) for uri in options.calibrate_from]
     found = survey(config, library, check_supported, warn)
     existing = resolve_existing(config, models)
     grid = expand(config, models, found.sources, found.targets, existing)
-    others = _others(options.calibrate_from)
     try:
         if not options.dry_run:
             store.write_indexes()
-        todo, measured = plan(grid, store.trained(), store.scored()), measure([store, *others])
+        todo, own = plan(grid, store.trained(), store.scored()), measure(store, kinds)
         failed = {} if options.retry_failed else lasting(store.failures())
     except (ValueError, KeyError) as error:  # no run has written a record or a part like this
         raise ConfigError(
@@ -61,18 +65,23 @@ def prepare(
             f"python -m study.check {store.uri} --repair says which, and has what was in it done again",
         ) from error
     todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
-    estimates = estimate(grid, found, config, measured, device)
+    estimates = estimate(grid, found, config, merged([own, *others]), assumed)
     return Prepared(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
 
 
-def _others(uris: list[str]) -> list[Store]:
-    """The stores to calibrate from. Raises ConfigError for one without results."""
-    stores = [Store(uri) for uri in uris]
-    for store in stores:
+def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
+    """What a store to calibrate from has seen. Raises ConfigError for one that holds nothing or cannot be read."""
+    store, fix = Store(uri), "name the store of a study that was run, or leave it out"
+    try:
+        store.check_reachable()
         if not store.exists(STUDY_FILE):
-            fix = "name the store of a study that was run, or leave it out"
-            raise ConfigError("--calibrate-from", store.uri, "holds no study", fix)
-    return stores
+            raise ConfigError("--calibrate-from", uri, "holds no study", fix)
+        return measure(store, kinds)
+    except ConfigError as error:
+        raise ConfigError("--calibrate-from", uri, error.problem, error.fix) from error
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ArrowException, PolarsError) as error:
+        problem = f"cannot be read, or holds a damaged file ({type(error).__name__}: {error})"
+        raise ConfigError("--calibrate-from", uri, problem, f"python -m study.check {uri}, or leave it out") from error
 
 
 def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:

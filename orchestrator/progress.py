@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.devices import SCORE, TRAIN
+from orchestrator.estimate import Estimates, costs
 from orchestrator.failures import Failure
-from orchestrator.measured import SCORE, TRAIN
+from orchestrator.meter import Meter
+from orchestrator.plan import Plan
 
 STAGES = {TRAIN: "adapters", SCORE: "scores"}
 Key = tuple[str, str]  # stage, model
@@ -18,7 +21,8 @@ Key = tuple[str, str]  # stage, model
 class Progress:
     """The numbers of a run. Counts are of units; `estimated_s` and `actual_s` are device seconds of what is done.
 
-    `busy` is how many devices have something in hand now; `evaluators` how many scoring actors each model has.
+    `at_work` are the devices of what runs or starts, `held` those of every process there is; `evaluators` how many
+    scoring actors each model has. `left_alone` are units that failed in earlier runs, and what waited for them.
     """
 
     total: Mapping[str, int]
@@ -30,7 +34,9 @@ class Progress:
     tokens: Counter[Key] = field(default_factory=Counter)
     estimated_s: dict[Key, float] = field(default_factory=dict)
     actual_s: dict[Key, float] = field(default_factory=dict)
-    busy: int = 0
+    left_alone: Mapping[str, int] = field(default_factory=dict)
+    at_work: Meter = field(default_factory=Meter)
+    held: Meter = field(default_factory=Meter)
     evaluators: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -43,6 +49,12 @@ class Progress:
         self.estimated_s[key] = self.estimated_s.get(key, 0.0) + estimated_s
         self.actual_s[key] = self.actual_s.get(key, 0.0) + actual_s
         self._take(key, 1, estimated_s)
+
+    def hold(self, at_work: float, held: float) -> None:
+        """Note how many devices are at work, and held, from now on."""
+        now = time.monotonic()
+        self.at_work.set(now, at_work)
+        self.held.set(now, held)
 
     def lost(self, stage: str, model: str, kind: str, count: int, estimated_s: float) -> None:
         """Book units that failed, or that cannot be done since another one failed."""
@@ -67,14 +79,18 @@ class Progress:
         return None
 
     def eta_s(self) -> float | None:
-        """Seconds left: each model's tokens at the speed measured, on as many devices as now; None before any speed."""
+        """Seconds left: each model's work at the speed measured, on as many devices as are at work in these minutes.
+
+        None before any speed, and where nobody is at work.
+        """
         work = 0.0
         for (stage, model), seconds in self.left_s.items():
             pace = self.pace(stage, model)
             if seconds > 0 and pace is None:
                 return None
             work += max(0.0, seconds) * (pace or 0.0)
-        return work / max(1, self.busy)
+        devices = self.at_work.mean()
+        return work / devices if devices else None
 
     @property
     def seconds(self) -> float:
@@ -86,13 +102,13 @@ class Progress:
         return sum(self.tokens.values()) / max(self.seconds, 1e-9)
 
     def count(self, stage: str) -> dict[str, int]:
-        """Of all models: done (before this run too), of, this run, failed, left."""
+        """Of all models: done (before this run too), of, this run, failed (likewise), left."""
         now = sum(n for key, n in self.done.items() if key[0] == stage)
         return {
             "done": self.before[stage] + now,
             "of": self.total[stage],
             "this run": now,
-            "failed": sum(n for key, n in self.failed.items() if key[0] == stage),
+            "failed": self.left_alone.get(stage, 0) + sum(n for key, n in self.failed.items() if key[0] == stage),
             "left": sum(n for key, n in self.left.items() if key[0] == stage),
         }
 
@@ -137,7 +153,25 @@ class Progress:
             if actual > 0:
                 error = f"{(estimated - actual) / actual:+.0%}"
                 parts.append(f"{some or name} {clock(estimated)} estimated, {clock(actual)} taken ({error})")
-        return "device time: " + (" · ".join(parts) or "nothing was done")
+        held = f"held {clock(self.held.device_s)}"  # with what was spent on loading and waiting
+        return "device time: " + " · ".join([*(parts or ["nothing was done"]), held])
+
+
+def begin(plan: Plan, estimates: Estimates) -> Progress:
+    """Where a run of the plan begins."""
+    total = {TRAIN: len(plan.grid.adapters), SCORE: plan.grid.n_scores}
+    left: Counter[tuple[str, str]] = Counter()
+    for unit in plan.train:
+        left[TRAIN, unit.model] += 1
+    for part in plan.parts:
+        left[SCORE, part.model.name] += len(part.targets)
+    seconds = {}
+    for cost in costs(plan, estimates):
+        seconds[TRAIN, cost.model], seconds[SCORE, cost.model] = cost.train_s, cost.score_s
+    alone = {TRAIN: plan.left_adapters.total(), SCORE: plan.left_scores.total()}
+    todo = {TRAIN: len(plan.train), SCORE: plan.n_scores}
+    before = {stage: total[stage] - todo[stage] - alone[stage] for stage in total}
+    return Progress(total, before, left, seconds, left_alone=alone)
 
 
 def clock(seconds: float) -> str:

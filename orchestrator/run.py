@@ -10,6 +10,7 @@ import queue
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,16 +19,17 @@ from ray import tune
 from orchestrator.backlog import Backlog
 from orchestrator.blame import MOST_LOSSES
 from orchestrator.cluster import Nodes, shape
+from orchestrator.devices import SCORE, TRAIN
 from orchestrator.display import Display
-from orchestrator.estimate import Estimates, costs
+from orchestrator.estimate import Estimates
 from orchestrator.evaluator import EvaluatorProcess
 from orchestrator.failures import NO_SPACE, STOPS, Failure, kind_of
 from orchestrator.grid import Part
-from orchestrator.measured import SCORE, TRAIN
+from orchestrator.means import Means
 from orchestrator.metrics import Metrics
 from orchestrator.plan import Plan
 from orchestrator.pool import ScoringPool
-from orchestrator.progress import Progress
+from orchestrator.progress import begin
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
 from orchestrator.scouts import Scouts, autoscales
@@ -70,13 +72,13 @@ class StudyRun:
         self._target = {cell: number for number, cell in enumerate(grid.targets)}
         self._waiting: dict[str, Part] = {}
         self._failed_before = store.failed()
-        self.progress = _progress(plan, estimates)
+        self.progress = begin(plan, estimates)
         self._display = Display(self.progress, display_on)
         self._metrics = Metrics(config.study)
         self._tracking = Tracking(config, store, self._display.warn)
-        self._open_parts = {part.subject: len(part.targets) for part in plan.parts}
+        self._means = Means(plan, store) if self._tracking.is_on else None
         self._exported = 0.0
-        backlog = Backlog(estimates.score_s, grid.unit)
+        backlog = Backlog(estimates.evaluator_s(), grid.unit)
         self._shape = shape(config)
         self._nodes = Nodes(self._shape, store.excluded_nodes(), self._node)
         requests = StudyRequests(survey.library, config.scoring, grid.models, self._display.warn)
@@ -104,25 +106,33 @@ class StudyRun:
         self._pool.backlog.add(part for part in self._plan.parts if part.subject not in training)
         trials = Trials(self._config, self._context, self._gangs(), self._trainable, self._nodes)
         trials.start()
-        with self._display:
-            while self._is_running(trials):
-                self._drain(trials)
-                decision = self._decide(trials)
-                trials.allow(decision.trials)
-                self._pool.step(decision, WAIT_S, trials.starves())
-                self._tell(trials)
-            self._export()
-        self._tracking.close()
+        try:
+            with self._display:
+                while self._is_running(trials):
+                    self._drain(trials)
+                    decision = self._decide(trials)
+                    trials.allow(decision.trials)
+                    self._pool.step(decision, WAIT_S, trials.starves())
+                    self._tell(trials)
+                self._export()
+        except BaseException:
+            with suppress(OSError):  # what has ended the run is what is said
+                self._end()
+            raise
+        self._end()
         self._pool.stop()
         trials.join(timeout=60)
-        self._record()
         return self.progress.failures
 
-    def _record(self) -> None:
-        """Leave what was estimated of what this run did, and what it took, in the store's logs."""
+    def _end(self) -> None:
+        """Leave what was estimated of what this run did, and what it took, in the store's logs; let go of trackers."""
         record = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": self.progress.seconds}
-        record |= {"units": self.progress.against_estimate(), "basis": dict(self._estimates.basis)}
-        self._store.write(f"{LOGS}/runs/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
+        record |= {"units": self.progress.against_estimate(), "held_s": self.progress.held.device_s}
+        record |= {"basis": dict(self._estimates.basis)}
+        try:
+            self._store.write(f"{LOGS}/runs/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
+        finally:
+            self._tracking.close()
 
     def _is_running(self, trials: Trials) -> bool:
         waiting, running = trials.state()
@@ -134,33 +144,36 @@ class StudyRun:
             return []
         alone = Demand(len(self._plan.train), 0, 0.0, {})
         devices = max(1, decide(self._nodes(), self._shape, alone).trials)
-        todo = planned(self._context, self._plan.train, self._estimates.train_tokens, devices)
-        chains = [self._seconds(gang) + sum(self._unlocks(unit.adapter_id) for unit in gang) for gang in todo]
+        todo = planned(self._context, self._plan.train, self._estimates.read_tokens, devices)
+        each = self._estimates.devices[SCORE]
+        waits = [sum(self._unlocks(unit.adapter_id) for unit in gang) / each for gang in todo]
+        chains = [self._estimates.gang_s(gang) + wait for gang, wait in zip(todo, waits, strict=True)]
         return [todo[i] for i in in_order([gang[0].model for gang in todo], chains)]
 
-    def _seconds(self, gang: Gang) -> float:
-        return sum(self._estimates.train_s[unit.model][str(unit.source)] for unit in gang)
-
     def _unlocks(self, adapter_id: str) -> float:
-        """Seconds of scoring that wait for an adapter."""
+        """Device seconds of scoring that wait for an adapter."""
         part = self._waiting.get(adapter_id)
         return sum(self._estimates.score_s[part.model.name][i] for i in part.targets) if part else 0.0
 
     def _decide(self, trials: Trials) -> Decision:
         waiting, running = trials.state()
-        longest = max((self._seconds(gang) for gang in waiting), default=0.0)
+        longest = max((self._estimates.gang_s(gang) for gang in waiting), default=0.0)
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
         most = None if limits.max == "auto" else limits.max
         decision = decide(self._nodes(), self._shape, demand, limits.min, most)
         if self._scouts is not None:
-            self._scouts.ask(unmet(decision, demand, most))
+            self._scouts.ask(unmet(decision, demand, most), self._nodes.selector())
         return decision
 
     def _tell(self, trials: Trials) -> None:
         _, running = trials.state()
-        self.progress.busy = len(running) * self._config.training.workers_per_trial + self._pool.busy
-        have = self._pool.actors()
+        have, work = self._pool.actors(), self._pool.work()
+        at_work = sum(min(one.actors, one.units) for one in work.values())  # who has just finished goes on at once
+        each = self._estimates.devices
+        self.progress.hold(
+            len(running) * each[TRAIN] + at_work * each[SCORE], len(running) * each[TRAIN] + have.total() * each[SCORE]
+        )
         self.progress.evaluators = Counter({model: have[model] for model in self.progress.evaluators | have})
         for model in have:
             self._pool.backlog.pace[model] = self.progress.pace(SCORE, model) or 1.0
@@ -204,11 +217,10 @@ class StudyRun:
         for adapter in result["trained"]:
             unit = self._units[adapter["adapter_id"]]
             estimated = self._estimates.train_s[unit.model][str(unit.source)]
-            taken = adapter["seconds"] * self._config.training.workers_per_trial
+            taken = adapter["seconds"] * self._estimates.devices[TRAIN]
             self.progress.finished(TRAIN, unit.model, adapter["tokens"], estimated, taken)
             self._succeeded(unit.unit_id)
-            if self._tracking.is_on:
-                self._tracking.trained(unit, json.loads(self._store.read(f"{unit.folder}/{RECORD_FILE}")))
+            self._tracking.trained(unit)
             if (part := self._waiting.pop(unit.adapter_id, None)) is not None:
                 self._pool.backlog.add([part])
         for failed in result["rejected"]:
@@ -217,13 +229,11 @@ class StudyRun:
             )
 
     def _scored(self, unit: ScoreUnit, result: Any) -> None:
-        self.progress.finished(SCORE, unit.model, result.tokens, self._estimated(unit), result.seconds)
+        taken = result.seconds * self._estimates.devices[SCORE]
+        self.progress.finished(SCORE, unit.model, result.tokens, self._estimated(unit), taken)
         self._succeeded(unit.score_id)
-        if self._tracking.is_on:
-            subject = unit.adapter.adapter_id if unit.adapter else self._models[unit.model].identity
-            self._open_parts[subject] -= 1
-            name = str(unit.adapter or f"{unit.model}/base")
-            self._tracking.scored(name, dict(result.metrics), not self._open_parts[subject])
+        if self._means is not None:
+            self._tracking.scored(_subject(unit), self._means.scored(unit.subject_id, dict(result.metrics)))
 
     def _estimated(self, unit: ScoreUnit) -> float:
         return self._estimates.score_s[unit.model][self._target[unit.target]]
@@ -246,6 +256,8 @@ class StudyRun:
             raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
         if score is not None:
             self.progress.lost(SCORE, score.model, failure.kind, 1, self._estimated(score))
+            if self._means is not None:
+                self._tracking.scored(_subject(score), self._means.failed(score.subject_id))
         else:
             unit = self._units[failure.unit_id]
             estimated = self._estimates.train_s[unit.model][str(unit.source)]
@@ -258,16 +270,5 @@ class StudyRun:
         self._display.failure(failure)
 
 
-def _progress(plan: Plan, estimates: Estimates) -> Progress:
-    """Where a run of the plan begins."""
-    total = {TRAIN: len(plan.grid.adapters), SCORE: plan.grid.n_scores}
-    left: Counter[tuple[str, str]] = Counter()
-    for unit in plan.train:
-        left[TRAIN, unit.model] += 1
-    for part in plan.parts:
-        left[SCORE, part.model.name] += len(part.targets)
-    seconds = {}
-    for cost in costs(plan, estimates):
-        seconds[TRAIN, cost.model], seconds[SCORE, cost.model] = cost.train_s, cost.score_s
-    before = {TRAIN: total[TRAIN] - len(plan.train), SCORE: total[SCORE] - plan.n_scores}
-    return Progress(total, before, left, seconds)
+def _subject(unit: ScoreUnit) -> str:
+    return str(unit.adapter or f"{unit.model}/base")

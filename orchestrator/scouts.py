@@ -32,9 +32,13 @@ class Scouts:
         self._bundles = {"a trial": [dict(shape.bundle)] * shape.workers, "an evaluator": [dict(shape.evaluator)]}
         self._waiting: dict[str, list[PlacementGroup]] = {kind: [] for kind in self._bundles}
         self._asked = -ASK_EVERY_S
+        self._where: Mapping[str, str] = {}
 
-    def ask(self, unmet: Unmet) -> None:
-        """Have as many scouts wait as there is unmet demand."""
+    def ask(self, unmet: Unmet, where: Mapping[str, str]) -> None:
+        """Have as many scouts wait as there is unmet demand, for places on nodes that the label selector allows.
+
+        On another node a scout would find a place that no work takes.
+        """
         if time.monotonic() - self._asked < ASK_EVERY_S:
             return
         self._asked = time.monotonic()
@@ -43,10 +47,12 @@ class Scouts:
             kept: list[PlacementGroup] = []
             for scout in self._waiting[kind]:
                 state: Any = placement_group_table(scout)["state"]
-                if state == "PENDING" and len(kept) < wanted[kind]:
+                if state == "PENDING" and len(kept) < wanted[kind] and where == self._where:
                     kept.append(scout)
                 else:
                     remove_placement_group(scout)
             self._waiting[kind] = kept
             for _ in range(wanted[kind] - len(kept)):
-                kept.append(placement_group(bundles, name=f"scout for {kind}"))
+                selectors = [dict(where)] * len(bundles)
+                kept.append(placement_group(bundles, name=f"scout for {kind}", bundle_label_selector=selectors))
+        self._where = dict(where)

@@ -7,9 +7,12 @@ import sys
 
 from rich.console import Console
 
-from orchestrator.tables import console, failure_table, status_table
-from study.coverage import Coverage
+from orchestrator.measured import study_of
+from orchestrator.remaining import seconds_left
+from orchestrator.standing import of_store
+from orchestrator.tables import console, failure_table, standing_table
 from study.errors import ConfigError
+from study.lease import holder
 from study.store import Store
 
 
@@ -28,12 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
 def show(store: Store, out: Console) -> None:
     """Print the state of a store. Raises ConfigError when it is none."""
     store.check_reachable()
-    grid = store.read_grid()
-    if grid is None:
-        raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
-    subjects, targets = grid
-    names = subjects.column("subject_id").to_pylist(), targets.column("target_id").to_pylist()
-    out.print(status_table(store.uri, subjects, Coverage(*names, store.scored()).there, set(store.trained())))
+    study = study_of(store)
+    rows, left = of_store(store, study)
+    out.print(standing_table(store.uri, rows, seconds_left(store, study, left)))
+    held = holder(store)
+    out.print(f"held by {held}" if held else "nobody works on it now", highlight=False, soft_wrap=True)
     failures = store.failures()
     if failures:
         out.print(failure_table(failures.values()))

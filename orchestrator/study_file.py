@@ -20,7 +20,7 @@ def write_study(store: Store, config: StudyConfig, grid: Grid) -> None:
     resolved = {
         "config": config.model_dump(mode="json"),
         "models": [
-            {"name": m.name, "revision": m.revision, "identity": m.identity, "dtype": m.dtype, "params": m.params}
+            {name: getattr(m, name) for name in ("name", "revision", "identity", "dtype", "params", "embedded")}
             for m in grid.models
         ],
         "adapters": [

@@ -44,6 +44,14 @@ def broken_id(role: str, cell: str) -> str:
     return digest({"broken": role, "cell": cell})
 
 
+@dataclass(frozen=True)
+class Question:
+    """A prompt and the options that are scored after it; none where a text is rated, or one is written."""
+
+    prompt: str
+    options: tuple[str, ...] = ()
+
+
 @dataclass
 class Survey:
     """What planning needs to know of the data: a digest per usable source cell list and target, and the examples."""
@@ -52,7 +60,8 @@ class Survey:
     examples: dict[Source, tuple[Example, ...]] = field(default_factory=dict)
     sources: dict[Source, list[str]] = field(default_factory=dict)
     targets: dict[Cell, str] = field(default_factory=dict)
-    target_texts: dict[Cell, list[str]] = field(default_factory=dict)
+    target_texts: dict[Cell, list[Question]] = field(default_factory=dict)
+    target_items: dict[Cell, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -98,19 +107,21 @@ def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
 def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[object], None]) -> None:
     supported(library.load(cell))
     requests = library.build_requests(cell)
-    found.target_texts[cell] = _texts(request.args for request in requests)
+    found.target_texts[cell] = _questions(request.args for request in requests)
+    found.target_items[cell] = len({request.doc_id for request in requests})
     found.targets[cell] = library.target_fingerprint(cell, requests)
 
 
-def _texts(requests: Iterable[Iterable[object]]) -> list[str]:
-    """What the engine reads of requests: a prompt once, before the first of the options that share it."""
-    texts, before = [], None
-    for arguments in requests:
-        prompt, *rest = arguments
-        answers = "".join(part for part in rest if isinstance(part, str))
-        texts.append(answers if rest and prompt == before else f"{prompt}{answers}")
-        before = prompt
-    return texts
+def _questions(requests: Iterable[Iterable[object]]) -> list[Question]:
+    """Requests, given by their arguments, with a prompt once for all options that follow it."""
+    asked: list[tuple[str, list[str]]] = []
+    for prompt, *rest in requests:
+        options = [part for part in rest if isinstance(part, str)]
+        if options and asked and asked[-1][1] and asked[-1][0] == prompt:
+            asked[-1][1].extend(options)
+        else:
+            asked.append((str(prompt), options))
+    return [Question(prompt, tuple(options)) for prompt, options in asked]
 
 
 def _with_reason(found: Survey, patience: _Patience, role: str, cell: str, step: Callable[[], None]) -> None:

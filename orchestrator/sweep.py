@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from rich.console import Console
 
-from orchestrator.estimate import costs, device_name
+from orchestrator.devices import TRAIN, assumed
+from orchestrator.estimate import costs
 from orchestrator.failures import Failure
 from orchestrator.outlook import outlook, show
 from orchestrator.prepared import Prepared, check_store, prepare
 from orchestrator.records import outdated
+from orchestrator.standing import of_plan
 from orchestrator.stop import Interrupted, as_raised, leave, on_signals
 from orchestrator.study_file import write_study
-from orchestrator.tables import console, cost_table, failure_table, left_alone, plan_table
+from orchestrator.tables import console, cost_table, failure_table, left_alone, standing_table
 from orchestrator.tracking import check as check_trackers
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
@@ -92,15 +95,24 @@ def parser() -> argparse.ArgumentParser:
 def sweep(options: argparse.Namespace, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     config = load(options.config, options.overrides, options.limit)
+    devices = assumed(config, options.device)
+
+    def warn(text: str) -> None:
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+
     file = sizes_file(options.config)
-    if options.dry_run and file is not None and not _is_begun(Store(config.store)):
+    if (
+        options.dry_run
+        and file is not None
+        and not options.calibrate_from  # what was measured goes by the data themselves
+        and not _is_begun(Store(config.store), warn)
+    ):
         sizes = read_sizes(file)
         title = f"{config.study}, by the sizes in {file}"
-        show(title, outlook(config, sizes), sizes, console, device_name(config, options.device), options.price)
+        show(title, outlook(config, sizes), sizes, console, devices[TRAIN], options.price)
         for line in to_fetch([model.id for model in config.models], sizes.datasets):
             console.print(line, soft_wrap=True, highlight=False)
         return 0
-    device = device_name(config, options.device)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
     models = resolve_all(config)
@@ -108,11 +120,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     check_trackers(config)
     store = Store(config.store)
     check_store(store, config, dry_run=options.dry_run)
-
-    def warn(text: str) -> None:
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
-
-    given = config, library, models, store, device, options
+    given = config, library, models, store, devices, options
     if options.dry_run:
         _print_plan(console, config, prepare(*given, warn), store, options)
         return 0
@@ -126,12 +134,14 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
         return _run(console, config, planned, store, lease, options)
 
 
-def _is_begun(store: Store) -> bool:
-    """Whether the store holds a study; not where it cannot be asked, since this is for planning without a network."""
+def _is_begun(store: Store, warn: Callable[[str], None]) -> bool:
+    """Whether the store holds a study; not, with a warning, where it cannot be asked: planning needs no network."""
     try:
         store.check_reachable()
         return store.exists(STUDY_FILE)
-    except (ConfigError, OSError):
+    except (ConfigError, OSError) as error:
+        reason = error.problem if isinstance(error, ConfigError) else error
+        warn(f"the store {store.uri} could not be asked ({reason}): the plan is as if nothing were done yet")
         return False
 
 
@@ -139,7 +149,7 @@ def _print_plan(
     console: Console, config: StudyConfig, planned: Prepared, store: Store, options: argparse.Namespace
 ) -> None:
     todo = planned.todo
-    console.print(plan_table(f"{config.study} → {store.uri}", todo))
+    console.print(standing_table(f"{config.study} → {store.uri}", of_plan(todo)))
     stale = todo.stale_adapters.total(), todo.stale_scores.total()
     if any(stale):
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
@@ -204,9 +214,11 @@ def _execute(
             hint = "it asks for the token that `ray get-auth-token` prints"
             console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
         run = StudyRun(config, planned.todo, planned.survey, store, planned.estimates, console, options.profile)
-        with as_raised():
-            failures = run.run()
-        console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
+        try:
+            with as_raised():
+                failures = run.run()
+        finally:
+            console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
         ray.shutdown()
         return None, failures
     except LeaseLost as lost:

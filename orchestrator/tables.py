@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
-import numpy as np
-import polars as pl
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Column, Table
 
-from orchestrator.estimate import Cost
-from orchestrator.plan import Plan
+from orchestrator.estimate import Cost, sum_of
+from orchestrator.standing import Standing
 
 WIDE = 200  # characters, where nobody has a terminal's edge to see
 
@@ -32,25 +30,29 @@ def table_of(*columns: str, title: str | None = None, caption: str | None = None
     return Table(*headed, title=title, caption=caption, title_justify="left")
 
 
-def plan_table(title: str, plan: Plan) -> Table:
-    """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), and to do."""
-    columns = [f"{what} {how}" for what in ("adapters", "scores") for how in ("done", "stale", "to do")]
-    table = table_of("model", *columns, title=title)
-    grid = plan.grid
-    train, adapters = (Counter(unit.model for unit in units) for units in (plan.train, grid.adapters))
-    score: Counter[str] = Counter()
-    scores: Counter[str] = Counter()
-    for count, parts in ((score, plan.parts), (scores, grid.parts())):
-        for part in parts:
-            count[part.model.name] += len(part.targets)
-    for model in grid.models:
-        name = model.name
-        numbers = [
-            *(adapters[name] - train[name], plan.stale_adapters[name], train[name]),
-            *(scores[name] - score[name], plan.stale_scores[name], score[name]),
-        ]
-        table.add_row(name, *(f"{number:,}" for number in numbers))
+def standing_table(
+    title: str, rows: Sequence[Standing], seconds_left: Mapping[str, float | None] | None = None
+) -> Table:
+    """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), left as they
+    failed, and to do; done, failed and to do add up. With `seconds_left` also the device hours that are left."""
+    columns = [f"{what} {how}" for what in ("adapters", "scores") for how in ("done", "stale", "failed", "to do")]
+    table = table_of("model", *columns, *([] if seconds_left is None else ["device hours left"]), title=title)
+    for row in rows:
+        numbers = [n for tally in (row.adapters, row.scores) for n in astuple(tally)]
+        left = [] if seconds_left is None else [_hours_left(seconds_left[row.model])]
+        table.add_row(row.model, *(f"{number:,}" for number in numbers), *left)
     return table
+
+
+def _hours_left(seconds: float | None) -> str:
+    return "unknown" if seconds is None else hours_of(seconds / 3600)
+
+
+def hours_of(hours: float) -> str:
+    """Hours with as many digits as matter."""
+    if 0 < hours < 0.001:
+        return "< 0.001"
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 10 else f"{hours:.3f}"
 
 
 def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
@@ -60,30 +62,22 @@ def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
         "tokens to train on",
         "tokens to score",
         "device hours",
+        "of them loading",
         *(["cost"] if price is not None else []),
     ]
-    table = table_of(*columns, caption="\n".join(f"{cost.model}: by {cost.basis}" for cost in costs))
+    table = table_of(*columns, caption="\n".join(f"{cost.model}: {cost.basis}" for cost in costs))
     for cost in costs:
-        money = [f"{cost.hours * price:,.2f}"] if price is not None else []
-        table.add_row(cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", f"{cost.hours:,.3g}", *money)
+        table.add_row(*_cost_row(cost, price))
+    if len(costs) > 1:
+        table.add_section()
+        table.add_row(*_cost_row(sum_of(costs), price))
     return table
 
 
-def status_table(title: str, subjects: pa.Table, there: np.ndarray, adapters: set[str]) -> Table:
-    """Per model: what of the grid is done, given which of its subjects' scores and adapters are there."""
-    subject = pl.DataFrame(pl.from_arrow(subjects)).with_columns(done=there.sum(axis=1), of=there.shape[1])
-    trained = pl.col("adapter_id").filter(pl.col("seed").is_not_null())  # others are the base or trained elsewhere
-    done = pl.Series(list(adapters), dtype=pl.String).implode()
-    counts = subject.group_by("model", maintain_order=True).agg(
-        trained.filter(trained.is_in(done)).len().alias("adapters done"),
-        trained.len().alias("adapters"),
-        pl.sum("done"),
-        pl.sum("of"),
-    )
-    table = table_of("model", "adapters done", "of", "scores done", "of", title=title)
-    for model, *numbers in counts.iter_rows():
-        table.add_row(model, *(f"{count:,}" for count in numbers))
-    return table
+def _cost_row(cost: Cost, price: float | None) -> list[str]:
+    money = [f"{cost.hours * price:,.2f}"] if price is not None else []
+    hours = [hours_of(cost.hours), hours_of(cost.load_s / 3600)]
+    return [cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", *hours, *money]
 
 
 def failure_table(failures: Iterable[Mapping[str, Any]]) -> Table:

@@ -8,16 +8,17 @@ before the run; one that fails later is dropped with a warning: the store is the
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from study.config import StudyConfig
 from study.errors import ConfigError
-from study.store import LOGS, Store
+from study.store import LOGS, RECORD_FILE, Store
 from study.units import AdapterUnit
 
 LIBRARIES = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboardX"}
@@ -107,9 +108,8 @@ class Tracking:
     """All trackers of a run; none is fine too. Raises ConfigError for one that cannot be opened."""
 
     def __init__(self, config: StudyConfig, store: Store, warn: Callable[[str], None]) -> None:
-        self._warn = warn
+        self._store, self._warn = store, warn
         self._began = time.monotonic()
-        self._means: dict[str, dict[str, list[float]]] = {}
         self._open: dict[str, Tracker] = {}
         for name in config.track:
             folder = Path(store.path(LOGS) if store.is_local else "runs") / name
@@ -123,22 +123,24 @@ class Tracking:
     def is_on(self) -> bool:
         return bool(self._open)
 
-    def trained(self, unit: AdapterUnit, record: Mapping[str, Any]) -> None:
-        """An adapter's losses and learning rate, epoch by epoch."""
-        for epoch in record["epochs"]:
+    def trained(self, unit: AdapterUnit) -> None:
+        """Send an adapter's losses and learning rate, epoch by epoch, as its record has them."""
+        if not self._open:
+            return
+        try:
+            epochs = json.loads(self._store.read(f"{unit.folder}/{RECORD_FILE}"))["epochs"]
+        except (OSError, ValueError, KeyError) as error:
+            self._warn(f"trackers are not told how {unit} was trained: {error}")
+            return
+        for epoch in epochs:
             kinds = ("train_loss", "validation_loss", "learning_rate")
             numbers = {f"loss/{unit}/{kind}": epoch[kind] for kind in kinds if epoch[kind] is not None}
             self._log(numbers, "epoch", epoch["epoch"])
 
-    def scored(self, subject: str, metrics: Mapping[str, float], is_last: bool) -> None:
-        """A score of an adapter or a base; with the last one of this run, the means over its targets are sent."""
-        means = self._means.setdefault(subject, {})
-        for name, value in metrics.items():
-            means.setdefault(name, []).append(value)
-        if is_last:
-            numbers = {f"score/{subject}/{name}": sum(values) / len(values) for name, values in means.items()}
-            del self._means[subject]
-            self._log(numbers, "seconds", self._seconds)
+    def scored(self, subject: str, means: Mapping[str, float]) -> None:
+        """Send the means of an adapter's metrics, or a base's, if there are any."""
+        if means:
+            self._log({f"score/{subject}/{name}": value for name, value in means.items()}, "seconds", self._seconds)
 
     def progress(self, numbers: Mapping[str, float]) -> None:
         self._log({f"progress/{name}": value for name, value in numbers.items()}, "seconds", self._seconds)

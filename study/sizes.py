@@ -33,6 +33,18 @@ class CellSize(Frozen):
     examples: Count
     train_tokens: Count
 
+    def read(self, limit: int | None) -> int:
+        """Tokens to score, of so many items at most."""
+        return _part(self.score_tokens, self.items, limit)
+
+    def learned(self, limit: int | None) -> int:
+        """Tokens to train on, of so many examples at most."""
+        return _part(self.train_tokens, self.examples, limit)
+
+
+def _part(tokens: int, count: int, limit: int | None) -> int:
+    return tokens if limit is None or limit >= count else round(tokens * limit / count)
+
 
 class Sizes(Frozen):
     """`params` by model, `cells` by model (or `all`) and cell, the Hub's `datasets` they are from, and what to know."""

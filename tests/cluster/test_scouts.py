@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
 import requests
 
-from orchestrator.schedule import MOST_SCOUTS, Decision, Demand, Unmet, Work, unmet
+from orchestrator import scouts
+from orchestrator.schedule import MOST_SCOUTS, Decision, Demand, Shape, Unmet, Work, unmet
 from study.store import Store
 from tests.cluster.local import head, node
 from tests.tiny_models import make_model
@@ -25,6 +28,31 @@ def test_what_is_asked_for_is_what_would_start() -> None:
     assert unmet(Decision(3, 0, {}), Demand(2, 3, 60.0, {})) == Unmet(2, 0)
     assert unmet(nothing, Demand(10_000, 0, 60.0, {"a": much})) == Unmet(MOST_SCOUTS, MOST_SCOUTS)
     assert unmet(Decision(0, 3, {"a": 3}), Demand(0, 0, 0.0, {"a": much}), most=4) == Unmet(0, 1)
+
+
+def test_scouts_wait_for_places_on_nodes_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another node is excluded, those that wait are replaced: on that node they would find a place for nothing."""
+    made: list[dict[str, Any]] = []
+    removed: list[int] = []
+
+    def make(bundles: list[dict[str, float]], **options: Any) -> int:
+        made.append({"bundles": bundles, **options})
+        return len(made) - 1
+
+    monkeypatch.setattr(scouts, "placement_group", make)
+    monkeypatch.setattr(scouts, "placement_group_table", lambda scout: {"state": "PENDING"})
+    monkeypatch.setattr(scouts, "remove_placement_group", removed.append)
+    monkeypatch.setattr(scouts, "ASK_EVERY_S", 0.0)
+    waiting = scouts.Scouts(Shape({"GPU": 1}, 2, {"GPU": 0.5}))
+    waiting.ask(Unmet(1, 1), {})
+    waiting.ask(Unmet(1, 1), {})
+    assert (len(made), removed) == (2, [])
+    where = {"ray.io/node-id": "!in(bad)"}
+    waiting.ask(Unmet(1, 1), where)
+    assert removed == [0, 1]
+    assert [one["bundle_label_selector"] for one in made[2:]] == [[where] * 2, [where]]
+    waiting.ask(Unmet(0, 1), where)
+    assert removed == [0, 1, 2]
 
 
 def test_a_study_begins_on_a_cluster_that_has_no_node_yet(tmp_path: Path) -> None:

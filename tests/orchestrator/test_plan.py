@@ -9,8 +9,11 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.estimate import Estimates
 from orchestrator.grid import Grid, expand
-from orchestrator.plan import plan
+from orchestrator.plan import plan, without
+from orchestrator.progress import begin
+from orchestrator.standing import Tally, of_plan
 from orchestrator.trials import trial_name
 from study.cells import Cell
 from study.config import StudyConfig
@@ -131,6 +134,27 @@ def test_only_failures_of_units_that_are_left_are_known() -> None:
     failures += [("0123456789abcdef", str(scores[-1])), ("0123456789abcdef", "target arc/en")]
     wanted = {scores[-1].unit_id, scores[-2].unit_id, grid.adapters[-1].unit_id}
     assert todo.names(failures) == wanted
+
+
+def test_what_is_left_as_it_failed_is_neither_done_nor_to_do() -> None:
+    """An adapter takes its scores with it; done, failed and to do add up, and the books of a run begin with that."""
+    grid = grid_of(parse(TEXT))
+    scores, lost = scores_of(grid), grid.adapters[-1]
+    done = {unit.adapter_id: unit.model for unit in grid.adapters if unit.model == "a"}
+    todo = plan(grid, done, scored([unit for unit in scores if unit.model == "a"][:-2]))
+    kept, had = without(todo, {unit.unit_id: str(unit) for unit in (lost, scores[35])})
+    assert had == {lost.unit_id, scores[35].unit_id}
+    a, b = of_plan(kept)
+    assert (a.adapters, a.scores) == (Tally(8, 0, 0, 0), Tally(34, 0, 1, 1))
+    assert (b.adapters, b.scores) == (Tally(0, 0, 1, 7), Tally(0, 0, 4, 32))
+    each = {name: [1.0] * 4 for name in "ab"}, {name: [1] * 4 for name in "ab"}
+    sources = {name: dict.fromkeys(map(str, (unit.source for unit in grid.adapters)), 1) for name in "ab"}
+    ones = dict.fromkeys("ab", 1.0)
+    books = begin(
+        kept, Estimates(sources, sources, sources, *each, ones, dict.fromkeys("ab", ""), {"train": 1, "score": 1})
+    )
+    assert books.count("train") == {"done": 8, "of": 16, "this run": 0, "failed": 1, "left": 7}
+    assert books.count("score") == {"done": 34, "of": 72, "this run": 0, "failed": 5, "left": 33}
 
 
 def test_how_it_is_run_is_no_part_of_what_it_is() -> None:

@@ -39,6 +39,41 @@ def test_the_plan_of_the_published_study_needs_no_network(
     assert f"{sum(row.hours('A100') for row in rows) * 2.5:,.2f}" in priced
 
 
+def test_the_plan_by_sizes_keeps_to_limits_and_counts_adapters_that_exist(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    given = "adapters=[{name: mine, model: Qwen/Qwen2.5-0.5B-Instruct, path: /nowhere}]"
+    file = sizes_file(PRESET)
+    assert file is not None
+    sizes = read_sizes(file)
+    whole, limited, more = (
+        {row.model: row for row in outlook(load(PRESET, overrides, limit), sizes)}["Qwen2.5-0.5B-Instruct"]
+        for overrides, limit in (([], None), ([], 40), ([given], None))
+    )
+    assert limited.score_tokens == pytest.approx(whole.score_tokens / 10, rel=1e-3)  # of 400 items each
+    assert limited.train_tokens < whole.train_tokens / 5
+    assert limited.flops < whole.flops / 5
+    assert more.adapter_scores == whole.adapter_scores + 44
+    assert more.score_tokens == whole.score_tokens * 134 // 133
+    assert (more.adapters, more.train_tokens) == (whole.adapters, whole.train_tokens)
+    assert sweep.main([str(PRESET), "--dry-run", "--limit", "1000000", "--set", "store=/nowhere/at/all"]) == 0
+    assert f"{whole.score_tokens:,}" in capsys.readouterr().out
+
+
+def test_a_plan_by_sizes_says_when_it_could_not_ask_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    away = "store=s3://bucket/study?endpoint_override=http://127.0.0.1:9"
+    assert sweep.main([str(PRESET), "--dry-run", "--set", away]) == 0
+    out = capsys.readouterr().out
+    assert "could not be asked" in out
+    assert "as if nothing were done yet" in out
+    assert sweep.main([str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]) == 0
+    assert "could not be asked" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "config", sorted((REPOSITORY / "configs").rglob("*.yaml"), key=str), ids=lambda path: path.stem
 )

@@ -13,12 +13,11 @@ import polars as pl
 import pytest
 from safetensors.torch import load as tensors
 from safetensors.torch import save
-from tokenizers import Tokenizer
 
 from evaluators.targets import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
-from orchestrator.estimate import costs, estimate
+from orchestrator.estimate import BYTES_PER_S, START_S, costs, estimate
 from orchestrator.grid import expand
 from orchestrator.measured import measure
 from orchestrator.plan import plan
@@ -28,6 +27,8 @@ from study.load import load
 from study.models import resolve_all
 from study.store import Store
 from study.tasks import TaskLibrary
+from tests.faults.disk import Disk
+from tests.orchestrator import trackers
 from tests.tiny_models import make_model
 from tests.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
 
@@ -38,6 +39,12 @@ def results(folder: Path) -> pl.DataFrame:
     """Item rows without what differs from run to run by nature; ordered."""
     items = pl.DataFrame(pl.from_arrow(Store(str(folder / "store")).items()))
     return items.drop("written_at", "loglikelihoods").unique().sort("score_id", "doc_id")
+
+
+def _row(output: str, first: str) -> list[str]:
+    """The cells of the first row of a printed table that begins so."""
+    rows = ([cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines() if "│" in line)
+    return next(row for row in rows if row[0] == first)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +96,10 @@ def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
 
 def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.main([str(undisturbed / "store")]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if "tiny" in line and "│" in line)
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["tiny", "4", "4", "20", "20"]
+    output = capsys.readouterr().out
+    numbers = ["4", "0", "0", "0", "20", "0", "0", "0"]  # of adapters, of scores: done, stale, failed, to do
+    assert _row(output, "tiny") == ["tiny", *numbers, "0.000"]
+    assert "nobody works on it now" in output
     assert status.main([str(undisturbed / "nowhere")]) == 2
 
 
@@ -136,6 +145,8 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     wait_until(store.records, driver)
     assert sweep_module.main([str(config)]) == 2  # another driver beside it
     assert f"(process {driver.pid}) since" in capsys.readouterr().err
+    assert status.main([store.uri]) == 0
+    assert f"(process {driver.pid}) since" in capsys.readouterr().out
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
@@ -172,7 +183,9 @@ def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Pa
     assert dict(models.iter_rows()) == {"tiny": 6, "other": 6}
 
 
-def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_failing_unit_is_recorded_and_the_rest_goes_on(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A learning rate that makes every loss infinite: each adapter is rejected once, the base is still scored."""
     model, tasks = world
     config = make_config(tmp_path, [model], ["next"], LANGUAGES, tasks)
@@ -185,6 +198,10 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(world: tuple[Path, Path
     again = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
     assert again.returncode == 1, again.stdout + again.stderr
     assert "left as they failed: 2 units (nan 2)" in again.stdout
+    numbers = ["0", "0", "2", "0", "2", "0", "4", "0"]  # of adapters, of scores: done, stale, failed, to do
+    assert _row(again.stdout, "tiny") == ["tiny", *numbers]
+    assert status.main([str(tmp_path / "store")]) == 0
+    assert _row(capsys.readouterr().out, "tiny") == ["tiny", *numbers, "0.000"]
     assert "Ray dashboard" not in again.stdout  # what would fail again is not tried
 
 
@@ -217,14 +234,55 @@ def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
 
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:
     model, tasks = world
-    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, track=["tensorboard"], training=alone)
+    store = Store(str(tmp_path / "store"))
     driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_until(Store(str(tmp_path / "store")).records, driver)
+    wait_until(lambda: len(store.done_scores()) > 4, driver)  # more than the base's: an adapter has been trained
     driver.send_signal(signal.SIGINT)
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130, output
     assert f"To go on: python -m orchestrator.sweep {config}" in output
     assert "Traceback" not in output
+    assert "device time: adapters" in output
+    (file,) = store.files("logs/runs", ".json")
+    assert "train" in {row["stage"] for row in json.loads(store.read(file))["units"]}
+    sent = {name.partition("/")[0] for name, _, _ in trackers.tensorboard(Path(store.path("logs/tensorboard")))}
+    assert sent >= {"loss", "progress"}  # on the disk, since its tracker was closed
+
+
+def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its own log does not fit either, which hides nothing."""
+    model, tasks = world
+    try:
+        disk = Disk(tmp_path / "disk")
+    except PermissionError as error:
+        pytest.skip(str(error))
+    try:
+        alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
+        config = make_config(
+            tmp_path,
+            [model],
+            TASKS,
+            LANGUAGES,
+            tasks,
+            store=f"{disk.where}/store",
+            training=alone,
+            track=["tensorboard"],
+        )
+        store = Store(f"{disk.where}/store")
+        driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait_until(lambda: len(store.done_scores()) > 4, driver)
+        disk.fill()
+        output, _ = driver.communicate(timeout=120)
+        assert driver.returncode == 1, output
+        assert "No space left on device" in output
+        assert f"go on: python -m orchestrator.sweep {config}" in output
+        assert "Traceback" not in output
+        assert "device time: adapters" in output
+        assert store.files("logs/runs", ".json") == []
+    finally:
+        disk.unmount()
 
 
 @pytest.mark.parametrize(
@@ -278,13 +336,17 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     store, models = Store(config.store), resolve_all(config)
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     todo = plan(expand(config, models, found.sources, found.targets), store.trained(), store.scored())
-    (cost,) = costs(todo, estimate(todo.grid, found, config, measure([store]), "CPU"))
+    measured = measure(store, {"train": "cpu", "score": "cpu"})
+    estimates = estimate(todo.grid, found, config, measured, {"train": "CPU", "score": "CPU"})
+    (cost,) = costs(todo, estimates)
     units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")
-    seconds = sum(record["seconds"] for record in store.records().values()) + units["seconds"].sum() * 4 / 5
-    assert cost.hours * 3600 == pytest.approx(seconds)
-    tokenizer = Tokenizer.from_file(f"{models[0].path}/tokenizer.json")
-    texts = [e.prompt + e.answer for examples in found.examples.values() for e in examples]
-    assert cost.train_tokens == config.recipe.epochs * sum(len(tokenizer.encode(text)) for text in texts)
+    assert cost.train_s == pytest.approx(sum(record["seconds"] for record in store.records().values()))
+    assert cost.score_s == pytest.approx(units["seconds"].sum() * 4 / 5)
+    tokens = {record["source"][0]: record["tokens"]["useful"] for record in store.records().values()}
+    assert estimates.train_tokens["tiny"] == tokens  # as planned, so trained
+    read = {(row["target_task"], row["target_language"]): row["tokens"] for row in units.iter_rows(named=True)}
+    planned = [read[cell.task, cell.language] for cell in todo.grid.targets]
+    assert estimates.score_tokens["tiny"] == planned  # and so scored
 
 
 def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
@@ -299,11 +361,45 @@ def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
     units = pl.DataFrame(pl.from_arrow(seen.scores())).unique("score_id")
     seconds = sum(record["seconds"] for record in seen.records().values()) + units["seconds"].sum()
     (cost,) = re.findall(r"([\d,]+\.\d\d)│", output)
-    assert float(cost.replace(",", "")) == pytest.approx(seconds * 10**6, abs=0.01)
-    assert "bythespeedmeasuredin" in output
+    size = resolve_all(load(config))[0].params * 4
+    loads = 2 * (START_S + size / BYTES_PER_S)  # by a trainer, and by an evaluator
+    assert float(cost.replace(",", "")) == pytest.approx((seconds + loads) * 10**6, abs=0.01)
+    assert f"trainingmeasuredoncpuin{seen.uri};scoringmeasuredoncpuin{seen.uri}" in output
     assert "FLOPmodel" not in output
-    assert sweep_module.main([*asked, "--calibrate-from", str(tmp_path / "nowhere")]) == 2
-    assert "holds no study" in capsys.readouterr().err
+    done = sweep(config, "--calibrate-from", seen.uri)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = next(line for line in done.stdout.splitlines() if line.startswith("device time: "))
+    assert re.search(r"together \S+ estimated, \S+ taken \(\S+%\) · held \S+$", verdict), verdict
+    store = Store(str(tmp_path / "store"))
+    (file,) = store.files("logs/runs", ".json")
+    run = json.loads(store.read(file))
+    assert sum(row["estimated_s"] for row in run["units"]) == pytest.approx(seconds)
+    trained = sum(record["seconds"] for record in store.records().values())
+    assert sum(row["actual_s"] for row in run["units"] if row["stage"] == "train") == pytest.approx(trained)
+    assert run["held_s"] > sum(row["actual_s"] for row in run["units"])  # loading is in it
+
+
+def test_a_store_that_nothing_can_be_learned_from_is_named(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    seen = Store(str(undisturbed / "store"))
+    torn, part = Store(str(tmp_path / "torn")), "results/scores/20260101T000000-torn.parquet"
+    torn.write("study.yaml", seen.read("study.yaml"))
+    torn.write(part, b"PAR1 and no more")
+    cases = {
+        str(tmp_path / "nowhere"): "holds no study",
+        torn.uri: "damaged file",
+        "s3://bucket/study?endpoint_override=http://127.0.0.1:9": "cannot be reached",
+        "ftp://elsewhere/study": "is of no kind we know",
+    }
+    for uri, problem in cases.items():
+        assert sweep_module.main([str(config), "--dry-run", "--calibrate-from", uri]) == 2
+        error = capsys.readouterr().err
+        assert f"error: --calibrate-from = {uri!r}: " in error
+        assert "Traceback" not in error
+        assert problem in error
 
 
 def test_limit_marks_the_store_and_does_not_enter_a_full_one(

@@ -1,0 +1,63 @@
+"""Devices: what a worker or an evaluator holds, what of it computes, and how fast a device is by its data sheet.
+
+A device is a GPU where GPUs are asked for, else a core. Device seconds are those of what is held, whether it computes
+or not; a process computes on one GPU at most, or on all its cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from study.config import StudyConfig
+from study.errors import ConfigError
+
+TRAIN, SCORE = "train", "score"
+CPU, CUDA = "cpu", "cuda"
+UTILISATION = 0.4  # of the peak, in training and in scoring: assumed
+PEAK_FLOPS = {  # dense bf16 (T4, V100: fp16) by the makers' data sheets; CPU: a core with AVX2 at 3 GHz in float32
+    "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12,
+    "V100": 125e12, "T4": 65e12, "CPU": 96e9,
+}  # fmt: skip
+
+
+def kind(resources: Mapping[str, float]) -> str:
+    """Whether models run on CPUs or on GPUs, as torch calls them."""
+    return CUDA if "GPU" in resources else CPU
+
+
+def kind_of(device: str) -> str:
+    """The same of a device as records (a GPU's name) and scores (cuda:0) state it."""
+    return CPU if device.startswith(CPU) else CUDA
+
+
+def held(resources: Mapping[str, float]) -> float:
+    """Devices that a process holds."""
+    return resources.get("GPU") or resources.get("CPU") or 1.0
+
+
+def used(resources: Mapping[str, float]) -> float:
+    """Devices that a process computes on."""
+    return min(1.0, held(resources)) if "GPU" in resources else held(resources)
+
+
+def stages(config: StudyConfig) -> dict[str, Mapping[str, float]]:
+    """What a process of each stage holds."""
+    return {TRAIN: config.training.resources_per_worker, SCORE: config.evaluators.resources}
+
+
+def of_actors(config: StudyConfig) -> dict[str, float]:
+    """Devices that a trial, all its workers together, and an evaluator hold."""
+    each = {stage: held(resources) for stage, resources in stages(config).items()}
+    return {**each, TRAIN: each[TRAIN] * config.training.workers_per_trial}
+
+
+def assumed(config: StudyConfig, asked: str | None) -> dict[str, str]:
+    """What each stage is taken to run on where nothing is measured: keys of PEAK_FLOPS. Raises ConfigError.
+
+    It is the device asked for, else an H100; but a stage on CPUs beside one on GPUs is on CPUs whatever is asked for.
+    """
+    if asked is not None and asked not in PEAK_FLOPS:
+        raise ConfigError("--device", asked, "its speed is not known", f"use one of {', '.join(PEAK_FLOPS)}")
+    kinds = {stage: kind(resources) for stage, resources in stages(config).items()}
+    on_cpu = "CPU" if CUDA in kinds.values() else asked or "CPU"
+    return {stage: asked or "H100" if found == CUDA else on_cpu for stage, found in kinds.items()}
