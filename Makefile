@@ -19,7 +19,7 @@ smollm2: install
 	@$(MAKE) --no-print-directory sweep CONFIG=configs/smollm2.yaml STORE=runs/smollm2
 
 test: install
-	@$(PY) -m pytest --ignore tests/faults/test_elastic.py
+	@$(PY) -m pytest -m "not long"
 
 test-faults: install
 	@FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s

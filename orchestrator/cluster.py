@@ -13,10 +13,11 @@ from typing import Any
 import ray
 from ray._private.state import actors as actor_states
 from ray.tune.execution import class_cache
+from ray.util.placement_group import placement_group_table
 
 from orchestrator.blame import Blame, selector
 from orchestrator.schedule import Shape, fits
-from orchestrator.scouts import autoscales
+from orchestrator.scouts import SCOUT, autoscales
 from orchestrator.token import TOKEN_FIX, keep_to_owner
 from study.config import StudyConfig
 from study.errors import ConfigError
@@ -118,6 +119,12 @@ class Nodes:
 
 def _alive() -> dict[str, dict[str, float]]:
     return {node["NodeID"]: dict(node["Resources"]) for node in ray.nodes() if node["Alive"]}
+
+
+def lacks_place() -> bool:
+    """Whether a placement group that is no scout's waits for one."""
+    groups: Any = placement_group_table()
+    return any(group["state"] == "PENDING" and not group["name"].startswith(SCOUT) for group in groups.values())
 
 
 def died_on(actors: Iterable[Any]) -> list[str]:

@@ -40,6 +40,8 @@ from study.models import Model
 from study.store import Store
 from study.units import ScoreUnit
 
+GIVE_WAY_S = 5.0  # between evaluators that give their places to a trial, one by one
+
 
 @dataclass
 class _Actor:
@@ -77,6 +79,7 @@ class ScoringPool:
         self._pending: dict[Any, _Actor] = {}  # what Ray will tell us of: an actor that starts, or a batch in hand
         self._starts = Starts()
         self._able: set[str] = set()  # models of which scores were made
+        self._freed = -GIVE_WAY_S  # when an evaluator's place was, last
         self._named = 0
         self.backlog = backlog
 
@@ -108,12 +111,9 @@ class ScoringPool:
     def step(self, decision: Decision, wait_s: float, starved: bool = False) -> None:
         """Match the actors to the decision, hand out batches, and collect what finishes within `wait_s` seconds.
 
-        `starved`: a trial finds no place, though by the numbers there is room: idle evaluators lie across it.
+        `starved`: a trial finds no place. Where by the numbers there is room for it, evaluators lie across it.
         """
-        if starved:
-            self._give_way()
-        else:
-            self._resize(decision)
+        self._resize(decision, starved)
         have = self.actors()
         for actor in self._actors:
             if actor.starting is None and actor.batch is None:
@@ -140,20 +140,24 @@ class ScoringPool:
         for actor in list(self._actors):
             self._remove(actor)
 
-    def _resize(self, decision: Decision) -> None:
+    def _resize(self, decision: Decision, starved: bool) -> None:
         surplus = decision.surplus(self.actors())
         kept = min(self._config.evaluators.min, decision.room)  # a trial for which there is no other place comes first
         for actor in [actor for actor in self._actors if actor.batch is None]:
             if surplus.get(actor.model, 0) and len(self._actors) > kept:
                 surplus[actor.model] -= 1  # an idle actor makes room for other work
                 self._remove(actor)
+        if starved and len(self._actors) <= decision.room:
+            self._give_way()
+            return
         for model, count in decision.missing(self.actors()).items():
             for _ in range(count):
                 self._add(model)
 
     def _give_way(self) -> None:
-        """Free an idle evaluator's place, and take no other."""
-        if idle := [actor for actor in self._actors if actor.batch is None]:
+        """Free one idle evaluator's place, and see whether that was it."""
+        idle = [actor for actor in self._actors if actor.batch is None]
+        if idle and time.monotonic() - self._freed >= GIVE_WAY_S:
             self._remove(idle[0])
 
     def _add(self, model: str) -> None:
@@ -177,6 +181,7 @@ class ScoringPool:
 
     def _remove(self, actor: _Actor) -> None:
         ray.kill(actor.handle)
+        self._freed = time.monotonic()
         self._actors.remove(actor)
         if actor.starting is not None:
             self._pending.pop(actor.starting, None)

@@ -23,6 +23,7 @@ from study.config import StudyConfig
 from study.errors import ConfigError
 from study.existing import resolve_existing
 from study.models import Model
+from study.schema import OtherVersion
 from study.store import STUDY_FILE, Store
 from study.tasks import TaskLibrary
 
@@ -57,6 +58,8 @@ def prepare(
             store.write_indexes()
         todo, own = plan(grid, store.trained(), store.scored()), measure(store, kinds)
         failed = {} if options.retry_failed else lasting(store.failures())
+    except OtherVersion as error:
+        raise ConfigError("store", store.uri, "is of another release", str(error)) from error
     except (ValueError, KeyError) as error:  # no run has written a record or a part like this
         raise ConfigError(
             "store",

@@ -18,7 +18,7 @@ from ray import tune
 
 from orchestrator.backlog import Backlog
 from orchestrator.blame import MOST_LOSSES
-from orchestrator.cluster import Nodes, shape
+from orchestrator.cluster import Nodes, lacks_place, shape
 from orchestrator.devices import SCORE, TRAIN
 from orchestrator.display import Display
 from orchestrator.estimate import Estimates
@@ -112,7 +112,7 @@ class StudyRun:
                     self._drain(trials)
                     decision = self._decide(trials)
                     trials.allow(decision.trials)
-                    self._pool.step(decision, WAIT_S, trials.starves())
+                    self._pool.step(decision, WAIT_S, starved=trials.starves() and lacks_place())
                     self._tell(trials)
                 self._export()
         except BaseException:

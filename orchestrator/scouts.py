@@ -18,6 +18,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 from orchestrator.schedule import Shape, Unmet
 
 ASK_EVERY_S = 1.0
+SCOUT = "scout"
 
 
 def autoscales() -> bool:
@@ -54,5 +55,5 @@ class Scouts:
             self._waiting[kind] = kept
             for _ in range(wanted[kind] - len(kept)):
                 selectors = [dict(where)] * len(bundles)
-                kept.append(placement_group(bundles, name=f"scout for {kind}", bundle_label_selector=selectors))
+                kept.append(placement_group(bundles, name=f"{SCOUT} for {kind}", bundle_label_selector=selectors))
         self._where = dict(where)

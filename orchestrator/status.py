@@ -13,6 +13,7 @@ from orchestrator.standing import of_store
 from orchestrator.tables import console, failure_table, standing_table
 from study.errors import ConfigError
 from study.lease import holder
+from study.schema import OtherVersion
 from study.store import Store
 
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         show(Store(options.store), console())
-    except ConfigError as error:
+    except (ConfigError, OtherVersion) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

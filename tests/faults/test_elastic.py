@@ -18,6 +18,8 @@ from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed,
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def small(nodes: Nodes, undisturbed: Store) -> Nodes:

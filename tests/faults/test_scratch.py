@@ -16,6 +16,8 @@ from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed,
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
 
+pytestmark = pytest.mark.long
+
 
 def test_a_full_scratch_ends_the_run_with_a_word_and_costs_what_was_in_hand(
     world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 import ray
 
-from evaluators.evaluator import Scored
 from orchestrator.backlog import Backlog
 from orchestrator.cluster import Nodes, shape
 from orchestrator.failures import Failure
@@ -22,18 +20,13 @@ from orchestrator.pool import ScoringPool
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision
 from study.cells import Cell, Source
-from study.config import StudyConfig
 from study.errors import TaskError
 from study.load import parse
 from study.models import Model
 from study.store import Store
 from study.tasks import TaskLibrary
-from study.units import ScoreUnit
+from tests.orchestrator.stand_ins import Broken, Flaky, Late, Poisoned, Stubborn
 from tests.tiny_world import REPOSITORY
-
-
-def scored(unit: ScoreUnit, seconds: float = 1.0) -> Scored:
-    return Scored(unit.score_id, True, None, None, None, seconds, 0, 0)
 
 
 class NoTasks(TaskLibrary):
@@ -41,59 +34,6 @@ class NoTasks(TaskLibrary):
 
     def load(self, cell: Cell) -> Any:
         raise TaskError("no data")
-
-
-class Flaky:
-    """An evaluator whose data of task/xx are out of reach once, those of task/yy always."""
-
-    def __init__(self) -> None:
-        self._asked: Counter[Cell] = Counter()
-
-    def load(self, config: StudyConfig, *_: object) -> None:
-        """There is no model."""
-
-    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
-        return [self._one(unit) for unit in units]
-
-    def _one(self, unit: ScoreUnit) -> Scored:
-        self._asked[unit.target] += 1
-        language, seconds = unit.target.language, float(self._asked[unit.target])
-        if language == "yy" or (language == "xx" and seconds == 1):
-            return Scored(unit.score_id, False, "transient", "refused", "the traceback", 0.0, 0, 0)
-        return scored(unit, seconds)
-
-
-class Broken(Flaky):
-    """An evaluator whose device fails with its second batch, and then with every one; a new process gets another."""
-
-    def __init__(self) -> None:
-        self._batches = 0
-
-    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
-        self._batches += 1
-        if self._batches > 1:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return [scored(unit, os.getpid()) for unit in units]
-
-
-class Poisoned(Flaky):
-    """An evaluator that cannot do a batch with l7 in it."""
-
-    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
-        if any(unit.target.language == "l7" for unit in units):
-            raise ZeroDivisionError("a bug that one unit brings out")
-        return [scored(unit) for unit in units]
-
-
-class Late(Flaky):
-    """An evaluator of which the first four to start cannot read the model."""
-
-    def load(self, config: StudyConfig, *_: object) -> None:
-        with open(f"{config.store}.starts", "a+") as starts:
-            starts.write("x")
-            starts.flush()
-            if starts.tell() <= 4:
-                raise ConnectionResetError("connection reset by peer")
 
 
 @pytest.fixture(scope="module")
@@ -190,16 +130,30 @@ def test_evaluators_that_meet_the_same_trouble_when_they_start_are_one_failure(s
     assert (len(run.scored), run.failed) == (24, [])
 
 
-def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(start: Callable[..., Run]) -> None:
+def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(
+    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = start(Late, many(8), "{transient: 1}")
     run.to_its_end(4)
     have = run.pool.actors().total()
     assert have > 1
-    for left in range(have - 1, -1, -1):
+    run.pool._freed = -1000.0
+    run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
+    run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
+    assert run.pool.actors().total() == have - 1  # whether that was it is not known yet
+    monkeypatch.setattr("orchestrator.pool.GIVE_WAY_S", 0.0)
+    for left in range(have - 2, -1, -1):
         run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
         assert run.pool.actors().total() == left
     run.pool.step(Decision(1, 4, {"m": 4}), 0.0)
     assert run.pool.actors().total() == 4
+
+
+def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callable[..., Run]) -> None:
+    run = start(Flaky, many(8))
+    run.to_its_end(4)
+    run.pool.step(Decision(1, 3, {"m": 3}), 0.0, starved=True)  # one too many: it goes, as it would have
+    assert run.pool.actors().total() == 3
 
 
 def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., Run]) -> None:
@@ -210,10 +164,3 @@ def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., R
     assert len(run.failed) == 12
     tries = Counter(failure.message for failure in run.failed)
     assert len(tries) < 12  # a message tells its batch
-
-
-class Stubborn(Flaky):
-    """An evaluator that can do nothing."""
-
-    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Scored]:
-        raise ZeroDivisionError(f"a bug in everything, {units[0].target}")
