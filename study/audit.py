@@ -190,7 +190,7 @@ class Audit:
             data = self._read(file)
             try:
                 if data is not None:
-                    pq.readtable(pa.BufferReader(data))
+                    pq.read_table(pa.BufferReader(data))
             except WRONG as error:
                 reason = f"cannot be read ({first_line(error)})"
                 self.found.add(file, reason, "removed: all of it is in other files", partial(self.store.delete, file))

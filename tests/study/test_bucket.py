@@ -120,6 +120,7 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
         assert fresh.scores().num_rows == 71
         assert len(fresh.records()) == 72
         assert fresh.records()[f"{1:016x}"]["seconds"] == 12345.0
+        assert not [problem for problem in Audit(fresh).run().problems if problem.file.startswith("index/")]
         rows = fresh.scores().sort_by("score_id")
         for segment in store.files("index", ".parquet", recursive=True):
             store.write(segment, store.read(segment)[:-9])  # no writer leaves such a file
