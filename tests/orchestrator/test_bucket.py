@@ -66,7 +66,8 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
 
     assert status.main([URI]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "tiny" in line and "│" in line)
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["tiny", "4", "4", "20", "20"]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == ["tiny", "4", "0", "0", "0", "20", "0", "0", "0", "0.000"]  # done, stale, failed, to do; hours left
     report.write(URI, str(tmp_path / "report"))
     assert (tmp_path / "report" / "index.html").stat().st_size > 0
     assert "hush-hush" not in "".join(store.read(name).decode("latin1") for name in store.files("", "", recursive=True))
