@@ -43,11 +43,15 @@ def connect() -> str | None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     )
+    if os.environ.get("RAY_ADDRESS", "local") != "local":  # a cluster that is gone is told within a minute, not 14
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:
         context = ray.init(
             include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
         )
-    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        if type(error) is RuntimeError and "connect to GCS" not in str(error):
+            raise
         address = os.environ.get("RAY_ADDRESS", "auto")
         problem = f"the cluster does not answer, or refuses this client ({str(error).splitlines()[0]})"
         fix = f"check that it runs; {TOKEN_FIX}; or start one here: unset RAY_ADDRESS"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,9 +35,11 @@ from study.errors import ConfigError, StoreRefused
 from study.store import Store
 from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
+from tests.faults.driven import Driver
 from tests.faults.memory import limited
 from tests.orchestrator.victim import Victim
-from tests.tiny_world import REPOSITORY
+from tests.tiny_models import make_model
+from tests.tiny_world import REPOSITORY, make_config, make_tasks
 
 
 @contextmanager
@@ -275,6 +278,20 @@ def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatc
             connect()
     finally:
         disk.unmount()
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_gone_is_said_within_a_minute_or_so(tmp_path: Path) -> None:
+    """Ray itself would ask twenty times, forty seconds each."""
+    model, tasks = make_model(tmp_path / "tiny"), make_tasks(tmp_path / "tasks", ["next"], ["xx"])
+    config = make_config(tmp_path, [model], ["next"], ["xx"], tasks)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        driver = Driver(config, f"127.0.0.1:{nobody.getsockname()[1]}")
+        assert driver.wait() == 2, driver.output
+    assert "error: RAY_ADDRESS = " in driver.output
+    assert "the cluster does not answer" in driver.output
+    assert "Traceback" not in driver.output
 
 
 def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> None:
