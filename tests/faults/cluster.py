@@ -33,6 +33,7 @@ class Nodes:
     def start(self) -> None:
         os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="faults-", dir="/tmp")  # not the machine's default cluster
         self._cluster = Cluster(initialize_head=True, head_node_args=self._head)
+        self._killed = False
         for _ in range(2):
             self.add()
 
@@ -61,6 +62,12 @@ class Nodes:
             os.kill(info.process.pid, signal.SIGKILL)
         _kill_all(_raylets(self._cluster.list_all_nodes()))
         self._cluster.shutdown()
+        self._killed = True
+
+    def restore(self) -> None:
+        """Start it again if all of it was killed."""
+        if self._killed:
+            self.start()
 
     def stop(self) -> None:
         self._cluster.shutdown()

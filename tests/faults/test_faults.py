@@ -118,6 +118,7 @@ def test_a_study_under_faults_ends_like_an_undisturbed_one(
         compare(store, undisturbed)
     finally:
         bucket.fail(0.0)
+        nodes.restore()
         if disk:
             disk.unmount()
     survived.update(met)
@@ -207,8 +208,7 @@ def resumed(fault: Fault | None, driver: Driver, config: Path, nodes: Nodes, dis
             said = "error: " in driver.output and "Traceback" not in driver.output
             assert said, driver.output
         disk.mend()
-    if kind == "cluster":
-        nodes.start()
+    nodes.restore()
     nodes.settle()
     return Driver(config, nodes.address)
 
