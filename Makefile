@@ -19,7 +19,7 @@ smollm2: install
 	@$(MAKE) --no-print-directory sweep CONFIG=configs/smollm2.yaml STORE=runs/smollm2
 
 test: install
-	@$(PY) -m pytest -m "not long"
+	@$(PY) -m pytest -m "not long" -n 2 --dist loadgroup
 
 test-faults: install
 	@FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s
