@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve its workers beside anything else that runs
+os.environ.pop("COLUMNS", None)  # pytest-xdist's, by which tables would be as narrow as its own terminal
 
 from tests.tiny_models import tiny_model_dir, tiny_model_no_bos_dir  # noqa: F401
 
