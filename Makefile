@@ -4,6 +4,8 @@
 CONFIG ?= configs/quickstart.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
+# these start Ray clusters and mostly wait, so the others run beside them
+ON_RAY := tests/cluster tests/faults tests/orchestrator
 
 .PHONY: install sweep smollm2 test test-faults lint clean
 
@@ -19,10 +21,12 @@ smollm2: install
 	@$(MAKE) --no-print-directory sweep CONFIG=configs/smollm2.yaml STORE=runs/smollm2
 
 test: install
-	@$(PY) -m pytest -m "not long" -n 2 --dist loadgroup
+	@$(PY) -m pytest -m "not long" $(ON_RAY:%=--ignore %) & computing=$$!; \
+	$(PY) -m pytest -m "not long" $(ON_RAY); code=$$?; wait $$computing || code=$$?; exit $$code
 
 test-faults: install
 	@FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s
+	@$(PY) -m pytest -m long --ignore tests/faults
 
 lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
