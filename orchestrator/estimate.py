@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.devices import PEAK_FLOPS, SCORE, TRAIN, UTILISATION, held, of_actors, stages, used
-from orchestrator.grid import Grid
+from orchestrator.grid import Grid, Part
 from orchestrator.measured import FLOPS, Measured, train_flops, train_work
 from orchestrator.plan import Plan
 from orchestrator.survey import Survey
@@ -47,6 +47,10 @@ class Estimates:
     def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
         """How long a trial trains these, by the clock."""
         return sum(self.train_s[unit.model][str(unit.source)] for unit in gang) / self.devices[TRAIN]
+
+    def part_s(self, part: Part) -> float:
+        """Device seconds of a part's scores."""
+        return sum(self.score_s[part.model.name][i] for i in part.targets)
 
     def evaluator_s(self) -> dict[str, list[float]]:
         """How long an evaluator scores each target, by the clock."""

@@ -38,6 +38,10 @@ class Failure:
     attempts: int
     traceback: str = ""
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Failure:
+        return cls(**{key: value for key, value in record.items() if key != "failed_at"})
+
     def to_json(self) -> dict[str, object]:
         return {
             "unit_id": self.unit_id,

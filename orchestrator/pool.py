@@ -10,14 +10,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from orchestrator.backlog import Backlog, Batch
 from orchestrator.cluster import Nodes, died_on, placed_on
-from orchestrator.evaluator import EvaluatorProcess
+from orchestrator.evaluator import EvaluatorProcess, ScoringActor, start
 from orchestrator.failures import (
     KILLED_FOR_MEMORY,
     NODE_LOST,
@@ -31,7 +30,7 @@ from orchestrator.failures import (
     last_line,
 )
 from orchestrator.gangs import halves
-from orchestrator.oom import struck, watch
+from orchestrator.oom import struck
 from orchestrator.requests import StudyRequests
 from orchestrator.schedule import Decision, Work
 from orchestrator.starts import Starts
@@ -41,16 +40,6 @@ from study.store import Store
 from study.units import ScoreUnit
 
 GIVE_WAY_S = 5.0  # between evaluators that give their places to a trial, one by one
-
-
-@dataclass
-class _Actor:
-    handle: Any
-    model: str
-    watch: Any  # of its node, from before what it does now
-    starting: Any  # resolves when the base model is loaded; None from then on
-    since: float
-    batch: Batch | None = None
 
 
 class ScoringPool:
@@ -75,8 +64,10 @@ class ScoringPool:
         self._models = {model.name: model for model in models}
         self._load_s = dict(load_s)
         self._on_scored, self._on_failure = on_scored, on_failure
-        self._actors: list[_Actor] = []
-        self._pending: dict[Any, _Actor] = {}  # what Ray will tell us of: an actor that starts, or a batch in hand
+        self._actors: list[ScoringActor] = []
+        self._pending: dict[
+            Any, ScoringActor
+        ] = {}  # what Ray will tell us of: an actor that starts, or a batch in hand
         self._starts = Starts()
         self._able: set[str] = set()  # models of which scores were made
         self._freed = -GIVE_WAY_S  # when an evaluator's place was, last
@@ -116,12 +107,10 @@ class ScoringPool:
         self._resize(decision, starved)
         have = self.actors()
         for actor in self._actors:
-            if actor.starting is None and actor.batch is None:
-                actor.batch = self.backlog.take(actor.model, have[actor.model], time.monotonic())
-                if actor.batch is not None:
-                    actor.watch = watch(actor.handle)
-                    requests = self._requests.refs(actor.model, {unit.target for unit in actor.batch.units})
-                    self._pending[actor.handle.score.remote(actor.batch.units, requests)] = actor
+            batch = self.backlog.take(actor.model, have[actor.model], time.monotonic()) if actor.is_free else None
+            if batch is not None:
+                requests = self._requests.refs(actor.model, {unit.target for unit in batch.units})
+                self._pending[actor.score(batch, requests)] = actor
         if not self._pending:
             time.sleep(wait_s)
             return
@@ -164,29 +153,19 @@ class ScoringPool:
         if not self._starts.may(model, time.monotonic()):
             return
         self._named += 1
-        resources = self._config.evaluators.resources
-        remote: Any = ray.remote(self._process).options(
-            name=f"evaluator {model} {self._named}",
-            num_cpus=resources.get("CPU", 0),
-            num_gpus=resources.get("GPU", 0),
-            label_selector=self._nodes.selector(),
-            resources={name: amount for name, amount in resources.items() if name not in ("CPU", "GPU")},
-        )
-        handle: Any = remote.remote()
-        seen = watch(handle)
-        loading = handle.load.remote(self._config, self._models[model], self._store, self._profile)
-        actor = _Actor(handle, model, seen, loading, time.monotonic())
+        where, base = self._nodes.selector(), self._models[model]
+        actor = start(self._process, str(self._named), self._config, base, self._store, self._profile, where)
         self._actors.append(actor)
         self._pending[actor.starting] = actor
 
-    def _remove(self, actor: _Actor) -> None:
+    def _remove(self, actor: ScoringActor) -> None:
         ray.kill(actor.handle)
         self._freed = time.monotonic()
         self._actors.remove(actor)
         if actor.starting is not None:
             self._pending.pop(actor.starting, None)
 
-    def _started(self, actor: _Actor) -> None:
+    def _started(self, actor: ScoringActor) -> None:
         """An actor has loaded its model, or could not: after enough tries all that waits for the model has failed."""
         ref, actor.starting = actor.starting, None
         try:
@@ -202,7 +181,7 @@ class ScoringPool:
                 self._starts.succeeded(actor.model)
                 self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
 
-    def _collect(self, actor: _Actor, ref: Any) -> None:
+    def _collect(self, actor: ScoringActor, ref: Any) -> None:
         batch, actor.batch = actor.batch, None
         assert batch is not None
         try:
@@ -227,7 +206,7 @@ class ScoringPool:
                 tries, trace = attempts if result.score_id in again else 1, result.traceback or ""
                 self._on_failure(Failure(unit.unit_id, str(unit), result.kind, result.message, tries, trace), unit)
 
-    def _failed(self, actor: _Actor, batch: Batch, error: Exception) -> None:
+    def _failed(self, actor: ScoringActor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once.
 
         Where it has spent its budget while others of the model were scored, one of its units may be at fault: the
@@ -248,7 +227,7 @@ class ScoringPool:
         else:
             self._give_up(batch.units, kind, attempts, error)
 
-    def _kind(self, actor: _Actor, error: Exception, *work: str) -> str:
+    def _kind(self, actor: ScoringActor, error: Exception, *work: str) -> str:
         """The kind of what an actor has raised, or died of; a death, or its device's failure, is booked on its node."""
         kind = kind_of(error)
         if kind in (NODE_LOST, KILLED_FOR_MEMORY):

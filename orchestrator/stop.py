@@ -1,4 +1,4 @@
-"""How a run ends before its end: a signal, or another driver that has taken the store over."""
+"""How a run ends before its end: a signal, another driver that has taken the store over, or no way to go on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from study.lost import LeaseLost
 
 class Interrupted(BaseException):
     """A signal asked the run to stop. Not an Exception, so that no handler of failures takes it for one."""
+
+
+class StudyStopped(Exception):
+    """The study cannot go on at all (the disk is full, Tune itself failed); what is done is in the store."""
 
 
 def on_signals() -> None:

@@ -19,7 +19,7 @@ from orchestrator.outlook import outlook, show
 from orchestrator.prepared import Prepared, check_store, prepare
 from orchestrator.records import outdated
 from orchestrator.standing import of_plan
-from orchestrator.stop import Interrupted, as_raised, leave, on_signals
+from orchestrator.stop import Interrupted, StudyStopped, as_raised, leave, on_signals
 from orchestrator.study_file import write_study
 from orchestrator.tables import console, cost_table, failure_table, left_alone, standing_table
 from orchestrator.tracking import check as check_trackers
@@ -202,7 +202,7 @@ def _execute(
     import ray
 
     from orchestrator.cluster import check_fits, connect
-    from orchestrator.run import StudyRun, StudyStopped
+    from orchestrator.run import StudyRun
 
     again = f"python -m orchestrator.sweep {options.config}" + "".join(f" --set '{o}'" for o in options.overrides)
     again += f" --limit {options.limit}" if options.limit else ""

@@ -12,27 +12,27 @@ import json
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray import tune
 
+from orchestrator.attempt import AGAIN, SPLIT, Attempt
 from orchestrator.blame import MOST_LOSSES
 from orchestrator.checkpoints import Begun, begun, latest, parts
 from orchestrator.failures import (
     KILLED_FOR_MEMORY,
     NODE_LOST,
     OUT_OF_MEMORY,
-    STOPS,
     Failure,
     NotStarted,
     backoff_s,
-    budget,
     is_spoilt,
     kind_of,
     last_line,
 )
-from orchestrator.gangs import halves, smaller, with_rows
+from orchestrator.gangs import with_rows
 from orchestrator.workers import TrialContext, WorkerGroup, headline, is_lost
 from study.config import Training
 from study.store import RECORD_FILE
@@ -59,58 +59,50 @@ class AdapterTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         started = time.monotonic()
-        attempts = dict(self._before)
-        lost: list[str] = []  # the nodes on which workers died
-        training, recipe = self._context.config.training, self._context.config.recipe
+        config = self._context.config
         model = self._context.units[self._gang[0]].model
+        attempt = Attempt(self._gang, config.training, dict(self._before))
+        lost: list[str] = []  # the nodes on which workers died
         outcome: dict[str, list[Any]] = {"trained": [], "rejected": []}
-        pending: list[list[str]] | None = None
-        while pending is None or pending:
+        while not attempt.is_over:
             try:
-                if pending is None:
-                    outcome["trained"], pending = self._left()
-                    most, training = self._fits.get(model, (len(self._gang), training))
-                    pending = [part[i : i + most] for part in pending for i in range(0, len(part), most)]
+                if attempt.parts is None:
+                    outcome["trained"], left = self._left()
+                    attempt.begin(left, *self._fits.get(model, (len(self._gang), config.training)))
                     continue
-                part = self._train(pending[0], training)
+                part = self._train(attempt.at_work, attempt.training)
                 self._able.add(model)
             except Exception as error:  # noqa: BLE001 - whatever is raised is classified here
-                gang = pending[0] if pending else self._gang  # before it is known what is left, it may be all
-                kind = kind_of(error)
-                if kind in (NODE_LOST, KILLED_FOR_MEMORY):
-                    lost += self._group.failed_on()
-                if kind == NODE_LOST and is_lost(error) and self._group.struck():
-                    kind = KILLED_FOR_MEMORY
-                shrinks = kind == OUT_OF_MEMORY and bool(pending) and len(gang) > 1  # it ends: no attempt is counted
-                attempts[kind] = attempts.get(kind, 0) + (not shrinks)
-                if self._group.size > 1 or is_lost(error) or is_spoilt(error):  # the others wait for it: begin anew
-                    self._group.stop()
-                if attempts[kind] > budget(kind, self._context.config.failures):
-                    if pending and kind not in STOPS and len(gang) > 1 and model in self._able:
-                        pending = [*halves(gang), *pending[1:]]  # of one member, maybe: the others go on without it
-                        attempts[kind] -= 1
-                        continue
-                    part = self._given_up(gang, kind, error, attempts[kind])
-                else:
-                    if kind == OUT_OF_MEMORY and pending:
-                        pending, training = smaller(pending, training, recipe)
-                        self._fits[model] = len(pending[0]), training
-                    elif not isinstance(error, NotStarted):
-                        time.sleep(backoff_s(attempts[kind]))
-                    if isinstance(error, NotStarted) or max(Counter(lost).values(), default=0) >= MOST_LOSSES:
-                        return {
-                            "done": True,
-                            "left": True,
-                            "lost": lost,
-                            "attempts": attempts,
-                            "rejected": outcome["rejected"],
-                        }
+                kind, tried = self._kind(error, lost), attempt.at_work
+                does = attempt.failed(kind, model in self._able, config.failures, config.recipe)
+                if does == SPLIT:
                     continue
-            pending, attempts = (pending or [])[1:], {}
+                if does == AGAIN:
+                    if kind == OUT_OF_MEMORY and attempt.parts:
+                        self._fits[model] = len(attempt.at_work), attempt.training
+                    elif not isinstance(error, NotStarted):
+                        time.sleep(backoff_s(attempt.spent[kind]))
+                    if isinstance(error, NotStarted) or max(Counter(lost).values(), default=0) >= MOST_LOSSES:
+                        left_so = {"left": True, "lost": lost, "attempts": attempt.spent}
+                        return {"done": True, **left_so, "rejected": outcome["rejected"]}
+                    continue
+                part = self._given_up(tried, kind, error, attempt.spent[kind])
+            attempt.ended()
             for key in outcome:
                 outcome[key] += part[key]
         seconds = time.monotonic() - started
         return {"done": True, "seconds": seconds, "lost": lost, **outcome, **_means(outcome["trained"])}
+
+    def _kind(self, error: Exception, lost: list[str]) -> str:
+        """The kind of what a try has raised. Nodes that lost a worker are booked; workers that are of no use end."""
+        kind = kind_of(error)
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
+            lost += self._group.failed_on()
+        if kind == NODE_LOST and is_lost(error) and self._group.struck():
+            kind = KILLED_FOR_MEMORY
+        if self._group.size > 1 or is_lost(error) or is_spoilt(error):  # the others wait for it: begin anew
+            self._group.stop()
+        return kind
 
     def _left(self) -> tuple[list[dict[str, Any]], list[list[str]]]:
         """Headlines of members that an attempt before this one has recorded; the others, as checkpoints have them."""
@@ -123,7 +115,7 @@ class AdapterTrial(tune.Trainable):
                 headlines.append(headline(record))
         return headlines, parts(left, begun(self._context.store))
 
-    def _train(self, gang: list[str], training: Training) -> dict[str, Any]:
+    def _train(self, gang: Sequence[str], training: Training) -> dict[str, Any]:
         """Train a part of the gang, from where a checkpoint has it; then delete those that are of no more use."""
         if self._context_ref is None:
             self._context_ref = ray.put(self._context)
@@ -138,7 +130,7 @@ class AdapterTrial(tune.Trainable):
                 store.delete(checkpoint.file)
         return part
 
-    def _is_wanted(self, checkpoint: Begun, ended: list[str]) -> bool:
+    def _is_wanted(self, checkpoint: Begun, ended: Sequence[str]) -> bool:
         """Whether an adapter of the study can still go on from a checkpoint."""
         left = checkpoint.members - checkpoint.failed - set(ended)
         return any(name in self._context.units and self._record(name) is None for name in left)
@@ -148,7 +140,7 @@ class AdapterTrial(tune.Trainable):
         store = self._context.store
         return dict(json.loads(store.read(file))) if store.exists(file) else None
 
-    def _given_up(self, gang: list[str], kind: str, error: Exception, attempts: int) -> dict[str, Any]:
+    def _given_up(self, gang: Sequence[str], kind: str, error: Exception, attempts: int) -> dict[str, Any]:
         text = "".join(traceback.format_exception(error))
         failures = [
             Failure(adapter_id, str(self._context.units[adapter_id]), kind, last_line(error), attempts, text).to_json()

@@ -7,10 +7,8 @@ none may run for now, Tune ends, so that its idle actor gives its devices back, 
 from __future__ import annotations
 
 import os
-import queue
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -21,124 +19,44 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster import Nodes
 from orchestrator.failures import NODE_LOST, kind_of
+from orchestrator.gang_queue import Gang, GangQueue
 from orchestrator.gangs import gang_size, gangs, resumed
-from orchestrator.schedule import next_gang
 from orchestrator.workers import TrialContext
 from study.config import StudyConfig
 from study.units import AdapterUnit
 
-Gang = tuple[AdapterUnit, ...]
-PLACED_WITHIN_S = 5.0
-IDLE_S = 10.0
-
 
 class Trials(threading.Thread):
-    """Runs gangs, in order, at most `allow`ed ones at once.
-
-    What ends goes into `events`: ("result", dict), ("error", [adapter_id], kind, message) or ("stopped", exception).
-    """
+    """Runs the gangs of a queue until none is left."""
 
     def __init__(
         self,
         config: StudyConfig,
         context: TrialContext,
-        todo: Sequence[Gang],
+        gangs: GangQueue,
         trainable: type[tune.Trainable],
         nodes: Nodes,
     ) -> None:
         super().__init__(name="tune", daemon=True)
-        self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._config, self._context, self._trainable = config, context, trainable
-        self.nodes, self._where = nodes, nodes.selector()
-        self._waiting = list(todo)
-        self._running: dict[str, Gang] = {}
-        self._attempts: dict[Gang, dict[str, int]] = {}  # of gangs that have left a place
-        self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
-        self._trainers = 0  # which Tune has made, and keeps
-        self._idle_since: float | None = None  # when one of them that may do nothing was first seen
-        self._allowed = 0
-        self._warm: str | None = None
-        self._changed = threading.Condition()
-
-    def allow(self, trials: int) -> None:
-        """How many may run from now on; those that run already are never stopped."""
-        with self._changed:
-            self._allowed = trials
-            self._changed.notify()
-
-    def state(self) -> tuple[list[Gang], list[Gang]]:
-        """The gangs that wait and those that run."""
-        with self._changed:
-            return list(self._waiting), list(self._running.values())
+        self.gangs, self.nodes = gangs, nodes
+        self._where = nodes.selector()
 
     def run(self) -> None:
         try:
-            while self._wanted():
+            while self.gangs.is_wanted():
                 self._fit()
         except Exception as error:  # noqa: BLE001 - a thread's exception would vanish: the main thread gets it
-            self.events.put(("stopped", error))
-
-    def _wanted(self) -> bool:
-        """Wait until a trial may run; False when none is left."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._allowed > 0 or not self._waiting)
-            return bool(self._waiting)
-
-    def next(self, trial_id: str) -> Gang | None:
-        """Hand out the next gang, if one may run."""
-        with self._changed:
-            if not self._waiting or len(self._running) >= self._allowed:
-                return None
-            number = next_gang([gang[0].model for gang in self._waiting], self._warm)
-            gang = self._running[trial_id] = self._waiting.pop(number)
-            self._unplaced[trial_id] = time.monotonic()
-            self._trainers = max(self._trainers, len(self._running))
-            return gang
-
-    def attempts(self, gang: Gang) -> dict[str, int]:
-        """What a gang that has left its place has spent there, by kind of failure."""
-        return self._attempts.pop(gang, {})
-
-    def placed(self, trial_id: str) -> None:
-        """A trial's actor is there."""
-        with self._changed:
-            self._unplaced.pop(trial_id, None)
-
-    def starves(self) -> bool:
-        """Whether a trial that may run has been without a place for a while."""
-        with self._changed:
-            return any(time.monotonic() - since > PLACED_WITHIN_S for since in self._unplaced.values())
+            self.gangs.events.put(("stopped", error))
 
     def is_over(self) -> bool:
-        """Whether Tune should end once what runs has ended, and let go of trainers that have nothing to do at once.
-
-        Also when a node is used no more, which it cannot learn, and when a trainer has been kept idle for a while.
-        """
-        with self._changed:
-            kept = len(self._running) >= self._allowed and len(self._running) < self._trainers
-            self._idle_since = (self._idle_since or time.monotonic()) if kept else None
-            idle = self._idle_since is not None and time.monotonic() - self._idle_since >= IDLE_S
-            return not self._waiting or self._allowed == 0 or idle or self._where != self.nodes.selector()
-
-    def ended(self, trial_id: str, *event: Any) -> None:
-        with self._changed:
-            self._warm = self._running.pop(trial_id)[0].model
-            self._unplaced.pop(trial_id, None)
-            self.events.put(event)
-
-    def left(self, trial_id: str, attempts: dict[str, int], rejected: Sequence[Mapping[str, Any]]) -> None:
-        """A trial has left a place where its workers do not last: its gang goes on, elsewhere if there is a place."""
-        with self._changed:
-            gone = {failure["unit_id"] for failure in rejected}
-            gang = tuple(unit for unit in self._running.pop(trial_id) if unit.adapter_id not in gone)
-            self._attempts[gang] = attempts
-            self._waiting.insert(0, gang)
-            self.events.put(("result", {"trained": [], "rejected": rejected}))
+        """Whether Tune should end: also when a node is used no more, which it cannot learn."""
+        return self.gangs.is_over() or self._where != self.nodes.selector()
 
     def _placed(self) -> dict[str, Any]:
         """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
         self._where = self.nodes.selector()
-        self._trainers, self._idle_since = 0, None
+        self.gangs.keeps_none()
         return {"bundle_label_selector": [self._where] * self._config.training.workers_per_trial}
 
     def _fit(self) -> None:
@@ -154,7 +72,7 @@ class Trials(threading.Thread):
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=_Gangs(self),
-                    num_samples=len(self._waiting),
+                    num_samples=len(self.gangs.state()[0]),
                     reuse_actors=True,
                     trial_name_creator=_name,
                     trial_dirname_creator=attrgetter("trial_id"),
@@ -183,11 +101,11 @@ class _Gangs(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self._trials.is_over():
             return Searcher.FINISHED
-        gang = self._trials.next(trial_id)
+        gang = self._trials.gangs.next(trial_id)
         if gang is None:
             return None
         names = [unit.adapter_id for unit in gang]
-        return {"gang": names, "attempts": self._trials.attempts(gang), "name": trial_name(gang)}
+        return {"gang": names, "attempts": self._trials.gangs.attempts(gang), "name": trial_name(gang)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: `_Report` is told too, with the error."""
@@ -209,22 +127,22 @@ class _Report(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._trials.placed(trial.trial_id)
+        self._trials.gangs.placed(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result = trial.last_result
         self._trials.nodes.lost(result.get("lost", []), trial.config["gang"])
         if result.get("left"):
-            self._trials.left(trial.trial_id, result["attempts"], result["rejected"])
+            self._trials.gangs.left(trial.trial_id, result["attempts"], result["rejected"])
         else:
-            self._trials.ended(trial.trial_id, "result", result)
+            self._trials.gangs.ended(trial.trial_id, "result", result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's actor is lost, or could not be made, as often as the budget allows."""
         error = _error_of(trial)
         kind = kind_of(error) if error else NODE_LOST
         text = str(error or "the trial's actor was lost")
-        self._trials.ended(trial.trial_id, "error", list(trial.config["gang"]), kind, text)
+        self._trials.gangs.ended(trial.trial_id, "error", list(trial.config["gang"]), kind, text)
 
 
 def _error_of(trial: Any) -> BaseException | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,7 +57,7 @@ class TrainerProcess:
         self._worker.join(host, port)
 
     def train(
-        self, context: TrialContext, adapter_ids: list[str], training: Training, start: bytes | None
+        self, context: TrialContext, adapter_ids: Sequence[str], training: Training, start: bytes | None
     ) -> dict[str, Any]:
         """Train a gang, or go on with it. Rank 0 returns {"trained": [headline], "rejected": [failure]}."""
         from trainers.checkpoint import Checkpoint
@@ -113,7 +113,7 @@ class WorkerGroup:
         self._watches: list[Any] = []
 
     def train(
-        self, context_ref: Any, adapter_ids: list[str], training: Training, start: bytes | None
+        self, context_ref: Any, adapter_ids: Sequence[str], training: Training, start: bytes | None
     ) -> dict[str, Any]:
         """Train a gang on the group, starting it first if need be."""
         if not self._workers:

@@ -7,20 +7,16 @@ OSError of the store ends the audit, and only what is wrong with the bytes of a 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 from pyarrow import fs as pafs
-from safetensors import deserialize
 
-from study import schema
-from study.contents import WRONG, first_line, is_whole, members, table
+from study import contents, schema
+from study.contents import Damaged
 from study.files import PROBE
 from study.findings import Findings
 from study.repairs import DAMAGED, drop, leave_out, set_aside, undo
@@ -52,14 +48,17 @@ class Audit:
     # -- files of their own ------------------------------------------------------------------------------------------
 
     def _study_files(self) -> None:
-        for name, parse in ((STUDY_FILE, yaml.safe_load), (GRID_FILE, partial(table, GRID_FILE, schema.GRID))):
+        for name, parse in (
+            (STUDY_FILE, contents.document),
+            (GRID_FILE, partial(contents.table, GRID_FILE, schema.GRID)),
+        ):
             data = self._read(name)
             try:
                 if data is not None:
                     parse(data)
             except schema.OtherVersion:
                 self.found.notes.append(f"{name} is of another schema version: the next run writes it anew")
-            except WRONG as error:
+            except Damaged as error:
                 self._damaged(name, str(error), "the next run writes it anew")
 
     def _adapters(self) -> None:
@@ -88,10 +87,9 @@ class Audit:
             return
         self.found.counts["adapters"] += 1
         try:
-            record = json.loads(data)
-            adapter_id, listed = str(record["adapter_id"]), dict(record.get("files", {}))
-        except WRONG as error:
-            self._damaged(file, f"cannot be read ({error!r})", "the next run trains the adapter again if it is needed")
+            record, adapter_id, listed = contents.record(data)
+        except Damaged as error:
+            self._damaged(file, f"cannot be read ({error})", "the next run trains the adapter again if it is needed")
             return
         self._records[adapter_id] = record
         wrong = None if folder.endswith(f"-{adapter_id}") else f"is the record of {adapter_id}"
@@ -100,23 +98,23 @@ class Audit:
         if wrong := wrong or (None if listed else self._unreadable(folder)):
             self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
 
-    def _differs(self, file: str, stated: dict[str, Any]) -> str | None:
+    def _differs(self, file: str, stated: str) -> str | None:
         data = self._read(file)
         if data is None:
             return f"{file.rpartition('/')[2]} is missing"
-        if hashlib.sha256(data).hexdigest() != stated["sha256"]:
+        if hashlib.sha256(data).hexdigest() != stated:
             return f"{file.rpartition('/')[2]} has another checksum than its record states"
         return None
 
     def _unreadable(self, folder: str) -> str | None:
         """Of an adapter without checksums: what is wrong with its two files."""
-        for name, parse in ((CONFIG, json.loads), (WEIGHTS, deserialize)):
+        for name, parse in ((CONFIG, contents.mapping), (WEIGHTS, contents.weights)):
             data = self._read(f"{folder}/{name}")
             if data is None:
                 return f"{name} is missing"
             try:
                 parse(data)
-            except WRONG as error:
+            except Damaged as error:
                 return f"cannot be read ({error})"
         return None
 
@@ -171,15 +169,14 @@ class Audit:
             if data is None:
                 continue
             try:
-                if not is_whole(file, data):
-                    raise ValueError("its content is not what its name states")
-                part = table(file, like, data)
+                contents.check_whole(file, data)
+                part = contents.table(file, like, data)
             except schema.OtherVersion as error:
                 self._unread.add(folder)
                 self.found.add(file, str(error), "not by this program", None)
-            except WRONG as error:
+            except Damaged as error:
                 self._unread.add(folder)
-                self._damaged(file, first_line(error), "the next run makes what was in it again")
+                self._damaged(file, str(error), "the next run makes what was in it again")
             else:
                 yield file, part
 
@@ -190,9 +187,9 @@ class Audit:
             data = self._read(file)
             try:
                 if data is not None:
-                    pq.read_table(pa.BufferReader(data))
-            except WRONG as error:
-                reason = f"cannot be read ({first_line(error)})"
+                    contents.parquet(data)
+            except Damaged as error:
+                reason = f"cannot be read ({error})"
                 self.found.add(file, reason, "removed: all of it is in other files", partial(self.store.delete, file))
         for name in _temporary(self.store):
             self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
@@ -204,9 +201,9 @@ class Audit:
             data = self._read(file)
             try:
                 if data is not None:
-                    json.loads(data)["kind"]
-            except WRONG as error:
-                self._damaged(file, f"cannot be read ({error!r})", "the next run tries the unit again")
+                    contents.failure(data)
+            except Damaged as error:
+                self._damaged(file, f"cannot be read ({error})", "the next run tries the unit again")
         for file in self.store.files(CHECKPOINTS, ".safetensors"):
             held = self._members(file)
             if held is not None and held <= self._records.keys():
@@ -220,9 +217,9 @@ class Audit:
         if data is None:
             return None
         try:
-            return members(data)
-        except WRONG as error:
-            self._damaged(file, f"cannot be read ({error!r})", "its adapters are trained from their beginning")
+            return contents.members(data)
+        except Damaged as error:
+            self._damaged(file, f"cannot be read ({error})", "its adapters are trained from their beginning")
             return None
 
     def _read(self, file: str) -> bytes | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,42 +15,85 @@ from safetensors import SafetensorError, deserialize
 
 from study import schema
 
-WRONG = (  # what parsers raise of bytes; pyarrow's an OSError too
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    pa.ArrowException,
-    yaml.YAMLError,
-    SafetensorError,
-)
+
+class Damaged(Exception):
+    """The bytes are not what their file should hold; the message says why, in a line."""
 
 
-def is_whole(file: str, data: bytes) -> bool:
-    """Whether a part has the checksum that its name ends in; one that an older release wrote states none."""
+@contextmanager
+def _as_damaged(*errors: type[Exception]) -> Iterator[None]:
+    """What a parser raises of bytes that are not its own."""
+    try:
+        yield
+    except errors as error:
+        raise Damaged(f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+
+
+def check_whole(file: str, data: bytes) -> None:
+    """Raise Damaged unless a part has the checksum that its name ends in; an older release's states none."""
     stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
-    return not stated or hashlib.sha256(data).hexdigest().startswith(stated[0])
+    if stated and not hashlib.sha256(data).hexdigest().startswith(stated[0]):
+        raise Damaged("its content is not what its name states")
+
+
+def parquet(data: bytes) -> pa.Table:
+    """A Parquet file's rows, all of its columns read. Raises Damaged."""
+    with _as_damaged(pa.ArrowException, OSError, ValueError):  # an OSError too, though no file is read
+        return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
 def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
-    """A Parquet file's rows, all of its columns read. Raises one of WRONG."""
-    parquet = pq.ParquetFile(pa.BufferReader(data))
-    schema.check_version(parquet.schema_arrow, file)
-    rows = parquet.read()
+    """The same of a file with a schema. Raises Damaged, and schema.OtherVersion."""
+    with _as_damaged(pa.ArrowException, OSError, ValueError):
+        stated = pq.read_schema(pa.BufferReader(data))
+    schema.check_version(stated, file)
+    rows = parquet(data)
     missing = set(like.names) - set(rows.column_names)
     if any(not like.field(name).nullable for name in missing):
-        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        raise Damaged(f"it lacks {', '.join(sorted(missing))}")
     return rows
 
 
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def document(data: bytes) -> Any:
+    """What a YAML file says. Raises Damaged."""
+    with _as_damaged(yaml.YAMLError, ValueError):
+        return yaml.safe_load(data)
+
+
+def mapping(data: bytes) -> dict[str, Any]:
+    """What a JSON file says. Raises Damaged."""
+    with _as_damaged(ValueError):
+        read = json.loads(data)
+    if not isinstance(read, dict):
+        raise Damaged(f"it holds a {type(read).__name__}, not a mapping")
+    return read
+
+
+def record(data: bytes) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """An adapter's record, its adapter_id, and the checksums that it states of its files. Raises Damaged."""
+    read = mapping(data)
+    with _as_damaged(KeyError, TypeError, ValueError):
+        files = dict(read.get("files", {}))
+        return read, str(read["adapter_id"]), {name: str(files[name]["sha256"]) for name in files}
+
+
+def failure(data: bytes) -> dict[str, Any]:
+    """A record of a failure. Raises Damaged."""
+    read = mapping(data)
+    if "kind" not in read:
+        raise Damaged("it states no kind")
+    return read
+
+
+def weights(data: bytes) -> None:
+    """Raise Damaged unless these are whole safetensors."""
+    with _as_damaged(SafetensorError):
+        deserialize(data)  # type: ignore[no-untyped-call]
 
 
 def members(data: bytes) -> set[str]:
-    """The adapters of a checkpoint. Raises one of WRONG."""
-    deserialize(data)  # type: ignore[no-untyped-call]
+    """The adapters of a checkpoint. Raises Damaged."""
+    weights(data)
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    return set(json.loads(header["__metadata__"]["state"])["members"])
+    with _as_damaged(KeyError, TypeError, ValueError):
+        return set(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])["members"])

@@ -22,6 +22,7 @@ import torch
 from analysis.load import load_store
 from analysis.report import write_study
 from orchestrator.checkpoints import CHECKPOINTS, begun, file_of
+from orchestrator.gang_queue import GangQueue
 from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Trials
 from study.store import Store
@@ -292,40 +293,15 @@ def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
     """What Tune tells of it: the error itself, though it tries as often as for a lost one."""
     context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
     gang = tuple(context.units.values())
-    trials = Trials(context.config, context, [gang], Unmade, Everywhere())
-    trials.allow(1)
+    gangs = GangQueue([gang])
+    gangs.allow(1)
+    trials = Trials(context.config, context, gangs, Unmade, Everywhere())
     trials.start()
-    event, adapter_ids, kind, message = trials.events.get(timeout=120)
+    event, adapter_ids, kind, message = gangs.events.get(timeout=120)
     assert (event, adapter_ids, kind) == ("error", [unit.adapter_id for unit in gang], "bug")
     assert "No module named 'nowhere'" in message
     trials.join(60)
     assert not trials.is_alive()
-
-
-def test_a_trainer_that_may_do_nothing_is_let_go_of_and_a_trial_without_a_place_is_noticed(
-    world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = context_of(study(world, tmp_path)[1])
-    trials = Trials(context.config, context, [(unit,) for unit in context.units.values()], Unmade, Everywhere())
-    trials.allow(2)
-    first, second = trials.next("first"), trials.next("second")
-    assert first
-    assert second
-    assert trials.next("third") is None
-    trials.placed("first")
-    assert not trials.starves()
-    monkeypatch.setattr("orchestrator.trials.PLACED_WITHIN_S", -1.0)
-    assert trials.starves()
-    trials.placed("second")
-    assert not trials.starves()
-    monkeypatch.setattr("orchestrator.trials.IDLE_S", 0.0)
-    assert not trials.is_over()  # both work
-    trials.ended("second", "result", {})
-    assert not trials.is_over()  # the second may go on
-    trials.allow(1)
-    assert trials.is_over()
-    monkeypatch.setattr("orchestrator.trials.IDLE_S", 1000.0)
-    assert not trials.is_over()  # not yet
 
 
 class Unmade(AdapterTrial):
