@@ -56,7 +56,7 @@ class NoTraining(AdapterTrial):
 
 
 class Made(NamedTuple):
-    """What evaluators.evaluator.Scored tells of a score, without the imports."""
+    """What evaluators.scored.Scored tells of a score, without the imports."""
 
     score_id: str
     ok: bool = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from evaluators.plain_lora import plain_lora
 from evaluators.prepare import SharedRequests, Target, Targets
 from evaluators.profile import Profile
 from evaluators.requests import encoder_of
+from evaluators.scored import Kind, Scored, failed
 from evaluators.sharing import bank_on
 from evaluators.targets import Response, judge
 from evaluators.writer import Writer
@@ -45,24 +45,6 @@ FIRST_WAVE_TOKENS = 16  # times the token budget, before the speed is known
 
 class ScoringError(Exception):
     """Log-likelihoods that are no numbers."""
-
-
-Kind = Literal["bad_data", "nan", "transient"]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What became of a unit. Its rows are in the store when `ok`; else `kind` says how it failed."""
-
-    score_id: str
-    ok: bool
-    kind: Kind | None
-    message: str | None
-    traceback: str | None
-    seconds: float
-    tokens: int
-    n_items: int
-    metrics: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +107,7 @@ class Evaluator:
                         self._score_all([(unit, None) for unit in own_units], done)
                 except AdapterError as error:
                     for unit in own_units:
-                        done.setdefault(unit.score_id, _failed(unit, "bad_data", error))
+                        done.setdefault(unit.score_id, failed(unit, "bad_data", error))
         if self._engine.profile is not None:
             self._engine.profile.write(self._store, self._model)
         return [done[unit.score_id] for unit in units]
@@ -147,10 +129,10 @@ class Evaluator:
             try:
                 target = self._targets.ready(unit.target)
             except TaskError as error:
-                done[unit.score_id] = _failed(unit, "bad_data", error)
+                done[unit.score_id] = failed(unit, "bad_data", error)
                 continue
             except Unreachable as error:
-                done[unit.score_id] = _failed(unit, "transient", error)
+                done[unit.score_id] = failed(unit, "transient", error)
                 continue
             wave.append(Placed(unit, target, slot))
             tokens += target.tokens
@@ -193,7 +175,7 @@ class Evaluator:
                 new_items, new_scores = self._result_rows(unit, target, responses, share)
             except (TaskError, ScoringError) as error:
                 kind: Kind = "nan" if isinstance(error, ScoringError) else "bad_data"
-                results.append(_failed(unit, kind, error))
+                results.append(failed(unit, kind, error))
                 continue
             items += new_items
             scores += new_scores
@@ -252,8 +234,3 @@ class Evaluator:
 def _responses(target: Target, lls: list[float], greedy: list[bool]) -> Sequence[Response]:
     """What lm-eval's `hf` model would answer to each request about log-likelihoods."""
     return lls if target.task.OUTPUT_TYPE == "loglikelihood_rolling" else list(zip(lls, greedy, strict=True))
-
-
-def _failed(unit: ScoreUnit, kind: Kind, error: Exception) -> Scored:
-    lines = "".join(traceback.format_exception(error))
-    return Scored(unit.score_id, False, kind, str(error), lines, 0.0, 0, 0)

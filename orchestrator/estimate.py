@@ -78,7 +78,13 @@ def estimate(
     grid: Grid, survey: Survey, config: StudyConfig, measured: Measured, assumed: Mapping[str, str]
 ) -> Estimates:
     """What each unit of the grid takes. `assumed` says by stage on which of PEAK_FLOPS, where nothing is measured."""
-    result = Estimates({}, {}, {}, {}, {}, {}, {}, of_actors(config))
+    train_s: dict[str, dict[str, float]] = {}
+    train_tokens: dict[str, dict[str, int]] = {}
+    read_tokens: dict[str, dict[str, int]] = {}
+    score_s: dict[str, list[float]] = {}
+    score_tokens: dict[str, list[int]] = {}
+    load_s: dict[str, float] = {}
+    basis: dict[str, str] = {}
     counted: dict[str, tuple[dict[str, SourceTokens], list[int]]] = {}
     for model in grid.models:
         counter = counter_of(model)
@@ -87,25 +93,26 @@ def estimate(
             counted[counter.name] = of_sources, of_targets(counter, survey)
         sources, targets = counted[counter.name]
         name, lora = model.name, config.recipe.lora is not None
-        train, score = (_Clock(model, config, measured, assumed, stage) for stage in (TRAIN, SCORE))
-        result.train_tokens[name] = {source: tokens.learned for source, tokens in sources.items()}  # type: ignore[index]
-        result.read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}  # type: ignore[index]
-        result.score_tokens[name] = targets  # type: ignore[index]
+        train, score = (_Speed(model, config, measured, assumed, stage) for stage in (TRAIN, SCORE))
+        train_tokens[name] = {source: tokens.learned for source, tokens in sources.items()}
+        read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}
+        score_tokens[name] = targets
         work = {s: train_work(one.learned, one.train, one.validation, lora) for s, one in sources.items()}
-        result.train_s[name] = {source: train.seconds([source], n, n) for source, n in work.items()}  # type: ignore[index]
-        result.score_s[name] = [  # type: ignore[index]
+        train_s[name] = {source: train.seconds([source], n, n) for source, n in work.items()}
+        score_s[name] = [
             score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
             for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
         ]
         size = model.params * (4 if model.dtype == "float32" else 2)
-        result.load_s[name] = START_S + size / BYTES_PER_S  # type: ignore[index]
+        load_s[name] = START_S + size / BYTES_PER_S
         guessed = "" if counter.exact else "; tokens guessed from characters: its tokenizer cannot be read by itself"
-        result.basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"  # type: ignore[index]
-    return result
+        basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"
+    held_by = of_actors(config)
+    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, load_s, basis, held_by)
 
 
-class _Clock:
-    """Device seconds of one stage's units of a model; remembers how they are known."""
+class _Speed:
+    """How fast one stage's units of a model go, in device seconds; remembers how that is known."""
 
     def __init__(
         self, model: Model, config: StudyConfig, measured: Measured, assumed: Mapping[str, str], stage: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -21,7 +21,7 @@ DEVICES = ("H100", "H200", "A100")
 class Outlook:
     """One model's part of a study: adapters to train, scores of these and of those that exist already, of the base.
 
-    `flops` are those of training and scoring together.
+    `train_flops` and `score_flops` are what these take.
     """
 
     model: str
@@ -30,10 +30,15 @@ class Outlook:
     base_scores: int
     train_tokens: int
     score_tokens: int
-    flops: float
+    train_flops: float
+    score_flops: float
 
-    def hours(self, device: str) -> float:
-        return self.flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
+    def hours(self, train_on: str, score_on: str) -> float:
+        """Device hours, on each stage's device."""
+        return sum(
+            flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
+            for flops, device in ((self.train_flops, train_on), (self.score_flops, score_on))
+        )
 
 
 def outlook(config: StudyConfig, sizes: Sizes) -> list[Outlook]:
@@ -58,29 +63,42 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     once = sum(size(c).learned(config.task(c.task).train.limit) for s in sources for c in s.cells)
     train = once * seeds * config.recipe.epochs
     score = sum(size(cell).read(config.scoring.limit) for cell in targets) * (subjects + 1)
-    per_token = train_flops(config.recipe.lora is not None)
-    flops = float(sizes.params[name]) * (per_token * train + FLOPS[SCORE] * score)
-    return Outlook(name, adapters, subjects * len(targets), len(targets), train, score, flops)
+    params = float(sizes.params[name])
+    to_train, to_score = params * train_flops(config.recipe.lora is not None) * train, params * FLOPS[SCORE] * score
+    return Outlook(name, adapters, subjects * len(targets), len(targets), train, score, to_train, to_score)
 
 
-def show(title: str, rows: Sequence[Outlook], sizes: Sizes, console: Console, device: str, price: float | None) -> None:
-    """Print the table, with the cost on a device at a price per hour where there is one, and what it rests on."""
-    devices = list(dict.fromkeys([*DEVICES, device]))
+def show(
+    title: str,
+    rows: Sequence[Outlook],
+    sizes: Sizes,
+    console: Console,
+    on: Mapping[str, str],
+    price: float | None,
+) -> None:
+    """Print the table, with the cost at a price per device hour where there is one, and what it rests on.
+
+    `on` names each stage's device.
+    """
+    devices = list(dict.fromkeys([*DEVICES, *on.values()]))
     columns = ["adapters", "adapter scores", "base scores", "tokens to train on", "tokens to score"]
-    columns += [f"{one} hours" for one in devices] + ([f"cost on {device}"] if price is not None else [])
+    columns += [f"{one} hours" for one in devices]
+    columns += [f"cost on {' and '.join(dict.fromkeys(on.values()))}"] if price is not None else []
     table = table_of("model", *columns, title=title)
     total = Outlook(
         "all",
         *(sum(getattr(row, name) for row in rows) for name in ("adapters", "adapter_scores", "base_scores")),
-        *(sum(getattr(row, name) for row in rows) for name in ("train_tokens", "score_tokens", "flops")),
+        *(
+            sum(getattr(row, name) for row in rows)
+            for name in ("train_tokens", "score_tokens", "train_flops", "score_flops")
+        ),
     )
     for row in (*rows, total):
         if row is total:
             table.add_section()
-        hours = (hours_of(row.hours(one)) for one in devices)
-        table.add_row(
-            row.model, *_numbers(row), *hours, *([] if price is None else [f"{row.hours(device) * price:,.2f}"])
-        )
+        hours = (hours_of(row.hours(one, one)) for one in devices)
+        cost = [] if price is None else [f"{row.hours(on[TRAIN], on[SCORE]) * price:,.2f}"]
+        table.add_row(row.model, *_numbers(row), *hours, *cost)
     console.print(table)
     for line in (
         f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",

@@ -160,11 +160,8 @@ class Progress:
 def begin(plan: Plan, estimates: Estimates) -> Progress:
     """Where a run of the plan begins."""
     total = {TRAIN: len(plan.grid.adapters), SCORE: plan.grid.n_scores}
-    left: Counter[tuple[str, str]] = Counter()
-    for unit in plan.train:
-        left[TRAIN, unit.model] += 1
-    for part in plan.parts:
-        left[SCORE, part.model.name] += len(part.targets)
+    counts = dict(zip((TRAIN, SCORE), plan.counts(), strict=True))
+    left = Counter({(stage, model): n for stage, by_model in counts.items() for model, n in by_model.items()})
     seconds = {}
     for cost in costs(plan, estimates):
         seconds[TRAIN, cost.model], seconds[SCORE, cost.model] = cost.train_s, cost.score_s

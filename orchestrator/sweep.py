@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from orchestrator.devices import TRAIN, assumed
+from orchestrator.devices import assumed
 from orchestrator.estimate import costs
 from orchestrator.failures import Failure
+from orchestrator.options import parser
 from orchestrator.outlook import outlook, show
 from orchestrator.prepared import Prepared, check_store, prepare
 from orchestrator.records import outdated
@@ -48,48 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (LeaseLost, StoreRefused) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m orchestrator.sweep", description="Run a transfer study, or go on with it."
-    )
-    result.add_argument("config", help="YAML file of the study")
-    result.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="override a key, e.g. recipe.epochs=1",
-    )
-    result.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="N items per target and N examples per source; marks the store as a trial run",
-    )
-    result.add_argument("--profile", action="store_true", help="write where scoring's time goes to the store's logs")
-    result.add_argument(
-        "--retry-failed", action="store_true", help="try again what failed for good: NaN, bad data, bugs, spent budgets"
-    )
-    result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
-    result.add_argument(
-        "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
-    )
-    result.add_argument(
-        "--calibrate-from",
-        action="append",
-        default=[],
-        metavar="STORE",
-        help="estimate by the speed measured in this store, for what the study's own store has not seen",
-    )
-    result.add_argument(
-        "--device",
-        metavar="NAME",
-        help="where nothing is measured, assume this device, e.g. A100 (default: H100, or CPU)",
-    )
-    return result
+    except Interrupted as interruption:
+        print(f"{interruption}: stopped. To go on, run the same command again", file=sys.stderr)
+        return 130
 
 
 def sweep(options: argparse.Namespace, console: Console) -> int:
@@ -109,7 +71,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     ):
         sizes = read_sizes(file)
         title = f"{config.study}, by the sizes in {file}"
-        show(title, outlook(config, sizes), sizes, console, devices[TRAIN], options.price)
+        show(title, outlook(config, sizes), sizes, console, devices, options.price)
         for line in to_fetch([model.id for model in config.models], sizes.datasets):
             console.print(line, soft_wrap=True, highlight=False)
         return 0
@@ -179,7 +141,7 @@ def _run(
         code, more = _execute(console, config, planned, store, lease, options)
         if code is not None:
             return code
-        store.write_indexes()
+        _index(store, console)
         failures += (failure.to_json() for failure in more)
     console.print(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
@@ -193,6 +155,15 @@ def _run(
         )
         return 1
     return 0
+
+
+def _index(store: Store, console: Console) -> None:
+    """Make reading the store quick. All that is in the index is in other files too."""
+    try:
+        store.write_indexes()
+    except OSError as error:
+        text = f"the store's index could not be written ({error}): the next run will"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def _execute(

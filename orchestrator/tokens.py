@@ -24,7 +24,7 @@ SAMPLE = 128  # questions of a target that are tokenised; the others are taken t
 
 
 @dataclass(frozen=True)
-class Counter:
+class TokenCounter:
     """Takes texts apart. `name` tells it from that of another tokenizer; `exact` is False where it guesses.
 
     `tokens` are of texts that begin; with False of those that go on, before which no special token stands.
@@ -48,12 +48,14 @@ class SourceTokens:
     validation: int
 
 
-def counter_of(model: Model) -> Counter:
+def counter_of(model: Model) -> TokenCounter:
     """The counter of a model's tokenizer, or one that guesses by the length of a text."""
     file = _tokenizer_file(model)
     if file is None:
         size = CHARS_PER_TOKEN
-        return Counter("", lambda texts, _: [[t[i : i + size] for i in range(0, len(t), size)] for t in texts], False)
+        return TokenCounter(
+            "", lambda texts, _: [[t[i : i + size] for i in range(0, len(t), size)] for t in texts], False
+        )
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
@@ -63,22 +65,22 @@ def counter_of(model: Model) -> Counter:
     def tokens(texts: Sequence[str], begin: bool) -> list[Sequence[object]]:
         return [code.ids for code in tokenizer.encode_batch(list(texts), add_special_tokens=begin)]
 
-    return Counter(sha256(file.read_bytes()).hexdigest(), tokens, True)
+    return TokenCounter(sha256(file.read_bytes()).hexdigest(), tokens, True)
 
 
-def of_source(counter: Counter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
+def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
     lengths = [min(n, recipe.max_length) for n in counter.count([one.prompt + one.answer for one in examples])]
     learn, held_out = split(len(lengths), recipe.validation)
     learned, epochs = sum(lengths[i] for i in learn), recipe.epochs
     return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out))
 
 
-def of_targets(counter: Counter, survey: Survey) -> list[int]:
+def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:
     """Tokens of each usable target, in order."""
     return [_sampled(counter, survey.target_texts[cell]) for cell in survey.targets]
 
 
-def _sampled(counter: Counter, asked: Sequence[Question]) -> int:
+def _sampled(counter: TokenCounter, asked: Sequence[Question]) -> int:
     """Tokens read of all questions, judged by some of them."""
     some = asked[:: max(1, len(asked) // SAMPLE)]
     read = sum(counter.count([one.prompt for one in some]))

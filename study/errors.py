@@ -17,7 +17,7 @@ class ConfigError(Exception):
 
 
 class StoreRefused(OSError):
-    """The store cannot be written: its disk or quota is full, it is read-only, or the permission is missing.
+    """The store cannot be used: its disk or quota is full, it is read-only, or the permission is missing.
 
     Trying again does not help before a person has mended it.
     """

@@ -1,5 +1,6 @@
 """Files under one URI (local path, s3://, gs://, abfss://): written whole or not at all, and listed.
 
+Whatever uses the store raises StoreRefused when trying again cannot help: it is full, or does not allow it.
 Requests are what a bucket costs and waits for: many are under way at once, and a listing tells all it can.
 """
 
@@ -90,8 +91,8 @@ class Files:
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write a file so that readers see all of it or nothing. Raises StoreRefused when trying again cannot help."""
-        with _refusals(self.uri):
+        """Write a file so that readers see all of it or nothing."""
+        with self._refusals():
             final = self.path(relative)
             if self.is_local:
                 _replace(final, data)
@@ -143,8 +144,10 @@ class Files:
 
     def opened(self, relative: str) -> pa.NativeFile:
         """A file that nobody replaces, to read parts of where the disk is local; from a bucket it comes whole."""
-        path = self.path(relative)
-        return self.fs.open_input_file(path) if self.is_local else pa.BufferReader(self._get(relative)[0])
+        if not self.is_local:
+            return pa.BufferReader(self._get(relative)[0])
+        with self._refusals():
+            return self.fs.open_input_file(self.path(relative))
 
     def _get(self, relative: str, most: int | None = None) -> tuple[bytes, object]:
         """A file's bytes, and the version that they are of.
@@ -154,7 +157,7 @@ class Files:
         """
         for attempt in range(ATTEMPTS):
             try:
-                with self.fs.open_input_file(self.path(relative)) as source:
+                with self._refusals(), self.fs.open_input_file(self.path(relative)) as source:
                     size = source.size()
                     data = source.read(size if most is None else min(size, most))
                     return bytes(data), None if self.is_local else source.metadata()
@@ -164,15 +167,16 @@ class Files:
         raise AssertionError("unreachable")
 
     def _version(self, relative: str) -> object:
-        with self.fs.open_input_file(self.path(relative)) as source:
+        with self._refusals(), self.fs.open_input_file(self.path(relative)) as source:
             return source.metadata()
 
     def exists(self, relative: str) -> bool:
-        return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
+        with self._refusals():
+            return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
 
     def delete(self, relative: str) -> None:
         """Delete one file; fine when it is not there, also when another process deletes it at the same time."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._refusals():
             if self.exists(relative):
                 self.fs.delete_file(self.path(relative))
 
@@ -184,14 +188,27 @@ class Files:
         """The same with their stamps."""
         root = self.path("")
         selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
-        try:
-            there = self.fs.get_file_info(selector)
-        except FileNotFoundError:  # Arrow says so of a folder that is made just while it looks for it
-            there = self.fs.get_file_info(selector)
+        with self._refusals():
+            try:
+                there = self.fs.get_file_info(selector)
+            except FileNotFoundError:  # Arrow says so of a folder that is made just while it looks for it
+                there = self.fs.get_file_info(selector)
         infos = [info for info in there if info.type == pafs.FileType.File]
         found = [File(i.path[len(root) :], f"{i.path[len(root) :]} {i.size} {i.mtime_ns}") for i in infos]
         shown = [f for f in found if f.path.endswith(suffix) and not f.path.rsplit("/", 1)[-1].startswith(".")]
         return sorted(shown, key=lambda file: file.path)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Tell what the store refuses from what may work the next time."""
+        try:
+            yield
+        except StoreRefused:
+            raise
+        except OSError as error:
+            if error.errno in REFUSED or is_refused(error):
+                raise StoreRefused(error.errno, f"the store {self.uri} refuses to be used: {error}") from error
+            raise
 
 
 def _replace(final: str, data: bytes) -> None:
@@ -207,14 +224,3 @@ def _replace(final: str, data: bytes) -> None:
     finally:
         with suppress(OSError):  # a disk that refuses the file may refuse its removal too
             os.remove(temporary)
-
-
-@contextmanager
-def _refusals(uri: str) -> Iterator[None]:
-    """Tell what the store refuses from what may work the next time."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in REFUSED or is_refused(error):
-            raise StoreRefused(error.errno, f"the store {uri} refuses a write: {error}") from error
-        raise

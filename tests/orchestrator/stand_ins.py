@@ -12,7 +12,7 @@ from study.units import ScoreUnit
 
 
 class Answer(NamedTuple):
-    """What evaluators.evaluator.Scored tells of a score."""
+    """What evaluators.scored.Scored tells of a score."""
 
     score_id: str
     ok: bool = True

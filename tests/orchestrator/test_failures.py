@@ -249,7 +249,7 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
         store.write("x", b"1")
         for make_worse, kind in ((disk.fill, "no_space"), (disk.refuse, "store_refused")):
             make_worse()
-            with pytest.raises(StoreRefused, match="refuses a write") as caught:
+            with pytest.raises(StoreRefused, match="refuses to be used") as caught:
                 store.write("x", b"2" * 8192)
             assert kind_of(caught.value) == kind
             assert kind_of(ray.exceptions.RayTaskError("f", "traceback", caught.value)) == kind

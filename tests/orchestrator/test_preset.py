@@ -35,8 +35,13 @@ def test_the_plan_of_the_published_study_needs_no_network(
     file = sizes_file(PRESET)
     assert file is not None
     rows = outlook(load(PRESET), read_sizes(file))
-    assert all(row.hours("A100") == pytest.approx(row.hours("H100") * 989 / 312) for row in rows)
-    assert f"{sum(row.hours('A100') for row in rows) * 2.5:,.2f}" in priced
+    assert all(row.hours("A100", "A100") == pytest.approx(row.hours("H100", "H100") * 989 / 312) for row in rows)
+    assert f"{sum(row.hours('A100', 'A100') for row in rows) * 2.5:,.2f}" in priced
+    on_two = ["--set", "evaluators={resources: {CPU: 1}}", "--device", "A100", "--price", "2.5"]
+    assert sweep.main([*arguments, *on_two]) == 0
+    priced = capsys.readouterr().out
+    assert "cost on A100 and CPU" in priced
+    assert f"{sum(row.hours('A100', 'CPU') for row in rows) * 2.5:,.2f}" in priced
 
 
 def test_the_plan_by_sizes_keeps_to_limits_and_counts_adapters_that_exist(
@@ -53,7 +58,8 @@ def test_the_plan_by_sizes_keeps_to_limits_and_counts_adapters_that_exist(
     )
     assert limited.score_tokens == pytest.approx(whole.score_tokens / 10, rel=1e-3)  # of 400 items each
     assert limited.train_tokens < whole.train_tokens / 5
-    assert limited.flops < whole.flops / 5
+    assert limited.score_flops == pytest.approx(whole.score_flops / 10, rel=1e-3)
+    assert limited.train_flops < whole.train_flops / 5
     assert more.adapter_scores == whole.adapter_scores + 44
     assert more.score_tokens == whole.score_tokens * 134 // 133
     assert (more.adapters, more.train_tokens) == (whole.adapters, whole.train_tokens)

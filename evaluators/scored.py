@@ -1,0 +1,31 @@
+"""What became of a unit that was to be scored."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Literal
+
+from study.units import ScoreUnit
+
+Kind = Literal["bad_data", "nan", "transient"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A unit's rows are in the store when `ok`; else `kind` says how it failed."""
+
+    score_id: str
+    ok: bool
+    kind: Kind | None
+    message: str | None
+    traceback: str | None
+    seconds: float
+    tokens: int
+    n_items: int
+    metrics: tuple[tuple[str, float], ...] = ()
+
+
+def failed(unit: ScoreUnit, kind: Kind, error: Exception) -> Scored:
+    lines = "".join(traceback.format_exception(error))
+    return Scored(unit.score_id, False, kind, str(error), lines, 0.0, 0, 0)
