@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from adapters.lora_bank import Site
 from adapters.peft_folder import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, Factors
-from adapters.scratch import os_errors
 from study.config import Lora
 from study.identity import digest
 from study.models import Model
+from study.scratch import os_errors
 
 
 def lora_config(lora: Lora) -> LoraConfig:

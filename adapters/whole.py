@@ -16,7 +16,7 @@ from torch import nn
 from torch.func import functional_call
 from transformers.trainer_pt_utils import get_parameter_names
 
-from adapters.scratch import os_errors
+from study.scratch import os_errors
 
 _NOT_DECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]  # as in the Trainer
 

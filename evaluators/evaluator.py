@@ -7,14 +7,12 @@ row first, and its results are in the store before the next one starts.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -34,6 +32,7 @@ from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.errors import TaskError
 from study.models import Model
+from study.scratch import scratch
 from study.store import Store
 from study.tasks import TaskLibrary
 from study.transient import Unreachable
@@ -89,8 +88,8 @@ class Evaluator:
         for unit in units:
             waiting.setdefault(unit.adapter, []).append(unit)
         done: dict[str, Scored] = {}
-        with tempfile.TemporaryDirectory() as scratch:
-            folders = {a: self._store.fetch_adapter(a.folder, Path(scratch)) for a in waiting if a is not None}
+        with scratch() as local:
+            folders = {a: self._store.fetch_adapter(a.folder, local) for a in waiting if a is not None}
             many = self._adapters_per_batch
             if many == "auto":
                 tokens = self._tokens_of(max(waiting.values(), key=len))

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from study.models import Model
+from study.scratch import scratch
 from study.store import LOGS, Store
 
 FORWARD_FLOPS = 2  # per weight and token (Kaplan et al. 2020, eq. 2.2, without the attention term)
@@ -105,9 +104,9 @@ class Profile:
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         with torch.profiler.profile(activities=activities) as profiler:
             yield
-        with tempfile.TemporaryDirectory() as scratch:
-            profiler.export_chrome_trace(str(Path(scratch) / "trace.json"))
-            self.trace = gzip.compress((Path(scratch) / "trace.json").read_bytes())
+        with scratch() as local:
+            profiler.export_chrome_trace(str(local / "trace.json"))
+            self.trace = gzip.compress((local / "trace.json").read_bytes())
 
     def write(self, store: Store, model: Model) -> None:
         """Put the books so far into the store, the trace beside them: logs/profile-<model>-<process>.txt, .json.gz."""

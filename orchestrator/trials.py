@@ -7,7 +7,6 @@ none may run for now, Tune ends, so that its idle actor gives its devices back, 
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from orchestrator.gang_queue import Gang, GangQueue
 from orchestrator.gangs import gang_size, gangs, resumed
 from orchestrator.workers import TrialContext
 from study.config import StudyConfig
+from study.scratch import scratch
 from study.units import AdapterUnit
 
 
@@ -67,7 +67,7 @@ class Trials(threading.Thread):
             tune.PlacementGroupFactory(bundles, "PACK", **self._placed()),
         )
         trainable.__qualname__ = self._trainable.__name__  # processes and the dashboard show it, not Tune's wrapper
-        with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
+        with scratch() as local:
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
@@ -79,7 +79,7 @@ class Trials(threading.Thread):
                 ),
                 run_config=tune.RunConfig(
                     name=self._config.study,
-                    storage_path=scratch,
+                    storage_path=str(local),
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=self._config.failures.node_lost),
                     callbacks=[_Report(self)],

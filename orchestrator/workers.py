@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -24,6 +22,7 @@ from study.cells import Source
 from study.config import StudyConfig, Training
 from study.example import Example
 from study.models import Model
+from study.scratch import scratch
 from study.store import Store
 from study.units import AdapterUnit
 
@@ -72,9 +71,9 @@ class TrainerProcess:
         jobs = [Job(unit.adapter_id, unit.seed, context.examples[unit.source]) for unit in units]
         config = context.config
         trained, rejected = [], []
-        with tempfile.TemporaryDirectory(prefix="adapters-") as scratch:
+        with scratch() as local:
             model = context.models[units[0].model]
-            outcomes = self._worker.train(model, config.recipe, training, jobs, Path(scratch), begun, save)
+            outcomes = self._worker.train(model, config.recipe, training, jobs, local, begun, save)
             for outcome in outcomes:
                 unit = context.units[outcome.adapter_id]
                 if isinstance(outcome, Rejected):

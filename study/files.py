@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from study.errors import StoreRefused
-from study.filesystem import ATTEMPTS, is_cut_short, is_refused, open_uri, trouble
+from study.filesystem import ATTEMPTS, is_cut_short, is_full, is_refused, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
 PROBE = ".probe-"
@@ -207,7 +207,8 @@ class Files:
             raise
         except OSError as error:
             if error.errno in REFUSED or is_refused(error):
-                raise StoreRefused(error.errno, f"the store {self.uri} refuses to be used: {error}") from error
+                number = errno.ENOSPC if is_full(error) else error.errno
+                raise StoreRefused(number, f"the store {self.uri} refuses to be used: {error}") from error
             raise
 
 

@@ -27,7 +27,8 @@ _WRONG_CREDENTIALS = (
 )
 _FORBIDDEN = "ACCESS_DENIED|HTTP status 40[13]|UNAUTHENTICATED"
 _CLOCK = "REQUEST_TIME_TOO_SKEWED"
-_REFUSED = re.compile("|".join((_NO_BUCKET, _WRONG_CREDENTIALS, _FORBIDDEN, _CLOCK)))
+_FULL = "HTTP status 507|StorageFull|QuotaExceeded"
+_REFUSED = re.compile("|".join((_NO_BUCKET, _WRONG_CREDENTIALS, _FORBIDDEN, _CLOCK, _FULL)))
 
 _MEANINGS = (  # what an error says, what it means, what to do; the first that fits
     (
@@ -52,6 +53,7 @@ _MEANINGS = (  # what an error says, what it means, what to do; the first that f
         "list, get, put and delete objects; gs: `gcloud auth application-default login`, or a service account",
     ),
     (_CLOCK, "this machine's clock is wrong", "set it"),
+    (_FULL, "it is full, or a quota is", "make space there, or have the quota raised"),
     (
         "NETWORK_CONNECTION|resolve host|[Cc]onnection|UNAVAILABLE",
         "it cannot be reached",
@@ -121,6 +123,11 @@ def is_cut_short(error: OSError) -> bool:
 def is_refused(error: OSError) -> bool:
     """Whether a bucket refuses what is asked of it, and will go on to before a person has mended it."""
     return bool(_REFUSED.search(str(error)))
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a bucket has no room left, or its owner's quota is used up."""
+    return bool(re.search(_FULL, str(error)))
 
 
 def trouble(uri: str, error: Exception) -> ConfigError:

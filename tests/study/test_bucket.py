@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -211,6 +212,19 @@ def test_credentials_that_end_meanwhile_are_no_passing_trouble(counted: Proxy, s
     finally:
         counted.deny(403, "", "")
     assert store.read("file") == b"1"
+
+
+@pytest.mark.parametrize(("status", "code"), [(507, "XMinioStorageFull"), (403, "QuotaExceeded")])
+@pytest.mark.usefixtures("impatient")
+def test_a_bucket_that_is_full_is_like_a_disk_that_is(counted: Proxy, status: int, code: str) -> None:
+    store = Store(f"s3://{BUCKET}/no-room")
+    counted.deny(status, code, "/no-room/")
+    try:
+        with pytest.raises(StoreRefused) as full:
+            store.write("file", b"2")
+    finally:
+        counted.deny(403, "", "")
+    assert full.value.errno == errno.ENOSPC
 
 
 @pytest.mark.usefixtures("impatient")
