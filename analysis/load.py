@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
-import yaml
 
 from analysis.curated import CURATED
 from analysis.frames import SOURCE, TARGET, NotComputable
@@ -18,7 +17,10 @@ from analysis.health import health, healthy_rows
 from analysis.panels import Panel, read_panels, unit_scores
 from analysis.published import family, known_values, read_reference
 from analysis.transfer import transfer
-from study.errors import ConfigError
+from study import contents
+from study.contents import Damaged
+from study.errors import ConfigError, damaged
+from study.schema import OtherVersion
 from study.store import STUDY_FILE, Store
 
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "seed", *TARGET]
@@ -61,7 +63,11 @@ def load_store(uri: str) -> Study:
     store.check_reachable()
     try:
         return _read(store)
-    except (OSError, ValueError, yaml.YAMLError) as error:  # no such place, another schema version, a damaged file
+    except OtherVersion as error:
+        raise ConfigError("STORE", uri, "is of another release", str(error)) from error
+    except Damaged as error:
+        raise damaged("STORE", uri, error) from error
+    except (OSError, ValueError) as error:  # no such place, or one that does not answer
         raise ConfigError("STORE", uri, str(error), "name the store of a study, the `store` of its config") from error
 
 
@@ -80,7 +86,7 @@ def _read(store: Store) -> Study:
     units = units.join(scored, on="unit", how="left", maintain_order="left")
     _count_unscored(units, notes)
     trained = units.filter(pl.col("kind") == "trained")
-    info = _study_file(store)
+    info = _config(store)
     return Study(
         name=str(info.get("study") or store.uri.rstrip("/").rsplit("/", 1)[-1]),
         origin=store.uri,
@@ -96,14 +102,13 @@ def _read(store: Store) -> Study:
     )
 
 
-def _study_file(store: Store) -> dict[str, Any]:
+def _config(store: Store) -> dict[str, Any]:
+    """The config of the study; nothing where the store does not say it. Raises Damaged."""
     if not store.exists(STUDY_FILE):
         return {}
-    info = yaml.safe_load(store.read(STUDY_FILE))
-    if not isinstance(info, dict):
-        return {}
-    nested = info.get("config")
-    return {**nested, **info} if isinstance(nested, dict) else info
+    data = store.read(STUDY_FILE)
+    with contents.reading(STUDY_FILE):
+        return dict(contents.study(data)["config"])
 
 
 def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> tuple[pl.DataFrame, int | None]:

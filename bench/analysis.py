@@ -125,7 +125,7 @@ def make(folder: Path, small: bool) -> None:
         rows.append({name: about[name] for name in schema.SUBJECTS.names})
     targets = [{"target_id": "/".join(cell), "target_task": cell[0], "target_language": cell[1]} for cell in CELLS]
     store.write_grid(schema.table(schema.SUBJECTS, rows), schema.table(schema.TARGETS, targets))
-    store.write("study.yaml", b"study: benchmark\n")
+    store.write("study.yaml", b"config: {study: benchmark}\n")
 
 
 def ours(folder: Path) -> dict[str, float]:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.identity import digest
-from study.store import Store
+from study.store import CHECKPOINTS, Store
 from trainers.header import VERSION, header, header_end
 
-CHECKPOINTS = "checkpoints"
 HEAD = 1 << 18  # bytes, which hold most headers: one request for each
 LOOKS = 3  # at one that is being written anew meanwhile
 
@@ -52,7 +51,7 @@ def _begun(store: Store, file: str) -> Begun | None:
             return _from_header(file, header(start))
         except FileNotFoundError:  # another trial has ended since they were listed, and with it its checkpoint
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or replaced while it was read
+        except (ValueError, KeyError, TypeError):  # damaged, or replaced while it was read
             continue
     return None
 
@@ -60,7 +59,7 @@ def _begun(store: Store, file: str) -> Begun | None:
 def _from_header(file: str, state: dict[str, Any]) -> Begun | None:
     if state["version"] != VERSION:
         return None
-    members = state["members"]
+    members = dict(state["members"])
     failed = frozenset(name for name, books in members.items() if books["failure"] is not None)
     return Begun(file, state["step"], frozenset(members), failed, state["rows"])
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-import yaml
 
 from orchestrator.devices import SCORE, TRAIN, kind_of, used
-from study.store import STUDY_FILE, Store
+from orchestrator.study_file import read_study
+from study.store import Store
 
 FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
 WHOLE_TRAIN_FLOPS = 6
@@ -113,9 +113,9 @@ def merged(stores: Iterable[Measured]) -> Measured:
 
 
 def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
-    """What a store has seen on the kind of device that is asked for in each stage."""
+    """What a store has seen on the kind of device that is asked for in each stage. Raises Damaged, OtherVersion."""
     result = Measured()
-    study = study_of(store)
+    study = read_study(store) or {}
     for model in study.get("models", ()):
         if "embedded" in model:
             result.body[model["name"]] = model["params"] - model["embedded"]
@@ -129,16 +129,11 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
             names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
             result.add(SCORE, row["model"], names, seen)
     for record in store.records().values():
-        if kind_of(record["device"]) == kinds[TRAIN]:
+        if "recipe" in record and kind_of(record["device"]) == kinds[TRAIN]:
             seconds, work = record["seconds"] * record["world_size"] * per_worker, _work(record)
             seen = Seen(seconds, work, work, frozenset([record["device"]]), store.uri)
             result.add(TRAIN, record["model"], ["+".join(record["source"])], seen)
     return result
-
-
-def study_of(store: Store) -> dict[str, Any]:
-    """What a store's study.yaml says; nothing where there is none."""
-    return dict(yaml.safe_load(store.read(STUDY_FILE))) if store.exists(STUDY_FILE) else {}
 
 
 def _work(record: Mapping[str, Any]) -> float:

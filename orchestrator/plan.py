@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from orchestrator.grid import Grid, Part
 from study.coverage import Coverage
-from study.units import AdapterUnit, ScoreUnit
+from study.units import AdapterUnit
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,19 @@ class Plan:
             scores[part.model.name] += len(part.targets)
         return Counter(unit.model for unit in self.train), scores
 
-    def score(self) -> Iterator[ScoreUnit]:
-        """The scores to make, one by one."""
-        return (unit for part in self.parts for unit in self.grid.units(part))
-
     def names(self, failures: Iterable[tuple[str, str]]) -> set[str]:
         """Those of some recorded failures, (unit_id, unit), that name a unit of this plan: their unit_ids."""
         trained = {unit.unit_id for unit in self.train}
         parts = {str(part): part for part in self.parts}
+        targets = {str(cell): i for i, cell in enumerate(self.grid.targets)}
         known = set()
         for unit_id, unit in failures:
-            part = parts.get(unit.rpartition(" on ")[0])
-            scored = part is not None and unit_id in {one.unit_id for one in self.grid.units(part)}
-            if scored or unit_id in trained:
+            subject, _, cell = unit.rpartition(" on ")
+            part, target = parts.get(subject), targets.get(cell)
+            if unit_id in trained:
                 known.add(unit_id)
+            elif part is not None and target is not None and target in part.targets:
+                known |= {unit_id} & {self.grid.unit(part, target).unit_id}
         return known
 
 

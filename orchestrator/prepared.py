@@ -7,24 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-from polars.exceptions import PolarsError
-from pyarrow import ArrowException
-
 from evaluators.targets import check_supported
 from orchestrator.devices import kind, stages
 from orchestrator.estimate import Estimates, estimate
 from orchestrator.failures import lasting
-from orchestrator.grid import expand
+from orchestrator.grid import Grid, expand
 from orchestrator.measured import Measured, measure, merged
 from orchestrator.plan import Plan, plan, without
+from orchestrator.study_file import read_study
 from orchestrator.survey import Survey, survey
 from study.config import StudyConfig
-from study.errors import ConfigError
+from study.contents import Damaged
+from study.errors import ConfigError, StoreRefused, damaged
 from study.existing import resolve_existing
+from study.filesystem import trouble
 from study.models import Model
 from study.schema import OtherVersion
-from study.store import STUDY_FILE, Store
+from study.store import Store
 from study.tasks import TaskLibrary
 
 
@@ -54,22 +53,40 @@ def prepare(
     existing = resolve_existing(config, models)
     grid = expand(config, models, found.sources, found.targets, existing)
     try:
+        trained = store.trained()
+        _check_names(store, grid, trained)
         if not options.dry_run:
             store.write_indexes()
-        todo, own = plan(grid, store.trained(), store.scored()), measure(store, kinds)
+        todo, own = plan(grid, trained, store.scored()), measure(store, kinds)
         failed = {} if options.retry_failed else lasting(store.failures())
     except OtherVersion as error:
         raise ConfigError("store", store.uri, "is of another release", str(error)) from error
-    except (ValueError, KeyError) as error:  # no run has written a record or a part like this
-        raise ConfigError(
-            "store",
-            store.uri,
-            f"holds a damaged file ({error})",
-            f"python -m study.check {store.uri} --repair says which, and has what was in it done again",
-        ) from error
+    except Damaged as error:
+        raise damaged("store", store.uri, error) from error
+    except StoreRefused:
+        raise
+    except OSError as error:
+        raise trouble(store.uri, error) from error
     todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
     estimates = estimate(grid, found, config, merged([own, *others]), assumed)
     return Prepared(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
+
+
+def _check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
+    """Raise ConfigError for a model that the store knows by another name: its adapters would not be found.
+
+    A name is in no identity, but in folders and rows. `trained` says it for a model that the last config did not have.
+    """
+    identities = {model.name: model.identity for model in grid.models}
+    known = {identities[unit.model]: trained[unit.adapter_id] for unit in grid.adapters if unit.adapter_id in trained}
+    study = read_study(store) or {}
+    known |= {entry["identity"]: entry["name"] for entry in study.get("models", ()) if "identity" in entry}
+    for i, model in enumerate(grid.models):
+        old = known.get(model.identity, model.name)
+        if old != model.name:
+            raise ConfigError(
+                f"models[{i}].name", model.name, f"this store knows the model as {old}", f"write `name: {old}`"
+            )
 
 
 def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
@@ -77,25 +94,29 @@ def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
     store, fix = Store(uri), "name the store of a study that was run, or leave it out"
     try:
         store.check_reachable()
-        if not store.exists(STUDY_FILE):
+        if read_study(store) is None:
             raise ConfigError("--calibrate-from", uri, "holds no study", fix)
         return measure(store, kinds)
     except ConfigError as error:
         raise ConfigError("--calibrate-from", uri, error.problem, error.fix) from error
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ArrowException, PolarsError) as error:
-        problem = f"cannot be read, or holds a damaged file ({type(error).__name__}: {error})"
-        raise ConfigError("--calibrate-from", uri, problem, f"python -m study.check {uri}, or leave it out") from error
+    except OtherVersion as error:
+        raise ConfigError("--calibrate-from", uri, "is of another release", f"{error}; or leave it out") from error
+    except Damaged as error:
+        raise damaged("--calibrate-from", uri, error) from error
+    except OSError as error:
+        meant = trouble(store.uri, error)
+        raise ConfigError("--calibrate-from", uri, meant.problem, meant.fix) from error
 
 
 def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
     """Raise ConfigError for a store that cannot be used, or not for this."""
     store.check_reachable()
     try:
-        before = yaml.safe_load(store.read(STUDY_FILE)) if store.exists(STUDY_FILE) else None
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "store", store.uri, f"cannot be read ({error})", "name a folder or bucket you may use"
-        ) from error
+        before = read_study(store)
+    except Damaged as error:
+        raise damaged("store", store.uri, error) from error
+    except OSError as error:
+        raise trouble(store.uri, error) from error
     if before is not None and config.trial_run and not before["config"].get("trial_run"):
         raise ConfigError(
             "--limit",

@@ -18,5 +18,5 @@ def outdated(store: Store, todo: Plan, config: StudyConfig) -> set[str]:
     surveyed = {broken_id("source", str(source)) for source in config.source_list()}
     surveyed |= {broken_id("target", str(cell)) for cell in config.target_list()}
     others = recorded.keys() - tried - surveyed
-    done = store.trained().keys() | store.done_scores() if others else set()
-    return tried | (recorded.keys() & surveyed) | (others & done)
+    done = (others & store.trained().keys()) | store.scored_among(others) if others else set()
+    return tried | (recorded.keys() & surveyed) | done

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from orchestrator.devices import SCORE, TRAIN, held, kind, kind_of
+from orchestrator.devices import held, kind, kind_of
 from orchestrator.measured import scored
 from orchestrator.standing import Left
 from study.store import Store
@@ -21,9 +21,10 @@ from study.store import Store
 def seconds_left(store: Store, study: Mapping[str, Any], left: Left) -> dict[str, float | None]:
     """Device seconds by model; None where nothing tells them. `study` is what the store's study.yaml says."""
     config = study["config"]
-    resources = {TRAIN: config["training"]["resources_per_worker"], SCORE: config["evaluators"]["resources"]}
-    body = {m["name"]: m["params"] - m["embedded"] for m in study["models"] if "embedded" in m}
-    parts = (_training(store, left, resources[TRAIN]), _scoring(store, left, resources[SCORE]))
+    per_worker = config.get("training", {}).get("resources_per_worker", {})
+    per_evaluator = config.get("evaluators", {}).get("resources", {})
+    body = {m["name"]: m["params"] - m["embedded"] for m in study.get("models", ()) if "embedded" in m}
+    parts = (_training(store, left, per_worker), _scoring(store, left, per_evaluator))
     result: dict[str, float | None] = {}
     for model in dict.fromkeys(left.subjects["model"].to_list()):
         known = [_of_model(todo[model], seen, model, body) for todo, seen in parts]
@@ -65,7 +66,7 @@ def _training(store: Store, left: Left, resources: Mapping[str, float]) -> tuple
         counts = todo.setdefault(model, {})
         counts[source[subject]] = counts.get(source[subject], 0) + bool(train)
     for adapter_id, record in store.records().items():
-        if adapter_id in source and kind_of(record["device"]) == kind(resources):
+        if adapter_id in source and "recipe" in record and kind_of(record["device"]) == kind(resources):
             seconds = record["seconds"] * record["world_size"] * held(resources)
             took.setdefault(record["model"], {}).setdefault(source[adapter_id], []).append(seconds)
     return todo, took

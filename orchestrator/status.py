@@ -7,11 +7,13 @@ import sys
 
 from rich.console import Console
 
-from orchestrator.measured import study_of
 from orchestrator.remaining import seconds_left
 from orchestrator.standing import of_store
+from orchestrator.study_file import read_study
 from orchestrator.tables import console, failure_table, standing_table
-from study.errors import ConfigError
+from study.contents import Damaged
+from study.errors import ConfigError, damaged
+from study.filesystem import trouble
 from study.lease import holder
 from study.schema import OtherVersion
 from study.store import Store
@@ -21,18 +23,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.status", description="How far a study is.")
     parser.add_argument("store", help="the study's store: a folder or a bucket URI")
     options = parser.parse_args(arguments)
+    store = Store(options.store)
     try:
-        show(Store(options.store), console())
+        show(store, console())
+        return 0
     except (ConfigError, OtherVersion) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        reason: Exception = error
+    except Damaged as error:
+        reason = damaged("STORE", store.uri, error)
+    except OSError as error:
+        reason = trouble(store.uri, error)
+    print(f"error: {reason}", file=sys.stderr)
+    return 2
 
 
 def show(store: Store, out: Console) -> None:
-    """Print the state of a store. Raises ConfigError when it is none."""
+    """Print the state of a store. Raises ConfigError when it is none, Damaged, and OtherVersion."""
     store.check_reachable()
-    study = study_of(store)
+    study = read_study(store)
+    if study is None:
+        raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
     rows, left = of_store(store, study)
     out.print(standing_table(store.uri, rows, seconds_left(store, study, left)))
     held = holder(store)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from orchestrator.grid import Grid
+from study import contents
 from study.config import StudyConfig
 from study.store import STUDY_FILE, Store
 
@@ -30,6 +32,15 @@ def write_study(store: Store, config: StudyConfig, grid: Grid) -> None:
         "commit": _commit(),
     }
     store.write(STUDY_FILE, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).encode())
+
+
+def read_study(store: Store) -> dict[str, Any] | None:
+    """What a store's study.yaml says; None where there is none. Raises Damaged."""
+    if not store.exists(STUDY_FILE):
+        return None
+    data = store.read(STUDY_FILE)
+    with contents.reading(STUDY_FILE):
+        return contents.study(data)
 
 
 def _commit() -> str | None:

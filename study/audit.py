@@ -10,19 +10,28 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
-from pyarrow import fs as pafs
 
 from study import contents, schema
 from study.contents import Damaged
-from study.files import PROBE
 from study.findings import Findings
-from study.repairs import DAMAGED, drop, leave_out, set_aside, undo
-from study.store import ADAPTERS, FAILURES, GRID_FILE, INDEX, ITEMS, RECORD_FILE, SCORES, STUDY_FILE, Store
+from study.repairs import DAMAGED, drop, leave_out, set_aside, temporary, undo
+from study.store import (
+    ADAPTERS,
+    CHECKPOINTS,
+    FAILURES,
+    GRID_FILE,
+    INDEX,
+    ITEMS,
+    RECORD_FILE,
+    RECORDS_INDEX,
+    SCORES,
+    SCORES_INDEX,
+    STUDY_FILE,
+    Store,
+)
 
-CHECKPOINTS = "checkpoints"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -33,7 +42,7 @@ class Audit:
         self.store, self.found = store, Findings()
         self._scored: dict[str, int] = {}  # items of each score, as its rows state them
         self._of: dict[str, str | None] = {}  # the adapter of each score
-        self._records: dict[str, dict[str, Any]] = {}
+        self._trained: set[str] = set()  # adapters whose files are what their records state
         self._folders: list[str] = []
         self._unread: set[str] = set()  # of items and scores: where a part could not be understood
 
@@ -49,7 +58,7 @@ class Audit:
 
     def _study_files(self) -> None:
         for name, parse in (
-            (STUDY_FILE, contents.document),
+            (STUDY_FILE, contents.study),
             (GRID_FILE, partial(contents.table, GRID_FILE, schema.GRID)),
         ):
             data = self._read(name)
@@ -71,14 +80,14 @@ class Audit:
             if RECORD_FILE in names:
                 self._adapter(folder)
             elif "/existing/" not in folder:
-                self.found.add(
-                    folder,
-                    "adapter without a record: a run was killed here",
-                    "removed",
-                    partial(drop, self.store, folder),
-                )
+                self._cut_off(folder, "adapter without a record")
+            elif CONFIG not in names:  # it is copied last
+                self._cut_off(folder, "adapter copied in part")
             elif wrong := self._unreadable(folder):
                 self._damaged(f"{folder}/{CONFIG}", wrong, "the next run copies the adapter again")
+
+    def _cut_off(self, folder: str, what: str) -> None:
+        self.found.add(folder, f"{what}: a run was killed here", "removed", partial(drop, self.store, folder))
 
     def _adapter(self, folder: str) -> None:
         file = f"{folder}/{RECORD_FILE}"
@@ -87,16 +96,17 @@ class Audit:
             return
         self.found.counts["adapters"] += 1
         try:
-            record, adapter_id, listed = contents.record(data)
+            _, adapter_id, listed = contents.record(data)
         except Damaged as error:
             self._damaged(file, f"cannot be read ({error})", "the next run trains the adapter again if it is needed")
             return
-        self._records[adapter_id] = record
         wrong = None if folder.endswith(f"-{adapter_id}") else f"is the record of {adapter_id}"
         for name, stated in listed.items():
             wrong = wrong or self._differs(f"{folder}/{name}", stated)
         if wrong := wrong or (None if listed else self._unreadable(folder)):
             self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
+        else:
+            self._trained.add(adapter_id)
 
     def _differs(self, file: str, stated: str) -> str | None:
         data = self._read(file)
@@ -184,18 +194,13 @@ class Audit:
 
     def _leftovers(self) -> None:
         for file in self.store.files(INDEX, ".parquet", recursive=True):
-            data = self._read(file)
-            try:
-                if data is not None:
-                    contents.parquet(data)
-            except Damaged as error:
-                reason = f"cannot be read ({error})"
+            if reason := self._of_no_use(file):
                 self.found.add(file, reason, "removed: all of it is in other files", partial(self.store.delete, file))
-        for name in _temporary(self.store):
+        for name in temporary(self.store):
             self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
         for file in self.store.files(FAILURES, ".json"):
             unit_id = file.rpartition("/")[2].removesuffix(".json")
-            if unit_id in self._scored or unit_id in self._records:
+            if unit_id in self._scored or unit_id in self._trained:
                 self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
                 continue
             data = self._read(file)
@@ -206,10 +211,23 @@ class Audit:
                 self._damaged(file, f"cannot be read ({error})", "the next run tries the unit again")
         for file in self.store.files(CHECKPOINTS, ".safetensors"):
             held = self._members(file)
-            if held is not None and held <= self._records.keys():
+            if held is not None and held <= self._trained:
                 self.found.add(
                     file, "checkpoint of adapters that are done", "removed", partial(self.store.delete, file)
                 )
+
+    def _of_no_use(self, file: str) -> str | None:
+        """What is wrong with a file of an index."""
+        if file.rpartition("/")[0] not in (SCORES_INDEX, RECORDS_INDEX):
+            return "index of an older release"
+        data = self._read(file)
+        try:
+            if data is not None:
+                contents.check_whole(file, data)
+                contents.parquet(data)
+        except Damaged as error:
+            return f"cannot be read ({error})"
+        return None
 
     def _members(self, file: str) -> set[str] | None:
         """The adapters of a checkpoint; None when it is gone meanwhile, or damaged, which is a problem."""
@@ -231,12 +249,3 @@ class Audit:
 
     def _damaged(self, file: str, what: str, then: str) -> None:
         self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))
-
-
-def _temporary(store: Store) -> list[str]:
-    """Files that a writer had not finished, or a run had tried the store with."""
-    root = store.path("")
-    found = store.fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-    files = (info.path[len(root) :] for info in found if info.type == pafs.FileType.File)
-    names = ((file, file.rpartition("/")[2]) for file in files)
-    return sorted(f for f, name in names if name[0] == "." and (name.endswith(".tmp") or name.startswith(PROBE)))

@@ -187,9 +187,10 @@ class StudyConfig(Frozen):
             return [Source.of([cell]) for cell in self.cells()]
         groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
         sources = [Source.of([self._cell("sources", text) for text in group]) for group in groups]
-        _reject_duplicates("sources", [str(source) for source in sources])
+        reject_duplicates("sources", [str(source) for source in sources])
         if any(len(source.cells) == 0 for source in sources):
             raise ConfigError("sources", "[]", "a source without a cell", "list at least one task/language in it")
+        _reject_equal_names(sources)
         return sources
 
     def target_list(self) -> list[Cell]:
@@ -197,7 +198,7 @@ class StudyConfig(Frozen):
         if self.targets == "all":
             return self.cells()
         targets = [self._cell("targets", text) for text in self.targets]
-        _reject_duplicates("targets", [str(cell) for cell in targets])
+        reject_duplicates("targets", [str(cell) for cell in targets])
         return targets
 
     def _cell(self, key: str, text: str) -> Cell:
@@ -216,39 +217,21 @@ class StudyConfig(Frozen):
         return cell
 
 
-def _reject_duplicates(key: str, names: list[str]) -> None:
+def _reject_equal_names(sources: list[Source]) -> None:
+    """Results know a source by its tasks and its languages, and so must tell it from others."""
+    named: dict[tuple[str, str], Source] = {}
+    for source in sources:
+        other = named.setdefault((source.task, source.language), source)
+        if other is not source:
+            raise ConfigError(
+                "sources",
+                source,
+                f"is called {source.task} in {source.language} in the results, as {other} is",
+                "list its cells in another order, or leave one of the two out",
+            )
+
+
+def reject_duplicates(key: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(key, name, "is listed more than once", "list it once")
-
-
-def check(config: StudyConfig) -> None:
-    """What types alone cannot say. Raises ConfigError."""
-    _reject_duplicates("languages", list(config.languages))
-    _reject_duplicates("tasks", [task.name for task in config.tasks])
-    _reject_duplicates("seeds", [str(seed) for seed in config.seeds])
-    _reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
-    for task in config.tasks:
-        if isinstance(task.lm_eval, dict):
-            for language in task.lm_eval.keys() - set(config.languages):
-                raise ConfigError(
-                    f"tasks[{task.name}].lm_eval", language, "is not among `languages`", "add it there or drop it here"
-                )
-    if not config.target_list():
-        raise ConfigError(
-            "targets", config.targets, "the grid is empty: no target to score", "use `all` or list task/language"
-        )
-    if not config.source_list() and not config.adapters:
-        raise ConfigError(
-            "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
-        )
-    _check_existing_adapters(config)
-
-
-def _check_existing_adapters(config: StudyConfig) -> None:
-    for i, adapter in enumerate(config.adapters):
-        try:
-            _ = adapter.source is not None and Cell.parse(adapter.source)
-        except ValueError as error:
-            key, fix = f"adapters[{i}].source", "write task/language, or null where it has none"
-            raise ConfigError(key, adapter.source, str(error), fix) from error

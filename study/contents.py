@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,26 @@ class Damaged(Exception):
     """The bytes are not what their file should hold; the message says why, in a line."""
 
 
+NO_PARQUET = (OSError, ValueError, pa.ArrowNotImplementedError)  # what pyarrow raises of such bytes; no want of memory
+TRAINED = ("adapter_id", "model", "source", "seconds", "tokens", "examples", "world_size", "device", "recipe")
+FAILED = ("unit", "kind", "attempts", "message")
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Raise Damaged, naming the file, for bytes that are not its own. Trouble of a disk has an errno, and stays."""
+    try:
+        yield
+    except schema.OtherVersion:
+        raise
+    except Damaged as error:
+        raise Damaged(f"{file}: {error}") from error
+    except NO_PARQUET as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise Damaged(f"{file}: {type(error).__name__}: {error}".partition("\n")[0]) from error
+
+
 @contextmanager
 def _as_damaged(*errors: type[Exception]) -> Iterator[None]:
     """What a parser raises of bytes that are not its own."""
@@ -30,21 +50,26 @@ def _as_damaged(*errors: type[Exception]) -> Iterator[None]:
 
 
 def check_whole(file: str, data: bytes) -> None:
-    """Raise Damaged unless a part has the checksum that its name ends in; an older release's states none."""
-    stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
-    if stated and not hashlib.sha256(data).hexdigest().startswith(stated[0]):
+    """Raise Damaged unless a part, or a segment of an index, has the checksum that its name ends in."""
+    if not is_named(file, hashlib.sha256(data).hexdigest()):
         raise Damaged("its content is not what its name states")
+
+
+def is_named(file: str, checksum: str) -> bool:
+    """Whether a file's name ends in the beginning of this sha256; an older release's states none."""
+    stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
+    return not stated or checksum.startswith(stated[0])
 
 
 def parquet(data: bytes) -> pa.Table:
     """A Parquet file's rows, all of its columns read. Raises Damaged."""
-    with _as_damaged(pa.ArrowException, OSError, ValueError):  # an OSError too, though no file is read
+    with _as_damaged(*NO_PARQUET):  # an OSError too, though no file is read
         return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
 def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     """The same of a file with a schema. Raises Damaged, and schema.OtherVersion."""
-    with _as_damaged(pa.ArrowException, OSError, ValueError):
+    with _as_damaged(*NO_PARQUET):
         stated = pq.read_schema(pa.BufferReader(data))
     schema.check_version(stated, file)
     rows = parquet(data)
@@ -54,13 +79,19 @@ def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     return rows
 
 
-def document(data: bytes) -> Any:
-    """What a YAML file says. Raises Damaged."""
+def study(data: bytes) -> dict[str, Any]:
+    """What study.yaml says: a mapping with a `config`, and what readers need of models and adapters. Raises Damaged."""
     with _as_damaged(yaml.YAMLError, ValueError):
-        return yaml.safe_load(data)
+        read = yaml.safe_load(data)
+    if not isinstance(read, dict) or not isinstance(read.get("config"), dict):
+        raise Damaged("it states no config")
+    for entries, keys in (("models", ("name", "params")), ("adapters", ("name", "adapter_id"))):
+        with _as_damaged(KeyError, TypeError):
+            _ = [entry[key] for entry in read.get(entries, ()) for key in keys]
+    return read
 
 
-def mapping(data: bytes) -> dict[str, Any]:
+def mapping(data: bytes | str) -> dict[str, Any]:
     """What a JSON file says. Raises Damaged."""
     with _as_damaged(ValueError):
         read = json.loads(data)
@@ -69,9 +100,14 @@ def mapping(data: bytes) -> dict[str, Any]:
     return read
 
 
-def record(data: bytes) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """An adapter's record, its adapter_id, and the checksums that it states of its files. Raises Damaged."""
+def record(data: bytes | str) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """An adapter's record, its adapter_id, and the checksums that it states of its files. Raises Damaged.
+
+    One with a recipe tells of a training here, and all that readers need of it.
+    """
     read = mapping(data)
+    if "recipe" in read:
+        _need(read, TRAINED)
     with _as_damaged(KeyError, TypeError, ValueError):
         files = dict(read.get("files", {}))
         return read, str(read["adapter_id"]), {name: str(files[name]["sha256"]) for name in files}
@@ -80,9 +116,13 @@ def record(data: bytes) -> tuple[dict[str, Any], str, dict[str, str]]:
 def failure(data: bytes) -> dict[str, Any]:
     """A record of a failure. Raises Damaged."""
     read = mapping(data)
-    if "kind" not in read:
-        raise Damaged("it states no kind")
+    _need(read, FAILED)
     return read
+
+
+def _need(read: dict[str, Any], keys: Sequence[str]) -> None:
+    if missing := [key for key in keys if key not in read]:
+        raise Damaged(f"it states no {', '.join(missing)}")
 
 
 def weights(data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from study import config as schema
+from study.check_config import check
 from study.config import StudyConfig
 from study.errors import ConfigError
 
@@ -99,7 +99,7 @@ def _checked(data: dict[str, Any], overrides: Sequence[str], limit: int | None) 
         config = StudyConfig.model_validate(data)
     except ValidationError as error:
         raise _readable(error) from error
-    schema.check(config)
+    check(config)
     return config
 
 

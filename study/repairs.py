@@ -5,8 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import fs as pafs
 
 from study import schema
+from study.files import PROBE
 from study.store import SCORES, Store
 
 DAMAGED = "damaged"
@@ -43,3 +45,12 @@ def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> 
     elif kept.num_rows < part.num_rows:
         store.add_part(file.rpartition("/")[0], kept.replace_schema_metadata(like.metadata))
         store.delete(file)
+
+
+def temporary(store: Store) -> list[str]:
+    """Files that a writer had not finished, or a run had tried the store with."""
+    root = store.path("")
+    found = store.fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+    files = (info.path[len(root) :] for info in found if info.type == pafs.FileType.File)
+    names = ((file, file.rpartition("/")[2]) for file in files)
+    return sorted(f for f, name in names if name[0] == "." and (name.endswith(".tmp") or name.startswith(PROBE)))

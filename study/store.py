@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from study import schema
+from study import contents, schema
+from study.contents import reading
 from study.files import File, Files
 from study.index import Index
 
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
-INDEX = "index"
+CHECKPOINTS, INDEX = "checkpoints", "index"
 SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{schema.SCHEMA_VERSION}", f"{INDEX}/records"
 SCORED = ("model", "subject_id", "target_id")
 
@@ -46,13 +48,15 @@ class Store(Files):
         self.write(GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
 
     def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
-        """The current config's subjects and targets; None when the store has none yet."""
+        """The current config's subjects and targets; None when the store has none yet. Raises Damaged, OtherVersion."""
         if not self.exists(GRID_FILE):
             return None
-        file = pq.ParquetFile(pa.BufferReader(self.read(GRID_FILE)))
-        schema.check_version(file.schema_arrow, GRID_FILE)
-        row = file.read(columns=schema.GRID.names)
-        subjects, targets = (pa.Table.from_struct_array(column.combine_chunks().flatten()) for column in row.columns)
+        data = self.read(GRID_FILE)
+        with reading(GRID_FILE):
+            row = contents.table(GRID_FILE, schema.GRID, data)
+        subjects, targets = (
+            pa.Table.from_struct_array(row.column(name).combine_chunks().flatten()) for name in schema.GRID.names
+        )
         return subjects, targets
 
     # -- adapters ----------------------------------------------------------------------------------------------------
@@ -82,19 +86,25 @@ class Store(Files):
         return local
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """Every finished adapter's record by adapter_id, each with its `folder` in the store."""
+        """Every finished adapter's record by adapter_id, each with its `folder` in the store. Raises Damaged."""
         files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
         known, missing = Index(self, RECORDS_INDEX).split(files, ["folder", "record"])
         found: dict[str, dict[str, Any]] = {}
         for row in (row for rows in (*known, *self._record_rows(missing)) for row in rows.to_pylist()):
-            record = json.loads(row["record"])
-            found[record["adapter_id"]] = {**record, "folder": row["folder"]}
+            with reading(f"{row['folder']}/{RECORD_FILE}"):
+                record, adapter_id, _ = contents.record(row["record"])
+            found[adapter_id] = {**record, "folder": row["folder"]}
         return found
 
     def _record_rows(self, files: Sequence[File]) -> list[pa.Table]:
-        texts = self.each(lambda file: self.read(file.path).decode(), files)
+        texts = self.each(self._text, files)
         folders = [file.path.rsplit("/", 1)[0] for file in files]
         return [pa.table({"folder": [f], "record": [text]}) for f, text in zip(folders, texts, strict=True)]
+
+    def _text(self, file: File) -> str:
+        data = self.read(file.path)
+        with reading(file.path):
+            return data.decode()
 
     def trained(self) -> dict[str, str]:
         """The model of every finished adapter, by adapter_id; from the names of the files alone."""
@@ -132,11 +142,21 @@ class Store(Files):
 
     def items(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All item rows (de-duplicate on score_id and doc_id)."""
-        return self._read_parquet(self.files(ITEMS, ".parquet"), schema.ITEMS, columns)
+        names = list(columns) if columns is not None else schema.ITEMS.names
+        parts = [_empty(schema.ITEMS, names), *self._parts(self.files(ITEMS, ".parquet"), names)]
+        return pa.concat_tables(parts, promote_options="default")  # a column that came later is null in older files
 
     def done_scores(self) -> set[str]:
-        """score_ids whose score rows are there."""
+        """score_ids whose score rows are there: of a small study, since all of them are held at once."""
         return set(self.scores(["score_id"]).column("score_id").to_pylist())
+
+    def scored_among(self, score_ids: Iterable[str]) -> set[str]:
+        """Those of some score_ids whose score rows are there."""
+        asked, found = pa.array(sorted(score_ids), pa.string()), set[str]()
+        for batch in self.score_batches(["score_id"]):
+            column = batch.column("score_id")
+            found.update(column.filter(pc.is_in(column, asked)).to_pylist())
+        return found
 
     def write_indexes(self) -> None:
         """Bring the indexes up to date where many files are not in them. Readers need none of this."""
@@ -162,10 +182,19 @@ class Store(Files):
         self.delete(f"{FAILURES}/{unit_id}.json")
 
     def failures(self) -> dict[str, dict[str, Any]]:
-        """Recorded failures by unit id."""
+        """Recorded failures by unit id. Raises Damaged."""
         names = self.files(FAILURES, ".json")
-        texts = self.each(self.read, names)
-        return {_stem(name): json.loads(text) for name, text in zip(names, texts, strict=True)}
+        found = zip(names, self.each(self._failure, names), strict=True)
+        return {_stem(name): failure for name, failure in found if failure is not None}
+
+    def _failure(self, name: str) -> dict[str, Any] | None:
+        """What a file says; None where a run has cleared it since it was listed."""
+        try:
+            data = self.read(name)
+        except FileNotFoundError:
+            return None
+        with reading(name):
+            return contents.failure(data)
 
     def failed(self) -> set[str]:
         """Unit ids with a recorded failure, from a listing alone."""
@@ -186,23 +215,22 @@ class Store(Files):
 
     # -- parquet -----------------------------------------------------------------------------------------------------
 
-    def _read_parquet(self, files: list[str], like: pa.Schema, columns: Iterable[str] | None = None) -> pa.Table:
-        names = list(columns) if columns is not None else like.names
-        parts = [_empty(like, names), *self._parts(files, names)]  # a column that came later is null in older files
-        return pa.concat_tables(parts, promote_options="default")
-
     def parquet_files(self, files: Iterable[str]) -> Iterator[pq.ParquetFile]:
-        """Parquet files of the store, opened one after the other. Raises ValueError for another schema version."""
+        """Parquet files of the store, opened one after the other. Raises Damaged, and OtherVersion."""
         return self.each(self._opened, files)
 
     def _opened(self, relative: str) -> pq.ParquetFile:
-        part = pq.ParquetFile(self.opened(relative))
-        schema.check_version(part.schema_arrow, relative)
+        source = self.opened(relative)
+        with reading(relative):
+            part = pq.ParquetFile(source)
+            schema.check_version(part.schema_arrow, relative)
         return part
 
-    def _parts(self, files: Iterable[str], names: list[str]) -> Iterator[pa.Table]:
-        for part in self.parquet_files(files):
-            yield part.read(columns=names).replace_schema_metadata(None)
+    def _parts(self, files: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
+        for file, part in zip(files, self.parquet_files(files), strict=True):
+            with reading(file):
+                rows = part.read(columns=names)
+            yield rows.replace_schema_metadata(None)
 
 
 def _parquet(table: pa.Table) -> bytes:

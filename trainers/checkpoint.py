@@ -65,7 +65,7 @@ class Checkpoint:
         if state["version"] != VERSION:
             raise ValueError(f"a checkpoint of version {state['version']}; this program reads {VERSION}")
         members = {}
-        for name, books in state["members"].items():
+        for name, books in dict(state["members"]).items():
             start = f"{name}/kept/"
             kept = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
             members[name] = MemberState(books, tensors.get(f"{name}/row"), kept)
@@ -76,5 +76,5 @@ class Checkpoint:
         """The checkpoint of a file; None for no file and a damaged one: its gang is trained from its beginning."""
         try:
             return None if data is None else cls.from_bytes(data)
-        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+        except (ValueError, KeyError, TypeError, SafetensorError):
             return None

@@ -141,5 +141,5 @@ def write_store(root: Path, shape: Shape, grid: bool = True, drop: Sequence[int]
     if grid:
         targets = [{"target_id": f"{t}/{lang}", "target_task": t, "target_language": lang} for t, lang in cells]
         store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets))
-    store.write("study.yaml", f"study: synthetic\nstore: {root.name}\n".encode())
+    store.write("study.yaml", f"config: {{study: synthetic, store: {root.name}}}\n".encode())
     return store

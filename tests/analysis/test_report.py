@@ -79,7 +79,7 @@ def test_lines_tell_the_overall_effect(written: report.ReportSummary) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_trial_run_failures_and_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", Shape(items=8, tasks=("<b>t</b>", "u")))
-    store.write("study.yaml", b"study: '<script>alert(1)</script>'\ntrial_run: true\n")
+    store.write("study.yaml", b"config: {study: '<script>alert(1)</script>', trial_run: true}\n")
     store.put_failure(
         "u1", {"unit": "names/de seed1", "kind": "data", "message": "</script><img src=x>", "attempts": 1}
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.estimate import Estimates
 from orchestrator.grid import Grid, expand
-from orchestrator.plan import plan, without
+from orchestrator.plan import Plan, plan, without
 from orchestrator.progress import begin
 from orchestrator.standing import Tally, of_plan
 from orchestrator.trials import trial_name
@@ -43,6 +43,10 @@ def grid_of(config: StudyConfig, broken: tuple[Cell, ...] = ()) -> Grid:
 
 def scores_of(grid: Grid) -> list[ScoreUnit]:
     return [unit for part in grid.parts() for unit in grid.units(part)]
+
+
+def to_score(todo: Plan) -> list[ScoreUnit]:
+    return [unit for part in todo.parts for unit in todo.grid.units(part)]
 
 
 def trained(grid: Grid) -> dict[str, str]:
@@ -107,7 +111,7 @@ def test_adding_a_language_a_model_or_a_seed_plans_only_what_is_new() -> None:
         after = grid_of(parse(TEXT, [change]))
         todo = plan(after, *done)
         assert {u.adapter_id for u in todo.train} == trained(after).keys() - trained(before).keys()
-        assert {u.score_id for u in todo.score()} == {u.score_id for u in scores_of(after)} - old
+        assert {u.score_id for u in to_score(todo)} == {u.score_id for u in scores_of(after)} - old
         assert 0 < todo.n_scores < after.n_scores
         assert (todo.stale_adapters.total(), todo.stale_scores.total()) == (0, 0)
 
@@ -116,7 +120,7 @@ def test_another_recipe_leaves_the_old_results_stale_but_not_the_base() -> None:
     before = grid_of(parse(TEXT))
     todo = plan(grid_of(parse(TEXT, ["recipe.epochs=1"])), trained(before), scored(scores_of(before)))
     assert (todo.stale_adapters, todo.stale_scores) == ({"a": 8, "b": 8}, {"a": 32, "b": 32})
-    assert all(unit.adapter is not None for unit in todo.score())
+    assert all(unit.adapter is not None for unit in to_score(todo))
 
 
 def test_what_is_stale_is_counted_once_however_often_it_stands_there() -> None:
@@ -176,7 +180,7 @@ def test_planned_and_done_make_up_the_grid(made: set[int], there: set[int]) -> N
     done_adapters = {grid.adapters[i].adapter_id: grid.adapters[i].model for i in there}
     twice = scored([scores[i] for i in made]) * 2
     todo = plan(grid, done_adapters, twice)
-    left = list(todo.score())
+    left = to_score(todo)
     assert [u.score_id for u in scores if u.score_id not in done_scores] == [u.score_id for u in left]
     available = done_adapters.keys() | {u.adapter_id for u in todo.train}
     assert all(u.adapter is None or u.adapter.adapter_id in available for u in left)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.failures import Failure
 from orchestrator.grid import Grid
 from orchestrator.plan import Plan, plan, without
 from orchestrator.records import outdated
@@ -17,12 +18,14 @@ from tests.study.test_store import score_row
 
 
 def record(store: Store, unit: AdapterUnit | ScoreUnit, kind: str) -> str:
-    store.put_failure(unit.unit_id, {"unit_id": unit.unit_id, "unit": str(unit), "kind": kind})
+    store.put_failure(unit.unit_id, Failure(unit.unit_id, str(unit), kind, "", 1).to_json())
     return unit.unit_id
 
 
 def record_broken(store: Store, role: str, cell: str) -> str:
-    store.put_failure(broken_id(role, cell), {"unit": f"{role} {cell}", "kind": "bad_data"})
+    store.put_failure(
+        broken_id(role, cell), Failure(broken_id(role, cell), f"{role} {cell}", "bad_data", "", 1).to_json()
+    )
     return broken_id(role, cell)
 
 

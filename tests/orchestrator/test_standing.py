@@ -35,7 +35,8 @@ STUDY: dict[str, Any] = {
 def put_record(
     store: Store, unit: AdapterUnit, seconds: float = 1.0, device: str = "NVIDIA H100", world: int = 1
 ) -> None:
-    record = {"adapter_id": unit.adapter_id, "model": unit.model, "seconds": seconds, "device": device}
+    record = {"adapter_id": unit.adapter_id, "model": unit.model, "seconds": seconds, "device": device, "source": []}
+    record |= {"recipe": {"lora": None}, "tokens": {"useful": 1}, "examples": {"train": 1, "validation": 0}}
     store.write(f"{unit.folder}/{RECORD_FILE}", json.dumps({**record, "world_size": world}).encode())
 
 

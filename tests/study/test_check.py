@@ -17,7 +17,7 @@ from study import schema
 from study.audit import Audit
 from study.check import main
 from study.lease import Lease
-from study.store import STUDY_FILE, Store
+from study.store import SCORES_INDEX, STUDY_FILE, Store
 from tests.study.test_store import score_row
 
 
@@ -154,7 +154,7 @@ def test_what_killed_writers_leave_is_removed(store: Store, tmp_path: Path) -> N
     ]
     before = contents(store)
     for file in left:
-        store.write(file, b'{"kind": "nan"}')
+        store.write(file, b'{"unit": "u", "kind": "nan", "attempts": 1, "message": ""}')
     store.append([item_row("s-never", 0)], [])
     assert main([store.uri]) == 1
     assert main([store.uri, "--repair"]) == 0
@@ -253,3 +253,61 @@ def test_a_record_states_checksums(store: Store) -> None:
     record = store.records()["a1"]
     assert record["files"].keys() == {"adapter_model.safetensors", "adapter_config.json"}
     assert json.loads(store.read(f"{record['folder']}/record.json"))["files"]["adapter_config.json"]["bytes"] == 2
+
+
+def test_an_existing_adapter_that_was_copied_in_part_is_removed(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(store)
+    store.write("adapters/m/existing/given-a3/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
+    assert main([store.uri, "--repair"]) == 0
+    assert "adapter copied in part: a run was killed here" in capsys.readouterr().out
+    assert contents(store) == before
+
+
+def checkpoint_of(adapter_id: str) -> bytes:
+    return save({"a": np.ones(1, dtype=np.float32)}, metadata={"state": json.dumps({"members": {adapter_id: {}}})})
+
+
+def test_the_checkpoint_of_a_damaged_adapter_stays(store: Store) -> None:
+    """It is what the adapter is trained again from."""
+    for name in ("a1", "a2"):
+        store.write(f"checkpoints/{name}.safetensors", checkpoint_of(name))
+    flip(of_adapter(store, "adapter_model.safetensors"))
+    assert main([store.uri, "--repair"]) == 0
+    assert store.files("checkpoints", "") == ["checkpoints/a1.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (STUDY_FILE, ""),
+        (STUDY_FILE, "study: x"),
+        (STUDY_FILE, "{config: {}, models: [{id: a}]}"),
+        ("failures/s-b.json", '{"kind": "nan"}'),
+        ("adapters/m/t/en/seed1-a1/record.json", '{"adapter_id": "a1", "recipe": {}}'),
+    ],
+)
+def test_a_file_that_does_not_say_what_its_readers_need_is_damaged(store: Store, file: str, text: str) -> None:
+    store.write(file, text.encode())
+    (problem,) = Audit(store).run().problems
+    assert problem.file == file
+    assert main([store.uri, "--repair"]) == 0
+
+
+def test_an_index_is_checked_and_one_of_an_older_layout_removed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("study.index.WORTH_IT", 0)
+    store.write_indexes()
+    before = contents(store)
+    assert Audit(store).run().problems == []
+    (segment,) = store.files(SCORES_INDEX, ".parquet")
+    store.write("index/records.parquet", store.read(segment))
+    assert main([store.uri, "--repair"]) == 0
+    assert "index of an older release" in capsys.readouterr().out
+    assert contents(store) == before
+    data = before[segment]
+    store.write(segment, data.replace(b"s-a1", b"s-a0"))
+    assert main([store.uri, "--repair"]) == 0
+    assert store.files(SCORES_INDEX, ".parquet") == []

@@ -102,3 +102,14 @@ def test_limit_bounds_items_and_examples_and_marks_the_run() -> None:
 def test_a_config_that_cannot_be_read(tmp_path: object) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(f"{tmp_path}/none.yaml")
+
+
+def test_sources_that_the_results_could_not_tell_apart_are_refused() -> None:
+    text = """
+models: [{id: a}]
+languages: [en, de]
+tasks: [{name: arc, lm_eval: "arc_{language}"}, {name: xnli, lm_eval: "xnli_{language}"}]
+sources: [[arc/en, arc/de, xnli/en], [arc/en, arc/de, xnli/de]]
+"""
+    with pytest.raises(ConfigError, match=r"called arc\+xnli in en\+de in the results, as arc/en\+arc/de\+xnli/en is"):
+        parse(text)

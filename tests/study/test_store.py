@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study import schema
+from study.contents import Damaged
 from study.errors import ConfigError
 from study.store import SCORES_INDEX, Store
 
@@ -87,6 +88,50 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot be read or written"):
         Store(str(tmp_path / "file" / "store")).check_writable()
+
+
+def test_an_index_with_other_bytes_than_its_name_states_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bit of a value, which Parquet reads as another value."""
+    monkeypatch.setattr("study.index.WORTH_IT", 0)
+    store = Store(str(tmp_path))
+    store.append([], [score_row("a" * 16, model="mmmmmmmm")])
+    store.write_indexes()
+    (segment,) = (tmp_path / SCORES_INDEX).glob("*.parquet")
+    data = segment.read_bytes()
+    assert data.count(b"mmmmmmmm")
+    segment.write_bytes(data.replace(b"mmmmmmmm", b"mmmmmmml"))
+    assert store.scores(["model"]).to_pylist() == [{"model": "mmmmmmmm"}]
+
+
+def test_scores_are_looked_up_without_holding_all(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.append([], [score_row(name) for name in "abc"])
+    assert store.scored_among(["a", "c", "d"]) == {"a", "c"}
+    assert store.scored_among([]) == set()
+
+
+def test_a_failure_that_is_cleared_while_failures_are_read_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, failure = Store(str(tmp_path)), {"unit": "u", "kind": "nan", "attempts": 1, "message": ""}
+    store.put_failure("a", failure)
+    monkeypatch.setattr(Store, "files", lambda *_: ["failures/a.json", "failures/gone.json"])
+    assert store.failures() == {"a": failure}
+
+
+@pytest.mark.parametrize("at", [8, -20])
+def test_a_damaged_part_is_named(tmp_path: Path, at: int) -> None:
+    """pyarrow raises an OSError of its pages, and a ValueError of its end."""
+    store = Store(str(tmp_path))
+    store.append([], [score_row(f"{i}") for i in range(100)])
+    (part,) = (tmp_path / "results/scores").glob("*.parquet")
+    data = bytearray(part.read_bytes())
+    data[at:] = bytes(len(data[at:])) if at < 0 else bytes(60) + data[at + 60 :]
+    part.write_bytes(bytes(data))
+    with pytest.raises(Damaged, match=part.name):
+        store.scores()
 
 
 @pytest.mark.parametrize("at", [0, 20, 40])

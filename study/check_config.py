@@ -1,0 +1,39 @@
+"""What of a config types alone cannot say: whether its parts fit one another."""
+
+from __future__ import annotations
+
+from study.cells import Cell
+from study.config import StudyConfig, reject_duplicates
+from study.errors import ConfigError
+
+
+def check(config: StudyConfig) -> None:
+    """Raise ConfigError for what does not fit."""
+    reject_duplicates("languages", list(config.languages))
+    reject_duplicates("tasks", [task.name for task in config.tasks])
+    reject_duplicates("seeds", [str(seed) for seed in config.seeds])
+    reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
+    for task in config.tasks:
+        if isinstance(task.lm_eval, dict):
+            for language in task.lm_eval.keys() - set(config.languages):
+                raise ConfigError(
+                    f"tasks[{task.name}].lm_eval", language, "is not among `languages`", "add it there or drop it here"
+                )
+    if not config.target_list():
+        raise ConfigError(
+            "targets", config.targets, "the grid is empty: no target to score", "use `all` or list task/language"
+        )
+    if not config.source_list() and not config.adapters:
+        raise ConfigError(
+            "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
+        )
+    _check_existing_adapters(config)
+
+
+def _check_existing_adapters(config: StudyConfig) -> None:
+    for i, adapter in enumerate(config.adapters):
+        try:
+            _ = adapter.source is not None and Cell.parse(adapter.source)
+        except ValueError as error:
+            key, fix = f"adapters[{i}].source", "write task/language, or null where it has none"
+            raise ConfigError(key, adapter.source, str(error), fix) from error
