@@ -4,8 +4,6 @@
 CONFIG ?= configs/quickstart.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
-# these start Ray clusters and mostly wait, so the others run beside them
-ON_RAY := tests/cluster tests/faults tests/orchestrator
 
 .PHONY: install sweep smollm2 test test-faults lint clean
 
@@ -21,12 +19,11 @@ smollm2: install
 	@$(MAKE) --no-print-directory sweep CONFIG=configs/smollm2.yaml STORE=runs/smollm2
 
 test: install
-	@$(PY) -m pytest -m "not long" $(ON_RAY:%=--ignore %) & computing=$$!; \
-	$(PY) -m pytest -m "not long" $(ON_RAY); code=$$?; wait $$computing || code=$$?; exit $$code
+	@tests/run.sh
 
 test-faults: install
-	@FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s
-	@$(PY) -m pytest -m long --ignore tests/faults
+	@trap 'exit 130' INT; code=0; FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s || code=$$?; \
+	$(PY) -m pytest -m long --ignore tests/faults || code=$$?; exit $$code
 
 lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,21 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start(config: Path, **pipes: Any) -> subprocess.Popen[Any]:
-    """The same, not waited for, and quiet unless `pipes` say otherwise."""
+def start(config: Path, **pipes: Any) -> AbstractContextManager[subprocess.Popen[Any]]:
+    """The same, not waited for, killed where a block ends before it does, and quiet unless `pipes` say otherwise."""
     command = [sys.executable, "-m", "orchestrator.sweep", str(config)]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **pipes}
-    return subprocess.Popen(command, cwd=REPOSITORY, env=environment(config.parent), **pipes)
+    return ended(subprocess.Popen(command, cwd=REPOSITORY, env=environment(config.parent), **pipes))
+
+
+@contextmanager
+def ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is gone when the block is left, however that happens."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until(condition: Callable[[], object], driver: subprocess.Popen[Any]) -> None:

@@ -210,7 +210,9 @@ def test_grafana_asks_for_metrics_that_there_are() -> None:
 
 
 def test_shell_scripts_are_sound() -> None:
-    scripts = [str(path) for path in [REPOSITORY / "install.sh", *CLUSTERS.glob("*.sh")]]
+    scripts = [
+        str(path) for path in [REPOSITORY / "install.sh", REPOSITORY / "tests" / "run.sh", *CLUSTERS.glob("*.sh")]
+    ]
     check = [str(Path(sys.executable).parent / "shellcheck"), "--severity=warning", *scripts]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,10 +7,12 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
 from ray.cluster_utils import Cluster
 
@@ -21,8 +23,10 @@ class Nodes:
     """A head that has `head_cpus` to give away, and two more nodes that have one each."""
 
     def __init__(self, head_cpus: int = 1) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         self._cluster: Any = None
+        self._end = ExitStack()  # what is left when all clusters have ended
+        self._environment = self._end.enter_context(pytest.MonkeyPatch.context())
+        self._environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         self._head = {"num_cpus": head_cpus, "include_dashboard": False}
         self.start()
 
@@ -30,12 +34,16 @@ class Nodes:
     def address(self) -> str:
         return str(self._cluster.address)
 
+    @property
+    def head(self) -> Any:
+        return self._cluster.head_node
+
     def start(self) -> None:
-        os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="faults-", dir="/tmp")  # not the machine's default cluster
+        folder = tempfile.TemporaryDirectory(prefix="faults-", dir="/tmp", ignore_cleanup_errors=True)
+        self._environment.setenv("RAY_TMPDIR", self._end.enter_context(folder))  # not the machine's default cluster
         self._cluster = Cluster(initialize_head=True, head_node_args=self._head)
         self._killed = False
-        for _ in range(2):
-            self.add()
+        self._complete()
 
     def add(self) -> Any:
         """Returns the node that has joined."""
@@ -58,19 +66,25 @@ class Nodes:
 
     def kill_head(self) -> None:
         """SIGKILL the whole cluster, GCS first."""
+        self._killed = True
         for info in self._cluster.head_node.all_processes["gcs_server"]:
             os.kill(info.process.pid, signal.SIGKILL)
         _kill_all(_raylets(self._cluster.list_all_nodes()))
         self._cluster.shutdown()
-        self._killed = True
 
     def restore(self) -> None:
-        """Start it again if all of it was killed."""
+        """Start it again if all of it was killed, or the nodes that did not come up in place of others."""
         if self._killed:
             self.start()
+        self._complete()
 
     def stop(self) -> None:
-        self._cluster.shutdown()
+        with self._end:
+            self._cluster.shutdown()
+
+    def _complete(self) -> None:
+        while len(self._cluster.worker_nodes) < 2:
+            self.add()
 
     def processes(self, kind: str, node: Any = None) -> list[psutil.Process]:
         """This cluster's processes of a kind (a key of TITLES), or those of one node.
@@ -115,8 +129,11 @@ def _raylets(nodes: list[Any]) -> list[psutil.Process]:
 
 def _kill_all(raylets: list[psutil.Process]) -> None:
     for raylet in raylets:
-        family = [*raylet.children(recursive=True), raylet]
-        for process in family:
+        try:
+            family = raylet.children(recursive=True)
+        except psutil.NoSuchProcess:
+            continue
+        for process in [*family, raylet]:
             try:
                 process.kill()
             except psutil.NoSuchProcess:

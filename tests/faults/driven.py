@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -19,7 +21,7 @@ TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
 
 
 class Driver:
-    """`python -m orchestrator.sweep CONFIG`, its output in a file."""
+    """`python -m orchestrator.sweep CONFIG`, its output in a file. As a context it is killed where it has not ended."""
 
     def __init__(self, config: Path, address: str, *options: str, **environment: str) -> None:
         own = {**environment, "RAY_ADDRESS": address, "HF_DATASETS_CACHE": str(config.parent.parent / "datasets")}
@@ -35,6 +37,12 @@ class Driver:
                 start_new_session=True,
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     @property
     def output(self) -> str:
         return self._log.read_text(errors="replace")
@@ -47,13 +55,26 @@ class Driver:
         if not self.ended:
             self.process.send_signal(number)
 
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait for something that happens in the midst of the run."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not happened():
+            assert not self.ended, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.05)
+
     def wait(self) -> int:
+        """Returns the exit code."""
         try:
             return self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.end()
             raise AssertionError(f"the driver hangs:\n{self.output}") from None
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        self.process.kill()
+        self.process.wait()
 
 
 def done(store: Store) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from psutil import Process
 from orchestrator.blame import MOST_LOSSES
 from study.store import Store
 from tests.faults.cluster import Nodes
-from tests.faults.driven import TIMEOUT_S, Driver
+from tests.faults.driven import Driver
 from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
@@ -29,23 +26,15 @@ def small(nodes: Nodes, undisturbed: Store) -> Nodes:
     return nodes
 
 
-def wait(driver: Driver, happened: Callable[[], object]) -> None:
-    """Wait for something that happens in the midst of a driver's run."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not happened():
-        assert not driver.ended, driver.output
-        assert time.monotonic() < deadline, driver.output
-        time.sleep(0.05)
-
-
 def test_an_evaluator_that_is_kept_gives_way_to_training_and_prometheus_reads_what_came_of_it(
     small: Nodes, world: tuple[Path, Path, Path]
 ) -> None:
     """The only CPU goes from the base's evaluator to a trial, whose adapter is rejected."""
     one = {"sources": ["next/xx"], "targets": ["next/xx"], "evaluators": {"min": 1, "resources": {"CPU": 1}}}
     config, _ = study(world, "failing", study="failing", **one)
-    driver = Driver(config, small.address, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
-    assert driver.wait() == 1, driver.output
+    options = ["--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null"]
+    with Driver(config, small.address, *options) as driver:
+        assert driver.wait() == 1, driver.output
     lines = small.metrics().splitlines()
 
     def seen(name: str, *tags: str) -> float:
@@ -65,20 +54,19 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
 ) -> None:
     """The only evaluator of the first node is frozen: what is done meanwhile is done by the node that has joined."""
     config, store = study(world, "elastic", evaluators={"min": 2, "resources": {"CPU": 1}})
-    driver = Driver(config, small.address)
-    until = partial(wait, driver)
-    until(lambda: small.processes("evaluator"))
-    frozen = small.processes("evaluator")[0]
-    frozen.suspend()
-    joined = small.add()
-    until(lambda: small.processes("trainer", joined))
-    until(lambda: len(store.records()) == 4)
-    assert not store.done_scores()
-    until(lambda: small.processes("evaluator", joined))
-    until(store.done_scores)
-    small.kill_node(lambda _: joined)
-    frozen.resume()
-    assert driver.wait() == 0, driver.output
+    with Driver(config, small.address) as driver:
+        driver.until(lambda: small.processes("evaluator"))
+        frozen = small.processes("evaluator")[0]
+        frozen.suspend()
+        joined = small.add()
+        driver.until(lambda: small.processes("trainer", joined))
+        driver.until(lambda: len(store.records()) == 4)
+        assert not store.done_scores()
+        driver.until(lambda: small.processes("evaluator", joined))
+        driver.until(store.done_scores)
+        small.kill_node(lambda _: joined)
+        frozen.resume()
+        assert driver.wait() == 0, driver.output
     compare(store, undisturbed)
 
 
@@ -87,20 +75,20 @@ def test_a_trial_leaves_a_node_that_keeps_losing_its_worker_and_goes_on_elsewher
 ) -> None:
     joined = small.add()
     config, store = study(world, "excluded")
-    driver = Driver(config, small.address)
     killed: set[int] = set()
 
     def another() -> list[Process]:
         return [process for process in small.processes("trainer", joined) if process.pid not in killed]
 
-    for _ in range(MOST_LOSSES):
-        wait(driver, another)
-        victim = another()[0]
-        killed.add(victim.pid)
-        victim.kill()
-    wait(driver, store.excluded_nodes)
-    assert store.excluded_nodes() == [joined.node_id]
-    assert driver.wait() == 0, driver.output
+    with Driver(config, small.address) as driver:
+        for _ in range(MOST_LOSSES):
+            driver.until(another)
+            victim = another()[0]
+            killed.add(victim.pid)
+            victim.kill()
+        driver.until(store.excluded_nodes)
+        assert store.excluded_nodes() == [joined.node_id]
+        assert driver.wait() == 0, driver.output
     assert another() == []
     assert "it is used no more" in driver.output
     compare(store, undisturbed)

@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
 @pytest.fixture(scope="module")
 def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
     config, store = study(world, "undisturbed")
-    driver = Driver(config, nodes.address)
-    assert driver.wait() == 0, driver.output
+    with Driver(config, nodes.address) as driver:
+        assert driver.wait() == 0, driver.output
     return store
 
 
@@ -104,23 +105,16 @@ def test_a_study_under_faults_ends_like_an_undisturbed_one(
     todo = faults(seed, number)
     kinds = {fault.kind for fault in todo}
     print(f"\nrun {number} of FAULT_SEED={seed}: {', '.join(map(str, todo))}")
-    disk, where = None, f"s3://{BUCKET}/run{number}" if "requests" in kinds else ""
-    if not kinds.isdisjoint(ON_DISK):
+    where = f"s3://{BUCKET}/run{number}" if "requests" in kinds else ""
+    with nullcontext() if kinds.isdisjoint(ON_DISK) else Disk(world[0] / f"disk{number}") as disk:
+        config, store = study(world, f"run{number}", str(disk.where / "store") if disk else where)
         try:
-            disk = Disk(world[0] / f"disk{number}")
-            where = str(disk.where / "store")
-        except PermissionError as error:
-            pytest.skip(f"a disk that fills up needs a mount: {error}")
-    try:
-        config, store = study(world, f"run{number}", where)
-        met = disturbed(todo, config, store, nodes, disk, bucket)
-        bucket.fail(0.0)
-        compare(store, undisturbed)
-    finally:
-        bucket.fail(0.0)
-        nodes.restore()
-        if disk:
-            disk.unmount()
+            met = disturbed(todo, config, store, nodes, disk, bucket)
+            bucket.fail(0.0)
+            compare(store, undisturbed)
+        finally:
+            bucket.fail(0.0)
+            nodes.restore()
     survived.update(met)
 
 
@@ -130,20 +124,23 @@ def disturbed(
     """Run a study to its end, however often it takes; returns the kinds of the faults that met it."""
     met: list[str] = []
     driver = Driver(config, nodes.address)
-    for fault in todo:
-        deadline = time.monotonic() + TIMEOUT_S
-        while done_or_none(store) < fault.after * UNITS and not driver.ended and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(fault.wait_s)
-        if (kind := inject(fault, driver, nodes, disk, bucket)) is not None:
-            met.append(kind)
-        if driver.ended or fault.kind in ENDED:
-            driver = resumed(fault, driver, config, nodes, disk)
-    for _ in range(3):
-        if driver.wait() == 0:
-            return met
-        driver = resumed(None, driver, config, nodes, disk)
-    raise AssertionError(driver.output)
+    try:
+        for fault in todo:
+            deadline = time.monotonic() + TIMEOUT_S
+            while done_or_none(store) < fault.after * UNITS and not driver.ended and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(fault.wait_s)
+            if (kind := inject(fault, driver, nodes, disk, bucket)) is not None:
+                met.append(kind)
+            if driver.ended or fault.kind in ENDED:
+                driver = resumed(fault, driver, config, nodes, disk)
+        for _ in range(3):
+            if driver.wait() == 0:
+                return met
+            driver = resumed(None, driver, config, nodes, disk)
+        raise AssertionError(driver.output)
+    finally:
+        driver.end()  # the last one: each is waited for before the next
 
 
 def done_or_none(store: Store) -> int:

@@ -10,9 +10,9 @@ import pytest
 from study.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
-from tests.faults.test_faults import bucket, compare, study, world
+from tests.faults.test_faults import compare, study, world
 
-__all__ = ["bucket", "world"]
+__all__ = ["world"]
 
 pytestmark = pytest.mark.long
 
@@ -37,7 +37,9 @@ def test_kept_evaluators_give_way_where_only_their_node_can_hold_a_trial(
             training={"resources_per_worker": {"CPU": 2}},
             evaluators={"min": kept, "resources": {"CPU": 1}},
         )
-        driver = Driver(config, nodes.address)
-        assert driver.wait() == 0, driver.output
+        with Driver(config, nodes.address) as driver:
+            if kept:
+                driver.until(lambda: nodes.processes("evaluator", nodes.head))  # the way is barred
+            assert driver.wait() == 0, driver.output
         stores.append(store)
     compare(stores[1], stores[0])

@@ -11,7 +11,6 @@ from study.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.disk import Disk
 from tests.faults.driven import Driver
-from tests.faults.test_elastic import wait
 from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
@@ -24,20 +23,16 @@ def test_a_full_scratch_ends_the_run_with_a_word_and_costs_what_was_in_hand(
 ) -> None:
     """The driver starts a cluster of its own there; the next run goes on elsewhere, on the other cluster."""
     config, store = study(world, "scratch")
-    try:
-        disk = Disk(Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp")) / "s", size_mb=600)  # sockets need short paths
-    except PermissionError as error:
-        pytest.skip(f"needs a mount: {error}")
-    try:
-        driver = Driver(config, "local", RAY_TMPDIR=str(disk.where), TMPDIR=str(disk.where))
-        wait(driver, lambda: store.files("checkpoints", "") or store.records())
+    with (
+        tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as short,  # as sockets need paths to be
+        Disk(Path(short) / "s", size_mb=600) as disk,
+        Driver(config, "local", RAY_TMPDIR=str(disk.where), TMPDIR=str(disk.where)) as driver,
+    ):
+        driver.until(lambda: store.files("checkpoints", "") or store.records())
         disk.fill()
         assert driver.wait() == 1, driver.output
         assert "No space left on device" in driver.output
         assert "Traceback" not in driver.output
-        disk.mend()
-    finally:
-        disk.unmount()
-    driver = Driver(config, nodes.address)
-    assert driver.wait() == 0, driver.output
+    with Driver(config, nodes.address) as driver:
+        assert driver.wait() == 0, driver.output
     compare(store, undisturbed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,10 +40,9 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
     store = Store(URI)
     with pytest.raises(ConfigError, match="holds no scores"):
         report.write(URI, str(tmp_path / "report"))
-    driver = start(config)
-    wait_until(store.trained, driver)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    with start(config) as driver:
+        wait_until(store.trained, driver)
+        driver.kill()
     time.sleep(2)  # the cluster notices and ends
     trained = {name: record["written_at"] for name, record in store.records().items()}
     scored = store.done_scores()

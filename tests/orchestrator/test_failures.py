@@ -39,18 +39,20 @@ from tests.faults.driven import Driver
 from tests.faults.memory import limited
 from tests.orchestrator.victim import Victim
 from tests.tiny_models import make_model
-from tests.tiny_world import REPOSITORY, make_config, make_tasks
+from tests.tiny_world import REPOSITORY, ended, make_config, make_tasks
 
 
 @contextmanager
 def _cluster(**system: object) -> Iterator[Callable[..., Any]]:
-    address = os.environ.pop("RAY_ADDRESS", None)
-    options = {"include_dashboard": False, "log_to_driver": False, "_system_config": system, "_temp_dir": _temporary()}
-    ray.init("local", num_cpus=2, **options)
-    yield lambda *arguments: ray.remote(Victim).remote(*arguments)
-    ray.shutdown()
-    if address is not None:
-        os.environ["RAY_ADDRESS"] = address
+    folder = tempfile.TemporaryDirectory(prefix="kinds-", dir="/tmp", ignore_cleanup_errors=True)
+    with folder as short, pytest.MonkeyPatch.context() as patch:  # sockets need a short path
+        patch.delenv("RAY_ADDRESS", raising=False)
+        options = {"include_dashboard": False, "log_to_driver": False, "_system_config": system, "_temp_dir": short}
+        ray.init("local", num_cpus=2, **options)
+        try:
+            yield lambda *arguments: ray.remote(Victim).remote(*arguments)
+        finally:
+            ray.shutdown()
 
 
 def test_an_actor_that_eats_all_memory() -> None:
@@ -126,10 +128,6 @@ def test_actors_avoid_a_node_that_lost_three() -> None:
 def actors() -> Iterator[Callable[..., Any]]:
     with _cluster() as actor:
         yield actor
-
-
-def _temporary() -> str:
-    return tempfile.mkdtemp(prefix="kinds-", dir="/tmp")  # sockets need a short path
 
 
 def test_an_actor_that_the_kernel_kills_for_memory(actors: Callable[..., Any]) -> None:
@@ -240,11 +238,7 @@ def test_files_that_are_missing_are_no_passing_trouble(tmp_path: Path) -> None:
 
 
 def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
-    try:
-        disk = Disk(tmp_path / "disk")
-    except PermissionError as error:
-        pytest.skip(f"needs a mount: {error}")
-    try:
+    with Disk(tmp_path / "disk") as disk:
         store = Store(str(disk.where / "store"))
         store.write("x", b"1")
         for make_worse, kind in ((disk.fill, "no_space"), (disk.refuse, "store_refused")):
@@ -263,21 +257,13 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
         disk.mend()
         store.write("x", b"2" * 8192)
         assert [path.name for path in (disk.where / "store").iterdir()] == ["x"]  # nothing half-written is left
-    finally:
-        disk.unmount()
 
 
 def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        disk = Disk(tmp_path / "disk")
-    except PermissionError as error:
-        pytest.skip(f"needs a mount: {error}")
-    try:
+    with Disk(tmp_path / "disk") as disk:
         monkeypatch.setenv("RAY_TMPDIR", str(disk.where))
         with pytest.raises(ConfigError, match="MiB free"):
             connect()
-    finally:
-        disk.unmount()
 
 
 @pytest.mark.long
@@ -287,8 +273,8 @@ def test_a_cluster_that_is_gone_is_said_within_a_minute_or_so(tmp_path: Path) ->
     config = make_config(tmp_path, [model], ["next"], ["xx"], tasks)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
-        driver = Driver(config, f"127.0.0.1:{nobody.getsockname()[1]}")
-        assert driver.wait() == 2, driver.output
+        with Driver(config, f"127.0.0.1:{nobody.getsockname()[1]}") as driver:
+            assert driver.wait() == 2, driver.output
     assert "error: RAY_ADDRESS = " in driver.output
     assert "the cluster does not answer" in driver.output
     assert "Traceback" not in driver.output
@@ -367,11 +353,11 @@ def test_a_peer_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     """What gloo raises in a process whose partner has ended."""
     code = """
 import os, sys, torch, torch.distributed as dist
-dist.init_process_group("gloo", f"file://{sys.argv[1]}", world_size=2, rank=int(sys.argv[2]))
-dist.all_reduce(torch.ones(1))
-if sys.argv[2] == "1":
-    os._exit(0)
 from orchestrator.failures import is_spoilt, kind_of
+dist.init_process_group("gloo", f"file://{sys.argv[1]}", world_size=2, rank=int(sys.argv[2]))
+if sys.argv[2] == "1":
+    dist.all_reduce(torch.ones(1))
+    os._exit(0)
 try:
     for _ in range(1000):
         dist.all_reduce(torch.ones(1))
@@ -379,9 +365,10 @@ except Exception as error:
     print(kind_of(error), is_spoilt(error))
 """
     command = [sys.executable, "-c", code, str(tmp_path / "rendezvous")]
-    one, other = (subprocess.Popen([*command, rank], cwd=REPOSITORY, stdout=subprocess.PIPE) for rank in "01")
-    assert other.wait(60) == 0
-    assert one.communicate(timeout=60)[0] == b"node_lost True\n"
+    one, other = (ended(subprocess.Popen([*command, rank], cwd=REPOSITORY, stdout=subprocess.PIPE)) for rank in "01")
+    with one as left, other as gone:
+        assert gone.wait(120) == 0
+        assert left.communicate(timeout=120)[0] == b"node_lost True\n"
 
 
 def test_a_signal_in_the_midst_of_a_wait_interrupts_it(actors: Callable[..., Any]) -> None:

@@ -25,7 +25,7 @@ from study.load import parse
 from study.models import Model
 from study.store import Store
 from study.tasks import TaskLibrary
-from tests.orchestrator.stand_ins import Broken, Flaky, Late, Poisoned, Stubborn
+from tests.orchestrator.stand_ins import Broken, Flaky, Held, Late, Poisoned, Stubborn
 from tests.tiny_world import REPOSITORY
 
 
@@ -51,7 +51,7 @@ class Run:
     changed: list[tuple[str, bool]] = field(default_factory=list)
 
     def to_its_end(self, actors: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not self.pool.is_idle and time.monotonic() < deadline:
             self.pool.step(Decision(0, actors, {"m": actors}), 0.1)
         assert self.pool.is_idle
@@ -61,26 +61,28 @@ class Run:
 def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def make(process: type, languages: list[str], failures: str = "{}") -> Run:
+    def make(process: type, languages: list[str], failures: str = "{}", names: str = "m") -> Run:
+        ids = ", ".join(f"{{id: {name}}}" for name in names)
         config = parse(
-            f"store: {tmp_path}/store\nmodels: [{{id: m}}]\nlanguages: [{', '.join(languages)}]\nsources: []\n"
+            f"store: {tmp_path}/store\nmodels: [{ids}]\nlanguages: [{', '.join(languages)}]\nsources: []\n"
             f"tasks: [{{name: task, lm_eval: 't_{{language}}'}}]\nevaluators: {{resources: {{CPU: 1}}}}\n"
             f"training: {{resources_per_worker: {{CPU: 1}}}}\nfailures: {failures}\n"
             "adapters: [{name: a, model: m, path: p}]"
         )
-        model = Model("m", f"{REPOSITORY}/models/polyglot-nano", None, "m", "float32", "m", 1.0, 10**9, False, ())
+        path, rest = f"{REPOSITORY}/models/polyglot-nano", ("float32", "m", 1.0, 10**9, False, ())
+        models = [Model(name, path, None, name, *rest) for name in names]
         cells = config.cells()
-        grid = expand(config, [model], {Source.of([cells[0]]): ["s"]}, {cell: str(cell) for cell in cells})
-        backlog = Backlog({"m": [1.0] * len(cells)}, grid.unit)
+        grid = expand(config, models, {Source.of([cells[0]]): ["s"]}, {cell: str(cell) for cell in cells})
+        backlog = Backlog({name: [1.0] * len(cells) for name in names}, grid.unit)
         backlog.add(part for part in grid.parts() if part.adapter is None)
         run = Run(None)  # type: ignore[arg-type]  # the pool is made with what it reports to
         run.pool = ScoringPool(
             config,
-            [model],
+            models,
             Store(config.store),
             backlog,
-            StudyRequests(NoTasks.of(config), config.scoring, [model], lambda _: None),
-            {"m": 0.0},
+            StudyRequests(NoTasks.of(config), config.scoring, models, lambda _: None),
+            dict.fromkeys(names, 0.0),
             lambda unit, result: run.scored.update({unit.target.language: result.seconds}),
             lambda failure, unit: run.failed.append(failure),
             Nodes(shape(config), [], lambda *change: run.changed.append(change)),
@@ -125,7 +127,7 @@ def test_one_unit_that_fails_takes_no_other_with_it(start: Callable[..., Run]) -
 
 
 def test_evaluators_that_meet_the_same_trouble_when_they_start_are_one_failure(start: Callable[..., Run]) -> None:
-    run = start(Late, many(24), "{transient: 1}")
+    run = start(Late, many(24), "{transient: 3}")
     run.to_its_end(4)
     assert (len(run.scored), run.failed) == (24, [])
 
@@ -133,7 +135,7 @@ def test_evaluators_that_meet_the_same_trouble_when_they_start_are_one_failure(s
 def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(
     start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = start(Late, many(8), "{transient: 1}")
+    run = start(Late, many(8), "{transient: 3}")
     run.to_its_end(4)
     have = run.pool.actors().total()
     assert have > 1
@@ -149,11 +151,23 @@ def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(
     assert run.pool.actors().total() == 4
 
 
-def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callable[..., Run]) -> None:
+def test_a_place_that_has_just_come_free_costs_no_second_evaluator(start: Callable[..., Run]) -> None:
     run = start(Flaky, many(8))
     run.to_its_end(4)
     run.pool.step(Decision(1, 3, {"m": 3}), 0.0, starved=True)  # one too many: it goes, as it would have
     assert run.pool.actors().total() == 3
+
+
+def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callable[..., Run]) -> None:
+    """One of two busy evaluators is too many: its place is the trial's as soon as it has ended."""
+    run = start(Held, many(4), names="mn")
+    deadline = time.monotonic() + 240
+    while (run.pool.busy, len(run.scored)) != (2, 4):  # both of m, and n has nothing left to do
+        assert time.monotonic() < deadline
+        run.pool.step(Decision(0, 3, {"m": 2, "n": 1}), 0.1)
+    run.pool._freed = -1000.0
+    run.pool.step(Decision(1, 2, {"m": 1, "n": 1}), 0.0, starved=True)
+    assert run.pool.actors() == {"m": 2, "n": 1}
 
 
 def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., Run]) -> None:

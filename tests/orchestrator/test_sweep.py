@@ -141,14 +141,13 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     model, tasks = world
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
     store = Store(str(tmp_path / "store"))
-    driver = start(config)
-    wait_until(store.records, driver)
-    assert sweep_module.main([str(config)]) == 2  # another driver beside it
-    assert f"(process {driver.pid}) since" in capsys.readouterr().err
-    assert status.main([store.uri]) == 0
-    assert f"(process {driver.pid}) since" in capsys.readouterr().out
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    with start(config) as driver:
+        wait_until(store.records, driver)
+        assert sweep_module.main([str(config)]) == 2  # another driver beside it
+        assert f"(process {driver.pid}) since" in capsys.readouterr().err
+        assert status.main([store.uri]) == 0
+        assert f"(process {driver.pid}) since" in capsys.readouterr().out
+        driver.kill()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
     trained = {adapter_id: record["written_at"] for adapter_id, record in store.records().items()}
     scored = store.done_scores()
@@ -237,10 +236,10 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
     alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, track=["tensorboard"], training=alone)
     store = Store(str(tmp_path / "store"))
-    driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_until(lambda: len(store.done_scores()) > 4, driver)  # more than the base's: an adapter has been trained
-    driver.send_signal(signal.SIGINT)
-    output, _ = driver.communicate(timeout=60)
+    with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
+        wait_until(lambda: len(store.done_scores()) > 4, driver)  # more than the base's: an adapter has been trained
+        driver.send_signal(signal.SIGINT)
+        output, _ = driver.communicate(timeout=120)
     assert driver.returncode == 130, output
     assert f"To go on: python -m orchestrator.sweep {config}" in output
     assert "Traceback" not in output
@@ -254,11 +253,7 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
 def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Path, Path], tmp_path: Path) -> None:
     """Its own log does not fit either, which hides nothing."""
     model, tasks = world
-    try:
-        disk = Disk(tmp_path / "disk")
-    except PermissionError as error:
-        pytest.skip(str(error))
-    try:
+    with Disk(tmp_path / "disk") as disk:
         alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
         config = make_config(
             tmp_path,
@@ -271,18 +266,16 @@ def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Pa
             track=["tensorboard"],
         )
         store = Store(f"{disk.where}/store")
-        driver = start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        wait_until(lambda: len(store.done_scores()) > 4, driver)
-        disk.fill()
-        output, _ = driver.communicate(timeout=120)
+        with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
+            wait_until(lambda: len(store.done_scores()) > 4, driver)
+            disk.fill()
+            output, _ = driver.communicate(timeout=120)
         assert driver.returncode == 1, output
         assert "No space left on device" in output
         assert f"go on: python -m orchestrator.sweep {config}" in output
         assert "Traceback" not in output
         assert "device time: adapters" in output
         assert store.files("logs/runs", ".json") == []
-    finally:
-        disk.unmount()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_tensorboard_event_files(tmp_path: Path) -> None:
 
 def test_mlflow_in_a_local_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a server of one's own
     assert run(config_of(tmp_path, "mlflow")) == []
     assert logged(trackers.mlflow(tmp_path / "store/logs/mlflow")) == expected("m/arc/_en_/17")
     with sqlite3.connect(tmp_path / "store/logs/mlflow/mlflow.db") as database:
