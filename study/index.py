@@ -1,9 +1,9 @@
 """Indexes: what many small files of a store say, in a few big ones, so that reading them all stays cheap.
 
 An index is a folder of segments, Parquet files that are written once; each holds the rows of some files, one file after
-the other. Its name ends in the first 16 hex digits of its sha256; one with other bytes counts as none. An index is a
-cache that may be missing, old or deleted at any time: a listing of the store says which files there are, and a file's
-rows count only while it is listed with the size and time that it had when they were read.
+the other. Its name ends in the first 16 hex digits of its sha256, for `study.check`. An index is a cache that may be
+missing, old or deleted at any time: a listing of the store says which files there are, and a file's rows count only
+while it is listed with the size and time that it had when they were read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from study.contents import is_named
 from study.files import File, Files
 
 STAMPS, ROWS = b"files", b"rows"  # in a segment's metadata: a line each, what files it holds, how many rows of each
@@ -97,9 +96,6 @@ class Index:
                 source = self._store.opened(name)
             except FileNotFoundError:  # a newer segment has taken its place meanwhile
                 continue
-            if not is_named(name, hashlib.file_digest(source, "sha256").hexdigest()):
-                continue
-            source.seek(0)
             try:
                 parquet = pq.ParquetFile(source, read_dictionary=list(coded))
                 told = parquet.metadata.metadata

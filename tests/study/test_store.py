@@ -90,21 +90,6 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         Store(str(tmp_path / "file" / "store")).check_writable()
 
 
-def test_an_index_with_other_bytes_than_its_name_states_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One bit of a value, which Parquet reads as another value."""
-    monkeypatch.setattr("study.index.WORTH_IT", 0)
-    store = Store(str(tmp_path))
-    store.append([], [score_row("a" * 16, model="mmmmmmmm")])
-    store.write_indexes()
-    (segment,) = (tmp_path / SCORES_INDEX).glob("*.parquet")
-    data = segment.read_bytes()
-    assert data.count(b"mmmmmmmm")
-    segment.write_bytes(data.replace(b"mmmmmmmm", b"mmmmmmml"))
-    assert store.scores(["model"]).to_pylist() == [{"model": "mmmmmmmm"}]
-
-
 def test_scores_are_looked_up_without_holding_all(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.append([], [score_row(name) for name in "abc"])
