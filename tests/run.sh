@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# All tests but the long ones, in two processes: those that start Ray clusters mostly wait, so the others run beside them.
-# What the latter say is printed when all have ended. An interrupt ends both; the exit code is that of a half that failed.
+# All tests but the long ones, in two processes: those of the orchestrator mostly wait for Ray, so the others run beside
+# them. What the others say is printed when all have ended. An interrupt ends both; the exit code is that of a half that
+# failed.
 set -u
 cd "$(dirname "$0")/.." || exit
-on_ray=(tests/cluster tests/faults tests/orchestrator)
 log=$(mktemp)
 trap 'cat "$log"; rm "$log"' EXIT
 
@@ -15,9 +15,9 @@ stop() {
 }
 
 set -m # a group for each half, which could not be interrupted without
-.venv/bin/python -m pytest -m "not long" "${on_ray[@]/#/--ignore=}" >"$log" 2>&1 &
+.venv/bin/python -m pytest -m "not long" --ignore=tests/orchestrator >"$log" 2>&1 &
 computing=$!
-.venv/bin/python -m pytest -m "not long" "${on_ray[@]}" &
+.venv/bin/python -m pytest -m "not long" tests/orchestrator &
 waiting=$!
 trap stop INT TERM HUP
 code=0
