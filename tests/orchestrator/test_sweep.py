@@ -251,7 +251,7 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
 
 
 def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Path, Path], tmp_path: Path) -> None:
-    """Its own log may not fit either, which hides nothing."""
+    """Its own log does not fit either, which hides nothing."""
     model, tasks = world
     with Disk(tmp_path / "disk") as disk:
         alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
@@ -275,6 +275,7 @@ def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Pa
         assert f"go on: python -m orchestrator.sweep {config}" in output
         assert "Traceback" not in output
         assert "device time: adapters" in output
+        assert store.files("logs/runs", ".json") == []
 
 
 @pytest.mark.parametrize(

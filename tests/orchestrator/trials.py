@@ -52,7 +52,7 @@ def adapters(store: Store) -> dict[str, Path]:
     return {name: Path(store.path(record["folder"])) for name, record in store.records().items()}
 
 
-def assert_equal(mine: Store, theirs: Store, exactly: bool, relative: float = 1e-4) -> None:
+def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:
     found, expected = adapters(mine), adapters(theirs)
     assert found.keys() == expected.keys()
     for name, folder in found.items():
@@ -60,7 +60,7 @@ def assert_equal(mine: Store, theirs: Store, exactly: bool, relative: float = 1e
         if exactly:
             assert files[0].read_bytes() == files[1].read_bytes()
         else:
-            assert_close(load_file(files[0]), load_file(files[1]), relative)
+            assert_close(load_file(files[0]), load_file(files[1]))
 
 
 def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
