@@ -17,6 +17,7 @@ from study.units import AdapterUnit
 Gang = tuple[AdapterUnit, ...]
 PLACED_WITHIN_S = 5.0
 IDLE_S = 10.0
+TRIALS_EACH = 50  # per trainer, until Tune begins anew, with new trainers: it keeps 0.05 MB of every trial it has had
 
 
 class GangQueue:
@@ -32,6 +33,7 @@ class GangQueue:
         self._attempts: dict[Gang, dict[str, int]] = {}  # of gangs that have left a place
         self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
         self._trainers = 0  # which Tune has made, and keeps
+        self._handed_out = 0  # to them
         self._idle_since: float | None = None  # when one of them that may do nothing was first seen
         self._allowed = 0
         self._warm: str | None = None
@@ -63,6 +65,7 @@ class GangQueue:
             gang = self._running[trial_id] = self._waiting.pop(number)
             self._unplaced[trial_id] = time.monotonic()
             self._trainers = max(self._trainers, len(self._running))
+            self._handed_out += 1
             return gang
 
     def attempts(self, gang: Gang) -> dict[str, int]:
@@ -82,18 +85,19 @@ class GangQueue:
     def keeps_none(self) -> None:
         """Tune begins, or begins anew: it has made no trainer yet."""
         with self._changed:
-            self._trainers, self._idle_since = 0, None
+            self._trainers, self._handed_out, self._idle_since = 0, 0, None
 
     def is_over(self) -> bool:
         """Whether Tune should end once what runs has ended, and let go of trainers that have nothing to do at once.
 
-        Also when one has been kept idle for a while.
+        Also when one has been kept idle for a while, and when there have been so many trials that they fill memory.
         """
         with self._changed:
             kept = len(self._running) >= self._allowed and len(self._running) < self._trainers
             self._idle_since = (self._idle_since or time.monotonic()) if kept else None
             idle = self._idle_since is not None and time.monotonic() - self._idle_since >= IDLE_S
-            return not self._waiting or self._allowed == 0 or idle
+            full = self._handed_out >= TRIALS_EACH * max(1, self._trainers)
+            return not self._waiting or self._allowed == 0 or idle or full
 
     def ended(self, trial_id: str, *event: Any) -> None:
         with self._changed:

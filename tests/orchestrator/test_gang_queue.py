@@ -62,3 +62,24 @@ def test_a_trainer_that_may_do_nothing_is_let_go_of_and_a_trial_without_a_place_
     gangs.keeps_none()
     monkeypatch.setattr("orchestrator.gang_queue.IDLE_S", 0.0)
     assert not gangs.is_over()  # Tune has begun anew, so there is none to let go of
+
+
+def test_tune_begins_anew_after_many_trials_of_each_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.gang_queue.TRIALS_EACH", 2)
+    gangs = GangQueue([gang(name) for name in "abcdefg"])
+    gangs.allow(2)
+    for begun in range(2):  # three trials, two of them at once: one less than they may have
+        assert not gangs.is_over()
+        for number in range(2):
+            assert gangs.next(f"{begun} {number}")
+        gangs.ended(f"{begun} 0", "result", {})
+        assert gangs.next(f"{begun} 2")
+        assert not gangs.is_over()
+        for number in (1, 2):
+            gangs.ended(f"{begun} {number}", "result", {})
+        if begun == 0:
+            gangs.keeps_none()
+    assert gangs.next("last")
+    assert gangs.is_over()
+    gangs.ended("last", "result", {})
+    assert gangs.state() == ([], [])
