@@ -251,9 +251,10 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
 
 
 def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Path, Path], tmp_path: Path) -> None:
-    """Its own log does not fit either, which hides nothing."""
+    """Its own log does not fit either, on a disk of its own that was full before; that hides nothing."""
     model, tasks = world
-    with Disk(tmp_path / "disk") as disk:
+    with Disk(tmp_path / "disk") as disk, Disk(tmp_path / "disk/store/logs/runs") as disk_of_logs:
+        disk_of_logs.fill()
         alone = {"resources_per_worker": {"CPU": 1}, "gang_size": 1}
         config = make_config(
             tmp_path,
