@@ -129,7 +129,7 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
             names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
             result.add(SCORE, row["model"], names, seen)
     for record in store.records().values():
-        if "recipe" in record and kind_of(record["device"]) == kinds[TRAIN]:
+        if kind_of(record["device"]) == kinds[TRAIN]:
             seconds, work = record["seconds"] * record["world_size"] * per_worker, _work(record)
             seen = Seen(seconds, work, work, frozenset([record["device"]]), store.uri)
             result.add(TRAIN, record["model"], ["+".join(record["source"])], seen)

@@ -66,7 +66,7 @@ def _training(store: Store, left: Left, resources: Mapping[str, float]) -> tuple
         counts = todo.setdefault(model, {})
         counts[source[subject]] = counts.get(source[subject], 0) + bool(train)
     for adapter_id, record in store.records().items():
-        if adapter_id in source and "recipe" in record and kind_of(record["device"]) == kind(resources):
+        if adapter_id in source and kind_of(record["device"]) == kind(resources):
             seconds = record["seconds"] * record["world_size"] * held(resources)
             took.setdefault(record["model"], {}).setdefault(source[adapter_id], []).append(seconds)
     return todo, took

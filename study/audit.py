@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ from study.store import (
     STUDY_FILE,
     Store,
 )
+from study.units import GivenAdapter
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -61,14 +62,11 @@ class Audit:
             (STUDY_FILE, contents.study),
             (GRID_FILE, partial(contents.table, GRID_FILE, schema.GRID)),
         ):
-            data = self._read(name)
             try:
-                if data is not None:
-                    parse(data)
+                if wrong := self._wrong(name, parse):
+                    self._damaged(name, wrong, "the next run writes it anew")
             except schema.OtherVersion:
                 self.found.notes.append(f"{name} is of another schema version: the next run writes it anew")
-            except Damaged as error:
-                self._damaged(name, str(error), "the next run writes it anew")
 
     def _adapters(self) -> None:
         files: dict[str, list[str]] = {}
@@ -79,7 +77,7 @@ class Audit:
         for folder, names in files.items():
             if RECORD_FILE in names:
                 self._adapter(folder)
-            elif "/existing/" not in folder:
+            elif not GivenAdapter.owns(folder):
                 self._cut_off(folder, "adapter without a record")
             elif CONFIG not in names:  # it is copied last
                 self._cut_off(folder, "adapter copied in part")
@@ -103,7 +101,7 @@ class Audit:
         wrong = None if folder.endswith(f"-{adapter_id}") else f"is the record of {adapter_id}"
         for name, stated in listed.items():
             wrong = wrong or self._differs(f"{folder}/{name}", stated)
-        if wrong := wrong or (None if listed else self._unreadable(folder)):
+        if wrong:
             self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
         else:
             self._trained.add(adapter_id)
@@ -117,7 +115,7 @@ class Audit:
         return None
 
     def _unreadable(self, folder: str) -> str | None:
-        """Of an adapter without checksums: what is wrong with its two files."""
+        """Of an adapter trained elsewhere, which has no checksums: what is wrong with its two files."""
         for name, parse in ((CONFIG, contents.mapping), (WEIGHTS, contents.weights)):
             data = self._read(f"{folder}/{name}")
             if data is None:
@@ -202,13 +200,8 @@ class Audit:
             unit_id = file.rpartition("/")[2].removesuffix(".json")
             if unit_id in self._scored or unit_id in self._trained:
                 self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
-                continue
-            data = self._read(file)
-            try:
-                if data is not None:
-                    contents.failure(data)
-            except Damaged as error:
-                self._damaged(file, f"cannot be read ({error})", "the next run tries the unit again")
+            elif wrong := self._wrong(file, contents.failure):
+                self._damaged(file, f"cannot be read ({wrong})", "the next run tries the unit again")
         for file in self.store.files(CHECKPOINTS, ".safetensors"):
             held = self._members(file)
             if held is not None and held <= self._trained:
@@ -220,22 +213,14 @@ class Audit:
         """What is wrong with a file of an index."""
         if file.rpartition("/")[0] not in (SCORES_INDEX, RECORDS_INDEX):
             return "index of an older release"
-        data = self._read(file)
-        try:
-            if data is not None:
-                contents.check_whole(file, data)
-                contents.parquet(data)
-        except Damaged as error:
-            return f"cannot be read ({error})"
-        return None
+        wrong = self._wrong(file, partial(contents.segment, file))
+        return f"cannot be read ({wrong})" if wrong else None
 
     def _members(self, file: str) -> set[str] | None:
         """The adapters of a checkpoint; None when it is gone meanwhile, or damaged, which is a problem."""
         data = self._read(file)
-        if data is None:
-            return None
         try:
-            return contents.members(data)
+            return None if data is None else contents.members(data)
         except Damaged as error:
             self._damaged(file, f"cannot be read ({error})", "its adapters are trained from their beginning")
             return None
@@ -246,6 +231,16 @@ class Audit:
             return self.store.read(file)
         except FileNotFoundError:
             return None
+
+    def _wrong(self, file: str, parse: Callable[[bytes], object]) -> str | None:
+        """What a parser says of a file, if there is one."""
+        data = self._read(file)
+        try:
+            if data is not None:
+                parse(data)
+        except Damaged as error:
+            return str(error)
+        return None
 
     def _damaged(self, file: str, what: str, then: str) -> None:
         self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))

@@ -21,7 +21,7 @@ class Damaged(Exception):
 
 
 NO_PARQUET = (OSError, ValueError, pa.ArrowNotImplementedError)  # what pyarrow raises of such bytes; no want of memory
-TRAINED = ("adapter_id", "model", "source", "seconds", "tokens", "examples", "world_size", "device", "recipe")
+TRAINED = ("adapter_id", "model", "source", "seconds", "tokens", "examples", "world_size", "device", "recipe", "files")
 FAILED = ("unit", "kind", "attempts", "message")
 
 
@@ -65,6 +65,12 @@ def parquet(data: bytes) -> pa.Table:
         return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
+def segment(file: str, data: bytes) -> None:
+    """Raise Damaged unless this is a whole segment of an index."""
+    check_whole(file, data)
+    parquet(data)
+
+
 def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     """The same of a file with a schema. Raises Damaged, and schema.OtherVersion."""
     with _as_damaged(*NO_PARQUET):
@@ -99,15 +105,11 @@ def mapping(data: bytes | str) -> dict[str, Any]:
 
 
 def record(data: bytes | str) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """An adapter's record, its adapter_id, and the checksums that it states of its files. Raises Damaged.
-
-    One with a recipe tells of a training here, and all that readers need of it.
-    """
+    """An adapter's record, its adapter_id, and the checksums that it states of its files. Raises Damaged."""
     read = mapping(data)
-    if "recipe" in read:
-        _need(read, TRAINED)
+    _need(read, TRAINED)
     with _as_damaged(KeyError, TypeError, ValueError):
-        files = dict(read.get("files", {}))
+        files = dict(read["files"])
         return read, str(read["adapter_id"]), {name: str(files[name]["sha256"]) for name in files}
 
 

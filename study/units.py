@@ -46,6 +46,11 @@ class GivenAdapter:
         """Where its files go in the store."""
         return f"{ADAPTERS}/{self.model}/existing/{self.name}-{self.adapter_id}"
 
+    @staticmethod
+    def owns(folder: str) -> bool:
+        """Whether a folder in the store is of such an adapter: one trained here lies a level deeper."""
+        return folder.split("/")[2:3] == ["existing"] and folder.count("/") == 3
+
     def __str__(self) -> str:
         return f"{self.model}/existing/{self.name}"
 

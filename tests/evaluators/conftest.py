@@ -17,6 +17,7 @@ from study.config import Scoring, TaskConfig
 from study.models import Model
 from study.store import Store
 from study.units import AdapterUnit, ScoreUnit
+from tests.study.rows import record_of
 from tests.tiny_models import make_model
 
 WORDS = [
@@ -118,7 +119,7 @@ def unit_of(cell: Cell, adapter: AdapterUnit | None = None) -> ScoreUnit:
 
 def put_adapter(store: Store, local: Path, name: str) -> AdapterUnit:
     unit = AdapterUnit(name, "tiny", Source.of([Cell("quiz", "xx")]), 1)
-    store.put_adapter(unit.folder, local, {"adapter_id": name})
+    store.put_adapter(unit.folder, local, record_of(name))
     return unit
 
 

@@ -27,6 +27,7 @@ from study.models import Model
 from study.store import RECORD_FILE, STUDY_FILE, Store
 from study.tasks import TaskLibrary
 from study.units import AdapterUnit
+from tests.study.rows import record_of
 
 EXAMPLE = Example("p" * 36, " abc")  # 40 characters: 10 tokens where nobody knows better
 CPU_FLOPS = UTILISATION * PEAK_FLOPS["CPU"]
@@ -58,18 +59,9 @@ def store_of(folder: Path, config: StudyConfig) -> Store:
 
 def train(store: Store, language: str, seconds: float, tokens: int, **more: Any) -> None:
     """Record an adapter of model a."""
-    record = {
-        "adapter_id": f"{language}{seconds}",
-        "model": "a",
-        "source": [f"arc/{language}"],
-        "seconds": seconds,
-        "tokens": {"useful": tokens},
-        "examples": {"train": tokens // 10, "validation": 0},
-        "world_size": 1,
-        "device": "cpu",
-        "recipe": {"lora": {"r": 4}},
-        **more,
-    }
+    seen = {"tokens": {"useful": tokens}, "examples": {"train": tokens // 10, "validation": 0}}
+    seen |= {"seconds": seconds, "files": {}, **more}
+    record = record_of(f"{language}{seconds}", model="a", source=[f"arc/{language}"], **seen)
     store.write(f"adapters/a/arc/{language}/seed1-{language}{seconds}/{RECORD_FILE}", json.dumps(record).encode())
 
 

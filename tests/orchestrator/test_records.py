@@ -14,7 +14,7 @@ from study.load import parse
 from study.store import Store
 from study.units import AdapterUnit, ScoreUnit
 from tests.orchestrator.test_plan import TEXT, grid_of, scores_of
-from tests.study.test_store import score_row
+from tests.study.rows import score_row
 
 
 def record(store: Store, unit: AdapterUnit | ScoreUnit, kind: str) -> str:

@@ -20,6 +20,7 @@ from study.load import parse
 from study.store import RECORD_FILE, Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 from tests.orchestrator.test_plan import TEXT, grid_of, model, scores_of
+from tests.study.rows import record_of
 
 GIVEN = GivenAdapter("fedcba9876543210", "a", "known", None, "/nowhere")
 STUDY: dict[str, Any] = {
@@ -35,9 +36,8 @@ STUDY: dict[str, Any] = {
 def put_record(
     store: Store, unit: AdapterUnit, seconds: float = 1.0, device: str = "NVIDIA H100", world: int = 1
 ) -> None:
-    record = {"adapter_id": unit.adapter_id, "model": unit.model, "seconds": seconds, "device": device, "source": []}
-    record |= {"recipe": {"lora": None}, "tokens": {"useful": 1}, "examples": {"train": 1, "validation": 0}}
-    store.write(f"{unit.folder}/{RECORD_FILE}", json.dumps({**record, "world_size": world}).encode())
+    record = record_of(unit.adapter_id, model=unit.model, seconds=seconds, device=device, world_size=world, files={})
+    store.write(f"{unit.folder}/{RECORD_FILE}", json.dumps(record).encode())
 
 
 def put_score(store: Store, unit: ScoreUnit, seconds: float = 1.0, device: str = "cuda:0") -> None:

@@ -27,8 +27,7 @@ from study.filesystem import open_uri
 from study.lease import Lease, holder
 from study.store import SCORES_INDEX, STUDY_FILE, Store
 from tests.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
-from tests.study.test_check import item_row
-from tests.study.test_store import score_row
+from tests.study.rows import item_row, record_of, score_row
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def fill(store: Store, start: int, count: int) -> None:
 
     def unit(i: int) -> None:
         where = Store.adapter_folder("m", "t", "en", i, f"{i:016x}")
-        record = {"adapter_id": f"{i:016x}", "seconds": float(i)}
+        record = record_of(f"{i:016x}", seconds=float(i), files={})
         store.write(f"{where}/record.json", json.dumps(record).encode())
         store.append([], [score_row(f"s{i}")])
 
@@ -237,7 +236,10 @@ def test_a_check_takes_what_it_cannot_read_for_no_damage(
         store = Store(f"s3://{BUCKET}/check{part.replace('/', '-')}")
         store.write(STUDY_FILE, b"config: {}")
         store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
-        store.write(f"{Store.adapter_folder('m', 't', 'en', 1, 'a1')}/record.json", b'{"adapter_id": "a1"}')
+        store.write(
+            f"{Store.adapter_folder('m', 't', 'en', 1, 'a1')}/record.json",
+            json.dumps(record_of("a1", files={})).encode(),
+        )
         store.append([item_row("s1", 0)], [score_row("s1", n_items=1)])
         before = store.files("", "", recursive=True)
         own.deny(503, "SlowDown", next(file for file in before if part in f"/{file}"))

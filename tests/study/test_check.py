@@ -18,21 +18,7 @@ from study.audit import Audit
 from study.check import main
 from study.lease import Lease
 from study.store import SCORES_INDEX, STUDY_FILE, Store
-from tests.study.test_store import score_row
-
-
-def item_row(score_id: str, doc_id: int) -> dict[str, object]:
-    row = {name: value for name, value in score_row(score_id).items() if name in schema.ITEMS.names}
-    row |= {
-        "doc_id": doc_id,
-        "doc_hash": "h",
-        "gold": 0,
-        "pred": 0,
-        "pred_norm": 0,
-        "correct": 1.0,
-        "correct_norm": 1.0,
-    }
-    return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None}
+from tests.study.rows import item_row, record_of, score_row
 
 
 def put_adapter(store: Store, scratch: Path, adapter_id: str) -> str:
@@ -41,7 +27,7 @@ def put_adapter(store: Store, scratch: Path, adapter_id: str) -> str:
     (local / "adapter_model.safetensors").write_bytes(save({"a": np.ones(3, dtype=np.float32)}))
     (local / "adapter_config.json").write_text("{}")
     folder = Store.adapter_folder("m", "t", "en", 1, adapter_id)
-    store.put_adapter(folder, local, {"adapter_id": adapter_id})
+    store.put_adapter(folder, local, record_of(adapter_id))
     return folder
 
 
@@ -255,13 +241,20 @@ def test_a_record_states_checksums(store: Store) -> None:
     assert json.loads(store.read(f"{record['folder']}/record.json"))["files"]["adapter_config.json"]["bytes"] == 2
 
 
-def test_an_existing_adapter_that_was_copied_in_part_is_removed(
-    store: Store, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("folder", "what"),
+    [
+        ("adapters/m/existing/given-a3", "adapter copied in part"),
+        ("adapters/m/existing/en/seed1-a3", "adapter without a record"),  # of a task of this name
+    ],
+)
+def test_an_adapter_that_was_written_in_part_is_removed(
+    store: Store, capsys: pytest.CaptureFixture[str], folder: str, what: str
 ) -> None:
     before = contents(store)
-    store.write("adapters/m/existing/given-a3/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
+    store.write(f"{folder}/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
     assert main([store.uri, "--repair"]) == 0
-    assert "adapter copied in part: a run was killed here" in capsys.readouterr().out
+    assert f"{what}: a run was killed here" in capsys.readouterr().out
     assert contents(store) == before
 
 
@@ -285,7 +278,7 @@ def test_the_checkpoint_of_a_damaged_adapter_stays(store: Store) -> None:
         (STUDY_FILE, "study: x"),
         (STUDY_FILE, "{config: {}, models: [{id: a}]}"),
         ("failures/s-b.json", '{"kind": "nan"}'),
-        ("adapters/m/t/en/seed1-a1/record.json", '{"adapter_id": "a1", "recipe": {}}'),
+        ("adapters/m/t/en/seed1-a1/record.json", '{"adapter_id": "a1", "recipe": {}, "files": {}}'),
     ],
 )
 def test_a_file_that_does_not_say_what_its_readers_need_is_damaged(store: Store, file: str, text: str) -> None:

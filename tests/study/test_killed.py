@@ -15,8 +15,7 @@ import pytest
 from study import index, schema
 from study.check import main
 from study.store import STUDY_FILE, Store
-from tests.study.test_check import item_row
-from tests.study.test_store import score_row
+from tests.study.rows import item_row, record_of, score_row
 
 ITEMS, GRID = 2000, 300  # rows: a part, and a list of the grid
 
@@ -40,10 +39,10 @@ def _write_for_ever(uri: str, scratch: str, start: int) -> None:
         for file in ("adapter_config.json", "adapter_model.safetensors"):
             (local / file).write_bytes(os.urandom(30_000))
         folder = Store.adapter_folder("m", "t", "en", n, name)
-        store.put_adapter(folder, local, {"adapter_id": name, "n": n})
+        store.put_adapter(folder, local, record_of(name, n=n))
         store.append([item_row(name, i) for i in range(ITEMS)], [score_row(name, n_items=ITEMS)])
         if n % 3 == 0:
-            store.put_adapter(folder, local, {"adapter_id": name, "n": -n})  # one that is trained again
+            store.put_adapter(folder, local, record_of(name, n=-n))  # one that is trained again
         store.write_indexes()
         store.write_grid(*_grid(n))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import pickle
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,14 +14,7 @@ from study import schema
 from study.contents import Damaged
 from study.errors import ConfigError
 from study.store import SCORES_INDEX, Store
-
-
-def score_row(score_id: str = "s1", **changes: object) -> dict[str, object]:
-    row = dict.fromkeys(schema.SCORES.names)
-    row |= {"score_id": score_id, "model": "m", "model_params": 1, "target_task": "t", "target_language": "en"}
-    row |= {"subject_id": "m", "target_id": "t/en"}
-    row |= {"metric": "acc", "value": 0.5, "n_items": 4, "seconds": 0.1, "tokens": 10, "device": "cpu"}
-    return {**row, "engine": "plain", "written_at": datetime.now(UTC), **changes}
+from tests.study.rows import record_of, score_row
 
 
 def test_rows_come_back_and_a_pickled_store_is_the_same(tmp_path: Path) -> None:
@@ -79,7 +71,7 @@ def test_an_adapter_is_there_only_with_its_record(tmp_path: Path) -> None:
     folder = Store.adapter_folder("m", "t", "en", 17, "id1")
     store.write(f"{folder}/adapter_model.safetensors", b"half")
     assert store.records() == {}
-    store.put_adapter(folder, local, {"adapter_id": "id1"})
+    store.put_adapter(folder, local, record_of("id1"))
     assert store.records()["id1"]["folder"] == folder
     assert (store.fetch_adapter(folder, tmp_path) / "adapter_model.safetensors").read_bytes() == b"weights"
 
