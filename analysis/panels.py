@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
+from study.contents import reading
 from study.store import ITEMS, Store
 
 Floats = npt.NDArray[np.float32]
@@ -55,17 +56,19 @@ class _Rows:
 def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
     """Panels of the units frame (needs `score_id, adapter_id, model, target_task, target_language`).
 
-    Returns the panels of every (model, target) whose base has items, and how many item rows belong to no unit.
+    Returns the panels of every (model, target) whose base has items, and how many item rows belong to no unit. Raises
+    Damaged.
     """
     known = units.select("score_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"), "adapter_id")
     parts, facts, ignored = [], [], 0
-    for file in store.parquet_files(store.files(ITEMS, ".parquet")):
-        frame = _columns(file, COLUMNS)
+    files = store.files(ITEMS, ".parquet")
+    for name, file in zip(files, store.parquet_files(files), strict=True):
+        frame = _columns(name, file, COLUMNS)
         rows = frame.join(known, on="score_id", how="inner")
         ignored += frame.height - rows.height
         if rows["adapter_id"].null_count():
             base = known.filter(pl.col("adapter_id").is_null())
-            facts.append(_base_facts(_columns(file, BASE_COLUMNS)).join(base, on="score_id", how="inner"))
+            facts.append(_base_facts(_columns(name, file, BASE_COLUMNS)).join(base, on="score_id", how="inner"))
         parts.append(_rows(rows))
     if not parts:
         return [], ignored
@@ -74,8 +77,9 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
     return _split(units, together, pl.concat(facts) if facts else None), ignored
 
 
-def _columns(file: pq.ParquetFile, names: list[str]) -> pl.DataFrame:
-    table = file.read(columns=names, use_threads=False)
+def _columns(name: str, file: pq.ParquetFile, columns: list[str]) -> pl.DataFrame:
+    with reading(name):
+        table = file.read(columns=columns, use_threads=False)
     return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
 
 

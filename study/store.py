@@ -146,10 +146,6 @@ class Store(Files):
         parts = [_empty(schema.ITEMS, names), *self._parts(self.files(ITEMS, ".parquet"), names)]
         return pa.concat_tables(parts, promote_options="default")  # a column that came later is null in older files
 
-    def done_scores(self) -> set[str]:
-        """score_ids whose score rows are there: of a small study, since all of them are held at once."""
-        return set(self.scores(["score_id"]).column("score_id").to_pylist())
-
     def scored_among(self, score_ids: Iterable[str]) -> set[str]:
         """Those of some score_ids whose score rows are there."""
         asked, found = pa.array(sorted(score_ids), pa.string()), set[str]()

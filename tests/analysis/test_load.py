@@ -145,3 +145,18 @@ def test_a_store_of_another_version_is_a_clear_error(tmp_path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({b"version": b"0"}), store.path(relative))
     with pytest.raises(ConfigError, match="schema version 0"):
         load_store(str(tmp_path / "s"))
+
+
+def test_items_whose_pages_are_damaged_are_named_with_the_way_to_repair_them(tmp_path: Path) -> None:
+    """The footer is whole, so that it shows only where rows are read."""
+    store = write_store(tmp_path / "s", SMALL)
+    relative = store.files("results/items", ".parquet")[0]
+    data = bytearray(store.read(relative))
+    column = pq.ParquetFile(store.path(relative)).metadata.row_group(0).column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    Path(store.path(relative)).write_bytes(data)
+    with pytest.raises(ConfigError, match="holds a damaged file") as raised:
+        load_store(str(tmp_path / "s"))
+    assert relative in str(raised.value)
+    assert "study.check" in str(raised.value)

@@ -15,6 +15,7 @@ from orchestrator import scouts
 from orchestrator.schedule import MOST_SCOUTS, Decision, Demand, Shape, Unmet, Work, unmet
 from study.store import Store
 from tests.cluster.local import head, node
+from tests.study.rows import done_scores
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, make_config, make_tasks
 
@@ -75,4 +76,4 @@ def test_a_study_begins_on_a_cluster_that_has_no_node_yet(tmp_path: Path) -> Non
         assert waiting == {"scout for a trial", "scout for an evaluator"}
         with node(cluster, tmp_path / "node.log", f"--address={cluster.gcs}", "--num-cpus=2"):
             assert study.wait(timeout=240) == 0, (tmp_path / "log").read_text()
-    assert len(Store(str(tmp_path / "store")).done_scores()) == 2
+    assert len(done_scores(Store(str(tmp_path / "store")))) == 2

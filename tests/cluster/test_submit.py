@@ -15,6 +15,7 @@ import yaml
 
 from study.store import Store
 from tests.cluster.local import Cluster, head
+from tests.study.rows import done_scores
 from tests.tiny_models import make_model
 from tests.tiny_world import REPOSITORY, make_config, make_tasks
 
@@ -94,7 +95,7 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
     assert "target next/zz" in again.stdout
     assert "succeeded" not in again.stdout
     assert Store(str(store)).failures()
-    assert Store(str(store)).done_scores()
+    assert done_scores(Store(str(store)))
     report = [sys.executable, "-m", "analysis.report", str(store)]
     subprocess.run(report, cwd=REPOSITORY, env={**cluster.env, **SECRETS}, check=True, capture_output=True)
     files = [path for root in (store, cluster.session) for path in root.rglob("*") if path.is_file()]

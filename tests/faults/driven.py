@@ -15,6 +15,7 @@ from typing import Self
 import polars as pl
 
 from study.store import Store
+from tests.study.rows import done_scores
 from tests.tiny_world import REPOSITORY, asked
 
 TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
@@ -79,7 +80,7 @@ class Driver:
 
 def done(store: Store) -> int:
     """Units that are done."""
-    return len(store.records()) + len(store.done_scores())
+    return len(store.records()) + len(done_scores(store))
 
 
 def tables(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:

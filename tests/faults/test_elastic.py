@@ -12,6 +12,7 @@ from study.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
 from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
+from tests.study.rows import done_scores
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
 
@@ -61,9 +62,9 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
         joined = small.add()
         driver.until(lambda: small.processes("trainer", joined))
         driver.until(lambda: len(store.records()) == 4)
-        assert not store.done_scores()
+        assert not done_scores(store)
         driver.until(lambda: small.processes("evaluator", joined))
-        driver.until(store.done_scores)
+        driver.until(lambda: done_scores(store))
         small.kill_node(lambda _: joined)
         frozen.resume()
         assert driver.wait() == 0, driver.output

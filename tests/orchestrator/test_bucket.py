@@ -14,6 +14,7 @@ from orchestrator import status
 from study.errors import ConfigError
 from study.store import Store
 from tests.buckets import BUCKET, Proxy, proxy, s3_server
+from tests.study.rows import done_scores
 from tests.tiny_models import make_model
 from tests.tiny_world import make_config, make_tasks, start, sweep, wait_until
 
@@ -45,7 +46,7 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
         driver.kill()
     time.sleep(2)  # the cluster notices and ends
     trained = {name: record["written_at"] for name, record in store.records().items()}
-    scored = store.done_scores()
+    scored = done_scores(store)
     assert len(scored) < 20
     done = sweep(config)
     assert done.returncode == 0, done.stdout + done.stderr

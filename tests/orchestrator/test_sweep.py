@@ -29,6 +29,7 @@ from study.store import Store
 from study.tasks import TaskLibrary
 from tests.faults.disk import Disk
 from tests.orchestrator import trackers
+from tests.study.rows import done_scores
 from tests.tiny_models import make_model
 from tests.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
 
@@ -150,7 +151,7 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
         driver.kill()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
     trained = {adapter_id: record["written_at"] for adapter_id, record in store.records().items()}
-    scored = store.done_scores()
+    scored = done_scores(store)
     assert len(scored) < 20
     done = sweep(config)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -177,7 +178,7 @@ def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Pa
     failures = list(store.failures().values())
     assert {failure["unit"] for failure in failures} >= {"target next/zz"}
     assert {failure["kind"] for failure in failures} == {"bad_data"}
-    assert store.done_scores() == asked(store)
+    assert done_scores(store) == asked(store)
     models = pl.DataFrame(pl.from_arrow(store.scores())).group_by("model").agg(pl.col("score_id").n_unique())
     assert dict(models.iter_rows()) == {"tiny": 6, "other": 6}
 
@@ -193,7 +194,7 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(
     failures = Store(str(tmp_path / "store")).failures().values()
     assert [failure["kind"] for failure in failures] == ["nan", "nan"]
     assert {failure["attempts"] for failure in failures} == {1}
-    assert len(Store(str(tmp_path / "store")).done_scores()) == 2
+    assert len(done_scores(Store(str(tmp_path / "store")))) == 2
     again = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
     assert again.returncode == 1, again.stdout + again.stderr
     assert "left as they failed: 2 units (nan 2)" in again.stdout
@@ -228,7 +229,7 @@ def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
     retried = sweep(file, "--retry-failed")
     assert retried.returncode == 0, retried.stdout + retried.stderr
     assert store.failures() == {}
-    assert len(store.done_scores()) == 2
+    assert len(done_scores(store)) == 2
 
 
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, track=["tensorboard"], training=alone)
     store = Store(str(tmp_path / "store"))
     with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
-        wait_until(lambda: len(store.done_scores()) > 4, driver)  # more than the base's: an adapter has been trained
+        wait_until(lambda: len(done_scores(store)) > 4, driver)  # more than the base's: an adapter has been trained
         driver.send_signal(signal.SIGINT)
         output, _ = driver.communicate(timeout=120)
     assert driver.returncode == 130, output
@@ -268,7 +269,7 @@ def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Pa
         )
         store = Store(f"{disk.where}/store")
         with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
-            wait_until(lambda: len(store.done_scores()) > 4, driver)
+            wait_until(lambda: len(done_scores(store)) > 4, driver)
             disk.fill()
             output, _ = driver.communicate(timeout=120)
         assert driver.returncode == 1, output

@@ -1,10 +1,11 @@
-"""Rows and records as a store holds them, of a study that was never run."""
+"""Rows and records as a store holds them, of a study that was never run, and what a small store says is done."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from study import schema
+from study.store import Store
 
 
 def score_row(score_id: str = "s1", **changes: object) -> dict[str, object]:
@@ -39,3 +40,8 @@ def record_of(adapter_id: str, **changes: object) -> dict[str, object]:
         "recipe": {"lora": {"r": 4}},
     }
     return {**record, **changes}
+
+
+def done_scores(store: Store) -> set[str]:
+    """score_ids whose score rows are there."""
+    return set(store.scores(["score_id"]).column("score_id").to_pylist())

@@ -27,7 +27,7 @@ from study.filesystem import open_uri
 from study.lease import Lease, holder
 from study.store import SCORES_INDEX, STUDY_FILE, Store
 from tests.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
-from tests.study.rows import item_row, record_of, score_row
+from tests.study.rows import done_scores, item_row, record_of, score_row
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def driver_starts(uri: str) -> tuple[dict[str, str], set[str], int]:
     """What a driver asks of a store when it starts, runs and ends."""
     store = Store(uri)
     store.write_indexes()
-    adapters, done, failed = store.trained(), store.done_scores(), store.failed()
+    adapters, done, failed = store.trained(), done_scores(store), store.failed()
     assert store.records().keys() == adapters.keys()
     store.write_indexes()
     return adapters, done, len(failed)
@@ -116,7 +116,7 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
         changed = json.loads(store.read(f"{where}/record.json")) | {"seconds": 12345.0}
         store.write(f"{where}/record.json", json.dumps(changed).encode())
         fresh = Store(uri)
-        assert len(fresh.done_scores()) == 71
+        assert len(done_scores(fresh)) == 71
         assert fresh.scores().num_rows == 71
         assert len(fresh.records()) == 72
         assert fresh.records()[f"{1:016x}"]["seconds"] == 12345.0
@@ -149,10 +149,10 @@ def test_an_index_grows_without_being_written_anew(tmp_path: Path, monkeypatch: 
         seen = whole
         table = store.scores()
         assert table.num_rows == size
-        assert store.done_scores() == {f"s{i}" for i in range(size)}
+        assert done_scores(store) == {f"s{i}" for i in range(size)}
         assert sum(batch.num_rows for batch in store.scored()) == size
     store.delete(store.files("results/scores", ".parquet")[5])
-    assert len(store.done_scores()) == 619
+    assert len(done_scores(store)) == 619
 
 
 def test_throttling_server_errors_and_resets_lose_nothing(

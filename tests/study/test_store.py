@@ -14,7 +14,7 @@ from study import schema
 from study.contents import Damaged
 from study.errors import ConfigError
 from study.store import SCORES_INDEX, Store
-from tests.study.rows import record_of, score_row
+from tests.study.rows import done_scores, record_of, score_row
 
 
 def test_rows_come_back_and_a_pickled_store_is_the_same(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_rows_come_back_and_a_pickled_store_is_the_same(tmp_path: Path) -> None:
     assert store.scores().num_rows == 0
     store.append([], [score_row("a")])
     store.append([], [score_row("b")])
-    assert store.done_scores() == {"a", "b"}
+    assert done_scores(store) == {"a", "b"}
     assert Store(str(tmp_path / "s")).scores(["value"]).column_names == ["value"]
 
 
@@ -31,7 +31,7 @@ def test_ill_formed_rows_are_refused(tmp_path: Path, change: dict[str, object]) 
     store = Store(str(tmp_path))
     with pytest.raises((ValueError, pa.ArrowInvalid)):
         store.append([], [score_row(**change)])
-    assert store.done_scores() == set()
+    assert done_scores(store) == set()
 
 
 def test_another_schema_version_is_refused_by_name(tmp_path: Path) -> None:
@@ -123,4 +123,4 @@ def test_an_index_with_a_damaged_footer_is_none(tmp_path: Path, monkeypatch: pyt
     footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     data[footer + at] ^= 255
     segment.write_bytes(bytes(data))
-    assert store.done_scores() == {"a"}
+    assert done_scores(store) == {"a"}
