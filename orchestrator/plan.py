@@ -58,10 +58,12 @@ class Plan:
         for unit_id, unit in failures:
             subject, _, cell = unit.rpartition(" on ")
             part, target = parts.get(subject), targets.get(cell)
-            if unit_id in trained:
+            if part is not None and target is not None and target in part.targets:
+                scored = self.grid.unit(part, target).unit_id == unit_id
+            else:
+                scored = False
+            if scored or unit_id in trained:
                 known.add(unit_id)
-            elif part is not None and target is not None and target in part.targets:
-                known |= {unit_id} & {self.grid.unit(part, target).unit_id}
         return known
 
 

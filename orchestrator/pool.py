@@ -65,9 +65,7 @@ class ScoringPool:
         self._load_s = dict(load_s)
         self._on_scored, self._on_failure = on_scored, on_failure
         self._actors: list[ScoringActor] = []
-        self._pending: dict[
-            Any, ScoringActor
-        ] = {}  # what Ray will tell us of: an actor that starts, or a batch in hand
+        self._pending: dict[Any, ScoringActor] = {}  # by what Ray will tell of: it has started, or scored its batch
         self._starts = Starts()
         self._able: set[str] = set()  # models of which scores were made
         self._freed = -GIVE_WAY_S  # when an evaluator's place was, last

@@ -65,12 +65,6 @@ def parquet(data: bytes) -> pa.Table:
         return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
-def segment(file: str, data: bytes) -> None:
-    """Raise Damaged unless this is a whole segment of an index."""
-    check_whole(file, data)
-    parquet(data)
-
-
 def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     """The same of a file with a schema. Raises Damaged, and schema.OtherVersion."""
     with _as_damaged(*NO_PARQUET):
@@ -81,6 +75,12 @@ def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     if any(not like.field(name).nullable for name in missing):
         raise Damaged(f"it lacks {', '.join(sorted(missing))}")
     return rows
+
+
+def segment(file: str, data: bytes) -> None:
+    """Raise Damaged unless this is a whole segment of an index."""
+    check_whole(file, data)
+    parquet(data)
 
 
 def study(data: bytes) -> dict[str, Any]:
