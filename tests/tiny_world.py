@@ -121,7 +121,7 @@ def wait_until(condition: Callable[[], object], driver: subprocess.Popen[Any]) -
     while not condition():
         assert driver.poll() is None, "the study ended before"
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)  # each look costs what the study could use
 
 
 def asked(store: Store) -> set[str]:

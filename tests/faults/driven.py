@@ -62,7 +62,7 @@ class Driver:
         while not happened():
             assert not self.ended, self.output
             assert time.monotonic() < deadline, self.output
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def wait(self) -> int:
         """Returns the exit code."""

@@ -23,9 +23,9 @@ from analysis.load import load_store
 from analysis.report import write_study
 from orchestrator.checkpoints import CHECKPOINTS, begun, file_of
 from orchestrator.gang_queue import GangQueue
-from orchestrator.trial import AdapterTrial
 from orchestrator.trials import Trials
 from study.store import Store
+from tests.orchestrator.trainables import Quick, Unmade
 from tests.orchestrator.trials import (
     LANGUAGES,
     TASKS,
@@ -304,11 +304,22 @@ def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
     assert not trials.is_alive()
 
 
-class Unmade(AdapterTrial):
-    """A trial whose program is not whole on its node."""
-
-    def setup(self, config: dict[str, Any], context: Any) -> None:  # type: ignore[override]
-        raise ModuleNotFoundError("No module named 'nowhere'")
+def test_tune_begins_anew_now_and_then_and_no_gang_is_left_out(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.gang_queue.TRIALS_EACH", 2)
+    context = context_of(study(world, tmp_path)[1])
+    gangs = GangQueue([(unit,) for unit in context.units.values()])
+    gangs.allow(1)
+    trials = Trials(context.config, context, gangs, Quick, Everywhere())
+    trials.start()
+    trials.join(120)
+    assert not trials.is_alive()
+    results = [gangs.events.get_nowait()[1] for _ in context.units]
+    assert gangs.events.empty()
+    assert [result["trained"] for result in results] == [[name] for name in context.units]
+    first, again, other, last = (result["process"] for result in results)
+    assert first == again != other == last
 
 
 class Everywhere:

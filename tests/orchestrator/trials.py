@@ -68,7 +68,7 @@ def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
     while not happened():
         assert alive(), "it ended before it could be disturbed"
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def farthest(store: Store) -> int:
