@@ -43,7 +43,8 @@ def connect() -> str | None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     )
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it complains of snapshots that nobody will read
+    for silent in ("tune", "execution.tune_controller"):  # complaints of snapshots nobody reads, of trials tried again
+        logging.getLogger(f"ray.tune.{silent}").setLevel(logging.CRITICAL)
     if os.environ.get("RAY_ADDRESS", "local") != "local":  # a cluster that is gone is told within a minute, not 14
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:

@@ -218,15 +218,19 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     file, config = study(world, tmp_path)
     store = Store(config.store)
     command = [sys.executable, "-m", "orchestrator.sweep", str(file)]
-    with ended(
-        subprocess.Popen(command, cwd=REPOSITORY, env=environment(tmp_path), stdout=subprocess.DEVNULL)
-    ) as driver:
+    with (
+        open(tmp_path / "output", "w") as output,
+        ended(
+            subprocess.Popen(command, cwd=REPOSITORY, env=environment(tmp_path), stdout=output, stderr=output)
+        ) as driver,
+    ):
         running = lambda: driver.poll() is None and not store.records()  # noqa: E731
         until(lambda: farthest(store) > 0, running)
         for process in psutil.Process(driver.pid).children(recursive=True):
             if "AdapterTrial" in process.cmdline()[0]:
                 process.kill()
         until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
+    assert "Traceback" not in (tmp_path / "output").read_text()  # a trial that is tried again is no news
     time.sleep(2)  # the cluster notices and ends
     how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
     done = sweep(file, "--set", how)
