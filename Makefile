@@ -1,7 +1,7 @@
 # make sweep   a whole transfer study, offline, and its report      make test   all tests but the long ones
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
-CONFIG ?= configs/quickstart.yaml
+CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
@@ -15,8 +15,8 @@ sweep: install
 	if [ $$code -le 1 ]; then $(PY) -m analysis.report $(STORE) || code=$$?; fi; exit $$code
 
 smollm2: install
-	@$(PY) -m models.gguf smollm2
-	@$(MAKE) --no-print-directory sweep CONFIG=configs/smollm2.yaml STORE=runs/smollm2
+	@$(PY) -m examples.smollm2.gguf smollm2
+	@$(MAKE) --no-print-directory sweep CONFIG=examples/smollm2/study.yaml STORE=runs/smollm2
 
 test: install
 	@tests/run.sh

@@ -16,7 +16,7 @@ from study.errors import ConfigError
 if TYPE_CHECKING:
     import polars as pl
 
-    from analysis.load import Study
+    from analysis.reading.study import Study
 
 
 def answers(transfer: pl.DataFrame, tests: pl.DataFrame | None, predicted: pl.DataFrame | None) -> pl.DataFrame:
@@ -104,7 +104,7 @@ def _study(options: argparse.Namespace) -> Study:
 
     import polars as pl
 
-    from analysis.load import load
+    from analysis.reading.study import load
 
     study = load(options.store)
     if not study.transfer.height:
@@ -134,9 +134,9 @@ def advise(study: Study, options: argparse.Namespace) -> tuple[str, pl.DataFrame
     """A sentence and the table that answers the question."""
     import polars as pl
 
-    from analysis import predict
     from analysis.frames import TARGET, NotComputable, cell
-    from analysis.significance import significance
+    from analysis.statistics import predict
+    from analysis.statistics.significance import significance
 
     targets = study.transfer.select(cell(*TARGET).alias("t")).unique().sort("t")["t"].to_list()
     untried = [(c.task, c.language) for c in map(Cell.parse, targets)]

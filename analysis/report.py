@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from study.errors import ConfigError
 
 if TYPE_CHECKING:
-    from analysis.load import Study
-    from analysis.tables import Made
+    from analysis.reading.study import Study
+    from analysis.tables.registry import Made
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ReportSummary:
 
 def write(store_uri: str, out: str | None = None) -> ReportSummary:
     """Write the report of a store; default folder STORE/report when the store is local. ConfigError on bad input."""
-    from analysis.load import load_store
+    from analysis.reading.study import load_store
 
     study = load_store(store_uri)
     return write_study(study, Path(out) if out else _default_out(study.origin))
@@ -37,9 +37,10 @@ def write(store_uri: str, out: str | None = None) -> ReportSummary:
 
 def write_study(study: Study, out: Path, other: Study | None = None) -> ReportSummary:
     """Write tables, figures and page of a study that is already read, beside another one if given."""
-    from analysis import compare, headline
-    from analysis.page import page
-    from analysis.tables import make_all
+    from analysis.page import headline
+    from analysis.page.document import page
+    from analysis.tables import compare
+    from analysis.tables.registry import make_all
 
     made = make_all(study)
     compared = compare.compare_all(study, other) if other is not None else {}
@@ -63,7 +64,7 @@ def write_tables(made: dict[str, Made], study: Study, folder: Path) -> None:
     """Every table as CSV and Parquet, the transfer table also under the reference study's columns, and columns.csv."""
     import polars as pl
 
-    from analysis.published import as_reference
+    from analysis.reading.published import as_reference
 
     folder.mkdir(parents=True, exist_ok=True)
     for table in made.values():
@@ -80,7 +81,7 @@ def write_figures(study: Study, made: dict[str, Made], folder: Path) -> None:
     """Every figure as SVG and as PNG at twice its size."""
     import vl_convert
 
-    from analysis.sections import specs
+    from analysis.page.sections import specs
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, spec in specs(study, made, page=False).items():
@@ -114,7 +115,7 @@ def _study(options: argparse.Namespace) -> Study:
     """What the options ask for."""
     from dataclasses import replace
 
-    from analysis.load import load, load_published, without_unhealthy
+    from analysis.reading.study import load, load_published, without_unhealthy
 
     if (options.store is None) == (options.published is None):
         raise ConfigError("STORE", options.store, "give a store or --published FILE.csv, one of them", "see --help")
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         out = Path(options.out or "report") if options.out or options.published else _default_out(study.origin)
         other = None
         if options.compare:
-            from analysis.load import load
+            from analysis.reading.study import load
 
             other = load(options.compare)
         summary = write_study(study, out, other)

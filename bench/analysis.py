@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study import schema
-from study.store import ITEMS, SCORES, Store
+from study.store import schema
+from study.store.store import ITEMS, SCORES, Store
 
 MODELS = {
     "Llama-3.2-1B-Instruct": 1.0,
@@ -130,10 +130,11 @@ def make(folder: Path, small: bool) -> None:
 
 def ours(folder: Path) -> dict[str, float]:
     """Seconds of every step of the report."""
-    from analysis import headline, report
-    from analysis.load import load_store
-    from analysis.page import page
-    from analysis.tables import TABLES, Made
+    from analysis import report
+    from analysis.page import headline
+    from analysis.page.document import page
+    from analysis.reading.study import load_store
+    from analysis.tables.registry import TABLES, Made
 
     seconds, made, study = {}, {}, None
     start = time.perf_counter()

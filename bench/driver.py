@@ -19,22 +19,22 @@ import psutil
 import ray
 from rich.console import Console
 
-from orchestrator.cluster import connect
-from orchestrator.devices import of_actors
-from orchestrator.estimate import Estimates
-from orchestrator.grid import Grid, expand
-from orchestrator.plan import plan
+from orchestrator.cluster.nodes import connect
+from orchestrator.costs.devices import of_actors
+from orchestrator.costs.estimate import Estimates
+from orchestrator.planning.grid import Grid, expand
+from orchestrator.planning.plan import plan
+from orchestrator.planning.survey import Survey
 from orchestrator.run import StudyRun
-from orchestrator.survey import Survey
-from orchestrator.trial import AdapterTrial
+from orchestrator.training.trial import AdapterTrial
 from study.cells import Cell, Source
 from study.config import StudyConfig
+from study.config.file import parse
+from study.data.example import Example
+from study.data.tasks import TaskLibrary
 from study.errors import TaskError
-from study.example import Example
-from study.load import parse
-from study.models import Model
-from study.store import Store
-from study.tasks import TaskLibrary
+from study.models.resolve import Model
+from study.store.store import Store
 from study.units import ScoreUnit
 
 EVERY_S = 1.0
@@ -97,7 +97,8 @@ class Memory(threading.Thread):
 
 def grid_of(config: StudyConfig) -> Grid:
     models = [
-        Model(m.id, "models/polyglot-nano", None, m.id, "float32", m.id, 1.0, 10**9, False, ()) for m in config.models
+        Model(m.id, "examples/quickstart/polyglot-nano", None, m.id, "float32", m.id, 1.0, 10**9, False, ())
+        for m in config.models
     ]
     cells = config.cells()
     return expand(config, models, {Source.of([c]): [str(c)] for c in cells}, {c: str(c) for c in cells})

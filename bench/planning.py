@@ -23,18 +23,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.devices import CPU, SCORE, TRAIN
-from orchestrator.estimate import Estimates, costs
-from orchestrator.grid import Grid, expand
-from orchestrator.measured import measure
-from orchestrator.plan import plan
+from orchestrator.costs.devices import CPU, SCORE, TRAIN
+from orchestrator.costs.estimate import Estimates, costs
+from orchestrator.costs.measured import measure
+from orchestrator.planning.grid import Grid, expand
+from orchestrator.planning.plan import plan
 from study.cells import Source
-from study.files import File
-from study.index import MOST_FILES, STAMPS
-from study.index import ROWS as HELD
-from study.load import parse
-from study.models import Model
-from study.store import SCORES, SCORES_INDEX, Store
+from study.config.file import parse
+from study.models.resolve import Model
+from study.store.files import File
+from study.store.index import MOST_FILES, STAMPS
+from study.store.index import ROWS as HELD
+from study.store.store import SCORES, SCORES_INDEX, Store
 
 LANGUAGES, SEEDS, ROWS = 1000, 100, 64
 

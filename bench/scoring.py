@@ -32,16 +32,16 @@ from lm_eval.models.huggingface import HFLM
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from adapters.plain import plain_lora
 from bench.scoring_world import LLAMAS, OPTION_WORDS, World, make_world, random_llama
-from evaluators.base import adapter_on, load_base
-from evaluators.engine import Engine
-from evaluators.plain_lora import plain_lora
-from evaluators.prepare import plain, shared
-from evaluators.profile import PEAK_FLOPS_PER_S, forward_flops
-from evaluators.requests import encoder_of
-from evaluators.rows import Row
-from evaluators.sharing import bank_on
-from study.models import Model
+from evaluators.forward.engine import Engine
+from evaluators.forward.profile import PEAK_FLOPS_PER_S, forward_flops
+from evaluators.forward.rows import Row
+from evaluators.items.encoder import encoder_of
+from evaluators.items.targets import plain, shared
+from evaluators.subjects.on_base import adapter_on, load_base
+from evaluators.subjects.sharing import bank_on
+from study.models.resolve import Model
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BATCH_SIZES = (2, 4, 8, 16, 32, 64)

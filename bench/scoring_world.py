@@ -15,10 +15,10 @@ import yaml
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from evaluators.targets import items_of
+from evaluators.items.judge import items_of
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
-from study.tasks import TaskLibrary
+from study.data.tasks import TaskLibrary
 
 PROMPT_WORDS = (30, 90)
 OPTION_WORDS = {"long": (5, 14), "short": (1, 3), "one": (1, 1)}  # "one" are the letters A to D

@@ -20,12 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from adapters import lora
+from adapters.kinds import lora
 from study.config import StudyConfig
-from study.example import Example
-from study.load import load
-from study.models import Model, resolve_all
-from study.tasks import TaskLibrary
+from study.config.file import load
+from study.data.example import Example
+from study.data.tasks import TaskLibrary
+from study.models.resolve import Model, resolve_all
 
 REFERENCE_LENGTH = 512  # what the reference study pads to
 
@@ -131,4 +131,4 @@ def main(config_file: str, only: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["configs/quickstart.yaml"]))
+    main(*(sys.argv[1:] or ["examples/quickstart/study.yaml"]))

@@ -15,15 +15,15 @@ from dataclasses import replace
 
 import ray
 
-from evaluators.targets import check_supported
-from orchestrator.grid import expand
-from orchestrator.survey import survey
-from orchestrator.trial import AdapterTrial
-from orchestrator.workers import TrialContext
-from study.load import load
-from study.models import resolve_all
-from study.store import Store
-from study.tasks import TaskLibrary
+from evaluators.items.judge import check_supported
+from orchestrator.planning.grid import expand
+from orchestrator.planning.survey import survey
+from orchestrator.training.trial import AdapterTrial
+from orchestrator.training.workers import TrialContext
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from study.models.resolve import resolve_all
+from study.store.store import Store
 
 
 class Trial(AdapterTrial):
@@ -71,4 +71,4 @@ def main(config_file: str, trials: int) -> None:
 
 
 if __name__ == "__main__":
-    main((sys.argv[1:2] or ["configs/quickstart.yaml"])[0], int((sys.argv[2:3] or ["22"])[0]))
+    main((sys.argv[1:2] or ["examples/quickstart/study.yaml"])[0], int((sys.argv[2:3] or ["22"])[0]))

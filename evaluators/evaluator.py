@@ -17,25 +17,25 @@ from typing import Literal
 
 import numpy as np
 
-from evaluators import sharing
-from evaluators.base import AdapterError, adapter_on, load_base
-from evaluators.engine import Engine
-from evaluators.plain_lora import plain_lora
-from evaluators.prepare import SharedRequests, Target, Targets
-from evaluators.profile import Profile
-from evaluators.requests import encoder_of
+from adapters.plain import plain_lora
+from evaluators.forward.engine import Engine
+from evaluators.forward.generate import Writer
+from evaluators.forward.profile import Profile
+from evaluators.items.encoder import encoder_of
+from evaluators.items.judge import Response, judge
+from evaluators.items.targets import SharedRequests, Target, Targets
 from evaluators.scored import Kind, Scored, failed
-from evaluators.sharing import bank_on
-from evaluators.targets import Response, judge
-from evaluators.writer import Writer
+from evaluators.subjects import sharing
+from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
+from evaluators.subjects.sharing import bank_on
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
+from study.data.tasks import TaskLibrary
 from study.errors import TaskError
-from study.models import Model
+from study.faults.network import Unreachable
+from study.models.resolve import Model
 from study.scratch import scratch
-from study.store import Store
-from study.tasks import TaskLibrary
-from study.transient import Unreachable
+from study.store.store import Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 
 WAVE_SECONDS = 10.0  # results reach the store about this often

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from study.config import Failures
-from study.device import breaks_process, is_broken, is_out_of_memory, says_full
 from study.errors import ConfigError, StoreRefused, TaskError
-from study.filesystem import is_refused
-from study.transient import Unreachable, http_status, is_network_name, is_network_trouble
+from study.faults.device import breaks_process, is_broken, is_out_of_memory, says_full
+from study.faults.network import Unreachable, http_status, is_network_name, is_network_trouble
+from study.store.filesystem import is_refused
 
 NODE_LOST, KILLED_FOR_MEMORY, OUT_OF_MEMORY = "node_lost", "killed_for_memory", "out_of_memory"
 TRANSIENT, NO_SPACE, STORE_REFUSED = "transient", "no_space", "store_refused"

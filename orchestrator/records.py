@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.plan import Plan
-from orchestrator.survey import broken_id
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.survey import broken_id
 from study.config import StudyConfig
-from study.store import Store
+from study.store.store import Store
 
 
 def outdated(store: Store, todo: Plan, config: StudyConfig) -> set[str]:

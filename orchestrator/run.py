@@ -13,28 +13,28 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.backlog import Backlog
-from orchestrator.books import Books
-from orchestrator.cluster import Nodes, lacks_place, shape
-from orchestrator.devices import SCORE
-from orchestrator.estimate import Estimates
-from orchestrator.evaluator import EvaluatorProcess
+from orchestrator.cluster.nodes import Nodes, lacks_place, shape
+from orchestrator.cluster.scouts import Scouts, autoscales
+from orchestrator.costs.devices import SCORE
+from orchestrator.costs.estimate import Estimates
 from orchestrator.failures import NO_SPACE, Failure, kind_of
-from orchestrator.gang_queue import Gang, GangQueue
-from orchestrator.grid import Part
-from orchestrator.plan import Plan
-from orchestrator.pool import ScoringPool
-from orchestrator.progress import Progress
-from orchestrator.requests import StudyRequests
-from orchestrator.schedule import Decision, Demand, decide, in_order, unmet
-from orchestrator.scouts import Scouts, autoscales
+from orchestrator.planning.grid import Part
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.survey import Survey
+from orchestrator.progress.books import Books
+from orchestrator.progress.numbers import Progress
+from orchestrator.scheduling.backlog import Backlog
+from orchestrator.scheduling.decide import Decision, Demand, decide, in_order, unmet
+from orchestrator.scheduling.gang_queue import Gang, GangQueue
+from orchestrator.scoring.actor import EvaluatorProcess
+from orchestrator.scoring.pool import ScoringPool
+from orchestrator.scoring.requests import StudyRequests
 from orchestrator.stop import StudyStopped
-from orchestrator.survey import Survey
-from orchestrator.trial import AdapterTrial
-from orchestrator.trials import Trials, planned
-from orchestrator.workers import TrialContext, headline
+from orchestrator.training.trial import AdapterTrial
+from orchestrator.training.tune import Trials, planned
+from orchestrator.training.workers import TrialContext, headline
 from study.config import StudyConfig
-from study.store import RECORD_FILE, Store
+from study.store.store import RECORD_FILE, Store
 from study.units import AdapterUnit
 
 WAIT_S = 0.5

@@ -7,16 +7,16 @@ import sys
 
 from rich.console import Console
 
-from orchestrator.remaining import seconds_left
-from orchestrator.standing import of_store
+from orchestrator.costs.remaining import seconds_left
+from orchestrator.planning.standing import of_store
+from orchestrator.progress.tables import console, failure_table, standing_table
 from orchestrator.study_file import read_study
-from orchestrator.tables import console, failure_table, standing_table
-from study.contents import Damaged
 from study.errors import ConfigError, damaged
-from study.filesystem import trouble
-from study.lease import holder
-from study.schema import OtherVersion
-from study.store import Store
+from study.store.contents import Damaged
+from study.store.filesystem import trouble
+from study.store.lease import holder
+from study.store.schema import OtherVersion
+from study.store.store import Store
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from study.lease import Lease
-from study.lost import LeaseLost
+from study.store.lease import Lease
+from study.store.lost import LeaseLost
 
 
 class Interrupted(BaseException):

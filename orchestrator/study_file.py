@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from orchestrator.grid import Grid
-from study import contents
+from orchestrator.planning.grid import Grid
 from study.config import StudyConfig
-from study.store import STUDY_FILE, Store
+from study.store import contents
+from study.store.store import STUDY_FILE, Store
 
 STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
 

@@ -24,10 +24,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.token import TOKEN_FIX, use_token
+from orchestrator.cluster.token import TOKEN_FIX, use_token
 from study.config import StudyConfig
+from study.config.file import load
 from study.errors import ConfigError
-from study.load import load
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

@@ -12,29 +12,29 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from orchestrator.devices import assumed
-from orchestrator.estimate import costs
+from orchestrator.costs.devices import assumed
+from orchestrator.costs.estimate import costs
+from orchestrator.costs.outlook import outlook, show
 from orchestrator.failures import Failure
 from orchestrator.options import parser
-from orchestrator.outlook import outlook, show
-from orchestrator.prepared import Prepared, check_store, prepare
+from orchestrator.planning.standing import of_plan
+from orchestrator.prepare import Prepared, check_store, prepare
+from orchestrator.progress.tables import console, cost_table, failure_table, left_alone, standing_table
+from orchestrator.progress.trackers import check as check_trackers
 from orchestrator.records import outdated
-from orchestrator.standing import of_plan
 from orchestrator.stop import Interrupted, StudyStopped, as_raised, leave, on_signals
 from orchestrator.study_file import write_study
-from orchestrator.tables import console, cost_table, failure_table, left_alone, standing_table
-from orchestrator.tracking import check as check_trackers
 from study.config import StudyConfig
+from study.config.file import load
+from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, StoreRefused
-from study.existing import put_into
-from study.hub import to_fetch
-from study.lease import Lease
-from study.load import load
-from study.lost import LeaseLost, stopper
-from study.models import resolve_all
+from study.models.given import put_into
+from study.models.hub import to_fetch
+from study.models.resolve import resolve_all
 from study.sizes import read_sizes, sizes_file
-from study.store import STUDY_FILE, Store
-from study.tasks import TaskLibrary
+from study.store.lease import Lease
+from study.store.lost import LeaseLost, stopper
+from study.store.store import STUDY_FILE, Store
 from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
 
@@ -172,7 +172,7 @@ def _execute(
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
 
-    from orchestrator.cluster import check_fits, connect
+    from orchestrator.cluster.nodes import check_fits, connect
     from orchestrator.run import StudyRun
 
     again = f"python -m orchestrator.sweep {options.config}" + "".join(f" --set '{o}'" for o in options.overrides)

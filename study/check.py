@@ -18,13 +18,13 @@ import argparse
 import sys
 from contextlib import nullcontext
 
-from study.audit import Audit
+from study.audit.audit import Audit
+from study.audit.findings import Findings, Problem
 from study.errors import ConfigError
-from study.filesystem import trouble
-from study.findings import Findings, Problem
-from study.lease import Lease, holder
-from study.lost import LeaseLost, stopper
-from study.store import ADAPTERS, SCORES, STUDY_FILE, Store
+from study.store.filesystem import trouble
+from study.store.lease import Lease, holder
+from study.store.lost import LeaseLost, stopper
+from study.store.store import ADAPTERS, SCORES, STUDY_FILE, Store
 
 
 def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings, list[Problem]]:

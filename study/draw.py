@@ -14,11 +14,11 @@ from pathlib import Path
 
 from study.cells import Cell
 from study.config import StudyConfig
+from study.config.file import load
+from study.data.manifest import row_id
+from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
-from study.load import load
-from study.manifest import row_id
-from study.tasks import TaskLibrary
-from study.transient import Unreachable
+from study.faults.network import Unreachable
 
 
 def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, seed: int) -> dict[str, list[str]]:

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from study.cells import Cell
 from study.config import Frozen, StudyConfig
+from study.config.fields import Count
+from study.config.file import bases, load
+from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
-from study.fields import Count
-from study.load import bases, load
-from study.tasks import TaskLibrary
-from study.transient import Unreachable
+from study.faults.network import Unreachable
 
 ALL = "all"  # in `cells`: what holds for every model
 
@@ -76,7 +76,7 @@ def count(config: StudyConfig) -> Sizes:
     """Count everything. Raises ConfigError for a model that cannot be had, TaskError for data."""
     from transformers import AutoTokenizer
 
-    from study.models import resolve_all
+    from study.models.resolve import resolve_all
 
     library, models = TaskLibrary.of(config), resolve_all(config)
     rows = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.cells import Cell, Source
-from study.store import ADAPTERS, Store
+from study.store.store import ADAPTERS, Store
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ScoreUnit:
         return self.score_id
 
     def keys(self) -> dict[str, object]:
-        """The columns that every result row of this unit shares (study.schema.KEYS)."""
+        """The columns that every result row of this unit shares (study.store.schema.KEYS)."""
         target = {"target_task": self.target.task, "target_language": self.target.language}
         return {"score_id": self.score_id, **subject_keys(self.model, self.model_params, self.adapter), **target}
 
@@ -81,7 +81,7 @@ class ScoreUnit:
 
 
 def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | None) -> dict[str, object]:
-    """The columns that say what is scored (study.schema.SUBJECT): an adapter, or the base model where it is None."""
+    """The columns that say what is scored (SUBJECT of the schema): an adapter, or the base model where it is None."""
     source = adapter.source if adapter else None
     return {
         "adapter_id": adapter.adapter_id if adapter else None,

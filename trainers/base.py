@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import HfDeepSpeedConfig
 
 from study.config import LossOn
-from study.example import Example
-from study.hub import local_folder
-from study.models import Model
+from study.data.example import Example
+from study.models.hub import local_folder
+from study.models.resolve import Model
 from trainers.data import Row, tokenise
 
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one

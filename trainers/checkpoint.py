@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from trainers.header import VERSION, header
+from trainers.checkpoint_header import VERSION, header
 
 Save = Callable[["Checkpoint"], None]
 

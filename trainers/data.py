@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.config import LossOn, Validation
-from study.example import Example
+from study.data.example import Example
 
 
 class BadData(Exception):

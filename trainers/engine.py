@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from adapters import lora
-from adapters.lora_bank import LoraBank, linear_sites
-from adapters.whole import WholeModel
+from adapters.bank import LoraBank, linear_sites
+from adapters.kinds import lora
+from adapters.kinds.whole import WholeModel
 from study.config import Lora, Recipe
 from trainers.batch import MicroBatch
 from trainers.optimizer import GangAdamW

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from study.example import Example
+from study.data.example import Example
 
 
 @dataclass(frozen=True)

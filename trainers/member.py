@@ -18,7 +18,7 @@ from trainers.batch import GangRow
 from trainers.checkpoint import MemberState
 from trainers.data import Row, split, steps
 from trainers.job import Job
-from trainers.schedule import learning_rates
+from trainers.learning_rates import learning_rates
 
 _BOOKS = ("failure", "useful", "padded", "_epochs", "_best", "_best_epoch", "_loss", "_targets")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from adapters import lora, whole
+from adapters.kinds import lora, whole
 from study.config import Recipe, Training
-from study.device import is_out_of_memory
 from study.errors import ConfigError
-from study.models import Model
+from study.faults.device import is_out_of_memory
+from study.models.resolve import Model
 from trainers.base import Base
 from trainers.batch import Batching
 from trainers.checkpoint import Checkpoint, Save

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from analysis import report
-from analysis.load import Study, load_store
-from tests.analysis.synth import Shape, write_store
+from analysis.reading.study import Study, load_store
+from tests.support.synth import Shape, write_store
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from analysis import asymmetry, consistency, curated, linguistic, mantel, ranking, reml, uriel, variance
 from analysis.frames import NotComputable
-from tests.analysis.test_tables import grid
+from analysis.statistics import asymmetry, consistency, curated, linguistic, mantel, ranking, reml, uriel, variance
+from tests.analysis.tables.test_registry import grid
 
 # lme4's Penicillin data (Davies and Goldsmith 1972): diameter, mm, of 24 plates (rows) × 6 samples (columns)
 PENICILLIN = """27 23 26 23 23 21, 27 23 26 23 23 21, 25 21 25 24 24 20, 26 23 25 23 23 20, 25 22 26 22 23 20,

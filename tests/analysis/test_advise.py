@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis import advise, predict
+from analysis import advise
 from analysis.frames import NotComputable
-from analysis.load import Study, load_store
-from analysis.transfer import with_regime
-from tests.analysis.synth import Shape, write_store
+from analysis.reading.study import Study, load_store
+from analysis.reading.transfer import with_regime
+from analysis.statistics import predict
+from tests.support.synth import Shape, write_store
 
 TASKS, LANGUAGES = ("a", "b", "c"), ("de", "en", "es", "fr", "pt", "zh")
 CELLS = [(t, lang) for t in TASKS for lang in LANGUAGES]

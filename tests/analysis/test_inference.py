@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis import health, resample, roles, significance, stability
 from analysis.frames import NotComputable
-from analysis.load import Study, load_store
-from analysis.panels import Panel
-from tests.analysis.synth import Shape, write_store
+from analysis.reading.panels import Panel
+from analysis.reading.study import Study, load_store
+from analysis.statistics import health, resample, roles, significance, stability
+from tests.support.synth import Shape, write_store
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 
 from analysis import report
-from analysis.columns import markdown
-from analysis.published import COLUMNS, read_reference
-from analysis.sections import SECTIONS
-from analysis.tables import TABLES
-from study.store import Store
-from tests.analysis.synth import Shape, write_store
+from analysis.page.sections import SECTIONS
+from analysis.reading.published import COLUMNS, read_reference
+from analysis.tables.columns import markdown
+from analysis.tables.registry import TABLES
+from study.store.store import Store
+from tests.support.synth import Shape, write_store
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluators.targets import BOOTSTRAP_ITERATIONS
+from evaluators.items.judge import BOOTSTRAP_ITERATIONS
 from study.cells import Cell, Source
 from study.config import Scoring, TaskConfig
-from study.models import Model
-from study.store import Store
+from study.models.resolve import Model
+from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
-from tests.study.rows import record_of
-from tests.tiny_models import make_model
+from tests.support.rows import record_of
+from tests.support.tiny_models import make_model
 
 WORDS = [
     "Paris",

@@ -12,10 +12,10 @@ import transformers as tf
 from evaluators.evaluator import Evaluator
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
-from study.store import Store
+from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.evaluators.test_parity import compare
-from tests.tiny_models import make_tokenizer
+from tests.support.tiny_models import make_tokenizer
 
 SIZE: dict[str, Any] = {
     "hidden_size": 32,

@@ -11,18 +11,18 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from evaluators.base import adapter_on, load_base
 from evaluators.evaluator import Evaluator
-from evaluators.profile import forward_flops
-from evaluators.targets import check_supported
-from study import schema
+from evaluators.forward.profile import forward_flops
+from evaluators.items.judge import check_supported
+from evaluators.subjects.on_base import adapter_on, load_base
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
+from study.data.tasks import TaskLibrary
 from study.errors import TaskError
-from study.store import Store
-from study.tasks import TaskLibrary
+from study.store import schema
+from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
-from tests.tiny_models import make_tokenizer
+from tests.support.tiny_models import make_tokenizer
 
 LANGUAGES = ("en", "de", "fr")
 

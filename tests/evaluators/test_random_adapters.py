@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from adapters.lora_bank import linear_sites
+from adapters.bank import linear_sites
 from adapters.onednn import use_onednn
-from evaluators.base import adapter_on
-from evaluators.engine import Engine
-from evaluators.plain_lora import plain_lora
-from evaluators.requests import Request
-from evaluators.rows import Row, plain_rows, shared_rows
-from evaluators.sharing import bank_on
+from adapters.plain import plain_lora
+from evaluators.forward.engine import Engine
+from evaluators.forward.rows import Row, plain_rows, shared_rows
+from evaluators.items.encoder import Request
+from evaluators.subjects.on_base import adapter_on
+from evaluators.subjects.sharing import bank_on
 from tests.evaluators.test_architectures import ARCHITECTURES, MODULES
 
 VOCABULARY = 99

@@ -12,9 +12,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evaluators.engine import Engine
-from evaluators.requests import Encoder
-from evaluators.rows import plain_rows, shared_rows
+from evaluators.forward.engine import Engine
+from evaluators.forward.rows import plain_rows, shared_rows
+from evaluators.items.encoder import Encoder
 
 PIECES = st.sampled_from(
     ["the", " capital", " of", "Answer:", " ", "\n", "é", "数", "<s>", "Haupt", "stadt", "  x", ".", "7"]

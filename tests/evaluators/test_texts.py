@@ -11,7 +11,7 @@ import torch
 from evaluators.evaluator import Evaluator
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
-from study.store import Store
+from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 
 ROLLING: dict[str, Any] = {

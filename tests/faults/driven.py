@@ -14,9 +14,9 @@ from typing import Self
 
 import polars as pl
 
-from study.store import Store
-from tests.study.rows import done_scores
-from tests.tiny_world import REPOSITORY, asked
+from study.store.store import Store
+from tests.support.rows import done_scores
+from tests.support.tiny_world import REPOSITORY, asked
 
 TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
 

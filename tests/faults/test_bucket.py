@@ -12,11 +12,11 @@ import pytest
 from analysis import report
 from orchestrator import status
 from study.errors import ConfigError
-from study.store import Store
-from tests.buckets import BUCKET, Proxy, proxy, s3_server
-from tests.study.rows import done_scores
-from tests.tiny_models import make_model
-from tests.tiny_world import make_config, make_tasks, start, sweep, wait_until
+from study.store.store import Store
+from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
+from tests.support.rows import done_scores
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import make_config, make_tasks, start, sweep, wait_until
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 URI = f"s3://{BUCKET}/study"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from psutil import Process
 
-from orchestrator.blame import MOST_LOSSES
-from study.store import Store
+from orchestrator.scheduling.blame import MOST_LOSSES
+from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
 from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
-from tests.study.rows import done_scores
+from tests.support.rows import done_scores
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
 

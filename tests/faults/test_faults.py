@@ -20,14 +20,14 @@ import pytest
 from psutil import Process
 
 from study.check import main as check
-from study.store import Store
-from tests.buckets import BUCKET, Proxy, proxy, s3_server
+from study.store.store import Store
 from tests.faults.cluster import TITLES, Nodes
 from tests.faults.disk import Disk
 from tests.faults.driven import TIMEOUT_S, Driver, done, tables
 from tests.faults.scenario import ENDED, ON_DISK, Fault, faults
-from tests.tiny_models import make_model
-from tests.tiny_world import make_config, make_tasks
+from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import make_config, make_tasks
 
 RUNS = int(os.environ.get("FAULT_RUNS", "2"))
 FIRST = int(os.environ.get("FAULT_FIRST", "0"))

@@ -11,10 +11,12 @@ import pytest
 import ray
 from ray.util import placement_group, remove_placement_group
 
-from orchestrator.checkpoints import CHECKPOINTS
-from orchestrator.workers import TrialContext, WorkerGroup
+from orchestrator.training.checkpoints import CHECKPOINTS
+from orchestrator.training.workers import TrialContext, WorkerGroup
 from tests.faults.cluster import Nodes
-from tests.orchestrator.trials import (
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import make_tasks
+from tests.support.trials import (
     LANGUAGES,
     RECIPE,
     TASKS,
@@ -25,8 +27,6 @@ from tests.orchestrator.trials import (
     trial_of,
     until,
 )
-from tests.tiny_models import make_model
-from tests.tiny_world import make_tasks
 
 TRAINING = {"workers_per_trial": 2, "resources_per_worker": {"CPU": 1}}
 

@@ -20,11 +20,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from orchestrator.failures import OUT_OF_MEMORY
-from orchestrator.workers import TrialContext
-from study.store import Store
-from tests.orchestrator.trials import LANGUAGES, TASKS, assert_equal, context_of, study, trial_of
-from tests.tiny_models import make_model
-from tests.tiny_world import make_tasks
+from orchestrator.training.workers import TrialContext
+from study.store.store import Store
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import make_tasks
+from tests.support.trials import LANGUAGES, TASKS, assert_equal, context_of, study, trial_of
 
 VOCABULARY = 150_000
 ROOM_FOR_ONE, ROOM_FOR_HALF = 2200 << 20, 1050 << 20  # a step takes about 2.9 GB with two adapters, 1.45 GB with one

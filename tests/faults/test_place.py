@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.store import Store
+from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
 from tests.faults.test_faults import compare, study, world

@@ -9,12 +9,12 @@ import ray
 import torch
 from huggingface_hub import errors as hub
 
-from orchestrator.cluster import check_fits
+from orchestrator.cluster.nodes import check_fits
 from orchestrator.failures import backoff_s, budget, kind_of
-from orchestrator.schedule import fits
+from orchestrator.scheduling.decide import fits
 from study.config import Failures
+from study.config.file import parse
 from study.errors import ConfigError, TaskError
-from study.load import parse
 
 
 def test_fractions_of_a_device_add_up() -> None:

@@ -24,22 +24,22 @@ from huggingface_hub import HfApi
 from pyarrow import fs as pafs
 from safetensors.torch import save_file
 
-from orchestrator.blame import Blame, selector
-from orchestrator.cluster import Nodes, connect, died_on
+from orchestrator.cluster.kernel_kills import kills, struck, watch
+from orchestrator.cluster.nodes import Nodes, connect, died_on
 from orchestrator.failures import NotStarted, budget, is_spoilt, kind_of, lasting
-from orchestrator.oom import kills, struck, watch
-from orchestrator.schedule import Shape
+from orchestrator.scheduling.blame import Blame, selector
+from orchestrator.scheduling.decide import Shape
 from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused
-from study.store import Store
+from study.store.store import Store
 from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
 from tests.faults.driven import Driver
 from tests.faults.memory import limited
-from tests.orchestrator.victim import Victim
-from tests.tiny_models import make_model
-from tests.tiny_world import REPOSITORY, ended, make_config, make_tasks
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import REPOSITORY, ended, make_config, make_tasks
+from tests.support.victim import Victim
 
 
 @contextmanager
@@ -311,8 +311,8 @@ def test_work_that_kills_its_process_wherever_it_runs_takes_out_one_node() -> No
 def test_excluded_nodes_are_taken_back_where_the_study_could_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial needs two bundles, which only the three nodes together hold twice over."""
     alive = {name: {"CPU": 1.0, "GPU": 1.0} for name in ("a", "b", "c")}
-    monkeypatch.setattr("orchestrator.cluster._alive", lambda: alive)
-    monkeypatch.setattr("orchestrator.cluster.FRESH_S", 0.0)
+    monkeypatch.setattr("orchestrator.cluster.nodes._alive", lambda: alive)
+    monkeypatch.setattr("orchestrator.cluster.nodes.FRESH_S", 0.0)
     changes: list[tuple[str, bool]] = []
     nodes = Nodes(Shape({"GPU": 1}, 2, {"GPU": 1}), ["b"], lambda *change: changes.append(change))
     nodes.lost(["a"] * 5, ["x"])  # without it and b no trial would fit

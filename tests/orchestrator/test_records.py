@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.failures import Failure
-from orchestrator.grid import Grid
-from orchestrator.plan import Plan, plan, without
+from orchestrator.planning.grid import Grid
+from orchestrator.planning.plan import Plan, plan, without
+from orchestrator.planning.survey import broken_id
 from orchestrator.records import outdated
-from orchestrator.survey import broken_id
 from study.cells import Cell
-from study.load import parse
-from study.store import Store
+from study.config.file import parse
+from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
-from tests.orchestrator.test_plan import TEXT, grid_of, scores_of
-from tests.study.rows import score_row
+from tests.orchestrator.planning.test_plan import TEXT, grid_of, scores_of
+from tests.support.rows import score_row
 
 
 def record(store: Store, unit: AdapterUnit | ScoreUnit, kind: str) -> str:

@@ -14,24 +14,24 @@ import pytest
 from safetensors.torch import load as tensors
 from safetensors.torch import save
 
-from evaluators.targets import check_supported
+from evaluators.items.judge import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
-from orchestrator.estimate import BYTES_PER_S, START_S, costs, estimate
-from orchestrator.grid import expand
-from orchestrator.measured import measure
-from orchestrator.plan import plan
-from orchestrator.survey import survey
-from study.existing import put_into, resolve_existing
-from study.load import load
-from study.models import resolve_all
-from study.store import Store
-from study.tasks import TaskLibrary
+from orchestrator.costs.estimate import BYTES_PER_S, START_S, costs, estimate
+from orchestrator.costs.measured import measure
+from orchestrator.planning.grid import expand
+from orchestrator.planning.plan import plan
+from orchestrator.planning.survey import survey
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from study.models.given import put_into, resolve_existing
+from study.models.resolve import resolve_all
+from study.store.store import Store
 from tests.faults.disk import Disk
-from tests.orchestrator import trackers
-from tests.study.rows import done_scores
-from tests.tiny_models import make_model
-from tests.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
+from tests.support import trackers
+from tests.support.rows import done_scores
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 

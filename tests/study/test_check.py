@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
-from study import schema
-from study.audit import Audit
+from study.audit.audit import Audit
 from study.check import main
-from study.lease import Lease
-from study.store import SCORES_INDEX, STUDY_FILE, Store
-from tests.study.rows import done_scores, item_row, record_of, score_row
+from study.store import schema
+from study.store.lease import Lease
+from study.store.store import SCORES_INDEX, STUDY_FILE, Store
+from tests.support.rows import done_scores, item_row, record_of, score_row
 
 
 def put_adapter(store: Store, scratch: Path, adapter_id: str) -> str:
@@ -291,7 +291,7 @@ def test_a_file_that_does_not_say_what_its_readers_need_is_damaged(store: Store,
 def test_an_index_is_checked_and_one_of_an_older_layout_removed(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("study.index.WORTH_IT", 0)
+    monkeypatch.setattr("study.store.index.WORTH_IT", 0)
     store.write_indexes()
     before = contents(store)
     assert Audit(store).run().problems == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from study.scratch import PREFIX, scratch
-from tests.tiny_world import REPOSITORY
+from tests.support.tiny_world import REPOSITORY
 
 HOLD = """
 import time

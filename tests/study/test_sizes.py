@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 
 from study import draw, sizes
 from study.cells import Cell, Source
+from study.config.file import load
+from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
-from study.load import load
-from study.tasks import TaskLibrary
-from tests.tiny_world import make_config, make_tasks
+from tests.support.tiny_world import make_config, make_tasks
 
 
 def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path) -> None:

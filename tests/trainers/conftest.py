@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.config import ModelConfig
-from study.models import Model, resolve
+from study.models.resolve import Model, resolve
 from trainers.worker import Worker
 
 

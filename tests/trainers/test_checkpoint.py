@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from study.config import Lora, ModelConfig
-from study.models import Model, resolve
-from tests.trainers.common import RECIPE, assert_close, job, training, weights
+from study.models.resolve import Model, resolve
+from tests.support.training import RECIPE, assert_close, job, training, weights
 from trainers.checkpoint import Checkpoint
-from trainers.header import header
+from trainers.checkpoint_header import header
 from trainers.job import Trained
 from trainers.worker import Worker
 

@@ -9,7 +9,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer
 
 from study.config import Validation
-from study.example import Example
+from study.data.example import Example
 from trainers.data import BadData, encode_pair, split, steps, tokenise
 
 PAIRS = [

@@ -14,12 +14,12 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-from adapters import lora
+from adapters.bank import linear_sites
 from adapters.dropout import Dropout
-from adapters.lora_bank import linear_sites
+from adapters.kinds import lora
 from study.config import Lora, Recipe, Training, Validation
-from study.models import Model
-from tests.trainers.common import RECIPE, Weights, assert_close, job, train, training, weights
+from study.models.resolve import Model
+from tests.support.training import RECIPE, Weights, assert_close, job, train, training, weights
 from trainers.batch import collate
 from trainers.job import Job, Rejected, Trained
 from trainers.member import Member

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from study.config import Lora
-from study.models import Model
-from tests.trainers.common import RECIPE, assert_close, job, train, training, weights
+from study.models.resolve import Model
+from tests.support.training import RECIPE, assert_close, job, train, training, weights
 from trainers.checkpoint import Checkpoint
-from trainers.header import header
+from trainers.checkpoint_header import header
 from trainers.job import Trained
 from trainers.worker import Worker
 

@@ -8,7 +8,7 @@ import pytest
 
 from study.config import Recipe, Training
 from study.errors import ConfigError
-from trainers.schedule import learning_rates
+from trainers.learning_rates import learning_rates
 from trainers.settings import engine_config
 
 

@@ -16,12 +16,12 @@ from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from adapters import lora
+from adapters.kinds import lora
 from study.config import Lora, ModelConfig, Recipe, Validation
+from study.data.example import Example
 from study.errors import ConfigError
-from study.example import Example
-from study.models import Model, resolve
-from tests.trainers.common import (
+from study.models.resolve import Model, resolve
+from tests.support.training import (
     RECIPE,
     Weights,
     answer_loss,
@@ -35,7 +35,7 @@ from tests.trainers.common import (
 from trainers.data import split, steps
 from trainers.engine import GangModel
 from trainers.job import Job, Rejected, Trained
-from trainers.schedule import learning_rates
+from trainers.learning_rates import learning_rates
 from trainers.worker import Worker
 
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from evaluators.base import AdapterError, adapter_on, load_base
-from study.models import Model
-from tests.trainers.common import RECIPE, assert_close, job, train, training
+from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
+from study.models.resolve import Model
+from tests.support.training import RECIPE, assert_close, job, train, training
 from tests.trainers.test_gang import by_transformers
 from trainers.checkpoint import Checkpoint
 from trainers.worker import Worker

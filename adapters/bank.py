@@ -1,0 +1,214 @@
+"""K adapters on one frozen base: rows of a batch belong to adapters, the base runs once over all of them.
+
+The adapters are the rows of one sheet [K, P]: a row holds A [r, in] and B [out, r] of every adapted module, one after
+the other, filled up with zeros where an adapter has a smaller rank or leaves a module out, so that the product is
+exact. Each adapted module of the base gets a forward hook that adds scaling * B A x, as a batched GEMM over runs of
+rows of one adapter. The base's own modules and weights stay as they are.
+
+Invariant: what a row computes depends on its own adapter and on nothing else in the batch, NaN included; its gradient
+reaches its own adapter's row of the sheet alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from adapters.dropout import Dropout
+from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
+from adapters.products import Rows
+
+
+@dataclass(frozen=True)
+class Site:
+    """A linear module of the base, and where a sheet's row keeps its A (rank * fan_in numbers) and B."""
+
+    name: str
+    fan_in: int
+    fan_out: int
+
+
+def linear_sites(base: nn.Module, modules: str | Sequence[str]) -> tuple[Site, ...]:
+    """The modules PEFT would adapt: all linear ones but the output head, or those whose name ends as one given."""
+    head = base.get_output_embeddings() if isinstance(base, PreTrainedModel) else None  # type: ignore[no-untyped-call]
+    found = []
+    for name, module in base.named_modules():
+        wanted = module is not head if modules == "all-linear" else _ends_in(name, modules)
+        if wanted and isinstance(module, nn.Linear | Conv1D):
+            found.append(_site(name, module))
+    return tuple(found)
+
+
+def sites_of(base: nn.Module, adapters: Iterable[AdapterWeights]) -> tuple[Site, ...]:
+    """The modules that any of the adapters changes, in the base's order. Raises UnsupportedAdapter for others."""
+    wanted = {name for adapter in adapters for name in adapter.modules}
+    found = tuple(
+        _site(name, module)
+        for name, module in base.named_modules()
+        if name in wanted and isinstance(module, nn.Linear | Conv1D)
+    )
+    missing = wanted - {site.name for site in found}
+    if missing:
+        raise UnsupportedAdapter(f"the base has no linear module {min(missing)!r} ({len(missing)} in all)")
+    return found
+
+
+class LoraBank(nn.Module):
+    """K slots for adapters, hooked into a base. Whose rows a batch holds is said by `rows`, without which it refuses.
+
+    To train, `sheet.requires_grad_()`; to score, `put` adapters in slots. `detach` takes the hooks off.
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        sites: Sequence[Site],
+        rank: int,
+        slots: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        super().__init__()
+        self.sites, self.rank, self.slots = tuple(sites), rank, slots
+        self._sizes = [size for site in sites for size in (rank * site.fan_in, site.fan_out * rank)]
+        sheet = torch.zeros(slots, sum(self._sizes), dtype=dtype, device=device)
+        self.sheet = nn.Parameter(sheet, requires_grad=False)
+        self._scalings = {site.name: [0.0] * slots for site in sites}
+        self._ranks = {site.name: [0] * slots for site in sites}
+        self._rows: Rows | None = None
+        self._dropout: Dropout | None = None
+        self._stacks: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        modules = dict(base.named_modules())
+        self._handles = [
+            modules[site.name].register_forward_hook(_Hook(self, number, site)) for number, site in enumerate(sites)
+        ]
+
+    @property
+    def device(self) -> torch.device:
+        return self.sheet.device
+
+    def forward(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """A [K, r, in] and B [K, out, r] of every module: views of the sheet. Its gradient comes back in one piece."""
+        parts = torch.split_with_sizes(self.sheet, self._sizes, dim=1)
+        return {
+            site.name: (
+                a.view(self.slots, self.rank, site.fan_in),
+                b.view(self.slots, site.fan_out, self.rank),
+            )
+            for site, a, b in zip(self.sites, parts[::2], parts[1::2], strict=True)
+        }
+
+    @contextmanager
+    def rows(self, slots: Sequence[int | None], dropout: Dropout | None = None) -> Iterator[None]:
+        """Within, row i of every batch belongs to slot `slots[i]`; None leaves it to the base alone.
+
+        Runs of equal slots are faster than a mix. Also for generation, as long as rows keep their places.
+        """
+        if not all(slot is None or 0 <= slot < self.slots for slot in slots):
+            raise IndexError(f"slots {sorted({s for s in slots if s is not None})} of a bank of {self.slots}")
+        self._rows, self._dropout, self._stacks = Rows(slots, self.slots, self.device), dropout, self()
+        try:
+            yield
+        finally:
+            self._rows, self._dropout, self._stacks = None, None, {}
+
+    def lacks(self, adapter: AdapterWeights) -> str | None:
+        """Why an adapter has no room in this bank (another module, a larger rank); None if it has."""
+        foreign = adapter.modules.keys() - {site.name for site in self.sites}
+        if foreign:
+            return f"it adapts {min(foreign)}, which this bank does not"
+        return f"its rank {adapter.rank} is over the bank's {self.rank}" if adapter.rank > self.rank else None
+
+    @torch.no_grad()
+    def put(self, slot: int, adapter: AdapterWeights) -> None:
+        """Put an adapter into a slot, in place of what was there. Raises UnsupportedAdapter where it does not fit."""
+        reason = self.lacks(adapter)
+        if reason:
+            raise UnsupportedAdapter(f"the adapter does not fit the bank: {reason}")
+        row = torch.zeros(self.sheet.shape[1], dtype=self.sheet.dtype)
+        for site, a, b in self._cut(row):
+            factors = adapter.modules.get(site.name)
+            self._scalings[site.name][slot] = factors.scaling if factors else 0.0
+            self._ranks[site.name][slot] = len(factors.a) if factors else 0
+            if factors:
+                if factors.a.shape[1] != site.fan_in or factors.b.shape[0] != site.fan_out:
+                    raise UnsupportedAdapter(f"{site.name}: the adapter was made for a module of another shape")
+                a[: len(factors.a)] = factors.a
+                b[:, : len(factors.a)] = factors.b
+        self.sheet[slot] = row.to(self.device)
+
+    def get(self, slot: int, sheet: torch.Tensor | None = None) -> AdapterWeights:
+        """Copies on the CPU of what is in a slot, or in that row of a copy of the sheet."""
+        row = (self.sheet if sheet is None else sheet)[slot].detach().to("cpu", copy=True)
+        modules = {}
+        for site, a, b in self._cut(row):
+            rank = self._ranks[site.name][slot]
+            if rank:
+                scaling = self._scalings[site.name][slot]
+                modules[site.name] = Factors(a[:rank].contiguous(), b[:, :rank].contiguous(), scaling)
+        return AdapterWeights(modules)
+
+    def detach(self) -> None:
+        """Take the hooks off the base."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _cut(self, row: torch.Tensor) -> Iterator[tuple[Site, torch.Tensor, torch.Tensor]]:
+        """Views of a sheet's row: each module with its A and B."""
+        parts = torch.split_with_sizes(row, self._sizes)
+        for site, a, b in zip(self.sites, parts[::2], parts[1::2], strict=True):
+            yield site, a.view(self.rank, site.fan_in), b.view(site.fan_out, self.rank)
+
+    def add_to(self, y: torch.Tensor, x: torch.Tensor, number: int, site: Site) -> torch.Tensor:
+        """y + scaling * B A x for a module's output y [B, T, out] and input x [B, T, in]."""
+        rows = self._rows
+        if rows is None:
+            raise RuntimeError("the base has a bank of adapters on it: say whose rows these are with bank.rows(...)")
+        if not rows.used:
+            return y
+        if x.dim() != 3 or len(x) != rows.count:
+            raise RuntimeError(
+                f"{site.name} got an input of shape {tuple(x.shape)} for a batch of {rows.count} rows: "
+                "a module that sees its tokens without their rows cannot serve several adapters at once"
+            )
+        if self._dropout is not None:
+            x = self._dropout(x, number)
+        return rows.add_product(y, x, *self._stacks[site.name], self._scalings[site.name])
+
+
+class _Hook:
+    """Forward hook of one module."""
+
+    def __init__(self, bank: LoraBank, number: int, site: Site) -> None:
+        self._bank, self._number, self._site = bank, number, site
+
+    def __call__(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        return self._bank.add_to(output, inputs[0], self._number, self._site)
+
+
+def _site(name: str, module: nn.Linear | Conv1D) -> Site:
+    if isinstance(module, nn.Linear):
+        return Site(name, module.in_features, module.out_features)
+    return Site(name, int(module.nx), int(module.nf))
+
+
+def _ends_in(name: str, targets: Sequence[str] | str) -> bool:
+    return any(name == target or name.endswith("." + target) for target in targets)
+
+
+def for_adapters(
+    base: nn.Module, adapters: Mapping[int, AdapterWeights], slots: int, dtype: torch.dtype, device: torch.device | str
+) -> LoraBank:
+    """A bank with room for these adapters, each in its slot. Raises UnsupportedAdapter where one does not fit."""
+    rank = max(adapter.rank for adapter in adapters.values())
+    bank = LoraBank(base, sites_of(base, adapters.values()), rank, slots, dtype, device)
+    for slot, adapter in adapters.items():
+        bank.put(slot, adapter)
+    return bank

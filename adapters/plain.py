@@ -1,0 +1,42 @@
+"""Which adapters are nothing but low-rank products beside the base's linear modules.
+
+Only such a one is put into a bank or merged by us, and only where that means exactly what PEFT makes of its folder. Any
+other is scored by PEFT's own modules, which also say what is wrong with a broken one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.utils.other import get_pattern_key
+
+from adapters.bank import linear_sites
+from adapters.folder import CONFIG_FILE, AdapterWeights, UnsupportedAdapter, read
+
+_SELECTIONS = ("layers_to_transform", "layers_pattern", "exclude_modules")  # ways to choose modules that we do not read
+
+
+def plain_lora(folder: Path, base: Any) -> AdapterWeights | None:
+    """The adapter's matrices; None where adding their products would not be what PEFT does, or the folder is broken."""
+    try:
+        weights = read(folder)
+    except UnsupportedAdapter:
+        return None
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    modules = config.get("target_modules")
+    if any(config.get(key) for key in _SELECTIONS) or (isinstance(modules, str) and modules != "all-linear"):
+        return None
+    head = base.get_output_embeddings()
+    sites = {site.name: site for site in linear_sites(base, modules or ())}
+    if sites.keys() != weights.modules.keys() or any(base.get_submodule(name) is head for name in sites):
+        return None
+    ranks = config.get("rank_pattern") or {}
+    for name, factors in weights.modules.items():
+        rank = ranks.get(get_pattern_key(list(ranks), name), config["r"])
+        fits = factors.a.shape == (rank, sites[name].fan_in) and factors.b.shape == (sites[name].fan_out, rank)
+        if not fits or not (torch.isfinite(factors.a).all() and torch.isfinite(factors.b).all()):
+            return None
+    return weights

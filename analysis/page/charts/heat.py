@@ -1,0 +1,100 @@
+"""Heat maps: every source on every target, task to task, language to language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from analysis.page.charts.style import MODEL_TITLE, Spec, colour, data, model_menu, reach, spec
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
+    """Sources (rows) × targets (columns), blocked by task; one row of `frame` per (model, source, target).
+
+    Columns `low, high, q_value, gains, losses` are shown on hover where they are there. A dash marks harm; menus pick
+    the model (when there are several) and the regime.
+    """
+    import altair as alt
+
+    sources, targets = (sorted(frame[f"{end}_language"].unique().to_list()) for end in ("source", "target"))
+    labels = alt.Axis(labelFontSize=9, ticks=False, domain=False, labelPadding=3)
+    base = alt.Chart(data(frame)).encode(
+        x=alt.X("target_language:N", sort=targets, title=None, axis=labels),
+        y=alt.Y("source_language:N", sort=sources, title=None, axis=labels),
+        tooltip=_hover(frame),
+    )
+    shown = "regime_shown == 'all' || datum.regime == regime_shown"
+    cells = base.mark_rect(stroke="#ffffff", strokeWidth=0.6).encode(
+        color=colour(frame), opacity=alt.condition(shown, alt.value(1), alt.value(0.12))
+    )
+    harm = base.mark_text(text="–", fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle").encode(
+        opacity=alt.condition(f"datum.delta <= -1 && ({shown})", alt.value(0.75), alt.value(0)),
+        color=alt.value("#1a1a1a"),
+    )
+    block = alt.layer(cells, harm).properties(width=cell_px * len(targets), height=cell_px * len(sources))
+    chart = block.facet(
+        row=alt.Row("source_task:N", title="trained on (donor)", header=alt.Header(labelAngle=-90, labelPadding=4)),
+        column=alt.Column("target_task:N", title="scored on (recipient)", header=alt.Header(labelPadding=4)),
+        spacing=5,
+    )
+    regimes = ["all", *sorted(frame["regime"].unique().to_list(), reverse=True)]
+    pick = alt.param(name="regime_shown", value="all", bind=alt.binding_select(options=regimes, name="Regime "))
+    chart = chart.add_params(pick)
+    names = frame["model"].unique(maintain_order=True).to_list()
+    if len(names) > 1:
+        chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
+        chart = chart.properties(title=MODEL_TITLE)
+    chart = chart.transform_calculate(
+        source="datum.source_task + '/' + datum.source_language",
+        target="datum.target_task + '/' + datum.target_language",
+    )
+    if "low" in frame.columns:
+        words = "isValid(datum.low) ? format(datum.low, '+.1f') + ' to ' + format(datum.high, '+.1f') : 'not known'"
+        chart = chart.transform_calculate(interval=words)
+    return spec(chart, "Heat map of Δ for every source cell and target cell; a dash marks harm.")
+
+
+def _hover(frame: pl.DataFrame) -> list[alt.Tooltip]:
+    import altair as alt
+
+    tips = [
+        alt.Tooltip("source:N", title="trained on"),
+        alt.Tooltip("target:N", title="scored on"),
+        alt.Tooltip("delta:Q", title="Δ, pp", format="+.2f"),
+    ]
+    if "low" in frame.columns:
+        tips += [
+            alt.Tooltip("interval:N", title="95 % interval"),
+            alt.Tooltip("q_value:Q", title="q-value", format=".3f"),
+            alt.Tooltip("gains:Q", title="items gained"),
+            alt.Tooltip("losses:Q", title="items lost"),
+        ]
+    return [*tips, alt.Tooltip("n:Q", title="n"), alt.Tooltip("regime:N", title="regime")]
+
+
+def square(frame: pl.DataFrame, what: str, cell_px: int) -> Spec:
+    """A task or language matrix (`source, target, delta`) with its numbers printed in the cells."""
+    import altair as alt
+
+    n = max(frame["source"].n_unique(), frame["target"].n_unique())
+    far = reach(frame["delta"])
+    base = alt.Chart(data(frame)).encode(
+        x=alt.X("target:N", title=f"scored on ({what})", axis=alt.Axis(orient="top", labelAngle=0 if n > 6 else -20)),
+        y=alt.Y("source:N", title=f"trained on ({what})"),
+        tooltip=[
+            alt.Tooltip("source:N", title="trained on"),
+            alt.Tooltip("target:N", title="scored on"),
+            alt.Tooltip("delta:Q", title="Δ, pp", format="+.2f"),
+        ],
+    )
+    cells = base.mark_rect(stroke="#ffffff", strokeWidth=1).encode(color=colour(frame))
+    dark = alt.condition(f"abs(datum.delta) > {0.62 * far:.3f}", alt.value("#ffffff"), alt.value("#1a1a1a"))
+    words = base.mark_text(fontSize=10 if cell_px < 50 else 12).encode(
+        text=alt.Text("delta:Q", format="+.1f"), color=dark
+    )
+    chart = alt.layer(cells, words).properties(width=cell_px * n, height=min(cell_px, 44) * n)
+    return spec(chart, f"Mean Δ from one {what} to another.")

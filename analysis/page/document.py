@@ -1,0 +1,226 @@
+"""The report as one self-contained HTML file: opens with what a decision needs, then one figure at a time.
+
+The charting library is embedded once; the page loads nothing from anywhere. Names and messages from the store are
+escaped; tracebacks are shown as text.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import polars as pl
+
+from analysis.page import html, training
+from analysis.page.assets import CSS, SCRIPT
+from analysis.page.sections import PLAIN, SECTIONS, Section, specs
+from analysis.reading.study import Study
+from analysis.statistics.significance import SEED, harm_that_survives
+from analysis.tables.registry import Made
+
+GLOSSARY = {
+    "cell": "a task in a language, written task/language",
+    "source, target": "the cell an adapter is trained on; the cell it is scored on",
+    "adapter": training.LORA,
+    "Δ": "100 × (adapter's score − base score) in percentage points (pp), on the same items, averaged over seeds",
+    "MT-ML": "same task, same language: the source itself; it is not transfer and not in the averages of transfer",
+    "MT-CL": "same task, other language",
+    "CT-ML": "other task, same language",
+    "CT-CL": "task and language both differ",
+    "harm": "Δ ≤ −1.0 pp",
+    "positive transfer": "Δ > 0",
+    "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
+}
+
+
+def page(study: Study, made: dict[str, Made], lines: list[str], compared: dict[str, Made] | None = None) -> str:
+    """The whole document; `compared` holds the tables that set another study beside it."""
+    drawn = specs(study, made, page=True)
+    body = "".join(
+        (
+            _distrust(study, made),
+            _compared(compared or {}),
+            *(_section(s, made, drawn) for s in SECTIONS),
+            _plain(made),
+            _tables(made | (compared or {})),
+        )
+    )
+    chapters = [
+        ("distrust", "What to distrust"),
+        *([("compare", "Beside the other study")] if compared else []),
+        *((s.name, s.chapter) for s in SECTIONS if s.chapter),
+        ("more", "More numbers"),
+        ("tables", "Tables"),
+    ]
+    nav = "".join(f'<a href="#{name}">{html.text(title)}</a>' for name, title in chapters)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light"><link rel="icon" href="data:,">
+<title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
+<header><h1>Transfer report: {html.text(study.name)}</h1>
+<p class="soft">What training on one task in one language did to the model's score on every other.</p>
+{_banner(study)}<nav aria-label="Chapters">{nav}</nav></header>
+<main>{_opening(study, made, lines)}{body}</main>
+<footer>{_foot(study)}</footer>
+<script>{_library()}</script><script>{SCRIPT}</script></body></html>
+"""
+
+
+@cache
+def _library() -> str:
+    """The charting library as one script, made once per process."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", "<\\/script")
+
+
+def _banner(study: Study) -> str:
+    if not study.trial_run:
+        return ""
+    return (
+        '<p class="banner"><strong>Trial run.</strong> This store was made with a limit on examples and items: '
+        "it shows that everything works, its numbers mean little.</p>"
+    )
+
+
+def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
+    items = "".join(f"<li>{html.text(line)}</li>" for line in lines)
+    glossary = GLOSSARY | {"adapter": training.meaning(study)}
+    terms = "".join(f"<dt>{html.text(k)}</dt><dd>{html.text(v)}</dd>" for k, v in glossary.items())
+    summary = made["regime_summary"]
+    numbers = (
+        html.table(summary.frame, summary.table.columns, sortable=False)
+        if summary.frame is not None
+        else html.absent(summary.table.title, summary.reason)
+    )
+    return (
+        '<h2 id="short">In short</h2><p>For each model, one adapter was trained per source cell (a task in a language) '
+        "and scored on every target cell beside the untouched model. The change in score, Δ, is given in percentage "
+        f'points (pp).</p><ul class="lines">{items}</ul>{numbers}'
+        '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
+        f"cells, %.{' ' + html.text(told) if (told := training.told(study)) else ''}</p>"
+        f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
+    )
+
+
+def _distrust(study: Study, made: dict[str, Made]) -> str:
+    parts = ['<h2 id="distrust">What to distrust</h2>', _health(made["health"]), _significance(made["significance"])]
+    parts += [f"<p>{html.text(note)}</p>" for note in study.notes]
+    if study.expected is not None:
+        parts.append(f"<p>{study.done:,} of {study.expected:,} score units of the current config are done.</p>")
+    if study.excluded:
+        left_out = "".join(f"<li>{n:,} {html.text(why)}</li>" for n, why in study.excluded)
+        parts.append(f"<p>Left out of the tables:</p><ul>{left_out}</ul>")
+    if study.failures:
+        names = ("kind", "unit", "message", "attempts")
+        rows = [{n: _flat(f.get(n, f["id"] if n == "unit" else "")) for n in names} for f in study.failures]
+        docs = {"kind": "kind of failure", "unit": "what failed", "message": "why", "attempts": "times tried"}
+        failed = html.table(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)), docs, wrap=("unit", "message"))
+        parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{failed}")
+    return "".join(parts)
+
+
+def _health(made: Made) -> str:
+    if made.frame is None:
+        return f"<p>Targets were not checked one by one: {html.text(made.reason)}.</p>"
+    if not made.frame.height:
+        return "<p>No target failed the checks (base above chance, varied answers, equal numbers of items).</p>"
+    checks = made.frame.group_by("check").len().sort("check").rows()
+    words = ", ".join(f"{check} ({n})" for check, n in checks)
+    return (
+        f"<p><strong>{made.frame.height} doubts about targets:</strong> {html.text(words)}. A change in such a score "
+        "says little about transfer; <code>--exclude-unhealthy</code> makes the report without them.</p>"
+        + html.details("Which targets", html.table(made.frame, made.table.columns, wrap=("detail",)))
+    )
+
+
+def _significance(made: Made) -> str:
+    if made.frame is None:
+        return f"<p>Single cells were not tested: {html.text(made.reason)}.</p>"
+    harmed, sure = harm_that_survives(made.frame)
+    return (
+        f"<p>Of {harmed:,} harmed transfer cells, {sure:,} are beyond chance (McNemar's test on the items, q ≤ 0.05 "
+        "within the model). The others may be noise: read averages, not single cells. The 95 % interval of a single "
+        f"cell reaches about {_half_width(made.frame):.1f} pp to either side.</p>"
+    )
+
+
+def _half_width(frame: pl.DataFrame) -> float:
+    return float((frame["high"] - frame["low"]).median() or 0.0) / 2  # type: ignore[arg-type]
+
+
+def _compared(compared: dict[str, Made]) -> str:
+    """The other study beside this one: conclusions first, the rest folded."""
+    if not compared:
+        return ""
+    parts = ['<h2 id="compare">Beside the other study</h2>']
+    for made in compared.values():
+        if made.frame is None:
+            parts.append(html.absent(made.table.title, made.reason))
+            continue
+        shown = html.table(made.frame, made.table.columns, wrap=("conclusion",))
+        first = made.table.name in ("compare_conclusions", "compare_regimes", "compare_matrices")
+        title = f"<h3>{html.text(made.table.title)}</h3>"
+        head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
+        parts.append(title + shown if first else html.details(head, shown))
+    return "".join(parts)
+
+
+def _flat(value: object) -> str:
+    return " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _section(section: Section, made: dict[str, Made], drawn: dict[str, dict[str, object]]) -> str:
+    chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
+    title = f"<h3>{html.text(section.title)}</h3>"
+    table = made[section.table]
+    if table.frame is None:
+        return f"{chapter}{html.absent(section.title, table.reason)}"
+    chart = html.figure(section.name, drawn[section.name], section.wide)
+    how = f'<p class="how"><strong>How to read it.</strong> {html.text(section.how)}</p>'
+    return f"{chapter}{title}{how}{chart}{_numbers(table)}"
+
+
+def _numbers(made: Made) -> str:
+    assert made.frame is not None
+    head = f"Numbers: {made.table.name} ({made.frame.height:,} rows, from {made.table.rows})"
+    return html.details(head, html.table(made.frame, made.table.columns))
+
+
+def _plain(made: dict[str, Made]) -> str:
+    """Tables that are read as tables."""
+    parts = []
+    for name, words in PLAIN.items():
+        table = made[name]
+        if table.frame is None:
+            parts.append(html.absent(table.table.title, table.reason))
+            continue
+        how = f'<p class="how"><strong>How to read it.</strong> {html.text(words)}</p>'
+        shown = html.table(table.frame, table.table.columns)
+        parts.append(f"<h3>{html.text(table.table.title)}</h3>{how}{shown}")
+    return '<h2 id="more">More numbers</h2>' + "".join(parts)
+
+
+def _tables(made: dict[str, Made]) -> str:
+    rows = [
+        {
+            "table": m.table.name,
+            "what": m.table.title,
+            "made from": m.table.rows,
+            "rows": None if m.frame is None else m.frame.height,
+            "note": "" if m.frame is not None else f"not computed: {m.reason}",
+        }
+        for m in made.values()
+    ]
+    listed = html.table(pl.DataFrame(rows, infer_schema_length=None), {}, sortable=False, wrap=("made from", "note"))
+    return (
+        '<h2 id="tables">Tables</h2><p>Each is beside this page: <code>tables/NAME.csv</code> and <code>.parquet</code>'
+        f", and <code>tables/columns.csv</code> says what every column means.</p>{listed}"
+    )
+
+
+def _foot(study: Study) -> str:
+    where = study.origin.rstrip("/").rsplit("/", 1)[-1]
+    return (
+        f"<p>Made from <code>{html.text(where)}</code>. Random draws start from seed {SEED}. Everything on this page "
+        "works without a network.</p>"
+    )

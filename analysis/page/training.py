@@ -1,0 +1,41 @@
+"""What the adapters of a study are, and how much of what their training read was padding, told from their records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.reading.study import Study
+
+LORA = "a small set of trained weights (LoRA) put on top of the untouched model, the base"
+WHOLE = "here a whole model (full fine-tuning): all weights are trained, and scored in place of the base, the untouched"
+
+
+def meaning(study: Study) -> str:
+    """What “adapter” means in a study."""
+    recipes = [record["recipe"] for record in _trained(study)]
+    return WHOLE if recipes and all(recipe["lora"] is None for recipe in recipes) else LORA
+
+
+def told(study: Study) -> str | None:
+    """How many were trained, how, and the share of useful tokens; None where no record says it."""
+    records = _trained(study)
+    if not records:
+        return None
+    ways = sorted({_way(record["recipe"]) for record in records})
+    useful, padded = (sum(record["tokens"][kind] for record in records) for kind in ("useful", "padded"))
+    return (
+        f"{len(records):,} adapters were trained: {'; '.join(ways)}. Training read {useful:,} tokens, which are "
+        f"{useful / padded:.0%} of those that went through the model; the others were padding."
+    )
+
+
+def _way(recipe: dict[str, Any]) -> str:
+    lora = recipe["lora"]
+    what = "full fine-tuning" if lora is None else f"LoRA, r {lora['r']}, alpha {lora['alpha']:g}"
+    return f"{what}, {recipe['epochs']} epochs, learning rate {recipe['learning_rate']:g}"
+
+
+def _trained(study: Study) -> list[dict[str, Any]]:
+    """Records of the current config's adapters; those that were trained elsewhere have no recipe."""
+    scored = set(study.units["adapter_id"]) if study.records else set()
+    return [record for record in study.records if record["adapter_id"] in scored and "recipe" in record]

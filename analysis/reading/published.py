@@ -1,0 +1,89 @@
+"""The reference study's CSV: read it as a transfer table, write a transfer table as it.
+
+Its columns are those of `results/transfer_results.csv` in the study's release (arXiv 2511.13368): scores as
+proportions, Δ in percentage points, one row per (model, source, target), seeds averaged.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from analysis.reading.transfer import ERRORS, STATISTICS, finish
+from analysis.statistics.regimes import regime_summary
+from study.errors import ConfigError
+
+RENAMED = {
+    "model": "model_name",
+    "model_size": "model_size",
+    "source_task": "fine_tuned_dataset",
+    "source_language": "fine_tuned_language",
+    "target_task": "eval_dataset",
+    "target_language": "eval_language",
+}
+PUBLISHED_ROWS = 17_424
+KNOWN: dict[str, dict[str, float]] = {
+    "all": {"n": 17_028, "mean": 0.8935821392, "median": 0.25, "positive_rate": 59.6781771, "harm_rate": 9.0850364},
+    "MT-ML": {"n": 396, "mean": 2.0202020202, "positive_rate": 68.1818182, "harm_rate": 9.3434343},
+    "MT-CL": {"n": 3_960, "mean": 1.2464646465, "positive_rate": 66.4141414, "harm_rate": 7.1212121},
+    "CT-ML": {"n": 1_188, "mean": 0.8077300786, "positive_rate": 56.9023569, "harm_rate": 11.3636364},
+    "CT-CL": {"n": 11_880, "mean": 0.7845398429, "positive_rate": 57.7104377, "harm_rate": 9.5117845},
+}
+COLUMNS = [*RENAMED.values(), "regime", *STATISTICS, "n_seeds", *ERRORS]
+
+
+def as_reference(transfer: pl.DataFrame) -> pl.DataFrame:
+    """The transfer table under the reference study's column names."""
+    return transfer.rename(RENAMED).select(COLUMNS)
+
+
+def read_reference(path: str | Path) -> pl.DataFrame:
+    """A reference CSV as a transfer table; ConfigError names what is wrong with it."""
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError("--published", path, "no such file", "name the study's transfer_results.csv")
+    frame = pl.read_csv(file, infer_schema_length=None)
+    lacking = sorted(set(COLUMNS) - set(frame.columns))
+    if lacking:
+        raise ConfigError(
+            "--published", path, f"has no column {', '.join(lacking)}", "give a file with the reference study's columns"
+        )
+    frame = frame.select(COLUMNS).rename({theirs: ours for ours, theirs in RENAMED.items()}).drop("regime")
+    numbers = ["model_size", *STATISTICS, *ERRORS]
+    frame = frame.with_columns(pl.col(numbers).cast(pl.Float64), pl.col("n_seeds").cast(pl.Int64)).with_columns(
+        pl.col("model").map_elements(family, return_dtype=pl.String).alias("model_family"),
+        pl.lit(None, pl.Int64).alias("n_items"),
+    )
+    return finish(frame)
+
+
+def known_values(transfer: pl.DataFrame) -> list[str]:
+    """Sentences that say whether the published grid gives the figures that were published with it.
+
+    Empty for a table of another size than the published one (17,424 rows).
+    """
+    if transfer.height != PUBLISHED_ROWS:
+        return []
+    summary = regime_summary(transfer)
+    wrong = []
+    for regime, values in KNOWN.items():
+        row = summary.row(by_predicate=pl.col("regime") == regime, named=True)
+        for name, value in values.items():
+            if abs(row[name] - value) > 1e-6:
+                wrong.append(f"{regime} {name} is {row[name]:.10g}, published {value:.10g}")
+    if wrong:
+        return ["This table has the size of the published grid but not its figures: " + "; ".join(wrong) + "."]
+    count = sum(len(values) for values in KNOWN.values())
+    return [f"All {count} known figures of the published grid are reproduced."]
+
+
+def family(model: str) -> str:
+    """Family of a model read off its name: what precedes the size; every Llama 3.x is one family."""
+    name = model.rsplit("/", 1)[-1]
+    llama = re.search(r"llama-?(\d)", name, re.IGNORECASE)
+    if llama:
+        return f"Llama-{llama.group(1)}"
+    size = re.match(r"(.+?)-\d+(?:\.\d+)?[bm]\b", name, re.IGNORECASE)
+    return size.group(1) if size else name

@@ -1,0 +1,179 @@
+"""A study as the tables see it: the transfer table, the per-seed units, the items, and what was left out.
+
+Invariant: nothing is dropped silently. Every row of the store that does not reach the transfer table is counted in
+`excluded` with its reason. Rows of an older config (subjects or targets that `grid.parquet` does not list) are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from analysis.frames import SOURCE, TARGET, NotComputable
+from analysis.reading.panels import Panel, read_panels, unit_scores
+from analysis.reading.published import family, known_values, read_reference
+from analysis.reading.transfer import transfer
+from analysis.statistics.curated import CURATED
+from analysis.statistics.health import health, healthy_rows
+from study.errors import ConfigError, damaged
+from study.store import contents
+from study.store.contents import Damaged
+from study.store.schema import OtherVersion
+from study.store.store import STUDY_FILE, Store
+
+KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "seed", *TARGET]
+IDENTITIES = ["subject_id", "target_id"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a report reads. `panels` is empty and `units` has no rows when only a published table is known."""
+
+    name: str
+    origin: str
+    transfer: pl.DataFrame
+    units: pl.DataFrame = field(default_factory=pl.DataFrame)
+    panels: tuple[Panel, ...] = ()
+    trial_run: bool = False
+    failures: tuple[dict[str, Any], ...] = ()
+    excluded: tuple[tuple[int, str], ...] = ()
+    expected: int | None = None  # score units that the current config asks for
+    done: int = 0  # of those, how many have a score
+    records: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()  # what else a reader must know
+    curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
+
+
+def load(name: str) -> Study:
+    """A store, or a published table when the name is that of a CSV file."""
+    return load_published(name) if name.endswith(".csv") else load_store(name)
+
+
+def load_published(path: str) -> Study:
+    """A study known only by its published transfer table."""
+    transfer = read_reference(path)
+    return Study(name="published study", origin=path, transfer=transfer, notes=tuple(known_values(transfer)))
+
+
+def load_store(uri: str) -> Study:
+    """Read a store; ConfigError when it holds no scores."""
+    store = Store(uri)
+    store.check_reachable()
+    try:
+        return _read(store)
+    except OtherVersion as error:
+        raise ConfigError("STORE", uri, "is of another release", str(error)) from error
+    except Damaged as error:
+        raise damaged("STORE", uri, error) from error
+    except (OSError, ValueError) as error:  # no such place, or one that does not answer
+        raise ConfigError("STORE", uri, str(error), "name the store of a study, the `store` of its config") from error
+
+
+def _read(store: Store) -> Study:
+    rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, "written_at"])))
+    if not rows.height:
+        raise ConfigError(
+            "STORE", store.uri, "it holds no scores yet", "run `python -m orchestrator.sweep CONFIG` first"
+        )
+    notes: list[tuple[int, str]] = []
+    units, expected = _current(rows, store, notes)
+    panels, strays = read_panels(store, units)
+    notes.append((strays, "item rows that belong to no finished score unit of the current config"))
+    scored = unit_scores(panels)
+    units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
+    units = units.join(scored, on="unit", how="left", maintain_order="left")
+    _count_unscored(units, notes)
+    trained = units.filter(pl.col("kind") == "trained")
+    info = _config(store)
+    return Study(
+        name=str(info.get("study") or store.uri.rstrip("/").rsplit("/", 1)[-1]),
+        origin=store.uri,
+        transfer=transfer(trained),
+        units=units,
+        panels=tuple(panels),
+        trial_run=bool(info.get("trial_run")),
+        failures=tuple({"id": key, **value} for key, value in sorted(store.failures().items())),
+        excluded=tuple(note for note in notes if note[0]),
+        expected=expected,
+        done=units.height,
+        records=tuple(store.records().values()),
+    )
+
+
+def _config(store: Store) -> dict[str, Any]:
+    """The config of the study; nothing where the store does not say it. Raises Damaged."""
+    if not store.exists(STUDY_FILE):
+        return {}
+    data = store.read(STUDY_FILE)
+    with contents.reading(STUDY_FILE):
+        return dict(contents.study(data)["config"])
+
+
+def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> tuple[pl.DataFrame, int | None]:
+    """Score units of the current config, one row each, with model_size, model_family and kind."""
+    units = rows.sort("written_at").unique("score_id", keep="last", maintain_order=True)
+    grid = store.read_grid()
+    if grid is None:
+        sizes = units.with_columns(
+            (pl.col("model_params") / 1e9).alias("model_size"),
+            pl.col("model").map_elements(family, return_dtype=pl.String).alias("model_family"),
+        )
+        expected = None
+    else:
+        subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
+        asked = units.join(targets.select("target_id"), on="target_id", how="semi", maintain_order="left")
+        about = subjects.select("subject_id", "model_size", "model_family")
+        sizes = asked.join(about, on="subject_id", how="inner", maintain_order="left")
+        expected = subjects.height * targets.height
+        notes.append((units.height - sizes.height, "score units of an older config, ignored"))
+        notes.append((expected - sizes.height, "score units of the config that are not done"))
+    kind = (
+        pl.when(pl.col("adapter_id").is_null())
+        .then(pl.lit("base"))
+        .when(pl.col("source_task").is_null() | pl.col("source_language").is_null())
+        .then(pl.lit("existing"))
+        .otherwise(pl.lit("trained"))
+    )
+    units = sizes.with_columns(kind.alias("kind")).drop(IDENTITIES)
+    return _newest(units, notes), expected
+
+
+def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
+    """One unit per (model, source, seed, target); adapters without a seed are told apart by their identity."""
+    who = pl.when(pl.col("seed").is_null()).then(pl.col("adapter_id"))
+    keyed = units.sort("written_at", "score_id").with_columns(who.alias("who"))
+    key = ["model", "who", *SOURCE, "seed", *TARGET]
+    kept = keyed.unique(key, keep="last", maintain_order=True).drop("who")
+    kept = kept.sort("model", *SOURCE, "seed", *TARGET, "score_id")
+    notes.append((units.height - kept.height, "score units for the same model, source, seed and target as a newer one"))
+    return kept
+
+
+def _count_unscored(units: pl.DataFrame, notes: list[tuple[int, str]]) -> None:
+    trained = units.filter(pl.col("kind") == "trained")
+    based = units.filter(pl.col("kind") == "base").select("model", *TARGET).unique()
+    no_base = trained.join(based, on=["model", *TARGET], how="anti").height
+    notes.append((no_base, "score units without a base score on the same target: Δ is unknown"))
+    unscored = trained.filter(pl.col("score").is_null()).height - no_base
+    notes.append((unscored, "score units that share no item rows with the base"))
+    existing = units.filter(pl.col("kind") == "existing").height
+    notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
+
+
+def without_unhealthy(study: Study) -> Study:
+    """The study without the targets that fail a health check; ConfigError when they cannot be checked."""
+    try:
+        doubts = health(study.panels, study.units, study.records)
+    except NotComputable as why:
+        raise ConfigError("--exclude-unhealthy", study.origin, str(why), "give a store with item rows") from why
+    bad = set(doubts.select("model", *TARGET).iter_rows())
+    kept = healthy_rows(study.transfer, doubts)
+    note = (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets")
+    return replace(
+        study,
+        transfer=kept,
+        panels=tuple(p for p in study.panels if (p.model, p.task, p.language) not in bad),
+        excluded=(*study.excluded, note) if note[0] else study.excluded,
+    )

@@ -1,0 +1,139 @@
+"""What cannot be trusted: cells whose scores say little about transfer, listed before anything is concluded.
+
+Checks per (model, target): the base is not above chance (one-sided binomial test, α = 0.01) although the same task is
+in another language; one option is chosen in over 90 % of items, by the base or by most adapters; every adapter gives
+identical predictions; fewer items than the same task has in other languages; items that a train set also holds, by
+content hash (only where adapters' records list the hashes they were trained on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import TARGET, need
+from analysis.reading.panels import Panel
+
+ALPHA = 0.01
+ONE_OPTION = 0.9
+SCHEMA = {
+    "model": pl.String,
+    **dict.fromkeys(TARGET, pl.String),
+    "check": pl.String,
+    "value": pl.Float64,
+    "detail": pl.String,
+}
+Finding = tuple[str, float, str]  # check, value, detail
+Records = Iterable[Mapping[str, Any]]
+
+
+def health(panels: Sequence[Panel], units: pl.DataFrame, records: Records = ()) -> pl.DataFrame:
+    """`model, target_task, target_language, check, value, detail`: one row per doubt, none when all is well."""
+    need(bool(panels), "it needs item rows, and there are none")
+    trained = set(units.filter(pl.col("kind") == "trained")["unit"].to_list())
+    chances = {id(panel): _chance_p(panel) for panel in panels}
+    hashes = _train_hashes(records)
+    rows = []
+    for panel in panels:
+        siblings = [p for p in panels if p.model == panel.model and p.task == panel.task and p is not panel]
+        adapters = np.array([unit in trained for unit in panel.units.tolist()])
+        findings = [
+            _chance(panel, chances[id(panel)], [chances[id(p)] for p in siblings]),
+            _one_option(panel, adapters),
+            _identical(panel, adapters),
+            _fewer_items(panel, siblings),
+            _overlap(panel, hashes),
+        ]
+        rows += [(panel.model, panel.task, panel.language, *found) for found in findings if found]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("check", "model", *TARGET)
+
+
+def _chance_p(panel: Panel) -> float | None:
+    """P(at least as many right answers by guessing); None where there are no options to guess among."""
+    from scipy.stats import binom
+
+    scores = panel.norm[0]
+    known = ~np.isnan(scores) & (panel.options > 1)
+    if not known.any() or not np.isin(scores[known], (0.0, 1.0)).all():
+        return None
+    chance = float((1 / panel.options[known]).mean())
+    return float(binom.sf(int(scores[known].sum()) - 1, int(known.sum()), chance))
+
+
+def _chance(panel: Panel, p: float | None, siblings: list[float | None]) -> Finding | None:
+    if p is None or p < ALPHA or not any(other is not None and other < ALPHA for other in siblings):
+        return None
+    score = 100 * float(np.nanmean(panel.norm[0]))
+    return "base at chance", p, f"the base scores {score:.1f} %, not above chance (p = {p:.2g}); other languages are"
+
+
+def _one_option(panel: Panel, adapters: np.ndarray) -> Finding | None:
+    shares = [_top_share(row[row >= 0]) for row in panel.pred]
+    if _top_share(panel.gold[panel.gold >= 0]) > ONE_OPTION:  # then choosing it is right, not a habit
+        return None
+    stuck = [share > ONE_OPTION for share, is_adapter in zip(shares, adapters, strict=True) if is_adapter]
+    if shares[0] > ONE_OPTION:
+        return (
+            "one option chosen",
+            100 * shares[0],
+            f"the base picks the same option in {100 * shares[0]:.0f} % of items",
+        )
+    if stuck and np.mean(stuck) > 0.5:
+        return (
+            "one option chosen",
+            100 * float(np.mean(stuck)),
+            f"{sum(stuck)} of {len(stuck)} adapters pick one option",
+        )
+    return None
+
+
+def _top_share(chosen: np.ndarray) -> float:
+    return float(np.unique(chosen, return_counts=True)[1].max() / len(chosen)) if len(chosen) >= 10 else 0.0
+
+
+def _identical(panel: Panel, adapters: np.ndarray) -> Finding | None:
+    rows = panel.pred[adapters]
+    if len(rows) < 2 or (rows < 0).all() or not (rows == rows[0]).all():
+        return None
+    same = " and to the base's" if (rows[0] == panel.pred[0]).all() else ""
+    return "identical predictions", float(len(rows)), f"the predictions of all {len(rows)} adapters are identical{same}"
+
+
+def _fewer_items(panel: Panel, siblings: list[Panel]) -> Finding | None:
+    most = max((len(p.docs) for p in siblings), default=0)
+    if len(panel.docs) >= most:
+        return None
+    return (
+        "fewer items",
+        float(len(panel.docs)),
+        f"{len(panel.docs)} items, other languages of the task have up to {most}",
+    )
+
+
+def _train_hashes(records: Records) -> dict[str, set[str]]:
+    """Model to the content hashes of items that its adapters were trained on, as far as records tell."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        found.setdefault(str(record.get("model")), set()).update(record.get("train_doc_hashes") or ())
+    return found
+
+
+def _overlap(panel: Panel, hashes: dict[str, set[str]]) -> Finding | None:
+    shared = sum(h in hashes.get(panel.model, ()) for h in panel.hashes)
+    if not shared:
+        return None
+    return (
+        "train/test overlap",
+        float(shared),
+        f"{shared} of {len(panel.docs)} items are also in some adapter's train set",
+    )
+
+
+def healthy_rows(transfer: pl.DataFrame, doubts: pl.DataFrame) -> pl.DataFrame:
+    """Transfer rows whose target is not doubted for its model."""
+    return transfer.join(doubts.select("model", *TARGET).unique(), on=["model", *TARGET], how="anti").sort(
+        transfer.columns[:7]
+    )

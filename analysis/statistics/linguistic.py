@@ -1,0 +1,57 @@
+"""Do related languages help each other more? Transfer against linguistic distance.
+
+Over (source language, target language) pairs of MT-CL means: Spearman's and Pearson's correlation with the cosine
+distance of URIEL's syntax, phonology and inventory vectors (arXiv 2511.13368). Pairs share languages, so the p-value
+is a Mantel permutation's. A negative correlation means that closer languages transfer better.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import need
+from analysis.statistics import uriel
+from analysis.statistics.mantel import PERMUTATIONS, SEED, Array, correlate, ranked
+from analysis.statistics.matrices import language_matrix
+
+
+def linguistic(transfer: pl.DataFrame, permutations: int = PERMUTATIONS, seed: int = SEED) -> pl.DataFrame:
+    """`distance, spearman, pearson, mantel_p, mantel_p_spearman, n_pairs, n_languages, unknown_languages`."""
+    labels, matrix = _matrix(language_matrix(transfer))
+    lacking = uriel.unknown(labels)
+    need(len(labels) - len(lacking) >= 3, f"URIEL's vectors are known for fewer than three of {', '.join(labels)}")
+    rows = []
+    for feature in uriel.FEATURES:
+        apart = uriel.distances(labels, feature)
+        apart = np.where(np.isnan(matrix), np.nan, apart)
+        seen = np.where(np.isnan(apart), np.nan, matrix)
+        pearson, p, n = correlate(seen, apart, permutations, seed)
+        spearman, p_spearman, _ = correlate(ranked(seen), ranked(apart), permutations, seed)
+        rows.append((feature, spearman, pearson, p, p_spearman, n, len(labels) - len(lacking), ", ".join(lacking)))
+    need(any(row[1] == row[1] for row in rows), "every language pair has the same Δ or the same distance")
+    columns = ["distance", "spearman", "pearson", "mantel_p", "mantel_p_spearman", "n_pairs", "n_languages"]
+    return pl.DataFrame(rows, schema=[*columns, "unknown_languages"], orient="row").fill_nan(None)
+
+
+def _matrix(long: pl.DataFrame) -> tuple[list[str], Array]:
+    """Labels and matrix of `source, target, delta` over the languages of either side; NaN where there is no pair."""
+    labels = sorted(set(long["source"]) | set(long["target"]))
+    at = {label: i for i, label in enumerate(labels)}
+    matrix = np.full((len(labels), len(labels)), np.nan)
+    for source, target, delta in long.iter_rows():
+        matrix[at[source], at[target]] = delta
+    return labels, matrix
+
+
+def pairs(transfer: pl.DataFrame) -> pl.DataFrame:
+    """`source, target, delta, distance, value`: every pair with its distances, for the figure."""
+    long = language_matrix(transfer)
+    labels, _ = _matrix(long)
+    at = {label: i for i, label in enumerate(labels)}
+    parts = []
+    for feature in uriel.FEATURES:
+        apart = uriel.distances(labels, feature)
+        value = [float(apart[at[s], at[t]]) for s, t in zip(long["source"], long["target"], strict=True)]
+        parts.append(long.with_columns(pl.lit(feature).alias("distance"), pl.Series("value", value)))
+    return pl.concat(parts).filter(pl.col("value").is_not_nan())

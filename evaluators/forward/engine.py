@@ -1,0 +1,170 @@
+"""The forward pass: rows in, log-likelihoods out.
+
+Rows are sorted by length and cut into batches of a token budget, longest first, so that an out-of-memory shows at
+once; on one the budget halves and the batch is cut again, so no row is lost. The LM head runs on scored nodes only.
+Log-softmax is float32 whatever the model's precision.
+
+Shapes: B rows, L nodes of the longest row, U distinct scored nodes of the batch, S scored tokens of it, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adapters.bank import LoraBank
+from evaluators.forward.masks import Masks
+from evaluators.forward.profile import Profile, forward_flops
+from evaluators.forward.rows import Row
+from study.faults.device import is_out_of_memory
+
+CPU_BYTES = 2**25  # activations of a batch stay in a processor's last cache
+CPU_TOKENS = (256, 8192)  # fewer do not fill a matrix product, more gain nothing
+CUDA_TOKENS = 32768  # upper limit; enough to fill any one GPU
+HEAD_ELEMENTS = {"cpu": 2**26, "cuda": 2**29}  # logits of one batch, as float32: 256 MiB and 2 GiB
+
+
+class Engine:
+    """Scores rows on one causal LM. Keeps the token budget that the device has shown it can hold."""
+
+    def __init__(self, model: Any, tokens_per_batch: int | None = None) -> None:
+        self.model = model
+        self.device: torch.device = model.device
+        self.bank: LoraBank | None = None
+        self.profile: Profile | None = None
+        self.budget = tokens_per_batch or automatic_budget(model)
+        config = model.config.get_text_config()
+        self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
+        self._masks = Masks(model)
+        self._flops = forward_flops(model)
+
+    def loglikelihoods(self, rows: Sequence[Row], n_requests: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Log-likelihood (nats) and whether greedy decoding would write it, per request number.
+
+        `n_requests` bounds the rows' owner numbers. Raises torch.OutOfMemoryError when one row alone does not fit.
+        """
+        logprobs: list[torch.Tensor] = []
+        greedy: list[torch.Tensor] = []
+        owners: list[NDArray[np.int32]] = []
+        if not rows:
+            return np.zeros(n_requests), np.ones(n_requests, dtype=np.bool_)
+        waiting = sorted(rows, key=len, reverse=True)
+        start = 0
+        while start < len(waiting):
+            batch = sorted(waiting[start : start + self._fitting(waiting, start)], key=_slot)
+            try:
+                with self.stage("forward"):
+                    logprob_S, greedy_S = self._forward(batch)
+            except RuntimeError as error:  # torch.OutOfMemoryError is one
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                self.budget = len(batch) * len(waiting[start]) // 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            if self.profile is not None:
+                body, head = self._flops
+                tokens, scored = sum(map(len, batch)), sum(len(np.unique(row.at_S)) for row in batch)
+                self.profile.count(tokens, len(batch) * len(waiting[start]), body * tokens + head * scored)
+            logprobs.append(logprob_S)
+            greedy.append(greedy_S)
+            owners.extend(row.owner_S for row in batch)
+            start += len(batch)
+        owner_S = np.concatenate(owners)
+        total = np.bincount(owner_S, weights=torch.cat(logprobs).cpu().numpy(), minlength=n_requests)
+        misses = np.bincount(owner_S, weights=~torch.cat(greedy).cpu().numpy(), minlength=n_requests)
+        return total.astype(np.float64, copy=False), misses == 0
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Where the time within is booked in a profile."""
+        return nullcontext() if self.profile is None else self.profile.stage(name)
+
+    def rows_of(self, slots: Sequence[int | None]) -> AbstractContextManager[None]:
+        """Within, row i of a batch is read with the adapter in slot `slots[i]` of the bank, where there is a bank."""
+        return nullcontext() if self.bank is None else self.bank.rows(slots)
+
+    def _fitting(self, rows: Sequence[Row], start: int) -> int:
+        """How many rows from `start` on make one batch; at least one."""
+        length, scored = len(rows[start]), len(rows[start].at_S)
+        count = 1
+        for row in rows[start + 1 : start + max(1, self.budget // length)]:
+            scored += len(row.at_S)
+            if scored > self._head_limit:
+                break
+            count += 1
+        return count
+
+    @torch.inference_mode()
+    def _forward(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(len(row) for row in batch)
+        branches = not all(row.is_chain for row in batch)
+        length = self._masks.padded(longest) if branches else longest
+        tokens_BL = self._padded([row.tokens_N for row in batch], length)
+        at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
+        at_U, where_S = np.unique(at_S, return_inverse=True)
+        want_S = self._tensor(np.concatenate([row.want_S for row in batch]).astype(np.int64))
+        arguments: dict[str, Any] = {"input_ids": tokens_BL, "use_cache": False}
+        if branches:
+            depth_BL = arguments["position_ids"] = self._padded([row.depth_N for row in batch], length)
+            arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
+        with self._masks.attention(length) if branches else nullcontext():
+            logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
+        logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
+        index_S = self._tensor(where_S)
+        logprob_S = logprobs_UV[index_S, want_S]
+        return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
+
+    def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
+        """Logits of the given nodes, numbered through the batch: [U, V].
+
+        The model calls its own head, so what follows it there (soft caps, scaling) is applied.
+        """
+
+        def keep(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            hidden_BLH = inputs[0]
+            return (hidden_BLH.reshape(1, -1, hidden_BLH.shape[-1])[:, at_U],)
+
+        head = self.model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(keep) if head is not None else None
+        try:
+            with self.rows_of(slots), nullcontext() if self.profile is None else self.profile.head(head):
+                logits = self.model(**arguments).logits
+        finally:
+            if hook is not None:
+                hook.remove()
+        if logits.shape[:2] == (1, len(at_U)):
+            return logits[0]
+        return logits.reshape(-1, logits.shape[-1])[at_U]  # a model that does not call its head as a module
+
+    def _padded(self, values: Sequence[NDArray[np.int32]], length: int) -> torch.Tensor:
+        padded = np.zeros((len(values), length), dtype=np.int64)
+        for row, value in zip(padded, values, strict=True):
+            row[: len(value)] = value
+        return self._tensor(padded)
+
+    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+
+def automatic_budget(model: Any) -> int:
+    """Tokens per batch: what the cache likes on a CPU; on a GPU what fits in a third of the free memory.
+
+    A token's activations are taken as three intermediate and sixteen hidden vectors.
+    """
+    config = model.config.get_text_config()
+    width = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size) + 16 * config.hidden_size
+    token_bytes = width * model.dtype.itemsize
+    if model.device.type != "cuda":
+        return int(min(CPU_TOKENS[1], max(CPU_TOKENS[0], CPU_BYTES / token_bytes)))
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return int(min(CUDA_TOKENS, max(1024, free / 3 / token_bytes)))
+
+
+def _slot(row: Row) -> int:
+    """Rows of one adapter stand together in a batch: their low-rank products are fewer and larger."""
+    return -1 if row.slot is None else row.slot

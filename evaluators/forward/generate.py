@@ -1,0 +1,86 @@
+"""Text that the model writes: lm-eval's own `generate_until`, run on the base as it stands, adapters and all.
+
+Batching by prompt length, left padding, truncation, stop strings and what is cut off after them are lm-eval's code, so
+the text is what its `hf` model writes. Prompts of several adapters share batches where the engine has a bank of them.
+On an out-of-memory the batch halves and the prompts are read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedTokenizerBase
+
+from evaluators.forward.engine import Engine
+from study.errors import TaskError
+from study.faults.device import is_out_of_memory
+
+MOST_ROWS = 256
+CACHE_FACTOR = 4  # rows in generation keep keys and values alone, a fraction of a forward pass over the same tokens
+
+
+class _Prompt(str):
+    """A prompt that knows whose it is through lm-eval's sorting and batching."""
+
+    slot: int | None
+
+
+@dataclass(frozen=True)
+class _Request:
+    args: tuple[_Prompt, dict[str, Any]]
+
+
+class _Hf(HFLM):
+    """lm-eval's `hf` model, each row of a batch with its own adapter of the engine's bank."""
+
+    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__(pretrained=engine.model, tokenizer=tokenizer)
+        self._engine = engine
+        self._slots: list[int | None] = []
+
+    def tok_batch_encode(self, strings: Sequence[_Prompt], *args: Any, **kwargs: Any) -> Any:
+        self._slots = [prompt.slot for prompt in strings]
+        return super().tok_batch_encode(list(strings), *args, **kwargs)
+
+    def _model_generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        with self._engine.rows_of(self._slots):
+            return super()._model_generate(*args, **kwargs)
+
+
+class Writer:
+    """Writes on one causal LM."""
+
+    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._engine = engine
+        self._hf = _Hf(engine, tokenizer)
+
+    def write(self, instances: Sequence[Any], slots: Sequence[int | None], longest: int) -> list[str]:
+        """Greedy continuations of lm-eval's instances, each by the adapter in its slot, in their order.
+
+        `longest` bounds prompt and answer, in tokens. Raises TaskError where an answer leaves no room for a prompt,
+        torch.OutOfMemoryError where one row is too many.
+        """
+        requests = [_request(instance, slot) for instance, slot in zip(instances, slots, strict=True)]
+        rows = max(1, min(MOST_ROWS, CACHE_FACTOR * self._engine.budget // longest))
+        while True:
+            self._hf.batch_size_per_gpu = rows
+            try:
+                return list(self._hf.generate_until(requests, disable_tqdm=True))
+            except AssertionError as error:  # lm-eval's check that the answer is shorter than the model's limit
+                raise TaskError(str(error)) from error
+            except RuntimeError as error:
+                if rows == 1 or not is_out_of_memory(error):
+                    raise
+                rows //= 2
+                if self._engine.device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+
+def _request(instance: Any, slot: int | None) -> _Request:
+    prompt = _Prompt(instance.args[0])
+    prompt.slot = slot
+    return _Request((prompt, instance.args[1]))

@@ -1,0 +1,126 @@
+"""Requests as token ids, exactly as lm-eval's `hf` model makes them.
+
+The rules (joint encoding of context and option, trailing spaces moved to the option, BOS handling, what stands
+in for an empty context, the chat template, the model's maximum length) are not written again here: lm-eval's own
+class applies them, on a model without weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+
+from study.errors import TaskError
+from study.identity import digest
+from study.models.resolve import Model
+
+
+@dataclass(frozen=True)
+class Request:
+    """One option to score: the log-likelihood of the last `n_scored` of `tokens`.
+
+    Invariant: 1 <= n_scored < len(tokens), and len(tokens) - 1 is at most the model's maximum length.
+    """
+
+    tokens: tuple[int, ...]
+    n_scored: int
+
+
+class Encoder(HFLM):
+    """lm-eval's `hf` model up to the point where it would run: texts in, token ids out."""
+
+    def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> None:
+        with torch.device("meta"):
+            shell = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        super().__init__(pretrained=shell, tokenizer=tokenizer)
+        self._longest = int(self.max_length)
+        self._known: dict[tuple[str, bool | None], list[int]] = {}
+
+    @property
+    def identity(self) -> str:
+        """Digest of what decides the token ids of a text: models of one identity share requests."""
+        tokenizer: Any = self.tokenizer
+        fast = getattr(tokenizer, "backend_tokenizer", None)  # others are told apart by all there is: their vocabulary
+        return digest(
+            {
+                "class": type(tokenizer).__name__,
+                "tokenizer": tokenizer.get_vocab() if fast is None else fast.to_str(),
+                "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+                "chat_template": str(tokenizer.chat_template),
+                "prefix": self.prefix_token_id,
+                "bos": self.add_bos_token,
+                "longest": self._longest,
+                "max_gen_toks": self.max_gen_toks,
+            }
+        )
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """As lm-eval's; a context is encoded once, not once per option."""
+        key = (string, add_special_tokens)
+        if key not in self._known:
+            self._known[key] = super().tok_encode(string, add_special_tokens, **kwargs)
+        return self._known[key]
+
+    def _loglikelihood_tokens(self, requests: list[Any], **_: Any) -> list[Any]:
+        return [(context, option) for _, context, option in requests]
+
+    def requests(self, instances: Sequence[Any]) -> list[Request]:
+        """Token ids of lm-eval instances, in their order. Raises TaskError for an option of no token, or too many."""
+        for instance in instances:
+            if not all(isinstance(text, str) for text in instance.args):
+                raise TaskError(f"document {instance.doc_id}: prompt and option are no texts: {instance.args!r:.200}")
+            if instance.args[1] == "":
+                raise TaskError(f"document {instance.doc_id}: an option is empty, so it has no log-likelihood")
+        try:
+            pairs = self.loglikelihood(list(instances), disable_tqdm=True)
+        finally:
+            self._known.clear()
+        return [self._request(instance, *pair) for instance, pair in zip(instances, pairs, strict=True)]
+
+    def windows(self, instances: Sequence[Any]) -> list[list[Request]]:
+        """The parts of each instance's text, as long as the model reads: the text's log-likelihood is their sum."""
+        return [
+            [
+                Request((*context, *scored), len(scored))
+                for context, scored in map(
+                    make_disjoint_window,
+                    get_rolling_token_windows(
+                        self.tok_encode(instance.args[0]), self.prefix_token_id, self._longest, 1
+                    ),
+                )
+            ]
+            for instance in instances
+        ]
+
+    def longest_writing(self, instances: Sequence[Any]) -> int:
+        """Tokens of the longest prompt and of the longest answer that lm-eval instances ask for, together."""
+        prompts = max(len(self.tok_encode(instance.args[0])) for instance in instances)
+        self._known.clear()
+        answers = max(
+            normalize_gen_kwargs(instance.args[1], self.max_gen_toks)["max_gen_toks"] for instance in instances
+        )
+        return min(self._longest, prompts + answers)
+
+    def _request(self, instance: Any, context: list[int], option: list[int]) -> Request:
+        if not context or not option:
+            part = "option adds no token to its prompt" if context else "prompt is no token"
+            raise TaskError(f"document {instance.doc_id}: the {part}: {instance.args!r:.200}")
+        if len(option) > self._longest:
+            raise TaskError(
+                f"document {instance.doc_id}: an option of {len(option)} tokens, the model reads {self._longest}"
+            )
+        return Request(tuple((context + option)[-(self._longest + 1) :]), len(option))
+
+
+def encoder_of(model: Model) -> Encoder:
+    """The encoder of a model, read from its folder or the Hub without its weights."""
+    where: dict[str, Any] = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+    config = AutoConfig.from_pretrained(model.path, **where)
+    return Encoder(config, AutoTokenizer.from_pretrained(model.path, **where), model.trust_remote_code)

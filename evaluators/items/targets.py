@@ -1,0 +1,150 @@
+"""Targets made ready: documents and rows of a cell, from requests made once in a study, used for every adapter.
+
+Before a target's options share their prompts, its longest items are scored both ways. An architecture that does not
+honour the mask (a recurrent layer, chunked attention) is found here, said once, and read row by row from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from evaluators.forward.engine import Engine
+from evaluators.forward.rows import Row, plain_rows, shared_rows
+from evaluators.items.encoder import Encoder, Request
+from evaluators.items.judge import Item
+from evaluators.items.tokenised import items_from, longest_writing, parts_from, tokenised
+from study.cells import Cell
+from study.data.tasks import TaskLibrary
+from study.errors import TaskError
+from study.faults.network import Unreachable
+
+log = logging.getLogger(__name__)
+
+ROW_TOKENS = 512  # a row of several requests grows to this, or to twice its longest request: attention is dense
+SharedRequests = Callable[[Cell], pa.Table | None]
+CHECKED_ITEMS = 2  # longest items of a target on which both paths are compared
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cell to score: `rows` cover all its requests, numbered 0 to n_requests - 1."""
+
+    task: Any
+    items: list[Item]
+    rows: list[Row]
+    n_requests: int
+    path: Literal["shared", "plain", "generate"]
+    longest_writing: int = 0  # tokens of the longest prompt and answer, where the model writes
+
+    @cached_property
+    def tokens(self) -> int:
+        """Tokens the model reads, or may read and write."""
+        return sum(len(row) for row in self.rows) or self.n_requests * self.longest_writing
+
+    @property
+    def instances(self) -> list[Any]:
+        return [instance for item in self.items for instance in item.instances]
+
+
+class Targets:
+    """The targets of one evaluator, made ready on first use and kept; so is the reason where a cell has none.
+
+    `shared` gives the requests of a cell that are there already; where it has none they are made here.
+    """
+
+    def __init__(
+        self, library: TaskLibrary, encoder: Encoder, engine: Engine, chat: bool, shared: SharedRequests
+    ) -> None:
+        self._library = library
+        self._encoder = encoder
+        self._engine = engine
+        self._chat = chat
+        self._shared = shared
+        self._ready: dict[Cell, Target | TaskError] = {}
+        self._shares_prompts = True
+
+    def ready(self, cell: Cell) -> Target:
+        """The target of a cell. Raises TaskError, which stays, or Unreachable, which may pass."""
+        if cell not in self._ready:
+            try:
+                with self._engine.stage("tokenise"):
+                    self._ready[cell] = self._prepare(cell)
+            except TaskError as error:
+                self._ready[cell] = error
+        found = self._ready[cell]
+        if isinstance(found, TaskError):
+            raise found
+        return found
+
+    def readable(self, cell: Cell) -> Target | None:
+        """The target of a cell; None where it has none, or none for now."""
+        try:
+            return self.ready(cell)
+        except (TaskError, Unreachable):
+            return None
+
+    def _prepare(self, cell: Cell) -> Target:
+        task = self._library.load(cell)
+        table = self._shared(cell)
+        items = None if table is None else items_from(task, table)
+        if items is None:
+            items, table = tokenised(self._library, self._encoder, cell, self._chat)
+        parts = parts_from(table)
+        if task.OUTPUT_TYPE == "generate_until":
+            return Target(task, items, [], len(parts), "generate", longest_writing(table))
+        if task.OUTPUT_TYPE == "loglikelihood_rolling":
+            rows = [row for number, own in enumerate(parts) for row in plain_rows(own, [number] * len(own))]
+            return Target(task, items, rows, len(parts), "plain")
+        requests = [request for (request,) in parts]
+        if self._shares_prompts and self._sharing_is_exact(items, requests):
+            return Target(task, items, shared(items, requests), len(requests), "shared")
+        return Target(task, items, plain(items, requests), len(requests), "plain")
+
+    def _sharing_is_exact(self, items: Sequence[Item], requests: Sequence[Request]) -> bool:
+        """Compare both paths on the target's longest items. In half precision rounding is allowed for, per token."""
+        longest = sorted(items, key=lambda item: _longest(item, requests), reverse=True)[:CHECKED_ITEMS]
+        model = self._engine.model
+        expected, _ = self._engine.loglikelihoods(plain(longest, requests), len(requests))
+        try:
+            found, _ = self._engine.loglikelihoods(shared(longest, requests), len(requests))
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+            # a model that takes no such mask or positions, or has layers of a kind we have no mask for
+            self._shares_prompts, reason = False, f"{type(error).__name__}: {error}"
+        else:
+            difference = np.abs(found - expected)
+            scored = np.array([request.n_scored for request in requests])
+            tolerance = 1e-3 if model.dtype.itemsize == 4 else 0.1 + 0.05 * scored
+            self._shares_prompts = bool((difference <= tolerance).all() or np.isnan(expected).any())
+            reason = f"log-likelihoods differ by up to {difference.max():.3g}"
+        if not self._shares_prompts:
+            name = type(model).__name__
+            log.warning("%s does not honour a mask over shared prompts (%s): scoring row by row", name, reason)
+        return self._shares_prompts
+
+
+def shared(items: Sequence[Item], requests: Sequence[Request]) -> list[Row]:
+    """Rows in which the options of an item share its prompt."""
+    rows: list[Row] = []
+    for item in items:
+        cap = max(ROW_TOKENS, 2 * _longest(item, requests))
+        rows += shared_rows([requests[number] for number in item.requests], item.requests, cap)
+    return rows
+
+
+def plain(items: Sequence[Item], requests: Sequence[Request]) -> list[Row]:
+    """Rows of ordinary text."""
+    return [row for item in items for row in plain_rows([requests[number] for number in item.requests], item.requests)]
+
+
+def _longest(item: Item, requests: Sequence[Request]) -> int:
+    return max(len(requests[number].tokens) for number in item.requests)

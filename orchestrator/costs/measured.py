@@ -1,0 +1,156 @@
+"""How fast stores have seen units go, on CPUs or on GPUs: device seconds by what a unit's size is.
+
+Training goes by its work in tokens: those learned from, and those validated on as far as reading costs what learning
+does. Scoring goes by its items on a target that was seen, by its tokens on another one. So what was measured on a part
+of the data, or over fewer epochs, says what all of it takes, and equal cells take exactly what they took. Of a source,
+a target or a model the first store that has seen it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from orchestrator.costs.devices import SCORE, TRAIN, kind_of, used
+from orchestrator.study_file import read_study
+from study.store.store import Store
+
+FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
+WHOLE_TRAIN_FLOPS = 6
+
+
+def train_flops(lora: bool) -> int:
+    """Per parameter and token in training: of all weights, or beside frozen ones."""
+    return FLOPS[TRAIN] if lora else WHOLE_TRAIN_FLOPS
+
+
+def train_work(learned: float, train: int, validation: int, lora: bool) -> float:
+    """The work of training: tokens learned from, and those validated on as so many of them as cost the same.
+
+    Examples to validate on (`validation`) are taken to be as long as those to learn from (`train`).
+    """
+    return learned * (1 + validation / max(1, train) * FLOPS[SCORE] / train_flops(lora))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Sums over units. `size` is what their seconds go by where the source or target is the same."""
+
+    seconds: float
+    tokens: float
+    size: float
+    devices: frozenset[str]
+    where: str
+
+    def __add__(self, other: Seen) -> Seen:
+        seconds, tokens = self.seconds + other.seconds, self.tokens + other.tokens
+        return Seen(seconds, tokens, self.size + other.size, self.devices | other.devices, self.where)
+
+    def __str__(self) -> str:
+        return f"on {', '.join(sorted(self.devices))} in {self.where}"
+
+
+@dataclass
+class Measured:
+    """What was seen, by (stage, model) and by (stage, model, source or target); models' parameters outside embeddings.
+
+    A target has two names: its identity, and its cell's, for what was seen of it with fewer items or otherwise asked.
+    Seconds are those of devices that computed.
+    """
+
+    body: dict[str, int] = field(default_factory=dict)
+    models: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    units: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
+
+    def add(self, stage: str, model: str, names: Sequence[str], seen: Seen) -> None:
+        """Book units on a source or target, which may have several names."""
+        whole = stage, model
+        self.models[whole] = self.models[whole] + seen if whole in self.models else seen
+        for name in names:
+            unit = stage, model, name
+            self.units[unit] = self.units[unit] + seen if unit in self.units else seen
+
+    def unit(self, stage: str, model: str, names: Sequence[str], size: float) -> tuple[float, str] | None:
+        """Seconds of a unit on a source or target, by its size, and how they are known.
+
+        Those seen under the first of its names count, if there are any; else those under the next.
+        """
+        for seen in (self.units.get((stage, model, name)) for name in names):
+            if seen is not None and seen.size:
+                return seen.seconds / seen.size * size, f"measured {seen}"
+        return None
+
+    def rate(self, stage: str, model: str, body: int) -> tuple[float, str] | None:
+        """Seconds per token of a model, and how they are known; None where nothing of this stage was seen.
+
+        A model that was not seen goes by the seconds per token and parameter of the others.
+        """
+        own = self.models.get((stage, model))
+        if own and own.tokens:
+            return own.seconds / own.tokens, f"the model's speed {own}"
+        others = [
+            (seen, self.body[name]) for (at, name), seen in self.models.items() if at == stage and self.body.get(name)
+        ]
+        work = sum(seen.tokens * size for seen, size in others)
+        if not work:
+            return None
+        speed = sum(seen.seconds for seen, _ in others) / work
+        where = " and ".join(dict.fromkeys(str(seen) for seen, _ in others))
+        return speed * body, f"the speed of other models {where}, scaled by parameters outside embeddings"
+
+
+def merged(stores: Iterable[Measured]) -> Measured:
+    """What several stores have seen, the first one first."""
+    result = Measured()
+    for found in stores:
+        result.models = found.models | result.models
+        result.units = found.units | result.units
+        result.body = found.body | result.body
+    return result
+
+
+def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
+    """What a store has seen on the kind of device that is asked for in each stage. Raises Damaged, OtherVersion."""
+    result = Measured()
+    study = read_study(store) or {}
+    for model in study.get("models", ()):
+        if "embedded" in model:
+            result.body[model["name"]] = model["params"] - model["embedded"]
+    config = study.get("config", {})
+    per_worker = used(config.get("training", {}).get("resources_per_worker", {}))
+    per_evaluator = used(config.get("evaluators", {}).get("resources", {}))
+    for row in scored(store).iter_rows(named=True):
+        kind = kind_of(row["device"])
+        if kind == kinds[SCORE]:
+            seen = Seen(row["seconds"] * per_evaluator, row["tokens"], row["n_items"], frozenset([kind]), store.uri)
+            names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
+            result.add(SCORE, row["model"], names, seen)
+    for record in store.records().values():
+        if kind_of(record["device"]) == kinds[TRAIN]:
+            seconds, work = record["seconds"] * record["world_size"] * per_worker, _work(record)
+            seen = Seen(seconds, work, work, frozenset([record["device"]]), store.uri)
+            result.add(TRAIN, record["model"], ["+".join(record["source"])], seen)
+    return result
+
+
+def _work(record: Mapping[str, Any]) -> float:
+    return train_work(record["tokens"]["useful"], **record["examples"], lora=record["recipe"]["lora"] is not None)
+
+
+def scored(store: Store) -> pl.DataFrame:
+    """Sums by model, device and target: seconds, tokens, items, units. Of a unit's rows, one per metric, one counts."""
+    texts = ["model", "device", "target_id", "target_task", "target_language", "metric"]
+    numbers = ["seconds", "tokens", "n_items"]
+    sums = [
+        pl.DataFrame(pl.from_arrow(batch)).group_by(texts).agg(pl.sum(*numbers), pl.len())
+        for batch in store.score_batches([*texts, *numbers], texts)
+    ]
+    if not sums:
+        return pl.DataFrame()
+    keys = texts[:-1]
+    per_metric = pl.concat([part.with_columns(pl.col(texts).cast(pl.String)) for part in sums])
+    units = per_metric.group_by(texts).agg(pl.sum(*numbers, "len"))
+    return units.sort(texts).unique(keys, keep="first", maintain_order=True).drop("metric")

@@ -1,0 +1,109 @@
+"""How many tokens a study's texts are to a model, without loading it: what it learns from, and what it reads to score.
+
+Training examples are counted as training does: cut to the recipe's length, those held out to validate on set apart. A
+target is counted as the engine reads it: a prompt once for its options, what options begin alike with once, and no
+option's last token, which is predicted only. It is judged by some of its questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+from orchestrator.planning.survey import Question, Survey
+from study.config import Recipe
+from study.data.example import Example
+from study.models.resolve import Model
+from trainers.data import split
+
+CHARS_PER_TOKEN = 4  # only where a tokenizer cannot be read without loading the model library
+SAMPLE = 128  # questions of a target that are tokenised; the others are taken to be like them
+
+
+@dataclass(frozen=True)
+class TokenCounter:
+    """Takes texts apart. `name` tells it from that of another tokenizer; `exact` is False where it guesses.
+
+    `tokens` are of texts that begin; with False of those that go on, before which no special token stands.
+    """
+
+    name: str
+    tokens: Callable[[Sequence[str], bool], list[Sequence[object]]]
+    exact: bool
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(tokens) for tokens in self.tokens(texts, True)]
+
+
+@dataclass(frozen=True)
+class SourceTokens:
+    """Of a source's training over all epochs: tokens learned from, and all those read; examples of each kind."""
+
+    learned: int
+    read: int
+    train: int
+    validation: int
+
+
+def counter_of(model: Model) -> TokenCounter:
+    """The counter of a model's tokenizer, or one that guesses by the length of a text."""
+    file = _tokenizer_file(model)
+    if file is None:
+        size = CHARS_PER_TOKEN
+        return TokenCounter(
+            "", lambda texts, _: [[t[i : i + size] for i in range(0, len(t), size)] for t in texts], False
+        )
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()  # a tokenizer's file may say that texts are filled up, or cut off
+    tokenizer.no_truncation()
+
+    def tokens(texts: Sequence[str], begin: bool) -> list[Sequence[object]]:
+        return [code.ids for code in tokenizer.encode_batch(list(texts), add_special_tokens=begin)]
+
+    return TokenCounter(sha256(file.read_bytes()).hexdigest(), tokens, True)
+
+
+def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
+    lengths = [min(n, recipe.max_length) for n in counter.count([one.prompt + one.answer for one in examples])]
+    learn, held_out = split(len(lengths), recipe.validation)
+    learned, epochs = sum(lengths[i] for i in learn), recipe.epochs
+    return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out))
+
+
+def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:
+    """Tokens of each usable target, in order."""
+    return [_sampled(counter, survey.target_texts[cell]) for cell in survey.targets]
+
+
+def _sampled(counter: TokenCounter, asked: Sequence[Question]) -> int:
+    """Tokens read of all questions, judged by some of them."""
+    some = asked[:: max(1, len(asked) // SAMPLE)]
+    read = sum(counter.count([one.prompt for one in some]))
+    options = iter(counter.tokens([option for one in some for option in one.options], False))
+    for one in some:
+        begun = {tuple(tokens[:n]) for tokens in islice(options, len(one.options)) for n in range(1, len(tokens))}
+        read += len(begun)
+    letters = _letters(some)
+    return round(read * (_letters(asked) / letters if letters else 1.0))
+
+
+def _letters(asked: Sequence[Question]) -> int:
+    return sum(len(text) for one in asked for text in (one.prompt, *one.options))
+
+
+def _tokenizer_file(model: Model) -> Path | None:
+    if model.revision is None:
+        file = Path(model.path) / "tokenizer.json"
+        return file if file.exists() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(model.path, "tokenizer.json", revision=model.revision))
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None

@@ -1,0 +1,112 @@
+"""The grid: every unit a config asks for, each named by its identity.
+
+Scores are written as adapters × targets and become units, with their ids, only when somebody asks for them: a study may
+have 100,000 adapters and 100 million scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from study.cells import Cell, Source
+from study.config import StudyConfig
+from study.identity import adapter_ids, score_id, target_id
+from study.models.resolve import Model
+from study.store import schema
+from study.units import AdapterUnit, GivenAdapter, ScoreUnit, subject_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Scores of one adapter, or of the base where it is None: on which targets, as indices into the grid's."""
+
+    model: Model
+    adapter: AdapterUnit | GivenAdapter | None
+    targets: Sequence[int]
+
+    @property
+    def subject(self) -> str:
+        """What the scores are of: the adapter's id, or the base model's identity."""
+        return self.adapter.adapter_id if self.adapter else self.model.identity
+
+    def __str__(self) -> str:
+        return str(self.adapter or self.model.name + "/base")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every unit the config asks for, in the order in which it should be done."""
+
+    models: tuple[Model, ...]
+    targets: tuple[Cell, ...]
+    target_ids: tuple[str, ...]
+    adapters: tuple[AdapterUnit, ...]
+    existing: tuple[GivenAdapter, ...] = ()
+
+    @property
+    def n_scores(self) -> int:
+        return (len(self.models) + len(self.existing) + len(self.adapters)) * len(self.targets)
+
+    def parts(self) -> Iterator[Part]:
+        """All scores: model by model, the base first, then adapters that need no training, then the trained ones."""
+        everything = range(len(self.targets))
+        of_model: dict[str, list[AdapterUnit | GivenAdapter]] = {model.name: [] for model in self.models}
+        for given in self.existing:
+            of_model[given.model].append(given)
+        for trained in self.adapters:
+            of_model[trained.model].append(trained)
+        for model in self.models:
+            yield Part(model, None, everything)
+            for adapter in of_model[model.name]:
+                yield Part(model, adapter, everything)
+
+    def unit(self, part: Part, target: int) -> ScoreUnit:
+        subject, wanted = part.subject, self.target_ids[target]
+        name = score_id(subject, wanted)
+        return ScoreUnit(name, subject, wanted, part.model.name, part.model.params, part.adapter, self.targets[target])
+
+    def units(self, part: Part) -> list[ScoreUnit]:
+        return [self.unit(part, target) for target in part.targets]
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """What is scored and on what, as tables of study.store.schema.SUBJECTS and TARGETS."""
+        subjects = [
+            {
+                "subject_id": part.subject,
+                **subject_keys(part.model.name, part.model.params, part.adapter),
+                "model_size": part.model.size_billions,
+                "model_family": part.model.family,
+            }
+            for part in self.parts()
+        ]
+        targets: list[dict[str, object]] = [
+            {"target_id": name, "target_task": cell.task, "target_language": cell.language}
+            for name, cell in zip(self.target_ids, self.targets, strict=True)
+        ]
+        return schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets)
+
+
+def expand(
+    config: StudyConfig,
+    models: Sequence[Model],
+    sources: Mapping[Source, list[str]],
+    targets: Mapping[Cell, str],
+    existing: Sequence[GivenAdapter] = (),
+) -> Grid:
+    """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
+
+    Adapters come model by model and seed by seed, so that a full matrix appears early.
+    """
+    adapters: list[AdapterUnit] = []
+    for model in models:
+        name = adapter_ids(model.identity, config.recipe)
+        adapters += [
+            AdapterUnit(name(prints, seed), model.name, source, seed)
+            for seed in config.seeds
+            for source, prints in sources.items()
+        ]
+    target_ids = (target_id(print_, config.scoring) for print_ in targets.values())
+    return Grid(tuple(models), tuple(targets), tuple(target_ids), tuple(adapters), tuple(existing))

@@ -1,0 +1,139 @@
+"""Looking at a study's data once, before planning: examples and fingerprints of every cell, and which cells are broken.
+
+A broken cell (its data is missing or does not fit its templates) becomes a failure with its reason; it takes only
+itself out of the study. Where data cannot be fetched for now, they are asked for again, but not for each cell of a
+study that cannot reach anything: the waits of a survey are counted together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.failures import BAD_DATA, TRANSIENT, backoff_s
+from study.cells import Cell, Source
+from study.config import StudyConfig
+from study.data.example import Example
+from study.data.tasks import TaskLibrary
+from study.errors import TaskError
+from study.faults.network import Unreachable
+from study.identity import digest
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A cell that cannot be used in a role (`source` or `target`)."""
+
+    role: str
+    cell: str
+    kind: str
+    message: str
+    attempts: int
+    traceback: str
+
+    @property
+    def unit_id(self) -> str:
+        return broken_id(self.role, self.cell)
+
+
+def broken_id(role: str, cell: str) -> str:
+    """What names the failure of a cell in a role."""
+    return digest({"broken": role, "cell": cell})
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and the options that are scored after it; none where a text is rated, or one is written."""
+
+    prompt: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass
+class Survey:
+    """What planning needs to know of the data: a digest per usable source cell list and target, and the examples."""
+
+    library: TaskLibrary
+    examples: dict[Source, tuple[Example, ...]] = field(default_factory=dict)
+    sources: dict[Source, list[str]] = field(default_factory=dict)
+    targets: dict[Cell, str] = field(default_factory=dict)
+    target_texts: dict[Cell, list[Question]] = field(default_factory=dict)
+    target_items: dict[Cell, int] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
+
+
+class _Patience:
+    """How often a survey may still wait for data that cannot be fetched for now."""
+
+    def __init__(self, budget: int, warn: Callable[[str], None]) -> None:
+        self._budget, self._warn, self._waits = budget, warn, 0
+
+    def wait(self, error: Unreachable) -> bool:
+        """Wait, longer each time; False when that was often enough."""
+        if self._waits >= self._budget:
+            return False
+        self._waits += 1
+        seconds = backoff_s(self._waits)
+        self._warn(f"{error}: asked again in {seconds:.0f} s ({self._waits} of {self._budget})")
+        time.sleep(seconds)
+        return True
+
+
+def survey(
+    config: StudyConfig, library: TaskLibrary, supported: Callable[[object], None], warn: Callable[[str], None]
+) -> Survey:
+    """Load every cell's data. `supported` raises TaskError for a task that the scoring engine cannot run.
+
+    `warn` is told when the survey waits for data.
+    """
+    found = Survey(library)
+    patience = _Patience(config.failures.transient, warn)
+    for source in config.source_list():
+        _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
+    for cell in config.target_list():
+        step = lambda c=cell: _add_target(found, library, c, supported)  # noqa: E731
+        _with_reason(found, patience, "target", str(cell), step)
+    return found
+
+
+def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
+    found.examples[source] = library.source_examples(source)
+    found.sources[source] = library.example_fingerprints(source)
+
+
+def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[object], None]) -> None:
+    supported(library.load(cell))
+    requests = library.build_requests(cell)
+    found.target_texts[cell] = _questions(request.args for request in requests)
+    found.target_items[cell] = len({request.doc_id for request in requests})
+    found.targets[cell] = library.target_fingerprint(cell, requests)
+
+
+def _questions(requests: Iterable[Iterable[object]]) -> list[Question]:
+    """Requests, given by their arguments, with a prompt once for all options that follow it."""
+    asked: list[tuple[str, list[str]]] = []
+    for prompt, *rest in requests:
+        options = [part for part in rest if isinstance(part, str)]
+        if options and asked and asked[-1][1] and asked[-1][0] == prompt:
+            asked[-1][1].extend(options)
+        else:
+            asked.append((str(prompt), options))
+    return [Question(prompt, tuple(options)) for prompt, options in asked]
+
+
+def _with_reason(found: Survey, patience: _Patience, role: str, cell: str, step: Callable[[], None]) -> None:
+    """Run a step, again where its data cannot be fetched for now; an error that stays becomes an entry of `broken`."""
+    for attempt in itertools.count(1):
+        try:
+            return step()
+        except TaskError as error:
+            kind, message = BAD_DATA, str(error)
+        except Unreachable as error:
+            if patience.wait(error):
+                continue
+            kind, message = TRANSIENT, str(error)
+        found.broken.append(Broken(role, cell, kind, message, attempt, traceback.format_exc()))
+        return None

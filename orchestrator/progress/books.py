@@ -1,0 +1,134 @@
+"""The books of a run: every unit that ends is entered in its numbers, its failure records and its trackers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.costs.devices import SCORE, TRAIN
+from orchestrator.costs.estimate import Estimates
+from orchestrator.failures import STOPS, Failure
+from orchestrator.planning.grid import Part
+from orchestrator.planning.plan import Plan
+from orchestrator.progress.display import Display
+from orchestrator.progress.means import Means
+from orchestrator.progress.metrics import Metrics
+from orchestrator.progress.numbers import begin
+from orchestrator.progress.trackers import Tracking
+from orchestrator.scheduling.blame import MOST_LOSSES
+from orchestrator.scheduling.decide import Work
+from orchestrator.stop import StudyStopped
+from study.config import StudyConfig
+from study.store.store import LOGS, Store
+from study.units import AdapterUnit, ScoreUnit
+
+EXPORT_EVERY_S = 5.0
+
+
+class Books:
+    """What a run of `plan` keeps of it; `display_on` is the console that shows it."""
+
+    def __init__(self, config: StudyConfig, plan: Plan, store: Store, estimates: Estimates, display_on: Any) -> None:
+        self._store, self._estimates = store, estimates
+        self._target = {cell: number for number, cell in enumerate(plan.grid.targets)}
+        self._failed_before = store.failed()
+        self.progress = begin(plan, estimates)
+        self.display = Display(self.progress, display_on)
+        self._metrics = Metrics(config.study)
+        self._tracking = Tracking(config, store, self.display.warn)
+        self._means = Means(plan, store) if self._tracking.is_on else None
+        self._exported = 0.0
+
+    def trained(self, unit: AdapterUnit, tokens: int, seconds: float) -> None:
+        taken = seconds * self._estimates.devices[TRAIN]
+        self.progress.finished(TRAIN, unit.model, tokens, self._train_s(unit), taken)
+        self._succeeded(unit.unit_id)
+        self._tracking.trained(unit)
+
+    def scored(self, unit: ScoreUnit, result: Any) -> None:
+        taken = result.seconds * self._estimates.devices[SCORE]
+        self.progress.finished(SCORE, unit.model, result.tokens, self._score_s(unit), taken)
+        self._succeeded(unit.score_id)
+        if self._means is not None:
+            self._tracking.scored(_subject(unit), self._means.scored(unit.subject_id, dict(result.metrics)))
+
+    def score_failed(self, failure: Failure, unit: ScoreUnit) -> None:
+        """Raises StudyStopped where nothing more can be done."""
+        _check(failure)
+        self.progress.lost(SCORE, unit.model, failure.kind, 1, self._score_s(unit))
+        if self._means is not None:
+            self._tracking.scored(_subject(unit), self._means.failed(unit.subject_id))
+        self._record(failure)
+
+    def adapter_failed(self, failure: Failure, unit: AdapterUnit, waiting: Part | None) -> None:
+        """An adapter takes the scores that waited for it along. Raises StudyStopped where nothing more can be done."""
+        _check(failure)
+        self.progress.lost(TRAIN, unit.model, failure.kind, 1, self._train_s(unit))
+        if waiting is not None:
+            seconds = self._estimates.part_s(waiting)
+            self.progress.lost(SCORE, unit.model, failure.kind, len(waiting.targets), seconds)
+        self._record(failure)
+
+    def node(self, node: str, used: bool) -> None:
+        """A node is used no more, or again."""
+        if used:
+            self._store.take_back_node(node)
+            self.display.warn(f"node {node} was excluded, but the study cannot go on without it: it is used again")
+        else:
+            self._store.exclude_node(node)
+            self.display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
+
+    def hold(self, trials: int, evaluators: Counter[str], work: dict[str, Work]) -> None:
+        """What there is of either kind from now on; shown and exported when it is time to."""
+        at_work = sum(min(one.actors, one.units) for one in work.values())  # who has just finished goes on at once
+        each = self._estimates.devices
+        training = trials * each[TRAIN]
+        self.progress.hold(training + at_work * each[SCORE], training + evaluators.total() * each[SCORE])
+        self.progress.evaluators = Counter(
+            {model: evaluators[model] for model in self.progress.evaluators | evaluators}
+        )
+        self.display.update()
+        if time.monotonic() - self._exported > EXPORT_EVERY_S:
+            self.export()
+
+    def export(self) -> None:
+        self._exported = time.monotonic()
+        self._metrics.export(self.progress)
+        self._tracking.progress(self.progress.numbers())
+
+    def close(self) -> None:
+        """Leave what was estimated of what this run did, and what it took, in the store's logs; let go of trackers."""
+        record = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": self.progress.seconds}
+        record |= {"units": self.progress.against_estimate(), "held_s": self.progress.held.device_s}
+        record |= {"basis": dict(self._estimates.basis)}
+        try:
+            self._store.write(f"{LOGS}/runs/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
+        finally:
+            self._tracking.close()
+
+    def _train_s(self, unit: AdapterUnit) -> float:
+        return self._estimates.train_s[unit.model][str(unit.source)]
+
+    def _score_s(self, unit: ScoreUnit) -> float:
+        return self._estimates.score_s[unit.model][self._target[unit.target]]
+
+    def _succeeded(self, unit_id: str) -> None:
+        if unit_id in self._failed_before:
+            self._store.clear_failure(unit_id)
+
+    def _record(self, failure: Failure) -> None:
+        self.progress.failures.append(failure)
+        self._store.put_failure(failure.unit_id, failure.to_json())
+        self.display.failure(failure)
+
+
+def _check(failure: Failure) -> None:
+    if failure.kind in STOPS:
+        raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
+
+
+def _subject(unit: ScoreUnit) -> str:
+    return str(unit.adapter or f"{unit.model}/base")

@@ -1,0 +1,115 @@
+"""The gangs of a study that wait for a trial, and those that run: which is next, and how many may. No Ray in here.
+
+Two threads use it: Tune's takes gangs and says how they ended, the main one says how many may run and reads `events`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.scheduling.decide import next_gang
+from study.units import AdapterUnit
+
+Gang = tuple[AdapterUnit, ...]
+PLACED_WITHIN_S = 5.0
+IDLE_S = 10.0
+TRIALS_EACH = 50  # per trainer, until Tune begins anew, with new trainers: it keeps 0.05 MB of every trial it has had
+
+
+class GangQueue:
+    """Hands out gangs, in order, at most `allow`ed ones at once.
+
+    What ends goes into `events`: ("result", dict), ("error", [adapter_id], kind, message) or ("stopped", exception).
+    """
+
+    def __init__(self, todo: Sequence[Gang]) -> None:
+        self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._waiting = list(todo)
+        self._running: dict[str, Gang] = {}
+        self._attempts: dict[Gang, dict[str, int]] = {}  # of gangs that have left a place
+        self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
+        self._trainers = 0  # which Tune has made, and keeps
+        self._handed_out = 0  # to them
+        self._idle_since: float | None = None  # when one of them that may do nothing was first seen
+        self._allowed = 0
+        self._warm: str | None = None
+        self._changed = threading.Condition()
+
+    def allow(self, trials: int) -> None:
+        """How many may run from now on; those that run already are never stopped."""
+        with self._changed:
+            self._allowed = trials
+            self._changed.notify()
+
+    def state(self) -> tuple[list[Gang], list[Gang]]:
+        """The gangs that wait and those that run."""
+        with self._changed:
+            return list(self._waiting), list(self._running.values())
+
+    def is_wanted(self) -> bool:
+        """Wait until a trial may run; False when none is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._allowed > 0 or not self._waiting)
+            return bool(self._waiting)
+
+    def next(self, trial_id: str) -> Gang | None:
+        """Hand out the next gang, if one may run."""
+        with self._changed:
+            if not self._waiting or len(self._running) >= self._allowed:
+                return None
+            number = next_gang([gang[0].model for gang in self._waiting], self._warm)
+            gang = self._running[trial_id] = self._waiting.pop(number)
+            self._unplaced[trial_id] = time.monotonic()
+            self._trainers = max(self._trainers, len(self._running))
+            self._handed_out += 1
+            return gang
+
+    def attempts(self, gang: Gang) -> dict[str, int]:
+        """What a gang that has left its place has spent there, by kind of failure."""
+        return self._attempts.pop(gang, {})
+
+    def placed(self, trial_id: str) -> None:
+        """A trial's actor is there."""
+        with self._changed:
+            self._unplaced.pop(trial_id, None)
+
+    def starves(self) -> bool:
+        """Whether a trial that may run has been without a place for a while."""
+        with self._changed:
+            return any(time.monotonic() - since > PLACED_WITHIN_S for since in self._unplaced.values())
+
+    def keeps_none(self) -> None:
+        """Tune begins, or begins anew: it has made no trainer yet."""
+        with self._changed:
+            self._trainers, self._handed_out, self._idle_since = 0, 0, None
+
+    def is_over(self) -> bool:
+        """Whether Tune should end once what runs has ended, and let go of trainers that have nothing to do at once.
+
+        Also when one has been kept idle for a while, and when there have been so many trials that they fill memory.
+        """
+        with self._changed:
+            kept = len(self._running) >= self._allowed and len(self._running) < self._trainers
+            self._idle_since = (self._idle_since or time.monotonic()) if kept else None
+            idle = self._idle_since is not None and time.monotonic() - self._idle_since >= IDLE_S
+            full = self._handed_out >= TRIALS_EACH * max(1, self._trainers)
+            return not self._waiting or self._allowed == 0 or idle or full
+
+    def ended(self, trial_id: str, *event: Any) -> None:
+        with self._changed:
+            self._warm = self._running.pop(trial_id)[0].model
+            self._unplaced.pop(trial_id, None)
+            self.events.put(event)
+
+    def left(self, trial_id: str, attempts: dict[str, int], rejected: Sequence[Mapping[str, Any]]) -> None:
+        """A trial has left a place where its workers do not last: its gang goes on, elsewhere if there is a place."""
+        with self._changed:
+            gone = {failure["unit_id"] for failure in rejected}
+            gang = tuple(unit for unit in self._running.pop(trial_id) if unit.adapter_id not in gone)
+            self._attempts[gang] = attempts
+            self._waiting.insert(0, gang)
+            self.events.put(("result", {"trained": [], "rejected": rejected}))

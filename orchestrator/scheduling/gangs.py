@@ -1,0 +1,120 @@
+"""Which adapters are trained together: pure functions of what is left to train.
+
+A gang is worth while until one optimiser step of it fills a forward pass; more members then only delay the first
+results. Gangs that run at the same time get about as many tokens each, so that they end together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from study.config import Recipe, Training
+from study.models.resolve import Model
+from study.units import AdapterUnit
+
+Some = TypeVar("Some")
+
+FULL_PASS = {"CPU": 2048, "GPU": 16384}  # tokens in a forward pass from which on more are hardly faster
+DEVICE_BYTES = {"CPU": 4 << 30, "GPU": 24 << 30}  # what is counted on per process; a gang that needs more is halved
+ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments; the rest is activations
+BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
+
+
+def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
+    """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
+    if recipe.lora is None:  # all weights are trained, so there is no base to share
+        return 1
+    if training.gang_size != "auto":
+        return training.gang_size
+    if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others
+        return 1
+    kind = "GPU" if "GPU" in training.resources_per_worker else "CPU"
+    fills = FULL_PASS[kind] * training.workers_per_trial / (recipe.batch_size * max(1.0, tokens_per_example))
+    room = DEVICE_BYTES[kind] * ADAPTERS_SHARE / (lora_weights(model.params, recipe.lora.r) * BYTES_PER_WEIGHT)
+    return max(1, min(math.ceil(fills), int(room)))
+
+
+def lora_weights(params: int, rank: int) -> int:
+    """About how many weights an adapter on all linear modules has.
+
+    A matrix of width h gets 2 * rank / h of its own size; models are about as wide as 2 * params ** (1/3) (1 B: 2048,
+    8 B: 4096, 70 B: 8192), smaller ones somewhat narrower, but there the embeddings are counted in.
+    """
+    return round(rank * params ** (2 / 3))
+
+
+def gangs(
+    units: Sequence[AdapterUnit], size: Mapping[str, int], tokens: Mapping[str, int], devices: int
+) -> list[tuple[AdapterUnit, ...]]:
+    """Adapters to train together, in order: of one model, at most `size[model]`, for all `devices` equally long.
+
+    `tokens` are each adapter's training tokens by adapter_id. Rounds of `devices` gangs take the units in order, so
+    that a seed's matrix is full early; within a round they are dealt by their tokens.
+    """
+    result: list[tuple[AdapterUnit, ...]] = []
+    for model, group in groupby(units, key=lambda unit: unit.model):
+        left = list(group)
+        rounds = math.ceil(len(left) / (size[model] * devices))
+        for i in range(rounds, 0, -1):
+            count = math.ceil(len(left) / i)
+            result += _balanced(left[:count], min(devices, count), tokens)
+            left = left[count:]
+    return result
+
+
+def resumed(
+    everything: Sequence[AdapterUnit],
+    left: Sequence[AdapterUnit],
+    group: Callable[[Sequence[AdapterUnit]], list[tuple[AdapterUnit, ...]]],
+) -> list[tuple[AdapterUnit, ...]]:
+    """Gangs of what is left, those that no member of is done as a run from the start would have them.
+
+    An adapter's last bits depend on its companions, so an interrupted study ends with the same numbers as another.
+    """
+    missing = set(left)
+    planned = group(everything)
+    whole = [gang for gang in planned if missing.issuperset(gang)]
+    rest = [unit for gang in planned if not missing.issuperset(gang) for unit in gang if unit in missing]
+    return whole + group(rest)
+
+
+def _balanced(units: Sequence[AdapterUnit], bins: int, tokens: Mapping[str, int]) -> list[tuple[AdapterUnit, ...]]:
+    """Units in `bins` groups of equal number: of every `bins` units the longest goes to the group with least so far."""
+    longest_first = sorted(range(len(units)), key=lambda i: -tokens[units[i].adapter_id])
+    groups: list[list[int]] = [[] for _ in range(bins)]
+    loads = [0] * bins
+    for start in range(0, len(units), bins):
+        emptiest = sorted(range(bins), key=loads.__getitem__)
+        for i, group in zip(longest_first[start : start + bins], emptiest, strict=False):
+            groups[group].append(i)
+            loads[group] += tokens[units[i].adapter_id]
+    return [tuple(units[i] for i in sorted(group)) for group in groups]
+
+
+def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe) -> tuple[list[list[str]], Training]:
+    """What to train after the first gang of `pending` ran out of memory: smaller gangs, else fewer rows at once.
+
+    The adapters come out the same.
+    """
+    now = len(pending[0])
+    if now > 1:
+        half = math.ceil(now / 2)
+        return [list(gang[i : i + half]) for gang in pending for i in range(0, len(gang), half)], training
+    rows = training.micro_batch_size
+    rows = -(-recipe.batch_size // training.workers_per_trial) if rows == "auto" else rows
+    return [list(gang) for gang in pending], with_rows(training, max(1, rows // 2))
+
+
+def halves(gang: Sequence[Some]) -> list[list[Some]]:
+    """A gang, or a batch, of more than one as two."""
+    middle = math.ceil(len(gang) / 2)
+    return [list(gang[:middle]), list(gang[middle:])]
+
+
+def with_rows(training: Training, rows: int) -> Training:
+    """The same with a micro-batch of at most so many rows."""
+    most = rows if training.micro_batch_size == "auto" else min(rows, training.micro_batch_size)
+    return training.model_copy(update={"micro_batch_size": most})

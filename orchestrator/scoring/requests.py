@@ -1,0 +1,61 @@
+"""The study's requests: built and tokenised once, put into Ray's object store, read from there by every evaluator.
+
+Models with one tokenizer share them. The study's own process makes them, from the tasks it has loaded to plan, when a
+target is first handed out; it owns them, so they live as long as the study, whatever node is lost meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ray
+
+from evaluators.items.encoder import Encoder, encoder_of
+from evaluators.items.tokenised import tokenised
+from orchestrator.failures import last_line
+from study.cells import Cell
+from study.config import Scoring
+from study.data.tasks import TaskLibrary
+from study.errors import TaskError
+from study.models.resolve import Model
+
+
+class StudyRequests:
+    """References to the requests' Arrow tables, by tokenizer and target. `warn` tells of what cannot be made."""
+
+    def __init__(
+        self, library: TaskLibrary, scoring: Scoring, models: Sequence[Model], warn: Callable[[str], None]
+    ) -> None:
+        self._library, self._scoring, self._warn = library, scoring, warn
+        self._models = {model.name: model for model in models}
+        self._encoders: dict[str, tuple[str, Encoder] | None] = {}
+        self._refs: dict[tuple[str, Cell], Any] = {}
+
+    def refs(self, model: str, cells: Iterable[Cell]) -> dict[Cell, Any]:
+        """A reference per cell. One whose requests cannot be made here has none: the evaluator makes its own.
+
+        A tokenizer that fails here is not asked again; should it fail there too, the evaluator says how.
+        """
+        try:
+            if model not in self._encoders:
+                encoder = encoder_of(self._models[model])
+                self._encoders[model] = encoder.identity, encoder
+            own = self._encoders[model]
+            found = {} if own is None else {cell: self._ref(*own, cell) for cell in cells}
+        except Exception as error:  # noqa: BLE001 - a tokenizer's own code may raise anything
+            self._encoders[model] = None
+            reason = f"{type(error).__name__}: {last_line(error)}"
+            self._warn(f"{model}: requests are not shared, each evaluator makes its own ({reason})")
+            return {}
+        return {cell: ref for cell, ref in found.items() if ref is not None}
+
+    def _ref(self, identity: str, encoder: Encoder, cell: Cell) -> Any:
+        if (identity, cell) not in self._refs:
+            try:
+                _, table = tokenised(self._library, encoder, cell, self._scoring.apply_chat_template)
+            except TaskError:
+                self._refs[identity, cell] = None
+            else:
+                self._refs[identity, cell] = ray.put(table)
+        return self._refs[identity, cell]

@@ -1,0 +1,246 @@
+"""An audit of a store: every file is read, and what is wrong becomes a `Problem` that may know its own repair.
+
+Invariant: looking changes nothing, and no repair touches what is whole. What cannot be read for now may be whole: an
+OSError of the store ends the audit, and only what is wrong with the bytes of a file makes it damaged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pyarrow as pa
+
+from study.audit.findings import Findings
+from study.audit.repairs import DAMAGED, drop, leave_out, set_aside, temporary, undo
+from study.store import contents, schema
+from study.store.contents import Damaged
+from study.store.store import (
+    ADAPTERS,
+    CHECKPOINTS,
+    FAILURES,
+    GRID_FILE,
+    INDEX,
+    ITEMS,
+    RECORD_FILE,
+    RECORDS_INDEX,
+    SCORES,
+    SCORES_INDEX,
+    STUDY_FILE,
+    Store,
+)
+from study.units import GivenAdapter
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+class Audit:
+    """One look at a whole store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.found = store, Findings()
+        self._scored: dict[str, int] = {}  # items of each score, as its rows state them
+        self._of: dict[str, str | None] = {}  # the adapter of each score
+        self._trained: set[str] = set()  # adapters whose files are what their records state
+        self._folders: list[str] = []
+        self._unread: set[str] = set()  # of items and scores: where a part could not be understood
+
+    def run(self) -> Findings:
+        self._study_files()
+        self._adapters()
+        self._scores()
+        self._items()
+        self._leftovers()
+        return self.found
+
+    # -- files of their own ------------------------------------------------------------------------------------------
+
+    def _study_files(self) -> None:
+        for name, parse in (
+            (STUDY_FILE, contents.study),
+            (GRID_FILE, partial(contents.table, GRID_FILE, schema.GRID)),
+        ):
+            try:
+                if wrong := self._wrong(name, parse):
+                    self._damaged(name, wrong, "the next run writes it anew")
+            except schema.OtherVersion:
+                self.found.notes.append(f"{name} is of another schema version: the next run writes it anew")
+
+    def _adapters(self) -> None:
+        files: dict[str, list[str]] = {}
+        for relative in self.store.files(ADAPTERS, "", recursive=True):
+            folder, _, name = relative.rpartition("/")
+            files.setdefault(folder, []).append(name)
+        self._folders = list(files)
+        for folder, names in files.items():
+            if RECORD_FILE in names:
+                self._adapter(folder)
+            elif not GivenAdapter.owns(folder):
+                self._cut_off(folder, "adapter without a record")
+            elif CONFIG not in names:  # it is copied last
+                self._cut_off(folder, "adapter copied in part")
+            elif wrong := self._unreadable(folder):
+                self._damaged(f"{folder}/{CONFIG}", wrong, "the next run copies the adapter again")
+
+    def _cut_off(self, folder: str, what: str) -> None:
+        self.found.add(folder, f"{what}: a run was killed here", "removed", partial(drop, self.store, folder))
+
+    def _adapter(self, folder: str) -> None:
+        file = f"{folder}/{RECORD_FILE}"
+        data = self._read(file)
+        if data is None:
+            return
+        self.found.counts["adapters"] += 1
+        try:
+            _, adapter_id, listed = contents.record(data)
+        except Damaged as error:
+            self._damaged(file, f"cannot be read ({error})", "the next run trains the adapter again if it is needed")
+            return
+        wrong = None if folder.endswith(f"-{adapter_id}") else f"is the record of {adapter_id}"
+        for name, stated in listed.items():
+            wrong = wrong or self._differs(f"{folder}/{name}", stated)
+        if wrong:
+            self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
+        else:
+            self._trained.add(adapter_id)
+
+    def _differs(self, file: str, stated: str) -> str | None:
+        data = self._read(file)
+        if data is None:
+            return f"{file.rpartition('/')[2]} is missing"
+        if hashlib.sha256(data).hexdigest() != stated:
+            return f"{file.rpartition('/')[2]} has another checksum than its record states"
+        return None
+
+    def _unreadable(self, folder: str) -> str | None:
+        """Of an adapter trained elsewhere, which has no checksums: what is wrong with its two files."""
+        for name, parse in ((CONFIG, contents.mapping), (WEIGHTS, contents.weights)):
+            data = self._read(f"{folder}/{name}")
+            if data is None:
+                return f"{name} is missing"
+            try:
+                parse(data)
+            except Damaged as error:
+                return f"cannot be read ({error})"
+        return None
+
+    # -- results -----------------------------------------------------------------------------------------------------
+
+    def _scores(self) -> None:
+        seen: Counter[tuple[str, str]] = Counter()
+        for _, part in self._parts(SCORES, schema.SCORES):
+            columns = (part.column(name).to_pylist() for name in ("score_id", "metric", "n_items", "adapter_id"))
+            for score_id, metric, n_items, adapter_id in zip(*columns, strict=True):
+                seen[score_id, metric] += 1
+                self._scored[score_id] = max(n_items, self._scored.get(score_id, 0))
+                self._of[score_id] = adapter_id
+            self.found.counts["score parts"] += 1
+        self.found.counts["scores"] = len(self._scored)
+        if twice := sum(count > 1 for count in seen.values()):
+            self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")
+        here = {folder.rpartition("-")[2] for folder in self._folders}
+        if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - here:
+            self.found.notes.append(f"{len(gone):,} adapters have scores but are gone: their scores stay")
+
+    def _items(self) -> None:
+        rows: dict[str, int] = {}
+        for file, part in self._parts(ITEMS, schema.ITEMS):
+            self.found.counts["item parts"] += 1
+            self.found.counts["items"] += part.num_rows
+            grouped = part.group_by("score_id").aggregate([("doc_id", "count_distinct")])
+            names, counts = grouped.column("score_id").to_pylist(), grouped.column("doc_id_count_distinct").to_pylist()
+            for score_id, count in zip(names, counts, strict=True):
+                rows[score_id] = max(count, rows.get(score_id, 0))
+            strays = {name for name in names if name not in self._scored}
+            if strays and SCORES not in self._unread:
+                self.found.add(
+                    file,
+                    f"items of {len(strays):,} scores that were never finished: a run was killed here",
+                    "these rows removed",
+                    partial(leave_out, self.store, file, schema.ITEMS, strays),
+                )
+        short = {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}
+        if short and ITEMS not in self._unread:
+            self.found.add(
+                SCORES,
+                f"{len(short):,} scores whose items are not all there, e.g. {min(short)}",
+                "these scores removed: the next run makes them again",
+                partial(undo, self.store, short),
+            )
+
+    def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
+        """Every part of a folder that is whole, all of its columns read; the others become problems."""
+        for file in self.store.files(folder, ".parquet"):
+            data = self._read(file)
+            if data is None:
+                continue
+            try:
+                contents.check_whole(file, data)
+                part = contents.table(file, like, data)
+            except schema.OtherVersion as error:
+                self._unread.add(folder)
+                self.found.add(file, str(error), "not by this program", None)
+            except Damaged as error:
+                self._unread.add(folder)
+                self._damaged(file, str(error), "the next run makes what was in it again")
+            else:
+                yield file, part
+
+    # -- what is of no use -------------------------------------------------------------------------------------------
+
+    def _leftovers(self) -> None:
+        for file in self.store.files(INDEX, ".parquet", recursive=True):
+            if reason := self._of_no_use(file):
+                self.found.add(file, reason, "removed: all of it is in other files", partial(self.store.delete, file))
+        for name in temporary(self.store):
+            self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
+        for file in self.store.files(FAILURES, ".json"):
+            unit_id = file.rpartition("/")[2].removesuffix(".json")
+            if unit_id in self._scored or unit_id in self._trained:
+                self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
+            elif wrong := self._wrong(file, contents.failure):
+                self._damaged(file, f"cannot be read ({wrong})", "the next run tries the unit again")
+        for file in self.store.files(CHECKPOINTS, ".safetensors"):
+            held = self._members(file)
+            if held is not None and held <= self._trained:
+                self.found.add(
+                    file, "checkpoint of adapters that are done", "removed", partial(self.store.delete, file)
+                )
+
+    def _of_no_use(self, file: str) -> str | None:
+        """What is wrong with a file of an index."""
+        if file.rpartition("/")[0] not in (SCORES_INDEX, RECORDS_INDEX):
+            return "index of an older release"
+        wrong = self._wrong(file, partial(contents.segment, file))
+        return f"cannot be read ({wrong})" if wrong else None
+
+    def _members(self, file: str) -> set[str] | None:
+        """The adapters of a checkpoint; None when it is gone meanwhile, or damaged, which is a problem."""
+        data = self._read(file)
+        try:
+            return None if data is None else contents.members(data)
+        except Damaged as error:
+            self._damaged(file, f"cannot be read ({error})", "its adapters are trained from their beginning")
+            return None
+
+    def _read(self, file: str) -> bytes | None:
+        """What is in a file; None when there is none, or none any more."""
+        try:
+            return self.store.read(file)
+        except FileNotFoundError:
+            return None
+
+    def _wrong(self, file: str, parse: Callable[[bytes], object]) -> str | None:
+        """What a parser says of a file, if there is one."""
+        data = self._read(file)
+        try:
+            if data is not None:
+                parse(data)
+        except Damaged as error:
+            return str(error)
+        return None
+
+    def _damaged(self, file: str, what: str, then: str) -> None:
+        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))

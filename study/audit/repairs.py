@@ -1,0 +1,56 @@
+"""Repairs of a store: what is damaged is set aside, what is of no use goes; nothing that is whole is touched."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from study.store import schema
+from study.store.files import PROBE
+from study.store.store import SCORES, Store
+
+DAMAGED = "damaged"
+
+
+def set_aside(store: Store, file: str) -> None:
+    """Move a file out of the way, so that the next run makes what was in it again."""
+    store.write(f"{DAMAGED}/{file}", store.read(file))
+    store.delete(file)
+
+
+def drop(store: Store, folder: str) -> None:
+    """Remove a folder of an adapter that was never finished."""
+    for file in store.files(folder, ""):
+        store.delete(file)
+    if store.is_local:
+        store.fs.delete_dir(store.path(folder))
+
+
+def undo(store: Store, score_ids: set[str]) -> None:
+    """Remove scores, so that the next run makes them again."""
+    for file in store.files(SCORES, ".parquet"):
+        leave_out(store, file, schema.SCORES, score_ids)
+
+
+def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> None:
+    """Put a part without some scores' rows in its place; none when nothing is left."""
+    if not store.exists(file):
+        return
+    part = pq.ParquetFile(store.opened(file)).read()
+    kept = part.filter(pc.invert(pc.is_in(part.column("score_id"), pa.array(sorted(score_ids)))))
+    if kept.num_rows == 0:
+        store.delete(file)
+    elif kept.num_rows < part.num_rows:
+        store.add_part(file.rpartition("/")[0], kept.replace_schema_metadata(like.metadata))
+        store.delete(file)
+
+
+def temporary(store: Store) -> list[str]:
+    """Files that a writer had not finished, or a run had tried the store with."""
+    root = store.path("")
+    found = store.fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+    files = (info.path[len(root) :] for info in found if info.type == pafs.FileType.File)
+    names = ((file, file.rpartition("/")[2]) for file in files)
+    return sorted(f for f, name in names if name[0] == "." and (name.endswith(".tmp") or name.startswith(PROBE)))

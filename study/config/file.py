@@ -1,0 +1,212 @@
+"""From YAML text and command-line overrides to a StudyConfig, or one clear ConfigError."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from study.config import StudyConfig
+from study.config.check import check
+from study.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error, not a silent replacement."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ConfigError(
+                str(key), f"line {node.start_mark.line + 1}", "the key stands twice in one mapping", "keep one of them"
+            )
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
+    """Read a config file, apply `--set key=value` overrides and `--limit`, and check it. Raises ConfigError.
+
+    `extends: other.yaml` (relative to the file) takes what the file does not say itself from another one.
+    """
+    data: dict[str, Any] = {}
+    for file in reversed(bases(path)):
+        data = _merged(data, {key: value for key, value in _read(file).items() if key != "extends"})
+    return _checked(data, overrides, limit)
+
+
+def parse(text: str, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
+    """The same from the YAML text of one file."""
+    return _checked(_mapping_of(text), overrides, limit)
+
+
+def bases(path: str | Path) -> list[Path]:
+    """A config file, the one it extends, and so on. Raises ConfigError."""
+    found = [Path(path)]
+    while (base := _read(found[-1]).get("extends")) is not None:
+        file = found[-1].parent / str(base)
+        if any(file.resolve() == known.resolve() for known in found):
+            raise ConfigError("extends", base, "extends itself", "name another file")
+        found.append(file)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return _mapping_of(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "CONFIG", path, f"cannot be read ({error})", "name a YAML file, e.g. examples/quickstart/study.yaml"
+        ) from error
+
+
+def _mapping_of(text: str) -> dict[str, Any]:
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            "CONFIG", str(error).replace("\n", " "), "is not valid YAML", "mend the line it names"
+        ) from error
+    if not isinstance(data, dict):
+        raise ConfigError(
+            "CONFIG", data, "is not a mapping of keys to values", "start from examples/quickstart/study.yaml"
+        )
+    return data
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, mapping by mapping; lists are replaced."""
+    both = {
+        key: _merged(base[key], own[key])
+        for key in own
+        if isinstance(base.get(key), dict) and isinstance(own[key], dict)
+    }
+    return {**base, **own, **both}
+
+
+def _checked(data: dict[str, Any], overrides: Sequence[str], limit: int | None) -> StudyConfig:
+    for override in overrides:
+        _apply(data, override)
+    if limit is not None:
+        data = _limited(data, limit)
+    try:
+        config = StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise _readable(error) from error
+    check(config)
+    return config
+
+
+def _limited(data: dict[str, Any], limit: int) -> dict[str, Any]:
+    """`--limit N`: N items per target, N examples per source, and the mark of a trial run."""
+    if limit < 1:
+        raise ConfigError("--limit", limit, "is not a positive number of items", "use --limit 8, say")
+    tasks = data.get("tasks")
+    for task in tasks if isinstance(tasks, list) else []:
+        if isinstance(task, dict):
+            task["train"] = {**(task.get("train") or {}), "limit": limit}
+    return {**data, "scoring": {**(data.get("scoring") or {}), "limit": limit}, "trial_run": True}
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """`a.b.0.c=value`: the value is YAML; list elements are named by their number."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError("--set", override, "is not key=value", "write e.g. --set recipe.epochs=1")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("--set", override, "the value is not valid YAML", "quote it") from error
+    *parents, last = path.split(".")
+    node: Any = data
+    for part in parents:
+        node = _step(node, part, override)
+    if isinstance(node, list):
+        node[_index(node, last, override)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise ConfigError("--set", override, f"{'.'.join(parents)} has no keys", "name a key of the config")
+
+
+def _step(node: Any, part: str, override: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, part, override)]
+    if isinstance(node, dict):
+        if node.get(part) is None:
+            node[part] = {}
+        return node[part]
+    raise ConfigError("--set", override, f"nothing below {part!r} can be set", "name a key of the config")
+
+
+def _index(node: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(
+            "--set", override, f"{part!r} is not an element of a list of {len(node)}", f"use 0 to {len(node) - 1}"
+        )
+    return int(part)
+
+
+def _readable(error: ValidationError) -> ConfigError:
+    """The deepest of pydantic's complaints in the user's terms."""
+    problems = error.errors(include_url=False)
+    located = [
+        ([part for part in problem["loc"] if isinstance(part, int) or _is_key(part)], problem) for problem in problems
+    ]
+    location, problem = max(located, key=lambda pair: len(pair[0]))
+    alternatives = [other["msg"] for place, other in located if place == location]  # a union complains once per branch
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    kind, value = problem["type"], problem["input"]
+    if kind == "missing":
+        return ConfigError(key, "(nothing)", "is required", f"add {key}")
+    if kind == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        return ConfigError(
+            key, value, "unknown key", f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(known)}"
+        )
+    message = ", or ".join(text.removeprefix("Value error, ") for text in dict.fromkeys(alternatives))
+    fix = "give a value of that kind"
+    if kind == "string_type" and isinstance(value, bool):
+        fix = "put it in quotes: YAML reads yes, no, on and off as true and false"
+    elif kind == "value_error":
+        fix = "change the value as it says"
+    elif kind == "literal_error":
+        fix = "use one of them"
+    return ConfigError(key, value, message[0].lower() + message[1:], fix)
+
+
+def _is_key(part: str | int) -> bool:
+    """pydantic names union branches in a location too (`tuple[...]`, `literal['all']`): those are no keys."""
+    return (
+        isinstance(part, str)
+        and not any(mark in part for mark in "[](-")
+        and part not in {"str", "int", "float", "none"}
+    )
+
+
+def _keys_at(location: Sequence[str | int]) -> list[str]:
+    """The keys the schema knows at a place."""
+    model: type[BaseModel] = StudyConfig
+    for part in location:
+        if isinstance(part, str):
+            field = model.model_fields.get(part)
+            nested = _models_in(field.annotation) if field else []
+            if not nested:
+                return []
+            model = nested[0]
+    return sorted(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

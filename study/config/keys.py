@@ -1,0 +1,238 @@
+"""The study's configuration: one frozen, strictly checked object, read from YAML.
+
+Unknown keys and wrong types are errors that name the key, the value and the fix. What needs a disk or a
+network (do the models, tasks and the store exist?) is checked by `study.models`, `study.data`
+and `study.store`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+
+from study.cells import Cell, Source
+from study.config.fields import Auto, Count, Name, Number, PositiveInt, Resources
+from study.errors import ConfigError
+
+LossOn = Literal["answer", "all"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Frozen):
+    """A base model: a hub id or a local directory."""
+
+    id: StrictStr
+    name: Name | None = None
+    revision: StrictStr | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    family: StrictStr | None = None
+    size_billions: Annotated[Number, Field(gt=0)] | None = None
+    trust_remote_code: StrictBool = False
+
+
+class TrainOverride(Frozen):
+    """What an adapter is trained on, where that is not what is scored."""
+
+    doc_to_text: StrictStr | None = None
+    doc_to_target: StrictStr | None = None
+    dataset_path: StrictStr | None = None
+    dataset_name: StrictStr | None = None
+    split: StrictStr | None = None
+    limit: PositiveInt | None = None
+    manifest: StrictStr | None = None
+    loss_on: LossOn | None = None
+
+
+class TaskConfig(Frozen):
+    """A task family: one lm-eval task per language, named by a pattern or a table."""
+
+    name: Name
+    lm_eval: StrictStr | dict[StrictStr, StrictStr]
+    include_path: StrictStr | None = None
+    train: TrainOverride = TrainOverride()
+
+    @field_validator("lm_eval")
+    @classmethod
+    def _pattern_names_language(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        if isinstance(value, str) and "{language}" not in value:
+            raise ValueError(
+                "is a pattern without {language}; write e.g. arc_{language}, or a table {language: task name}"
+            )
+        return value
+
+    def lm_eval_name(self, language: str) -> str | None:
+        """The lm-eval task of this family in that language; None when the table has none."""
+        if isinstance(self.lm_eval, str):
+            return self.lm_eval.replace("{language}", language)
+        return self.lm_eval.get(language)
+
+
+class Lora(Frozen):
+    r: PositiveInt = 32
+    alpha: Annotated[Number, Field(gt=0)] = 64
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    modules: Literal["all-linear"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)] = "all-linear"
+    rslora: StrictBool = False
+
+
+class Validation(Frozen):
+    fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.1
+    seed: StrictInt = 42
+    keep: Literal["best", "last"] = "best"
+
+
+class Recipe(Frozen):
+    """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
+
+    lora: Lora | None = Lora()
+    epochs: PositiveInt = 3
+    batch_size: PositiveInt = 8
+    learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: Annotated[Number, Field(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[Number, Field(gt=0)] | None = 1.0
+    max_length: PositiveInt = 512
+    loss_on: LossOn = "answer"
+    validation: Validation = Validation()
+
+    @property
+    def dropout(self) -> float:
+        """Of the adapter's inputs; full fine-tuning (`lora: null`) has none."""
+        return self.lora.dropout if self.lora else 0.0
+
+
+class Scoring(Frozen):
+    """How targets are scored. All of it is in the identity."""
+
+    num_fewshot: Count = 0
+    apply_chat_template: StrictBool = False
+    limit: PositiveInt | None = None
+
+
+class Training(Frozen):
+    """How training is run. None of it is in the identity."""
+
+    gang_size: Auto | PositiveInt = "auto"
+    micro_batch_size: Auto | PositiveInt = "auto"
+    workers_per_trial: PositiveInt = 1
+    resources_per_worker: Resources = {"GPU": 1.0}
+    deepspeed: dict[StrictStr, Any] = {"zero_optimization": {"stage": 2}}
+
+
+class Evaluators(Frozen):
+    min: Count = 0
+    max: Auto | PositiveInt = "auto"
+    resources: Resources = {"GPU": 1.0}
+    tokens_per_batch: Auto | PositiveInt = "auto"
+
+
+class Failures(Frozen):
+    """How often a unit may fail in each way before the study goes on without it."""
+
+    node_lost: Count = 20
+    killed_for_memory: Count = 4
+    out_of_memory: Count = 4
+    transient: Count = 5
+
+
+class ExistingAdapter(Frozen):
+    """An adapter that was trained elsewhere, scored beside the study's own. `path` is a folder or a hub id."""
+
+    name: Name
+    model: StrictStr
+    path: StrictStr
+    revision: StrictStr | None = None
+    source: StrictStr | None = None
+
+
+class StudyConfig(Frozen):
+    """One study. Every key has a default but `models`, `tasks` and `languages`."""
+
+    study: Name = "study"
+    store: StrictStr = "runs/study"
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    languages: Annotated[tuple[Name, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    sources: Literal["all"] | tuple[StrictStr | tuple[StrictStr, ...], ...] = "all"
+    targets: Literal["all"] | tuple[StrictStr, ...] = "all"
+    adapters: tuple[ExistingAdapter, ...] = ()
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (17, 42, 101)
+    recipe: Recipe = Recipe()
+    scoring: Scoring = Scoring()
+    training: Training = Training()
+    evaluators: Evaluators = Evaluators()
+    failures: Failures = Failures()
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
+    trial_run: StrictBool = False
+
+    def task(self, name: str) -> TaskConfig:
+        return next(task for task in self.tasks if task.name == name)
+
+    def cells(self) -> list[Cell]:
+        """Every cell the tasks and languages span, task by task."""
+        return [
+            Cell(task.name, language)
+            for task in self.tasks
+            for language in self.languages
+            if task.lm_eval_name(language) is not None
+        ]
+
+    def source_list(self) -> list[Source]:
+        """What is trained on: each cell alone, or what `sources` lists. Raises ConfigError for an unknown cell."""
+        if self.sources == "all":
+            return [Source.of([cell]) for cell in self.cells()]
+        groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
+        sources = [Source.of([self._cell("sources", text) for text in group]) for group in groups]
+        reject_duplicates("sources", [str(source) for source in sources])
+        if any(len(source.cells) == 0 for source in sources):
+            raise ConfigError("sources", "[]", "a source without a cell", "list at least one task/language in it")
+        _reject_equal_names(sources)
+        return sources
+
+    def target_list(self) -> list[Cell]:
+        """What is scored: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""
+        if self.targets == "all":
+            return self.cells()
+        targets = [self._cell("targets", text) for text in self.targets]
+        reject_duplicates("targets", [str(cell) for cell in targets])
+        return targets
+
+    def _cell(self, key: str, text: str) -> Cell:
+        try:
+            cell = Cell.parse(text)
+        except ValueError as error:
+            raise ConfigError(key, text, str(error), "write task/language") from error
+        if cell not in self.cells():
+            tasks, languages = ", ".join(t.name for t in self.tasks), ", ".join(self.languages)
+            raise ConfigError(
+                key,
+                text,
+                "no such cell in this study",
+                f"use a task of [{tasks}] and a language of [{languages}], or add it there",
+            )
+        return cell
+
+
+def _reject_equal_names(sources: list[Source]) -> None:
+    """Results know a source by its tasks and its languages, and so must tell it from others."""
+    named: dict[tuple[str, str], Source] = {}
+    for source in sources:
+        other = named.setdefault((source.task, source.language), source)
+        if other is not source:
+            raise ConfigError(
+                "sources",
+                source,
+                f"is called {source.task} in {source.language} in the results, as {other} is",
+                "list its cells in another order, or leave one of the two out",
+            )
+
+
+def reject_duplicates(key: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(key, name, "is listed more than once", "list it once")

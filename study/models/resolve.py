@@ -1,0 +1,227 @@
+"""What a config's model is: where it lies, what identifies it, how big it is, which modules LoRA may adapt.
+
+Read from config.json and safetensors headers alone, so that a wrong model is found without importing torch.
+A hub model's revision is resolved to a commit; without a network the snapshot in the Hub cache is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.config import ModelConfig, StudyConfig
+from study.config.fields import SAFE_NAME
+from study.errors import ConfigError
+from study.identity import digest
+from study.models.hub import MODEL_FILES, refused
+
+_IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.py")
+_HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear leaves them out
+
+
+@dataclass(frozen=True)
+class Model:
+    """A base model, resolved. `identity` changes when the weights, tokenizer, config or dtype do.
+
+    `embedded` of its `params` are embeddings and output heads.
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    identity: str
+    dtype: str
+    family: str
+    size_billions: float
+    params: int
+    trust_remote_code: bool
+    modules: tuple[str, ...]
+    embedded: int = 0
+
+
+def resolve_all(config: StudyConfig) -> list[Model]:
+    """Every model of the study. Raises ConfigError for one that is missing, is no model, or lacks a LoRA module."""
+    models = [resolve(entry, _dtype(entry, config), f"models[{i}]") for i, entry in enumerate(config.models)]
+    for i, model in enumerate(models):
+        if any(other.name == model.name for other in models[:i]):
+            raise ConfigError(f"models[{i}].name", model.name, "two models have this name", "give one of them a `name`")
+        if same := next((other.name for other in models[:i] if other.identity == model.identity), None):
+            raise ConfigError(f"models[{i}].id", model.path, f"is the same model as {same}", "list it once")
+        _check_modules(config, model)
+    return models
+
+
+def _dtype(entry: ModelConfig, config: StudyConfig) -> str:
+    """`auto` follows the resources asked for, not the machine at hand, so that a plan is the same everywhere."""
+    if entry.dtype != "auto":
+        return entry.dtype
+    return "bfloat16" if "GPU" in config.training.resources_per_worker else "float32"
+
+
+def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
+    """Resolve one model. Raises ConfigError under the given config key."""
+    name = entry.name or entry.id.rstrip("/").rsplit("/", 1)[-1]
+    if not SAFE_NAME.fullmatch(name):
+        raise ConfigError(f"{key}.id", entry.id, f"its last part {name!r} is no folder name", "give the model a `name`")
+    if Path(entry.id).exists() or entry.id.startswith((".", "/", "~")):
+        folder = Path(entry.id).expanduser()
+        config_json, shapes = _read_folder(folder, f"{key}.id")
+        path, revision, weights = str(folder.resolve()), None, _digest_folder(folder)
+    else:
+        path = entry.id
+        revision, config_json, shapes = _read_hub(entry, key)
+        weights = f"{entry.id}@{revision}"
+    params = sum(math.prod(shape) for shape in shapes.values())
+    return Model(
+        name=name,
+        path=path,
+        revision=revision,
+        identity=digest({"weights": weights, "dtype": dtype}),
+        dtype=dtype,
+        family=entry.family or family(name),
+        size_billions=entry.size_billions or params / 1e9,
+        params=params,
+        trust_remote_code=entry.trust_remote_code,
+        modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
+        embedded=sum(math.prod(shape) for name, shape in shapes.items() if _is_embedding(name)),
+    )
+
+
+def family(name: str) -> str:
+    """Family read off a name: letters and the first version number (Llama-3.2-1B -> Llama-3, Qwen2.5-7B -> Qwen2)."""
+    match = re.match(r"[A-Za-z]+-?\d+(?![\d.]*[BbMm]\b)", name)
+    return match.group(0) if match else name.split("-")[0]
+
+
+def linear_modules(shapes: dict[str, tuple[int, ...]], tied: bool) -> tuple[str, ...]:
+    """Last names of the modules that hold a matrix, embeddings and output head left out."""
+    matrices = {
+        n.removesuffix(".weight").rsplit(".", 1)[-1] for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2
+    }
+    return tuple(sorted(m for m in matrices if not _is_embedding(m)))
+
+
+def _is_embedding(name: str) -> bool:
+    """Whether a tensor or module is an embedding or an output head, by its name."""
+    last = name.removesuffix(".weight").removesuffix(".bias").rsplit(".", 1)[-1]
+    return "embed" in last or last in {"wte", "wpe", *_HEAD}
+
+
+def _check_modules(config: StudyConfig, model: Model) -> None:
+    lora = config.recipe.lora
+    if lora is None or lora.modules == "all-linear":
+        return
+    for module in lora.modules:
+        if module not in model.modules:
+            raise ConfigError(
+                "recipe.lora.modules",
+                module,
+                f"{model.name} has no such module",
+                f"use all-linear, or some of {', '.join(model.modules)}",
+            )
+
+
+def _read_folder(folder: Path, key: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """config.json and the shapes of all tensors of a local model folder."""
+    if not folder.is_dir():
+        raise ConfigError(
+            key, folder, f"no such folder (working directory: {Path.cwd()})", "name a model folder or a hub id"
+        )
+    try:
+        config_json = json.loads((folder / "config.json").read_text())
+        assert isinstance(config_json, dict)
+    except (OSError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            key,
+            folder,
+            "is no model folder: config.json is missing or unreadable",
+            "point at a folder made by save_pretrained",
+        ) from error
+    if "model_type" not in config_json:
+        raise ConfigError(key, folder, "its config.json names no model_type", "point at a transformers model folder")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ConfigError(
+            key,
+            folder,
+            "holds no *.safetensors weights (pickled weights are not read)",
+            "save it with save_pretrained(safe_serialization=True)",
+        )
+    if not any(
+        (folder / name).exists()
+        for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+    ):
+        raise ConfigError(key, folder, "holds no tokenizer", "save the tokenizer beside the model with save_pretrained")
+    try:
+        return config_json, {name: shape for file in files for name, shape in _header(file)}
+    except (ValueError, OSError, struct.error, KeyError) as error:
+        raise ConfigError(
+            key, folder, f"its weights cannot be read ({error})", "copy the model folder again"
+        ) from error
+
+
+def _header(file: Path) -> Iterable[tuple[str, tuple[int, ...]]]:
+    """Tensor names and shapes of a safetensors file, from its header alone."""
+    with file.open("rb") as source:
+        (length,) = struct.unpack("<Q", source.read(8))
+        if length > 100_000_000:
+            raise ValueError(f"{file.name} is no safetensors file")
+        header = json.loads(source.read(length))
+    end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+    if file.stat().st_size != 8 + length + end:
+        raise ValueError(f"{file.name} is truncated")
+    return [(name, tuple(entry["shape"])) for name, entry in header.items() if name != "__metadata__"]
+
+
+def _digest_folder(folder: Path) -> str:
+    """Digest of the files that decide what the model computes."""
+    files = sorted({file for pattern in _IDENTITY_FILES for file in folder.glob(pattern)})
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as source:
+            total.update(f"{file.name}:{hashlib.file_digest(source, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, Any], dict[str, tuple[int, ...]]]:
+    """Commit, config.json and tensor shapes of a hub model: from the Hub, else from its cache on this machine."""
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+    from huggingface_hub import errors as hub
+
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
+        commit = HfApi().model_info(entry.id, revision=entry.revision).sha
+        # asked for by the branch's name: that is how the cache learns which commit the branch is, for use offline
+        config_json = json.loads(Path(hf_hub_download(entry.id, "config.json", revision=entry.revision)).read_text())
+        metadata = HfApi().get_safetensors_metadata(entry.id, revision=commit)
+        shapes = {n: tuple(t.shape) for file in metadata.files_metadata.values() for n, t in file.tensors.items()}
+        return str(commit), config_json, shapes
+    except (hub.RepositoryNotFoundError, hub.GatedRepoError) as error:
+        raise refused(f"{key}.id", entry.id, error) from error
+    except (hub.RevisionNotFoundError, hub.HFValidationError) as error:
+        fix = "check id and revision, or name a local folder"
+        raise ConfigError(f"{key}.id", entry.id, str(error).strip().splitlines()[0], fix) from error
+    except hub.NotASafetensorsRepoError as error:
+        raise ConfigError(
+            f"{key}.id",
+            entry.id,
+            "has no safetensors weights (pickled weights are not read)",
+            "use a safetensors revision",
+        ) from error
+    except (OSError, hub.HTTPError) as error:
+        unreachable = error
+    try:
+        found = snapshot_download(entry.id, revision=entry.revision, allow_patterns=MODEL_FILES, local_files_only=True)
+    except (OSError, hub.LocalEntryNotFoundError) as error:
+        raise refused(f"{key}.id", entry.id, unreachable) from error
+    folder = Path(found)
+    config_json, shapes = _read_folder(folder, f"{key}.id")
+    return folder.name, config_json, shapes

@@ -1,0 +1,119 @@
+"""Indexes: what many small files of a store say, in a few big ones, so that reading them all stays cheap.
+
+An index is a folder of segments, Parquet files that are written once; each holds the rows of some files, one file after
+the other. Its name ends in the first 16 hex digits of its sha256, for `study.check`. An index is a cache that may be
+missing, old or deleted at any time: a listing of the store says which files there are, and a file's rows count only
+while it is listed with the size and time that it had when they were read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from study.store.files import File, Files
+
+STAMPS, ROWS = b"files", b"rows"  # in a segment's metadata: a line each, what files it holds, how many rows of each
+WORTH_IT = 64  # files outside the index from which on a segment is written
+MOST_FILES = 10_000  # in a segment
+BATCH = 1 << 18  # rows
+
+
+@dataclass(frozen=True)
+class _Segment:
+    file: str
+    parquet: pq.ParquetFile
+    held: Sequence[str]  # stamps
+    rows: NDArray[np.int64]  # of each of them
+    kept: Sequence[bool]  # whether they count
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        if not any(self.kept):
+            return
+        there = set(self.parquet.schema.names)
+        mask = None if all(self.kept) else np.repeat(self.kept, self.rows)
+        at = 0
+        for batch in self.parquet.iter_batches(BATCH, columns=[name for name in columns if name in there]):
+            rows = batch.num_rows
+            yield batch if mask is None else batch.filter(pa.array(mask[at : at + rows]))
+            at += rows
+
+    def parts(self) -> Iterator[tuple[str, pa.Table]]:
+        """Stamp and rows of each file whose rows count."""
+        rows, at = self.parquet.read(), 0
+        for stamp, count, kept in zip(self.held, self.rows.tolist(), self.kept, strict=True):
+            if kept:
+                yield stamp, rows.slice(at, count)
+            at += count
+
+
+class Index:
+    """The index of one kind of file, in a folder of their store."""
+
+    def __init__(self, store: Files, folder: str) -> None:
+        self._store, self._folder = store, folder
+
+    def split(
+        self, files: Sequence[File], columns: Sequence[str], coded: Sequence[str] = ()
+    ) -> tuple[Iterator[pa.RecordBatch], list[File]]:
+        """The rows it holds of these files, and the files it does not know. `coded` columns come as dictionaries."""
+        segments, missing = self._segments(files, coded)
+        return (batch for segment in segments for batch in segment.batches(columns)), missing
+
+    def renew(self, files: Sequence[File], read: Callable[[Sequence[File]], Sequence[pa.Table]]) -> None:
+        """Write segments of the files that are in none, if there are many; a segment with room becomes part of them."""
+        segments, missing = self._segments(files, ())
+        if len(missing) <= WORTH_IT:
+            return
+        small = [segment for segment in segments if sum(segment.kept) < MOST_FILES]
+        parts = [part for segment in small for part in segment.parts()]
+        while parts or missing:
+            some = missing[: max(0, MOST_FILES - len(parts))]
+            missing = missing[len(some) :]
+            parts += [(file.stamp, rows) for file, rows in zip(some, read(some), strict=True)]
+            data = _segment(parts[:MOST_FILES])
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
+            self._store.write(f"{self._folder}/{name}.parquet", data)
+            parts = parts[MOST_FILES:]
+        for segment in small:
+            self._store.delete(segment.file)
+
+    def _segments(self, files: Sequence[File], coded: Sequence[str]) -> tuple[list[_Segment], list[File]]:
+        """All segments, and which of these files are in none. A file's rows count in the first segment alone."""
+        missing = {file.stamp: file for file in files}
+        segments = []
+        for name in self._store.files(self._folder, ".parquet") if files else ():
+            try:
+                source = self._store.opened(name)
+            except FileNotFoundError:  # a newer segment has taken its place meanwhile
+                continue
+            try:
+                parquet = pq.ParquetFile(source, read_dictionary=list(coded))
+                told = parquet.metadata.metadata
+                held, rows = told[STAMPS].decode().split("\n"), np.array(told[ROWS].split(b"\n"), dtype=np.int64)
+            except (ValueError, TypeError, KeyError):  # damaged: no segment
+                continue
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                continue  # pyarrow's, of bytes that are no footer: damaged too
+            kept = [missing.pop(stamp, None) is not None for stamp in held]
+            segments.append(_Segment(name, parquet, held, rows, kept))
+        return segments, list(missing.values())
+
+
+def _segment(parts: Sequence[tuple[str, pa.Table]]) -> bytes:
+    metadata = {STAMPS: "\n".join(stamp for stamp, _ in parts), ROWS: "\n".join(str(len(rows)) for _, rows in parts)}
+    table = pa.concat_tables([rows.replace_schema_metadata(None) for _, rows in parts], promote_options="default")
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), buffer, compression="zstd")
+    return buffer.getvalue()

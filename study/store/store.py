@@ -1,0 +1,244 @@
+"""The store: everything a study produced, under one URI (local path, s3://, gs://).
+
+Invariant: a unit is done when its record (adapter) or its score row is there, and that is written last and in one
+step (a temporary name and a rename on local disks, a single put on object stores). Writers never share a file.
+
+Requests are what a bucket costs: what is one file per unit is also kept in an index (study.store.index), and what can
+be told from a listing is not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from study.store import contents, schema
+from study.store.contents import reading
+from study.store.files import File, Files
+from study.store.index import Index
+
+ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
+STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
+CHECKPOINTS, INDEX = "checkpoints", "index"
+SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{schema.SCHEMA_VERSION}", f"{INDEX}/records"
+SCORED = ("model", "subject_id", "target_id")
+
+
+class Store(Files):
+    """What the files of one study mean."""
+
+    # -- study file and grid -----------------------------------------------------------------------------------------
+
+    def write_grid(self, subjects: pa.Table, targets: pa.Table) -> None:
+        """Record what the current config asks for: tables of study.store.schema.SUBJECTS and TARGETS."""
+        lists = [
+            pa.array([part.to_pylist()], field.type)
+            for part, field in zip((subjects, targets), schema.GRID, strict=True)
+        ]
+        self.write(GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
+
+    def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
+        """The current config's subjects and targets; None when the store has none yet. Raises Damaged, OtherVersion."""
+        if not self.exists(GRID_FILE):
+            return None
+        data = self.read(GRID_FILE)
+        with reading(GRID_FILE):
+            row = contents.table(GRID_FILE, schema.GRID, data)
+        subjects, targets = (
+            pa.Table.from_struct_array(row.column(name).combine_chunks().flatten()) for name in schema.GRID.names
+        )
+        return subjects, targets
+
+    # -- adapters ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def adapter_folder(model: str, task: str, language: str, seed: int, adapter_id: str) -> str:
+        return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{adapter_id}"
+
+    def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
+        """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
+        files = {}
+        for file in sorted(p for p in local.rglob("*") if p.is_file()):
+            name, data = file.relative_to(local).as_posix(), file.read_bytes()
+            self.write(f"{folder}/{name}", data)
+            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        text = json.dumps({**record, "files": files}, indent=1, sort_keys=True, allow_nan=False)
+        self.write(f"{folder}/{RECORD_FILE}", text.encode())
+
+    def fetch_adapter(self, folder: str, scratch: Path) -> Path:
+        """A local folder with the adapter's files: the store's own when it is local, else a copy under `scratch`."""
+        if self.is_local:
+            return Path(self.path(folder))
+        local = scratch / folder
+        local.mkdir(parents=True, exist_ok=True)
+        for relative in self.files(folder, ""):
+            (local / relative.rsplit("/", 1)[1]).write_bytes(self.read(relative))
+        return local
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Every finished adapter's record by adapter_id, each with its `folder` in the store. Raises Damaged."""
+        files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
+        known, missing = Index(self, RECORDS_INDEX).split(files, ["folder", "record"])
+        found: dict[str, dict[str, Any]] = {}
+        for row in (row for rows in (*known, *self._record_rows(missing)) for row in rows.to_pylist()):
+            with reading(f"{row['folder']}/{RECORD_FILE}"):
+                record, adapter_id, _ = contents.record(row["record"])
+            found[adapter_id] = {**record, "folder": row["folder"]}
+        return found
+
+    def _record_rows(self, files: Sequence[File]) -> list[pa.Table]:
+        texts = self.each(self._text, files)
+        folders = [file.path.rsplit("/", 1)[0] for file in files]
+        return [pa.table({"folder": [f], "record": [text]}) for f, text in zip(folders, texts, strict=True)]
+
+    def _text(self, file: File) -> str:
+        data = self.read(file.path)
+        with reading(file.path):
+            return data.decode()
+
+    def trained(self) -> dict[str, str]:
+        """The model of every finished adapter, by adapter_id; from the names of the files alone."""
+        names = (relative.split("/") for relative in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
+        return {name[-2].rpartition("-")[2]: name[1] for name in names}
+
+    # -- results -----------------------------------------------------------------------------------------------------
+
+    def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
+        """Add result rows as new part files: the items first, then the scores that say they are complete."""
+        if items:
+            self.add_part(ITEMS, schema.table(schema.ITEMS, items))
+        if scores:
+            self.add_part(SCORES, schema.table(schema.SCORES, scores))
+
+    def add_part(self, folder: str, rows: pa.Table) -> None:
+        """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
+        data = _parquet(rows)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.write(f"{folder}/{name}.parquet", data)
+
+    def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
+        names = list(columns or schema.SCORES.names)
+        parts = (pa.Table.from_batches([batch]) for batch in self.score_batches(names))
+        return pa.concat_tables([_empty(schema.SCORES, names), *parts], promote_options="default")
+
+    def score_batches(self, names: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """The same, some rows after the other; `coded` columns as dictionaries where they come from the index."""
+        known, missing = Index(self, SCORES_INDEX).split(self.listed(SCORES, ".parquet"), names, coded)
+        for batch in known:
+            yield batch.replace_schema_metadata(None)
+        for part in self._parts([file.path for file in missing], list(names)):
+            yield from part.to_batches()
+
+    def items(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """All item rows (de-duplicate on score_id and doc_id)."""
+        names = list(columns) if columns is not None else schema.ITEMS.names
+        parts = [_empty(schema.ITEMS, names), *self._parts(self.files(ITEMS, ".parquet"), names)]
+        return pa.concat_tables(parts, promote_options="default")  # a column that came later is null in older files
+
+    def scored_among(self, score_ids: Iterable[str]) -> set[str]:
+        """Those of some score_ids whose score rows are there."""
+        asked, found = pa.array(sorted(score_ids), pa.string()), set[str]()
+        for batch in self.score_batches(["score_id"]):
+            column = batch.column("score_id")
+            found.update(column.filter(pc.is_in(column, asked)).to_pylist())
+        return found
+
+    def write_indexes(self) -> None:
+        """Bring the indexes up to date where many files are not in them. Readers need none of this."""
+        scores, records = self.listed(SCORES, ".parquet"), self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
+        Index(self, SCORES_INDEX).renew(
+            scores, lambda new: list(self._parts([file.path for file in new], schema.SCORES.names))
+        )
+        Index(self, RECORDS_INDEX).renew(records, self._record_rows)
+
+    def scored(self) -> Iterator[pa.RecordBatch]:
+        """Of what every finished score is: `SCORED` columns, as dictionaries. A score stands there once or more."""
+        for batch in self.score_batches(SCORED, SCORED):
+            columns = (batch.column(name) for name in SCORED)
+            coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
+            yield pa.record_batch(coded, names=list(SCORED))
+
+    # -- failures ----------------------------------------------------------------------------------------------------
+
+    def put_failure(self, unit_id: str, failure: dict[str, Any]) -> None:
+        self.write(f"{FAILURES}/{unit_id}.json", json.dumps(failure, indent=1, sort_keys=True, default=str).encode())
+
+    def clear_failure(self, unit_id: str) -> None:
+        self.delete(f"{FAILURES}/{unit_id}.json")
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """Recorded failures by unit id. Raises Damaged."""
+        names = self.files(FAILURES, ".json")
+        found = zip(names, self.each(self._failure, names), strict=True)
+        return {_stem(name): failure for name, failure in found if failure is not None}
+
+    def _failure(self, name: str) -> dict[str, Any] | None:
+        """What a file says; None where a run has cleared it since it was listed."""
+        try:
+            data = self.read(name)
+        except FileNotFoundError:
+            return None
+        with reading(name):
+            return contents.failure(data)
+
+    def failed(self) -> set[str]:
+        """Unit ids with a recorded failure, from a listing alone."""
+        return {_stem(name) for name in self.files(FAILURES, ".json")}
+
+    # -- nodes of the cluster ----------------------------------------------------------------------------------------
+
+    def exclude_node(self, node: str) -> None:
+        """Record that the study uses a node no more; deleting the file takes it back."""
+        text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.write(f"{LOGS}/excluded/{node}.json", text.encode())
+
+    def take_back_node(self, node: str) -> None:
+        self.delete(f"{LOGS}/excluded/{node}.json")
+
+    def excluded_nodes(self) -> list[str]:
+        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(f"{LOGS}/excluded", ".json")]
+
+    # -- parquet -----------------------------------------------------------------------------------------------------
+
+    def parquet_files(self, files: Iterable[str]) -> Iterator[pq.ParquetFile]:
+        """Parquet files of the store, opened one after the other. Raises Damaged, and OtherVersion."""
+        return self.each(self._opened, files)
+
+    def _opened(self, relative: str) -> pq.ParquetFile:
+        source = self.opened(relative)
+        with reading(relative):
+            part = pq.ParquetFile(source)
+            schema.check_version(part.schema_arrow, relative)
+        return part
+
+    def _parts(self, files: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
+        for file, part in zip(files, self.parquet_files(files), strict=True):
+            with reading(file):
+                rows = part.read(columns=names)
+            yield rows.replace_schema_metadata(None)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _empty(like: pa.Schema, names: list[str]) -> pa.Table:
+    fields = [like.field(name) for name in names]
+    return pa.schema(fields).empty_table()
+
+
+def _stem(name: str) -> str:
+    return name.rsplit("/", 1)[-1].removesuffix(".json")

@@ -1,0 +1,101 @@
+"""An adapter: its initial weights and the folder it is written to."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from adapters.bank import for_adapters, linear_sites
+from adapters.folder import read
+from adapters.kinds import lora, whole
+from study.config import Lora, ModelConfig
+from study.models.resolve import Model, resolve
+from tests.faults.disk import Disk
+
+RECIPE = Lora(r=4, alpha=8)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir: Path) -> Model:
+    return resolve(ModelConfig(id=str(tiny_model_dir)), "float32", "models[0]")
+
+
+def fresh(model: Model, recipe: Lora = RECIPE, adapter_id: str = "a", seed: int = 1) -> dict[str, torch.Tensor]:
+    base = AutoModelForCausalLM.from_pretrained(model.path)
+    modules = recipe.modules if isinstance(recipe.modules, str) else list(recipe.modules)
+    adapter = lora.initial(recipe, linear_sites(base, modules), adapter_id, seed)
+    named = {f"{name}.lora_A.weight": factors.a for name, factors in adapter.modules.items()}
+    return {**named, **{f"{name}.lora_B.weight": factors.b for name, factors in adapter.modules.items()}}
+
+
+def test_initial_weights_are_a_function_of_seed_and_adapter(model: Model) -> None:
+    first = fresh(model)
+    torch.manual_seed(999)
+    again, narrower = fresh(model), fresh(model, Lora(r=4, alpha=8, modules=("q_proj",)))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(first[name], narrower[name]) for name in narrower)
+    a_names = [name for name in first if ".lora_A." in name]
+    for other in (fresh(model, seed=2), fresh(model, adapter_id="b")):
+        assert not any(torch.equal(first[name], other[name]) for name in a_names)
+
+
+def test_initial_weights_are_distributed_as_pefts(model: Model) -> None:
+    weights = fresh(model, Lora(r=64, alpha=8))
+    for name, tensor in weights.items():
+        if ".lora_B." in name:
+            assert not tensor.any()
+        else:
+            bound = tensor.shape[1] ** -0.5
+            assert tensor.abs().max() <= bound
+            assert tensor.abs().max() > 0.98 * bound
+            assert tensor.std() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, Lora(r=2, alpha=3, rslora=True, modules=("q_proj", "down_proj"))])
+def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(model.path).eval()
+    modules = recipe.modules if isinstance(recipe.modules, str) else list(recipe.modules)
+    adapter = lora.initial(recipe, linear_sites(base, modules), "a", 1)
+    generator = torch.Generator().manual_seed(0)
+    for factors in adapter.modules.values():
+        factors.b.normal_(generator=generator)
+    lora.write(tmp_path, recipe, model, lora.named(adapter))
+    tokens = torch.arange(3, 40)[None]
+    bank = for_adapters(base, {0: adapter}, 1, torch.float32, "cpu")
+    with bank.rows([0]):
+        expected = base(input_ids=tokens).logits
+    reloaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model.path), tmp_path).eval()
+    torch.testing.assert_close(reloaded(input_ids=tokens).logits, expected)
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    text = (tmp_path / "adapter_config.json").read_text()
+    assert str(Path(model.path).parent) not in text
+    config = json.loads(text)
+    assert config["base_model_name_or_path"] == model.name
+    assert config["inference_mode"] is True
+    assert set(config["target_modules"]) == set(model.modules if recipe is RECIPE else recipe.modules)
+    assert read(tmp_path).modules.keys() == adapter.modules.keys()
+
+
+def test_a_full_disk_is_told_as_one(model: Model, tmp_path: Path) -> None:
+    """Whatever writes the weights: ours, or transformers."""
+    base = AutoModelForCausalLM.from_pretrained(model.path)
+    adapter = lora.named(lora.initial(Lora(r=64, alpha=8), linear_sites(base, "all-linear"), "a", 1))
+    with Disk(tmp_path / "disk") as disk:
+        folders = [disk.where / "lora", disk.where / "whole"]
+        for folder in folders:
+            folder.mkdir()
+        disk.fill()
+        for write in (
+            lambda: lora.write(folders[0], RECIPE, model, adapter),
+            lambda: whole.write(folders[1], base, {}),
+        ):
+            with pytest.raises(OSError) as caught:
+                write()
+            assert caught.value.errno == errno.ENOSPC

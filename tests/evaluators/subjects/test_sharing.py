@@ -1,0 +1,113 @@
+"""Several adapters in one batch score as each does alone; one that a bank cannot hold is scored on its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.plain import plain_lora
+from evaluators.evaluator import Evaluator
+from evaluators.subjects.on_base import load_base
+from evaluators.subjects.sharing import MOST_ADAPTERS, adapters_per_batch
+from study.cells import Cell
+from study.config import Scoring, TaskConfig
+from study.store.store import Store
+from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
+from tests.evaluators.test_texts import WRITING
+
+KINDS: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "rslora": {"use_rslora": True, "r": 8},
+    "some": {"target_modules": ["q_proj", "down_proj"], "alpha_pattern": {"q_proj": 32}},
+    "ranks": {"rank_pattern": {"v_proj": 2}},
+    "dora": {"use_dora": True},
+    "head": {"target_modules": ["lm_head", "q_proj"]},
+    "embedding": {"target_modules": ["embed_tokens", "q_proj"]},
+}
+ALONE = {"dora", "head", "embedding"}
+
+
+@pytest.fixture(scope="module")
+def adapters(outspoken_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("adapters")
+    return {
+        kind: make_adapter(outspoken_model, folder / kind, seed, **lora)
+        for seed, (kind, lora) in enumerate(KINDS.items())
+    }
+
+
+@pytest.fixture(scope="module")
+def quiz(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
+    folder = tmp_path_factory.mktemp("tasks")
+    write_task(folder, "quiz_choice", make_docs(8, seed=2))
+    write_task(folder, "quiz_writing", make_docs(6, seed=3), **WRITING)
+    return TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder))
+
+
+def found(store: Store) -> dict[tuple[str, int], tuple[list[float], str | None]]:
+    return {
+        (row["score_id"], row["doc_id"]): (row["loglikelihoods"], row["generation"])
+        for row in store.items().to_pylist()
+    }
+
+
+def test_a_bank_takes_what_it_computes_as_peft_does(adapters: dict[str, Path], outspoken_model: Path) -> None:
+    base = load_base(model_of(outspoken_model))
+    assert {kind for kind, folder in adapters.items() if plain_lora(folder, base) is None} == ALONE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"r": 8}, {"target_modules": ["q_proj"]}, {"layers_to_transform": [0]}, {"init_lora_weights": "pissa"}],
+)
+def test_a_config_that_does_not_describe_the_weights_is_not_shared(
+    changes: dict[str, Any], outspoken_model: Path, tmp_path: Path
+) -> None:
+    folder = make_adapter(outspoken_model, tmp_path, seed=1)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert plain_lora(folder, load_base(model_of(outspoken_model))) is None
+
+
+def test_several_adapters_at_once_score_as_each_alone(
+    adapters: dict[str, Path], quiz: TaskConfig, outspoken_model: Path, tmp_path: Path
+) -> None:
+    stores = {}
+    for many in (1, 3):
+        store = stores[many] = Store(str(tmp_path / str(many)))
+        units = [None, *(put_adapter(store, folder, kind) for kind, folder in adapters.items())]
+        evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri, 300, many)
+        wanted = [unit_of(Cell("quiz", language), unit) for unit in units for language in ("choice", "writing")]
+        results = evaluator.score(wanted)
+        assert [result.score_id for result in results] == [unit.score_id for unit in wanted]
+        assert all(result.ok and result.seconds > 0 for result in results)
+        assert evaluator._engine.bank is None
+    alone, together = found(stores[1]), found(stores[3])
+    assert alone.keys() == together.keys()
+    for key, (lls, text) in alone.items():
+        assert together[key][0] == pytest.approx(lls, abs=1e-3)
+        assert together[key][1] == text
+    assert len({text for _, text in alone.values()}) > len(adapters), "adapters write different texts"
+
+
+def test_a_broken_adapter_among_others_fails_alone(
+    adapters: dict[str, Path], quiz: TaskConfig, outspoken_model: Path, tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    broken = make_adapter(outspoken_model, tmp_path / "broken", seed=9)
+    (broken / "adapter_model.safetensors").write_bytes(b"nothing")
+    names = {"lora": adapters["lora"], "broken": broken, "rslora": adapters["rslora"]}
+    units = [put_adapter(store, folder, name) for name, folder in names.items()]
+    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri, 300, 4)
+    results = evaluator.score([unit_of(Cell("quiz", "choice"), unit) for unit in units])
+    assert [result.ok for result in results] == [True, False, True]
+
+
+def test_adapters_share_a_batch_where_one_does_not_fill_the_device() -> None:
+    assert adapters_per_batch("cpu", 2048, 10) == 1
+    assert adapters_per_batch("cuda", 32768, 10**6) == 1
+    assert 1 < adapters_per_batch("cuda", 32768, 20_000) <= MOST_ADAPTERS
+    assert adapters_per_batch("cuda", 32768, 0) == MOST_ADAPTERS

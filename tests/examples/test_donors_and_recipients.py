@@ -1,0 +1,128 @@
+"""The published study as a preset: its plan without a network, its tasks as lm-eval reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import sweep
+from orchestrator.costs.outlook import outlook
+from study.config.file import load
+from study.data.example import example_of
+from study.data.tasks import TaskLibrary
+from study.sizes import read_sizes, sizes_file
+from tests.support.tiny_world import REPOSITORY
+
+EXAMPLES = REPOSITORY / "examples"
+PRESET = EXAMPLES / "donors_and_recipients" / "study.yaml"
+
+
+def test_the_plan_of_the_published_study_needs_no_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    arguments = [str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]
+    assert sweep.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "1,188 adapters, 52,272 adapter scores, 396 base scores" in out
+    for word in ("H100 hours", "H200 hours", "A100 hours", "ASSUMED", "hf download google/gemma-3-4b-it"):
+        assert word in out, word
+    assert "Llama-3.2-1B-Instruct" in out  # whole, although nobody's terminal is that wide
+    assert "cost" not in out
+    assert sweep.main([*arguments, "--price", "2.5", "--device", "A100"]) == 0
+    priced = capsys.readouterr().out
+    assert "cost on A100" in priced
+    file = sizes_file(PRESET)
+    assert file is not None
+    rows = outlook(load(PRESET), read_sizes(file))
+    assert all(row.hours("A100", "A100") == pytest.approx(row.hours("H100", "H100") * 989 / 312) for row in rows)
+    assert f"{sum(row.hours('A100', 'A100') for row in rows) * 2.5:,.2f}" in priced
+    on_two = ["--set", "evaluators={resources: {CPU: 1}}", "--device", "A100", "--price", "2.5"]
+    assert sweep.main([*arguments, *on_two]) == 0
+    priced = capsys.readouterr().out
+    assert "cost on A100 and CPU" in priced
+    assert f"{sum(row.hours('A100', 'CPU') for row in rows) * 2.5:,.2f}" in priced
+
+
+def test_the_plan_by_sizes_keeps_to_limits_and_counts_adapters_that_exist(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    given = "adapters=[{name: mine, model: Qwen/Qwen2.5-0.5B-Instruct, path: /nowhere}]"
+    file = sizes_file(PRESET)
+    assert file is not None
+    sizes = read_sizes(file)
+    whole, limited, more = (
+        {row.model: row for row in outlook(load(PRESET, overrides, limit), sizes)}["Qwen2.5-0.5B-Instruct"]
+        for overrides, limit in (([], None), ([], 40), ([given], None))
+    )
+    assert limited.score_tokens == pytest.approx(whole.score_tokens / 10, rel=1e-3)  # of 400 items each
+    assert limited.train_tokens < whole.train_tokens / 5
+    assert limited.score_flops == pytest.approx(whole.score_flops / 10, rel=1e-3)
+    assert limited.train_flops < whole.train_flops / 5
+    assert more.adapter_scores == whole.adapter_scores + 44
+    assert more.score_tokens == whole.score_tokens * 134 // 133
+    assert (more.adapters, more.train_tokens) == (whole.adapters, whole.train_tokens)
+    assert sweep.main([str(PRESET), "--dry-run", "--limit", "1000000", "--set", "store=/nowhere/at/all"]) == 0
+    assert f"{whole.score_tokens:,}" in capsys.readouterr().out
+
+
+def test_a_plan_by_sizes_says_when_it_could_not_ask_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    away = "store=s3://bucket/study?endpoint_override=http://127.0.0.1:9"
+    assert sweep.main([str(PRESET), "--dry-run", "--set", away]) == 0
+    out = capsys.readouterr().out
+    assert "could not be asked" in out
+    assert "as if nothing were done yet" in out
+    assert sweep.main([str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]) == 0
+    assert "could not be asked" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "config",
+    sorted([*EXAMPLES.glob("*/study.yaml"), *EXAMPLES.glob("*/ablations/*.yaml")]),
+    ids=lambda path: path.relative_to(EXAMPLES).as_posix(),
+)
+def test_every_preset_is_a_config(config: Path) -> None:
+    assert load(config).source_list()
+
+
+def test_its_tasks_exist_and_train_on_letters_or_on_whole_texts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("split,id\n")
+    config = load(PRESET, [f"tasks.{i}.train.manifest={manifest}" for i in range(4)])
+    library = TaskLibrary.of(config)
+    library.check(config.cells())  # every one of the 44 is an lm-eval task
+
+    class Task:
+        """What of an lm-eval task makes an example, for a row as `process_docs` leaves it."""
+
+        def __init__(self, **settings: str) -> None:
+            self.config = type("Config", (), {"doc_to_choice": None, "target_delimiter": " ", **settings})
+
+        def doc_to_text(self, doc: dict[str, object], template: str) -> str:
+            from lm_eval import utils
+
+            return str(utils.apply_template(template, doc))
+
+        doc_to_target = doc_to_text
+
+    row = {
+        "instruction": "Why?",
+        "query": "He: runs",
+        "choices": ["a", "b"],
+        "gold": 1,
+        "question": "Q",
+        "mc1_choices": ["x", "y"],
+    }
+    made = {task.name: example_of(Task(), row, task.train) for task in config.tasks if task.train.doc_to_text}
+    assert (made["arc_challenge"].prompt, made["arc_challenge"].answer) == ("Why?\nA. a\nB. b\nAnswer:", " B")
+    assert (made["hellaswag"].prompt, made["hellaswag"].answer) == ("He: runs\nA. a\nB. b\nAnswer:", " B")
+    assert (made["truthfulqa"].prompt, made["truthfulqa"].answer) == ("Q: Q\nA:", " x")
+    assert [task.train.loss_on for task in config.tasks] == [None, None, None, "all"]

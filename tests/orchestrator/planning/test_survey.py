@@ -1,0 +1,112 @@
+"""Looking at a study's data: what cannot be fetched for now is asked for again, and is no fault of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from evaluators.items.judge import check_supported
+from orchestrator.planning.survey import Survey, survey
+from study.config.file import parse
+from study.data.tasks import TaskLibrary
+
+DEFINITION = """
+task: far_{language}
+custom_dataset: !function far.fetch
+metadata: {{url: {url}}}
+output_type: multiple_choice
+test_split: test
+training_split: train
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: options
+doc_to_target: answer
+metric_list: [{{metric: acc}}]
+"""
+CODE = """
+import datasets
+import requests
+
+def fetch(**metadata):
+    answer = requests.get(metadata["url"])
+    answer.raise_for_status()
+    rows = datasets.Dataset.from_list(answer.json())
+    return {"train": rows, "test": rows}
+"""
+ROWS = b'[{"question": "1, 2,", "options": ["3", "4"], "answer": 0}]'
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with each of `answers` once, then with 200."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.answers: list[int] = []
+        self.asked = 0
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        status = self.server.answers.pop(0) if self.server.answers else 200
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(ROWS)))
+        self.end_headers()
+        self.wfile.write(ROWS)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def surveyed(folder: Path, server: Server, warnings: list[str], waits: int) -> Survey:
+    (folder / "far.py").write_text(CODE)
+    for language in ("xx", "yy"):
+        url = f"http://127.0.0.1:{server.server_port}/{language}"
+        (folder / f"far_{language}.yaml").write_text(DEFINITION.format(language=language, url=url))
+    task = f"{{name: far, lm_eval: 'far_{{language}}', include_path: '{folder}'}}"
+    config = parse(
+        f"models: [{{id: none}}]\nlanguages: [xx, yy]\ntasks: [{task}]\nfailures: {{transient: {waits}}}\n"
+        "sources: [far/xx]"
+    )
+    return survey(config, TaskLibrary.of(config), check_supported, warnings.append)
+
+
+def test_a_server_that_is_busy_is_asked_again(tmp_path: Path, server: Server) -> None:
+    server.answers, warnings = [503], []
+    found = surveyed(tmp_path, server, warnings, waits=1)
+    assert (found.broken, len(found.sources), len(found.targets)) == ([], 1, 2)
+    assert server.asked == 3  # xx twice, yy once: what was loaded is kept
+    assert len(warnings) == 1
+    assert "far/xx" in warnings[0]
+    assert "503" in warnings[0]
+
+
+def test_a_server_that_stays_down_is_waited_for_once_not_for_every_cell(tmp_path: Path, server: Server) -> None:
+    server.answers, warnings = [503] * 4, []
+    found = surveyed(tmp_path, server, warnings, waits=1)
+    told = [(b.role, b.cell, b.kind, b.attempts) for b in found.broken]
+    source, xx, yy = ("source", "far/xx"), ("target", "far/xx"), ("target", "far/yy")
+    assert told == [(*source, "transient", 2), (*xx, "transient", 1), (*yy, "transient", 1)]
+    assert len(warnings) == 1
+
+
+def test_what_the_server_does_not_have_is_not_asked_for_again(tmp_path: Path, server: Server) -> None:
+    server.answers, warnings = [404, 404], []
+    found = surveyed(tmp_path, server, warnings, waits=3)
+    assert [(b.cell, b.kind, b.attempts) for b in found.broken] == [("far/xx", "bad_data", 1)] * 2
+    assert list(map(str, found.targets)) == ["far/yy"]
+    assert (server.asked, warnings) == (3, [])

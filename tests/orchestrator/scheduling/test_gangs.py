@@ -1,0 +1,116 @@
+"""Who is trained with whom: every adapter once, of one model, no more than fit, for all devices equally long."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import partial
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.scheduling.gangs import gang_size, gangs, resumed, smaller
+from study.cells import Cell, Source
+from study.config import Recipe, Training
+from study.models.resolve import Model
+from study.units import AdapterUnit
+
+MODEL = Model("m", "m", None, "identity", "float32", "m", 1.0, 2_750_000, False, ())
+CPU = Training(resources_per_worker={"CPU": 1})
+
+
+def units(counts: dict[str, int]) -> list[AdapterUnit]:
+    return [
+        AdapterUnit(f"{model}{i}", model, Source.of([Cell("task", str(i))]), 17)
+        for model, count in counts.items()
+        for i in range(count)
+    ]
+
+
+@given(
+    st.lists(st.integers(1, 5000), min_size=1, max_size=60),
+    st.lists(st.integers(1, 5000), max_size=20),
+    st.integers(1, 12),
+    st.integers(1, 6),
+)
+def test_every_adapter_is_in_one_gang_of_its_model(
+    first: list[int], second: list[int], size: int, devices: int
+) -> None:
+    todo = units({"a": len(first), "b": len(second)})
+    tokens = {unit.adapter_id: count for unit, count in zip(todo, first + second, strict=True)}
+    groups = gangs(todo, {"a": size, "b": size}, tokens, devices)
+    assert sorted(u.adapter_id for group in groups for u in group) == sorted(tokens)
+    assert all(len({unit.model for unit in group}) == 1 and len(group) <= size for group in groups)
+    for model, count in (("a", len(first)), ("b", len(second))):
+        mine = [len(group) for group in groups if group[0].model == model]
+        assert len(mine) >= min(devices, count), "adapters are spread over the devices"
+        assert max(mine, default=0) - min(mine, default=0) <= 2
+
+
+@given(st.lists(st.integers(100, 1000), min_size=12, max_size=48), st.integers(2, 4))
+def test_gangs_that_run_together_end_together(counts: list[int], devices: int) -> None:
+    """Within what the longest adapter of a round allows."""
+    todo = units({"a": len(counts)})
+    tokens = {unit.adapter_id: count for unit, count in zip(todo, counts, strict=True)}
+    groups = gangs(todo, {"a": math.ceil(len(counts) / devices)}, tokens, devices)
+    loads = [sum(tokens[unit.adapter_id] for unit in group) for group in groups]
+    assert len(groups) == devices
+    assert max(loads) - min(loads) <= 2 * max(counts)
+
+
+@given(st.integers(2, 40), st.integers(1, 9), st.integers(1, 3), st.sets(st.integers(0, 39)))
+def test_after_an_interruption_gangs_that_are_not_begun_stay_as_they_were(
+    count: int, size: int, devices: int, finished: set[int]
+) -> None:
+    everything = units({"a": count})
+    tokens = {unit.adapter_id: 100 + i for i, unit in enumerate(everything)}
+    group = partial(gangs, size={"a": size}, tokens=tokens, devices=devices)
+    left = [unit for i, unit in enumerate(everything) if i not in finished]
+    again = resumed(everything, left, group)
+    assert sorted(unit.adapter_id for gang in again for unit in gang) == sorted(unit.adapter_id for unit in left)
+    assert all(gang in again for gang in group(everything) if set(gang) <= set(left))
+    assert resumed(everything, everything, group) == group(everything)
+
+
+def test_rounds_keep_the_order() -> None:
+    """A seed's adapters come before the next seed's, whatever their sizes."""
+    todo = units({"a": 8})
+    tokens = {unit.adapter_id: 100 * (i % 3) for i, unit in enumerate(todo)}
+    groups = gangs(todo, {"a": 2}, tokens, 2)
+    assert [{unit.adapter_id for group in groups[i : i + 2] for unit in group} for i in (0, 2)] == [
+        {"a0", "a1", "a2", "a3"},
+        {"a4", "a5", "a6", "a7"},
+    ]
+
+
+def test_a_gang_is_as_large_as_fills_a_forward_pass() -> None:
+    recipe = Recipe(batch_size=8)
+    assert gang_size(CPU, recipe, MODEL, tokens_per_example=16) == 16
+    assert gang_size(CPU, recipe, MODEL, tokens_per_example=5000) == 1
+    assert gang_size(CPU.model_copy(update={"gang_size": 44}), recipe, MODEL, 5000) == 44
+
+
+def test_a_gang_fits_beside_a_large_base() -> None:
+    gpu = Training(resources_per_worker={"GPU": 1})
+    sizes = [
+        gang_size(gpu, Recipe(), dataclasses.replace(MODEL, params=params, dtype="bfloat16"), 20)
+        for params in (3_000_000, 1_000_000_000, 8_000_000_000, 70_000_000_000)
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 50
+    assert sizes[-1] == 1
+
+
+def test_one_loss_scale_cannot_serve_several() -> None:
+    assert gang_size(CPU, Recipe(), dataclasses.replace(MODEL, dtype="float16"), 16) == 1
+
+
+def test_out_of_memory_halves_the_gang_then_the_batch() -> None:
+    recipe = Recipe(batch_size=8)
+    pending, training = [list("abcde"), list("fgh")], CPU
+    seen = []
+    for _ in range(7):
+        pending, training = smaller(pending, training, recipe)
+        assert sorted(name for gang in pending for name in gang) == list("abcdefgh")
+        seen.append((max(len(gang) for gang in pending), training.micro_batch_size))
+    assert seen == [(3, "auto"), (2, "auto"), (1, "auto"), (1, 4), (1, 2), (1, 1), (1, 1)]

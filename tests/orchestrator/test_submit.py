@@ -1,0 +1,144 @@
+"""Studies handed to a real cluster that asks for a token: what runs, what is refused, and that no secret is written."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from study.store.store import Store
+from tests.support.local import Cluster, head
+from tests.support.rows import done_scores
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import REPOSITORY, make_config, make_tasks
+
+SECRETS = {
+    "HF_TOKEN": "hf_sentinel0mvD2",
+    "AWS_ACCESS_KEY_ID": "AKIASENTINEL1",
+    "AWS_SECRET_ACCESS_KEY": "aws-sentinel2+q/",
+    "WANDB_API_KEY": "wandb-sentinel3",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Its node has secrets in its environment, as clusters/setup.sh puts them there."""
+    home = tmp_path_factory.mktemp("home")
+    with head(home, 2, HF_DATASETS_CACHE=str(home / "datasets"), **SECRETS) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own folder, apart from the program: a study of relative paths, one of whose cells is broken."""
+    folder = tmp_path_factory.mktemp("own")
+    make_model(folder / "tiny", spread=0.2)
+    tasks = make_tasks(folder / "tasks", ["next"], ["xx", "zz"])
+    rows = (tasks / "next_zz_test.jsonl").read_text()
+    (tasks / "next_zz_test.jsonl").write_text(rows.replace("question", "frage"))
+    file = make_config(folder, [Path("tiny")], ["next"], ["xx", "zz"], Path("tasks"))
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "store": "runs/own"}))
+    shutil.copy(file, folder.parent / "elsewhere.yaml")
+    return folder
+
+
+def test_a_client_without_the_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    connect = [sys.executable, "-c", "import ray; ray.init(); print('inside')"]
+    stranger = {**cluster.env, "HOME": str(tmp_path), "RAY_ADDRESS": cluster.gcs}
+    gcs = subprocess.Popen(connect, env=stranger, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    bad = tmp_path / "token"
+    bad.write_text("0" * 64)
+    for path in ("/api/jobs/", "/api/v0/actors", "/nodes?view=summary", "/api/version"):
+        assert requests.get(cluster.dashboard + path, timeout=30).status_code == 401
+        header = {"Authorization": f"Bearer {bad.read_text()}"}
+        assert requests.get(cluster.dashboard + path, timeout=30, headers=header).status_code == 403
+        header = {"Authorization": f"Bearer {cluster.token}"}
+        assert requests.get(cluster.dashboard + path, timeout=30, headers=header).status_code == 200
+    for env in ({"HOME": str(tmp_path)}, {"RAY_AUTH_TOKEN_PATH": str(bad)}):
+        refused = cluster.submit("--status", **env)
+        assert refused.returncode == 2
+        assert "the cluster refuses this client" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    answer = gcs.communicate(timeout=60)[0]  # Ray tries for 20 s
+    assert gcs.returncode != 0
+    assert "inside" not in answer
+
+
+def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
+    cluster: Cluster, world: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "orchestrator.submit", "study.yaml", "--address", cluster.dashboard]
+    laptop = subprocess.Popen(
+        [*command, "--set", f"store={store}"],
+        cwd=world, env={**cluster.env, **SECRETS}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert laptop.stdout is not None
+    study = re.split(r"[ .]", laptop.stdout.readline())[1]
+    laptop.kill()
+    laptop.communicate()
+    titles = set()
+    status = cluster.submit("--status", study).stdout
+    assert re.search("pending|running", status), status
+    while "pending" in status or "running" in status:
+        for _ in range(20):  # asking is a process of its own, and dear
+            titles |= {path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
+            time.sleep(0.2)
+        status = cluster.submit("--status", study).stdout
+    again = cluster.submit("--follow", study)
+    assert again.returncode == 1, again.stdout  # the broken cell
+    assert "target next/zz" in again.stdout
+    assert "succeeded" not in again.stdout
+    assert Store(str(store)).failures()
+    assert done_scores(Store(str(store)))
+    report = [sys.executable, "-m", "analysis.report", str(store)]
+    subprocess.run(report, cwd=REPOSITORY, env={**cluster.env, **SECRETS}, check=True, capture_output=True)
+    files = [path for root in (store, cluster.session) for path in root.rglob("*") if path.is_file()]
+    assert {"index.html", "study.yaml", "runtime_env_agent.log"} <= {path.name for path in files}
+    written = {path: path.read_bytes() for path in files} | {Path("/proc"): b"\n".join(titles)}
+    written[Path("output")] = (again.stdout + again.stderr).encode()
+    for secret in (*SECRETS.values(), cluster.token):
+        assert not [path for path, content in written.items() if secret.encode() in content], secret
+
+
+def test_the_exit_code_is_the_studys_and_a_study_can_be_stopped(cluster: Cluster, world: Path, tmp_path: Path) -> None:
+    wrong = cluster.submit("study.yaml", "--set", f"store={tmp_path}/a", "--set", "models.0.id=/nowhere", cwd=world)
+    assert wrong.returncode == 2, wrong.stdout
+    assert "models[0].id" in wrong.stdout
+    endless = ("--set", f"store={tmp_path}/b", "--set", "recipe.epochs=100000")
+    handed = cluster.submit("study.yaml", *endless, "--no-follow", cwd=world)
+    assert handed.returncode == 0
+    study = re.split(r"[ .]", handed.stdout)[1]
+    assert f"{study}: stopped" in cluster.submit("--stop", study).stdout
+    assert f"{study}  stopped" in cluster.submit("--status").stdout
+    assert cluster.submit("--follow", study).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["study.yaml"], "store"),
+        (["study.yaml", "--set", "recipe.epoch=1"], "recipe.epoch"),
+        (["../elsewhere.yaml"], "CONFIG"),
+        ([], "CONFIG"),
+        (["study.yaml", "--stop", "x"], "CONFIG"),
+        (["study.yaml", "--set", "store=/s", "--env", "HF_TOKEN=x"], "--env"),
+        (["study.yaml", "--set", "store=/s", "--env", "HF_HUB_OFFLINE"], "--env"),
+        (["--stop", "nobody"], "ID"),
+        (["study.yaml", "--set", "store=/s", "--address", "http://127.0.0.1:1"], "--address"),
+    ],
+)
+def test_bad_input_names_the_key_and_the_fix(cluster: Cluster, world: Path, arguments: list[str], key: str) -> None:
+    done = cluster.submit(*arguments, cwd=world)
+    assert done.returncode == 2, done.stdout
+    assert done.stderr.startswith(f"error: {key} = ")
+    assert "\n  fix: " in done.stderr
+    assert "Traceback" not in done.stderr

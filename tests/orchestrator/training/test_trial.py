@@ -1,0 +1,354 @@
+"""Trials on a real cluster, with workers that are killed for real: the same adapters result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import torch
+
+from analysis.reading.study import load_store
+from analysis.report import write_study
+from orchestrator.scheduling.gang_queue import GangQueue
+from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
+from orchestrator.training.tune import Trials
+from study.store.store import Store
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import REPOSITORY, ended, environment, make_tasks, sweep
+from tests.support.trainables import Quick, Unmade
+from tests.support.trials import (
+    LANGUAGES,
+    TASKS,
+    adapters,
+    assert_equal,
+    context_of,
+    farthest,
+    study,
+    trial_of,
+    until,
+)
+from trainers.checkpoint import Checkpoint, MemberState
+from trainers.checkpoint_header import header
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("world")
+    return make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Deadly(Store):
+    """A store whose second adapter is the last thing its writer does."""
+
+    def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
+        super().put_adapter(folder, local, record)
+        if len(self.records()) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Hesitant(Store):
+    """A store that does not answer the first time."""
+
+    asked = 0
+
+    def exists(self, relative: str) -> bool:
+        self.asked += 1
+        if self.asked == 1:
+            raise ConnectionResetError("connection reset by peer")
+        return super().exists(relative)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store]:
+    """A trial that has trained its gang in one go, and its store."""
+    context = context_of(study(world, tmp_path_factory.mktemp("undisturbed"))[1])
+    trial = trial_of(context)
+    assert len(trial.step()["trained"]) == 4
+    assert context.store.files(CHECKPOINTS, "") == []
+    return trial, context.store
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_costs_an_epoch_and_no_result(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, workers: int
+) -> None:
+    training = {"workers_per_trial": workers, "resources_per_worker": {"CPU": 1}}
+    context = context_of(study(world, tmp_path, training=training)[1])
+    trial = trial_of(context)
+    trial._group._start()
+    pid = ray.get(trial._group._workers[-1].__ray_call__.remote(lambda _: os.getpid()))
+    outcome: dict[str, Any] = {}
+    running = threading.Thread(target=lambda: outcome.update(trial.step()))
+    running.start()
+    until(lambda: farthest(context.store) > 0, running.is_alive)
+    [file] = context.store.files(CHECKPOINTS, "")
+    reached = context.store.read(file)
+    os.kill(pid, signal.SIGKILL)
+    running.join(200)
+    trial.cleanup()
+    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    assert_equal(context.store, undisturbed[1], exactly=workers == 1)
+    for record in context.store.records().values():
+        assert record["resumed_at_steps"]
+        assert record["world_size"] == workers
+    assert context.store.files(CHECKPOINTS, "") == []
+    go_on_with_one(*undisturbed, world, tmp_path / "one", file, reached, exactly=workers == 1)
+
+
+def go_on_with_one(
+    trial: Any, undisturbed: Store, world: tuple[Path, Path], folder: Path, file: str, reached: bytes, exactly: bool
+) -> None:
+    """A trial of one worker, with a checkpoint in its store from as many as made it."""
+    folder.mkdir()
+    context = context_of(study(world, folder)[1])
+    context.store.write(file, reached)
+    trial._context, trial._context_ref = context, None
+    assert len(trial.step()["trained"]) == 4
+    assert_equal(context.store, undisturbed, exactly)
+    for record in context.store.records().values():
+        assert (record["resumed_at_steps"], record["world_size"]) == ([header(reached)["step"]], 1)
+
+
+def test_a_store_that_does_not_answer_at_first_makes_nothing_be_trained_again(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before = undisturbed[1].records()
+    hesitant = Hesitant(undisturbed[1].uri)
+    trial = trial_of(replace(context_of(study(world, tmp_path)[1]), store=hesitant))
+    assert {adapter["adapter_id"] for adapter in trial.step()["trained"]} == before.keys()
+    assert hesitant.asked > 1
+    assert undisturbed[1].records() == before
+    trial.cleanup()
+
+
+def test_damaged_checkpoints_cost_their_epochs_and_no_gang(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The gang's own has a head and no end, another's is empty."""
+    context = context_of(study(world, tmp_path)[1])
+    members = {name: MemberState({"failure": None}, None, {"a": torch.ones(4)}) for name in context.units}
+    torn = Checkpoint(9, 1.0, (), members).to_bytes(rows=None)[:-4]
+    context.store.write(file_of(context.units), torn)
+    context.store.write(file_of(["another"]), b"")
+    assert farthest(context.store) == 9
+    trial = trial_of(context)
+    outcome = trial.step()
+    trial.cleanup()
+    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    assert_equal(context.store, undisturbed[1], exactly=True)
+    assert context.store.files(CHECKPOINTS, "") == [file_of(["another"])]
+
+
+def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Two of four are recorded; the next run makes the others from the gang's last checkpoint, each in a trial.
+
+    This one tries as often as the budget allows, and says so.
+    """
+    context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
+    store, torn = context.store, trial_of(replace(context, store=Deadly(context.store.uri)))
+    given_up = torn.step()["rejected"]
+    torn.cleanup()
+    assert [(failure["kind"], failure["attempts"]) for failure in given_up] == [("node_lost", 2)] * 4
+    assert all("ActorDiedError" in failure["traceback"] for failure in given_up)
+    before = store.records()
+    rest = [name for name in context.units if name not in before]
+    trial = trial_of(context)
+    for name in rest:
+        assert len(store.files(CHECKPOINTS, "")) == 1
+        trial.reset_config({"gang": [name]})
+        assert [adapter["adapter_id"] for adapter in trial.step()["trained"]] == [name]
+    trial.cleanup()
+    assert_equal(store, undisturbed[1], exactly=True)
+    after = store.records()
+    assert {name: after[name] for name in before} == before
+    assert all(after[name]["resumed_at_steps"] == [after[name]["steps"]] for name in rest)  # no step was taken again
+    assert store.files(CHECKPOINTS, "") == []
+
+
+def test_checkpoints_that_others_delete_are_no_failure(tmp_path: Path) -> None:
+    """Two trials look through the checkpoints, a third writes and all three delete them."""
+    store, done = Store(str(tmp_path)), threading.Event()
+    data = Checkpoint(1, 0.0, (), {}).to_bytes(rows=None)
+
+    def write_and_delete() -> None:
+        for i in range(400):
+            store.write(file_of([str(i % 3)]), data)
+            store.delete(file_of([str(i % 3)]))
+        done.set()
+
+    def look_and_delete() -> int:
+        seen = 0
+        while not done.is_set():
+            for checkpoint in begun(store):
+                seen += 1
+                store.delete(checkpoint.file)
+        return seen
+
+    with ThreadPoolExecutor() as trials:
+        looking = [trials.submit(look_and_delete) for _ in range(2)]
+        trials.submit(write_and_delete).result()
+        assert sum(trial.result() for trial in looking) > 0
+
+
+def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """SIGKILL of Tune's actors, then of the whole run; then two processes finish what one has begun."""
+    file, config = study(world, tmp_path)
+    store = Store(config.store)
+    command = [sys.executable, "-m", "orchestrator.sweep", str(file)]
+    with (
+        open(tmp_path / "output", "w") as output,
+        ended(
+            subprocess.Popen(command, cwd=REPOSITORY, env=environment(tmp_path), stdout=output, stderr=output)
+        ) as driver,
+    ):
+        running = lambda: driver.poll() is None and not store.records()  # noqa: E731
+        until(lambda: farthest(store) > 0, running)
+        for process in psutil.Process(driver.pid).children(recursive=True):
+            if "AdapterTrial" in process.cmdline()[0]:
+                process.kill()
+        until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
+    assert "Traceback" not in (tmp_path / "output").read_text()  # a trial that is tried again is no news
+    time.sleep(2)  # the cluster notices and ends
+    how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
+    done = sweep(file, "--set", how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_equal(store, undisturbed[1], exactly=False)
+    assert max(len(record["resumed_at_steps"]) for record in store.records().values()) == 2
+    assert store.files(CHECKPOINTS, "") == []
+
+
+def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, config = study(world, tmp_path, sources=["next/xx", "skip/yy"])
+    recipe = "recipe={lora: null, epochs: 2, learning_rate: 0.001, max_length: 64}"
+    done = sweep(file, "--set", recipe)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(config.store)
+    assert [record["gang_size"] for record in store.records().values()] == [1, 1]
+    assert all((folder / "model.safetensors").is_file() for folder in adapters(store).values())
+    subjects: dict[Any, float] = {}
+    for item in store.items().to_pylist():
+        subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
+    assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
+    report = write_study(load_store(config.store), tmp_path / "report").index.read_text()
+    assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
+    assert "(LoRA)" not in report
+    assert "nothing to do" in sweep(file, "--set", recipe).stdout
+
+
+def test_a_gang_goes_on_without_the_member_that_its_trainer_cannot_train(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """An example that no tokenizer takes: once other gangs of the model were trained here, the gang is halved."""
+    context = context_of(study(world, tmp_path)[1])
+    bad = list(context.units.values())[2]
+    poison = tuple(replace(example, answer=7) for example in context.examples[bad.source])  # type: ignore[arg-type]
+    trial = trial_of(replace(context, examples={**context.examples, bad.source: poison}))
+    together = trial.step()
+    assert (together["trained"], len(together["rejected"])) == ([], 4)
+    trial._able.add(bad.model)
+    alone = trial.step()
+    assert {adapter["adapter_id"] for adapter in alone["trained"]} == context.units.keys() - {bad.adapter_id}
+    assert [(failed["unit_id"], failed["kind"]) for failed in alone["rejected"]] == [(bad.adapter_id, "bug")]
+    trial.cleanup()
+
+
+def test_a_trial_whose_workers_find_no_place_leaves_and_counts_what_was_spent_before(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.training.workers.START_TIMEOUT_S", 2.0)
+    training = {"workers_per_trial": 6, "resources_per_worker": {"CPU": 1}}  # of four CPUs
+    trial = trial_of(context_of(study(world, tmp_path, training=training, failures={"node_lost": 2})[1]))
+    first = trial.step()
+    assert (first["left"], first["attempts"], first["lost"], first["rejected"]) == (True, {"node_lost": 1}, [], [])
+    trial.reset_config({"gang": trial._gang, "attempts": {"node_lost": 2}})
+    last = trial.step()
+    assert [(failed["kind"], failed["attempts"]) for failed in last["rejected"]] == [("node_lost", 3)] * 4
+    assert all("were not all there within" in failed["traceback"] for failed in last["rejected"])
+
+
+def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What Tune tells of it: the error itself, though it tries as often as for a lost one."""
+    context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
+    gang = tuple(context.units.values())
+    gangs = GangQueue([gang])
+    gangs.allow(1)
+    trials = Trials(context.config, context, gangs, Unmade, Everywhere())
+    trials.start()
+    event, adapter_ids, kind, message = gangs.events.get(timeout=120)
+    assert (event, adapter_ids, kind) == ("error", [unit.adapter_id for unit in gang], "bug")
+    assert "No module named 'nowhere'" in message
+    trials.join(60)
+    assert not trials.is_alive()
+
+
+def test_tune_begins_anew_now_and_then_and_no_gang_is_left_out(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.scheduling.gang_queue.TRIALS_EACH", 2)
+    context = context_of(study(world, tmp_path)[1])
+    gangs = GangQueue([(unit,) for unit in context.units.values()])
+    gangs.allow(1)
+    trials = Trials(context.config, context, gangs, Quick, Everywhere())
+    trials.start()
+    trials.join(120)
+    assert not trials.is_alive()
+    results = [gangs.events.get_nowait()[1] for _ in context.units]
+    assert gangs.events.empty()
+    assert [result["trained"] for result in results] == [[name] for name in context.units]
+    first, again, other, last = (result["process"] for result in results)
+    assert first == again != other == last
+
+
+class Everywhere:
+    """A cluster of which no node is excluded."""
+
+    def selector(self) -> dict[str, str]:
+        return {}
+
+    def lost(self, nodes: list[str], work: list[str]) -> None:
+        assert nodes == []
+
+
+def test_what_no_attempt_can_mend_is_recorded_and_the_trial_stays(
+    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The model's folder is gone when the worker comes to load it; nothing is raised to Tune."""
+    context = context_of(study(world, tmp_path, failures={"transient": 0})[1])
+    gone = {name: replace(model, path="/nowhere", identity="gone") for name, model in context.models.items()}
+    trial = trial_of(replace(context, models=gone))
+    outcome = trial.step()
+    assert outcome["trained"] == []
+    assert [failure["attempts"] for failure in outcome["rejected"]] == [1] * 4
+    assert all("/nowhere" in failure["traceback"] for failure in outcome["rejected"])
+    assert trial.reset_config({"gang": list(context.units)})
+    trial._context = context
+    trial._context_ref = None
+    assert len(trial.step()["trained"]) == 4
+    trial.cleanup()

@@ -1,0 +1,115 @@
+"""The config: strict parsing, overrides, and one clear message for every kind of bad input."""
+
+from __future__ import annotations
+
+import pytest
+
+from study.cells import Cell
+from study.config.file import load, parse
+from study.errors import ConfigError
+
+BASE = """
+models: [{id: some/model}]
+languages: [en, de]
+tasks: [{name: arc, lm_eval: "arc_{language}"}, {name: mmlu, lm_eval: {en: mmlu_en}}]
+"""
+
+
+def complaint(text: str, *overrides: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, overrides)
+    return caught.value
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    config = parse(BASE)
+    assert config.seeds == (17, 42, 101)
+    assert (config.recipe.lora.r, config.recipe.lora.alpha, config.recipe.learning_rate) == (32, 64, 5e-5)
+    assert config.training.deepspeed == {"zero_optimization": {"stage": 2}}
+    assert (config.failures.node_lost, config.failures.out_of_memory, config.failures.transient) == (20, 4, 5)
+
+
+def test_a_table_leaves_out_the_cells_it_does_not_name() -> None:
+    assert parse(BASE).cells() == [Cell("arc", "en"), Cell("arc", "de"), Cell("mmlu", "en")]
+
+
+def test_a_list_of_lists_trains_one_adapter_on_several_cells() -> None:
+    (source,) = parse(BASE + "sources: [[arc/en, arc/de]]").source_list()
+    assert (source.task, source.language) == ("arc", "en+de")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "key", "says"),
+    [
+        (BASE + "recipe: {epoch: 3}", [], "recipe.epoch", "`epochs`"),
+        (BASE + "stor: x", [], "stor", "`store`"),
+        (BASE, ["recipe.lora.rank=8"], "recipe.lora.rank", "unknown key"),
+        (BASE, ["recipe.epochs=three"], "recipe.epochs", "integer"),
+        (BASE, ["recipe.epochs=2.5"], "recipe.epochs", "integer"),
+        (BASE, ["recipe.epochs=0"], "recipe.epochs", "greater than 0"),
+        (BASE, ["recipe.learning_rate=true"], "recipe.learning_rate", "number"),
+        (BASE, ["recipe.learning_rate=.nan"], "recipe.learning_rate", "finite"),
+        (BASE, ["recipe.schedule=step"], "recipe.schedule", "linear"),
+        (BASE, ["training.gang_size=0"], "training.gang_size", "greater than 0"),
+        (BASE, ["models.0.dtype=int4"], "models[0].dtype", "bfloat16"),
+        (BASE, ["models.3.dtype=int4"], "--set", "use 0 to 0"),
+        (BASE, ["recipe.epochs"], "--set", "key=value"),
+        (BASE, ["languages=[no]"], "languages[0]", "quotes"),
+        (BASE, ["languages=[]"], "languages", "at least 1"),
+        (BASE, ["languages=[en, en]"], "languages", "more than once"),
+        (BASE, ["languages=[../x]"], "languages[0]", "folder name"),
+        (BASE, ["sources=[arc/fr]"], "sources", "no such cell"),
+        (BASE, ["sources=[arc]"], "sources", "task/language"),
+        (BASE, ["sources=[]"], "sources", "grid is empty"),
+        (BASE, ["targets=[]"], "targets", "grid is empty"),
+        (BASE, ["targets=[boolq/en]"], "targets", "no such cell"),
+        (BASE, ["tasks.0.lm_eval=arc"], "tasks[0].lm_eval", "{language}"),
+        (BASE, ["tasks.1.lm_eval={fr: x}"], "tasks[mmlu].lm_eval", "not among"),
+        (BASE, ["seeds=[1, 1]"], "seeds", "more than once"),
+        (BASE + "languages: [en]", [], "languages", "twice"),
+        ("models: [{id: a}]", [], "languages", "required"),
+        ("- a list", [], "CONFIG", "mapping"),
+        ("a: [", [], "CONFIG", "not valid YAML"),
+    ],
+)
+def test_bad_input_names_key_problem_and_fix(text: str, overrides: list[str], key: str, says: str) -> None:
+    error = complaint(text, *overrides)
+    assert error.key == key
+    assert says in str(error)
+    assert "fix: " in str(error)
+
+
+def test_numbers_as_yaml_1_1_misreads_them() -> None:
+    assert parse(BASE, ["recipe.learning_rate=5e-5"]).recipe.learning_rate == 5e-5
+
+
+def test_set_reaches_into_lists_and_absent_sections() -> None:
+    config = parse(BASE, ["models.0.dtype=float32", "recipe.lora.r=4", "training={resources_per_worker: {CPU: 1}}"])
+    assert (config.models[0].dtype, config.recipe.lora.r, config.training.resources_per_worker) == (
+        "float32",
+        4,
+        {"CPU": 1},
+    )
+
+
+def test_limit_bounds_items_and_examples_and_marks_the_run() -> None:
+    config = parse(BASE, limit=8)
+    assert config.scoring.limit == 8
+    assert {task.train.limit for task in config.tasks} == {8}
+    assert config.trial_run
+
+
+def test_a_config_that_cannot_be_read(tmp_path: object) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(f"{tmp_path}/none.yaml")
+
+
+def test_sources_that_the_results_could_not_tell_apart_are_refused() -> None:
+    text = """
+models: [{id: a}]
+languages: [en, de]
+tasks: [{name: arc, lm_eval: "arc_{language}"}, {name: xnli, lm_eval: "xnli_{language}"}]
+sources: [[arc/en, arc/de, xnli/en], [arc/en, arc/de, xnli/de]]
+"""
+    with pytest.raises(ConfigError, match=r"called arc\+xnli in en\+de in the results, as arc/en\+arc/de\+xnli/en is"):
+        parse(text)

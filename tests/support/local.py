@@ -1,0 +1,84 @@
+"""A real cluster of one machine that asks for a token, apart from any other: own ports, own folder, own home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.support.tiny_world import REPOSITORY
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Cluster:
+    """`session` is where Ray writes, `env` a client's environment; the token is in its home."""
+
+    dashboard: str
+    gcs: str
+    session: Path
+    token: str
+    env: dict[str, str]
+
+    def submit(self, *arguments: str, cwd: Path = REPOSITORY, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "orchestrator.submit", "--address", self.dashboard, *arguments]
+        return subprocess.run(
+            command, cwd=cwd, env={**self.env, **env}, capture_output=True, text=True, timeout=300, check=False
+        )
+
+
+@contextmanager
+def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
+    """Start a cluster with what `env` adds to its node's environment; end it, and nothing else of Ray's."""
+    session = Path(tempfile.mkdtemp(prefix="cc", dir="/tmp"))  # the path of a socket is short
+    own = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(home)}
+    own |= {"PATH": f"{BIN}:{own['PATH']}", "PYTHONPATH": str(REPOSITORY), "RAY_USAGE_STATS_ENABLED": "0"}
+    subprocess.run([REPOSITORY / "clusters" / "keys.sh"], env=own, check=True, capture_output=True)
+    dashboard, gcs, client = (free_port() for _ in range(3))
+    found = Cluster(
+        f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", session, (home / ".ray" / "auth_token").read_text(), own
+    )
+    ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
+    options = ["--head", f"--num-cpus={cpus}", f"--temp-dir={session}", "--dashboard-host=127.0.0.1", *ports]
+    with node(found, home / "head.log", *options, **env) as ray:
+        deadline = time.monotonic() + 90
+        while found.submit("--status").returncode != 0:
+            assert ray.poll() is None, (home / "head.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        yield found
+    shutil.rmtree(session)
+
+
+@contextmanager
+def node(cluster: Cluster, log: Path, *options: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`ray start` with these options, until the context ends."""
+    command = [BIN / "ray", "start", "--block", "--disable-usage-stats", "--metrics-export-port=0", *options]
+    command += ["--dashboard-agent-listen-port=0"]
+    with log.open("wb") as out:
+        ray = subprocess.Popen(
+            command, env={**cluster.env, "RAY_AUTH_MODE": "token", **env}, stdout=out, stderr=out
+        )  # fmt: skip
+    try:
+        yield ray
+    finally:
+        for process in [*psutil.Process(ray.pid).children(recursive=True), ray]:
+            process.kill()
+        ray.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,75 @@
+"""Trials of a tiny study, stepped from the test itself, and how their adapters compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from evaluators.items.judge import check_supported
+from orchestrator.planning.grid import expand
+from orchestrator.planning.survey import survey
+from orchestrator.training.checkpoints import begun
+from orchestrator.training.trial import AdapterTrial
+from orchestrator.training.workers import TrialContext
+from study.config import StudyConfig
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from study.models.resolve import resolve_all
+from study.store.store import Store
+from tests.support.tiny_world import make_config
+from tests.support.training import assert_close
+
+TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
+RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 60, "max_length": 64}
+
+
+def study(world: tuple[Path, Path], folder: Path, *overrides: str, **more: Any) -> tuple[Path, StudyConfig]:
+    model, tasks = world
+    file = make_config(folder, [model], TASKS, LANGUAGES, tasks, **{"recipe": RECIPE, "targets": ["next/xx"], **more})
+    return file, load(str(file), list(overrides))
+
+
+def context_of(config: StudyConfig) -> TrialContext:
+    library, models = TaskLibrary.of(config), resolve_all(config)
+    found = survey(config, library, check_supported, print)
+    units = {unit.adapter_id: unit for unit in expand(config, models, found.sources, found.targets).adapters}
+    return TrialContext(config, {model.name: model for model in models}, units, found.examples, Store(config.store))
+
+
+def trial_of(context: TrialContext) -> Any:
+    class Trial(AdapterTrial):
+        def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
+            super().setup(config, context)
+
+    return Trial({"gang": list(context.units)})
+
+
+def adapters(store: Store) -> dict[str, Path]:
+    return {name: Path(store.path(record["folder"])) for name, record in store.records().items()}
+
+
+def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:
+    found, expected = adapters(mine), adapters(theirs)
+    assert found.keys() == expected.keys()
+    for name, folder in found.items():
+        files = [path / "adapter_model.safetensors" for path in (folder, expected[name])]
+        if exactly:
+            assert files[0].read_bytes() == files[1].read_bytes()
+        else:
+            assert_close(load_file(files[0]), load_file(files[1]))
+
+
+def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert alive(), "it ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def farthest(store: Store) -> int:
+    return max((checkpoint.step for checkpoint in begun(store)), default=0)
