@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.store import schema
-from study.store.store import ITEMS, SCORES, Store
+from study.store.layout import ITEMS, SCORES
+from study.store.store import Store
 
 MODELS = {
     "Llama-3.2-1B-Instruct": 1.0,

@@ -34,7 +34,8 @@ from study.models.resolve import Model
 from study.store.files import File
 from study.store.index import MOST_FILES, STAMPS
 from study.store.index import ROWS as HELD
-from study.store.store import SCORES, SCORES_INDEX, Store
+from study.store.layout import SCORES, SCORES_INDEX
+from study.store.store import Store
 
 LANGUAGES, SEEDS, ROWS = 1000, 100, 64
 

@@ -34,7 +34,8 @@ from orchestrator.training.trial import AdapterTrial
 from orchestrator.training.tune import Trials, planned
 from orchestrator.training.workers import TrialContext, headline
 from study.config import StudyConfig
-from study.store.store import RECORD_FILE, Store
+from study.store.layout import RECORD_FILE
+from study.store.store import Store
 from study.units import AdapterUnit
 
 WAIT_S = 0.5

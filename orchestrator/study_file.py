@@ -12,7 +12,8 @@ import yaml
 from orchestrator.planning.grid import Grid
 from study.config import StudyConfig
 from study.store import contents
-from study.store.store import STUDY_FILE, Store
+from study.store.layout import STUDY_FILE
+from study.store.store import Store
 
 STACK = ("torch", "transformers", "peft", "deepspeed", "ray", "lm-eval", "datasets", "pyarrow")
 

@@ -32,9 +32,10 @@ from study.models.given import put_into
 from study.models.hub import to_fetch
 from study.models.resolve import resolve_all
 from study.sizes import read_sizes, sizes_file
+from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper
-from study.store.store import STUDY_FILE, Store
+from study.store.store import Store
 from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
 

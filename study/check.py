@@ -22,9 +22,10 @@ from study.audit.audit import Audit
 from study.audit.findings import Findings, Problem
 from study.errors import ConfigError
 from study.store.filesystem import trouble
+from study.store.layout import ADAPTERS, SCORES, STUDY_FILE
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper
-from study.store.store import ADAPTERS, SCORES, STUDY_FILE, Store
+from study.store.store import Store
 
 
 def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings, list[Problem]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.cells import Cell, Source
-from study.store.store import ADAPTERS, Store
+from study.store.layout import adapter_folder, given_folder
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class AdapterUnit:
     @property
     def folder(self) -> str:
         """Where its files go in the store."""
-        return Store.adapter_folder(self.model, self.source.task, self.source.language, self.seed, self.adapter_id)
+        return adapter_folder(self.model, self.source.task, self.source.language, self.seed, self.adapter_id)
 
     def __str__(self) -> str:
         return f"{self.model}/{self.source.task}/[{self.source.language}]/{self.seed}"
@@ -44,12 +44,7 @@ class GivenAdapter:
     @property
     def folder(self) -> str:
         """Where its files go in the store."""
-        return f"{ADAPTERS}/{self.model}/existing/{self.name}-{self.adapter_id}"
-
-    @staticmethod
-    def owns(folder: str) -> bool:
-        """Whether a folder in the store is of such an adapter: one trained here lies a level deeper."""
-        return folder.split("/")[2:3] == ["existing"] and folder.count("/") == 3
+        return given_folder(self.model, self.name, self.adapter_id)
 
     def __str__(self) -> str:
         return f"{self.model}/existing/{self.name}"

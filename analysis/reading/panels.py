@@ -16,7 +16,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from study.store.contents import reading
-from study.store.store import ITEMS, Store
+from study.store.layout import ITEMS
+from study.store.store import Store
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

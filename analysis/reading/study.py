@@ -20,8 +20,9 @@ from analysis.statistics.health import health, healthy_rows
 from study.errors import ConfigError, damaged
 from study.store import contents
 from study.store.contents import Damaged
+from study.store.layout import STUDY_FILE
 from study.store.schema import OtherVersion
-from study.store.store import STUDY_FILE, Store
+from study.store.store import Store
 
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "seed", *TARGET]
 IDENTITIES = ["subject_id", "target_id"]

@@ -18,7 +18,8 @@ import torch
 
 from study.models.resolve import Model
 from study.scratch import scratch
-from study.store.store import LOGS, Store
+from study.store.layout import LOGS
+from study.store.store import Store
 
 FORWARD_FLOPS = 2  # per weight and token (Kaplan et al. 2020, eq. 2.2, without the attention term)
 PEAK_FLOPS_PER_S = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}  # dense bf16, NVIDIA data sheets

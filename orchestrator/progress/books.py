@@ -22,7 +22,8 @@ from orchestrator.scheduling.blame import MOST_LOSSES
 from orchestrator.scheduling.decide import Work
 from orchestrator.stop import StudyStopped
 from study.config import StudyConfig
-from study.store.store import LOGS, Store
+from study.store.layout import RUNS
+from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 
 EXPORT_EVERY_S = 5.0
@@ -105,7 +106,7 @@ class Books:
         record |= {"units": self.progress.against_estimate(), "held_s": self.progress.held.device_s}
         record |= {"basis": dict(self._estimates.basis)}
         try:
-            self._store.write(f"{LOGS}/runs/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
+            self._store.write(f"{RUNS}/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
         finally:
             self._tracking.close()
 

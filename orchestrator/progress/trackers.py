@@ -18,7 +18,8 @@ from typing import Protocol
 
 from study.config import StudyConfig
 from study.errors import ConfigError
-from study.store.store import LOGS, RECORD_FILE, Store
+from study.store.layout import LOGS, RECORD_FILE
+from study.store.store import Store
 from study.units import AdapterUnit
 
 LIBRARIES = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboardX"}

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.identity import digest
-from study.store.store import CHECKPOINTS, Store
+from study.store.layout import CHECKPOINTS
+from study.store.store import Store
 from trainers.checkpoint_header import VERSION, header, header_end
 
 HEAD = 1 << 18  # bytes, which hold most headers: one request for each

@@ -35,7 +35,7 @@ from orchestrator.scheduling.gangs import with_rows
 from orchestrator.training.checkpoints import Begun, begun, latest, parts
 from orchestrator.training.workers import TrialContext, WorkerGroup, headline, is_lost
 from study.config import Training
-from study.store.store import RECORD_FILE
+from study.store.layout import RECORD_FILE
 
 
 class AdapterTrial(tune.Trainable):

@@ -14,12 +14,14 @@ from functools import partial
 import pyarrow as pa
 
 from study.audit.findings import Findings
-from study.audit.repairs import DAMAGED, drop, leave_out, set_aside, temporary, undo
+from study.audit.repairs import drop, leave_out, set_aside, temporary, undo
 from study.store import contents, schema
 from study.store.contents import Damaged
-from study.store.store import (
+from study.store.layout import (
     ADAPTERS,
     CHECKPOINTS,
+    CONFIG_FILE,
+    DAMAGED,
     FAILURES,
     GRID_FILE,
     INDEX,
@@ -29,11 +31,12 @@ from study.store.store import (
     SCORES,
     SCORES_INDEX,
     STUDY_FILE,
-    Store,
+    WEIGHTS_FILE,
+    adapter_in,
+    is_given,
+    unit_in,
 )
-from study.units import GivenAdapter
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+from study.store.store import Store
 
 
 class Audit:
@@ -77,12 +80,12 @@ class Audit:
         for folder, names in files.items():
             if RECORD_FILE in names:
                 self._adapter(folder)
-            elif not GivenAdapter.owns(folder):
+            elif not is_given(folder):
                 self._cut_off(folder, "adapter without a record")
-            elif CONFIG not in names:  # it is copied last
+            elif CONFIG_FILE not in names:  # it is copied last
                 self._cut_off(folder, "adapter copied in part")
             elif wrong := self._unreadable(folder):
-                self._damaged(f"{folder}/{CONFIG}", wrong, "the next run copies the adapter again")
+                self._damaged(f"{folder}/{CONFIG_FILE}", wrong, "the next run copies the adapter again")
 
     def _cut_off(self, folder: str, what: str) -> None:
         self.found.add(folder, f"{what}: a run was killed here", "removed", partial(drop, self.store, folder))
@@ -116,7 +119,7 @@ class Audit:
 
     def _unreadable(self, folder: str) -> str | None:
         """Of an adapter trained elsewhere, which has no checksums: what is wrong with its two files."""
-        for name, parse in ((CONFIG, contents.mapping), (WEIGHTS, contents.weights)):
+        for name, parse in ((CONFIG_FILE, contents.mapping), (WEIGHTS_FILE, contents.weights)):
             data = self._read(f"{folder}/{name}")
             if data is None:
                 return f"{name} is missing"
@@ -140,7 +143,7 @@ class Audit:
         self.found.counts["scores"] = len(self._scored)
         if twice := sum(count > 1 for count in seen.values()):
             self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")
-        here = {folder.rpartition("-")[2] for folder in self._folders}
+        here = {adapter_in(folder) for folder in self._folders}
         if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - here:
             self.found.notes.append(f"{len(gone):,} adapters have scores but are gone: their scores stay")
 
@@ -197,7 +200,7 @@ class Audit:
         for name in temporary(self.store):
             self.found.add(name, "temporary file of a writer that is gone", "removed", partial(self.store.delete, name))
         for file in self.store.files(FAILURES, ".json"):
-            unit_id = file.rpartition("/")[2].removesuffix(".json")
+            unit_id = unit_in(file)
             if unit_id in self._scored or unit_id in self._trained:
                 self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
             elif wrong := self._wrong(file, contents.failure):

@@ -9,9 +9,8 @@ from pyarrow import fs as pafs
 
 from study.store import schema
 from study.store.files import PROBE
-from study.store.store import SCORES, Store
-
-DAMAGED = "damaged"
+from study.store.layout import DAMAGED, SCORES
+from study.store.store import Store
 
 
 def set_aside(store: Store, file: str) -> None:

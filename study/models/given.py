@@ -16,10 +16,11 @@ from study.config import ExistingAdapter, StudyConfig
 from study.errors import ConfigError
 from study.identity import digest
 from study.models.resolve import Model
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.store import Store
 from study.units import GivenAdapter
 
-FILES = ("adapter_model.safetensors", "adapter_config.json")  # in the order in which they are put into the store
+FILES = (WEIGHTS_FILE, CONFIG_FILE)  # in the order in which they are put into the store
 
 
 def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[GivenAdapter]:

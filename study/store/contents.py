@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import yaml
 from safetensors import SafetensorError, deserialize
 
 from study.store import schema
+from study.store.layout import is_as_named
 
 
 class Damaged(Exception):
@@ -50,12 +50,8 @@ def _as_damaged(*errors: type[Exception]) -> Iterator[None]:
 
 
 def check_whole(file: str, data: bytes) -> None:
-    """Raise Damaged unless a part, or a segment of an index, has the checksum that its name ends in.
-
-    One that an older release wrote states none.
-    """
-    stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
-    if stated and not hashlib.sha256(data).hexdigest().startswith(stated[0]):
+    """Raise Damaged unless a part, or a segment of an index, has the checksum that its name ends in."""
+    if not is_as_named(file, data):
         raise Damaged("its content is not what its name states")
 
 

@@ -8,12 +8,9 @@ while it is listed with the size and time that it had when they were read.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from study.store.files import File, Files
+from study.store.layout import new_part
 
 STAMPS, ROWS = b"files", b"rows"  # in a segment's metadata: a line each, what files it holds, how many rows of each
 WORTH_IT = 64  # files outside the index from which on a segment is written
@@ -81,8 +79,7 @@ class Index:
             missing = missing[len(some) :]
             parts += [(file.stamp, rows) for file, rows in zip(some, read(some), strict=True)]
             data = _segment(parts[:MOST_FILES])
-            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
-            self._store.write(f"{self._folder}/{name}.parquet", data)
+            self._store.write(new_part(self._folder, data), data)
             parts = parts[MOST_FILES:]
         for segment in small:
             self._store.delete(segment.file)

@@ -29,9 +29,9 @@ from pathlib import Path
 import psutil
 
 from study.errors import ConfigError
+from study.store.layout import LEASE
 from study.store.store import Store
 
-FOLDER = "lease"
 HOLD_S = 60.0
 RENEW_S = 15.0
 SETTLE_S = 2.0  # how long two writers of an object store can overlap without the first one noticing
@@ -170,7 +170,7 @@ def held_by(store: Store, held: Holder) -> ConfigError:
 
 
 def _newest(store: Store) -> int:
-    names = (name.rsplit("/", 1)[1].removesuffix(".json") for name in store.files(FOLDER, ".json"))
+    names = (name.rsplit("/", 1)[1].removesuffix(".json") for name in store.files(LEASE, ".json"))
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
@@ -182,7 +182,7 @@ def _read(store: Store, generation: int) -> Holder | None:
 
 
 def _file(generation: int) -> str:
-    return f"{FOLDER}/{generation:08d}.json"
+    return f"{LEASE}/{generation:08d}.json"
 
 
 def _bytes(held: Holder) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +25,23 @@ from study.store import contents, schema
 from study.store.contents import reading
 from study.store.files import File, Files
 from study.store.index import Index
+from study.store.layout import (
+    ADAPTERS,
+    EXCLUDED,
+    FAILURES,
+    GRID_FILE,
+    ITEMS,
+    RECORD_FILE,
+    RECORDS_INDEX,
+    SCORES,
+    SCORES_INDEX,
+    adapter_in,
+    failure_file,
+    model_in,
+    new_part,
+    unit_in,
+)
 
-ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
-STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
-CHECKPOINTS, INDEX = "checkpoints", "index"
-SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{schema.SCHEMA_VERSION}", f"{INDEX}/records"
 SCORED = ("model", "subject_id", "target_id")
 
 
@@ -60,10 +71,6 @@ class Store(Files):
         return subjects, targets
 
     # -- adapters ----------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def adapter_folder(model: str, task: str, language: str, seed: int, adapter_id: str) -> str:
-        return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{adapter_id}"
 
     def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
         """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
@@ -108,8 +115,9 @@ class Store(Files):
 
     def trained(self) -> dict[str, str]:
         """The model of every finished adapter, by adapter_id; from the names of the files alone."""
-        names = (relative.split("/") for relative in self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
-        return {name[-2].rpartition("-")[2]: name[1] for name in names}
+        files = self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
+        folders = (file.rpartition("/")[0] for file in files)
+        return {adapter_in(folder): model_in(folder) for folder in folders}
 
     # -- results -----------------------------------------------------------------------------------------------------
 
@@ -123,8 +131,7 @@ class Store(Files):
     def add_part(self, folder: str, rows: pa.Table) -> None:
         """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
         data = _parquet(rows)
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
-        self.write(f"{folder}/{name}.parquet", data)
+        self.write(new_part(folder, data), data)
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
@@ -172,16 +179,16 @@ class Store(Files):
     # -- failures ----------------------------------------------------------------------------------------------------
 
     def put_failure(self, unit_id: str, failure: dict[str, Any]) -> None:
-        self.write(f"{FAILURES}/{unit_id}.json", json.dumps(failure, indent=1, sort_keys=True, default=str).encode())
+        self.write(failure_file(unit_id), json.dumps(failure, indent=1, sort_keys=True, default=str).encode())
 
     def clear_failure(self, unit_id: str) -> None:
-        self.delete(f"{FAILURES}/{unit_id}.json")
+        self.delete(failure_file(unit_id))
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Recorded failures by unit id. Raises Damaged."""
         names = self.files(FAILURES, ".json")
         found = zip(names, self.each(self._failure, names), strict=True)
-        return {_stem(name): failure for name, failure in found if failure is not None}
+        return {unit_in(name): failure for name, failure in found if failure is not None}
 
     def _failure(self, name: str) -> dict[str, Any] | None:
         """What a file says; None where a run has cleared it since it was listed."""
@@ -194,20 +201,20 @@ class Store(Files):
 
     def failed(self) -> set[str]:
         """Unit ids with a recorded failure, from a listing alone."""
-        return {_stem(name) for name in self.files(FAILURES, ".json")}
+        return {unit_in(name) for name in self.files(FAILURES, ".json")}
 
     # -- nodes of the cluster ----------------------------------------------------------------------------------------
 
     def exclude_node(self, node: str) -> None:
         """Record that the study uses a node no more; deleting the file takes it back."""
         text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
-        self.write(f"{LOGS}/excluded/{node}.json", text.encode())
+        self.write(f"{EXCLUDED}/{node}.json", text.encode())
 
     def take_back_node(self, node: str) -> None:
-        self.delete(f"{LOGS}/excluded/{node}.json")
+        self.delete(f"{EXCLUDED}/{node}.json")
 
     def excluded_nodes(self) -> list[str]:
-        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(f"{LOGS}/excluded", ".json")]
+        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(EXCLUDED, ".json")]
 
     # -- parquet -----------------------------------------------------------------------------------------------------
 
@@ -238,7 +245,3 @@ def _parquet(table: pa.Table) -> bytes:
 def _empty(like: pa.Schema, names: list[str]) -> pa.Table:
     fields = [like.field(name) for name in names]
     return pa.schema(fields).empty_table()
-
-
-def _stem(name: str) -> str:
-    return name.rsplit("/", 1)[-1].removesuffix(".json")

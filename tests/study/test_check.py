@@ -16,8 +16,9 @@ from safetensors.numpy import save
 from study.audit.audit import Audit
 from study.check import main
 from study.store import schema
+from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder
 from study.store.lease import Lease
-from study.store.store import SCORES_INDEX, STUDY_FILE, Store
+from study.store.store import Store
 from tests.support.rows import done_scores, item_row, record_of, score_row
 
 
@@ -26,7 +27,7 @@ def put_adapter(store: Store, scratch: Path, adapter_id: str) -> str:
     local.mkdir()
     (local / "adapter_model.safetensors").write_bytes(save({"a": np.ones(3, dtype=np.float32)}))
     (local / "adapter_config.json").write_text("{}")
-    folder = Store.adapter_folder("m", "t", "en", 1, adapter_id)
+    folder = adapter_folder("m", "t", "en", 1, adapter_id)
     store.put_adapter(folder, local, record_of(adapter_id))
     return folder
 

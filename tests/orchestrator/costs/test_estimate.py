@@ -25,7 +25,8 @@ from study.data.example import Example
 from study.data.tasks import TaskLibrary
 from study.identity import target_id
 from study.models.resolve import Model
-from study.store.store import RECORD_FILE, STUDY_FILE, Store
+from study.store.layout import RECORD_FILE, STUDY_FILE
+from study.store.store import Store
 from study.units import AdapterUnit
 from tests.support.rows import record_of
 

@@ -17,7 +17,8 @@ from orchestrator.planning.plan import plan, without
 from orchestrator.planning.standing import Tally, of_plan, of_store
 from study.cells import Source
 from study.config.file import parse
-from study.store.store import RECORD_FILE, Store
+from study.store.layout import RECORD_FILE
+from study.store.store import Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, model, scores_of
 from tests.support.rows import record_of

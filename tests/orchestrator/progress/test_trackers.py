@@ -19,7 +19,8 @@ from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.config.file import parse
 from study.errors import ConfigError
-from study.store.store import RECORD_FILE, Store
+from study.store.layout import RECORD_FILE
+from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, scored, trained
 from tests.support import trackers

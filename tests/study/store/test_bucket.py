@@ -24,8 +24,9 @@ from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
 from study.store import schema
 from study.store.filesystem import open_uri
+from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder
 from study.store.lease import Lease, holder
-from study.store.store import SCORES_INDEX, STUDY_FILE, Store
+from study.store.store import Store
 from tests.support.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
 from tests.support.rows import done_scores, item_row, record_of, score_row
 
@@ -60,7 +61,7 @@ def fill(store: Store, start: int, count: int) -> None:
     """As many adapters (their records alone) and parts of scores."""
 
     def unit(i: int) -> None:
-        where = Store.adapter_folder("m", "t", "en", i, f"{i:016x}")
+        where = adapter_folder("m", "t", "en", i, f"{i:016x}")
         record = record_of(f"{i:016x}", seconds=float(i), files={})
         store.write(f"{where}/record.json", json.dumps(record).encode())
         store.append([], [score_row(f"s{i}")])
@@ -112,7 +113,7 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
         fill(store, 70, 2)  # not in it
         gone = store.files("results/scores", ".parquet")[0]
         store.delete(gone)
-        where = Store.adapter_folder("m", "t", "en", 1, f"{1:016x}")
+        where = adapter_folder("m", "t", "en", 1, f"{1:016x}")
         changed = json.loads(store.read(f"{where}/record.json")) | {"seconds": 12345.0}
         store.write(f"{where}/record.json", json.dumps(changed).encode())
         fresh = Store(uri)
@@ -237,7 +238,7 @@ def test_a_check_takes_what_it_cannot_read_for_no_damage(
         store.write(STUDY_FILE, b"config: {}")
         store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
         store.write(
-            f"{Store.adapter_folder('m', 't', 'en', 1, 'a1')}/record.json",
+            f"{adapter_folder('m', 't', 'en', 1, 'a1')}/record.json",
             json.dumps(record_of("a1", files={})).encode(),
         )
         store.append([item_row("s1", 0)], [score_row("s1", n_items=1)])

@@ -14,7 +14,8 @@ import pytest
 
 from study.check import main
 from study.store import index, schema
-from study.store.store import STUDY_FILE, Store
+from study.store.layout import STUDY_FILE, adapter_folder
+from study.store.store import Store
 from tests.support.rows import item_row, record_of, score_row
 
 ITEMS, GRID = 2000, 300  # rows: a part, and a list of the grid
@@ -38,7 +39,7 @@ def _write_for_ever(uri: str, scratch: str, start: int) -> None:
         name = f"{n:08d}"
         for file in ("adapter_config.json", "adapter_model.safetensors"):
             (local / file).write_bytes(os.urandom(30_000))
-        folder = Store.adapter_folder("m", "t", "en", n, name)
+        folder = adapter_folder("m", "t", "en", n, name)
         store.put_adapter(folder, local, record_of(name, n=n))
         store.append([item_row(name, i) for i in range(ITEMS)], [score_row(name, n_items=ITEMS)])
         if n % 3 == 0:

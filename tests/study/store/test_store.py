@@ -13,7 +13,8 @@ import pytest
 from study.errors import ConfigError
 from study.store import schema
 from study.store.contents import Damaged
-from study.store.store import SCORES_INDEX, Store
+from study.store.layout import SCORES_INDEX, adapter_folder
+from study.store.store import Store
 from tests.support.rows import done_scores, record_of, score_row
 
 
@@ -68,7 +69,7 @@ def test_an_adapter_is_there_only_with_its_record(tmp_path: Path) -> None:
     store, local = Store(str(tmp_path / "store")), tmp_path / "local"
     local.mkdir()
     (local / "adapter_model.safetensors").write_bytes(b"weights")
-    folder = Store.adapter_folder("m", "t", "en", 17, "id1")
+    folder = adapter_folder("m", "t", "en", 17, "id1")
     store.write(f"{folder}/adapter_model.safetensors", b"half")
     assert store.records() == {}
     store.put_adapter(folder, local, record_of("id1"))
