@@ -24,7 +24,7 @@ from evaluators.forward.profile import Profile
 from evaluators.items.encoder import encoder_of
 from evaluators.items.judge import Response, judge
 from evaluators.items.targets import SharedRequests, Target, Targets
-from evaluators.scored import Kind, Scored, failed
+from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
 from evaluators.subjects.sharing import bank_on
@@ -32,6 +32,7 @@ from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
+from study.faults.kinds import BAD_DATA, NAN, TRANSIENT
 from study.faults.network import Unreachable
 from study.models.resolve import Model
 from study.scratch import scratch
@@ -106,7 +107,7 @@ class Evaluator:
                         self._score_all([(unit, None) for unit in own_units], done)
                 except AdapterError as error:
                     for unit in own_units:
-                        done.setdefault(unit.score_id, failed(unit, "bad_data", error))
+                        done.setdefault(unit.score_id, failed(unit, BAD_DATA, error))
         if self._engine.profile is not None:
             self._engine.profile.write(self._store, self._model)
         return [done[unit.score_id] for unit in units]
@@ -128,10 +129,10 @@ class Evaluator:
             try:
                 target = self._targets.ready(unit.target)
             except TaskError as error:
-                done[unit.score_id] = failed(unit, "bad_data", error)
+                done[unit.score_id] = failed(unit, BAD_DATA, error)
                 continue
             except Unreachable as error:
-                done[unit.score_id] = failed(unit, "transient", error)
+                done[unit.score_id] = failed(unit, TRANSIENT, error)
                 continue
             wave.append(Placed(unit, target, slot))
             tokens += target.tokens
@@ -173,8 +174,7 @@ class Evaluator:
                     responses, share = found
                 new_items, new_scores = self._result_rows(unit, target, responses, share)
             except (TaskError, ScoringError) as error:
-                kind: Kind = "nan" if isinstance(error, ScoringError) else "bad_data"
-                results.append(failed(unit, kind, error))
+                results.append(failed(unit, NAN if isinstance(error, ScoringError) else BAD_DATA, error))
                 continue
             items += new_items
             scores += new_scores

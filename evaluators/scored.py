@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
-from typing import Literal
 
+from study.faults.kinds import FailureKind
 from study.units import ScoreUnit
-
-Kind = Literal["bad_data", "nan", "transient"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Scored:
 
     score_id: str
     ok: bool
-    kind: Kind | None
+    kind: FailureKind | None
     message: str | None
     traceback: str | None
     seconds: float
@@ -26,6 +24,6 @@ class Scored:
     metrics: tuple[tuple[str, float], ...] = ()
 
 
-def failed(unit: ScoreUnit, kind: Kind, error: Exception) -> Scored:
+def failed(unit: ScoreUnit, kind: FailureKind, error: Exception) -> Scored:
     lines = "".join(traceback.format_exception(error))
     return Scored(unit.score_id, False, kind, str(error), lines, 0.0, 0, 0)

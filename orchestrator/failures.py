@@ -11,15 +11,21 @@ from typing import Any
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused, TaskError
 from study.faults.device import breaks_process, is_broken, is_out_of_memory, says_full
+from study.faults.kinds import (
+    BAD_DATA,
+    BUG,
+    KILLED_FOR_MEMORY,
+    LASTING,
+    NO_SPACE,
+    NODE_LOST,
+    OUT_OF_MEMORY,
+    STORE_REFUSED,
+    TRANSIENT,
+    FailureKind,
+)
 from study.faults.network import Unreachable, http_status, is_network_name, is_network_trouble
 from study.store.filesystem import is_refused
 
-NODE_LOST, KILLED_FOR_MEMORY, OUT_OF_MEMORY = "node_lost", "killed_for_memory", "out_of_memory"
-TRANSIENT, NO_SPACE, STORE_REFUSED = "transient", "no_space", "store_refused"
-NAN, BAD_DATA, BUG = "nan", "bad_data", "bug"
-
-STOPS = {NO_SPACE, STORE_REFUSED}  # nothing more can be done before a person has mended it
-LASTING = {NAN, BAD_DATA, BUG}  # the next run would see the same
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -54,7 +60,7 @@ class Failure:
         }
 
 
-def kind_of(error: BaseException) -> str:
+def kind_of(error: BaseException) -> FailureKind:
     """The kind of an exception, Ray's wrappers taken off."""
     from ray import exceptions as ray_errors
 
@@ -96,7 +102,7 @@ def _lost() -> tuple[type[Exception], ...]:
     )
 
 
-def _kind_of_io(error: BaseException) -> str:
+def _kind_of_io(error: BaseException) -> FailureKind:
     """Files, buckets and HTTP: what passes by itself is transient; what is missing or forbidden stays so."""
     if http_status(error) is None and _says_no_space(str(error)):  # safetensors says so in a class of its own
         return NO_SPACE
@@ -111,7 +117,7 @@ def _kind_of_io(error: BaseException) -> str:
     return BUG if is_refused(error) else TRANSIENT
 
 
-def _kind_of_text(text: str) -> str:
+def _kind_of_text(text: str) -> FailureKind:
     """The kind of an exception that is known by its traceback alone."""
     name, _, message = last_line(Exception(text)).partition(": ")
     name = name.rpartition(".")[2]
@@ -142,12 +148,13 @@ def is_spoilt(error: BaseException) -> bool:
 
 def budget(kind: str, failures: Failures) -> int:
     """How often a failure of this kind is tried again."""
-    return {
+    budgets: dict[str, int] = {
         NODE_LOST: failures.node_lost,
         KILLED_FOR_MEMORY: failures.killed_for_memory,
         OUT_OF_MEMORY: failures.out_of_memory,
         TRANSIENT: failures.transient,
-    }.get(kind, 0)
+    }
+    return budgets.get(kind, 0)
 
 
 def lasting(failures: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from orchestrator.cluster.nodes import Nodes, lacks_place, shape
 from orchestrator.cluster.scouts import Scouts, autoscales
 from orchestrator.costs.devices import SCORE
 from orchestrator.costs.estimate import Estimates
-from orchestrator.failures import NO_SPACE, Failure, kind_of
+from orchestrator.failures import Failure, kind_of
 from orchestrator.planning.grid import Part
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.survey import Survey
@@ -34,6 +34,7 @@ from orchestrator.training.trial import AdapterTrial
 from orchestrator.training.tune import Trials, planned
 from orchestrator.training.workers import TrialContext, headline
 from study.config import StudyConfig
+from study.faults.kinds import NO_SPACE
 from study.store.layout import RECORD_FILE
 from study.store.store import Store
 from study.units import AdapterUnit

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from study.data.example import Example
+from study.faults.kinds import FailureKind
 
 
 @dataclass(frozen=True)
@@ -32,5 +33,5 @@ class Rejected:
     """A member that cannot be trained, whatever is tried: the other members are untouched."""
 
     adapter_id: str
-    kind: Literal["nan", "bad_data"]
+    kind: FailureKind
     message: str

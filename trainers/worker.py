@@ -18,6 +18,7 @@ from adapters.kinds import lora, whole
 from study.config import Recipe, Training
 from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
+from study.faults.kinds import BAD_DATA, NAN
 from study.models.resolve import Model
 from trainers.base import Base
 from trainers.batch import Batching
@@ -81,7 +82,7 @@ class Worker:
                 rows = base.rows(job.examples, recipe.max_length, recipe.loss_on)
                 members.append(Member(len(members), job, rows, recipe))
             except BadData as error:
-                results[job.adapter_id] = Rejected(job.adapter_id, "bad_data", str(error))
+                results[job.adapter_id] = Rejected(job.adapter_id, BAD_DATA, str(error))
         if members:
             shared = self._train_gang(base, recipe, training, settings, members, start, save)
             for member in members:
@@ -132,7 +133,7 @@ class Worker:
     ) -> Trained | Rejected:
         job = member.job
         if member.failure is not None:
-            return Rejected(job.adapter_id, "nan", member.failure)
+            return Rejected(job.adapter_id, NAN, member.failure)
         folder = out / job.adapter_id
         if self.world.rank == 0 and recipe.lora is None:
             whole.write(folder, base.module, member.kept)

@@ -13,12 +13,13 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from orchestrator.failures import BAD_DATA, TRANSIENT, backoff_s
+from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.data.example import Example
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
+from study.faults.kinds import BAD_DATA, TRANSIENT
 from study.faults.network import Unreachable
 from study.identity import digest
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates
-from orchestrator.failures import STOPS, Failure
+from orchestrator.failures import Failure
 from orchestrator.planning.grid import Part
 from orchestrator.planning.plan import Plan
 from orchestrator.progress.display import Display
@@ -22,6 +22,7 @@ from orchestrator.scheduling.blame import MOST_LOSSES
 from orchestrator.scheduling.decide import Work
 from orchestrator.stop import StudyStopped
 from study.config import StudyConfig
+from study.faults.kinds import STOPS
 from study.store.layout import RUNS
 from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit

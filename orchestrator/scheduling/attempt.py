@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.failures import OUT_OF_MEMORY, STOPS, budget
+from orchestrator.failures import budget
 from orchestrator.scheduling.gangs import halves, smaller
 from study.config import Failures, Recipe, Training
+from study.faults.kinds import OUT_OF_MEMORY, STOPS
 
 AGAIN, SPLIT, GIVEN_UP = "again", "split", "given up"
 

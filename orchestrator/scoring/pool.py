@@ -16,18 +16,7 @@ import ray
 
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
-from orchestrator.failures import (
-    KILLED_FOR_MEMORY,
-    NODE_LOST,
-    STOPS,
-    TRANSIENT,
-    Failure,
-    backoff_s,
-    budget,
-    is_spoilt,
-    kind_of,
-    last_line,
-)
+from orchestrator.failures import Failure, backoff_s, budget, is_spoilt, kind_of, last_line
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
 from orchestrator.scheduling.gangs import halves
@@ -35,6 +24,7 @@ from orchestrator.scheduling.starts import Starts
 from orchestrator.scoring.actor import EvaluatorProcess, ScoringActor, start
 from orchestrator.scoring.requests import StudyRequests
 from study.config import StudyConfig
+from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT
 from study.models.resolve import Model
 from study.store.store import Store
 from study.units import ScoreUnit

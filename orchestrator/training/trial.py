@@ -18,23 +18,14 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator.failures import (
-    KILLED_FOR_MEMORY,
-    NODE_LOST,
-    OUT_OF_MEMORY,
-    Failure,
-    NotStarted,
-    backoff_s,
-    is_spoilt,
-    kind_of,
-    last_line,
-)
+from orchestrator.failures import Failure, NotStarted, backoff_s, is_spoilt, kind_of, last_line
 from orchestrator.scheduling.attempt import AGAIN, SPLIT, Attempt
 from orchestrator.scheduling.blame import MOST_LOSSES
 from orchestrator.scheduling.gangs import with_rows
 from orchestrator.training.checkpoints import Begun, begun, latest, parts
 from orchestrator.training.workers import TrialContext, WorkerGroup, headline, is_lost
 from study.config import Training
+from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY
 from study.store.layout import RECORD_FILE
 
 

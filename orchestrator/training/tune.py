@@ -17,11 +17,12 @@ from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
 from orchestrator.cluster.nodes import Nodes
-from orchestrator.failures import NODE_LOST, kind_of
+from orchestrator.failures import kind_of
 from orchestrator.scheduling.gang_queue import Gang, GangQueue
 from orchestrator.scheduling.gangs import gang_size, gangs, resumed
 from orchestrator.training.workers import TrialContext
 from study.config import StudyConfig
+from study.faults.kinds import NODE_LOST
 from study.scratch import scratch
 from study.units import AdapterUnit
 

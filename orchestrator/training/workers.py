@@ -16,11 +16,12 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.cluster.kernel_kills import struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
-from orchestrator.failures import BUG, NODE_LOST, Failure, NotStarted, kind_of
+from orchestrator.failures import Failure, NotStarted, kind_of
 from orchestrator.training.checkpoints import file_of
 from study.cells import Source
 from study.config import StudyConfig, Training
 from study.data.example import Example
+from study.faults.kinds import BUG, NODE_LOST
 from study.models.resolve import Model
 from study.scratch import scratch
 from study.store.store import Store

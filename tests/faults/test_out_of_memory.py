@@ -19,8 +19,8 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM
 
-from orchestrator.failures import OUT_OF_MEMORY
 from orchestrator.training.workers import TrialContext
+from study.faults.kinds import OUT_OF_MEMORY
 from study.store.store import Store
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_tasks

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from orchestrator.costs.remaining import seconds_left
-from orchestrator.failures import BAD_DATA, NAN, NODE_LOST, Failure, lasting
+from orchestrator.failures import Failure, lasting
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import plan, without
 from orchestrator.planning.standing import Tally, of_plan, of_store
 from study.cells import Source
 from study.config.file import parse
+from study.faults.kinds import BAD_DATA, NAN, NODE_LOST
 from study.store.layout import RECORD_FILE
 from study.store.store import Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
