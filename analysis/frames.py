@@ -1,4 +1,4 @@
-"""The words and helpers every table shares: keys, thresholds, and how a set of Δ is summed up.
+"""The words every table shares: keys and what they mean, thresholds, how a set of Δ is summed up, what a table is.
 
 Invariant: Δ is in percentage points; harm is Δ ≤ −1.0, positive transfer is Δ > 0; transfer rows are those whose
 regime is not MT-ML. Δ made from a store is rounded to 1e-9 pp where it is made, so that these comparisons are exact.
@@ -6,15 +6,45 @@ regime is not MT-ML. Δ made from a store is rounded to 1e-9 pp where it is made
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 import polars as pl
 
 from study.cells import REGIMES
 
 HARM_PP = -1.0
+HARM = f"Δ ≤ −{-HARM_PP:.1f} pp"
+CURATED = ("global_mmlu",)  # tasks whose items were made or checked by people in each language
+ALL_MODELS = "mean over models"  # stands for the model in rows that are averaged over them
 TRANSFER_REGIMES = tuple(r for r in REGIMES if r != "MT-ML")
 SOURCE = ["source_task", "source_language"]
 TARGET = ["target_task", "target_language"]
 KEYS = ["model", *SOURCE, *TARGET]
+SOURCE_WORDS = {"source_task": "task trained on", "source_language": "language trained on"}
+TARGET_WORDS = {"target_task": "task scored on", "target_language": "language scored on"}
+CELL_WORDS = SOURCE_WORDS | TARGET_WORDS | {"regime": "MT-ML, MT-CL, CT-ML or CT-CL"}
+MODEL_WORDS = {"model": "model name"}
+DELTA_WORDS = "mean Δ, pp"
+RATE_WORDS = {
+    "positive_rate": "share of rows with Δ > 0, %",
+    "harm_rate": f"share of rows with {HARM}, %",
+}
+ROWS_WORDS = {"n": "rows of the transfer table", "mean": DELTA_WORDS}
+Read_contra = TypeVar("Read_contra", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Table(Generic[Read_contra]):
+    """A table of the report as the module that computes it states it; everything said of it is said from here."""
+
+    name: str
+    title: str
+    rows: str  # which rows it is made from
+    columns: Mapping[str, str]  # what each column means, with its unit, in their order
+    make: Callable[[Read_contra], pl.DataFrame]  # raises NotComputable
+    how: str = ""  # how to read it, where the page shows it as a table
 
 
 class NotComputable(Exception):
@@ -40,9 +70,14 @@ def positive_rate() -> pl.Expr:
     return ((pl.col("delta") > 0).mean() * 100).alias("positive_rate")
 
 
-def harm_rate() -> pl.Expr:
-    """Share of rows with Δ ≤ −1.0 pp, %."""
-    return ((pl.col("delta") <= HARM_PP).mean() * 100).alias("harm_rate")
+def harmed(delta: str = "delta") -> pl.Expr:
+    """Whether a row is harmed."""
+    return pl.col(delta) <= HARM_PP
+
+
+def harm_rate(delta: str = "delta") -> pl.Expr:
+    """Share of rows that are harmed, %."""
+    return (harmed(delta).mean() * 100).alias("harm_rate")
 
 
 def summary() -> list[pl.Expr]:

@@ -51,7 +51,6 @@ footer { color: var(--soft); font-size: .88rem; margin-top: 50px; padding-bottom
 """
 
 SCRIPT = """
-const wide = [];
 for (const holder of document.querySelectorAll("[data-spec]")) {
   const spec = JSON.parse(document.getElementById(holder.dataset.spec).textContent);
   vegaEmbed(holder, spec, {actions: false, renderer: "svg"}).catch((error) => {
@@ -76,4 +75,4 @@ for (const button of document.querySelectorAll("button.sort")) {
     table.tBodies[0].append(...rows);
   });
 }
-""".replace("const wide = [];\n", "")
+"""

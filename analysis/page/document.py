@@ -10,9 +10,11 @@ from functools import cache
 
 import polars as pl
 
+from analysis.frames import HARM
 from analysis.page import html, training
 from analysis.page.assets import CSS, SCRIPT
-from analysis.page.sections import PLAIN, SECTIONS, Section, specs
+from analysis.page.charts.style import Spec
+from analysis.page.sections import SECTIONS, Section, specs
 from analysis.reading.study import Study
 from analysis.statistics.significance import SEED, harm_that_survives
 from analysis.tables.registry import Made
@@ -26,10 +28,12 @@ GLOSSARY = {
     "MT-CL": "same task, other language",
     "CT-ML": "other task, same language",
     "CT-CL": "task and language both differ",
-    "harm": "Δ ≤ −1.0 pp",
+    "harm": HARM,
     "positive transfer": "Δ > 0",
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
+
+FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
 def page(study: Study, made: dict[str, Made], lines: list[str], compared: dict[str, Made] | None = None) -> str:
@@ -158,7 +162,7 @@ def _compared(compared: dict[str, Made]) -> str:
             parts.append(html.absent(made.table.title, made.reason))
             continue
         shown = html.table(made.frame, made.table.columns, wrap=("conclusion",))
-        first = made.table.name in ("compare_conclusions", "compare_regimes", "compare_matrices")
+        first = made.table.name not in FOLDED
         title = f"<h3>{html.text(made.table.title)}</h3>"
         head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
         parts.append(title + shown if first else html.details(head, shown))
@@ -169,7 +173,7 @@ def _flat(value: object) -> str:
     return " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
-def _section(section: Section, made: dict[str, Made], drawn: dict[str, dict[str, object]]) -> str:
+def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec]) -> str:
     chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
     title = f"<h3>{html.text(section.title)}</h3>"
     table = made[section.table]
@@ -187,14 +191,13 @@ def _numbers(made: Made) -> str:
 
 
 def _plain(made: dict[str, Made]) -> str:
-    """Tables that are read as tables."""
+    """Tables that say how they are read: no figure shows them."""
     parts = []
-    for name, words in PLAIN.items():
-        table = made[name]
+    for table in (m for m in made.values() if m.table.how):
         if table.frame is None:
             parts.append(html.absent(table.table.title, table.reason))
             continue
-        how = f'<p class="how"><strong>How to read it.</strong> {html.text(words)}</p>'
+        how = f'<p class="how"><strong>How to read it.</strong> {html.text(table.table.how)}</p>'
         shown = html.table(table.frame, table.table.columns)
         parts.append(f"<h3>{html.text(table.table.title)}</h3>{how}{shown}")
     return '<h2 id="more">More numbers</h2>' + "".join(parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import SOURCE, TRANSFER_REGIMES, cell
+from analysis.frames import SOURCE, TRANSFER_REGIMES, cell, harmed
 from analysis.reading.study import Study
 from analysis.statistics.significance import harm_that_survives
 from analysis.tables.registry import Made
@@ -105,7 +105,7 @@ def _harmful(study: Study) -> str:
     worst = (
         rows.with_columns(cell(*SOURCE).alias("source"))
         .group_by("source")
-        .agg((pl.col("delta") <= -1.0).mean().alias("share"), pl.col("delta").mean())
+        .agg(harmed().mean().alias("share"), pl.col("delta").mean())
         .sort("share", "delta", "source", descending=[True, False, False])
         .row(0, named=True)
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
+
+from analysis.frames import HARM_PP
+from analysis.page.charts.style import Spec
 
 SIGNED = {"delta", "mean", "median", "donor", "recipient", "on_task", "off_task", "difference"}
 MOST_ROWS = 300
@@ -60,7 +62,7 @@ def table(frame: pl.DataFrame, columns: Mapping[str, str], sortable: bool = True
 def _cell(name: str, value: object, wrap: bool) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         signed = name in SIGNED
-        tone = (" down" if value <= -1 else " up" if value > 0 else "") if signed else ""
+        tone = (" down" if value <= HARM_PP else " up" if value > 0 else "") if signed else ""
         return f'<td class="number{tone}" data-value="{value!r}">{number(value, signed)}</td>'
     kind = ' class="wrap"' if wrap else ""
     return f"<td{kind}>{text(number(value))}</td>"
@@ -70,7 +72,7 @@ def details(title: str, body: str) -> str:
     return f"<details><summary>{text(title)}</summary>{body}</details>"
 
 
-def figure(name: str, spec: dict[str, Any], wide: bool = False) -> str:
+def figure(name: str, spec: Spec, wide: bool = False) -> str:
     """A chart to be drawn by the page's script; `wide` ones keep their size and scroll sideways on a phone."""
     label = text(spec.get("description", name))
     chart = f'<div class="chart" role="img" aria-label="{label}" data-spec="spec-{name}"></div>'
@@ -78,7 +80,7 @@ def figure(name: str, spec: dict[str, Any], wide: bool = False) -> str:
     return f'<figure>{chart}</figure><script type="application/json" id="spec-{name}">{embed(spec)}</script>'
 
 
-def embed(spec: dict[str, Any]) -> str:
+def embed(spec: Spec) -> str:
     """JSON that is safe inside a script element."""
     packed = json.dumps(spec, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return packed.replace("</", "<\\/").replace("<!--", "<\\!--")

@@ -6,17 +6,15 @@ Invariant: nothing is dropped silently. Every row of the store that does not rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, NotComputable
+from analysis.frames import CURATED, SOURCE, TARGET, Table, need
 from analysis.reading.panels import Panel, read_panels, unit_scores
-from analysis.reading.published import family, known_values, read_reference
-from analysis.reading.transfer import transfer
-from analysis.statistics.curated import CURATED
-from analysis.statistics.health import health, healthy_rows
+from analysis.reading.published import family, read_reference
+from analysis.reading.transfer import COLUMNS, transfer
 from study.errors import ConfigError, damaged
 from study.store import contents
 from study.store.contents import Damaged
@@ -46,6 +44,11 @@ class Study:
     notes: tuple[str, ...] = ()  # what else a reader must know
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
 
+    @property
+    def published(self) -> bool:
+        """Whether nothing but a published table is known."""
+        return not self.units.width
+
 
 def load(name: str) -> Study:
     """A store, or a published table when the name is that of a CSV file."""
@@ -54,8 +57,7 @@ def load(name: str) -> Study:
 
 def load_published(path: str) -> Study:
     """A study known only by its published transfer table."""
-    transfer = read_reference(path)
-    return Study(name="published study", origin=path, transfer=transfer, notes=tuple(known_values(transfer)))
+    return Study(name="published study", origin=path, transfer=read_reference(path))
 
 
 def load_store(uri: str) -> Study:
@@ -163,18 +165,14 @@ def _count_unscored(units: pl.DataFrame, notes: list[tuple[int, str]]) -> None:
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
 
 
-def without_unhealthy(study: Study) -> Study:
-    """The study without the targets that fail a health check; ConfigError when they cannot be checked."""
-    try:
-        doubts = health(study.panels, study.units, study.records)
-    except NotComputable as why:
-        raise ConfigError("--exclude-unhealthy", study.origin, str(why), "give a store with item rows") from why
-    bad = set(doubts.select("model", *TARGET).iter_rows())
-    kept = healthy_rows(study.transfer, doubts)
-    note = (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets")
-    return replace(
-        study,
-        transfer=kept,
-        panels=tuple(p for p in study.panels if (p.model, p.task, p.language) not in bad),
-        excluded=(*study.excluded, note) if note[0] else study.excluded,
+def _transfer(study: Study) -> pl.DataFrame:
+    need(
+        study.transfer.height > 0,
+        "no adapter with a source cell has been scored on a target that the base was scored on",
     )
+    return study.transfer
+
+
+TABLES = (
+    Table[Study]("transfer", "The transfer table", "every (model, source, target), seeds averaged", COLUMNS, _transfer),
+)

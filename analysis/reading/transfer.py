@@ -10,16 +10,33 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import KEYS, SOURCE, TARGET
+from analysis.frames import CELL_WORDS, KEYS, MODEL_WORDS, SOURCE, TARGET
 from study.cells import regime
 
-MEASURES = ["score", "score_base", "score_norm", "score_norm_base", "delta_score", "delta_score_norm"]
-STATISTICS = [f"{m}_{s}" for m in MEASURES for s in ("mean", "std")]
-ERRORS = [f"{m}_se" for m in MEASURES]
-COLUMNS = [
-    "model", "model_size", "model_family", *SOURCE, *TARGET, "regime",
-    "delta", "delta_sd", "delta_se", "n_seeds", "n_items", *STATISTICS, *ERRORS,
-]  # fmt: skip
+MEASURES = {
+    "score": "score, proportion",
+    "score_base": "score of the base, proportion",
+    "score_norm": "length-normalised score, proportion",
+    "score_norm_base": "the same of the base, proportion",
+    "delta_score": "100 × (score − base), pp",
+    "delta_score_norm": "100 × (normalised score − base), pp",
+}
+_OVER_SEEDS = {"mean": "mean over seeds", "std": "sample standard deviation over seeds"}
+STATISTICS = {f"{m}_{s}": f"{words}: {kind}" for m, words in MEASURES.items() for s, kind in _OVER_SEEDS.items()}
+ERRORS = {f"{m}_se": f"{words}: standard error over seeds" for m, words in MEASURES.items()}
+COLUMNS = {
+    **MODEL_WORDS,
+    "model_size": "billions of parameters",
+    "model_family": "model family",
+    **CELL_WORDS,
+    "delta": "headline Δ: 100 × (score_norm − base score_norm), pp, mean over seeds",
+    "delta_sd": "its sample standard deviation over seeds, pp; null with one seed",
+    "delta_se": "its standard error over seeds, pp; null with one seed",
+    "n_seeds": "seeds averaged",
+    "n_items": "items that adapter and base share, the smallest over seeds",
+    **STATISTICS,
+    **ERRORS,
+}  # of the transfer table, in their order
 
 
 def with_regime(frame: pl.DataFrame) -> pl.DataFrame:
@@ -31,7 +48,7 @@ def with_regime(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def transfer(units: pl.DataFrame) -> pl.DataFrame:
-    """Average seeds: per-seed rows (`load.Study.units`) to the transfer table, sorted by its keys."""
+    """Average seeds: per-seed rows (`Study.units`) to the transfer table, sorted by its keys."""
     seeds = units.filter(pl.col("score").is_not_null()).with_columns(
         pl.col("base_score").alias("score_base"),
         pl.col("base_score_norm").alias("score_norm_base"),
@@ -57,4 +74,4 @@ def finish(table: pl.DataFrame) -> pl.DataFrame:
         pl.col("delta_score_norm_std").alias("delta_sd"),
         pl.col("delta_score_norm_se").alias("delta_se"),
     )
-    return table.select(COLUMNS).sort(KEYS)
+    return table.select(*COLUMNS).sort(KEYS)

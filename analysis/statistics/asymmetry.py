@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import NotComputable, need
+from analysis.frames import NotComputable, Table, need
+from analysis.reading.study import Study
 from analysis.statistics.matrices import cell_matrix, language_matrix, task_matrix
 
 Array = npt.NDArray[np.float64]
@@ -61,3 +62,21 @@ def asymmetry(transfer: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         rows, schema={"matrix": pl.String, "share": pl.Float64, "n": pl.Int64, "note": pl.String}, orient="row"
     )
+
+
+TABLES = (
+    Table[Study](
+        "asymmetry",
+        "Is giving the same as taking",
+        "language, task and cell matrix",
+        {
+            "matrix": "language, task or cell",
+            "share": "antisymmetric share of the off-diagonal variance, %; 0 symmetric, 50 unrelated, 100 opposite",
+            "n": "rows of the matrix",
+            "note": "why there is no share",
+        },
+        lambda study: asymmetry(study.transfer),
+        how="0 %: what a gives b, b gives a. 50 %: giving says nothing about getting back. 100 %: one's gain is "
+        "the other's loss.",
+    ),
+)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, cell, need, quantile, transfer_rows
+from analysis.frames import SOURCE, TARGET, Table, cell, need, quantile, transfer_rows
+from analysis.reading.study import Study
 
 Array = npt.NDArray[np.float64]
 AXES = {"model": "model", "family": "model_family", "size": "model_size"}
@@ -80,3 +81,21 @@ def consistency(transfer: pl.DataFrame) -> pl.DataFrame:
             if values:
                 rows.append((axis, regime, *(quantile(values, q) for q in (0.5, 0.25, 0.75)), len(values)))
     return pl.DataFrame(rows, schema=["axis", "regime", "median", "q1", "q3", "n_sources"], orient="row")
+
+
+TABLES = (
+    Table[Study](
+        "consistency",
+        "Does a source order its targets alike in every model",
+        "transfer rows",
+        {
+            "axis": "what is compared: model, family or size",
+            "regime": "MT-CL, CT-ML or CT-CL",
+            "median": "median over sources of the Consistency Index (mean Kendall τ-b of pairs), −1 to 1",
+            "q1": "lower quartile",
+            "q3": "upper quartile",
+            "n_sources": "sources that have an index",
+        },
+        lambda study: consistency(study.transfer),
+    ),
+)

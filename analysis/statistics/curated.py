@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from analysis.frames import need, transfer_rows
+from analysis.frames import CURATED, Table, need, transfer_rows
+from analysis.reading.study import Study
 from analysis.statistics.roles import language_roles
-
-CURATED = ("global_mmlu",)
 
 
 def curated_vs_translated(transfer: pl.DataFrame, curated: Sequence[str] = CURATED) -> pl.DataFrame:
@@ -44,3 +43,21 @@ def curated_vs_translated(transfer: pl.DataFrame, curated: Sequence[str] = CURAT
             "n_languages": [both.height],
         }
     )
+
+
+TABLES = (
+    Table[Study](
+        "curated_vs_translated",
+        "Do the same languages donate on curated and on translated tasks",
+        "MT-CL rows of two disjoint sets of tasks",
+        {
+            "curated": "tasks of the first set",
+            "translated": "tasks of the second set",
+            "spearman": "Spearman's correlation of language donor scores",
+            "p_value": "its p-value",
+            "n_languages": "languages that are donors in both",
+        },
+        lambda study: curated_vs_translated(study.transfer, study.curated),
+        how="Near 1, the ranking of donor languages does not depend on machine translation.",
+    ),
+)

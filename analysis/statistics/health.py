@@ -9,13 +9,16 @@ content hash (only where adapters' records list the hashes they were trained on)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from analysis.frames import TARGET, need
+from analysis.frames import MODEL_WORDS, TARGET, TARGET_WORDS, NotComputable, Table, need
 from analysis.reading.panels import Panel
+from analysis.reading.study import Study
+from study.errors import ConfigError
 
 ALPHA = 0.01
 ONE_OPTION = 0.9
@@ -137,3 +140,37 @@ def healthy_rows(transfer: pl.DataFrame, doubts: pl.DataFrame) -> pl.DataFrame:
     return transfer.join(doubts.select("model", *TARGET).unique(), on=["model", *TARGET], how="anti").sort(
         transfer.columns[:7]
     )
+
+
+def without_unhealthy(study: Study) -> Study:
+    """The study without the targets that fail a health check; ConfigError when they cannot be checked."""
+    try:
+        doubts = health(study.panels, study.units, study.records)
+    except NotComputable as why:
+        raise ConfigError("--exclude-unhealthy", study.origin, str(why), "give a store with item rows") from why
+    bad = set(doubts.select("model", *TARGET).iter_rows())
+    kept = healthy_rows(study.transfer, doubts)
+    note = (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets")
+    return replace(
+        study,
+        transfer=kept,
+        panels=tuple(p for p in study.panels if (p.model, p.task, p.language) not in bad),
+        excluded=(*study.excluded, note) if note[0] else study.excluded,
+    )
+
+
+TABLES = (
+    Table[Study](
+        "health",
+        "Targets that cannot be trusted",
+        "items of every model and target",
+        {
+            **MODEL_WORDS,
+            **TARGET_WORDS,
+            "check": "what is wrong",
+            "value": "the number behind it: a p-value, a share in %, or a count",
+            "detail": "in words",
+        },
+        lambda study: health(study.panels, study.units, study.records),
+    ),
+)

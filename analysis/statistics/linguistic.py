@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.frames import need
+from analysis.frames import Table, need
+from analysis.reading.study import Study
 from analysis.statistics import uriel
 from analysis.statistics.mantel import PERMUTATIONS, SEED, Array, correlate, ranked
 from analysis.statistics.matrices import language_matrix
@@ -55,3 +56,23 @@ def pairs(transfer: pl.DataFrame) -> pl.DataFrame:
         value = [float(apart[at[s], at[t]]) for s, t in zip(long["source"], long["target"], strict=True)]
         parts.append(long.with_columns(pl.lit(feature).alias("distance"), pl.Series("value", value)))
     return pl.concat(parts).filter(pl.col("value").is_not_nan())
+
+
+TABLES = (
+    Table[Study](
+        "linguistic",
+        "Do related languages help each other more",
+        "language pairs, means of MT-CL rows",
+        {
+            "distance": "URIEL vector: syntax_knn, phonology_knn or inventory_knn; cosine distance",
+            "spearman": "Spearman's correlation of Δ with distance",
+            "pearson": "Pearson's correlation",
+            "mantel_p": "Mantel permutation p-value of Pearson's",
+            "mantel_p_spearman": "Mantel permutation p-value of Spearman's",
+            "n_pairs": "language pairs",
+            "n_languages": "languages with known vectors",
+            "unknown_languages": "languages without",
+        },
+        lambda study: linguistic(study.transfer),
+    ),
+)

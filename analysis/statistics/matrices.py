@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, cell, transfer_rows
+from analysis.frames import CELL_WORDS, DELTA_WORDS, HARM, SOURCE, TARGET, Table, cell, harmed, transfer_rows
+from analysis.reading.study import Study
 
 
 def task_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
@@ -36,7 +37,32 @@ def cell_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
     table = rows.group_by(keys).agg(
         pl.col("delta").mean(),
         pl.len().cast(pl.Int64).alias("n_models"),
-        (pl.col("delta") <= -1.0).sum().cast(pl.Int64).alias("harmed"),
+        harmed().sum().cast(pl.Int64).alias("harmed"),
     )
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
     return table.select(*names, "delta", *keys, "n_models", "harmed").sort(SOURCE + TARGET)
+
+
+_MATRIX_WORDS = {"source": "source", "target": "target", "delta": DELTA_WORDS}
+TABLES = (
+    Table[Study]("task_matrix", "Task to task", "CT-ML rows", _MATRIX_WORDS, lambda study: task_matrix(study.transfer)),
+    Table[Study](
+        "language_matrix",
+        "Language to language",
+        "MT-CL rows",
+        _MATRIX_WORDS,
+        lambda study: language_matrix(study.transfer),
+    ),
+    Table[Study](
+        "matrix",
+        "Every source on every target",
+        "all rows, averaged over models",
+        {
+            **_MATRIX_WORDS,
+            **CELL_WORDS,
+            "n_models": "models averaged",
+            "harmed": f"models in which this cell is harmed ({HARM})",
+        },
+        lambda study: cell_matrix(study.transfer),
+    ),
+)

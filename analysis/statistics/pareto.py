@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import SOURCE, harm_rate, need, transfer_rows
+from analysis.frames import HARM, MODEL_WORDS, SOURCE, SOURCE_WORDS, Table, harm_rate, need, transfer_rows
+from analysis.reading.study import Study
 
 
 def pareto(transfer: pl.DataFrame) -> pl.DataFrame:
@@ -32,3 +33,21 @@ def pareto(transfer: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.lit(False).alias("on_frontier"))
     )
     return points.join(beaten, on=keys, how="left").with_columns(pl.col("on_frontier").fill_null(True)).sort(keys)
+
+
+TABLES = (
+    Table[Study](
+        "pareto",
+        "Gain on the own task against effect elsewhere",
+        "transfer rows",
+        {
+            **MODEL_WORDS,
+            **SOURCE_WORDS,
+            "on_task": "mean Δ over MT-CL targets, pp",
+            "off_task": "mean Δ over targets of other tasks, pp",
+            "harm_rate": f"share of the latter with {HARM}, %",
+            "on_frontier": "no other source of the model is better on both",
+        },
+        lambda study: pareto(study.transfer),
+    ),
+)

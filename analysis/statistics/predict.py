@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, NotComputable, cell, need
+from analysis.frames import SOURCE, TARGET, NotComputable, need
 from analysis.reading.transfer import with_regime
 from analysis.statistics import uriel
 from analysis.statistics.reml import Codes, Fit, blocks, fit
@@ -172,8 +172,3 @@ def _condition(covariance: Array, levels: Codes, residual: float) -> Array:
 
 def _mean_sd(covariance: Array, levels: Codes, residual: float) -> float:
     return float(np.sqrt(_pair_variance(covariance, levels).mean() + residual))
-
-
-def source_names(transfer: pl.DataFrame) -> list[str]:
-    """Trained source cells as `task/language`."""
-    return transfer.select(cell(*SOURCE).alias("source")).unique().sort("source")["source"].to_list()

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import NotComputable, need, transfer_rows
+from analysis.frames import NotComputable, Table, need, transfer_rows
+from analysis.reading.study import Study
 from analysis.statistics.roles import per_model
 
 Array = npt.NDArray[np.float64]
@@ -86,3 +87,24 @@ def _complete(means: pl.DataFrame) -> tuple[Array, int]:
     kept = means.filter(pl.col("key").is_in(everywhere.implode())).sort("model", "key")
     values = kept["delta"].round(9).to_numpy().reshape(models, len(everywhere))
     return values, means["key"].n_unique() - len(everywhere)
+
+
+TABLES = (
+    Table[Study](
+        "kendall_w",
+        "Do models agree on who gives",
+        "MT-CL rows (languages) and CT-ML rows (tasks)",
+        {
+            "kind": "language or task",
+            "role": "donor or recipient",
+            "w": "Kendall's W of the rankings over models, 0 (none) to 1 (full agreement), corrected for ties",
+            "p_value": f"permutation p-value, {PERMUTATIONS:,} reorderings within models",
+            "n_models": "models that rank",
+            "n_ranked": "languages or tasks ranked in every model",
+            "n_left_out": "those that some model lacks",
+        },
+        lambda study: kendall_w(study.transfer),
+        how="W is 1 when every model ranks donors (or recipients) alike and near 0 when they do not agree; the "
+        "p-value says how often chance alone would reach it.",
+    ),
+)

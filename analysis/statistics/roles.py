@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import transfer_rows
+from analysis.frames import Table, transfer_rows
+from analysis.reading.study import Study
 
 
 def language_roles(transfer: pl.DataFrame) -> pl.DataFrame:
@@ -44,3 +45,28 @@ def _roles(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     models = pl.max_horizontal("n_donor", "n_recipient").alias("n_models")
     table = both.select(kind, "donor", "donor_se", "recipient", "recipient_se", models)
     return table.sort("donor", kind, descending=[True, False], nulls_last=True)
+
+
+_ROLE_WORDS = {
+    "donor": "mean over models of the mean Δ of the rows that have it as source, pp",
+    "donor_se": "standard error of donor over models, pp; null with one model",
+    "recipient": "mean over models of the mean Δ of the rows that have it as target, pp",
+    "recipient_se": "standard error of recipient over models, pp; null with one model",
+    "n_models": "models averaged",
+}
+TABLES = (
+    Table[Study](
+        "language_roles",
+        "Who gives and who takes: languages",
+        "MT-CL rows",
+        {"language": "language", **_ROLE_WORDS},
+        lambda study: language_roles(study.transfer),
+    ),
+    Table[Study](
+        "task_roles",
+        "Who gives and who takes: tasks",
+        "CT-ML rows",
+        {"task": "task", **_ROLE_WORDS},
+        lambda study: task_roles(study.transfer),
+    ),
+)

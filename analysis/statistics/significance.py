@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import HARM_PP, KEYS, need
+from analysis.frames import CELL_WORDS, HARM, KEYS, MODEL_WORDS, Table, harmed, need
 from analysis.reading.panels import Panel
+from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
 from analysis.statistics.resample import (
     SEED,
@@ -68,7 +69,7 @@ def significance(panels: Sequence[Panel], units: pl.DataFrame, draws: int = DRAW
     table = with_regime(pl.concat(tables))
     q = pl.col("p_value").map_batches(lambda p: pl.Series(benjamini_hochberg(p.to_numpy())), return_dtype=pl.Float64)
     table = table.with_columns(q.over("model").alias("q_value"))
-    sure = (pl.col("delta") <= HARM_PP) & (pl.col("q_value") <= SIGNIFICANT)
+    sure = harmed() & (pl.col("q_value") <= SIGNIFICANT)
     measured = ["delta", "low", "high", "gains", "losses", "p_value", "q_value", "harmed", "n_items", "n_seeds"]
     return table.with_columns(sure.alias("harmed")).select(*KEYS, "regime", *measured).sort(KEYS)
 
@@ -108,4 +109,28 @@ def _panel(panel: Panel, rows: Rows, weights: npt.NDArray[np.float32], seed: int
 def harm_that_survives(table: pl.DataFrame) -> tuple[int, int]:
     """How many transfer rows are harmed, and how many of them with q ≤ 0.05."""
     rows = table.filter(pl.col("regime") != "MT-ML")
-    return rows.filter(pl.col("delta") <= HARM_PP).height, int(rows["harmed"].sum())
+    return rows.filter(harmed()).height, int(rows["harmed"].sum())
+
+
+TABLES = (
+    Table[Study](
+        "significance",
+        "Which changes are more than chance",
+        "all rows, from their items",
+        {
+            **MODEL_WORDS,
+            **CELL_WORDS,
+            "delta": "headline Δ, pp",
+            "low": f"2.5th percentile of Δ over {DRAWS:,} draws of items and seeds, pp",
+            "high": "97.5th percentile, pp",
+            "gains": "items that the adapter gets right and the base does not, over all seeds",
+            "losses": "items that the base gets right and the adapter does not, over all seeds",
+            "p_value": "McNemar's exact test, two-sided",
+            "q_value": "Benjamini–Hochberg q-value over all rows of the model",
+            "harmed": f"{HARM} and q ≤ {SIGNIFICANT}",
+            "n_items": "items that adapter and base share, the smallest over seeds",
+            "n_seeds": "seeds pooled",
+        },
+        lambda study: significance(study.panels, study.units),
+    ),
+)

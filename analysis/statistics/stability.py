@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import need
+from analysis.frames import Table, need
 from analysis.reading.panels import Panel
+from analysis.reading.study import Study
 from analysis.statistics.resample import (
     SEED,
     Floats,
@@ -148,3 +149,23 @@ def _table(
         }
     )
     return table.sort("estimate", "name", descending=[True, False])
+
+
+TABLES = (
+    Table[Study](
+        "rank_stability",
+        "How sure the rankings are",
+        "MT-CL rows (languages) and CT-ML rows (tasks), from their items",
+        {
+            "kind": "language or task",
+            "role": "donor or recipient",
+            "name": "the language or task",
+            "estimate": "its score, pp, as in language_roles and task_roles",
+            "low": f"2.5th percentile over {DRAWS:,} draws of items, seeds and models, pp",
+            "high": "97.5th percentile, pp",
+            "p_top3": "share of draws in which it is among the three highest",
+            "n_models": "models averaged",
+        },
+        lambda study: rank_stability(study.panels, study.units),
+    ),
+)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, cell, transfer_rows
+from analysis.frames import SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, Table, cell, transfer_rows
+from analysis.reading.study import Study
 from analysis.statistics.reml import Codes, blocks, fit, share_errors
 
 DRAWS = 100
@@ -66,3 +67,27 @@ def _scope(scope: str, rows: pl.DataFrame, nested: bool, draws: int, seed: int) 
     table = [(scope, name, *found.get(name, (None, None))) for name in (*FACTORS, "residual")]
     schema = {"scope": pl.String, "component": pl.String, "share": pl.Float64, "share_se": pl.Float64}
     return pl.DataFrame(table, schema=schema, orient="row").fill_nan(None)
+
+
+_SHARE_WORDS = {
+    "scope": "overall, MT-CL, CT-ML or CT-CL",
+    "component": "model, source, target or residual",
+    "share": "share of the variance, %; null for a factor with one level",
+    "share_se": f"its standard error from {DRAWS} parametric-bootstrap refits, %",
+}
+TABLES = (
+    Table[Study](
+        "variance_crossed",
+        "What decides Δ: model, source or target (crossed)",
+        "transfer rows",
+        _SHARE_WORDS,
+        lambda study: variance_crossed(study.transfer),
+    ),
+    Table[Study](
+        "variance_nested",
+        "What decides Δ: source and target within model (as published)",
+        "transfer rows",
+        _SHARE_WORDS,
+        lambda study: variance_nested(study.transfer),
+    ),
+)

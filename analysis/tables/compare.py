@@ -1,45 +1,32 @@
 """Two studies side by side: which numbers differ, whether the matrices agree, which conclusions hold in both.
 
 Numbers are compared on the cells both have: per (model, source, target) when they share a model, else per (source,
-target) after averaging over models. Conclusions are drawn from each study whole.
+target) after averaging over models. Conclusions are drawn from each study whole (`conclusions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 
-from analysis.frames import KEYS, SOURCE, TARGET, NotComputable, harm_rate, need
-from analysis.reading.study import Study
-from analysis.statistics.linguistic import linguistic
+from analysis.frames import (
+    ALL_MODELS,
+    CELL_WORDS,
+    KEYS,
+    MODEL_WORDS,
+    SOURCE,
+    TARGET,
+    NotComputable,
+    Table,
+    harm_rate,
+    need,
+)
 from analysis.statistics.mantel import Array, correlate, ranked
 from analysis.statistics.matrices import cell_matrix, language_matrix, task_matrix
-from analysis.statistics.regimes import regime_summary
 from analysis.statistics.roles import language_roles, task_roles
-from analysis.statistics.variance import variance_crossed
-from analysis.tables.columns import COLUMNS
-from analysis.tables.registry import Made
-
-Transfer = pl.DataFrame
-MEAN = "mean over models"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One table of two transfer tables."""
-
-    name: str
-    title: str
-    rows: str
-    make: Callable[[Transfer, Transfer], pl.DataFrame]
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """What each column means, in order."""
-        return COLUMNS[self.name]
+from analysis.tables import conclusions
+from analysis.tables.conclusions import Pair, Transfer
+from study.cells import REGIMES
 
 
 def shared_rows(here: Transfer, there: Transfer) -> pl.DataFrame:
@@ -48,7 +35,7 @@ def shared_rows(here: Transfer, there: Transfer) -> pl.DataFrame:
     if not set(sides[0]["model"]) & set(sides[1]["model"]):
         by_cell = [*SOURCE, *TARGET, "regime"]
         sides = [
-            frame.group_by(by_cell).agg(pl.col("delta").mean()).with_columns(pl.lit(MEAN).alias("model"))
+            frame.group_by(by_cell).agg(pl.col("delta").mean()).with_columns(pl.lit(ALL_MODELS).alias("model"))
             for frame in sides
         ]
     renamed = [
@@ -63,16 +50,13 @@ def shared_rows(here: Transfer, there: Transfer) -> pl.DataFrame:
 def compare_regimes(here: Transfer, there: Transfer) -> pl.DataFrame:
     """`regime, n, here, there, difference, harm_here, harm_there` over shared cells."""
     both = shared_rows(here, there)
-
-    def harm(side: str) -> pl.Expr:
-        return ((pl.col(side) <= -1.0).mean() * 100).alias(f"harm_{side}")
-
+    harm = [harm_rate(side).alias(f"harm_{side}") for side in ("here", "there")]
     stats = [pl.len().cast(pl.Int64).alias("n"), *(pl.col(c).mean() for c in ("here", "there", "difference"))]
     tables = [
-        part.select(pl.lit(name).alias("regime"), *stats, harm("here"), harm("there"))
+        part.select(pl.lit(name).alias("regime"), *stats, *harm)
         for name, part in (
             ("all", both.filter(pl.col("regime") != "MT-ML")),
-            *((r, both.filter(pl.col("regime") == r)) for r in ("MT-ML", "MT-CL", "CT-ML", "CT-CL")),
+            *((r, both.filter(pl.col("regime") == r)) for r in REGIMES),
         )
         if part.height
     ]
@@ -130,83 +114,62 @@ def _aligned(here: pl.DataFrame, there: pl.DataFrame) -> tuple[Array, Array]:
     return made[0], made[1]
 
 
-def _mean(transfer: Transfer, regime: str) -> float:
-    rows = regime_summary(transfer).filter(pl.col("regime") == regime)
-    need(rows.height > 0, f"there are no rows of regime {regime}")
-    return float(rows["mean"].item())
-
-
-def _harm(transfer: Transfer, same_task: bool) -> float:
-    rows = transfer.filter(pl.col("regime").is_in(["MT-CL"] if same_task else ["CT-ML", "CT-CL"]))
-    need(rows.height > 0, "there are no such rows")
-    return float(rows.select(harm_rate()).item())
-
-
-def _top(table: pl.DataFrame, key: str, role: str) -> str:
-    ranked_rows = table.drop_nulls(role).sort(role, key, descending=[True, False])
-    need(ranked_rows.height > 1, "fewer than two are ranked")
-    return str(ranked_rows[key][0])
-
-
-def _decides(transfer: Transfer) -> bool:
-    table = variance_crossed(transfer, draws=0).filter(pl.col("scope") == "overall")
-    share = dict(table.select("component", "share").iter_rows())
-    need(share.get("target") is not None and share.get("source") is not None, "there is one source or one target")
-    return bool(share["target"] > share["source"])
-
-
-def _closeness(transfer: Transfer) -> bool:
-    return bool(linguistic(transfer, permutations=0)["pearson"][0] < 0)
-
-
-CONCLUSIONS: tuple[tuple[str, Callable[[Transfer], object]], ...] = (
-    ("transfer raises scores on average", lambda t: _mean(t, "all") > 0),
-    ("the own cell gains more than other languages of the task", lambda t: _mean(t, "MT-ML") > _mean(t, "MT-CL")),
-    ("other languages of the task gain more than other tasks", lambda t: _mean(t, "MT-CL") > _mean(t, "CT-ML")),
-    ("harm is commoner on other tasks than on other languages", lambda t: _harm(t, False) > _harm(t, True)),
-    ("best donor language", lambda t: _top(language_roles(t), "language", "donor")),
-    ("language that gains most", lambda t: _top(language_roles(t), "language", "recipient")),
-    ("best donor task", lambda t: _top(task_roles(t), "task", "donor")),
-    ("task that gains most", lambda t: _top(task_roles(t), "task", "recipient")),
-    ("the target decides Δ more than the source", _decides),
-    ("syntactically closer languages help each other more", _closeness),
+TABLES: tuple[Table[Pair], ...] = (
+    *conclusions.TABLES,
+    Table[Pair](
+        "compare_regimes",
+        "Effect by regime in both",
+        "cells both have",
+        {
+            "regime": "all, MT-ML, MT-CL, CT-ML or CT-CL",
+            "n": "cells both have",
+            "here": "mean Δ of this study, pp",
+            "there": "mean Δ of the other, pp",
+            "difference": "here − there, pp",
+            "harm_here": "harm rate of this study, %",
+            "harm_there": "harm rate of the other, %",
+        },
+        lambda pair: compare_regimes(*pair),
+    ),
+    Table[Pair](
+        "compare_matrices",
+        "Do the matrices agree",
+        "cells both have",
+        {
+            "matrix": "language, task or cell",
+            "n_cells": "off-diagonal cells both have",
+            "pearson": "Pearson's correlation of the two matrices",
+            "spearman": "Spearman's correlation",
+            "mantel_p": "Mantel permutation p-value of Pearson's",
+            "mean_difference": "mean of here − there, pp",
+        },
+        lambda pair: compare_matrices(*pair),
+    ),
+    Table[Pair](
+        "compare_roles",
+        "Who gives and takes in both",
+        "each study whole",
+        {
+            "kind": "language or task",
+            "role": "donor or recipient",
+            "name": "the language or task",
+            "here": "its score in this study, pp",
+            "there": "its score in the other, pp",
+            "difference": "here − there, pp",
+        },
+        lambda pair: compare_roles(*pair),
+    ),
+    Table[Pair](
+        "compare_transfer",
+        "Cell by cell",
+        "cells both have",
+        {
+            **MODEL_WORDS,
+            **CELL_WORDS,
+            "here": "Δ of this study, pp; averaged over models when the studies share none",
+            "there": "Δ of the other, pp",
+            "difference": "here − there, pp",
+        },
+        lambda pair: shared_rows(*pair),
+    ),
 )
-
-
-def compare_conclusions(here: Transfer, there: Transfer) -> pl.DataFrame:
-    """`conclusion, here, there, holds`: yes, no or a name on each side; holds is null where either is not known."""
-    rows = []
-    for words, draw in CONCLUSIONS:
-        sides = [_answer(draw, transfer) for transfer in (here, there)]
-        known = None not in sides
-        rows.append((words, *(side or "not known" for side in sides), sides[0] == sides[1] if known else None))
-    schema = {"conclusion": pl.String, "here": pl.String, "there": pl.String, "holds": pl.Boolean}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _answer(draw: Callable[[Transfer], object], transfer: Transfer) -> str | None:
-    try:
-        found = draw(transfer)
-    except NotComputable:
-        return None
-    return {True: "yes", False: "no"}.get(found, str(found)) if isinstance(found, bool) else str(found)
-
-
-TABLES: tuple[Comparison, ...] = (
-    Comparison("compare_conclusions", "Which conclusions hold in both", "each study whole", compare_conclusions),
-    Comparison("compare_regimes", "Effect by regime in both", "cells both have", compare_regimes),
-    Comparison("compare_matrices", "Do the matrices agree", "cells both have", compare_matrices),
-    Comparison("compare_roles", "Who gives and takes in both", "each study whole", compare_roles),
-    Comparison("compare_transfer", "Cell by cell", "cells both have", shared_rows),
-)
-
-
-def compare_all(here: Study, there: Study) -> dict[str, Made]:
-    """Every comparison of two studies; the ones that cannot be made carry the reason."""
-    made = {}
-    for table in TABLES:
-        try:
-            made[table.name] = Made(table, table.make(here.transfer, there.transfer))
-        except NotComputable as why:
-            made[table.name] = Made(table, None, str(why))
-    return made

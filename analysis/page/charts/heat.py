@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from analysis.frames import HARM_PP
 from analysis.page.charts.style import MODEL_TITLE, Spec, colour, data, model_menu, reach, spec
 
 if TYPE_CHECKING:
@@ -20,30 +21,9 @@ def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
     """
     import altair as alt
 
-    sources, targets = (sorted(frame[f"{end}_language"].unique().to_list()) for end in ("source", "target"))
-    labels = alt.Axis(labelFontSize=9, ticks=False, domain=False, labelPadding=3)
-    base = alt.Chart(data(frame)).encode(
-        x=alt.X("target_language:N", sort=targets, title=None, axis=labels),
-        y=alt.Y("source_language:N", sort=sources, title=None, axis=labels),
-        tooltip=_hover(frame),
-    )
-    shown = "regime_shown == 'all' || datum.regime == regime_shown"
-    cells = base.mark_rect(stroke="#ffffff", strokeWidth=0.6).encode(
-        color=colour(frame), opacity=alt.condition(shown, alt.value(1), alt.value(0.12))
-    )
-    harm = base.mark_text(text="–", fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle").encode(
-        opacity=alt.condition(f"datum.delta <= -1 && ({shown})", alt.value(0.75), alt.value(0)),
-        color=alt.value("#1a1a1a"),
-    )
-    block = alt.layer(cells, harm).properties(width=cell_px * len(targets), height=cell_px * len(sources))
-    chart = block.facet(
-        row=alt.Row("source_task:N", title="trained on (donor)", header=alt.Header(labelAngle=-90, labelPadding=4)),
-        column=alt.Column("target_task:N", title="scored on (recipient)", header=alt.Header(labelPadding=4)),
-        spacing=5,
-    )
     regimes = ["all", *sorted(frame["regime"].unique().to_list(), reverse=True)]
     pick = alt.param(name="regime_shown", value="all", bind=alt.binding_select(options=regimes, name="Regime "))
-    chart = chart.add_params(pick)
+    chart = _blocks(frame, cell_px).add_params(pick)
     names = frame["model"].unique(maintain_order=True).to_list()
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
@@ -56,6 +36,33 @@ def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
         words = "isValid(datum.low) ? format(datum.low, '+.1f') + ' to ' + format(datum.high, '+.1f') : 'not known'"
         chart = chart.transform_calculate(interval=words)
     return spec(chart, "Heat map of Δ for every source cell and target cell; a dash marks harm.")
+
+
+def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:
+    """Cells and their dashes, a block per (source task, target task); those of another regime than shown are faint."""
+    import altair as alt
+
+    sources, targets = (sorted(frame[f"{end}_language"].unique().to_list()) for end in ("source", "target"))
+    labels = alt.Axis(labelFontSize=9, ticks=False, domain=False, labelPadding=3)
+    base = alt.Chart(data(frame)).encode(
+        x=alt.X("target_language:N", sort=targets, title=None, axis=labels),
+        y=alt.Y("source_language:N", sort=sources, title=None, axis=labels),
+        tooltip=_hover(frame),
+    )
+    shown = "regime_shown == 'all' || datum.regime == regime_shown"
+    cells = base.mark_rect(stroke="#ffffff", strokeWidth=0.6).encode(
+        color=colour(frame), opacity=alt.condition(shown, alt.value(1), alt.value(0.12))
+    )
+    harm = base.mark_text(text="–", fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle").encode(
+        opacity=alt.condition(f"datum.delta <= {HARM_PP:g} && ({shown})", alt.value(0.75), alt.value(0)),
+        color=alt.value("#1a1a1a"),
+    )
+    block = alt.layer(cells, harm).properties(width=cell_px * len(targets), height=cell_px * len(sources))
+    return block.facet(
+        row=alt.Row("source_task:N", title="trained on (donor)", header=alt.Header(labelAngle=-90, labelPadding=4)),
+        column=alt.Column("target_task:N", title="scored on (recipient)", header=alt.Header(labelPadding=4)),
+        spacing=5,
+    )
 
 
 def _hover(frame: pl.DataFrame) -> list[alt.Tooltip]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 if TYPE_CHECKING:
     import altair as alt
 
-Spec = dict[str, Any]
+Spec = dict[str, object]  # a Vega-Lite specification
 DIVERGING = ["#8c1127", "#d6604d", "#f9c9b0", "#f7f7f7", "#bcdcec", "#4393c3", "#0b4a85"]
 BLUE, ORANGE = "#0b4a85", "#c8641b"
 MODEL_TITLE = {"text": {"expr": "model_shown"}, "anchor": "start", "fontSize": 13, "fontWeight": 500}
@@ -41,7 +41,8 @@ def data(frame: pl.DataFrame) -> alt.InlineData:
     return alt.InlineData(values=rounded.write_csv(), format=alt.CsvDataFormat(type="csv", parse=parse))
 
 
-def spec(chart: Any, describe: str) -> Spec:
+def spec(chart: alt.LayerChart | alt.FacetChart, describe: str) -> Spec:
+    """The chart as a specification with the look that all figures share; `describe` is read to who cannot see it."""
     made: Spec = chart.properties(description=describe).to_dict()
     made["config"] = CONFIG
     if made.get("width") == "container":

@@ -1,0 +1,38 @@
+"""What every figure and every column of the report means, as Markdown.
+
+`python -m analysis.page.manual > docs/report_columns.md` writes the page of the documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Never
+
+from analysis.frames import Table
+from analysis.page.sections import SECTIONS
+from analysis.tables import compare, registry
+
+HEAD = """# Figures, tables and columns of the report
+
+Written by `python -m analysis.page.manual` from what the modules say of themselves; see [the report](report.md).
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    tables: list[Table[Never]] = [*registry.TABLES, *compare.TABLES]
+    return "\n".join((HEAD, _figures(), "## Tables\n", *map(_table, tables)))
+
+
+def _figures() -> str:
+    rows = "".join(f"| `{s.name}` | {s.title} | `{s.table}` | {s.how} |\n" for s in SECTIONS)
+    return f"## Figures\n\n| figure | | table | how to read it |\n|---|---|---|---|\n{rows}"
+
+
+def _table(table: Table[Never]) -> str:
+    rows = "".join(f"| `{column}` | {what} |\n" for column, what in table.columns.items())
+    how = f" {table.how}" if table.how else ""
+    return f"### `{table.name}`\n\n{table.title}. From {table.rows}.{how}\n\n| column | meaning |\n|---|---|\n{rows}"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,94 @@
+"""Which conclusions hold in two studies: each is drawn from both whole, and the answers are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from analysis.frames import NotComputable, Table, harm_rate, need
+from analysis.statistics.linguistic import linguistic
+from analysis.statistics.regimes import regime_summary
+from analysis.statistics.roles import language_roles, task_roles
+from analysis.statistics.variance import variance_crossed
+
+Transfer = pl.DataFrame
+Pair = tuple[Transfer, Transfer]  # this study's transfer table, the other's
+
+
+def _mean(transfer: Transfer, regime: str) -> float:
+    rows = regime_summary(transfer).filter(pl.col("regime") == regime)
+    need(rows.height > 0, f"there are no rows of regime {regime}")
+    return float(rows["mean"].item())
+
+
+def _harm(transfer: Transfer, same_task: bool) -> float:
+    rows = transfer.filter(pl.col("regime").is_in(["MT-CL"] if same_task else ["CT-ML", "CT-CL"]))
+    need(rows.height > 0, "there are no such rows")
+    return float(rows.select(harm_rate()).item())
+
+
+def _top(table: pl.DataFrame, key: str, role: str) -> str:
+    ranked_rows = table.drop_nulls(role).sort(role, key, descending=[True, False])
+    need(ranked_rows.height > 1, "fewer than two are ranked")
+    return str(ranked_rows[key][0])
+
+
+def _decides(transfer: Transfer) -> bool:
+    table = variance_crossed(transfer, draws=0).filter(pl.col("scope") == "overall")
+    share = dict(table.select("component", "share").iter_rows())
+    need(share.get("target") is not None and share.get("source") is not None, "there is one source or one target")
+    return bool(share["target"] > share["source"])
+
+
+def _closeness(transfer: Transfer) -> bool:
+    return bool(linguistic(transfer, permutations=0)["pearson"][0] < 0)
+
+
+CONCLUSIONS: tuple[tuple[str, Callable[[Transfer], object]], ...] = (
+    ("transfer raises scores on average", lambda t: _mean(t, "all") > 0),
+    ("the own cell gains more than other languages of the task", lambda t: _mean(t, "MT-ML") > _mean(t, "MT-CL")),
+    ("other languages of the task gain more than other tasks", lambda t: _mean(t, "MT-CL") > _mean(t, "CT-ML")),
+    ("harm is commoner on other tasks than on other languages", lambda t: _harm(t, False) > _harm(t, True)),
+    ("best donor language", lambda t: _top(language_roles(t), "language", "donor")),
+    ("language that gains most", lambda t: _top(language_roles(t), "language", "recipient")),
+    ("best donor task", lambda t: _top(task_roles(t), "task", "donor")),
+    ("task that gains most", lambda t: _top(task_roles(t), "task", "recipient")),
+    ("the target decides Δ more than the source", _decides),
+    ("syntactically closer languages help each other more", _closeness),
+)
+
+
+def compare_conclusions(here: Transfer, there: Transfer) -> pl.DataFrame:
+    """`conclusion, here, there, holds`: yes, no or a name on each side; holds is null where either is not known."""
+    rows = []
+    for words, draw in CONCLUSIONS:
+        sides = [_answer(draw, transfer) for transfer in (here, there)]
+        known = None not in sides
+        rows.append((words, *(side or "not known" for side in sides), sides[0] == sides[1] if known else None))
+    schema = {"conclusion": pl.String, "here": pl.String, "there": pl.String, "holds": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _answer(draw: Callable[[Transfer], object], transfer: Transfer) -> str | None:
+    try:
+        found = draw(transfer)
+    except NotComputable:
+        return None
+    return {True: "yes", False: "no"}.get(found, str(found)) if isinstance(found, bool) else str(found)
+
+
+TABLES: tuple[Table[Pair], ...] = (
+    Table[Pair](
+        "compare_conclusions",
+        "Which conclusions hold in both",
+        "each study whole",
+        {
+            "conclusion": "what is asked of each study",
+            "here": "the answer of this study: yes, no, or a name",
+            "there": "the answer of the other",
+            "holds": "whether they agree; null where either is not known",
+        },
+        lambda pair: compare_conclusions(*pair),
+    ),
+)
