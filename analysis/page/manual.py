@@ -25,13 +25,14 @@ def markdown() -> str:
 
 def _figures() -> str:
     rows = "".join(f"| `{s.name}` | {s.title} | `{s.table}` | {s.how} |\n" for s in SECTIONS)
-    return f"## Figures\n\n| figure | | table | how to read it |\n|---|---|---|---|\n{rows}"
+    return f"## Figures\n\n| figure | title | table | how to read it |\n|---|---|---|---|\n{rows}"
 
 
 def _table(table: Table[Never]) -> str:
     rows = "".join(f"| `{column}` | {what} |\n" for column, what in table.columns.items())
     how = f" {table.how}" if table.how else ""
-    return f"### `{table.name}`\n\n{table.title}. From {table.rows}.{how}\n\n| column | meaning |\n|---|---|\n{rows}"
+    about = f"### `{table.name}`\n\n{table.title}. Made from: {table.rows}.{how}\n"
+    return f"{about}\n| column | meaning |\n|---|---|\n{rows}"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
-"""The report end to end: files, page, command line."""
+"""The command that writes the report."""
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,98 +10,11 @@ import polars as pl
 import pytest
 
 from analysis import report
-from analysis.page.sections import SECTIONS
-from analysis.reading.published import COLUMNS, read_reference
-from analysis.tables.columns import markdown
-from analysis.tables.registry import TABLES
+from analysis.reading.study import Study, load
+from analysis.statistics.health import without_unhealthy
+from study.errors import ConfigError
 from study.store.store import Store
 from tests.support.synth import Shape, write_store
-
-
-@pytest.fixture(scope="module")
-def written(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> report.ReportSummary:
-    return report.write(str(store_path), str(tmp_path_factory.mktemp("out")))
-
-
-def test_every_table_is_written_with_documented_columns(written: report.ReportSummary) -> None:
-    folder = written.index.parent / "tables"
-    documented = pl.read_csv(folder / "columns.csv")
-    for table in TABLES:
-        path = folder / f"{table.name}.parquet"
-        if not path.exists():
-            continue
-        columns = pl.read_parquet(path).columns
-        assert columns == list(table.columns), table.name
-        assert documented.filter(pl.col("table") == table.name)["column"].to_list() == columns
-        assert pl.read_csv(folder / f"{table.name}.csv", infer_schema_length=None).columns == columns
-
-
-def test_reference_csv_reads_back_as_the_same_transfer_table(written: report.ReportSummary) -> None:
-    path = written.index.parent / "tables" / "transfer_results.csv"
-    assert pl.read_csv(path).columns == COLUMNS
-    ours = pl.read_parquet(written.index.parent / "tables" / "transfer.parquet")
-    theirs = read_reference(path)
-    kept = [c for c in ours.columns if c not in ("n_items", "model_family")]
-    assert theirs.select(kept).equals(ours.select(kept))
-
-
-def own_part(page: str) -> str:
-    """The page without the charting library's script."""
-    return re.sub(r"<script>(?:(?!</script>).)*vegaEmbed(?:(?!</script>).)*</script>", "", page, flags=re.DOTALL)
-
-
-def test_page_is_self_contained_and_small(written: report.ReportSummary) -> None:
-    page = written.index.read_text(encoding="utf-8")
-    assert len(page) < 8_000_000
-    assert len(own_part(page)) < len(page) / 2
-    assert not re.search(r'<(?:script|img|link)[^>]+(?:src|href)="(?!data:|#)', own_part(page))
-    assert page.count("</script>") == page.count("<script")
-    for spec in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL):
-        assert json.loads(spec)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
-
-
-def test_figures_are_written(written: report.ReportSummary) -> None:
-    figures = written.index.parent / "figures"
-    names = {p.stem for p in figures.glob("*.svg")}
-    assert names == {p.stem for p in figures.glob("*.png")}
-    assert {"matrix", "regimes", "language_roles", "task_roles", "task_matrix", "language_matrix", "pareto"} <= names
-
-
-def test_lines_tell_the_overall_effect(written: report.ReportSummary) -> None:
-    table = pl.read_parquet(written.index.parent / "tables" / "regime_summary.parquet")
-    mean = table.row(by_predicate=pl.col("regime") == "all", named=True)["mean"]
-    assert f"{mean:+.2f} pp".replace("-", "−") in written.lines[0]
-    assert len(written.lines) >= 5
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_trial_run_failures_and_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "s", Shape(items=8, tasks=("<b>t</b>", "u")))
-    store.write("study.yaml", b"config: {study: '<script>alert(1)</script>', trial_run: true}\n")
-    store.put_failure(
-        "u1", {"unit": "names/de seed1", "kind": "data", "message": "</script><img src=x>", "attempts": 1}
-    )
-    page = own_part(report.write(str(tmp_path / "s")).index.read_text(encoding="utf-8"))
-    assert "Trial run." in page
-    assert "&lt;img src=x&gt;" in page
-    assert "<img" not in page
-    assert "<script>alert" not in page
-    assert "<b>t</b></td>" not in page
-
-
-def test_a_grid_of_one_cell_still_gives_a_report(tmp_path: Path) -> None:
-    write_store(tmp_path / "s", Shape(items=8, tasks=("only",), languages=("en",)))
-    summary = report.write(str(tmp_path / "s"))
-    assert "cannot be summed up" in summary.lines[0]
-    assert "not computed" in summary.index.read_text(encoding="utf-8")
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_a_store_with_base_scores_only_still_gives_a_report(tmp_path: Path) -> None:
-    shape = Shape(items=8)
-    write_store(tmp_path / "s", shape, drop=range(10_000))
-    summary = report.write(str(tmp_path / "s"))
-    assert summary.index.exists()
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -114,9 +25,10 @@ def test_command_line(tmp_path: Path, store_path: Path, capsys: pytest.CaptureFi
     assert "fix:" in capsys.readouterr().err
 
 
-def test_nothing_heavy_is_imported_to_start() -> None:
-    heavy = ("altair", "scipy", "pandas", "torch", "ray", "polars")
-    code = f"import analysis.report, sys; print([m for m in {heavy} if m in sys.modules])"
+@pytest.mark.parametrize("command", ["report", "advise"])
+def test_nothing_heavy_is_imported_to_start(command: str) -> None:
+    heavy = ("altair", "scipy", "numpy", "pandas", "torch", "ray", "polars")
+    code = f"import analysis.{command}, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -124,11 +36,40 @@ def test_nothing_heavy_is_imported_to_start() -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_default_folder_is_inside_a_local_store(tmp_path: Path) -> None:
     write_store(tmp_path / "s", Shape(items=8))
-    assert report.write(str(tmp_path / "s")).index == Path(Store(str(tmp_path / "s")).uri) / "report" / "index.html"
+    assert report.main([str(tmp_path / "s")]) == 0
+    assert (Path(Store(str(tmp_path / "s")).uri) / "report" / "index.html").exists()
 
 
-def test_documentation_has_every_column() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-    assert text.endswith(markdown())
-    for section in SECTIONS:
-        assert f"`{section.name}`" in text
+@pytest.mark.usefixtures("no_figures")
+def test_report_beside_another_and_from_the_published_table(tmp_path: Path, store_path: Path) -> None:
+    assert report.main([str(store_path), "--out", str(tmp_path / "a")]) == 0
+    csv = tmp_path / "a" / "tables" / "transfer_results.csv"
+    assert report.main(["--published", str(csv), "--out", str(tmp_path / "b"), "--compare", str(store_path)]) == 0
+    page = (tmp_path / "b" / "index.html").read_text(encoding="utf-8")
+    assert "Beside the other study" in page
+    assert "Single cells were not tested: it needs item rows" in page
+    for name in ("regime_summary", "language_roles", "task_matrix", "pareto", "variance_crossed"):
+        ours = pl.read_parquet(tmp_path / "a" / "tables" / f"{name}.parquet")
+        assert ours.equals(pl.read_parquet(tmp_path / "b" / "tables" / f"{name}.parquet")), name
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_report_without_unhealthy_targets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shape = Shape(items=40, tasks=("t", "u"), options=3)
+    write_store(tmp_path / "s", shape)
+    study = load(str(tmp_path / "s"))
+    healthy = without_unhealthy(study)
+    dropped = study.transfer.height - healthy.transfer.height
+    assert dropped > 0  # on 40 items with three options some base is not above chance
+    assert any(n == dropped and "unhealthy" in why for n, why in healthy.excluded)
+    assert report.main([str(tmp_path / "s"), "--exclude-unhealthy", "--curated", "t, v"]) == 0
+    page = (tmp_path / "s" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "unhealthy targets" in page
+    with pytest.raises(ConfigError, match="exclude-unhealthy"):
+        without_unhealthy(Study("x", "x", study.transfer))
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "--published", "b.csv"], ["--published", "nowhere.csv"]])
+def test_bad_options_are_clear(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main(arguments) == 2
+    assert "fix:" in capsys.readouterr().err

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis import report
+from analysis.page import files
+from analysis.reading.study import load_store
 from orchestrator import status
 from study.errors import ConfigError
 from study.store.store import Store
@@ -40,7 +41,7 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, store=URI)
     store = Store(URI)
     with pytest.raises(ConfigError, match="holds no scores"):
-        report.write(URI, str(tmp_path / "report"))
+        files.write(load_store(URI), tmp_path / "report")
     with start(config) as driver:
         wait_until(store.trained, driver)
         driver.kill()
@@ -66,6 +67,6 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
     line = next(line for line in capsys.readouterr().out.splitlines() if "tiny" in line and "│" in line)
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == ["tiny", "4", "0", "0", "0", "20", "0", "0", "0", "0.000"]  # done, stale, failed, to do; hours left
-    report.write(URI, str(tmp_path / "report"))
+    files.write(load_store(URI), tmp_path / "report")
     assert (tmp_path / "report" / "index.html").stat().st_size > 0
     assert "hush-hush" not in "".join(store.read(name).decode("latin1") for name in store.files("", "", recursive=True))

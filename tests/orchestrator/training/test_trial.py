@@ -19,8 +19,8 @@ import pytest
 import ray
 import torch
 
+from analysis.page import files
 from analysis.reading.study import load_store
-from analysis.report import write_study
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
 from orchestrator.training.tune import Trials
@@ -254,7 +254,7 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     for item in store.items().to_pylist():
         subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
     assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
-    report = write_study(load_store(config.store), tmp_path / "report").index.read_text()
+    report = files.write(load_store(config.store), tmp_path / "report").index.read_text()
     assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
     assert "(LoRA)" not in report
     assert "nothing to do" in sweep(file, "--set", recipe).stdout

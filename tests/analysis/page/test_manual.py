@@ -1,0 +1,26 @@
+"""The documentation's page of figures, tables and columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.page import manual
+from analysis.page.sections import SECTIONS
+from analysis.tables import compare
+from analysis.tables.registry import TABLES
+
+
+def test_the_documentation_is_current() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "report_columns.md").read_text(encoding="utf-8")
+    assert text == manual.markdown(), "python -m analysis.page.manual > docs/report_columns.md"
+
+
+def test_it_has_every_figure_and_every_column() -> None:
+    text = manual.markdown()
+    for section in SECTIONS:
+        assert f"`{section.name}`" in text
+        assert section.how in text
+    for table in (*TABLES, *compare.TABLES):
+        assert f"### `{table.name}`" in text
+        for name, what in table.columns.items():
+            assert f"| `{name}` | {what} |" in text

@@ -1,0 +1,57 @@
+"""Checks of targets, and the study without those that fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.reading.panels import Panel
+from analysis.reading.study import Study
+from analysis.statistics import health
+
+
+def doubts(panel: Panel, study: Study, *others: Panel, records: list[dict[str, object]] | None = None) -> set[str]:
+    found = health.health([panel, *others], study.units, records or [])
+    mine = found.filter(pl.col("target_task") == panel.task, pl.col("target_language") == panel.language)
+    return set(mine["check"])
+
+
+def test_health_checks(study: Study) -> None:
+    one, other = [p for p in study.panels if p.model == study.panels[0].model and p.task == study.panels[0].task][:2]
+    right = np.ones_like(one.norm)
+    good = replace(other, norm=right)
+    half = np.tile(np.arange(len(one.docs)) % 4 == 0, (len(one.units), 1)).astype(np.float32)
+    assert "base at chance" in doubts(replace(one, norm=half), study, good)
+    assert "base at chance" not in doubts(replace(one, norm=half), study, replace(other, norm=half))
+    assert "base at chance" not in doubts(replace(one, norm=right), study, good)
+    same = np.ones_like(one.pred)
+    assert {"one option chosen", "identical predictions"} <= doubts(replace(one, pred=same), study)
+    always_one = replace(one, pred=same, gold=np.ones_like(one.gold))
+    assert "one option chosen" not in doubts(always_one, study)
+    few = replace(one, docs=one.docs[:4], norm=right[:, :4], options=one.options[:4])
+    assert "fewer items" in doubts(few, study, good)
+    assert "fewer items" not in doubts(one, study, good)
+    record: dict[str, object] = {"model": one.model, "train_doc_hashes": [one.hashes[3]]}
+    assert "train/test overlap" in doubts(one, study, records=[record])
+
+
+def test_chance_p_value_equals_scipy(study: Study) -> None:
+    panel = study.panels[0]
+    right = int(panel.norm[0].sum())
+    expected = stats.binomtest(right, len(panel.docs), 0.25, alternative="greater").pvalue
+    assert health._chance_p(panel) == pytest.approx(expected)
+
+
+def test_unhealthy_targets_can_be_taken_out(study: Study) -> None:
+    found = pl.DataFrame(
+        [(study.panels[0].model, study.panels[0].task, study.panels[0].language, "fewer items", 1.0, "")],
+        schema=health.SCHEMA,
+        orient="row",
+    )
+    kept = health.healthy_rows(study.transfer, found)
+    assert kept.height == study.transfer.height - study.transfer.height // len(study.panels)
+    assert kept.columns == study.transfer.columns

@@ -1,0 +1,25 @@
+"""The figures published with the reference study's table."""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+import pytest
+
+from analysis.reading import published
+from analysis.statistics import known
+from tests.support.transfers import grid
+
+
+def test_known_figures_are_checked_on_a_table_of_the_published_size() -> None:
+    assert known.known_values(grid()) == []
+    frame = pl.concat([grid()] * 41)[: known.PUBLISHED_ROWS]
+    assert frame.height == known.PUBLISHED_ROWS
+    assert "not its figures" in known.known_values(frame)[0]
+
+
+@pytest.mark.skipif("PUBLISHED_CSV" not in os.environ, reason="set PUBLISHED_CSV to the study's transfer_results.csv")
+def test_published_table_gives_the_published_figures() -> None:
+    notes = known.known_values(published.read_reference(os.environ["PUBLISHED_CSV"]))
+    assert notes == ["All 21 known figures of the published grid are reproduced."]

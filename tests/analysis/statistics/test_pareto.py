@@ -1,0 +1,35 @@
+"""The frontier against plain pandas."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from analysis.statistics import pareto
+
+
+def test_pareto(transfer: pl.DataFrame) -> None:
+    table = pareto.pareto(transfer)
+    assert table.columns == [
+        "model",
+        "source_task",
+        "source_language",
+        "on_task",
+        "off_task",
+        "harm_rate",
+        "on_frontier",
+    ]
+    frame = transfer.to_pandas()
+    for row in table.iter_rows(named=True):
+        mine = frame[
+            (frame["model"] == row["model"])
+            & (frame["source_task"] == row["source_task"])
+            & (frame["source_language"] == row["source_language"])
+        ]
+        off = mine[mine["target_task"] != row["source_task"]]["delta"]
+        assert row["on_task"] == pytest.approx(mine[mine["regime"] == "MT-CL"]["delta"].mean())
+        assert row["off_task"] == pytest.approx(off.mean())
+        assert row["harm_rate"] == pytest.approx(100 * (off <= -1).mean())
+        others = [r for r in table.iter_rows(named=True) if r["model"] == row["model"]]
+        beaten = any(o["on_task"] > row["on_task"] and o["off_task"] > row["off_task"] for o in others)
+        assert row["on_frontier"] is not beaten

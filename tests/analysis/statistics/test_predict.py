@@ -1,0 +1,91 @@
+"""Prediction of untried cells against the additive baseline and the dense formula; what to train next."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.frames import NotComputable
+from analysis.statistics import predict
+from tests.support.transfers import CELLS, planted
+
+
+def errors(whole: pl.DataFrame, seen: pl.DataFrame, factors: tuple[str, ...]) -> tuple[float, float]:
+    """Root mean squared error on what was hidden, and the share of it inside the 95 % interval."""
+    model = predict.fit_grid(predict.grid(seen, CELLS, factors))
+    hidden = (
+        model.predict()
+        .filter(pl.col("delta").is_null())
+        .join(whole.select(*predict.PAIR, truth="delta"), on=predict.PAIR)
+    )
+    assert hidden.height == whole.height - seen.height
+    inside = (hidden["truth"] >= hidden["low"]) & (hidden["truth"] <= hidden["high"])
+    return float(((hidden["expected"] - hidden["truth"]) ** 2).mean() ** 0.5), float(inside.mean())  # type: ignore
+
+
+@pytest.mark.parametrize("hide", ["cells", "sources"])
+def test_prediction_beats_the_additive_baseline(hide: str) -> None:
+    gains = []
+    for seed in range(3):
+        whole = planted(seed)
+        rng = np.random.default_rng(seed)
+        if hide == "cells":
+            seen = whole.filter(pl.Series(rng.random(whole.height) < 0.6))
+        else:
+            kept = [CELLS[i] for i in rng.permutation(len(CELLS))[:12]]
+            seen = pl.concat(
+                [whole.filter(pl.col("source_task") == t, pl.col("source_language") == lang) for t, lang in kept]
+            )
+        ours, covered = errors(whole, seen, tuple(predict.FACTORS))
+        additive, _ = errors(whole, seen, predict.ADDITIVE)
+        assert covered > 0.85
+        gains.append(additive / ours)
+    assert min(gains) > 1.1
+
+
+def test_prediction_equals_the_dense_formula() -> None:
+    seen = planted(1).filter(pl.Series(np.random.default_rng(0).random(len(CELLS) ** 2) < 0.3))
+    model = predict.fit_grid(predict.grid(seen, CELLS))
+    made, at = model.grid, model.at
+    design = np.zeros((made.pairs.height, len(made.factor)))
+    design[np.arange(made.pairs.height)[:, None], made.levels] = 1
+    prior = design @ np.diag(at.components[made.factor]) @ design.T
+    here = made.pairs["delta"].is_not_null().to_numpy()
+    among = prior[np.ix_(here, here)] + at.residual * np.eye(here.sum())
+    y = made.pairs["delta"].to_numpy()[here]
+    expected = at.mean + prior[:, here] @ np.linalg.solve(among, y - at.mean)
+    variance = np.diag(prior - prior[:, here] @ np.linalg.solve(among, prior[here])) + at.residual
+    ours = model.predict()
+    np.testing.assert_allclose(ours["expected"], expected, atol=1e-6)
+    np.testing.assert_allclose(ours["sd"] ** 2, variance, rtol=1e-6)
+
+
+def test_budget_prefers_sources_that_teach_most() -> None:
+    """With every source of two tasks trained and none of the third, the third's come first and doubt shrinks."""
+    whole = planted(2)
+    seen = whole.filter(
+        (pl.col("source_task") != "c") & ~((pl.col("source_task") == "a") & (pl.col("source_language") == "de"))
+    )
+    model = predict.fit_grid(predict.grid(seen, CELLS))
+    table = predict.next_sources(model, 3)
+    assert table["step"].to_list() == [1, 2, 3]
+    assert table["source_task"].to_list()[0] == "c"
+    assert (table["sd_after"] <= table["sd_before"] + 1e-9).all()
+    refit = predict.grid(seen, CELLS)
+    chosen = table.row(0)[1:3]
+    rows = [
+        i for i, row in enumerate(refit.pairs.select("source_task", "source_language").iter_rows()) if row == chosen
+    ]
+    measured = np.flatnonzero(refit.pairs["delta"].is_not_null().to_numpy())
+    direct = predict._covariance(refit, np.concatenate([measured, rows]), model.at)
+    np.testing.assert_allclose(
+        predict._condition(model.covariance, refit.levels[rows], model.at.residual), direct, atol=1e-8
+    )
+
+
+def test_constant_and_tiny_grids_say_why() -> None:
+    with pytest.raises(NotComputable, match="same"):
+        predict.fit_grid(predict.grid(planted().with_columns(pl.lit(1.0).alias("delta"))))
+    with pytest.raises(NotComputable, match="too few"):
+        predict.grid(planted().head(3))

@@ -1,0 +1,50 @@
+"""Shares of the variance: their errors, and statsmodels."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.frames import NotComputable
+from analysis.statistics import variance
+from tests.support.transfers import effects, grid
+
+
+def test_variance_tables_and_their_errors() -> None:
+    frame = effects(1, models=4).sample(fraction=0.8, seed=1)
+    table = variance.variance_crossed(frame, draws=12)
+    assert table.columns == ["scope", "component", "share", "share_se"]
+    assert table["scope"].unique(maintain_order=True).to_list() == ["overall", "MT-CL", "CT-ML", "CT-CL"]
+    assert table["component"].to_list() == ["model", "source", "target", "residual"] * 4
+    np.testing.assert_allclose(table.group_by("scope", maintain_order=True).agg(pl.col("share").sum())["share"], 100)
+    assert (table["share_se"].drop_nulls() >= 0).all()
+    assert table.equals(variance.variance_crossed(frame.sample(fraction=1, shuffle=True, seed=2), draws=12))
+
+
+def test_variance_nested_equals_statsmodels() -> None:
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    frame = effects(2, models=3).filter(pl.col("source_task") != "c", pl.col("target_task") != "c")
+    table = variance.variance_nested(frame, draws=0).filter(pl.col("scope") == "overall")
+    data = frame.filter(pl.col("regime") != "MT-ML").to_pandas()
+    data["source"] = data["source_task"] + data["source_language"]
+    data["target"] = data["target_task"] + data["target_language"]
+    model = MixedLM.from_formula(
+        "delta ~ 1",
+        groups="model",
+        re_formula="1",
+        vc_formula={"source": "0 + C(source)", "target": "0 + C(target)"},
+        data=data,
+    )
+    theirs = model.fit(reml=True, method="lbfgs")
+    parts = np.array([theirs.cov_re.iloc[0, 0], *theirs.vcomp, theirs.scale])
+    np.testing.assert_allclose(table["share"], 100 * parts / parts.sum(), atol=0.2)
+
+
+def test_variance_of_one_model_leaves_its_share_open_and_constants_say_why() -> None:
+    one = variance.variance_crossed(grid(models=1), draws=2).filter(pl.col("scope") == "overall")
+    assert one.filter(pl.col("component") == "model")["share"].to_list() == [None]
+    assert one["share"].sum() == pytest.approx(100)
+    with pytest.raises(NotComputable, match="same"):
+        variance.variance_crossed(grid().with_columns(pl.lit(1.0).alias("delta")))

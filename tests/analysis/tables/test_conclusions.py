@@ -1,0 +1,16 @@
+"""Conclusions that two studies share."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.tables import conclusions
+from tests.support.transfers import grid
+
+
+def test_conclusions_that_do_not_hold_are_named() -> None:
+    here = grid(1)
+    table = conclusions.compare_conclusions(here, here.with_columns(-pl.col("delta")))
+    first = table.row(0, named=True)
+    assert first["conclusion"] == "transfer raises scores on average"
+    assert (first["here"], first["there"], first["holds"]) == ("yes", "no", False)
