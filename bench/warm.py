@@ -52,7 +52,7 @@ def main(config_file: str, trials: int) -> None:
             started = time.perf_counter()
             trial.step()
             whole = time.perf_counter() - started
-            trained = store.records()[unit.adapter_id]["seconds"]
+            trained = store.records()[unit.adapter_id].course.seconds
             seconds.append((whole - trained, trained))
         other = replace(models[0], identity="the same, loaded again")
         Trial.context = trial._context = replace(Trial.context, models={models[0].name: other})
@@ -60,7 +60,7 @@ def main(config_file: str, trials: int) -> None:
         trial.reset_config({"gang": [units[trials].adapter_id]})
         started = time.perf_counter()
         trial.step()
-        reload = time.perf_counter() - started - store.records()[units[trials].adapter_id]["seconds"]
+        reload = time.perf_counter() - started - store.records()[units[trials].adapter_id].course.seconds
         trial.cleanup()
     ray.shutdown()
     after = sorted(beside for beside, _ in seconds[1:])

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused, TaskError
@@ -25,39 +22,13 @@ from study.faults.kinds import (
 )
 from study.faults.network import Unreachable, http_status, is_network_name, is_network_trouble
 from study.store.filesystem import is_refused
+from study.store.records import FailureRecord
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class NotStarted(Exception):
     """A process has not come up in time: the node that it needs is gone, or slow."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """How a unit ended without a result."""
-
-    unit_id: str
-    unit: str
-    kind: str
-    message: str
-    attempts: int
-    traceback: str = ""
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Failure:
-        return cls(**{key: value for key, value in record.items() if key != "failed_at"})
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "unit_id": self.unit_id,
-            "unit": self.unit,
-            "kind": self.kind,
-            "message": self.message,
-            "attempts": self.attempts,
-            "traceback": self.traceback,
-            "failed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
 
 
 def kind_of(error: BaseException) -> FailureKind:
@@ -157,9 +128,9 @@ def budget(kind: str, failures: Failures) -> int:
     return budgets.get(kind, 0)
 
 
-def lasting(failures: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def lasting(failures: Mapping[str, FailureRecord]) -> dict[str, FailureRecord]:
     """Of recorded failures those that a later run leaves as they are: what failed would fail again."""
-    return {unit_id: failure for unit_id, failure in failures.items() if failure["kind"] in LASTING}
+    return {unit_id: failure for unit_id, failure in failures.items() if failure.kind in LASTING}
 
 
 def last_line(error: BaseException) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from evaluators.items.judge import check_supported
 from orchestrator.costs.devices import kind, stages
@@ -15,7 +14,6 @@ from orchestrator.failures import lasting
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.survey import Survey, survey
-from orchestrator.study_file import read_study
 from study.config import StudyConfig
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, StoreRefused, damaged
@@ -23,8 +21,10 @@ from study.models.given import resolve_existing
 from study.models.resolve import Model
 from study.store.contents import Damaged
 from study.store.filesystem import trouble
+from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
 from study.store.schema import OtherVersion
 from study.store.store import Store
+from study.store.study_file import commit, read_study, versions
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Prepared:
     todo: Plan
     survey: Survey
     estimates: Estimates
-    left: tuple[Mapping[str, Any], ...]
+    left: tuple[FailureRecord, ...]
 
 
 def prepare(
@@ -67,7 +67,7 @@ def prepare(
         raise
     except OSError as error:
         raise trouble(store.uri, error) from error
-    todo, left = without(todo, {unit_id: str(failure["unit"]) for unit_id, failure in failed.items()})
+    todo, left = without(todo, {unit_id: failure.unit for unit_id, failure in failed.items()})
     estimates = estimate(grid, found, config, merged([own, *others]), assumed)
     return Prepared(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
 
@@ -79,8 +79,8 @@ def _check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
     """
     identities = {model.name: model.identity for model in grid.models}
     known = {identities[unit.model]: trained[unit.adapter_id] for unit in grid.adapters if unit.adapter_id in trained}
-    study = read_study(store) or {}
-    known |= {entry["identity"]: entry["name"] for entry in study.get("models", ()) if "identity" in entry}
+    study = read_study(store) or StudyFile({})
+    known |= {entry.identity: entry.name for entry in study.models if entry.identity is not None}
     for i, model in enumerate(grid.models):
         old = known.get(model.identity, model.name)
         if old != model.name:
@@ -117,7 +117,7 @@ def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
         raise damaged("store", store.uri, error) from error
     except OSError as error:
         raise trouble(store.uri, error) from error
-    if before is not None and config.trial_run and not before["config"].get("trial_run"):
+    if before is not None and config.trial_run and not before.is_trial_run:
         raise ConfigError(
             "--limit",
             store.uri,
@@ -126,3 +126,14 @@ def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
         )
     if not dry_run:
         store.check_writable()
+
+
+def study_file(config: StudyConfig, grid: Grid) -> StudyFile:
+    """What the store is told of a study that is about to run."""
+    return StudyFile(
+        config.model_dump(mode="json"),
+        tuple(StoredModel(m.name, m.revision, m.identity, m.dtype, m.params, m.embedded) for m in grid.models),
+        tuple(StoredAdapter(a.name, a.adapter_id, a.model, a.folder) for a in grid.existing),
+        versions(),
+        commit(),
+    )

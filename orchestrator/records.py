@@ -14,7 +14,7 @@ def outdated(store: Store, todo: Plan, config: StudyConfig) -> set[str]:
     What else is recorded stands: of a unit that is left alone, or that a narrower config does not ask for.
     """
     recorded = store.failures()
-    tried = todo.names((unit_id, str(failure.get("unit"))) for unit_id, failure in recorded.items())
+    tried = todo.names((unit_id, failure.unit) for unit_id, failure in recorded.items())
     surveyed = {broken_id("source", str(source)) for source in config.source_list()}
     surveyed |= {broken_id("target", str(cell)) for cell in config.target_list()}
     others = recorded.keys() - tried - surveyed

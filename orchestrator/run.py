@@ -5,7 +5,6 @@ Invariant: whatever ends this process, the store holds every unit that was finis
 
 from __future__ import annotations
 
-import json
 import queue
 import tempfile
 from contextlib import suppress
@@ -17,7 +16,7 @@ from orchestrator.cluster.nodes import Nodes, lacks_place, shape
 from orchestrator.cluster.scouts import Scouts, autoscales
 from orchestrator.costs.devices import SCORE
 from orchestrator.costs.estimate import Estimates
-from orchestrator.failures import Failure, kind_of
+from orchestrator.failures import kind_of
 from orchestrator.planning.grid import Part
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.survey import Survey
@@ -35,9 +34,9 @@ from orchestrator.training.tune import Trials, planned
 from orchestrator.training.workers import TrialContext, headline
 from study.config import StudyConfig
 from study.faults.kinds import NO_SPACE
-from study.store.layout import RECORD_FILE
+from study.store.records import FailureRecord
 from study.store.store import Store
-from study.units import AdapterUnit
+from study.units import AdapterUnit, failure_of
 
 WAIT_S = 0.5
 
@@ -86,7 +85,7 @@ class StudyRun:
     def progress(self) -> Progress:
         return self._books.progress
 
-    def run(self) -> list[Failure]:
+    def run(self) -> list[FailureRecord]:
         """Do all that is left. Returns what failed. Raises StudyStopped when nothing more can be done."""
         training = {unit.adapter_id for unit in self._plan.train}
         self._waiting = {part.subject: part for part in self._plan.parts if part.subject in training}
@@ -170,12 +169,11 @@ class StudyRun:
         """A trial has ended without an answer: those of its gang that are recorded are trained, the others failed."""
         for adapter_id in adapter_ids:
             unit = self._units[adapter_id]
-            if self._store.exists(f"{unit.folder}/{RECORD_FILE}"):
-                record = json.loads(self._store.read(f"{unit.folder}/{RECORD_FILE}"))
+            if (record := self._store.record(unit.folder)) is not None:
                 self._ended({"trained": [headline(record)], "rejected": []})
                 continue
             last, attempts = message.strip().splitlines()[-1], self._config.failures.node_lost + 1
-            self._failed(Failure(adapter_id, str(unit), kind, last, attempts, message))
+            self._failed(failure_of(unit, kind, last, attempts, message))
 
     def _ended(self, result: dict[str, Any]) -> None:
         for adapter in result["trained"]:
@@ -184,8 +182,8 @@ class StudyRun:
             if (part := self._waiting.pop(unit.adapter_id, None)) is not None:
                 self._pool.backlog.add([part])
         for failed in result["rejected"]:
-            self._failed(Failure.from_json(failed))
+            self._failed(FailureRecord.from_json(failed))
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: FailureRecord) -> None:
         unit = self._units[failure.unit_id]
         self._books.adapter_failed(failure, unit, self._waiting.pop(unit.adapter_id, None))

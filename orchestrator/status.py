@@ -10,13 +10,14 @@ from rich.console import Console
 from orchestrator.costs.remaining import seconds_left
 from orchestrator.planning.standing import of_store
 from orchestrator.progress.tables import console, failure_table, standing_table
-from orchestrator.study_file import read_study
 from study.errors import ConfigError, damaged
 from study.store.contents import Damaged
 from study.store.filesystem import trouble
 from study.store.lease import holder
+from study.store.readable import no_study
 from study.store.schema import OtherVersion
 from study.store.store import Store
+from study.store.study_file import read_study
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def show(store: Store, out: Console) -> None:
     store.check_reachable()
     study = read_study(store)
     if study is None:
-        raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
+        raise no_study("STORE", store.uri)
     rows, left = of_store(store, study)
     out.print(standing_table(store.uri, rows, seconds_left(store, study, left)))
     held = holder(store)

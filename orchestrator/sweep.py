@@ -15,15 +15,13 @@ from rich.console import Console
 from orchestrator.costs.devices import assumed
 from orchestrator.costs.estimate import costs
 from orchestrator.costs.outlook import outlook, show
-from orchestrator.failures import Failure
 from orchestrator.options import parser
 from orchestrator.planning.standing import of_plan
-from orchestrator.prepare import Prepared, check_store, prepare
+from orchestrator.prepare import Prepared, check_store, prepare, study_file
 from orchestrator.progress.tables import console, cost_table, failure_table, left_alone, standing_table
 from orchestrator.progress.trackers import check as check_trackers
 from orchestrator.records import outdated
 from orchestrator.stop import Interrupted, StudyStopped, as_raised, leave, on_signals
-from orchestrator.study_file import write_study
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -35,7 +33,9 @@ from study.sizes import read_sizes, sizes_file
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper
+from study.store.records import FailureRecord
 from study.store.store import Store
+from study.store.study_file import write_study
 from study.units import GivenAdapter
 from trainers.settings import check as check_deepspeed
 
@@ -90,7 +90,7 @@ def sweep(options: argparse.Namespace, console: Console) -> int:
     with Lease(store, stopper()) as lease:
         planned = prepare(*given, warn)
         _print_plan(console, config, planned, store, options)
-        write_study(store, config, planned.todo.grid)
+        write_study(store, study_file(config, planned.todo.grid))
         for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
             put_into(store, adapter)
         store.write_grid(*planned.todo.grid.tables())
@@ -128,14 +128,14 @@ def _run(
     console: Console, config: StudyConfig, planned: Prepared, store: Store, lease: Lease, options: argparse.Namespace
 ) -> int:
     broken = [
-        Failure(b.unit_id, f"{b.role} {b.cell}", b.kind, b.message, b.attempts, b.traceback)
+        FailureRecord(b.unit_id, f"{b.role} {b.cell}", b.kind, b.message, b.attempts, b.traceback)
         for b in planned.survey.broken
     ]
     for unit_id in outdated(store, planned.todo, config):
         store.clear_failure(unit_id)
     for failure in broken:
-        store.put_failure(failure.unit_id, failure.to_json())
-    failures = [*planned.left, *(failure.to_json() for failure in broken)]
+        store.put_failure(failure)
+    failures = [*planned.left, *broken]
     if planned.todo.is_empty:
         console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
     else:
@@ -143,7 +143,7 @@ def _run(
         if code is not None:
             return code
         _index(store, console)
-        failures += (failure.to_json() for failure in more)
+        failures += more
     console.print(
         f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
     )
@@ -169,7 +169,7 @@ def _index(store: Store, console: Console) -> None:
 
 def _execute(
     console: Console, config: StudyConfig, planned: Prepared, store: Store, lease: Lease, options: argparse.Namespace
-) -> tuple[int | None, list[Failure]]:
+) -> tuple[int | None, list[FailureRecord]]:
     """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
     import ray
 

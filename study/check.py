@@ -25,6 +25,7 @@ from study.store.filesystem import trouble
 from study.store.layout import ADAPTERS, SCORES, STUDY_FILE
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper
+from study.store.readable import no_study
 from study.store.store import Store
 
 
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             and not store.files(SCORES, ".parquet")
             and not store.files(ADAPTERS, "", recursive=True)
         ):
-            raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
+            raise no_study("STORE", store.uri)
         if not options.repair and (held := holder(store)) is not None:
             print(f"in use by {held}: what it is writing just now may look unfinished")
         with Lease(store, stopper()) if options.repair else nullcontext():

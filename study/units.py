@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from study.cells import Cell, Source
 from study.store.layout import adapter_folder, given_folder
+from study.store.records import FailureRecord
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,11 @@ def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | 
         "source_language": source.language if source else None,
         "seed": adapter.seed if adapter else None,
     }
+
+
+def failure_of(
+    unit: AdapterUnit | ScoreUnit, kind: str, message: str, attempts: int, traceback: str = ""
+) -> FailureRecord:
+    """The record of a unit that ended without a result."""
+    subject, target = (unit.subject_id, unit.target_id) if isinstance(unit, ScoreUnit) else (unit.adapter_id, None)
+    return FailureRecord(unit.unit_id, str(unit), kind, message, attempts, traceback, subject, target)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -29,8 +28,8 @@ def train_gang(
     world: World,
     start: Checkpoint | None,
     save: Save | None,
-) -> dict[str, Any]:
-    """Train all members to their ends. Every process of the world calls it alike. Returns what the records share.
+) -> tuple[int, ...]:
+    """Train all members to their ends. Every process of the world calls it alike. Returns the steps it was taken up at.
 
     `start` is where engine and members stand; rank 0 hands what `_is_due` to `save`.
     """
@@ -57,12 +56,7 @@ def train_gang(
     padded = sum(member.padded for member in members)
     for member in members:
         member.seconds = seconds * member.padded / padded
-    return {
-        "gang_size": len(members),
-        "micro_batch_size": how.rows,
-        "micro_batch_tokens": how.tokens,
-        "resumed_at_steps": list(resumed),
-    }
+    return resumed
 
 
 def _share(members: Sequence[Member], start: Checkpoint) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from study.data.example import Example
 from study.faults.kinds import FailureKind
+from study.store.records import Conditions, Course
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained adapter: a local folder in PEFT format, and how the training went (JSON-able)."""
+    """A trained adapter: a local folder in PEFT format, how its training went, and what it shared with its gang."""
 
     adapter_id: str
     folder: Path
-    record: dict[str, Any]
+    course: Course
+    conditions: Conditions
 
 
 @dataclass(frozen=True)

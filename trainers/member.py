@@ -14,6 +14,7 @@ import torch
 
 from study.config import Recipe
 from study.identity import digest
+from study.store.records import Course, Epoch, Examples, Tokens
 from trainers.batch import GangRow
 from trainers.checkpoint import MemberState
 from trainers.data import Row, split, steps
@@ -117,21 +118,19 @@ class Member:
             setattr(self, name, state.books[name])
         self.kept = state.kept
 
-    def record(self) -> dict[str, Any]:
-        """How its training went, JSON-able."""
+    def course(self) -> Course:
+        """How its training went."""
         kept = self._recipe.validation.keep
-        return {
-            "adapter_id": self.job.adapter_id,
-            "seed": self.job.seed,
-            "epochs": self._epochs,
-            "best_epoch": self._best_epoch,
-            "kept": kept if self._held_out else "last: too few examples, or a fraction of 0, to validate on",
-            "steps": len(self._steps),
-            "examples": {"train": len(self._learn), "validation": len(self._held_out)},
-            "truncated": sum(row.truncated for row in self._rows),
-            "tokens": {"useful": self.useful, "padded": self.padded},
-            "seconds": self.seconds,
-        }
+        return Course(
+            epochs=tuple(Epoch(**epoch) for epoch in self._epochs),
+            best_epoch=self._best_epoch,
+            kept=kept if self._held_out else "last: too few examples, or a fraction of 0, to validate on",
+            steps=len(self._steps),
+            examples=Examples(len(self._learn), len(self._held_out)),
+            truncated=sum(row.truncated for row in self._rows),
+            tokens=Tokens(self.useful, self.padded),
+            seconds=self.seconds,
+        )
 
 
 def _stream(job: Job, step: int, example: int) -> int:

@@ -20,6 +20,7 @@ from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN
 from study.models.resolve import Model
+from study.store.records import Conditions
 from trainers.base import Base
 from trainers.batch import Batching
 from trainers.checkpoint import Checkpoint, Save
@@ -86,7 +87,7 @@ class Worker:
         if members:
             shared = self._train_gang(base, recipe, training, settings, members, start, save)
             for member in members:
-                results[member.job.adapter_id] = self._result(member, shared, recipe, training, base, out)
+                results[member.job.adapter_id] = self._result(member, shared, recipe, base, out)
         return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
     def _load(self, model: Model, spread: dict[str, Any] | None) -> Base:
@@ -108,7 +109,7 @@ class Worker:
         members: Sequence[Member],
         start: Checkpoint | None,
         save: Save | None,
-    ) -> dict[str, Any]:
+    ) -> Conditions:
         """Bring members to their ends; returns what their records share."""
         rows: list[torch.Tensor | None] = [None] * len(members)
         if start is not None:
@@ -120,7 +121,8 @@ class Worker:
         names = [(member.job.adapter_id, member.job.seed) for member in members]
         try:
             with opened(base.module, recipe, settings, names, self.world, rows) as engine:
-                return train_gang(engine, members, recipe, how, self.world, start, save)
+                resumed = train_gang(engine, members, recipe, how, self.world, start, save)
+            return self._conditions(base.model, training, how, len(members), resumed)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -128,9 +130,7 @@ class Worker:
         _empty_cache()  # only here does the error let go of what the failed attempt held
         raise torch.OutOfMemoryError(reason)
 
-    def _result(
-        self, member: Member, shared: dict[str, Any], recipe: Recipe, training: Training, base: Base, out: Path
-    ) -> Trained | Rejected:
+    def _result(self, member: Member, shared: Conditions, recipe: Recipe, base: Base, out: Path) -> Trained | Rejected:
         job = member.job
         if member.failure is not None:
             return Rejected(job.adapter_id, NAN, member.failure)
@@ -139,8 +139,7 @@ class Worker:
             whole.write(folder, base.module, member.kept)
         elif self.world.rank == 0 and recipe.lora is not None:
             lora.write(folder, recipe.lora, base.model, member.kept)
-        record = {**member.record(), **shared, **self._circumstances(base.model, training)}
-        return Trained(job.adapter_id, folder, record)
+        return Trained(job.adapter_id, folder, member.course(), shared)
 
     def _batching(self, recipe: Recipe, training: Training, gang: int, padding: int) -> Batching:
         """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""
@@ -150,15 +149,21 @@ class Worker:
         kind = self.world.device.type
         return Batching(rows, TOKENS[kind], WORTH[kind], padding)
 
-    def _circumstances(self, model: Model, training: Training) -> dict[str, Any]:
+    def _conditions(
+        self, model: Model, training: Training, how: Batching, gang_size: int, resumed: tuple[int, ...]
+    ) -> Conditions:
         device = self.world.device
-        return {
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "dtype": model.dtype,
-            "world_size": self.world.size,
-            "zero_stage": zero_stage(training),
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
-        }
+        return Conditions(
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            world_size=self.world.size,
+            dtype=model.dtype,
+            zero_stage=zero_stage(training),
+            gang_size=gang_size,
+            micro_batch_size=how.rows,
+            micro_batch_tokens=how.tokens,
+            resumed_at_steps=resumed,
+            versions={name: importlib.metadata.version(name) for name in _VERSIONS},
+        )
 
 
 def _empty_cache() -> None:

@@ -116,7 +116,7 @@ def _distrust(study: Study, made: dict[str, Made]) -> str:
         parts.append(f"<p>Left out of the tables:</p><ul>{left_out}</ul>")
     if study.failures:
         names = ("kind", "unit", "message", "attempts")
-        rows = [{n: _flat(f.get(n, f["id"] if n == "unit" else "")) for n in names} for f in study.failures]
+        rows = [{n: _flat(getattr(f, n)) for n in names} for f in study.failures]
         docs = {"kind": "kind of failure", "unit": "what failed", "message": "why", "attempts": "times tried"}
         failed = html.table(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)), docs, wrap=("unit", "message"))
         parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{failed}")

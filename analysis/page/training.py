@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from analysis.reading.study import Study
+from study.store.records import AdapterRecord
 
 LORA = "a small set of trained weights (LoRA) put on top of the untouched model, the base"
 WHOLE = "here a whole model (full fine-tuning): all weights are trained, and scored in place of the base, the untouched"
@@ -12,7 +14,7 @@ WHOLE = "here a whole model (full fine-tuning): all weights are trained, and sco
 
 def meaning(study: Study) -> str:
     """What “adapter” means in a study."""
-    recipes = [record["recipe"] for record in _trained(study)]
+    recipes = [record.recipe for record in _trained(study)]
     return WHOLE if recipes and all(recipe["lora"] is None for recipe in recipes) else LORA
 
 
@@ -21,21 +23,22 @@ def told(study: Study) -> str | None:
     records = _trained(study)
     if not records:
         return None
-    ways = sorted({_way(record["recipe"]) for record in records})
-    useful, padded = (sum(record["tokens"][kind] for record in records) for kind in ("useful", "padded"))
+    ways = sorted({_way(record.recipe) for record in records})
+    useful = sum(record.course.tokens.useful for record in records)
+    padded = sum(record.course.tokens.padded for record in records)
     return (
         f"{len(records):,} adapters were trained: {'; '.join(ways)}. Training read {useful:,} tokens, which are "
         f"{useful / padded:.0%} of those that went through the model; the others were padding."
     )
 
 
-def _way(recipe: dict[str, Any]) -> str:
+def _way(recipe: Mapping[str, Any]) -> str:
     lora = recipe["lora"]
     what = "full fine-tuning" if lora is None else f"LoRA, r {lora['r']}, alpha {lora['alpha']:g}"
     return f"{what}, {recipe['epochs']} epochs, learning rate {recipe['learning_rate']:g}"
 
 
-def _trained(study: Study) -> list[dict[str, Any]]:
+def _trained(study: Study) -> list[AdapterRecord]:
     """Records of the current config's adapters; those that were trained elsewhere have no recipe."""
     scored = set(study.units["adapter_id"]) if study.records else set()
-    return [record for record in study.records if record["adapter_id"] in scored and "recipe" in record]
+    return [record for record in study.records if record.adapter_id in scored]

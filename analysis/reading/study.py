@@ -7,7 +7,6 @@ Invariant: nothing is dropped silently. Every row of the store that does not rea
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -16,11 +15,11 @@ from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import family, read_reference
 from analysis.reading.transfer import COLUMNS, transfer
 from study.errors import ConfigError, damaged
-from study.store import contents
 from study.store.contents import Damaged
-from study.store.layout import STUDY_FILE
+from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.schema import OtherVersion
 from study.store.store import Store
+from study.store.study_file import read_study
 
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "seed", *TARGET]
 IDENTITIES = ["subject_id", "target_id"]
@@ -36,11 +35,11 @@ class Study:
     units: pl.DataFrame = field(default_factory=pl.DataFrame)
     panels: tuple[Panel, ...] = ()
     trial_run: bool = False
-    failures: tuple[dict[str, Any], ...] = ()
+    failures: tuple[FailureRecord, ...] = ()
     excluded: tuple[tuple[int, str], ...] = ()
     expected: int | None = None  # score units that the current config asks for
     done: int = 0  # of those, how many have a score
-    records: tuple[dict[str, Any], ...] = ()
+    records: tuple[AdapterRecord, ...] = ()
     notes: tuple[str, ...] = ()  # what else a reader must know
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
 
@@ -89,29 +88,20 @@ def _read(store: Store) -> Study:
     units = units.join(scored, on="unit", how="left", maintain_order="left")
     _count_unscored(units, notes)
     trained = units.filter(pl.col("kind") == "trained")
-    info = _config(store)
+    info = read_study(store) or StudyFile({})
     return Study(
-        name=str(info.get("study") or store.uri.rstrip("/").rsplit("/", 1)[-1]),
+        name=str(info.name or store.uri.rstrip("/").rsplit("/", 1)[-1]),
         origin=store.uri,
         transfer=transfer(trained),
         units=units,
         panels=tuple(panels),
-        trial_run=bool(info.get("trial_run")),
-        failures=tuple({"id": key, **value} for key, value in sorted(store.failures().items())),
+        trial_run=info.is_trial_run,
+        failures=tuple(failure for _, failure in sorted(store.failures().items())),
         excluded=tuple(note for note in notes if note[0]),
         expected=expected,
         done=units.height,
         records=tuple(store.records().values()),
     )
-
-
-def _config(store: Store) -> dict[str, Any]:
-    """The config of the study; nothing where the store does not say it. Raises Damaged."""
-    if not store.exists(STUDY_FILE):
-        return {}
-    data = store.read(STUDY_FILE)
-    with contents.reading(STUDY_FILE):
-        return dict(contents.study(data)["config"])
 
 
 def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> tuple[pl.DataFrame, int | None]:

@@ -8,9 +8,8 @@ content hash (only where adapters' records list the hashes they were trained on)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from analysis.frames import MODEL_WORDS, TARGET, TARGET_WORDS, NotComputable, Ta
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from study.errors import ConfigError
+from study.store.records import AdapterRecord
 
 ALPHA = 0.01
 ONE_OPTION = 0.9
@@ -30,7 +30,7 @@ SCHEMA = {
     "detail": pl.String,
 }
 Finding = tuple[str, float, str]  # check, value, detail
-Records = Iterable[Mapping[str, Any]]
+Records = Iterable[AdapterRecord]
 
 
 def health(panels: Sequence[Panel], units: pl.DataFrame, records: Records = ()) -> pl.DataFrame:
@@ -120,7 +120,7 @@ def _train_hashes(records: Records) -> dict[str, set[str]]:
     """Model to the content hashes of items that its adapters were trained on, as far as records tell."""
     found: dict[str, set[str]] = {}
     for record in records:
-        found.setdefault(str(record.get("model")), set()).update(record.get("train_doc_hashes") or ())
+        found.setdefault(record.model, set()).update(record.train_doc_hashes)
     return found
 
 

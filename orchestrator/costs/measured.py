@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
 from orchestrator.costs.devices import SCORE, TRAIN, kind_of, used
-from orchestrator.study_file import read_study
+from study.store.records import AdapterRecord, StudyFile
 from study.store.store import Store
+from study.store.study_file import read_study
 
 FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
 WHOLE_TRAIN_FLOPS = 6
@@ -115,13 +115,9 @@ def merged(stores: Iterable[Measured]) -> Measured:
 def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
     """What a store has seen on the kind of device that is asked for in each stage. Raises Damaged, OtherVersion."""
     result = Measured()
-    study = read_study(store) or {}
-    for model in study.get("models", ()):
-        if "embedded" in model:
-            result.body[model["name"]] = model["params"] - model["embedded"]
-    config = study.get("config", {})
-    per_worker = used(config.get("training", {}).get("resources_per_worker", {}))
-    per_evaluator = used(config.get("evaluators", {}).get("resources", {}))
+    study = read_study(store) or StudyFile({})
+    result.body.update(study.bodies)
+    per_worker, per_evaluator = used(study.trainer_resources), used(study.evaluator_resources)
     for row in scored(store).iter_rows(named=True):
         kind = kind_of(row["device"])
         if kind == kinds[SCORE]:
@@ -129,15 +125,17 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
             names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
             result.add(SCORE, row["model"], names, seen)
     for record in store.records().values():
-        if kind_of(record["device"]) == kinds[TRAIN]:
-            seconds, work = record["seconds"] * record["world_size"] * per_worker, _work(record)
-            seen = Seen(seconds, work, work, frozenset([record["device"]]), store.uri)
-            result.add(TRAIN, record["model"], ["+".join(record["source"])], seen)
+        device = record.conditions.device
+        if kind_of(device) == kinds[TRAIN]:
+            seconds, work = record.course.seconds * record.conditions.world_size * per_worker, _work(record)
+            seen = Seen(seconds, work, work, frozenset([device]), store.uri)
+            result.add(TRAIN, record.model, ["+".join(record.source)], seen)
     return result
 
 
-def _work(record: Mapping[str, Any]) -> float:
-    return train_work(record["tokens"]["useful"], **record["examples"], lora=record["recipe"]["lora"] is not None)
+def _work(record: AdapterRecord) -> float:
+    examples = record.course.examples
+    return train_work(record.course.tokens.useful, examples.train, examples.validation, record.is_lora)
 
 
 def scored(store: Store) -> pl.DataFrame:

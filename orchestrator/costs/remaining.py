@@ -7,7 +7,6 @@ of the model; a model without any goes by the others and its parameters outside 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,16 +14,14 @@ import polars as pl
 from orchestrator.costs.devices import held, kind, kind_of
 from orchestrator.costs.measured import scored
 from orchestrator.planning.standing import Left
+from study.store.records import StudyFile
 from study.store.store import Store
 
 
-def seconds_left(store: Store, study: Mapping[str, Any], left: Left) -> dict[str, float | None]:
+def seconds_left(store: Store, study: StudyFile, left: Left) -> dict[str, float | None]:
     """Device seconds by model; None where nothing tells them. `study` is what the store's study.yaml says."""
-    config = study["config"]
-    per_worker = config.get("training", {}).get("resources_per_worker", {})
-    per_evaluator = config.get("evaluators", {}).get("resources", {})
-    body = {m["name"]: m["params"] - m["embedded"] for m in study.get("models", ()) if "embedded" in m}
-    parts = (_training(store, left, per_worker), _scoring(store, left, per_evaluator))
+    body = study.bodies
+    parts = (_training(store, left, study.trainer_resources), _scoring(store, left, study.evaluator_resources))
     result: dict[str, float | None] = {}
     for model in dict.fromkeys(left.subjects["model"].to_list()):
         known = [_of_model(todo[model], seen, model, body) for todo, seen in parts]
@@ -66,9 +63,9 @@ def _training(store: Store, left: Left, resources: Mapping[str, float]) -> tuple
         counts = todo.setdefault(model, {})
         counts[source[subject]] = counts.get(source[subject], 0) + bool(train)
     for adapter_id, record in store.records().items():
-        if adapter_id in source and kind_of(record["device"]) == kind(resources):
-            seconds = record["seconds"] * record["world_size"] * held(resources)
-            took.setdefault(record["model"], {}).setdefault(source[adapter_id], []).append(seconds)
+        if adapter_id in source and kind_of(record.conditions.device) == kind(resources):
+            seconds = record.course.seconds * record.conditions.world_size * held(resources)
+            took.setdefault(record.model, {}).setdefault(source[adapter_id], []).append(seconds)
     return todo, took
 
 

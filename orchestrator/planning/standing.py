@@ -17,9 +17,10 @@ import polars as pl
 
 from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
-from study.errors import ConfigError
 from study.identity import score_id
 from study.store.coverage import Coverage
+from study.store.readable import no_study
+from study.store.records import FailureRecord, StudyFile
 from study.store.store import Store
 
 
@@ -67,11 +68,11 @@ def of_plan(plan: Plan) -> list[Standing]:
     ]
 
 
-def of_store(store: Store, study: Mapping[str, Any]) -> tuple[list[Standing], Left]:
+def of_store(store: Store, study: StudyFile) -> tuple[list[Standing], Left]:
     """The same from a store and what its study.yaml says. Raises ConfigError for one without a grid."""
     grid = store.read_grid()
     if grid is None:
-        raise ConfigError("STORE", store.uri, "holds no study", "name the `store` of a config that was run before")
+        raise no_study("STORE", store.uri)
     subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
     trained, failures = store.trained(), lasting(store.failures())
     names = subjects["subject_id"].to_list()
@@ -100,15 +101,15 @@ def _tally(everything: int, stale: int, failed: int, todo: int) -> Tally:
 
 
 def _failed_scores(
-    subjects: pl.DataFrame, targets: pl.DataFrame, failures: Mapping[str, Mapping[str, Any]], study: Mapping[str, Any]
+    subjects: pl.DataFrame, targets: pl.DataFrame, failures: Mapping[str, FailureRecord], study: StudyFile
 ) -> np.ndarray:
     """Which scores have failed, found by their names and held to their identities."""
     result: np.ndarray = np.zeros((len(subjects), len(targets)), dtype=bool)
-    named = {unit_id: str(failure["unit"]).rpartition(" on ") for unit_id, failure in failures.items()}
+    named = {unit_id: failure.unit.rpartition(" on ") for unit_id, failure in failures.items()}
     scores = {unit_id: (subject, cell) for unit_id, (subject, _, cell) in named.items() if subject}
     if not scores:
         return result
-    given = {entry["adapter_id"]: entry["name"] for entry in study.get("adapters", ())}
+    given = {entry.adapter_id: entry.name for entry in study.adapters}
     rows = {_name(row, given): number for number, row in enumerate(subjects.iter_rows(named=True))}
     cells = targets.iter_rows(named=True)
     columns = {f"{row['target_task']}/{row['target_language']}": number for number, row in enumerate(cells)}

@@ -10,7 +10,6 @@ from typing import Any
 
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates
-from orchestrator.failures import Failure
 from orchestrator.planning.grid import Part
 from orchestrator.planning.plan import Plan
 from orchestrator.progress.display import Display
@@ -24,6 +23,7 @@ from orchestrator.stop import StudyStopped
 from study.config import StudyConfig
 from study.faults.kinds import STOPS
 from study.store.layout import RUNS
+from study.store.records import FailureRecord
 from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 
@@ -57,7 +57,7 @@ class Books:
         if self._means is not None:
             self._tracking.scored(_subject(unit), self._means.scored(unit.subject_id, dict(result.metrics)))
 
-    def score_failed(self, failure: Failure, unit: ScoreUnit) -> None:
+    def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None:
         """Raises StudyStopped where nothing more can be done."""
         _check(failure)
         self.progress.lost(SCORE, unit.model, failure.kind, 1, self._score_s(unit))
@@ -65,7 +65,7 @@ class Books:
             self._tracking.scored(_subject(unit), self._means.failed(unit.subject_id))
         self._record(failure)
 
-    def adapter_failed(self, failure: Failure, unit: AdapterUnit, waiting: Part | None) -> None:
+    def adapter_failed(self, failure: FailureRecord, unit: AdapterUnit, waiting: Part | None) -> None:
         """An adapter takes the scores that waited for it along. Raises StudyStopped where nothing more can be done."""
         _check(failure)
         self.progress.lost(TRAIN, unit.model, failure.kind, 1, self._train_s(unit))
@@ -121,13 +121,13 @@ class Books:
         if unit_id in self._failed_before:
             self._store.clear_failure(unit_id)
 
-    def _record(self, failure: Failure) -> None:
+    def _record(self, failure: FailureRecord) -> None:
         self.progress.failures.append(failure)
-        self._store.put_failure(failure.unit_id, failure.to_json())
+        self._store.put_failure(failure)
         self.display.failure(failure)
 
 
-def _check(failure: Failure) -> None:
+def _check(failure: FailureRecord) -> None:
     if failure.kind in STOPS:
         raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from orchestrator.failures import Failure
 from orchestrator.progress.numbers import STAGES, Progress, clock
+from study.store.records import FailureRecord
 
 PLAIN_EVERY_S, REDRAW_EVERY_S = 15.0, 0.5
 
@@ -47,7 +47,7 @@ class Display:
     def warn(self, text: str) -> None:
         self._console.print(text, style="yellow", markup=False, soft_wrap=True)
 
-    def failure(self, failure: Failure) -> None:
+    def failure(self, failure: FailureRecord) -> None:
         self._console.print(
             f"FAILED {failure.unit}: {failure.kind}: {failure.message}", style="red", markup=False, soft_wrap=True
         )

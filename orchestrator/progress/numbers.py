@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates, costs
-from orchestrator.failures import Failure
 from orchestrator.planning.plan import Plan
 from orchestrator.progress.meter import Meter
+from study.store.records import FailureRecord
 
 STAGES = {TRAIN: "adapters", SCORE: "scores"}
 Key = tuple[str, str]  # stage, model
@@ -38,7 +38,7 @@ class Progress:
     at_work: Meter = field(default_factory=Meter)
     held: Meter = field(default_factory=Meter)
     evaluators: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[FailureRecord] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     def finished(self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float) -> None:

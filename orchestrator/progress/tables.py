@@ -6,13 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from orchestrator.costs.estimate import Cost, sum_of
 from orchestrator.planning.standing import Standing
+from study.store.records import FailureRecord
 
 WIDE = 200  # characters, where nobody has a terminal's edge to see
 
@@ -80,18 +80,18 @@ def _cost_row(cost: Cost, price: float | None) -> list[str]:
     return [cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", *hours, *money]
 
 
-def failure_table(failures: Iterable[Mapping[str, Any]]) -> Table:
+def failure_table(failures: Iterable[FailureRecord]) -> Table:
     """What failed and why, from failure records."""
     rows = list(failures)
     columns = (Column(name, overflow="fold") for name in ("unit", "kind", "attempts", "reason"))
     table = Table(*columns, title=f"{len(rows)} failed", title_justify="left")
     for failure in rows:
-        table.add_row(failure["unit"], failure["kind"], str(failure["attempts"]), failure["message"])
+        table.add_row(failure.unit, failure.kind, str(failure.attempts), failure.message)
     return table
 
 
-def left_alone(failures: Sequence[Mapping[str, Any]]) -> str:
+def left_alone(failures: Sequence[FailureRecord]) -> str:
     """What of the plan is not tried again, by kind."""
-    kinds = Counter(failure["kind"] for failure in failures)
+    kinds = Counter(failure.kind for failure in failures)
     counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
     return f"left as they failed: {len(failures):,} units ({counts}), which would fail again; --retry-failed tries them"

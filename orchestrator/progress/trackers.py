@@ -8,7 +8,6 @@ before the run; one that fails later is dropped with a warning: the store is the
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import time
@@ -18,7 +17,8 @@ from typing import Protocol
 
 from study.config import StudyConfig
 from study.errors import ConfigError
-from study.store.layout import LOGS, RECORD_FILE
+from study.store.contents import Damaged
+from study.store.layout import LOGS
 from study.store.store import Store
 from study.units import AdapterUnit
 
@@ -129,14 +129,15 @@ class Tracking:
         if not self._open:
             return
         try:
-            epochs = json.loads(self._store.read(f"{unit.folder}/{RECORD_FILE}"))["epochs"]
-        except (OSError, ValueError, KeyError) as error:
+            if (record := self._store.record(unit.folder)) is None:
+                raise FileNotFoundError(f"{unit.folder} has no record")
+        except (OSError, Damaged) as error:
             self._warn(f"trackers are not told how {unit} was trained: {error}")
             return
-        for epoch in epochs:
+        for epoch in record.course.epochs:
             kinds = ("train_loss", "validation_loss", "learning_rate")
-            numbers = {f"loss/{unit}/{kind}": epoch[kind] for kind in kinds if epoch[kind] is not None}
-            self._log(numbers, "epoch", epoch["epoch"])
+            numbers = {f"loss/{unit}/{kind}": value for kind in kinds if (value := getattr(epoch, kind)) is not None}
+            self._log(numbers, "epoch", epoch.epoch)
 
     def scored(self, subject: str, means: Mapping[str, float]) -> None:
         """Send the means of an adapter's metrics, or a base's, if there are any."""

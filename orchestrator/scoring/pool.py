@@ -16,7 +16,7 @@ import ray
 
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
-from orchestrator.failures import Failure, backoff_s, budget, is_spoilt, kind_of, last_line
+from orchestrator.failures import backoff_s, budget, is_spoilt, kind_of, last_line
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
 from orchestrator.scheduling.gangs import halves
@@ -26,8 +26,9 @@ from orchestrator.scoring.requests import StudyRequests
 from study.config import StudyConfig
 from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT
 from study.models.resolve import Model
+from study.store.records import FailureRecord
 from study.store.store import Store
-from study.units import ScoreUnit
+from study.units import ScoreUnit, failure_of
 
 GIVE_WAY_S = 5.0  # between evaluators that give their places to a trial, one by one
 
@@ -44,7 +45,7 @@ class ScoringPool:
         requests: StudyRequests,
         load_s: dict[str, float],
         on_scored: Callable[[ScoreUnit, Any], None],
-        on_failure: Callable[[Failure, ScoreUnit], None],
+        on_failure: Callable[[FailureRecord, ScoreUnit], None],
         nodes: Nodes,
         profile: bool = False,
         process: type = EvaluatorProcess,
@@ -192,7 +193,7 @@ class ScoringPool:
                 self._on_scored(unit, result)
             else:
                 tries, trace = attempts if result.score_id in again else 1, result.traceback or ""
-                self._on_failure(Failure(unit.unit_id, str(unit), result.kind, result.message, tries, trace), unit)
+                self._on_failure(failure_of(unit, result.kind, result.message, tries, trace), unit)
 
     def _failed(self, actor: ScoringActor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once.
@@ -227,4 +228,4 @@ class ScoringPool:
     def _give_up(self, units: Sequence[ScoreUnit], kind: str, attempts: int, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
         for unit in units:
-            self._on_failure(Failure(unit.unit_id, str(unit), kind, last_line(error), attempts, text), unit)
+            self._on_failure(failure_of(unit, kind, last_line(error), attempts, text), unit)

@@ -13,8 +13,9 @@ from typing import Any
 
 from study.identity import digest
 from study.store.layout import CHECKPOINTS
+from study.store.safetensors_header import header_end
 from study.store.store import Store
-from trainers.checkpoint_header import VERSION, header, header_end
+from trainers.checkpoint_header import VERSION, header
 
 HEAD = 1 << 18  # bytes, which hold most headers: one request for each
 LOOKS = 3  # at one that is being written anew meanwhile

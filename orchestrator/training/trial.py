@@ -8,7 +8,6 @@ and ends the trial with a record, not with an exception: Tune's own budget is fo
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator.failures import Failure, NotStarted, backoff_s, is_spoilt, kind_of, last_line
+from orchestrator.failures import NotStarted, backoff_s, is_spoilt, kind_of, last_line
 from orchestrator.scheduling.attempt import AGAIN, SPLIT, Attempt
 from orchestrator.scheduling.blame import MOST_LOSSES
 from orchestrator.scheduling.gangs import with_rows
@@ -26,7 +25,8 @@ from orchestrator.training.checkpoints import Begun, begun, latest, parts
 from orchestrator.training.workers import TrialContext, WorkerGroup, headline, is_lost
 from study.config import Training
 from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY
-from study.store.layout import RECORD_FILE
+from study.store.records import AdapterRecord
+from study.units import failure_of
 
 
 class AdapterTrial(tune.Trainable):
@@ -126,15 +126,13 @@ class AdapterTrial(tune.Trainable):
         left = checkpoint.members - checkpoint.failed - set(ended)
         return any(name in self._context.units and self._record(name) is None for name in left)
 
-    def _record(self, adapter_id: str) -> dict[str, Any] | None:
-        file = f"{self._context.units[adapter_id].folder}/{RECORD_FILE}"
-        store = self._context.store
-        return dict(json.loads(store.read(file))) if store.exists(file) else None
+    def _record(self, adapter_id: str) -> AdapterRecord | None:
+        return self._context.store.record(self._context.units[adapter_id].folder)
 
     def _given_up(self, gang: Sequence[str], kind: str, error: Exception, attempts: int) -> dict[str, Any]:
         text = "".join(traceback.format_exception(error))
         failures = [
-            Failure(adapter_id, str(self._context.units[adapter_id]), kind, last_line(error), attempts, text).to_json()
+            failure_of(self._context.units[adapter_id], kind, last_line(error), attempts, text).to_json()
             for adapter_id in gang
         ]
         return {"trained": [], "rejected": failures}

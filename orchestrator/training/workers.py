@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import ray
@@ -16,7 +15,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.cluster.kernel_kills import struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
-from orchestrator.failures import Failure, NotStarted, kind_of
+from orchestrator.failures import NotStarted, kind_of
 from orchestrator.training.checkpoints import file_of
 from study.cells import Source
 from study.config import StudyConfig, Training
@@ -24,8 +23,10 @@ from study.data.example import Example
 from study.faults.kinds import BUG, NODE_LOST
 from study.models.resolve import Model
 from study.scratch import scratch
+from study.store.records import AdapterRecord
 from study.store.store import Store
-from study.units import AdapterUnit
+from study.units import AdapterUnit, failure_of
+from trainers.job import Trained
 
 START_TIMEOUT_S = 300.0
 LOSS_SEEN_S = 30.0  # Ray takes about one
@@ -78,29 +79,27 @@ class TrainerProcess:
             for outcome in outcomes:
                 unit = context.units[outcome.adapter_id]
                 if isinstance(outcome, Rejected):
-                    rejected.append(
-                        Failure(unit.unit_id, str(unit), outcome.kind, outcome.message, attempts=1).to_json()
-                    )
+                    rejected.append(failure_of(unit, outcome.kind, outcome.message, attempts=1).to_json())
                     continue
-                record = adapter_record(unit, context, outcome.record)
+                record = adapter_record(unit, context, outcome)
                 context.store.put_adapter(unit.folder, outcome.folder, record)
                 trained.append(headline(record))
         return {"trained": trained, "rejected": rejected}
 
 
-def adapter_record(unit: AdapterUnit, context: TrialContext, measured: dict[str, Any]) -> dict[str, Any]:
+def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -> AdapterRecord:
     """What record.json says: what the adapter is, and how its training went."""
-    return {
-        **measured,
-        "adapter_id": unit.adapter_id,
-        "model": unit.model,
-        "model_identity": context.models[unit.model].identity,
-        "source": [str(cell) for cell in unit.source.cells],
-        "seed": unit.seed,
-        "recipe": context.config.recipe.model_dump(mode="json"),
-        "train_doc_hashes": sorted({example.doc_hash for example in context.examples[unit.source]}),
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return AdapterRecord(
+        adapter_id=unit.adapter_id,
+        model=unit.model,
+        model_identity=context.models[unit.model].identity,
+        source=tuple(str(cell) for cell in unit.source.cells),
+        seed=unit.seed,
+        recipe=context.config.recipe.model_dump(mode="json"),
+        train_doc_hashes=tuple(sorted({example.doc_hash for example in context.examples[unit.source]})),
+        course=trained.course,
+        conditions=trained.conditions,
+    )
 
 
 class WorkerGroup:
@@ -178,9 +177,9 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, RayError) and not isinstance(error, RayTaskError)
 
 
-def headline(record: dict[str, Any]) -> dict[str, Any]:
+def headline(record: AdapterRecord) -> dict[str, Any]:
     """What of a record the driver needs to know."""
-    best = record["epochs"][record["best_epoch"] - 1]
-    losses = {name: best[name] for name in ("train_loss", "validation_loss")}
-    spent = {"tokens": record["tokens"]["useful"], "seconds": record["seconds"]}
-    return {"adapter_id": record["adapter_id"], **spent, **losses}
+    best = record.course.best
+    losses = {name: getattr(best, name, None) for name in ("train_loss", "validation_loss")}
+    spent = {"tokens": record.course.tokens.useful, "seconds": record.course.seconds}
+    return {"adapter_id": record.adapter_id, **spent, **losses}

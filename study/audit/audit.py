@@ -36,6 +36,7 @@ from study.store.layout import (
     is_given,
     unit_in,
 )
+from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.store import Store
 
 
@@ -62,7 +63,7 @@ class Audit:
 
     def _study_files(self) -> None:
         for name, parse in (
-            (STUDY_FILE, contents.study),
+            (STUDY_FILE, StudyFile.from_bytes),
             (GRID_FILE, partial(contents.table, GRID_FILE, schema.GRID)),
         ):
             try:
@@ -97,17 +98,17 @@ class Audit:
             return
         self.found.counts["adapters"] += 1
         try:
-            _, adapter_id, listed = contents.record(data)
+            record = AdapterRecord.from_bytes(data)
         except Damaged as error:
             self._damaged(file, f"cannot be read ({error})", "the next run trains the adapter again if it is needed")
             return
-        wrong = None if folder.endswith(f"-{adapter_id}") else f"is the record of {adapter_id}"
-        for name, stated in listed.items():
-            wrong = wrong or self._differs(f"{folder}/{name}", stated)
+        wrong = None if folder.endswith(f"-{record.adapter_id}") else f"is the record of {record.adapter_id}"
+        for name, stated in record.files.items():
+            wrong = wrong or self._differs(f"{folder}/{name}", stated.sha256)
         if wrong:
             self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
         else:
-            self._trained.add(adapter_id)
+            self._trained.add(record.adapter_id)
 
     def _differs(self, file: str, stated: str) -> str | None:
         data = self._read(file)
@@ -203,7 +204,7 @@ class Audit:
             unit_id = unit_in(file)
             if unit_id in self._scored or unit_id in self._trained:
                 self.found.add(file, "failure of a unit that is done", "removed", partial(self.store.delete, file))
-            elif wrong := self._wrong(file, contents.failure):
+            elif wrong := self._wrong(file, partial(FailureRecord.from_bytes, unit_id=unit_id)):
                 self._damaged(file, f"cannot be read ({wrong})", "the next run tries the unit again")
         for file in self.store.files(CHECKPOINTS, ".safetensors"):
             held = self._members(file)

@@ -10,8 +10,6 @@ import hashlib
 import json
 import math
 import re
-import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from study.config.fields import SAFE_NAME
 from study.errors import ConfigError
 from study.identity import digest
 from study.models.hub import MODEL_FILES, refused
+from study.store.safetensors_header import header_in
 
 _IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.py")
 _HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear leaves them out
@@ -160,24 +159,11 @@ def _read_folder(folder: Path, key: str) -> tuple[dict[str, Any], dict[str, tupl
     ):
         raise ConfigError(key, folder, "holds no tokenizer", "save the tokenizer beside the model with save_pretrained")
     try:
-        return config_json, {name: shape for file in files for name, shape in _header(file)}
-    except (ValueError, OSError, struct.error, KeyError) as error:
+        return config_json, {name: shape for file in files for name, shape in header_in(file).shapes.items()}
+    except (ValueError, OSError) as error:
         raise ConfigError(
             key, folder, f"its weights cannot be read ({error})", "copy the model folder again"
         ) from error
-
-
-def _header(file: Path) -> Iterable[tuple[str, tuple[int, ...]]]:
-    """Tensor names and shapes of a safetensors file, from its header alone."""
-    with file.open("rb") as source:
-        (length,) = struct.unpack("<Q", source.read(8))
-        if length > 100_000_000:
-            raise ValueError(f"{file.name} is no safetensors file")
-        header = json.loads(source.read(length))
-    end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    if file.stat().st_size != 8 + length + end:
-        raise ValueError(f"{file.name} is truncated")
-    return [(name, tuple(entry["shape"])) for name, entry in header.items() if name != "__metadata__"]
 
 
 def _digest_folder(folder: Path) -> str:

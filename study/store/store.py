@@ -13,9 +13,9 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +41,7 @@ from study.store.layout import (
     new_part,
     unit_in,
 )
+from study.store.records import AdapterRecord, FailureRecord, StoredFile
 
 SCORED = ("model", "subject_id", "target_id")
 
@@ -72,14 +73,14 @@ class Store(Files):
 
     # -- adapters ----------------------------------------------------------------------------------------------------
 
-    def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
+    def put_adapter(self, folder: str, local: Path, record: AdapterRecord) -> None:
         """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
-        files = {}
+        files: dict[str, StoredFile] = {}
         for file in sorted(p for p in local.rglob("*") if p.is_file()):
             name, data = file.relative_to(local).as_posix(), file.read_bytes()
             self.write(f"{folder}/{name}", data)
-            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        text = json.dumps({**record, "files": files}, indent=1, sort_keys=True, allow_nan=False)
+            files[name] = StoredFile(hashlib.sha256(data).hexdigest(), len(data))
+        text = json.dumps(replace(record, files=files).to_json(), indent=1, sort_keys=True, allow_nan=False)
         self.write(f"{folder}/{RECORD_FILE}", text.encode())
 
     def fetch_adapter(self, folder: str, scratch: Path) -> Path:
@@ -92,15 +93,24 @@ class Store(Files):
             (local / relative.rsplit("/", 1)[1]).write_bytes(self.read(relative))
         return local
 
-    def records(self) -> dict[str, dict[str, Any]]:
-        """Every finished adapter's record by adapter_id, each with its `folder` in the store. Raises Damaged."""
+    def record(self, folder: str) -> AdapterRecord | None:
+        """The record of the adapter in a folder; None while it is not finished. Raises Damaged."""
+        file = f"{folder}/{RECORD_FILE}"
+        if not self.exists(file):
+            return None
+        data = self.read(file)
+        with reading(file):
+            return AdapterRecord.from_bytes(data, folder)
+
+    def records(self) -> dict[str, AdapterRecord]:
+        """Every finished adapter's record by adapter_id. Raises Damaged."""
         files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
         known, missing = Index(self, RECORDS_INDEX).split(files, ["folder", "record"])
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, AdapterRecord] = {}
         for row in (row for rows in (*known, *self._record_rows(missing)) for row in rows.to_pylist()):
             with reading(f"{row['folder']}/{RECORD_FILE}"):
-                record, adapter_id, _ = contents.record(row["record"])
-            found[adapter_id] = {**record, "folder": row["folder"]}
+                record = AdapterRecord.from_bytes(row["record"], row["folder"])
+            found[record.adapter_id] = record
         return found
 
     def _record_rows(self, files: Sequence[File]) -> list[pa.Table]:
@@ -178,26 +188,27 @@ class Store(Files):
 
     # -- failures ----------------------------------------------------------------------------------------------------
 
-    def put_failure(self, unit_id: str, failure: dict[str, Any]) -> None:
-        self.write(failure_file(unit_id), json.dumps(failure, indent=1, sort_keys=True, default=str).encode())
+    def put_failure(self, failure: FailureRecord) -> None:
+        text = json.dumps(failure.to_json(), indent=1, sort_keys=True)
+        self.write(failure_file(failure.unit_id), text.encode())
 
     def clear_failure(self, unit_id: str) -> None:
         self.delete(failure_file(unit_id))
 
-    def failures(self) -> dict[str, dict[str, Any]]:
+    def failures(self) -> dict[str, FailureRecord]:
         """Recorded failures by unit id. Raises Damaged."""
         names = self.files(FAILURES, ".json")
         found = zip(names, self.each(self._failure, names), strict=True)
         return {unit_in(name): failure for name, failure in found if failure is not None}
 
-    def _failure(self, name: str) -> dict[str, Any] | None:
+    def _failure(self, name: str) -> FailureRecord | None:
         """What a file says; None where a run has cleared it since it was listed."""
         try:
             data = self.read(name)
         except FileNotFoundError:
             return None
         with reading(name):
-            return contents.failure(data)
+            return FailureRecord.from_bytes(data, unit_in(name))
 
     def failed(self) -> set[str]:
         """Unit ids with a recorded failure, from a listing alone."""

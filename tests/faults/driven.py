@@ -93,7 +93,7 @@ def tables(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
     scored, seen = scores.unique().sort("score_id", "metric"), items.unique().sort("score_id", "doc_id")
     assert set(scored["score_id"]) == set(seen["score_id"]) == asked(store)
     weights = {
-        adapter_id: hashlib.sha256(store.read(f"{record['folder']}/adapter_model.safetensors")).hexdigest()
+        adapter_id: hashlib.sha256(store.read(f"{record.folder}/adapter_model.safetensors")).hexdigest()
         for adapter_id, record in store.records().items()
     }
     return scored, seen, weights

@@ -46,12 +46,12 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
         wait_until(store.trained, driver)
         driver.kill()
     time.sleep(2)  # the cluster notices and ends
-    trained = {name: record["written_at"] for name, record in store.records().items()}
+    trained = {name: record.written_at for name, record in store.records().items()}
     scored = done_scores(store)
     assert len(scored) < 20
     done = sweep(config)
     assert done.returncode == 0, done.stdout + done.stderr
-    after = {name: record["written_at"] for name, record in store.records().items()}
+    after = {name: record.written_at for name, record in store.records().items()}
     assert len(after) == 4
     assert {name: after[name] for name in trained} == trained  # no finished adapter was trained again
     rows = pl.DataFrame(pl.from_arrow(Store(URI).scores()))

@@ -85,6 +85,6 @@ def test_a_killed_node_costs_an_epoch_and_no_result(nodes: Nodes, tmp_path: Path
     assert lost not in nodes_of(trial)
     assert_equal(context.store, undisturbed, exactly=False)
     for record in context.store.records().values():
-        [resumed_at] = record["resumed_at_steps"]
-        assert reached <= resumed_at < record["steps"]
+        [resumed_at] = record.conditions.resumed_at_steps
+        assert reached <= resumed_at < record.course.steps
     assert context.store.files(CHECKPOINTS, "") == []

@@ -80,7 +80,7 @@ def limited(trial: Any, context: TrialContext, room: int) -> Iterator[psutil.Pro
 
 def how(store: Store) -> list[tuple[int, int]]:
     """Gang size and rows per forward pass of each adapter."""
-    return [(record["gang_size"], record["micro_batch_size"]) for record in store.records().values()]
+    return [(record.conditions.gang_size, record.conditions.micro_batch_size) for record in store.records().values()]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from orchestrator.scheduling.decide import Shape
 from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused
+from study.store.records import FailureRecord
 from study.store.store import Store
 from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
@@ -284,7 +285,7 @@ def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> Non
     kinds = ("node_lost", "killed_for_memory", "out_of_memory", "transient", "no_space", "store_refused", "nan", "bug")
     budgets = [budget(kind, Failures()) for kind in kinds]
     assert budgets == [20, 4, 4, 5, 0, 0, 0, 0]
-    recorded = {kind: {"unit_id": kind, "kind": kind} for kind in (*kinds, "bad_data")}
+    recorded = {kind: FailureRecord(kind, kind, kind, "", 1) for kind in (*kinds, "bad_data")}
     assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
 
 

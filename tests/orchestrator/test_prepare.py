@@ -9,11 +9,11 @@ import pytest
 
 from orchestrator import status
 from orchestrator.prepare import _check_names, check_store
-from orchestrator.study_file import write_study
 from study.config.file import parse
 from study.errors import ConfigError
 from study.store.layout import STUDY_FILE
 from study.store.store import Store
+from study.store.study_file import write_study
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, trained
 
 

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.failures import Failure
 from orchestrator.planning.grid import Grid
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.survey import broken_id
 from orchestrator.records import outdated
 from study.cells import Cell
 from study.config.file import parse
+from study.store.records import FailureRecord
 from study.store.store import Store
-from study.units import AdapterUnit, ScoreUnit
+from study.units import AdapterUnit, ScoreUnit, failure_of
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, scores_of
 from tests.support.rows import score_row
 
 
 def record(store: Store, unit: AdapterUnit | ScoreUnit, kind: str) -> str:
-    store.put_failure(unit.unit_id, Failure(unit.unit_id, str(unit), kind, "", 1).to_json())
+    store.put_failure(failure_of(unit, kind, "", 1))
     return unit.unit_id
 
 
 def record_broken(store: Store, role: str, cell: str) -> str:
-    store.put_failure(
-        broken_id(role, cell), Failure(broken_id(role, cell), f"{role} {cell}", "bad_data", "", 1).to_json()
-    )
+    store.put_failure(FailureRecord(broken_id(role, cell), f"{role} {cell}", "bad_data", "", 1))
     return broken_id(role, cell)
 
 
 def todo_of(store: Store, grid: Grid, left: set[str]) -> Plan:
-    failures = {unit_id: str(failure["unit"]) for unit_id, failure in store.failures().items() if unit_id in left}
+    failures = {unit_id: failure.unit for unit_id, failure in store.failures().items() if unit_id in left}
     return without(plan(grid, store.trained(), store.scored()), failures)[0]
 
 

@@ -91,8 +91,8 @@ def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
     store = Store(str(undisturbed / "store"))
     scored = set(store.items(["doc_hash"]).column("doc_hash").to_pylist())
     for record in store.records().values():
-        assert len(record["train_doc_hashes"]) == 24
-        assert not scored & set(record["train_doc_hashes"])
+        assert len(record.train_doc_hashes) == 24
+        assert not scored & set(record.train_doc_hashes)
 
 
 def test_status_tells_the_same_from_the_store_alone(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +110,7 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
     model, tasks = world
     before = Store(str(undisturbed / "store"))
     (first, one), (_, other) = list(before.records().items())[:2]
-    paths = [str(undisturbed / "store" / record["folder"]) for record in (one, other)]
+    paths = [str(undisturbed / "store" / record.folder) for record in (one, other)]
     given = [
         {"name": "known", "model": "tiny", "path": paths[0], "source": one["source"][0]},
         {"name": "found", "model": "tiny", "path": paths[1]},
@@ -150,12 +150,12 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
         assert f"(process {driver.pid}) since" in capsys.readouterr().out
         driver.kill()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
-    trained = {adapter_id: record["written_at"] for adapter_id, record in store.records().items()}
+    trained = {adapter_id: record.written_at for adapter_id, record in store.records().items()}
     scored = done_scores(store)
     assert len(scored) < 20
     done = sweep(config)
     assert done.returncode == 0, done.stdout + done.stderr
-    after = {adapter_id: record["written_at"] for adapter_id, record in store.records().items()}
+    after = {adapter_id: record.written_at for adapter_id, record in store.records().items()}
     assert {key: after[key] for key in trained} == trained  # no finished adapter was trained again
     rows = pl.DataFrame(pl.from_arrow(store.scores()))
     counts = dict(rows.group_by("score_id").len().iter_rows())
@@ -176,8 +176,8 @@ def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Pa
     assert "target next/zz" in done.stdout
     store = Store(str(tmp_path / "store"))
     failures = list(store.failures().values())
-    assert {failure["unit"] for failure in failures} >= {"target next/zz"}
-    assert {failure["kind"] for failure in failures} == {"bad_data"}
+    assert {failure.unit for failure in failures} >= {"target next/zz"}
+    assert {failure.kind for failure in failures} == {"bad_data"}
     assert done_scores(store) == asked(store)
     models = pl.DataFrame(pl.from_arrow(store.scores())).group_by("model").agg(pl.col("score_id").n_unique())
     assert dict(models.iter_rows()) == {"tiny": 6, "other": 6}
@@ -192,8 +192,8 @@ def test_a_failing_unit_is_recorded_and_the_rest_goes_on(
     done = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
     assert done.returncode == 1, done.stdout + done.stderr
     failures = Store(str(tmp_path / "store")).failures().values()
-    assert [failure["kind"] for failure in failures] == ["nan", "nan"]
-    assert {failure["attempts"] for failure in failures} == {1}
+    assert [failure.kind for failure in failures] == ["nan", "nan"]
+    assert {failure.attempts for failure in failures} == {1}
     assert len(done_scores(Store(str(tmp_path / "store")))) == 2
     again = sweep(config, "--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null")
     assert again.returncode == 1, again.stdout + again.stderr
@@ -211,7 +211,7 @@ def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
     """An adapter's copy in the store is spoilt, then mended: nothing that the score's identity could tell."""
     model, tasks = world
     record = next(iter(Store(str(undisturbed / "store")).records().values()))
-    given = [{"name": "spoilt", "model": "tiny", "path": str(undisturbed / "store" / record["folder"])}]
+    given = [{"name": "spoilt", "model": "tiny", "path": str(undisturbed / "store" / record.folder)}]
     file = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, adapters=given, sources=[], targets=["next/xx"])
     config = load(str(file))
     (adapter,) = resolve_existing(config, resolve_all(config))
@@ -221,7 +221,7 @@ def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
     store.write(weights, save({name: tensor * float("nan") for name, tensor in tensors(whole).items()}))
     failing = sweep(file)
     assert failing.returncode == 1, failing.stdout + failing.stderr
-    assert [failure["kind"] for failure in store.failures().values()] == ["bad_data"]
+    assert [failure.kind for failure in store.failures().values()] == ["bad_data"]
     store.write(weights, whole)
     left = sweep(file)
     assert left.returncode == 1, left.stdout + left.stderr
@@ -335,9 +335,9 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     estimates = estimate(todo.grid, found, config, measured, {"train": "CPU", "score": "CPU"})
     (cost,) = costs(todo, estimates)
     units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")
-    assert cost.train_s == pytest.approx(sum(record["seconds"] for record in store.records().values()))
+    assert cost.train_s == pytest.approx(sum(record.course.seconds for record in store.records().values()))
     assert cost.score_s == pytest.approx(units["seconds"].sum() * 4 / 5)
-    tokens = {record["source"][0]: record["tokens"]["useful"] for record in store.records().values()}
+    tokens = {record.source[0]: record.course.tokens.useful for record in store.records().values()}
     assert estimates.train_tokens["tiny"] == tokens  # as planned, so trained
     read = {(row["target_task"], row["target_language"]): row["tokens"] for row in units.iter_rows(named=True)}
     planned = [read[cell.task, cell.language] for cell in todo.grid.targets]
@@ -354,7 +354,7 @@ def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
     assert sweep_module.main([*asked, "--calibrate-from", seen.uri]) == 0
     output = "".join(capsys.readouterr().out.split())
     units = pl.DataFrame(pl.from_arrow(seen.scores())).unique("score_id")
-    seconds = sum(record["seconds"] for record in seen.records().values()) + units["seconds"].sum()
+    seconds = sum(record.course.seconds for record in seen.records().values()) + units["seconds"].sum()
     (cost,) = re.findall(r"([\d,]+\.\d\d)│", output)
     size = resolve_all(load(config))[0].params * 4
     loads = 2 * (START_S + size / BYTES_PER_S)  # by a trainer, and by an evaluator
@@ -369,7 +369,7 @@ def test_another_study_is_estimated_by_the_speed_of_a_finished_one(
     (file,) = store.files("logs/runs", ".json")
     run = json.loads(store.read(file))
     assert sum(row["estimated_s"] for row in run["units"]) == pytest.approx(seconds)
-    trained = sum(record["seconds"] for record in store.records().values())
+    trained = sum(record.course.seconds for record in store.records().values())
     assert sum(row["actual_s"] for row in run["units"] if row["stage"] == "train") == pytest.approx(trained)
     assert run["held_s"] > sum(row["actual_s"] for row in run["units"])  # loading is in it
 

@@ -238,8 +238,8 @@ def test_a_store_in_use_is_not_repaired(store: Store, capsys: pytest.CaptureFixt
 
 def test_a_record_states_checksums(store: Store) -> None:
     record = store.records()["a1"]
-    assert record["files"].keys() == {"adapter_model.safetensors", "adapter_config.json"}
-    assert json.loads(store.read(f"{record['folder']}/record.json"))["files"]["adapter_config.json"]["bytes"] == 2
+    assert record.files.keys() == {"adapter_model.safetensors", "adapter_config.json"}
+    assert json.loads(store.read(f"{record.folder}/record.json"))["files"]["adapter_config.json"]["bytes"] == 2
 
 
 @pytest.mark.parametrize(

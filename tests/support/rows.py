@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from study.store import schema
+from study.store.records import AdapterRecord
 from study.store.store import Store
 
 
@@ -30,16 +32,17 @@ def item_row(score_id: str, doc_id: int) -> dict[str, object]:
     return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None}
 
 
-def record_of(adapter_id: str, **changes: object) -> dict[str, object]:
-    """What an adapter's record says, but for its files, which the store adds."""
-    record = {"adapter_id": adapter_id, "model": "m", "source": ["t/en"], "seconds": 1.0, "tokens": {"useful": 10}}
-    record |= {
-        "examples": {"train": 1, "validation": 0},
-        "world_size": 1,
-        "device": "cpu",
-        "recipe": {"lora": {"r": 4}},
-    }
-    return {**record, **changes}
+def record_of(adapter_id: str, **changes: object) -> AdapterRecord:
+    """An adapter's record; `changes` are keys of record.json."""
+    record = {"adapter_id": adapter_id, "model": "m", "source": ["t/en"], "recipe": {"lora": {"r": 4}}, "files": {}}
+    record |= {"seconds": 1.0, "tokens": {"useful": 10, "padded": 10}, "examples": {"train": 1, "validation": 0}}
+    record |= {"world_size": 1, "device": "cpu", "written_at": "2026-01-01T00:00:00+00:00"}
+    return AdapterRecord.from_bytes(json.dumps({**record, **changes}))
+
+
+def record_text(adapter_id: str, **changes: object) -> bytes:
+    """The file of such a record."""
+    return json.dumps(record_of(adapter_id, **changes).to_json()).encode()
 
 
 def done_scores(store: Store) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +81,9 @@ def answer_loss(module: Any, model: Model, examples: list[Example]) -> torch.Ten
         total = total + module(input_ids=torch.tensor([whole]), labels=labels).loss * count
         targets += count
     return total / targets
+
+
+def told(trained: Trained) -> dict[str, Any]:
+    """What the record says of an adapter's training."""
+    whole = {**asdict(trained.course), **asdict(trained.conditions)}
+    return dict(json.loads(json.dumps(whole, allow_nan=False)))

@@ -49,7 +49,7 @@ def trial_of(context: TrialContext) -> Any:
 
 
 def adapters(store: Store) -> dict[str, Path]:
-    return {name: Path(store.path(record["folder"])) for name, record in store.records().items()}
+    return {name: Path(store.path(record.folder)) for name, record in store.records().items()}
 
 
 def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from study.config import Lora, ModelConfig
 from study.models.resolve import Model, resolve
-from tests.support.training import RECIPE, assert_close, job, training, weights
+from tests.support.training import RECIPE, assert_close, job, told, training, weights
 from trainers.checkpoint import Checkpoint
 from trainers.checkpoint_header import header
 from trainers.job import Trained
@@ -48,9 +48,9 @@ def test_going_on_changes_no_bit(worker: Worker, tiny_model_dir: Path, tmp_path:
         for mine, theirs in zip(actual, expected, strict=True):
             name = "adapter_model.safetensors"
             assert (mine.folder / name).read_bytes() == (theirs.folder / name).read_bytes()
-            assert undisturbed_part(mine.record) == undisturbed_part(theirs.record)
-            assert mine.record["resumed_at_steps"] == [header(data)["step"]]
-        assert all(header(data)["resumed"] == mine.record["resumed_at_steps"] for data in later)
+            assert undisturbed_part(told(mine)) == undisturbed_part(told(theirs))
+            assert told(mine)["resumed_at_steps"] == [header(data)["step"]]
+        assert all(header(data)["resumed"] == told(mine)["resumed_at_steps"] for data in later)
 
 
 def test_any_members_go_on_from_the_gangs_checkpoint(worker: Worker, model: Model, tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_the_time_before_a_gang_was_cut_counts_once(worker: Worker, model: Model
     records = []
     for number, part in enumerate(parts):
         done, later = run(worker, model, tmp_path / str(number), 2, long_ago, part)
-        records += [result.record for result in done]
+        records += [told(result) for result in done]
         again, _ = run(worker, model, tmp_path / f"again{number}", 2, later[0], part)
-        assert sum(one.record["seconds"] for one in again) == pytest.approx(
-            sum(one.record["seconds"] for one in done), abs=1e3
+        assert sum(told(one)["seconds"] for one in again) == pytest.approx(
+            sum(told(one)["seconds"] for one in done), abs=1e3
         )
     assert sum(record["seconds"] for record in records) == pytest.approx(1e6, abs=1e3)
     assert min(record["seconds"] for record in records) > 1e4

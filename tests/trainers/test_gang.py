@@ -19,7 +19,7 @@ from adapters.dropout import Dropout
 from adapters.kinds import lora
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
-from tests.support.training import RECIPE, Weights, assert_close, job, train, training, weights
+from tests.support.training import RECIPE, Weights, assert_close, job, told, train, training, weights
 from trainers.batch import collate
 from trainers.job import Job, Rejected, Trained
 from trainers.member import Member
@@ -57,8 +57,8 @@ def test_a_gang_equals_its_members_alone(
         alone, mine = train(worker, model, tmp_path / "alone", one, recipe, training(2)), together[one.adapter_id]
         assert isinstance(mine, Trained)
         assert_close(weights(mine), weights(alone))
-        assert mine.record["best_epoch"] == alone.record["best_epoch"]
-        for actual, expected in zip(mine.record["epochs"], alone.record["epochs"], strict=True):
+        assert told(mine)["best_epoch"] == told(alone)["best_epoch"]
+        for actual, expected in zip(told(mine)["epochs"], told(alone)["epochs"], strict=True):
             assert actual == pytest.approx(expected, rel=1e-4)
 
 
@@ -179,7 +179,7 @@ def test_hardly_a_token_is_padding_in_a_gang(worker: Worker, model: Model, tmp_p
     gang = [job(f"m{i}") for i in range(16)]
     how = training(2, micro_batch_size=8)
     results = train_gang(worker, model, tmp_path, gang, RECIPE.model_copy(update={"epochs": 1}), how)
-    tokens = [result.record["tokens"] for result in results.values()]
+    tokens = [told(result)["tokens"] for result in results.values()]
     assert sum(t["useful"] for t in tokens) / sum(t["padded"] for t in tokens) > 0.9
 
 

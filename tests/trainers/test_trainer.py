@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import shutil
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.support.training import (
     answer_loss,
     assert_close,
     job,
+    told,
     train,
     training,
     weights,
@@ -112,8 +112,8 @@ def test_the_best_epoch_is_kept_and_loads_as_it_was_trained(worker: Worker, mode
     recipe = RECIPE.model_copy(update={"epochs": 9, "learning_rate": 0.1, "schedule": "constant"})
     one = job()
     trained = train(worker, model, tmp_path, one, recipe)
-    losses = [epoch["validation_loss"] for epoch in trained.record["epochs"]]
-    best = trained.record["best_epoch"]
+    losses = [epoch["validation_loss"] for epoch in told(trained)["epochs"]]
+    best = told(trained)["best_epoch"]
     assert losses[best - 1] == min(losses)
     assert best < len(losses), "the recipe should overfit, or this proves nothing"
     _, held_out = split(len(one.examples), recipe.validation)
@@ -124,7 +124,7 @@ def test_the_best_epoch_is_kept_and_loads_as_it_was_trained(worker: Worker, mode
 
 def test_the_loss_goes_down_and_the_record_says_how(worker: Worker, model: Model, tmp_path: Path) -> None:
     trained = train(worker, model, tmp_path, job())
-    record = json.loads(json.dumps(trained.record, allow_nan=False))
+    record = told(trained)
     first, *_, last = record["epochs"]
     assert last["train_loss"] < first["train_loss"] - 0.1
     assert record["examples"] == {"train": 20, "validation": 4}
@@ -135,7 +135,7 @@ def test_the_loss_goes_down_and_the_record_says_how(worker: Worker, model: Model
 
 def test_without_validation_the_last_epoch_is_kept(worker: Worker, model: Model, tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"validation": Validation(fraction=0.0)})
-    record = train(worker, model, tmp_path, job(count=4), recipe).record
+    record = told(train(worker, model, tmp_path, job(count=4), recipe))
     assert record["best_epoch"] == 3
     assert "too few" in record["kept"]
     assert record["epochs"][0]["validation_loss"] is None
@@ -149,7 +149,7 @@ def test_loss_on_all_counts_the_prompt(worker: Worker, model: Model, tmp_path: P
     base = AutoModelForCausalLM.from_pretrained(model.path)
     tokens = torch.tensor([list(worker.base.rows(one.examples, 64, "all")[0].tokens)])
     expected = base(input_ids=tokens, labels=tokens).loss.item()
-    assert trained.record["epochs"][0]["train_loss"] == pytest.approx(expected, rel=1e-5)
+    assert told(trained)["epochs"][0]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 3])
@@ -157,7 +157,7 @@ def test_zero_stages_give_the_same_adapter(worker: Worker, model: Model, tmp_pat
     expected = train(worker, model, tmp_path / "2", job())
     actual = train(worker, model, tmp_path / "stage", job(), how=training(stage))
     assert_close(weights(actual), weights(expected))
-    for mine, theirs in zip(actual.record["epochs"], expected.record["epochs"], strict=True):
+    for mine, theirs in zip(told(actual)["epochs"], told(expected)["epochs"], strict=True):
         assert mine == pytest.approx(theirs, rel=1e-5)
 
 
@@ -241,7 +241,7 @@ def test_the_base_is_bit_identical_after_a_job(
         assert torch.equal(actual[name], tensor), name
     if dtype == "bfloat16":
         assert all(tensor.dtype == torch.bfloat16 for tensor in weights(trained).values())
-        assert trained.record["epochs"][-1]["train_loss"] < trained.record["epochs"][0]["train_loss"]
+        assert told(trained)["epochs"][-1]["train_loss"] < told(trained)["epochs"][0]["train_loss"]
 
 
 def test_another_model_replaces_the_base(

@@ -13,6 +13,7 @@ from analysis.page import files
 from analysis.reading.published import COLUMNS, read_reference
 from analysis.reading.study import load_store
 from analysis.tables.registry import TABLES
+from study.store.records import FailureRecord
 from tests.support.synth import Shape, write_store
 
 
@@ -76,9 +77,7 @@ def test_lines_tell_the_overall_effect(written: files.Written) -> None:
 def test_trial_run_failures_and_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", Shape(items=8, tasks=("<b>t</b>", "u")))
     store.write("study.yaml", b"config: {study: '<script>alert(1)</script>', trial_run: true}\n")
-    store.put_failure(
-        "u1", {"unit": "names/de seed1", "kind": "data", "message": "</script><img src=x>", "attempts": 1}
-    )
+    store.put_failure(FailureRecord("u1", "names/de seed1", "data", "</script><img src=x>", 1))
     page = own_part(files.write(load_store(str(tmp_path / "s")), tmp_path / "report").index.read_text(encoding="utf-8"))
     assert "Trial run." in page
     assert "&lt;img src=x&gt;" in page

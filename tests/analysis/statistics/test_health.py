@@ -12,9 +12,11 @@ from scipy import stats
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.statistics import health
+from study.store.records import AdapterRecord
+from tests.support.rows import record_of
 
 
-def doubts(panel: Panel, study: Study, *others: Panel, records: list[dict[str, object]] | None = None) -> set[str]:
+def doubts(panel: Panel, study: Study, *others: Panel, records: list[AdapterRecord] | None = None) -> set[str]:
     found = health.health([panel, *others], study.units, records or [])
     mine = found.filter(pl.col("target_task") == panel.task, pl.col("target_language") == panel.language)
     return set(mine["check"])
@@ -35,7 +37,7 @@ def test_health_checks(study: Study) -> None:
     few = replace(one, docs=one.docs[:4], norm=right[:, :4], options=one.options[:4])
     assert "fewer items" in doubts(few, study, good)
     assert "fewer items" not in doubts(one, study, good)
-    record: dict[str, object] = {"model": one.model, "train_doc_hashes": [one.hashes[3]]}
+    record = record_of("a", model=one.model, train_doc_hashes=[str(one.hashes[3])])
     assert "train/test overlap" in doubts(one, study, records=[record])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from study.models.resolve import Model
 from study.store.layout import RECORD_FILE, STUDY_FILE
 from study.store.store import Store
 from study.units import AdapterUnit
-from tests.support.rows import record_of
+from tests.support.rows import record_text
 
 EXAMPLE = Example("p" * 36, " abc")  # 40 characters: 10 tokens where nobody knows better
 CPU_FLOPS = UTILISATION * PEAK_FLOPS["CPU"]
@@ -60,10 +59,10 @@ def store_of(folder: Path, config: StudyConfig) -> Store:
 
 def train(store: Store, language: str, seconds: float, tokens: int, **more: Any) -> None:
     """Record an adapter of model a."""
-    seen = {"tokens": {"useful": tokens}, "examples": {"train": tokens // 10, "validation": 0}}
-    seen |= {"seconds": seconds, "files": {}, **more}
-    record = record_of(f"{language}{seconds}", model="a", source=[f"arc/{language}"], **seen)
-    store.write(f"adapters/a/arc/{language}/seed1-{language}{seconds}/{RECORD_FILE}", json.dumps(record).encode())
+    seen = {"tokens": {"useful": tokens, "padded": tokens}, "examples": {"train": tokens // 10, "validation": 0}}
+    seen |= {"seconds": seconds, **more}
+    record = record_text(f"{language}{seconds}", model="a", source=[f"arc/{language}"], **seen)
+    store.write(f"adapters/a/arc/{language}/seed1-{language}{seconds}/{RECORD_FILE}", record)
 
 
 def score(store: Store, language: str, seconds: float, items: int, **more: Any) -> None:

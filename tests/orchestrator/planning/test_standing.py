@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.costs.remaining import seconds_left
-from orchestrator.failures import Failure, lasting
+from orchestrator.failures import lasting
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import plan, without
 from orchestrator.planning.standing import Tally, of_plan, of_store
@@ -19,27 +17,25 @@ from study.cells import Source
 from study.config.file import parse
 from study.faults.kinds import BAD_DATA, NAN, NODE_LOST
 from study.store.layout import RECORD_FILE
+from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
 from study.store.store import Store
-from study.units import AdapterUnit, GivenAdapter, ScoreUnit
+from study.units import AdapterUnit, GivenAdapter, ScoreUnit, failure_of
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, model, scores_of
-from tests.support.rows import record_of
+from tests.support.rows import record_text
 
 GIVEN = GivenAdapter("fedcba9876543210", "a", "known", None, "/nowhere")
-STUDY: dict[str, Any] = {
-    "config": {
-        "training": {"resources_per_worker": {"GPU": 1}},
-        "evaluators": {"resources": {"GPU": 0.5}},
-    },
-    "models": [{"name": "a", "params": 12, "embedded": 2}, {"name": "b", "params": 50, "embedded": 20}],
-    "adapters": [{"adapter_id": GIVEN.adapter_id, "name": GIVEN.name}],
-}
+STUDY = StudyFile(
+    {"training": {"resources_per_worker": {"GPU": 1}}, "evaluators": {"resources": {"GPU": 0.5}}},
+    (StoredModel("a", params=12, embedded=2), StoredModel("b", params=50, embedded=20)),
+    (StoredAdapter(GIVEN.name, GIVEN.adapter_id),),
+)
 
 
 def put_record(
     store: Store, unit: AdapterUnit, seconds: float = 1.0, device: str = "NVIDIA H100", world: int = 1
 ) -> None:
-    record = record_of(unit.adapter_id, model=unit.model, seconds=seconds, device=device, world_size=world, files={})
-    store.write(f"{unit.folder}/{RECORD_FILE}", json.dumps(record).encode())
+    record = record_text(unit.adapter_id, model=unit.model, seconds=seconds, device=device, world_size=world)
+    store.write(f"{unit.folder}/{RECORD_FILE}", record)
 
 
 def put_score(store: Store, unit: ScoreUnit, seconds: float = 1.0, device: str = "cuda:0") -> None:
@@ -68,9 +64,9 @@ def test_a_store_counts_as_the_plan_does(tmp_path: Path, seed: int) -> None:
         put_score(store, score)
     for failing in (*chance.sample(grid.adapters, 4), *chance.sample(scores_of(grid), 12)):
         kind = chance.choice([NAN, BAD_DATA, NODE_LOST])
-        store.put_failure(failing.unit_id, Failure(failing.unit_id, str(failing), kind, "", 1).to_json())
-    store.put_failure("0", Failure("0", "target arc/fr", BAD_DATA, "", 1).to_json())
-    failed = {unit_id: str(failure["unit"]) for unit_id, failure in lasting(store.failures()).items()}
+        store.put_failure(failure_of(failing, kind, "", 1))
+    store.put_failure(FailureRecord("0", "target arc/fr", BAD_DATA, "", 1))
+    failed = {unit_id: failure.unit for unit_id, failure in lasting(store.failures()).items()}
     todo, _ = without(plan(grid, store.trained(), store.scored()), failed)
     rows, left = of_store(store, STUDY)
     assert rows == of_plan(todo)
@@ -108,6 +104,6 @@ def test_sources_of_several_cells_are_named_as_the_grid_names_them(tmp_path: Pat
     assert len(Source.of(config.source_list()[0].cells).cells) == 2
     score = next(one for one in scores_of(grid) if one.adapter is not None)
     put_record(store, unit)
-    store.put_failure(score.unit_id, Failure(score.unit_id, str(score), NAN, "", 1).to_json())
+    store.put_failure(failure_of(score, NAN, "", 1))
     ((row,), _) = of_store(store, STUDY)
     assert (row.adapters, row.scores) == (Tally(1, 0, 0, 0), Tally(0, 0, 1, 7))

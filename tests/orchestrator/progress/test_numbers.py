@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from orchestrator.failures import Failure
 from orchestrator.progress.display import Display
 from orchestrator.progress.meter import Meter
 from orchestrator.progress.numbers import Progress
+from study.store.records import FailureRecord
 
 
 def progress() -> Progress:
@@ -74,7 +74,7 @@ def test_a_pipe_gets_few_plain_lines_and_every_failure() -> None:
     with Display(progress(), Console(file=out, width=80)) as display:
         for _ in range(50):
             display.update()
-        display.failure(Failure("id", "a/arc/[en]/17", "nan", "loss is nan", 1))
+        display.failure(FailureRecord("id", "a/arc/[en]/17", "nan", "loss is nan", 1))
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
     assert lines[1] == "FAILED a/arc/[en]/17: nan: loss is nan"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, scored, trained
 from tests.support import trackers
+from tests.support.rows import record_text
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_config, make_tasks, sweep
 
@@ -43,7 +43,7 @@ def run(config: StudyConfig) -> list[str]:
     warnings: list[str] = []
     store = Store(config.store)
     tracked = Tracking(config, store, warnings.append)
-    store.write(f"{UNIT.folder}/{RECORD_FILE}", json.dumps({"epochs": EPOCHS}).encode())
+    store.write(f"{UNIT.folder}/{RECORD_FILE}", record_text(UNIT.adapter_id, epochs=EPOCHS))
     tracked.trained(UNIT)
     tracked.scored(str(UNIT), {})
     tracked.scored(str(UNIT), {"acc": 0.5})
@@ -147,13 +147,13 @@ def test_a_whole_study_tells_every_tracker_what_is_in_its_store(
     for read, name in ((trackers.tensorboard, "tensorboard"), (trackers.mlflow, "mlflow"), (trackers.wandb, "wandb")):
         seen = read(logs / name)
         for record in store.records().values():
-            language = record["source"][0].partition("/")[2]
+            language = record.source[0].partition("/")[2]
             unit = f"tiny/next/[{language}]/1" if name == "wandb" else f"tiny/next/_{language}_/1"
-            own = scores.filter(pl.col("adapter_id") == record["adapter_id"], pl.col("metric") == "acc")
+            own = scores.filter(pl.col("adapter_id") == record.adapter_id, pl.col("metric") == "acc")
             assert _last(seen, f"score/{unit}/acc") == pytest.approx(own["value"].mean(), abs=1e-6)
-            for epoch in record["epochs"]:
+            for epoch in record.course.epochs:
                 value = {step: value for what, step, value in seen if what == f"loss/{unit}/train_loss"}
-                assert value[epoch["epoch"]] == pytest.approx(epoch["train_loss"], abs=1e-6)
+                assert value[epoch.epoch] == pytest.approx(epoch.train_loss, abs=1e-6)
         base = scores.filter(pl.col("base"), pl.col("metric") == "acc")
         assert len(base) == 2
         assert _last(seen, "score/tiny/base/acc") == pytest.approx(base["value"].mean(), abs=1e-6)

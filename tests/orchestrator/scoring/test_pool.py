@@ -13,7 +13,6 @@ import pytest
 import ray
 
 from orchestrator.cluster.nodes import Nodes, shape
-from orchestrator.failures import Failure
 from orchestrator.planning.grid import expand
 from orchestrator.scheduling.backlog import Backlog
 from orchestrator.scheduling.decide import Decision
@@ -24,6 +23,7 @@ from study.config.file import parse
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.models.resolve import Model
+from study.store.records import FailureRecord
 from study.store.store import Store
 from tests.support.stand_ins import Broken, Flaky, Held, Late, Poisoned, Stubborn
 from tests.support.tiny_world import REPOSITORY
@@ -47,7 +47,7 @@ def cluster() -> Iterator[None]:
 class Run:
     pool: ScoringPool
     scored: dict[str, float] = field(default_factory=dict)
-    failed: list[Failure] = field(default_factory=list)
+    failed: list[FailureRecord] = field(default_factory=list)
     changed: list[tuple[str, bool]] = field(default_factory=list)
 
     def to_its_end(self, actors: int) -> None:

@@ -24,6 +24,7 @@ from analysis.reading.study import load_store
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
 from orchestrator.training.tune import Trials
+from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import REPOSITORY, ended, environment, make_tasks, sweep
@@ -59,7 +60,7 @@ def cluster() -> Iterator[None]:
 class Deadly(Store):
     """A store whose second adapter is the last thing its writer does."""
 
-    def put_adapter(self, folder: str, local: Path, record: dict[str, Any]) -> None:
+    def put_adapter(self, folder: str, local: Path, record: AdapterRecord) -> None:
         super().put_adapter(folder, local, record)
         if len(self.records()) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -108,8 +109,8 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
     assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
     assert_equal(context.store, undisturbed[1], exactly=workers == 1)
     for record in context.store.records().values():
-        assert record["resumed_at_steps"]
-        assert record["world_size"] == workers
+        assert record.conditions.resumed_at_steps
+        assert record.conditions.world_size == workers
     assert context.store.files(CHECKPOINTS, "") == []
     go_on_with_one(*undisturbed, world, tmp_path / "one", file, reached, exactly=workers == 1)
 
@@ -125,7 +126,7 @@ def go_on_with_one(
     assert len(trial.step()["trained"]) == 4
     assert_equal(context.store, undisturbed, exactly)
     for record in context.store.records().values():
-        assert (record["resumed_at_steps"], record["world_size"]) == ([header(reached)["step"]], 1)
+        assert (record.conditions.resumed_at_steps, record.conditions.world_size) == ((header(reached)["step"],), 1)
 
 
 def test_a_store_that_does_not_answer_at_first_makes_nothing_be_trained_again(
@@ -236,7 +237,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     done = sweep(file, "--set", how)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_equal(store, undisturbed[1], exactly=False)
-    assert max(len(record["resumed_at_steps"]) for record in store.records().values()) == 2
+    assert max(len(record.conditions.resumed_at_steps) for record in store.records().values()) == 2
     assert store.files(CHECKPOINTS, "") == []
 
 
@@ -248,7 +249,7 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     done = sweep(file, "--set", recipe)
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(config.store)
-    assert [record["gang_size"] for record in store.records().values()] == [1, 1]
+    assert [record.conditions.gang_size for record in store.records().values()] == [1, 1]
     assert all((folder / "model.safetensors").is_file() for folder in adapters(store).values())
     subjects: dict[Any, float] = {}
     for item in store.items().to_pylist():

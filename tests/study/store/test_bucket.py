@@ -28,7 +28,7 @@ from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder
 from study.store.lease import Lease, holder
 from study.store.store import Store
 from tests.support.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
-from tests.support.rows import done_scores, item_row, record_of, score_row
+from tests.support.rows import done_scores, item_row, record_text, score_row
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def fill(store: Store, start: int, count: int) -> None:
 
     def unit(i: int) -> None:
         where = adapter_folder("m", "t", "en", i, f"{i:016x}")
-        record = record_of(f"{i:016x}", seconds=float(i), files={})
-        store.write(f"{where}/record.json", json.dumps(record).encode())
+        record = record_text(f"{i:016x}", seconds=float(i))
+        store.write(f"{where}/record.json", record)
         store.append([], [score_row(f"s{i}")])
 
     with ThreadPoolExecutor(8) as threads:
@@ -120,7 +120,7 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
         assert len(done_scores(fresh)) == 71
         assert fresh.scores().num_rows == 71
         assert len(fresh.records()) == 72
-        assert fresh.records()[f"{1:016x}"]["seconds"] == 12345.0
+        assert fresh.records()[f"{1:016x}"].course.seconds == 12345.0
         assert not [problem for problem in Audit(fresh).run().problems if problem.file.startswith("index/")]
         rows = fresh.scores().sort_by("score_id")
         for segment in store.files("index", ".parquet", recursive=True):
@@ -239,7 +239,7 @@ def test_a_check_takes_what_it_cannot_read_for_no_damage(
         store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
         store.write(
             f"{adapter_folder('m', 't', 'en', 1, 'a1')}/record.json",
-            json.dumps(record_of("a1", files={})).encode(),
+            record_text("a1"),
         )
         store.append([item_row("s1", 0)], [score_row("s1", n_items=1)])
         before = store.files("", "", recursive=True)

@@ -40,10 +40,10 @@ def _write_for_ever(uri: str, scratch: str, start: int) -> None:
         for file in ("adapter_config.json", "adapter_model.safetensors"):
             (local / file).write_bytes(os.urandom(30_000))
         folder = adapter_folder("m", "t", "en", n, name)
-        store.put_adapter(folder, local, record_of(name, n=n))
+        store.put_adapter(folder, local, record_of(name, steps=n))
         store.append([item_row(name, i) for i in range(ITEMS)], [score_row(name, n_items=ITEMS)])
         if n % 3 == 0:
-            store.put_adapter(folder, local, record_of(name, n=-n))  # one that is trained again
+            store.put_adapter(folder, local, record_of(name, steps=-n))  # one that is trained again
         store.write_indexes()
         store.write_grid(*_grid(n))
 
@@ -51,7 +51,7 @@ def _write_for_ever(uri: str, scratch: str, start: int) -> None:
 def _look(store: Store) -> int:
     """Assert that all of a store is consistent, with its indexes and without; how many scores there are."""
     for adapter_id, record in store.records().items():
-        assert adapter_id == f"{abs(record['n']):08d}"
+        assert adapter_id == f"{abs(record.course.steps):08d}"
     scores, items = store.scores(), store.items(["score_id", "doc_id"])
     done = scores.column("score_id").to_pylist()
     assert len(done) == len(set(done))
@@ -73,8 +73,8 @@ def _assert_indexes_say_what_the_files_say(store: Store) -> None:
     assert store.records() == records
     assert store.scores().sort_by("score_id").equals(scores)
     for record in records.values():
-        for name, stated in record["files"].items():
-            assert hashlib.sha256(store.read(f"{record['folder']}/{name}")).hexdigest() == stated["sha256"]
+        for name, stated in record.files.items():
+            assert hashlib.sha256(store.read(f"{record.folder}/{name}")).hexdigest() == stated.sha256
 
 
 def test_writers_killed_at_any_moment_leave_what_readers_can_trust(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from study.errors import ConfigError
 from study.store import schema
 from study.store.contents import Damaged
 from study.store.layout import SCORES_INDEX, adapter_folder
+from study.store.records import FailureRecord
 from study.store.store import Store
 from tests.support.rows import done_scores, record_of, score_row
 
@@ -73,7 +74,7 @@ def test_an_adapter_is_there_only_with_its_record(tmp_path: Path) -> None:
     store.write(f"{folder}/adapter_model.safetensors", b"half")
     assert store.records() == {}
     store.put_adapter(folder, local, record_of("id1"))
-    assert store.records()["id1"]["folder"] == folder
+    assert store.records()["id1"].folder == folder
     assert (store.fetch_adapter(folder, tmp_path) / "adapter_model.safetensors").read_bytes() == b"weights"
 
 
@@ -93,8 +94,8 @@ def test_scores_are_looked_up_without_holding_all(tmp_path: Path) -> None:
 def test_a_failure_that_is_cleared_while_failures_are_read_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, failure = Store(str(tmp_path)), {"unit": "u", "kind": "nan", "attempts": 1, "message": ""}
-    store.put_failure("a", failure)
+    store, failure = Store(str(tmp_path)), FailureRecord("a", "u", "nan", "", 1)
+    store.put_failure(failure)
     monkeypatch.setattr(Store, "files", lambda *_: ["failures/a.json", "failures/gone.json"])
     assert store.failures() == {"a": failure}
 

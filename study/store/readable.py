@@ -1,0 +1,47 @@
+"""What reading a store raises, as the one error that a command prints: bad input, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from study.errors import ConfigError, StoreRefused, damaged
+from study.store.contents import Damaged
+from study.store.filesystem import trouble
+from study.store.schema import OtherVersion
+
+RUN_BEFORE = "name the `store` of a config that was run before"
+
+
+@contextmanager
+def readable(
+    key: str, uri: str, *, otherwise: str = "", fix: str | None = None, refusals: bool = True
+) -> Iterator[None]:
+    """Raise ConfigError, under the config key or argument that names the store, for one that cannot be read.
+
+    `otherwise` is what else can be done about a store of another release, after the first way and a semicolon; `fix`
+    what to do about one that does not answer, where that is known better here. Without `refusals` a StoreRefused stays
+    what it is: it ends a run in another way than bad input does.
+    """
+    try:
+        yield
+    except ConfigError as error:  # the filesystem's own know the store by the key of a config
+        if error.key != "store" or key == "store":
+            raise
+        raise ConfigError(key, error.value, error.problem, error.fix) from error
+    except OtherVersion as error:
+        raise ConfigError(key, uri, "is of another release", f"{error}{otherwise}") from error
+    except Damaged as error:
+        raise damaged(key, uri, error) from error
+    except OSError as error:
+        if isinstance(error, StoreRefused) and not refusals:
+            raise
+        if fix is not None:
+            raise ConfigError(key, uri, str(error), fix) from error
+        meant = trouble(uri, error)
+        raise ConfigError(key, uri, meant.problem, meant.fix) from error
+
+
+def no_study(key: str, uri: str, fix: str = RUN_BEFORE) -> ConfigError:
+    """That a store holds no study, and what to do."""
+    return ConfigError(key, uri, "holds no study", fix)
