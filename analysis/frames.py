@@ -16,6 +16,7 @@ from study.cells import REGIMES
 
 HARM_PP = -1.0
 HARM = f"Δ ≤ −{-HARM_PP:.1f} pp"
+SEED = 20251113  # of every random draw
 CURATED = ("global_mmlu",)  # tasks whose items were made or checked by people in each language
 ALL_MODELS = "mean over models"  # stands for the model in rows that are averaged over them
 TRANSFER_REGIMES = tuple(r for r in REGIMES if r != "MT-ML")
@@ -37,7 +38,7 @@ Read_contra = TypeVar("Read_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class Table(Generic[Read_contra]):
-    """A table of the report as the module that computes it states it; everything said of it is said from here."""
+    """A table of the report, stated by the module that computes it; page, files and documentation repeat it."""
 
     name: str
     title: str
@@ -71,7 +72,7 @@ def positive_rate() -> pl.Expr:
 
 
 def harmed(delta: str = "delta") -> pl.Expr:
-    """Whether a row is harmed."""
+    """Whether a row loses a point or more."""
     return pl.col(delta) <= HARM_PP
 
 

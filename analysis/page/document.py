@@ -7,16 +7,17 @@ escaped; tracebacks are shown as text.
 from __future__ import annotations
 
 from functools import cache
+from typing import Never
 
 import polars as pl
 
-from analysis.frames import HARM
+from analysis.frames import HARM, SEED, Table
 from analysis.page import html, training
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
 from analysis.reading.study import Study
-from analysis.statistics.significance import SEED, harm_that_survives
+from analysis.statistics.significance import harm_that_survives
 from analysis.tables.registry import Made
 
 GLOSSARY = {
@@ -176,22 +177,21 @@ def _flat(value: object) -> str:
 def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec]) -> str:
     chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
     title = f"<h3>{html.text(section.title)}</h3>"
-    table = made[section.table]
-    if table.frame is None:
-        return f"{chapter}{html.absent(section.title, table.reason)}"
+    behind = made[section.table]
+    if behind.frame is None:
+        return f"{chapter}{html.absent(section.title, behind.reason)}"
     chart = html.figure(section.name, drawn[section.name], section.wide)
     how = f'<p class="how"><strong>How to read it.</strong> {html.text(section.how)}</p>'
-    return f"{chapter}{title}{how}{chart}{_numbers(table)}"
+    return f"{chapter}{title}{how}{chart}{_numbers(behind.table, behind.frame)}"
 
 
-def _numbers(made: Made) -> str:
-    assert made.frame is not None
-    head = f"Numbers: {made.table.name} ({made.frame.height:,} rows, from {made.table.rows})"
-    return html.details(head, html.table(made.frame, made.table.columns))
+def _numbers(table: Table[Never], frame: pl.DataFrame) -> str:
+    head = f"Numbers: {table.name} ({frame.height:,} rows, from {table.rows})"
+    return html.details(head, html.table(frame, table.columns))
 
 
 def _plain(made: dict[str, Made]) -> str:
-    """Tables that say how they are read: no figure shows them."""
+    """The tables that no figure shows, each with its words on how to read it."""
     parts = []
     for table in (m for m in made.values() if m.table.how):
         if table.frame is None:

@@ -26,7 +26,7 @@ from study.errors import ConfigError
 
 @dataclass(frozen=True)
 class Written:
-    """Where the page is and what it says first."""
+    """The page that was written, and its most telling lines."""
 
     index: Path
     lines: list[str]
@@ -45,7 +45,7 @@ def read(
 
 
 def folder_of(study: Study) -> Path:
-    """Where the report of a study goes when nobody says: STORE/report; ConfigError when the store is not local."""
+    """STORE/report, where a report goes unless --out names a folder; ConfigError when the store is not local."""
     if "://" in study.origin:
         raise ConfigError("--out", None, "the store is not on a local disk", "name a local folder with --out DIR")
     return Path(study.origin) / "report"

@@ -1,4 +1,4 @@
-"""The five most telling lines: how big the effect is, who gives, who takes, what harms, what to distrust.
+"""The most telling lines: how big the effect is, who gives, who takes, what harms, what to distrust.
 
 Each line is read off finished tables; a table that could not be made makes its line say so or fall away.
 """
@@ -34,19 +34,17 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
 
 
 def pp(value: float | None) -> str:
+    """A Δ with its sign and unit."""
     return "unknown" if value is None else f"{value:+.2f} pp".replace("-", "−")
 
 
-def count(n: int, singular: str, plural: str | None = None) -> str:
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
-
-
-def _frame(made: dict[str, Made], name: str) -> pl.DataFrame | None:
-    return made[name].frame if name in made else None
+def count(n: int, what: str) -> str:
+    """So many of them, in the plural but for one."""
+    return f"{n:,} {what if n == 1 else what + 's'}"
 
 
 def _overall(study: Study, made: dict[str, Made]) -> str:
-    table = _frame(made, "regime_summary")
+    table = made["regime_summary"].frame
     if table is None or "all" not in table["regime"]:
         reason = made["regime_summary"].reason or "no target other than the adapters' own cells has been scored"
         return f"Transfer cannot be summed up: {reason}."
@@ -66,7 +64,7 @@ def _overall(study: Study, made: dict[str, Made]) -> str:
 
 
 def _regimes(made: dict[str, Made]) -> str:
-    table = _frame(made, "regime_summary")
+    table = made["regime_summary"].frame
     if table is None:
         return ""
     parts = [
@@ -86,7 +84,7 @@ def _ends(table: pl.DataFrame | None, key: str, by: str) -> tuple[tuple[str, flo
 
 
 def _roles(made: dict[str, Made], kind: str) -> str:
-    table = _frame(made, f"{kind}_roles")
+    table = made[f"{kind}_roles"].frame
     donors, takers = _ends(table, kind, "donor"), _ends(table, kind, "recipient")
     if not donors or not takers:
         return ""
@@ -121,7 +119,7 @@ def _harmful(study: Study) -> str:
 
 def _distrust(study: Study, made: dict[str, Made]) -> str:
     doubts = []
-    tests, health = _frame(made, "significance"), _frame(made, "health")
+    tests, health = made["significance"].frame, made["health"].frame
     if tests is not None:
         harmed, sure = harm_that_survives(tests)
         if harmed:

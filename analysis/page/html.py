@@ -69,6 +69,7 @@ def _cell(name: str, value: object, wrap: bool) -> str:
 
 
 def details(title: str, body: str) -> str:
+    """A body that is folded until its title is clicked."""
     return f"<details><summary>{text(title)}</summary>{body}</details>"
 
 
@@ -87,6 +88,6 @@ def embed(spec: Spec) -> str:
 
 
 def absent(title: str, reason: str) -> str:
-    """What stands where a table or figure could not be made."""
+    """The box that stands in place of a table or figure that could not be made, with the reason."""
     why = reason[:1].upper() + reason[1:]
     return f'<p class="absent"><strong>{text(title.rstrip("?"))}: not computed.</strong> {text(why)}.</p>'

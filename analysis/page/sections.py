@@ -21,7 +21,7 @@ from analysis.tables.registry import Made
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a figure is drawn from, and whether it is for the page (where it takes the width there is) or a file."""
+    """What a figure is drawn from, and whether it goes onto the page or into a file."""
 
     study: Study
     made: dict[str, Made]
@@ -29,7 +29,7 @@ class Drawing:
     page: bool
 
     def width(self, pixels: int) -> int | str:
-        """`pixels` in a file."""
+        """`pixels` in a file, what there is on the page."""
         return "container" if self.page else pixels
 
 
@@ -47,7 +47,7 @@ class Section:
 
     @property
     def name(self) -> str:
-        """Of the figure and its files."""
+        """Name of the figure and of its files."""
         return self.figure or self.table
 
 

@@ -28,7 +28,7 @@ class Advice:
     table: pl.DataFrame
 
     def text(self, most: int) -> str:
-        """Both, with at most so many rows."""
+        """The sentence and the first `most` rows, as Markdown."""
         with pl.Config(
             tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=2,
             tbl_width_chars=160, tbl_formatting="MARKDOWN", fmt_str_lengths=60,
@@ -83,13 +83,13 @@ def _targets(study: Study) -> list[str]:
 
 
 def _model(study: Study) -> predict.Model:
-    """The grid of every target as a source too; NotComputable where it cannot be fitted."""
+    """The model of the grid, in which every target could be a source; NotComputable where it cannot be fitted."""
     untried = [(cell.task, cell.language) for cell in map(Cell.parse, _targets(study))]
     return predict.fit_grid(predict.grid(study.transfer, untried))
 
 
 def _known(study: Study) -> pl.DataFrame:
-    """`answers` of a study, with what can be predicted."""
+    """`answers` for every pair of a study that is measured or can be predicted."""
     try:
         predicted = _model(study).predict()
     except NotComputable:

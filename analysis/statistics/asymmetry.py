@@ -13,25 +13,22 @@ import polars as pl
 
 from analysis.frames import NotComputable, Table, need
 from analysis.reading.study import Study
-from analysis.statistics.matrices import cell_matrix, language_matrix, task_matrix
+from analysis.statistics.matrices import cell_matrix, language_matrix, square, task_matrix
 
 Array = npt.NDArray[np.float64]
 MATRICES = {"language": language_matrix, "task": task_matrix, "cell": cell_matrix}
 
 
-def square(long: pl.DataFrame) -> tuple[list[str], Array]:
-    """Labels and matrix of `source, target, delta`; NaN on the diagonal; NotComputable unless square and complete."""
+def complete(long: pl.DataFrame) -> Array:
+    """N × N matrix of `source, target, delta` over what is both, NaN on its diagonal; NotComputable if cells lack."""
     labels = sorted(set(long["source"]) & set(long["target"]))
     n = len(labels)
     need(n >= 3, "fewer than three are both source and target")
-    at = {label: i for i, label in enumerate(labels)}
-    matrix = np.full((n, n), np.nan)
-    for source, target, delta in long.select("source", "target", "delta").iter_rows():
-        if source in at and target in at and source != target:
-            matrix[at[source], at[target]] = delta
+    matrix = square(long, labels)
+    np.fill_diagonal(matrix, np.nan)
     lacking = int(np.isnan(matrix).sum()) - n
     need(lacking == 0, f"the matrix is not complete, {lacking} of {n * n - n} cells are missing")
-    return labels, matrix
+    return matrix
 
 
 def antisymmetric_share(matrix: Array) -> float:
@@ -49,14 +46,14 @@ def asymmetry(transfer: pl.DataFrame) -> pl.DataFrame:
     rows: list[tuple[str, float | None, int | None, str]] = []
     for name, make in MATRICES.items():
         try:
-            labels, matrix = square(make(transfer))
+            matrix = complete(make(transfer))
         except NotComputable as why:
             rows.append((name, None, None, str(why)))
             continue
         share = antisymmetric_share(matrix)
         constant = share != share
         rows.append(
-            (name, None if constant else 100 * share, len(labels), "the matrix is constant" if constant else "")
+            (name, None if constant else 100 * share, len(matrix), "the matrix is constant" if constant else "")
         )
     need(any(row[1] is not None for row in rows), "; ".join(f"{row[0]}: {row[3]}" for row in rows))
     return pl.DataFrame(

@@ -136,7 +136,7 @@ def _overlap(panel: Panel, hashes: dict[str, set[str]]) -> Finding | None:
 
 
 def healthy_rows(transfer: pl.DataFrame, doubts: pl.DataFrame) -> pl.DataFrame:
-    """Transfer rows whose target is not doubted for its model."""
+    """Transfer rows on targets without a doubt."""
     return transfer.join(doubts.select("model", *TARGET).unique(), on=["model", *TARGET], how="anti").sort(
         transfer.columns[:7]
     )

@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.frames import Table, need
+from analysis.frames import SEED, Table, need
 from analysis.reading.study import Study
 from analysis.statistics import uriel
-from analysis.statistics.mantel import PERMUTATIONS, SEED, Array, correlate, ranked
-from analysis.statistics.matrices import language_matrix
+from analysis.statistics.mantel import PERMUTATIONS, correlate, ranked
+from analysis.statistics.matrices import language_matrix, square
 
 
 def linguistic(transfer: pl.DataFrame, permutations: int = PERMUTATIONS, seed: int = SEED) -> pl.DataFrame:
     """`distance, spearman, pearson, mantel_p, mantel_p_spearman, n_pairs, n_languages, unknown_languages`."""
-    labels, matrix = _matrix(language_matrix(transfer))
+    long = language_matrix(transfer)
+    labels = _languages(long)
+    matrix = square(long, labels)
     lacking = uriel.unknown(labels)
     need(len(labels) - len(lacking) >= 3, f"URIEL's vectors are known for fewer than three of {', '.join(labels)}")
     rows = []
@@ -35,20 +37,15 @@ def linguistic(transfer: pl.DataFrame, permutations: int = PERMUTATIONS, seed: i
     return pl.DataFrame(rows, schema=[*columns, "unknown_languages"], orient="row").fill_nan(None)
 
 
-def _matrix(long: pl.DataFrame) -> tuple[list[str], Array]:
-    """Labels and matrix of `source, target, delta` over the languages of either side; NaN where there is no pair."""
-    labels = sorted(set(long["source"]) | set(long["target"]))
-    at = {label: i for i, label in enumerate(labels)}
-    matrix = np.full((len(labels), len(labels)), np.nan)
-    for source, target, delta in long.iter_rows():
-        matrix[at[source], at[target]] = delta
-    return labels, matrix
+def _languages(long: pl.DataFrame) -> list[str]:
+    """The languages of either side."""
+    return sorted(set(long["source"]) | set(long["target"]))
 
 
 def pairs(transfer: pl.DataFrame) -> pl.DataFrame:
     """`source, target, delta, distance, value`: every pair with its distances, for the figure."""
     long = language_matrix(transfer)
-    labels, _ = _matrix(long)
+    labels = _languages(long)
     at = {label: i for i, label in enumerate(labels)}
     parts = []
     for feature in uriel.FEATURES:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from analysis.frames import SEED
+
 Array = npt.NDArray[np.float64]
 PERMUTATIONS = 10_000
-SEED = 20251113
 BATCH = 500
 
 

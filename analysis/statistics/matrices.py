@@ -6,6 +6,8 @@ itself, MT-CL rows never a language to itself.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from analysis.frames import CELL_WORDS, DELTA_WORDS, HARM, SOURCE, TARGET, Table, cell, harmed, transfer_rows
@@ -41,6 +43,16 @@ def cell_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
     )
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
     return table.select(*names, "delta", *keys, "n_models", "harmed").sort(SOURCE + TARGET)
+
+
+def square(long: pl.DataFrame, labels: list[str]) -> npt.NDArray[np.float64]:
+    """`source, target, delta` as N × N values, sources in rows, both ends in the order of `labels`; NaN without one."""
+    at = {label: i for i, label in enumerate(labels)}
+    matrix = np.full((len(labels), len(labels)), np.nan)
+    for source, target, delta in long.select("source", "target", "delta").iter_rows():
+        if source in at and target in at:
+            matrix[at[source], at[target]] = delta
+    return matrix
 
 
 _MATRIX_WORDS = {"source": "source", "target": "target", "delta": DELTA_WORDS}

@@ -33,7 +33,6 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "source on task": ("source_task", "source_language", "target_task"),
     "distance": ("apart", "same_task"),
 }
-ADDITIVE = ("source", "target")
 Cell = tuple[str, str]
 
 

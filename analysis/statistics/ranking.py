@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import NotComputable, Table, need, transfer_rows
+from analysis.frames import SEED, NotComputable, Table, need, transfer_rows
 from analysis.reading.study import Study
 from analysis.statistics.roles import per_model
 
 Array = npt.NDArray[np.float64]
 PERMUTATIONS = 10_000
-SEED = 20251113
 
 
 def concordance(values: Array) -> float:

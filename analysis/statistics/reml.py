@@ -44,7 +44,7 @@ class Fit:
     def shares(self) -> Array:
         """Share of each component and, last, of the residual in their sum, %."""
         parts = np.append(self.components, self.residual)
-        return 100 * parts / parts.sum()
+        return np.asarray(100 * parts / parts.sum())
 
 
 def blocks(factors: Sequence[Codes], group: Codes | None = None) -> list[Block]:

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import SOURCE
+from analysis.frames import SEED, SOURCE
 from analysis.reading.panels import Panel
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-SEED = 20251113
 
 
 @dataclass
@@ -32,6 +31,7 @@ class ItemDraws:
     _last: tuple[tuple[str, int], Floats] | None = field(default=None, repr=False)
 
     def weights(self, task: str, n: int) -> Floats:
+        """Those of one task, N × B; kept until another is asked for."""
         if self._last is None or self._last[0] != (task, n):
             rng = np.random.default_rng([self.seed, zlib.crc32(task.encode()), n])
             drawn = rng.integers(0, n, (self.draws, n)) + n * np.arange(self.draws)[:, None]

@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import CELL_WORDS, HARM, KEYS, MODEL_WORDS, Table, harmed, need
+from analysis.frames import CELL_WORDS, HARM, KEYS, MODEL_WORDS, SEED, Table, harmed, need
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
 from analysis.statistics.resample import (
-    SEED,
     ItemDraws,
     Rows,
     by_source,

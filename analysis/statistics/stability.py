@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import Table, need
+from analysis.frames import SEED, Table, need
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.statistics.resample import (
-    SEED,
     Floats,
     ItemDraws,
     by_source,
@@ -43,11 +42,13 @@ class Mean:
     count: Floats
 
     def add(self, values: Floats) -> None:
+        """Count rows of draws in."""
         here = ~np.isnan(values)
         self.total += np.where(here, values, 0).sum(axis=0)
         self.count += here.sum(axis=0)
 
     def mean(self) -> Floats:
+        """Of all rows so far; NaN for draws that no row has."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.total / self.count)
 

@@ -58,7 +58,7 @@ def distances(languages: list[str], feature: str) -> Array:
 
 
 def unknown(languages: list[str]) -> list[str]:
-    """Those that the table lacks."""
+    """The languages among these that the table lacks."""
     return [name for name in languages if table_code(name) not in vectors("syntax_knn")]
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, Table, cell, transfer_rows
+from analysis.frames import SEED, SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, Table, cell, transfer_rows
 from analysis.reading.study import Study
 from analysis.statistics.reml import Codes, blocks, fit, share_errors
 
 DRAWS = 100
-SEED = 20251113
 FACTORS = ("model", "source", "target")
 
 

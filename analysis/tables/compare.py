@@ -22,7 +22,7 @@ from analysis.frames import (
     need,
 )
 from analysis.statistics.mantel import Array, correlate, ranked
-from analysis.statistics.matrices import cell_matrix, language_matrix, task_matrix
+from analysis.statistics.matrices import cell_matrix, language_matrix, square, task_matrix
 from analysis.statistics.roles import language_roles, task_roles
 from analysis.tables import conclusions
 from analysis.tables.conclusions import Pair, Transfer
@@ -103,15 +103,7 @@ def compare_matrices(here: Transfer, there: Transfer) -> pl.DataFrame:
 def _aligned(here: pl.DataFrame, there: pl.DataFrame) -> tuple[Array, Array]:
     labels = sorted((set(here["source"]) | set(here["target"])) & (set(there["source"]) | set(there["target"])))
     need(len(labels) >= 3, "fewer than three labels in common")
-    at = {label: i for i, label in enumerate(labels)}
-    made = []
-    for long in (here, there):
-        matrix = np.full((len(labels), len(labels)), np.nan)
-        for source, target, delta in long.select("source", "target", "delta").iter_rows():
-            if source in at and target in at:
-                matrix[at[source], at[target]] = delta
-        made.append(matrix)
-    return made[0], made[1]
+    return square(here, labels), square(there, labels)
 
 
 TABLES: tuple[Table[Pair], ...] = (

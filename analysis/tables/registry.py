@@ -61,7 +61,7 @@ class Made:
 
 
 def make(table: Table[Read], read: Read) -> Made:
-    """A table of what was read, or why there is none."""
+    """Make a table of what was read, or keep the reason why it cannot be made."""
     try:
         return Made(table, table.make(read))
     except NotComputable as why:
@@ -69,5 +69,5 @@ def make(table: Table[Read], read: Read) -> Made:
 
 
 def make_all(tables: Sequence[Table[Read]], read: Read) -> dict[str, Made]:
-    """Every table by its name."""
+    """Make every table of what was read, by name."""
     return {table.name: make(table, read) for table in tables}

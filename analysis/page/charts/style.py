@@ -42,7 +42,7 @@ def data(frame: pl.DataFrame) -> alt.InlineData:
 
 
 def spec(chart: alt.LayerChart | alt.FacetChart, describe: str) -> Spec:
-    """The chart as a specification with the look that all figures share; `describe` is read to who cannot see it."""
+    """The chart as a specification with the look that all figures share; `describe` is for who hears the page."""
     made: Spec = chart.properties(description=describe).to_dict()
     made["config"] = CONFIG
     if made.get("width") == "container":
@@ -85,5 +85,6 @@ def rule_at_zero(axis: str) -> alt.Chart:
     """A thin line where Δ is 0: upright for axis x, level for axis y."""
     import altair as alt
 
-    rule = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#777777")
-    return rule.encode(x=alt.X("zero:Q")) if axis == "x" else rule.encode(y=alt.Y("zero:Q"))
+    place = {"x": alt.X("zero:Q")} if axis == "x" else {"y": alt.Y("zero:Q")}
+    rule: alt.Chart = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#777777").encode(**place)
+    return rule
