@@ -35,12 +35,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from adapters.plain import plain_lora
 from bench.scoring_world import LLAMAS, OPTION_WORDS, World, make_world, random_llama
 from evaluators.forward.engine import Engine
-from evaluators.forward.profile import PEAK_FLOPS_PER_S, forward_flops
+from evaluators.forward.profile import forward_flops
 from evaluators.forward.rows import Row
 from evaluators.items.encoder import encoder_of
 from evaluators.items.targets import plain, shared
 from evaluators.subjects.on_base import adapter_on, load_base
 from evaluators.subjects.sharing import bank_on
+from study.flops import peak_of
 from study.models.resolve import Model
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -205,7 +206,7 @@ def _line(name: str, own: Sequence[float], reference: Sequence[float], items: in
     line = f"  {name:18} {median:8.2f} s per adapter  {items / median:8.2f} items/s"
     line += f"  {statistics.median(ratios):6.2f} x (a)  [{min(ratios):.2f}, {max(ratios):.2f}]"
     gpu = torch.cuda.get_device_name() if DEVICE == "cuda" else ""
-    peak = next((flops_s for kind, flops_s in PEAK_FLOPS_PER_S.items() if kind in gpu), None)
+    peak = peak_of(gpu)
     return line + (f"  MFU {flops / median / peak:.1%}" if peak and name.startswith("(d") else "") + " "
 
 

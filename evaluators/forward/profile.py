@@ -16,13 +16,11 @@ from typing import Any
 
 import torch
 
+from study.flops import FORWARD, peak_of
 from study.models.resolve import Model
 from study.scratch import scratch
 from study.store.layout import LOGS
 from study.store.store import Store
-
-FORWARD_FLOPS = 2  # per weight and token (Kaplan et al. 2020, eq. 2.2, without the attention term)
-PEAK_FLOPS_PER_S = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}  # dense bf16, NVIDIA data sheets
 
 
 def forward_flops(model: Any) -> tuple[int, int]:
@@ -31,7 +29,7 @@ def forward_flops(model: Any) -> tuple[int, int]:
     head = model.get_output_embeddings()
     own = 0 if head is None else weights.pop(id(head.weight), 0)
     weights.pop(id(model.get_input_embeddings().weight), None)
-    return FORWARD_FLOPS * sum(weights.values()), FORWARD_FLOPS * own
+    return FORWARD * sum(weights.values()), FORWARD * own
 
 
 class Profile:
@@ -127,7 +125,7 @@ class Profile:
             f" computed, the rest is padding)",
             f"speed            {speed:,.0f} tokens/s in the model, {self.useful_tokens / total:,.0f} over all",
         ]
-        peak = next((flops for name, flops in PEAK_FLOPS_PER_S.items() if name in self._device_name()), None)
+        peak = peak_of(self._device_name())
         if peak is not None:
             lines.append(
                 f"MFU              {self.flops / max(1e-9, model) / peak:.1%} of {peak / 1e12:.0f} TFLOP/s (bf16)"

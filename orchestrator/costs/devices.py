@@ -10,14 +10,10 @@ from collections.abc import Mapping
 
 from study.config import StudyConfig
 from study.errors import ConfigError
+from study.flops import PEAK_FLOPS
 
 TRAIN, SCORE = "train", "score"
 CPU, CUDA = "cpu", "cuda"
-UTILISATION = 0.4  # of the peak, in training and in scoring: assumed
-PEAK_FLOPS = {  # dense bf16 (T4, V100: fp16) by the makers' data sheets; CPU: a core with AVX2 at 3 GHz in float32
-    "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12,
-    "V100": 125e12, "T4": 65e12, "CPU": 96e9,
-}  # fmt: skip
 
 
 def kind(resources: Mapping[str, float]) -> str:

@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.costs.devices import PEAK_FLOPS, SCORE, TRAIN, UTILISATION, held, of_actors, stages, used
+from orchestrator.costs.devices import SCORE, TRAIN, held, of_actors, stages, used
 from orchestrator.costs.measured import FLOPS, Measured, train_flops, train_work
 from orchestrator.costs.tokens import SourceTokens, counter_of, of_source, of_targets
 from orchestrator.planning.grid import Grid, Part
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.survey import Survey
 from study.config import StudyConfig
+from study.flops import PEAK_FLOPS, UTILISATION
 from study.models.resolve import Model
 from study.units import AdapterUnit
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from orchestrator.costs.devices import SCORE, TRAIN, kind_of, used
+from study.flops import FORWARD, LORA_TRAINING, WHOLE_TRAINING
 from study.store.records import AdapterRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
-FLOPS = {TRAIN: 4, SCORE: 2}  # per parameter and token
-WHOLE_TRAIN_FLOPS = 6
+FLOPS = {TRAIN: LORA_TRAINING, SCORE: FORWARD}  # per parameter and token
+WHOLE_TRAIN_FLOPS = WHOLE_TRAINING
 
 
 def train_flops(lora: bool) -> int:

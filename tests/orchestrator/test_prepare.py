@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import status
-from orchestrator.prepare import _check_names, check_store
+from orchestrator.prepare import _check_names, check_store, study_file
 from study.config.file import parse
 from study.errors import ConfigError
 from study.store.layout import STUDY_FILE
@@ -29,7 +29,7 @@ def test_a_renamed_model_is_told_its_name(tmp_path: Path) -> None:
     renamed = replace(grid, models=models, adapters=adapters)
     with pytest.raises(ConfigError, match=r"models\[0\].name = 'new': this store knows the model as a\n.*`name: a`"):
         _check_names(store, renamed, here)
-    write_study(store, config, grid)
+    write_study(store, study_file(config, grid))
     _check_names(store, grid, {})
     with pytest.raises(ConfigError, match="knows the model as a"):
         _check_names(store, renamed, {})

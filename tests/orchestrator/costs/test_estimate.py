@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from orchestrator.costs.devices import PEAK_FLOPS, SCORE, TRAIN, UTILISATION, assumed, kind, stages
+from orchestrator.costs.devices import SCORE, TRAIN, assumed, kind, stages
 from orchestrator.costs.estimate import Cost, Estimates, costs, estimate
 from orchestrator.costs.measured import measure, merged
 from orchestrator.costs.tokens import counter_of, of_source
@@ -22,6 +22,7 @@ from study.config import Recipe, StudyConfig
 from study.config.file import parse
 from study.data.example import Example
 from study.data.tasks import TaskLibrary
+from study.flops import PEAK_FLOPS, UTILISATION
 from study.identity import target_id
 from study.models.resolve import Model
 from study.store.layout import RECORD_FILE, STUDY_FILE
