@@ -1,6 +1,11 @@
 """Content hashes that name adapters and scores: equal identity means equal result, so nothing is computed twice.
 
 An identity is sha256 over canonical JSON of what decides the result and of nothing else, cut to 16 hex digits.
+
+No store may grow stale by a release that changes no result. So a key that a recipe, an example or a scoring did not
+have at first is left out while it has the value that means "as before" (`AS_BEFORE`). An identity holds what a value
+comes to, not how it is written. Where a meaning has to change, that enters the identity of the models or tasks that it
+touches, and of no others; the two versions below are for what touches all.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from study.config import Recipe, Scoring
 
+AS_BEFORE: dict[str, object] = {}  # "recipe.lora.new_key": the value at which training is what it was before the key
 RECIPE_VERSION = 2  # raise when training maths changes
 SCORING_VERSION = 1  # raise when scoring maths changes
 
@@ -39,7 +45,7 @@ def adapter_ids(model: str, recipe: Recipe) -> Callable[[Sequence[str], int], st
             "version": RECIPE_VERSION,
             "model": model,
             "examples": examples,
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": deciding("recipe", recipe.model_dump(mode="json")),
             "seed": seed,
         }
     )
@@ -56,13 +62,27 @@ def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -
 
 def target_id(requests: str, scoring: Scoring) -> str:
     """Identity of a target as it is scored: the fingerprint of its data and task definition, the scoring recipe."""
-    recipe = scoring.model_dump(mode="json", exclude={"limit"})
+    recipe = deciding("scoring", scoring.model_dump(mode="json", exclude={"limit"}))
     return digest({"kind": "target", "version": SCORING_VERSION, "requests": requests, "scoring": recipe})
 
 
 def score_id(subject: str, target: str) -> str:
     """Identity of a score: its subject, which is an adapter_id or the base model's identity, and its target_id."""
     return digest({"kind": "score", "subject": subject, "target": target})
+
+
+def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
+    """The values of a mapping that enter an identity: all but those of later keys that mean "as before".
+
+    `where` is the mapping's own key: `recipe`, `example` or `scoring`.
+    """
+    kept: dict[str, object] = {}
+    for key, value in values.items():
+        name = f"{where}.{key}"
+        if name in AS_BEFORE and canonical_json(value) == canonical_json(AS_BEFORE[name]):
+            continue
+        kept[key] = deciding(name, value) if isinstance(value, Mapping) else value
+    return kept
 
 
 def _around(text: str, *marks: str) -> list[str]:

@@ -39,7 +39,7 @@ def example_of(task: Any, doc: Any, train: TrainOverride) -> Example:
 
 
 def told(example: Example) -> list[str]:
-    """What of an example decides what is learned from it."""
+    """What of an example decides what is learned from it. The recipe's own `loss_on` stands in the recipe."""
     return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else [])]
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import create_model
 
-from study.config import Recipe, Scoring
-from study.identity import adapter_id, canonical_json, digest, score_id, target_id
+from study.config import Lora, Recipe, Scoring
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from study.identity import AS_BEFORE, adapter_id, adapter_ids, canonical_json, deciding, digest, score_id, target_id
 
 BASE = ("model", ["examples"], Recipe(), 17)
 json_values = st.recursive(
@@ -59,3 +64,68 @@ def test_key_order_does_not_matter(value: object) -> None:
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError):
         canonical_json(value)
+
+
+@pytest.mark.parametrize(("model", "key"), [(Recipe, "recipe"), (Scoring, "scoring")])
+@given(before=json_values, other=json_values)
+def test_a_later_key_changes_an_identity_only_where_it_changes_a_result(
+    model: type[Recipe] | type[Scoring], key: str, before: object, other: object
+) -> None:
+    wider = create_model("Wider", __base__=model, later=(Any, before))
+    expected, listed = identity_of(model()), {f"{key}.later": before}
+    with mock.patch.dict("study.identity.AS_BEFORE", listed):
+        assert identity_of(wider()) == expected
+        assert (identity_of(wider(later=other)) == expected) is (canonical_json(other) == canonical_json(before))
+        assert identity_of(model()) == expected
+    assert identity_of(wider()) != expected
+
+
+def test_a_later_key_may_lie_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AS_BEFORE, "recipe.lora.r", 8)
+    without = Recipe().model_dump(mode="json")
+    del without["lora"]["r"]
+    assert deciding("recipe", Recipe(lora=Lora(r=8)).model_dump(mode="json")) == without
+    assert deciding("recipe", Recipe(lora=None).model_dump(mode="json"))["lora"] is None
+    assert deciding("recipe", Recipe().model_dump(mode="json")) == Recipe().model_dump(mode="json")
+
+
+def identity_of(values: Recipe | Scoring) -> str:
+    return adapter_id("m", ["e"], values, 1) if isinstance(values, Recipe) else target_id("r", values)
+
+
+PINNED = {  # of commit 638e63d: adapters, targets and scores of a preset, on a model whose identity is "stand-in"
+    "quickstart": ("baffd16488d05878", "fb48b2420b1e289f", "7bff4bc6480312aa"),
+    "smollm2": ("42eac101952559ba", "6fcf3b46313793db", "782aeb9e651ea9c1"),
+}
+ONE_OF_EACH = {  # of the first of their cells by name: an adapter, a target, the score of the one on the other
+    "quickstart": ("c06267c2f1f03cfd", "55e6901b45dcf1f2", "714c5db1ecdb079f"),
+    "smollm2": ("c74d31fdf42d0ceb", "d05670febe2ed3cd", "21544a80e45632ed"),
+}
+
+
+@pytest.mark.parametrize("preset", PINNED)
+def test_the_presets_have_the_ids_that_they_always_had(preset: str) -> None:
+    """Templates, data, recipe and scoring as they stand in the examples: a store of an older release stays whole."""
+    config = load(f"examples/{preset}/study.yaml")
+    library, named = TaskLibrary.of(config), adapter_ids("stand-in", config.recipe)
+    adapters = {
+        f"{source} {seed}": named(library.example_fingerprints(source), seed)
+        for seed in config.seeds
+        for source in config.source_list()
+    }
+    targets = {
+        str(cell): target_id(library.target_fingerprint(cell, library.build_requests(cell)), config.scoring)
+        for cell in config.target_list()
+    }
+    scores = sorted(score_id(one, target) for one in ("stand-in", *adapters.values()) for target in targets.values())
+    adapter, target = adapters[min(adapters)], targets[min(targets)]
+    assert (adapter, target, score_id(adapter, target)) == ONE_OF_EACH[preset]
+    assert (digest(adapters), digest(targets), digest(scores)) == PINNED[preset]
+
+
+def test_the_published_study_has_the_recipe_that_it_always_had() -> None:
+    """Its data are on the Hub: fingerprints stand in for them."""
+    config = load("examples/donors_and_recipients/study.yaml")
+    ids = [adapter_id("stand-in", ["first", "second"], config.recipe, seed) for seed in config.seeds]
+    assert ids == ["60aa27c572459458", "5c3f9b87971a85cf", "32b96c04c5583f0c"]
+    assert target_id("requests", config.scoring) == "bdd0a4a83a236aea"
