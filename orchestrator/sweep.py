@@ -24,12 +24,12 @@ from orchestrator.records import outdated
 from orchestrator.stop import Interrupted, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
 from study.config.file import load
+from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, StoreRefused
 from study.models.given import put_into
 from study.models.hub import to_fetch
 from study.models.resolve import resolve_all
-from study.sizes import read_sizes, sizes_file
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper

@@ -11,9 +11,9 @@ from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.measured import FLOPS, WHOLE_TRAIN_FLOPS, train_flops
 from orchestrator.progress.tables import hours_of, table_of
 from study.config import ModelConfig, StudyConfig
+from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
 from study.flops import PEAK_FLOPS, UTILISATION
-from study.sizes import CellSize, Sizes
 
 DEVICES = ("H100", "H200", "A100")
 

@@ -95,25 +95,14 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def _checked(data: dict[str, Any], overrides: Sequence[str], limit: int | None) -> StudyConfig:
     for override in overrides:
         _apply(data, override)
-    if limit is not None:
-        data = _limited(data, limit)
+    if "trial_run" in data:
+        raise ConfigError("trial_run", data["trial_run"], "unknown key", "use --limit N, which marks a store so")
     try:
         config = StudyConfig.model_validate(data)
     except ValidationError as error:
         raise _readable(error) from error
     check(config)
-    return config
-
-
-def _limited(data: dict[str, Any], limit: int) -> dict[str, Any]:
-    """`--limit N`: N items per target, N examples per source, and the mark of a trial run."""
-    if limit < 1:
-        raise ConfigError("--limit", limit, "is not a positive number of items", "use --limit 8, say")
-    tasks = data.get("tasks")
-    for task in tasks if isinstance(tasks, list) else []:
-        if isinstance(task, dict):
-            task["train"] = {**(task.get("train") or {}), "limit": limit}
-    return {**data, "scoring": {**(data.get("scoring") or {}), "limit": limit}, "trial_run": True}
+    return config if limit is None else config.limited(limit)
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -203,7 +192,7 @@ def _keys_at(location: Sequence[str | int]) -> list[str]:
             if not nested:
                 return []
             model = nested[0]
-    return sorted(model.model_fields)
+    return sorted(model.model_fields.keys() - {"trial_run"})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

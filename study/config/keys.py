@@ -168,7 +168,17 @@ class StudyConfig(Frozen):
     evaluators: Evaluators = Evaluators()
     failures: Failures = Failures()
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
-    trial_run: StrictBool = False
+    trial_run: StrictBool = False  # the mark of `--limit` in a store's study.yaml: no file of a user has it
+
+    def limited(self, limit: int) -> StudyConfig:
+        """The study cut to so many items per target and examples per source: a trial run. Raises ConfigError."""
+        if limit < 1:
+            raise ConfigError("--limit", limit, "is not a positive number of items", "use --limit 8, say")
+        tasks = (
+            task.model_copy(update={"train": task.train.model_copy(update={"limit": limit})}) for task in self.tasks
+        )
+        scoring = self.scoring.model_copy(update={"limit": limit})
+        return self.model_copy(update={"tasks": tuple(tasks), "scoring": scoring, "trial_run": True})
 
     def task(self, name: str) -> TaskConfig:
         return next(task for task in self.tasks if task.name == name)

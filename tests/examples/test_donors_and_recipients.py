@@ -10,8 +10,8 @@ from orchestrator import sweep
 from orchestrator.costs.outlook import outlook
 from study.config.file import load
 from study.data.example import example_of
+from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
-from study.sizes import read_sizes, sizes_file
 from tests.support.tiny_world import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"

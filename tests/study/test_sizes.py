@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from study import draw, sizes
 from study.cells import Cell, Source
 from study.config.file import load
+from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from tests.support.tiny_world import make_config, make_tasks
@@ -20,9 +21,9 @@ from tests.support.tiny_world import make_config, make_tasks
 def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path) -> None:
     tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx"])
     config = make_config(tmp_path, [tiny_model_dir], ["next"], ["xx"], tasks)
-    assert sizes.sizes_file(config) is None
+    assert sizes_file(config) is None
     assert sizes.main([str(config)]) == 0
-    counted = sizes.read_sizes(tmp_path / "study.sizes.yaml")
+    counted = read_sizes(tmp_path / "study.sizes.yaml")
     name = tiny_model_dir.name
     size = counted.cell(name, "next/xx")
     assert size is not None

@@ -97,6 +97,15 @@ def test_limit_bounds_items_and_examples_and_marks_the_run() -> None:
     assert config.scoring.limit == 8
     assert {task.train.limit for task in config.tasks} == {8}
     assert config.trial_run
+    assert parse(BASE).limited(8) == config
+    with pytest.raises(ConfigError, match="--limit = '0'"):
+        parse(BASE, limit=0)
+
+
+def test_the_mark_of_a_trial_run_is_no_key_of_a_users_file() -> None:
+    for text, overrides in ((BASE + "\ntrial_run: true\n", []), (BASE, ["trial_run=true"])):
+        with pytest.raises(ConfigError, match=r"trial_run = 'True': unknown key\n.*--limit N"):
+            parse(text, overrides)
 
 
 def test_a_config_that_cannot_be_read(tmp_path: object) -> None:

@@ -1,0 +1,65 @@
+"""Sizes: what a study's models and data come to, kept in a file beside its config, so that a plan needs no network.
+
+Figures that nobody could count may be assumed: `notes` says so and is printed with every estimate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from study.config import Frozen
+from study.config.fields import Count
+from study.config.file import bases
+from study.errors import ConfigError
+
+ALL = "all"  # in `cells`: what holds for every model
+
+
+class CellSize(Frozen):
+    """Items to score and their tokens, a prompt once per item; training examples and their tokens, once through."""
+
+    items: Count
+    score_tokens: Count
+    examples: Count
+    train_tokens: Count
+
+    def read(self, limit: int | None) -> int:
+        """Tokens to score, of so many items at most."""
+        return _part(self.score_tokens, self.items, limit)
+
+    def learned(self, limit: int | None) -> int:
+        """Tokens to train on, of so many examples at most."""
+        return _part(self.train_tokens, self.examples, limit)
+
+
+def _part(tokens: int, count: int, limit: int | None) -> int:
+    return tokens if limit is None or limit >= count else round(tokens * limit / count)
+
+
+class Sizes(Frozen):
+    """`params` by model, `cells` by model (or `all`) and cell, the Hub's `datasets` they are from, and what to know."""
+
+    notes: tuple[str, ...]
+    params: dict[str, Count]
+    cells: dict[str, dict[str, CellSize]]
+    datasets: tuple[str, ...] = ()
+
+    def cell(self, model: str, cell: str) -> CellSize | None:
+        return (self.cells.get(model) or self.cells.get(ALL, {})).get(cell)
+
+
+def sizes_file(config: str | Path) -> Path | None:
+    """The sizes beside a config or beside the one it extends; None where there are none."""
+    files = (path.with_suffix(".sizes.yaml") for path in bases(config))
+    return next((file for file in files if file.is_file()), None)
+
+
+def read_sizes(file: Path) -> Sizes:
+    """Raises ConfigError for a file that holds none."""
+    try:
+        return Sizes.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+        raise ConfigError("sizes", file, f"cannot be read ({error})", "make it again: python -m study.sizes") from error
