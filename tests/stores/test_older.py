@@ -1,0 +1,98 @@
+"""A store that commit 638e63d wrote is whole still: nothing is done again, and its report has the tables that it had.
+
+The store is a quickstart of three languages and two seeds, cut with `--limit 24`, without its adapters' weights; its
+model and its tasks lay elsewhere then.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from analysis.page.files import write_tables
+from analysis.reading.study import load_store
+from analysis.tables.registry import TABLES, make_all
+from evaluators.items.judge import check_supported
+from orchestrator.planning.grid import Grid, expand
+from orchestrator.planning.plan import plan
+from orchestrator.planning.standing import of_plan, of_store
+from orchestrator.planning.survey import survey
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from study.models.resolve import resolve_all
+from study.store.layout import RECORD_FILE, STUDY_FILE
+from study.store.store import Store
+from study.store.study_file import read_study, write_study
+
+OVERRIDES = ("languages=[de, en, fr]", "seeds=[17, 42]", "recipe.epochs=1")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("stores") / "small"
+    with tarfile.open(Path(__file__).with_name("quickstart-638e63d.tar.xz")) as packed:
+        packed.extractall(folder, filter="data")
+    return Store(str(folder))
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    config = load("examples/quickstart/study.yaml", OVERRIDES, limit=24)
+    models = resolve_all(config)
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    assert not found.broken
+    return expand(config, models, found.sources, found.targets)
+
+
+def test_nothing_of_it_is_to_do_and_nothing_is_stale(store: Store, grid: Grid) -> None:
+    todo = plan(grid, store.trained(), store.scored())
+    assert todo.is_empty
+    (row,) = of_plan(todo)
+    assert (row.adapters.done, row.adapters.stale, row.scores.done, row.scores.stale) == (24, 0, 300, 0)
+    study = read_study(store)
+    assert study is not None
+    assert of_store(store, study)[0] == [row]
+    stored = store.read_grid()
+    assert stored is not None
+    assert all(now.equals(then) for now, then in zip(grid.tables(), stored, strict=True))
+
+
+def test_its_small_files_say_what_they_said(store: Store, grid: Grid) -> None:
+    study, records = read_study(store), store.records()
+    assert study is not None
+    assert study.is_trial_run
+    assert (study.name, study.trainer_resources, study.evaluator_resources) == ("quickstart", {"CPU": 1}, {"CPU": 1})
+    assert [model.identity for model in study.models] == [model.identity for model in grid.models]
+    assert records.keys() == {unit.adapter_id for unit in grid.adapters}
+    for unit in grid.adapters:
+        record = records[unit.adapter_id]
+        assert (record.folder, record.seed, record.source) == (unit.folder, unit.seed, (str(unit.source),))
+        assert record.course.best == record.course.epochs[0]
+        assert record.files.keys() == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_its_small_files_would_be_written_as_they_are(store: Store, tmp_path: Path) -> None:
+    study, copy = read_study(store), Store(str(tmp_path))
+    assert study is not None
+    write_study(copy, study)
+    assert copy.read(STUDY_FILE) == store.read(STUDY_FILE)
+    for record in store.records().values():
+        text = json.dumps(record.to_json(), indent=1, sort_keys=True, allow_nan=False)
+        assert text.encode() == store.read(f"{record.folder}/{RECORD_FILE}")
+
+
+def test_its_report_has_the_tables_that_it_had(store: Store, tmp_path: Path) -> None:
+    study = load_store(store.uri)
+    write_tables(make_all(TABLES, study), study, tmp_path)
+    then = {file.name: file for file in Path(store.path("report/tables")).glob("*.csv")}
+    assert {file.name for file in tmp_path.glob("*.csv")} == then.keys()
+    for name, file in then.items():
+        old, new = (pl.read_csv(one, infer_schema_length=None) for one in (file, tmp_path / name))
+        if name == "columns.csv":  # descriptions may be reworded
+            old, new = (frame.select("table", "column") for frame in (old, new))
+        assert_frame_equal(new, old, rel_tol=1e-9, abs_tol=1e-12)
