@@ -1,11 +1,12 @@
-# make sweep   a whole transfer study, offline, and its report      make test   all tests but the long ones
+# make sweep   a whole transfer study, offline, and its report      make unit   the tests without Ray, DeepSpeed or processes
+# make test    all tests but the long ones
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
 CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
-.PHONY: install sweep smollm2 test test-faults lint clean
+.PHONY: install sweep smollm2 unit test test-faults lint clean
 
 install:
 	@./install.sh
@@ -17,6 +18,9 @@ sweep: install
 smollm2: install
 	@$(PY) -m examples.smollm2.gguf smollm2
 	@$(MAKE) --no-print-directory sweep CONFIG=examples/smollm2/study.yaml STORE=runs/smollm2
+
+unit: install
+	@tests/run.sh unit
 
 test: install
 	@tests/run.sh

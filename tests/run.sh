@@ -1,25 +1,32 @@
 #!/usr/bin/env bash
-# All tests but the long ones, in two processes of about the same length: those of the orchestrator, and all others, whose
-# words are printed when both have ended. An interrupt ends both; the exit code is that of a half that failed.
+# The tests in two processes of about the same length, for two cores, whose words follow each other.
+#   tests/run.sh         all but the long ones: those of the orchestrator beside all others
+#   tests/run.sh unit    those without Ray, DeepSpeed or processes of their own
+# An interrupt ends both; the exit code is that of a half that failed.
 set -u
 cd "$(dirname "$0")/.." || exit
+if [ "${1:-}" = unit ]; then
+    level=unit mine=(tests/adapters tests/evaluators)
+else
+    level="not long" mine=(tests/orchestrator)
+fi
 log=$(mktemp)
 trap 'cat "$log"; rm "$log"' EXIT
 
 stop() {
-    trap 'kill -KILL -- "-$orchestrator" "-$others" 2>/dev/null' INT TERM HUP # who asks twice does not want to wait
-    kill -INT -- "-$orchestrator" "-$others" 2>/dev/null
+    trap 'kill -KILL -- "-$one" "-$other" 2>/dev/null' INT TERM HUP # who asks twice does not want to wait
+    kill -INT -- "-$one" "-$other" 2>/dev/null
     wait
     exit 130
 }
 
 set -m # a group for each half, which could not be interrupted without
-.venv/bin/python -m pytest -m "not long" --ignore=tests/orchestrator >"$log" 2>&1 &
-others=$!
-.venv/bin/python -m pytest -m "not long" tests/orchestrator &
-orchestrator=$!
+.venv/bin/python -m pytest -m "$level" "${mine[@]/#/--ignore=}" >"$log" 2>&1 &
+other=$!
+.venv/bin/python -m pytest -m "$level" "${mine[@]}" &
+one=$!
 trap stop INT TERM HUP
 code=0
-wait "$orchestrator" || code=$?
-wait "$others" || code=$?
+wait "$one" || code=$?
+wait "$other" || code=$?
 exit "$code"

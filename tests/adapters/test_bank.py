@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from adapters.bank import LoraBank, for_adapters, linear_sites
 from adapters.dropout import Dropout, mask
 from adapters.folder import AdapterWeights, UnsupportedAdapter, read
+from tests.support.tiny_models import save_model
 
 CONFIGS = [
     LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"),
@@ -196,7 +197,7 @@ def test_the_base_is_as_it_was_after_the_bank(base: Any, folders: list[Path], ti
 def test_gpt2s_transposed_layers_count_as_linear(tmp_path: Path) -> None:
     torch.manual_seed(0)
     options = {"vocab_size": 300, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2}
-    GPT2LMHeadModel(GPT2Config(**options)).save_pretrained(tmp_path / "base")
+    save_model(GPT2LMHeadModel(GPT2Config(**options)), tmp_path / "base")
     config = LoraConfig(r=3, lora_alpha=6, target_modules="all-linear", fan_in_fan_out=True)
     folder = save(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), config, tmp_path / "adapter")
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval()

@@ -83,6 +83,7 @@ def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: P
     assert read(tmp_path).modules.keys() == adapter.modules.keys()
 
 
+@pytest.mark.processes
 def test_a_full_disk_is_told_as_one(model: Model, tmp_path: Path) -> None:
     """Whatever writes the weights: ours, or transformers."""
     base = AutoModelForCausalLM.from_pretrained(model.path)

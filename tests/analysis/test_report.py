@@ -25,6 +25,7 @@ def test_command_line(tmp_path: Path, store_path: Path, capsys: pytest.CaptureFi
     assert "fix:" in capsys.readouterr().err
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", ["report", "advise"])
 def test_nothing_heavy_is_imported_to_start(command: str) -> None:
     heavy = ("altair", "scipy", "numpy", "pandas", "torch", "ray", "polars")

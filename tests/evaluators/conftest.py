@@ -126,9 +126,11 @@ def put_adapter(store: Store, local: Path, name: str) -> AdapterUnit:
 @pytest.fixture(scope="session")
 def harness() -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
     """lm-eval's own results and samples for a task: (metrics, samples in document order)."""
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluator, simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
+
+    evaluator.add_env_info = lambda results: None  # `pip list` each time, longer than most tasks
 
     def run(
         model: Path,

@@ -15,7 +15,7 @@ from study.config import Scoring, TaskConfig
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.evaluators.test_parity import compare
-from tests.support.tiny_models import make_tokenizer
+from tests.support.tiny_models import make_tokenizer, save_model
 
 SIZE: dict[str, Any] = {
     "hidden_size": 32,
@@ -73,7 +73,7 @@ def test_scores_as_in_lm_eval(name: str, tmp_path: Path, harness: Any) -> None:
     vocabulary = len(tf.AutoTokenizer.from_pretrained(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tf.AutoModelForCausalLM.from_config(config(vocab_size=vocabulary, **fields)).save_pretrained(model)
+        save_model(tf.AutoModelForCausalLM.from_config(config(vocab_size=vocabulary, **fields)), model)
     write_task(tmp_path / "tasks", "quiz_en", make_docs(6, seed=3))
     quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path / "tasks"))
     adapter = make_adapter(model, tmp_path / "adapter", seed=1, target_modules=MODULES.get(name, "all-linear"))

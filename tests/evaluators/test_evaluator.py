@@ -22,7 +22,7 @@ from study.errors import TaskError
 from study.store import schema
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
-from tests.support.tiny_models import make_tokenizer
+from tests.support.tiny_models import make_tokenizer, save_model
 
 LANGUAGES = ("en", "de", "fr")
 
@@ -234,9 +234,8 @@ def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskCo
     vocabulary = make_tokenizer(model, bos=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        MambaForCausalLM(
-            MambaConfig(vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.2)
-        ).save_pretrained(model)
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
+        save_model(MambaForCausalLM(MambaConfig(vocab_size=vocabulary, initializer_range=0.2, **sizes)), model)
     store = Store(str(tmp_path / "store"))
     evaluator = Evaluator(model_of(model), [quiz], Scoring(limit=4), store.uri)
     unit = unit_of(Cell("quiz", "en"))

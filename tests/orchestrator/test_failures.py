@@ -56,6 +56,7 @@ def _cluster(**system: object) -> Iterator[Callable[..., Any]]:
             ray.shutdown()
 
 
+@pytest.mark.processes
 def test_an_actor_that_eats_all_memory() -> None:
     """A memory monitor of its own strikes when half a GiB more than now is in use."""
     memory = psutil.virtual_memory()
@@ -97,6 +98,7 @@ def test_where_the_kernel_counts_its_kills(tmp_path: Path, files: dict[str, str]
     assert kills(tmp_path) == count
 
 
+@pytest.mark.processes
 def test_actors_avoid_a_node_that_lost_three() -> None:
     """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died.
 
@@ -131,6 +133,7 @@ def actors() -> Iterator[Callable[..., Any]]:
         yield actor
 
 
+@pytest.mark.processes
 def test_an_actor_that_the_kernel_kills_for_memory(actors: Callable[..., Any]) -> None:
     """To Ray the kernel's kill looks like any other; the count on the node tells them apart, also one from the next."""
     family = [process.pid for process in psutil.Process().children(recursive=True)]
@@ -146,6 +149,7 @@ def test_an_actor_that_the_kernel_kills_for_memory(actors: Callable[..., Any]) -
         pytest.skip(f"the kernel's own limit needs root: {error}")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("what", "kind"),
     [
@@ -161,6 +165,7 @@ def test_what_happens_in_an_actor(actors: Callable[..., Any], what: str, kind: s
     assert kind_of(caught.value) == kind
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("reason", "kind"), [("full", "no_space"), ("allocate", "out_of_memory"), ("refused", "transient")]
 )
@@ -238,6 +243,7 @@ def test_files_that_are_missing_are_no_passing_trouble(tmp_path: Path) -> None:
     assert kind_of(caught.value) == "bug"
 
 
+@pytest.mark.processes
 def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
     with Disk(tmp_path / "disk") as disk:
         store = Store(str(disk.where / "store"))
@@ -260,6 +266,7 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
         assert [path.name for path in (disk.where / "store").iterdir()] == ["x"]  # nothing half-written is left
 
 
+@pytest.mark.processes
 def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Disk(tmp_path / "disk") as disk:
         monkeypatch.setenv("RAY_TMPDIR", str(disk.where))
@@ -267,6 +274,7 @@ def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatc
             connect()
 
 
+@pytest.mark.processes
 @pytest.mark.long
 def test_a_cluster_that_is_gone_is_said_within_a_minute_or_so(tmp_path: Path) -> None:
     """Ray itself would ask twenty times, forty seconds each."""
@@ -350,6 +358,7 @@ def test_what_devices_and_their_connections_raise(error: Exception, kind: str, s
         assert (kind_of(one), is_spoilt(one)) == (kind, spoilt)
 
 
+@pytest.mark.processes
 def test_a_peer_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     """What gloo raises in a process whose partner has ended."""
     code = """
@@ -372,6 +381,7 @@ except Exception as error:
         assert left.communicate(timeout=120)[0] == b"node_lost True\n"
 
 
+@pytest.mark.processes
 def test_a_signal_in_the_midst_of_a_wait_interrupts_it(actors: Callable[..., Any]) -> None:
     """Ray's compiled wait makes a SystemError of what a handler raises."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

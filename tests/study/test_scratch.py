@@ -39,6 +39,7 @@ def test_a_folder_is_there_while_it_is_used_and_gone_after_it(temporary: Path) -
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.processes
 def test_what_a_killed_process_leaves_goes_with_the_next_and_what_a_living_one_holds_stays(temporary: Path) -> None:
     holders = [
         subprocess.Popen([sys.executable, "-c", HOLD], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)

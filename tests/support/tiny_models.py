@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,8 +67,17 @@ def make_model(folder: Path, *, bos: bool = True, layers: int = 2, seed: int = 0
                 pad_token_id=2,
             )
         )
-    model.save_pretrained(folder)
+    save_model(model, folder)
     return folder
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """`model.save_pretrained`, which would load DeepSpeed to see whether the model is wrapped by it."""
+    from accelerate.utils import other
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(other, "is_deepspeed_available", lambda: False)
+        model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

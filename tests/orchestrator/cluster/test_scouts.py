@@ -56,6 +56,7 @@ def test_scouts_wait_for_places_on_nodes_that_are_used(monkeypatch: pytest.Monke
     assert removed == [0, 1, 2]
 
 
+@pytest.mark.processes
 def test_a_study_begins_on_a_cluster_that_has_no_node_yet(tmp_path: Path) -> None:
     model = make_model(tmp_path / "tiny", spread=0.2)
     config = make_config(tmp_path, [model], ["next"], ["xx"], make_tasks(tmp_path / "tasks", ["next"], ["xx"]))

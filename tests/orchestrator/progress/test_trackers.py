@@ -71,6 +71,7 @@ def test_tensorboard_event_files(tmp_path: Path) -> None:
     assert logged(trackers.tensorboard(tmp_path / "store/logs/tensorboard")) == expected("m/arc/_en_/17")
 
 
+@pytest.mark.processes
 def test_mlflow_in_a_local_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a server of one's own
@@ -82,6 +83,7 @@ def test_mlflow_in_a_local_database(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [entry.name for entry in tmp_path.iterdir()] == ["store"]  # nothing is left in the working directory
 
 
+@pytest.mark.processes
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -127,6 +129,7 @@ def put(store: Store, unit: ScoreUnit, value: float) -> None:
     store.append([], [row])
 
 
+@pytest.mark.processes
 def test_a_whole_study_tells_every_tracker_what_is_in_its_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ def checkpoint(names: list[str], step: int = 1, epochs: int = 1) -> bytes:
     return Checkpoint(step, 1.5, (), states).to_bytes(rows=None)
 
 
+@pytest.mark.processes
 def test_a_checkpoint_that_is_renewed_meanwhile_is_found(bucket: Store) -> None:
     short, long = checkpoint(["a", "b"], 1), checkpoint(["a", "b"], 2, epochs=400)
     for old, new in ((short, long), (long, short)):

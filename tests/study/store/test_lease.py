@@ -35,6 +35,7 @@ def _files(store: Store) -> list[str]:
     return store.files("lease", ".json")
 
 
+@pytest.mark.processes
 def test_the_second_is_told_who_holds_the_store_until_the_first_is_killed(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("fork")
     held, end, store = spawn.Event(), spawn.Event(), Store(str(tmp_path))
@@ -115,6 +116,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield found
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("set_back_s", [0, 3600])
 def test_who_cannot_renew_it_is_told_when_it_has_run_out(
     disk: Disk, monkeypatch: pytest.MonkeyPatch, set_back_s: int
@@ -169,6 +171,7 @@ def _race(uri: str, start: Event, winners: list[int]) -> None:
         return
 
 
+@pytest.mark.processes
 def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     with context.Manager() as manager:
