@@ -6,6 +6,7 @@ escaped; tracebacks are shown as text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Never
 
@@ -19,6 +20,7 @@ from analysis.page.sections import SECTIONS, Section, specs
 from analysis.reading.study import Study
 from analysis.statistics.significance import harm_that_survives
 from analysis.tables.registry import Made
+from study.store.records import FailureRecord
 
 GLOSSARY = {
     "cell": "a task in a language, written task/language",
@@ -102,7 +104,7 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
         "and scored on every target cell beside the untouched model. The change in score, Δ, is given in percentage "
         f'points (pp).</p><ul class="lines">{items}</ul>{numbers}'
         '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
-        f"cells, %.{' ' + html.text(told) if (told := training.told(study)) else ''}</p>"
+        f"cells, %.{' ' + html.text(trained) if (trained := training.sentence(study)) else ''}</p>"
         f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
     )
 
@@ -116,12 +118,15 @@ def _distrust(study: Study, made: dict[str, Made]) -> str:
         left_out = "".join(f"<li>{n:,} {html.text(why)}</li>" for n, why in study.excluded)
         parts.append(f"<p>Left out of the tables:</p><ul>{left_out}</ul>")
     if study.failures:
-        names = ("kind", "unit", "message", "attempts")
-        rows = [{n: _flat(getattr(f, n)) for n in names} for f in study.failures]
-        docs = {"kind": "kind of failure", "unit": "what failed", "message": "why", "attempts": "times tried"}
-        failed = html.table(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)), docs, wrap=("unit", "message"))
-        parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{failed}")
+        parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{_failed(study.failures)}")
     return "".join(parts)
+
+
+def _failed(failures: Sequence[FailureRecord]) -> str:
+    columns = {"kind": "kind of failure", "unit": "what failed", "message": "why", "attempts": "times tried"}
+    rows = [(failure.kind, failure.unit, failure.message, str(failure.attempts)) for failure in failures]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+    return html.table(frame, columns, wrap=("unit", "message"))
 
 
 def _health(made: Made) -> str:
@@ -168,10 +173,6 @@ def _compared(compared: dict[str, Made]) -> str:
         head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
         parts.append(title + shown if first else html.details(head, shown))
     return "".join(parts)
-
-
-def _flat(value: object) -> str:
-    return " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec]) -> str:

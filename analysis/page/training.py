@@ -1,4 +1,4 @@
-"""What the adapters of a study are, and how much of what their training read was padding, told from their records."""
+"""What the adapters of a study are, and how much of what their training read was padding, read off their records."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def meaning(study: Study) -> str:
     return WHOLE if recipes and all(recipe["lora"] is None for recipe in recipes) else LORA
 
 
-def told(study: Study) -> str | None:
-    """How many were trained, how, and the share of useful tokens; None where no record says it."""
+def sentence(study: Study) -> str | None:
+    """How many adapters were trained, how, and the share of useful tokens; None where no record says it."""
     records = _trained(study)
     if not records:
         return None

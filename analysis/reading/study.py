@@ -14,10 +14,9 @@ from analysis.frames import CURATED, SOURCE, TARGET, Table, need
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import family, read_reference
 from analysis.reading.transfer import COLUMNS, transfer
-from study.errors import ConfigError, damaged
-from study.store.contents import Damaged
+from study.errors import ConfigError
+from study.store.readable import readable
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
-from study.store.schema import OtherVersion
 from study.store.store import Store
 from study.store.study_file import read_study
 
@@ -63,14 +62,8 @@ def load_store(uri: str) -> Study:
     """Read a store; ConfigError when it holds no scores."""
     store = Store(uri)
     store.check_reachable()
-    try:
+    with readable("STORE", uri, fix="name the store of a study, the `store` of its config"):
         return _read(store)
-    except OtherVersion as error:
-        raise ConfigError("STORE", uri, "is of another release", str(error)) from error
-    except Damaged as error:
-        raise damaged("STORE", uri, error) from error
-    except (OSError, ValueError) as error:  # no such place, or one that does not answer
-        raise ConfigError("STORE", uri, str(error), "name the store of a study, the `store` of its config") from error
 
 
 def _read(store: Store) -> Study:
@@ -134,7 +127,7 @@ def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> 
 
 
 def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
-    """One unit per (model, source, seed, target); adapters without a seed are told apart by their identity."""
+    """One unit per (model, source, seed, target); adapters without a seed are known by their identity."""
     who = pl.when(pl.col("seed").is_null()).then(pl.col("adapter_id"))
     keyed = units.sort("written_at", "score_id").with_columns(who.alias("who"))
     key = ["model", "who", *SOURCE, "seed", *TARGET]
