@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.data.example import Example
 from study.faults.kinds import FailureKind
-from study.store.records import Conditions, Course
+from study.store.course import Conditions, Course
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 
 from study.config import Recipe
 from study.identity import digest
-from study.store.records import Course, Epoch, Examples, Tokens
+from study.store.course import Course, Epoch, Examples, Tokens
 from trainers.batch import GangRow
 from trainers.checkpoint import MemberState
 from trainers.data import Row, split, steps

@@ -20,7 +20,7 @@ from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN
 from study.models.resolve import Model
-from study.store.records import Conditions
+from study.store.course import Conditions
 from trainers.base import Base
 from trainers.batch import Batching
 from trainers.checkpoint import Checkpoint, Save

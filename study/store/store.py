@@ -21,26 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from study.store import contents, schema
+from study.store import contents, layout, schema
 from study.store.contents import reading
 from study.store.files import File, Files
 from study.store.index import Index
-from study.store.layout import (
-    ADAPTERS,
-    EXCLUDED,
-    FAILURES,
-    GRID_FILE,
-    ITEMS,
-    RECORD_FILE,
-    RECORDS_INDEX,
-    SCORES,
-    SCORES_INDEX,
-    adapter_in,
-    failure_file,
-    model_in,
-    new_part,
-    unit_in,
-)
 from study.store.records import AdapterRecord, FailureRecord, StoredFile
 
 SCORED = ("model", "subject_id", "target_id")
@@ -57,15 +41,15 @@ class Store(Files):
             pa.array([part.to_pylist()], field.type)
             for part, field in zip((subjects, targets), schema.GRID, strict=True)
         ]
-        self.write(GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
+        self.write(layout.GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
 
     def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
         """The current config's subjects and targets; None when the store has none yet. Raises Damaged, OtherVersion."""
-        if not self.exists(GRID_FILE):
+        if not self.exists(layout.GRID_FILE):
             return None
-        data = self.read(GRID_FILE)
-        with reading(GRID_FILE):
-            row = contents.table(GRID_FILE, schema.GRID, data)
+        data = self.read(layout.GRID_FILE)
+        with reading(layout.GRID_FILE):
+            row = contents.table(layout.GRID_FILE, schema.GRID, data)
         subjects, targets = (
             pa.Table.from_struct_array(row.column(name).combine_chunks().flatten()) for name in schema.GRID.names
         )
@@ -81,7 +65,7 @@ class Store(Files):
             self.write(f"{folder}/{name}", data)
             files[name] = StoredFile(hashlib.sha256(data).hexdigest(), len(data))
         text = json.dumps(replace(record, files=files).to_json(), indent=1, sort_keys=True, allow_nan=False)
-        self.write(f"{folder}/{RECORD_FILE}", text.encode())
+        self.write(f"{folder}/{layout.RECORD_FILE}", text.encode())
 
     def fetch_adapter(self, folder: str, scratch: Path) -> Path:
         """A local folder with the adapter's files: the store's own when it is local, else a copy under `scratch`."""
@@ -95,7 +79,7 @@ class Store(Files):
 
     def record(self, folder: str) -> AdapterRecord | None:
         """The record of the adapter in a folder; None while it is not finished. Raises Damaged."""
-        file = f"{folder}/{RECORD_FILE}"
+        file = f"{folder}/{layout.RECORD_FILE}"
         if not self.exists(file):
             return None
         data = self.read(file)
@@ -104,14 +88,17 @@ class Store(Files):
 
     def records(self) -> dict[str, AdapterRecord]:
         """Every finished adapter's record by adapter_id. Raises Damaged."""
-        files = self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
-        known, missing = Index(self, RECORDS_INDEX).split(files, ["folder", "record"])
+        files = self._record_files()
+        known, missing = Index(self, layout.RECORDS_INDEX).split(files, ["folder", "record"])
         found: dict[str, AdapterRecord] = {}
         for row in (row for rows in (*known, *self._record_rows(missing)) for row in rows.to_pylist()):
-            with reading(f"{row['folder']}/{RECORD_FILE}"):
+            with reading(f"{row['folder']}/{layout.RECORD_FILE}"):
                 record = AdapterRecord.from_bytes(row["record"], row["folder"])
             found[record.adapter_id] = record
         return found
+
+    def _record_files(self) -> list[File]:
+        return self.listed(layout.ADAPTERS, f"/{layout.RECORD_FILE}", recursive=True)
 
     def _record_rows(self, files: Sequence[File]) -> list[pa.Table]:
         texts = self.each(self._text, files)
@@ -125,23 +112,22 @@ class Store(Files):
 
     def trained(self) -> dict[str, str]:
         """The model of every finished adapter, by adapter_id; from the names of the files alone."""
-        files = self.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
-        folders = (file.rpartition("/")[0] for file in files)
-        return {adapter_in(folder): model_in(folder) for folder in folders}
+        folders = [file.path.rpartition("/")[0] for file in self._record_files()]
+        return {layout.adapter_in(folder): layout.model_in(folder) for folder in folders}
 
     # -- results -----------------------------------------------------------------------------------------------------
 
     def append(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
         """Add result rows as new part files: the items first, then the scores that say they are complete."""
         if items:
-            self.add_part(ITEMS, schema.table(schema.ITEMS, items))
+            self.add_part(layout.ITEMS, schema.table(schema.ITEMS, items))
         if scores:
-            self.add_part(SCORES, schema.table(schema.SCORES, scores))
+            self.add_part(layout.SCORES, schema.table(schema.SCORES, scores))
 
     def add_part(self, folder: str, rows: pa.Table) -> None:
         """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
         data = _parquet(rows)
-        self.write(new_part(folder, data), data)
+        self.write(layout.new_part(folder, data), data)
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
@@ -151,7 +137,7 @@ class Store(Files):
 
     def score_batches(self, names: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """The same, some rows after the other; `coded` columns as dictionaries where they come from the index."""
-        known, missing = Index(self, SCORES_INDEX).split(self.listed(SCORES, ".parquet"), names, coded)
+        known, missing = Index(self, layout.SCORES_INDEX).split(self.listed(layout.SCORES, ".parquet"), names, coded)
         for batch in known:
             yield batch.replace_schema_metadata(None)
         for part in self._parts([file.path for file in missing], list(names)):
@@ -160,7 +146,7 @@ class Store(Files):
     def items(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All item rows (de-duplicate on score_id and doc_id)."""
         names = list(columns) if columns is not None else schema.ITEMS.names
-        parts = [_empty(schema.ITEMS, names), *self._parts(self.files(ITEMS, ".parquet"), names)]
+        parts = [_empty(schema.ITEMS, names), *self._parts(self.files(layout.ITEMS, ".parquet"), names)]
         return pa.concat_tables(parts, promote_options="default")  # a column that came later is null in older files
 
     def scored_among(self, score_ids: Iterable[str]) -> set[str]:
@@ -173,11 +159,11 @@ class Store(Files):
 
     def write_indexes(self) -> None:
         """Bring the indexes up to date where many files are not in them. Readers need none of this."""
-        scores, records = self.listed(SCORES, ".parquet"), self.listed(ADAPTERS, f"/{RECORD_FILE}", recursive=True)
-        Index(self, SCORES_INDEX).renew(
+        scores, records = self.listed(layout.SCORES, ".parquet"), self._record_files()
+        Index(self, layout.SCORES_INDEX).renew(
             scores, lambda new: list(self._parts([file.path for file in new], schema.SCORES.names))
         )
-        Index(self, RECORDS_INDEX).renew(records, self._record_rows)
+        Index(self, layout.RECORDS_INDEX).renew(records, self._record_rows)
 
     def scored(self) -> Iterator[pa.RecordBatch]:
         """Of what every finished score is: `SCORED` columns, as dictionaries. A score stands there once or more."""
@@ -190,16 +176,16 @@ class Store(Files):
 
     def put_failure(self, failure: FailureRecord) -> None:
         text = json.dumps(failure.to_json(), indent=1, sort_keys=True)
-        self.write(failure_file(failure.unit_id), text.encode())
+        self.write(layout.failure_file(failure.unit_id), text.encode())
 
     def clear_failure(self, unit_id: str) -> None:
-        self.delete(failure_file(unit_id))
+        self.delete(layout.failure_file(unit_id))
 
     def failures(self) -> dict[str, FailureRecord]:
         """Recorded failures by unit id. Raises Damaged."""
-        names = self.files(FAILURES, ".json")
+        names = self.files(layout.FAILURES, ".json")
         found = zip(names, self.each(self._failure, names), strict=True)
-        return {unit_in(name): failure for name, failure in found if failure is not None}
+        return {layout.unit_in(name): failure for name, failure in found if failure is not None}
 
     def _failure(self, name: str) -> FailureRecord | None:
         """What a file says; None where a run has cleared it since it was listed."""
@@ -208,24 +194,24 @@ class Store(Files):
         except FileNotFoundError:
             return None
         with reading(name):
-            return FailureRecord.from_bytes(data, unit_in(name))
+            return FailureRecord.from_bytes(data, layout.unit_in(name))
 
     def failed(self) -> set[str]:
         """Unit ids with a recorded failure, from a listing alone."""
-        return {unit_in(name) for name in self.files(FAILURES, ".json")}
+        return {layout.unit_in(name) for name in self.files(layout.FAILURES, ".json")}
 
     # -- nodes of the cluster ----------------------------------------------------------------------------------------
 
     def exclude_node(self, node: str) -> None:
         """Record that the study uses a node no more; deleting the file takes it back."""
         text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
-        self.write(f"{EXCLUDED}/{node}.json", text.encode())
+        self.write(f"{layout.EXCLUDED}/{node}.json", text.encode())
 
     def take_back_node(self, node: str) -> None:
-        self.delete(f"{EXCLUDED}/{node}.json")
+        self.delete(f"{layout.EXCLUDED}/{node}.json")
 
     def excluded_nodes(self) -> list[str]:
-        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(EXCLUDED, ".json")]
+        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(layout.EXCLUDED, ".json")]
 
     # -- parquet -----------------------------------------------------------------------------------------------------
 

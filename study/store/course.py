@@ -1,0 +1,69 @@
+"""How the training of an adapter went: what a trainer tells, and record.json keeps.
+
+What older releases did not record has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch of training; `validation_loss` is None without anything to validate on."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float | None
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Examples:
+    """How many examples were learned from, and validated on."""
+
+    train: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens trained on: an adapter's own, and those that went through the model with the padding."""
+
+    useful: int
+    padded: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How the training of one adapter went. `seconds` are its share of its gang's; `kept` says which epoch counts."""
+
+    examples: Examples
+    tokens: Tokens
+    seconds: float
+    epochs: tuple[Epoch, ...] = ()
+    best_epoch: int = 0
+    kept: str = ""
+    steps: int = 0
+    truncated: int = 0
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch whose weights were kept."""
+        return self.epochs[self.best_epoch - 1] if self.epochs else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under what conditions a gang was trained: all its members state the same."""
+
+    device: str
+    world_size: int
+    dtype: str = ""
+    zero_stage: int = 0
+    gang_size: int = 1
+    micro_batch_size: int = 0
+    micro_batch_tokens: int = 0
+    resumed_at_steps: tuple[int, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
