@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,7 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key that stands twice is an error, not a silent replacement."""
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
@@ -37,7 +37,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = No
 
     `extends: other.yaml` (relative to the file) takes what the file does not say itself from another one.
     """
-    data: dict[str, Any] = {}
+    data: dict[str, object] = {}
     for file in reversed(bases(path)):
         data = _merged(data, {key: value for key, value in _read(file).items() if key != "extends"})
     return _checked(data, overrides, limit)
@@ -59,7 +59,7 @@ def bases(path: str | Path) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         return _mapping_of(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _mapping_of(text: str) -> dict[str, Any]:
+def _mapping_of(text: str) -> dict[str, object]:
     try:
         data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -82,17 +82,16 @@ def _mapping_of(text: str) -> dict[str, Any]:
     return data
 
 
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, object], own: dict[str, object]) -> dict[str, object]:
     """`own` over `base`, mapping by mapping; lists are replaced."""
-    both = {
-        key: _merged(base[key], own[key])
-        for key in own
-        if isinstance(base.get(key), dict) and isinstance(own[key], dict)
-    }
-    return {**base, **own, **both}
+    result = {**base, **own}
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(before := base.get(key), dict):
+            result[key] = _merged(before, value)
+    return result
 
 
-def _checked(data: dict[str, Any], overrides: Sequence[str], limit: int | None) -> StudyConfig:
+def _checked(data: dict[str, object], overrides: Sequence[str], limit: int | None) -> StudyConfig:
     for override in overrides:
         _apply(data, override)
     if "trial_run" in data:
@@ -105,7 +104,7 @@ def _checked(data: dict[str, Any], overrides: Sequence[str], limit: int | None) 
     return config if limit is None else config.limited(limit)
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def _apply(data: dict[str, object], override: str) -> None:
     """`a.b.0.c=value`: the value is YAML; list elements are named by their number."""
     path, equals, text = override.partition("=")
     if not equals or not path:
@@ -115,7 +114,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError("--set", override, "the value is not valid YAML", "quote it") from error
     *parents, last = path.split(".")
-    node: Any = data
+    node: object = data
     for part in parents:
         node = _step(node, part, override)
     if isinstance(node, list):
@@ -126,7 +125,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise ConfigError("--set", override, f"{'.'.join(parents)} has no keys", "name a key of the config")
 
 
-def _step(node: Any, part: str, override: str) -> Any:
+def _step(node: object, part: str, override: str) -> object:
     if isinstance(node, list):
         return node[_index(node, part, override)]
     if isinstance(node, dict):
@@ -136,7 +135,7 @@ def _step(node: Any, part: str, override: str) -> Any:
     raise ConfigError("--set", override, f"nothing below {part!r} can be set", "name a key of the config")
 
 
-def _index(node: list[Any], part: str, override: str) -> int:
+def _index(node: list[object], part: str, override: str) -> int:
     if not part.isdigit() or int(part) >= len(node):
         raise ConfigError(
             "--set", override, f"{part!r} is not an element of a list of {len(node)}", f"use 0 to {len(node) - 1}"
@@ -195,7 +194,7 @@ def _keys_at(location: Sequence[str | int]) -> list[str]:
     return sorted(model.model_fields.keys() - {"trial_run"})
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]

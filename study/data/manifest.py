@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 
 class ManifestError(Exception):
     """A manifest that is none, or names rows that the data does not have."""
 
 
-def row_id(document: Mapping[str, Any], index: int) -> str:
+def row_id(document: Mapping[str, object], index: int) -> str:
     """What a manifest calls a document: its `id` field, or its number in the split where it has none."""
     return str(document["id"]) if "id" in document else str(index)
 
 
-def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str, Any]]) -> list[int]:
+def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str, object]]) -> list[int]:
     """Where the documents that a manifest names for a split stand, in its order.
 
     All of them, in order, without a manifest or where it names none of this split. Raises ManifestError, OSError.

@@ -12,7 +12,6 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from study.config import ModelConfig, StudyConfig
 from study.config.fields import SAFE_NAME
@@ -127,7 +126,7 @@ def _check_modules(config: StudyConfig, model: Model) -> None:
             )
 
 
-def _read_folder(folder: Path, key: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+def _read_folder(folder: Path, key: str) -> tuple[dict[str, object], dict[str, tuple[int, ...]]]:
     """config.json and the shapes of all tensors of a local model folder."""
     if not folder.is_dir():
         raise ConfigError(
@@ -176,7 +175,7 @@ def _digest_folder(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, Any], dict[str, tuple[int, ...]]]:
+def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dict[str, tuple[int, ...]]]:
     """Commit, config.json and tensor shapes of a hub model: from the Hub, else from its cache on this machine."""
     from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
     from huggingface_hub import errors as hub

@@ -208,14 +208,14 @@ class FailureRecord:
         return cls.from_json({**read, "unit_id": unit_id})
 
     @classmethod
-    def from_json(cls, read: Mapping[str, Any]) -> FailureRecord:
+    def from_json(cls, read: Mapping[str, object]) -> FailureRecord:
         return _made(cls, {"failed_at": "", **read})
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
-def _made(kind: type[Kind], read: Mapping[str, Any], *needed: str, **own: object) -> Kind:
+def _made(kind: type[Kind], read: Mapping[str, object], *needed: str, **own: object) -> Kind:
     """A dataclass of those of its fields that a mapping has, `own` ones in place of the mapping's.
 
     Raises KeyError for a `needed` one that is not there, TypeError for one without a default.
