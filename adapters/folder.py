@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
-_HARMLESS_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others change the base's weights
+_HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
 _OFF = {  # keys that change what the weights mean, and the only values under which they do not
     "bias": ("none",),
     "use_dora": (False,),
@@ -81,6 +81,20 @@ def read(folder: Path) -> AdapterWeights:
     return from_tensors(config, tensors, str(folder))
 
 
+def check_start(config: Mapping[str, Any], where: str) -> None:
+    """Raise UnsupportedAdapter for a start that has changed the base's weights: the adapter belongs to that base alone.
+
+    Whoever puts an adapter on a base asks this, in whatever way and precision. Of a start that passes no trace is left
+    in what the folder means, since its weights are loaded over it.
+    """
+    start = config.get("init_lora_weights", True)
+    if start not in _HARMLESS_STARTS:
+        raise UnsupportedAdapter(
+            f"{where}: init_lora_weights={start!r} changes the base model's weights; "
+            "save it again with path_initial_model_for_weight_conversion"
+        )
+
+
 def check(config: Mapping[str, Any], where: str) -> None:
     """Raise UnsupportedAdapter unless an adapter_config.json describes plain LoRA."""
     kind = config.get("peft_type")
@@ -89,12 +103,7 @@ def check(config: Mapping[str, Any], where: str) -> None:
     for key, harmless in _OFF.items():
         if key in config and config[key] not in harmless:
             raise UnsupportedAdapter(f"{where}: {key} is {config[key]!r}, which plain LoRA does not have")
-    start = config.get("init_lora_weights", True)
-    if start not in _HARMLESS_STARTS:
-        raise UnsupportedAdapter(
-            f"{where}: init_lora_weights is {start!r}, which changes the base's weights; "
-            "save it again with path_initial_model_for_weight_conversion"
-        )
+    check_start(config, where)
 
 
 def from_tensors(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], where: str) -> AdapterWeights:
@@ -109,13 +118,18 @@ def from_tensors(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor],
     for module, half in halves.items():
         if half.keys() != {"A", "B"} or half["A"].shape[0] != half["B"].shape[1]:
             raise UnsupportedAdapter(f"{where}: {module} lacks one of lora_A and lora_B, or their ranks differ")
-        modules[module] = Factors(half["A"], half["B"], _scaling(config, module))
+        modules[module] = Factors(half["A"], half["B"], _scaling_of(config, module))
     return AdapterWeights(modules)
 
 
-def _scaling(config: Mapping[str, Any], module: str) -> float:
-    """PEFT's scaling of a module: alpha / r, or alpha / sqrt(r) with rsLoRA; the patterns name exceptions."""
+def scaling(alpha: float, rank: int, rslora: bool) -> float:
+    """What B A x is multiplied by: alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski 2023)."""
+    return float(alpha / math.sqrt(rank) if rslora else alpha / rank)
+
+
+def _scaling_of(config: Mapping[str, Any], module: str) -> float:
+    """PEFT's scaling of a module; the patterns name exceptions."""
     ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
     rank = ranks.get(get_pattern_key(list(ranks), module), config["r"])
     alpha = alphas.get(get_pattern_key(list(alphas), module), config["lora_alpha"])
-    return float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
+    return scaling(alpha, rank, bool(config.get("use_rslora")))

@@ -16,7 +16,7 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 
 from adapters.bank import Site
-from adapters.folder import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, Factors
+from adapters.folder import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, Factors, scaling
 from study.config import Lora
 from study.identity import digest
 from study.models.resolve import Model
@@ -38,13 +38,13 @@ def lora_config(lora: Lora) -> LoraConfig:
 
 def initial(lora: Lora, sites: Iterable[Site], adapter_id: str, seed: int) -> AdapterWeights:
     """A fresh adapter on these modules."""
-    scaling = lora.alpha / math.sqrt(lora.r) if lora.rslora else lora.alpha / lora.r
+    factor = scaling(lora.alpha, lora.r, lora.rslora)
     modules = {}
     for site in sites:
         name = f"{PREFIX}{site.name}.lora_"
         a = initial_weight(adapter_id, seed, f"{name}A.weight", (lora.r, site.fan_in))
         b = initial_weight(adapter_id, seed, f"{name}B.weight", (site.fan_out, lora.r))
-        modules[site.name] = Factors(a, b, scaling)
+        modules[site.name] = Factors(a, b, factor)
     return AdapterWeights(modules)
 
 

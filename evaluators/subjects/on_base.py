@@ -9,6 +9,7 @@ A model that was fine-tuned as a whole takes the place of the base's weights mea
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +25,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from adapters.folder import AdapterWeights
+from adapters.folder import CONFIG_FILE, WEIGHTS_FILE, AdapterWeights, UnsupportedAdapter, check_start
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
 from study.models.hub import local_folder
 from study.models.resolve import Model
-
-WEIGHTS = "adapter_model.safetensors"
-PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal")  # LoRA initialisations that leave the base as it is
 
 
 class AdapterError(Exception):
@@ -129,21 +127,21 @@ def _weights_on(base: Any, folder: Path) -> Iterator[None]:
 
 
 def _read_config(folder: Path) -> Any:
-    if not (folder / "adapter_config.json").is_file() or not (folder / WEIGHTS).is_file():
-        raise AdapterError(f"{folder} needs adapter_config.json and {WEIGHTS} (pickled weights are not read)")
+    if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
+        raise AdapterError(f"{folder} needs {CONFIG_FILE} and {WEIGHTS_FILE} (pickled weights are not read)")
     try:
+        check_start(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), str(folder))
         config = peft.PeftConfig.from_pretrained(str(folder))
+    except UnsupportedAdapter as error:
+        raise AdapterError(str(error)) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise AdapterError(f"{folder}: adapter_config.json cannot be read: {error}") from error
+        raise AdapterError(f"{folder}: {CONFIG_FILE} cannot be read: {error}") from error
     if config.is_prompt_learning:
         raise AdapterError(f"{folder}: {config.peft_type} adapters change the prompt and are not supported; use LoRA")
     if getattr(config, "alora_invocation_tokens", None):
         raise AdapterError(f"{folder}: activated LoRA depends on the text it stands in and is not supported; use LoRA")
-    if getattr(config, "init_lora_weights", True) not in PLAIN_STARTS:
-        raise AdapterError(
-            f"{folder}: init_lora_weights={config.init_lora_weights!r} changes the base model's weights; "
-            "save it again with path_initial_model_for_weight_conversion"
-        )
+    if hasattr(config, "init_lora_weights"):
+        config.init_lora_weights = True  # any start will do, for the adapter's weights are loaded over it
     config.inference_mode = True
     return config
 
@@ -159,19 +157,19 @@ def _wrap(base: Any, config: Any) -> Any:
 def _load_weights(wrapped: Any, folder: Path) -> None:
     """Fill the adapter's modules: every one of its tensors, and nothing of the base."""
     try:
-        weights = load_file(folder / WEIGHTS)
+        weights = load_file(folder / WEIGHTS_FILE)
     except safetensors.SafetensorError as error:
-        raise AdapterError(f"{folder}: {WEIGHTS} cannot be read: {error}") from error
+        raise AdapterError(f"{folder}: {WEIGHTS_FILE} cannot be read: {error}") from error
     wanted = get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys()
     base = wrapped.state_dict()
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise AdapterError(f"{folder}: {name} holds values that are not finite")
         if name not in wanted and not (name in base and torch.equal(base[name].cpu(), value.to(base[name].dtype))):
-            raise AdapterError(f"{folder}: {name} is no part of the adapter that adapter_config.json describes")
+            raise AdapterError(f"{folder}: {name} is no part of the adapter that {CONFIG_FILE} describes")
     missing = wanted - weights.keys()
     if missing:
-        raise AdapterError(f"{folder}: {WEIGHTS} lacks {min(missing)}, which adapter_config.json asks for")
+        raise AdapterError(f"{folder}: {WEIGHTS_FILE} lacks {min(missing)}, which {CONFIG_FILE} asks for")
     try:
         set_peft_model_state_dict(wrapped, {name: weights[name] for name in wanted})
     except RuntimeError as error:  # shapes that differ
