@@ -19,8 +19,8 @@ from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
 _HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
 _OFF = {  # keys that change what the weights mean, and the only values under which they do not
@@ -81,11 +81,11 @@ def read(folder: Path) -> AdapterWeights:
     return from_tensors(config, tensors, str(folder))
 
 
-def check_start(config: Mapping[str, Any], where: str) -> None:
+def check_start(config: Mapping[str, object], where: str) -> None:
     """Raise UnsupportedAdapter for a start that has changed the base's weights: the adapter belongs to that base alone.
 
-    Whoever puts an adapter on a base asks this, in whatever way and precision. Of a start that passes no trace is left
-    in what the folder means, since its weights are loaded over it.
+    Every way of putting an adapter on a base asks this, in every precision. A start that passes decides nothing more:
+    the folder's weights replace what it has made.
     """
     start = config.get("init_lora_weights", True)
     if start not in _HARMLESS_STARTS:
@@ -95,7 +95,7 @@ def check_start(config: Mapping[str, Any], where: str) -> None:
         )
 
 
-def check(config: Mapping[str, Any], where: str) -> None:
+def check(config: Mapping[str, object], where: str) -> None:
     """Raise UnsupportedAdapter unless an adapter_config.json describes plain LoRA."""
     kind = config.get("peft_type")
     if kind != "LORA":

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft.utils.other import get_pattern_key
+from transformers import PreTrainedModel
 
 from adapters.bank import linear_sites
-from adapters.folder import CONFIG_FILE, AdapterWeights, UnsupportedAdapter, read
+from adapters.folder import AdapterWeights, UnsupportedAdapter, read
+from study.store.layout import CONFIG_FILE
 
 _SELECTIONS = ("layers_to_transform", "layers_pattern", "exclude_modules")  # ways to choose modules that we do not read
 
 
-def plain_lora(folder: Path, base: Any) -> AdapterWeights | None:
+def plain_lora(folder: Path, base: PreTrainedModel) -> AdapterWeights | None:
     """The adapter's matrices; None where adding their products would not be what PEFT does, or the folder is broken."""
     try:
         weights = read(folder)
@@ -29,7 +30,7 @@ def plain_lora(folder: Path, base: Any) -> AdapterWeights | None:
     modules = config.get("target_modules")
     if any(config.get(key) for key in _SELECTIONS) or (isinstance(modules, str) and modules != "all-linear"):
         return None
-    head = base.get_output_embeddings()
+    head = base.get_output_embeddings()  # type: ignore[no-untyped-call]
     sites = {site.name: site for site in linear_sites(base, modules or ())}
     if sites.keys() != weights.modules.keys() or any(base.get_submodule(name) is head for name in sites):
         return None

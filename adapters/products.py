@@ -8,7 +8,7 @@ which reads each adapter once, not once per block.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -133,7 +133,7 @@ def _scaled(h_NSR: torch.Tensor, scaling: float | torch.Tensor) -> torch.Tensor:
     return h_NSR if scaling == 1.0 else h_NSR.mul_(scaling)
 
 
-def _take_plan(owners: Sequence[int], of: int, device: torch.device) -> Any:
+def _take_plan(owners: Sequence[int], of: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     """A function from stacks [K, …] to the matrices of each block [N, …], as cheap as the owners allow."""
     if list(owners) == list(range(of)):
         return lambda stack: stack

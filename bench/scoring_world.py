@@ -15,7 +15,7 @@ import yaml
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from evaluators.items.judge import items_of
+from evaluators.items.item import items_of
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.data.tasks import TaskLibrary

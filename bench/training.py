@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from adapters.kinds import lora
+from adapters.kinds.lora_weights import lora_config
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.example import Example
@@ -46,7 +46,7 @@ def plain(model: Model, config: StudyConfig, examples: tuple[Example, ...], pad_
     tokenizer = AutoTokenizer.from_pretrained(model.path)
     rows = tokenise(tokenizer, examples, recipe.max_length, recipe.loss_on)
     learn, held_out = split(len(rows), recipe.validation)
-    wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(model.path), lora.lora_config(recipe.lora))
+    wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(model.path), lora_config(recipe.lora))
 
     def collate(batch: list[Row]) -> dict[str, torch.Tensor]:
         length = pad_to or max(len(row.tokens) for row in batch)
@@ -86,16 +86,16 @@ def plain(model: Model, config: StudyConfig, examples: tuple[Example, ...], pad_
 
 def ours(model: Model, config: StudyConfig, sources: list[tuple[Example, ...]], gang: int) -> float:
     """CPU seconds per adapter in gangs of that size, in a warm worker."""
-    from trainers.job import Job
+    from trainers.job import Job, Setup
     from trainers.worker import Worker
 
-    worker = Worker(0, 1)
+    worker, setup = Worker(0, 1), Setup(model, config.recipe, config.training)
     jobs = [Job(f"{gang}-{i}", 17, examples) for i, examples in enumerate(sources)]
     with tempfile.TemporaryDirectory() as folder:
-        worker.train(model, config.recipe, config.training, [Job("warm", 17, sources[0][:16])], Path(folder))
+        worker.train(setup, [Job("warm", 17, sources[0][:16])], Path(folder))
         started = cpu_seconds()
         for i in range(0, len(jobs), gang):
-            worker.train(model, config.recipe, config.training, jobs[i : i + gang], Path(folder))
+            worker.train(setup, jobs[i : i + gang], Path(folder))
         return (cpu_seconds() - started) / len(jobs)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import ray
 
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from orchestrator.planning.grid import expand
 from orchestrator.planning.survey import survey
 from orchestrator.training.trial import AdapterTrial

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from orchestrator.costs.devices import kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from collections.abc import Mapping
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import HfDeepSpeedConfig
 
+from adapters.base import load_model, load_tokenizer
 from study.config import LossOn
 from study.data.example import Example
-from study.models.hub import local_folder
 from study.models.resolve import Model
 from trainers.data import Row, tokenise
 
@@ -24,22 +23,20 @@ transformers.utils.logging.disable_progress_bar()
 class Base:
     """A base model with its tokenizer and the examples tokenised with it."""
 
-    def __init__(self, model: Model, device: torch.device, spread: dict[str, Any] | None) -> None:
+    def __init__(self, model: Model, device: torch.device, spread: Mapping[str, object] | None) -> None:
         """Load onto the device, or spread over all processes by these settings of DeepSpeed's (ZeRO 3).
 
         Spread, a weight is given out as soon as it is read: no process ever holds the whole model on its device.
         """
         self.model, self.partitioned = model, spread is not None
-        zero_3 = HfDeepSpeedConfig(spread) if spread is not None else None  # transformers looks for it while it loads
-        folder, options = local_folder(model.path, model.revision), {"trust_remote_code": model.trust_remote_code}
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
-        dtype = getattr(torch, model.dtype)
-        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
-        self.module = cast(torch.nn.Module, loaded)
+        # transformers looks for this while it loads
+        zero_3 = HfDeepSpeedConfig(dict(spread)) if spread is not None else None
+        self.tokenizer = load_tokenizer(model)
+        self.module = load_model(model)
         self.module.requires_grad_(False)
         del zero_3
         if spread is None:
-            self.module.to(device)
+            self.module.to(device)  # type: ignore[arg-type]  # behind a decorator that hides its arguments
         self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
 
     @property

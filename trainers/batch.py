@@ -48,12 +48,14 @@ class Batching:
     """How a step is cut: the most rows, and tokens with their padding, per process and forward pass.
 
     `worth` is how many tokens of padding an own forward pass is worth: with more, shorter rows get one of their own.
+    `padding` is the token that rows are filled up with, `dropout` that of the rows that are learned from.
     """
 
     rows: int
     tokens: int
     worth: int
     padding: int
+    dropout: float = 0.0
 
 
 def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[list[GangRow]]]:

@@ -41,7 +41,7 @@ class Checkpoint:
     resumed: tuple[int, ...]
     members: Mapping[str, MemberState]
 
-    def to_bytes(self, **more: Any) -> bytes:
+    def to_bytes(self, **more: object) -> bytes:
         """The file; `more` is JSON-able and goes into its header."""
         tensors = {}
         for name, member in self.members.items():

@@ -9,10 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from study.config import LossOn, Validation
 from study.data.example import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class BadData(Exception):
@@ -33,7 +36,7 @@ class Row:
         return len(self.tokens) - self.first
 
 
-def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[list[int], list[int]]:
     """Tokens of the prompt and of the answer, tokenised together and split as lm-eval does (`_encode_pair`).
 
     Spaces that end the prompt go to the answer. BOS is put first where the tokenizer does that; after an empty prompt
@@ -52,7 +55,9 @@ def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], li
     return whole[: len(before)], whole[len(before) :]
 
 
-def tokenise(tokenizer: Any, examples: Sequence[Example], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int, loss_on: LossOn
+) -> tuple[Row, ...]:
     """A row per example, cut from the left to `max_length` tokens. Raises BadData for an answer without a token.
 
     `loss_on` holds for examples that do not say themselves.

@@ -12,34 +12,26 @@ from collections.abc import Sequence
 
 import torch
 
-from study.config import Recipe
 from trainers.batch import Batching, GangRow, collate, deal
 from trainers.checkpoint import Checkpoint, Save
 from trainers.engine import Engine
 from trainers.member import Member
-from trainers.world import World
 
 
 def train_gang(
-    engine: Engine,
-    members: Sequence[Member],
-    recipe: Recipe,
-    how: Batching,
-    world: World,
-    start: Checkpoint | None,
-    save: Save | None,
+    engine: Engine, members: Sequence[Member], how: Batching, start: Checkpoint | None, save: Save | None
 ) -> tuple[int, ...]:
     """Train all members to their ends. Every process of the world calls it alike. Returns the steps it was taken up at.
 
-    `start` is where engine and members stand; rank 0 hands what `_is_due` to `save`.
+    `start` is where engine and members stand; when a checkpoint `_is_due`, rank 0 hands it to `save`.
     """
     step, before = (start.step, start.seconds * _share(members, start)) if start else (0, 0.0)
     resumed = (*start.resumed, step) if start else ()
     started = time.perf_counter() - before
-    losses = _Losses(engine, members, how, world)
+    losses = _Losses(engine, members, how)
     while any(member.rate(step) is not None for member in members):
         rows = [row for member in members for row in member.rows(step)]
-        losses.of(rows, dropout=recipe.dropout, learn=True)
+        losses.of(rows, learn=True)
         for slot in engine.bad_slots():
             if members[slot].rate(step) is not None:
                 members[slot].failure = f"the gradient is not finite in step {step + 1}"
@@ -50,13 +42,17 @@ def train_gang(
             _book_losses(members, losses)
             if save is not None:
                 reached = _checkpoint(engine, members, step, time.perf_counter() - started, resumed)
-                if world.rank == 0:
+                if engine.world.rank == 0:
                     save(reached)
-    seconds = time.perf_counter() - started
+    _share_out(time.perf_counter() - started, members)
+    return resumed
+
+
+def _share_out(seconds: float, members: Sequence[Member]) -> None:
+    """Each member's part of the gang's time, by what it put through the model."""
     padded = sum(member.padded for member in members)
     for member in members:
         member.seconds = seconds * member.padded / padded
-    return resumed
 
 
 def _share(members: Sequence[Member], start: Checkpoint) -> float:
@@ -99,7 +95,7 @@ def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses
     slots = [member.slot for member in ending]
     totals = losses.take(slots)
     held_out = {member.slot: member.validation_rows() for member in ending}
-    losses.of([row for rows in held_out.values() for row in rows], dropout=0.0, learn=False)
+    losses.of([row for rows in held_out.values() for row in rows], learn=False)
     validation = losses.take(slots)
     best = []
     for member in ending:
@@ -116,12 +112,13 @@ def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses
 class _Losses:
     """Summed losses of the members, in nats, kept on the device until they are taken."""
 
-    def __init__(self, engine: Engine, members: Sequence[Member], how: Batching, world: World) -> None:
-        self._engine, self._members, self._how, self._world = engine, members, how, world
-        self._sums = torch.zeros(len(members), dtype=torch.float64, device=world.device)
+    def __init__(self, engine: Engine, members: Sequence[Member], how: Batching) -> None:
+        self._engine, self._members, self._how, self._world = engine, members, how, engine.world
+        self._sums = torch.zeros(len(members), dtype=torch.float64, device=self._world.device)
 
-    def of(self, rows: list[GangRow], dropout: float, learn: bool) -> None:
-        """Add the losses of rows; with `learn` their gradients too."""
+    def of(self, rows: list[GangRow], learn: bool) -> None:
+        """Add the losses of rows; with `learn` their gradients too, under dropout."""
+        dropout = self._how.dropout if learn else 0.0
         dealt = deal(rows, self._how, self._world.size)
         if learn:
             self._count(dealt)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.config import Recipe, Training
 from study.data.example import Example
 from study.faults.kinds import FailureKind
+from study.models.resolve import Model
 from study.store.course import Conditions, Course
 
 
@@ -17,6 +19,15 @@ class Job:
     adapter_id: str
     seed: int
     examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the jobs of a gang share: the base, what is learned, and how the training is run."""
+
+    model: Model
+    recipe: Recipe
+    training: Training
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from adapters.kinds.kind import kind_of
 from study.config import Recipe
 from study.identity import digest
 from study.store.course import Course, Epoch, Examples, Tokens
@@ -38,6 +39,7 @@ class Member:
         self._steps = [step for epoch in plan for step in epoch]
         self._ends = list(accumulate(len(epoch) for epoch in plan))
         self._rates = learning_rates(recipe, len(self._steps))
+        self._dropout = kind_of(recipe).dropout
         self.failure: str | None = None
         self.kept: Mapping[str, torch.Tensor] = {}
         self.useful = self.padded = 0
@@ -63,7 +65,7 @@ class Member:
         targets = sum(row.targets for row in rows)
         self._targets += targets
         streams = [0] * len(rows)
-        if self._recipe.dropout:
+        if self._dropout:
             streams = [_stream(self.job, step, i) for i in self._steps[step]]
         return [GangRow(self.slot, row, 1 / targets, stream) for row, stream in zip(rows, streams, strict=True)]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import torch
 
@@ -73,7 +72,7 @@ class GangAdamW(torch.optim.Optimizer):
         return flat[: self.slots * self.width].view(self.slots, self.width).to("cpu", copy=True)
 
     def _update(self, parameter: torch.Tensor) -> None:
-        state: dict[str, Any] = self.state[parameter]
+        state: dict[str, torch.Tensor] = self.state[parameter]
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         self._own = parameter

@@ -1,14 +1,16 @@
-"""The DeepSpeed configuration of a trial: what the user asks for, merged with what the recipe already decides.
+"""How a trial runs: what fills a forward pass, and the DeepSpeed configuration.
 
-Pure, and free of torch, so that a wrong setting is found before any process is started.
+The latter is what the user asks for, merged with what the recipe decides. Pure, and free of torch, so that a plan can
+ask, and a wrong setting is found before any process is started.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from study.config import Training
+from study.config import Recipe, Training
 from study.errors import ConfigError
+
+FULL_PASS = {"cpu": 2048, "cuda": 16384}  # padded tokens of a forward pass from which on more are hardly faster
+PASS_WORTH = {"cpu": 128, "cuda": 2048}  # padded tokens that cost about as much as one more forward pass
 
 _DECIDED = {
     "train_batch_size": "set recipe.batch_size",
@@ -27,6 +29,11 @@ _DECIDED = {
     "gradient_predivide_factor": "leave it out; the loss is already a mean over the whole batch",
 }
 STAGES = (0, 1, 2, 3)
+
+
+def rows_per_process(recipe: Recipe, gang: int, processes: int) -> int:
+    """Rows of an optimiser step of a gang that each process gets."""
+    return -(-recipe.batch_size * gang // processes)
 
 
 def zero_stage(training: Training) -> int:
@@ -56,7 +63,7 @@ def check(training: Training) -> None:
     zero_stage(training)
 
 
-def engine_config(training: Training, dtype: str) -> dict[str, Any]:
+def engine_config(training: Training, dtype: str) -> dict[str, object]:
     """The dict for `deepspeed.initialize`. `dtype` is the base model's, as torch names it. Raises ConfigError.
 
     The trainer hands in each step's gradient as a whole: it scales the loss itself and calls `step()` once per step
@@ -64,7 +71,7 @@ def engine_config(training: Training, dtype: str) -> dict[str, Any]:
     and so the optimiser's business.
     """
     check(training)
-    settings = {
+    settings: dict[str, object] = {
         "steps_per_print": 10**9,
         **training.deepspeed,
         "zero_force_ds_cpu_optimizer": False,  # the gang's own AdamW is used with offload too: a LoRA's state is small

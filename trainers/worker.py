@@ -10,16 +10,13 @@ import gc
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from adapters.kinds import lora, whole
-from study.config import Recipe, Training
+from adapters.kinds.kind import kind_of
 from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN
-from study.models.resolve import Model
 from study.store.course import Conditions
 from trainers.base import Base
 from trainers.batch import Batching
@@ -27,13 +24,11 @@ from trainers.checkpoint import Checkpoint, Save
 from trainers.data import BadData
 from trainers.engine import opened
 from trainers.gang import train_gang
-from trainers.job import Job, Rejected, Trained
+from trainers.job import Job, Rejected, Setup, Trained
 from trainers.member import Member
-from trainers.settings import engine_config, zero_stage
+from trainers.settings import FULL_PASS, PASS_WORTH, engine_config, rows_per_process, zero_stage
 from trainers.world import World
 
-TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens of a forward pass from which on more are hardly faster
-WORTH = {"cpu": 128, "cuda": 2048}  # padded tokens that cost about as much as one more forward pass
 _VERSIONS = ("torch", "deepspeed", "transformers", "peft")
 
 
@@ -54,9 +49,7 @@ class Worker:
 
     def train(
         self,
-        model: Model,
-        recipe: Recipe,
-        training: Training,
+        setup: Setup,
         jobs: Sequence[Job],
         out: Path,
         start: Checkpoint | None = None,
@@ -72,10 +65,8 @@ class Worker:
         """
         if not self.world.joined and self.world.size == 1:
             self.join(*self.address())
-        settings = engine_config(training, model.dtype)
-        if model.dtype == "float16" and self.world.device.type == "cpu":
-            raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
-        base = self._load(model, settings if zero_stage(training) == 3 and recipe.lora is not None else None)
+        base = self._load(setup)
+        recipe = setup.recipe
         results: dict[str, Trained | Rejected] = {}
         members: list[Member] = []
         for job in jobs:
@@ -85,30 +76,28 @@ class Worker:
             except BadData as error:
                 results[job.adapter_id] = Rejected(job.adapter_id, BAD_DATA, str(error))
         if members:
-            shared = self._train_gang(base, recipe, training, settings, members, start, save)
+            shared = self._train_gang(base, setup, members, start, save)
             for member in members:
-                results[member.job.adapter_id] = self._result(member, shared, recipe, base, out)
+                results[member.job.adapter_id] = self._result(member, shared, setup, base, out)
         return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
-    def _load(self, model: Model, spread: dict[str, Any] | None) -> Base:
-        wanted = model.identity, spread is not None
-        if self.base is None or (self.base.model.identity, self.base.partitioned) != wanted:
+    def _load(self, setup: Setup) -> Base:
+        """The base of a gang: the one that is here, where it is the same one, loaded in the same way."""
+        model, training = setup.model, setup.training
+        settings = engine_config(training, model.dtype)
+        if model.dtype == "float16" and self.world.device.type == "cpu":
+            raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
+        is_spread = zero_stage(training) == 3 and kind_of(setup.recipe).shares_base
+        if self.base is None or (self.base.model.identity, self.base.partitioned) != (model.identity, is_spread):
             self.base = None
             gc.unfreeze()
             gc.collect()  # the old one is freed before the new one is loaded
-            self.base = Base(model, self.world.device, spread)
+            self.base = Base(model, self.world.device, settings if is_spread else None)
             gc.freeze()  # what is loaded by now stays: collecting after each job need not look at it again
         return self.base
 
     def _train_gang(
-        self,
-        base: Base,
-        recipe: Recipe,
-        training: Training,
-        settings: dict[str, Any],
-        members: Sequence[Member],
-        start: Checkpoint | None,
-        save: Save | None,
+        self, base: Base, setup: Setup, members: Sequence[Member], start: Checkpoint | None, save: Save | None
     ) -> Conditions:
         """Bring members to their ends; returns what their records share."""
         rows: list[torch.Tensor | None] = [None] * len(members)
@@ -117,12 +106,13 @@ class Worker:
                 state = start.members[member.job.adapter_id]
                 member.restore(state)
                 rows[member.slot] = state.row
-        how = self._batching(recipe, training, len(members), base.padding)
+        how = self._batching(setup, len(members), base.padding)
+        settings = engine_config(setup.training, setup.model.dtype)
         names = [(member.job.adapter_id, member.job.seed) for member in members]
         try:
-            with opened(base.module, recipe, settings, names, self.world, rows) as engine:
-                resumed = train_gang(engine, members, recipe, how, self.world, start, save)
-            return self._conditions(base.model, training, how, len(members), resumed)
+            with opened(base.module, setup.recipe, settings, names, self.world, rows) as engine:
+                resumed = train_gang(engine, members, how, start, save)
+            return self._conditions(setup, how, len(members), resumed)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -130,34 +120,31 @@ class Worker:
         _empty_cache()  # only here does the error let go of what the failed attempt held
         raise torch.OutOfMemoryError(reason)
 
-    def _result(self, member: Member, shared: Conditions, recipe: Recipe, base: Base, out: Path) -> Trained | Rejected:
+    def _result(self, member: Member, shared: Conditions, setup: Setup, base: Base, out: Path) -> Trained | Rejected:
         job = member.job
         if member.failure is not None:
             return Rejected(job.adapter_id, NAN, member.failure)
         folder = out / job.adapter_id
-        if self.world.rank == 0 and recipe.lora is None:
-            whole.write(folder, base.module, member.kept)
-        elif self.world.rank == 0 and recipe.lora is not None:
-            lora.write(folder, recipe.lora, base.model, member.kept)
+        if self.world.rank == 0:
+            kind_of(setup.recipe).write(folder, base.module, base.model, member.kept)
         return Trained(job.adapter_id, folder, member.course(), shared)
 
-    def _batching(self, recipe: Recipe, training: Training, gang: int, padding: int) -> Batching:
+    def _batching(self, setup: Setup, gang: int, padding: int) -> Batching:
         """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""
-        rows = -(-recipe.batch_size * gang // self.world.size)
-        if training.micro_batch_size != "auto":
-            rows = min(rows, training.micro_batch_size)
-        kind = self.world.device.type
-        return Batching(rows, TOKENS[kind], WORTH[kind], padding)
+        rows = rows_per_process(setup.recipe, gang, self.world.size)
+        if setup.training.micro_batch_size != "auto":
+            rows = min(rows, setup.training.micro_batch_size)
+        device = self.world.device.type
+        dropout = kind_of(setup.recipe).dropout
+        return Batching(rows, FULL_PASS[device], PASS_WORTH[device], padding, dropout)
 
-    def _conditions(
-        self, model: Model, training: Training, how: Batching, gang_size: int, resumed: tuple[int, ...]
-    ) -> Conditions:
+    def _conditions(self, setup: Setup, how: Batching, gang_size: int, resumed: tuple[int, ...]) -> Conditions:
         device = self.world.device
         return Conditions(
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             world_size=self.world.size,
-            dtype=model.dtype,
-            zero_stage=zero_stage(training),
+            dtype=setup.model.dtype,
+            zero_stage=zero_stage(setup.training),
             gang_size=gang_size,
             micro_batch_size=how.rows,
             micro_batch_tokens=how.tokens,

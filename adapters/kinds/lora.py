@@ -1,88 +1,50 @@
-"""One LoRA adapter, in PEFT's terms: initialised and written.
-
-Invariants: initial weights are a function of (seed, adapter_id, module name) alone, whatever else is trained in the
-process or in the gang; a written folder loads in PEFT and vLLM as it is, holds no pickle and no path of this machine.
-"""
+"""LoRA: a gang's adapters on one frozen base. Light, as kinds are; `lora_weights` handles the weights."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from peft import LoraConfig
-from safetensors.torch import save_file
-
-from adapters.bank import Site
-from adapters.folder import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, Factors, scaling
 from study.config import Lora
-from study.identity import digest
+from study.flops import LORA_TRAINING
 from study.models.resolve import Model
-from study.scratch import os_errors
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from adapters.kinds.lora_weights import LoraSheet
 
 
-def lora_config(lora: Lora) -> LoraConfig:
-    """PEFT's configuration of the recipe's LoRA."""
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT annotates int and computes with any number
-        lora_dropout=lora.dropout,
-        target_modules=lora.modules if isinstance(lora.modules, str) else list(lora.modules),
-        use_rslora=lora.rslora,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
+@dataclass(frozen=True)
+class LoraKind:
+    """LoRA by the config's keys."""
 
+    lora: Lora
+    shares_base: bool = True
+    train_flops: int = LORA_TRAINING
 
-def initial(lora: Lora, sites: Iterable[Site], adapter_id: str, seed: int) -> AdapterWeights:
-    """A fresh adapter on these modules."""
-    factor = scaling(lora.alpha, lora.r, lora.rslora)
-    modules = {}
-    for site in sites:
-        name = f"{PREFIX}{site.name}.lora_"
-        a = initial_weight(adapter_id, seed, f"{name}A.weight", (lora.r, site.fan_in))
-        b = initial_weight(adapter_id, seed, f"{name}B.weight", (site.fan_out, lora.r))
-        modules[site.name] = Factors(a, b, factor)
-    return AdapterWeights(modules)
+    @property
+    def dropout(self) -> float:
+        return self.lora.dropout
 
+    def size(self, params: int) -> int:
+        """About how many weights an adapter on all linear modules has.
 
-def initial_weight(adapter_id: str, seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """PEFT's default start: B zero, A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), float32 on the CPU.
+        A matrix of width h gets 2 * rank / h of its own size; models are about as wide as 2 * params ** (1/3) (1 B:
+        2048, 8 B: 4096, 70 B: 8192), smaller ones somewhat narrower, but there the embeddings are counted in.
+        """
+        share: float = params ** (2 / 3)
+        return round(self.lora.r * share)
 
-    `shape` is (r, in) for A and (out, r) for B; `name` is the parameter's name in the PEFT file.
-    """
-    if ".lora_A." not in name:
-        return torch.zeros(shape)
-    generator = torch.Generator().manual_seed(int(digest({"init": adapter_id, "seed": seed, "name": name}), 16))
-    bound = 1 / math.sqrt(math.prod(shape[1:]))
-    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+    def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> LoraSheet:
+        from adapters.kinds.lora_weights import LoraSheet
 
+        return LoraSheet(base, self.lora, members, device)
 
-def named(weights: AdapterWeights) -> dict[str, torch.Tensor]:
-    """An adapter's matrices by their names in a PEFT file."""
-    tensors = {}
-    for name, factors in sorted(weights.modules.items()):
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = factors.a.contiguous()
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = factors.b.contiguous()
-    return tensors
+    def write(self, folder: Path, base: PreTrainedModel, model: Model, weights: Mapping[str, torch.Tensor]) -> None:
+        from adapters.kinds.lora_weights import write
 
-
-def write(folder: Path, lora: Lora, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write an adapter folder of `named` matrices; equal ones give equal bytes.
-
-    PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
-    left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with os_errors():
-        save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    fields = {
-        **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
-        "target_modules": sorted({name.rsplit(".", 3)[-3] for name in tensors}),
-        "inference_mode": True,
-        "base_model_name_or_path": model.name if model.revision is None else model.path,
-        "revision": model.revision,
-    }
-    (folder / CONFIG_FILE).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write(folder, self.lora, model, weights)

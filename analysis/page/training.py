@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from analysis.reading.study import Study
+from study.config import Recipe
 from study.store.records import AdapterRecord
 
 LORA = "a small set of trained weights (LoRA) put on top of the untouched model, the base"
@@ -14,8 +12,8 @@ WHOLE = "here a whole model (full fine-tuning): all weights are trained, and sco
 
 def meaning(study: Study) -> str:
     """What “adapter” means in a study."""
-    recipes = [record.recipe for record in _trained(study)]
-    return WHOLE if recipes and all(recipe["lora"] is None for recipe in recipes) else LORA
+    recipes = [Recipe.of_record(record.recipe) for record in _trained(study)]
+    return WHOLE if recipes and all(recipe.trains_all for recipe in recipes) else LORA
 
 
 def sentence(study: Study) -> str | None:
@@ -23,7 +21,7 @@ def sentence(study: Study) -> str | None:
     records = _trained(study)
     if not records:
         return None
-    ways = sorted({_way(record.recipe) for record in records})
+    ways = sorted({_way(Recipe.of_record(record.recipe)) for record in records})
     useful = sum(record.course.tokens.useful for record in records)
     padded = sum(record.course.tokens.padded for record in records)
     return (
@@ -32,10 +30,8 @@ def sentence(study: Study) -> str | None:
     )
 
 
-def _way(recipe: Mapping[str, Any]) -> str:
-    lora = recipe["lora"]
-    what = "full fine-tuning" if lora is None else f"LoRA, r {lora['r']}, alpha {lora['alpha']:g}"
-    return f"{what}, {recipe['epochs']} epochs, learning rate {recipe['learning_rate']:g}"
+def _way(recipe: Recipe) -> str:
+    return f"{recipe.tuning}, {recipe.epochs} epochs, learning rate {recipe.learning_rate:g}"
 
 
 def _trained(study: Study) -> list[AdapterRecord]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from adapters.bank import LoraBank
 from evaluators.forward.masks import Masks
@@ -32,11 +32,13 @@ HEAD_ELEMENTS = {"cpu": 2**26, "cuda": 2**29}  # logits of one batch, as float32
 class Engine:
     """Scores rows on one causal LM. Keeps the token budget that the device has shown it can hold."""
 
-    def __init__(self, model: Any, tokens_per_batch: int | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokens_per_batch: int | None = None, profile: Profile | None = None
+    ) -> None:
         self.model = model
-        self.device: torch.device = model.device
+        self.device = model.device
         self.bank: LoraBank | None = None
-        self.profile: Profile | None = None
+        self.profile = profile
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
@@ -84,6 +86,10 @@ class Engine:
         """Where the time within is booked in a profile."""
         return nullcontext() if self.profile is None else self.profile.stage(name)
 
+    def traced(self) -> AbstractContextManager[None]:
+        """What runs within may become a profile's trace."""
+        return nullcontext() if self.profile is None else self.profile.traced()
+
     def rows_of(self, slots: Sequence[int | None]) -> AbstractContextManager[None]:
         """Within, row i of a batch is read with the adapter in slot `slots[i]` of the bank, where there is a bank."""
         return nullcontext() if self.bank is None else self.bank.rows(slots)
@@ -108,9 +114,10 @@ class Engine:
         at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
         at_U, where_S = np.unique(at_S, return_inverse=True)
         want_S = self._tensor(np.concatenate([row.want_S for row in batch]).astype(np.int64))
-        arguments: dict[str, Any] = {"input_ids": tokens_BL, "use_cache": False}
+        arguments: dict[str, object] = {"input_ids": tokens_BL, "use_cache": False}
         if branches:
-            depth_BL = arguments["position_ids"] = self._padded([row.depth_N for row in batch], length)
+            depth_BL = self._padded([row.depth_N for row in batch], length)
+            arguments["position_ids"] = depth_BL
             arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
         with self._masks.attention(length) if branches else nullcontext():
             logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
@@ -119,21 +126,21 @@ class Engine:
         logprob_S = logprobs_UV[index_S, want_S]
         return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
 
-    def _logits(self, arguments: dict[str, Any], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
+    def _logits(self, arguments: dict[str, object], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
         """Logits of the given nodes, numbered through the batch: [U, V].
 
         The model calls its own head, so what follows it there (soft caps, scaling) is applied.
         """
 
-        def keep(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        def keep(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             hidden_BLH = inputs[0]
             return (hidden_BLH.reshape(1, -1, hidden_BLH.shape[-1])[:, at_U],)
 
-        head = self.model.get_output_embeddings()
+        head: torch.nn.Module | None = self.model.get_output_embeddings()
         hook = head.register_forward_pre_hook(keep) if head is not None else None
         try:
             with self.rows_of(slots), nullcontext() if self.profile is None else self.profile.head(head):
-                logits = self.model(**arguments).logits
+                logits: torch.Tensor = self.model(**arguments).logits
         finally:
             if hook is not None:
                 hook.remove()
@@ -147,11 +154,11 @@ class Engine:
             row[: len(value)] = value
         return self._tensor(padded)
 
-    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+    def _tensor(self, values: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
 
-def automatic_budget(model: Any) -> int:
+def automatic_budget(model: PreTrainedModel) -> int:
     """Tokens per batch: what the cache likes on a CPU; on a GPU what fits in a third of the free memory.
 
     A token's activations are taken as three intermediate and sixteen hidden vectors.

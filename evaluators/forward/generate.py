@@ -7,15 +7,15 @@ On an out-of-memory the batch halves and the prompts are read again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
 from evaluators.forward.engine import Engine
+from study.data.harness import Instance
 from study.errors import TaskError
 from study.faults.device import is_out_of_memory
 
@@ -31,7 +31,7 @@ class _Prompt(str):
 
 @dataclass(frozen=True)
 class _Request:
-    args: tuple[_Prompt, dict[str, Any]]
+    args: tuple[_Prompt, Mapping[str, object]]
 
 
 class _Hf(HFLM):
@@ -42,13 +42,17 @@ class _Hf(HFLM):
         self._engine = engine
         self._slots: list[int | None] = []
 
-    def tok_batch_encode(self, strings: Sequence[_Prompt], *args: Any, **kwargs: Any) -> Any:
+    def tok_batch_encode(
+        self, strings: Sequence[_Prompt], *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         self._slots = [prompt.slot for prompt in strings]
-        return super().tok_batch_encode(list(strings), *args, **kwargs)
+        ids_BT, mask_BT = super().tok_batch_encode(list(strings), *args, **kwargs)
+        return ids_BT, mask_BT
 
-    def _model_generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def _model_generate(self, *args: object, **kwargs: object) -> torch.Tensor:
         with self._engine.rows_of(self._slots):
-            return super()._model_generate(*args, **kwargs)
+            written_BT: torch.Tensor = super()._model_generate(*args, **kwargs)
+        return written_BT
 
 
 class Writer:
@@ -58,7 +62,7 @@ class Writer:
         self._engine = engine
         self._hf = _Hf(engine, tokenizer)
 
-    def write(self, instances: Sequence[Any], slots: Sequence[int | None], longest: int) -> list[str]:
+    def write(self, instances: Sequence[Instance], slots: Sequence[int | None], longest: int) -> list[str]:
         """Greedy continuations of lm-eval's instances, each by the adapter in its slot, in their order.
 
         `longest` bounds prompt and answer, in tokens. Raises TaskError where an answer leaves no room for a prompt,
@@ -80,7 +84,7 @@ class Writer:
                     torch.cuda.empty_cache()
 
 
-def _request(instance: Any, slot: int | None) -> _Request:
+def _request(instance: Instance, slot: int | None) -> _Request:
     prompt = _Prompt(instance.args[0])
     prompt.slot = slot
     return _Request((prompt, instance.args[1]))

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from transformers import PreTrainedModel
 
 FLEX_TOKENS = 1024  # from this length on attention costs enough for its kernel to matter
 FLEX_BLOCK = 128  # tokens of a block; lengths are rounded up to it, so that few kernels are compiled
@@ -25,7 +25,7 @@ Mask = torch.Tensor | BlockMask
 class Masks:
     """Masks as one model takes them. `flex_from` is the length from which on it gets block masks, None for never."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         config = model.config.get_text_config()
         self._model = model
         self._window: int | None = getattr(config, "sliding_window", None)

@@ -11,10 +11,10 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
+from transformers import PreTrainedModel
 
 from study.flops import FORWARD, peak_of
 from study.models.resolve import Model
@@ -23,7 +23,7 @@ from study.store.layout import LOGS
 from study.store.store import Store
 
 
-def forward_flops(model: Any) -> tuple[int, int]:
+def forward_flops(model: PreTrainedModel) -> tuple[int, int]:
     """What a token costs in the model's body, and a scored position in its head; looking up embeddings is free."""
     weights = {id(weight): weight.numel() for weight in model.parameters()}
     head = model.get_output_embeddings()
@@ -76,13 +76,13 @@ class Profile:
         if module is None:
             yield
             return
-        stages: list[Any] = []
+        stages: list[AbstractContextManager[None]] = []
 
-        def begin(*_: Any) -> None:
+        def begin(*_: object) -> None:
             stages.append(self.stage("head"))
             stages[-1].__enter__()
 
-        def end(*_: Any) -> None:
+        def end(*_: object) -> None:
             stages.pop().__exit__(None, None, None)
 
         handles = [module.register_forward_pre_hook(begin), module.register_forward_hook(end, always_call=True)]

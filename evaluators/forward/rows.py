@@ -17,9 +17,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.items.encoder import Request
-
 Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One option to score: the log-likelihood of the last `n_scored` of `tokens`.
+
+    Invariant: 1 <= n_scored < len(tokens), and len(tokens) - 1 is at most the model's maximum length.
+    """
+
+    tokens: tuple[int, ...]
+    n_scored: int
 
 
 @dataclass(frozen=True)

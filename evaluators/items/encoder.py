@@ -8,29 +8,21 @@ class applies them, on a model without weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
 
+from adapters.base import load_config, load_tokenizer
+from evaluators.forward.rows import Request
+from study.data.harness import Instance
 from study.errors import TaskError
 from study.identity import digest
 from study.models.resolve import Model
 
-
-@dataclass(frozen=True)
-class Request:
-    """One option to score: the log-likelihood of the last `n_scored` of `tokens`.
-
-    Invariant: 1 <= n_scored < len(tokens), and len(tokens) - 1 is at most the model's maximum length.
-    """
-
-    tokens: tuple[int, ...]
-    n_scored: int
+Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's: texts, tokens of prompt and option
 
 
 class Encoder(HFLM):
@@ -46,7 +38,7 @@ class Encoder(HFLM):
     @property
     def identity(self) -> str:
         """Digest of what decides the token ids of a text: models of one identity share requests."""
-        tokenizer: Any = self.tokenizer
+        tokenizer: PreTrainedTokenizerBase = self.tokenizer
         fast = getattr(tokenizer, "backend_tokenizer", None)  # others are told apart by all there is: their vocabulary
         return digest(
             {
@@ -61,17 +53,17 @@ class Encoder(HFLM):
             }
         )
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: object) -> list[int]:
         """As lm-eval's; a context is encoded once, not once per option."""
         key = (string, add_special_tokens)
         if key not in self._known:
             self._known[key] = super().tok_encode(string, add_special_tokens, **kwargs)
         return self._known[key]
 
-    def _loglikelihood_tokens(self, requests: list[Any], **_: Any) -> list[Any]:
+    def _loglikelihood_tokens(self, requests: list[Encoded], **_: object) -> list[tuple[list[int], list[int]]]:
         return [(context, option) for _, context, option in requests]
 
-    def requests(self, instances: Sequence[Any]) -> list[Request]:
+    def requests(self, instances: Sequence[Instance]) -> list[Request]:
         """Token ids of lm-eval instances, in their order. Raises TaskError for an option of no token, or too many."""
         for instance in instances:
             if not all(isinstance(text, str) for text in instance.args):
@@ -84,7 +76,7 @@ class Encoder(HFLM):
             self._known.clear()
         return [self._request(instance, *pair) for instance, pair in zip(instances, pairs, strict=True)]
 
-    def windows(self, instances: Sequence[Any]) -> list[list[Request]]:
+    def windows(self, instances: Sequence[Instance]) -> list[list[Request]]:
         """The parts of each instance's text, as long as the model reads: the text's log-likelihood is their sum."""
         return [
             [
@@ -99,7 +91,7 @@ class Encoder(HFLM):
             for instance in instances
         ]
 
-    def longest_writing(self, instances: Sequence[Any]) -> int:
+    def longest_writing(self, instances: Sequence[Instance]) -> int:
         """Tokens of the longest prompt and of the longest answer that lm-eval instances ask for, together."""
         prompts = max(len(self.tok_encode(instance.args[0])) for instance in instances)
         self._known.clear()
@@ -108,7 +100,7 @@ class Encoder(HFLM):
         )
         return min(self._longest, prompts + answers)
 
-    def _request(self, instance: Any, context: list[int], option: list[int]) -> Request:
+    def _request(self, instance: Instance, context: list[int], option: list[int]) -> Request:
         if not context or not option:
             part = "option adds no token to its prompt" if context else "prompt is no token"
             raise TaskError(f"document {instance.doc_id}: the {part}: {instance.args!r:.200}")
@@ -121,6 +113,4 @@ class Encoder(HFLM):
 
 def encoder_of(model: Model) -> Encoder:
     """The encoder of a model, read from its folder or the Hub without its weights."""
-    where: dict[str, Any] = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
-    config = AutoConfig.from_pretrained(model.path, **where)
-    return Encoder(config, AutoTokenizer.from_pretrained(model.path, **where), model.trust_remote_code)
+    return Encoder(load_config(model), load_tokenizer(model), model.trust_remote_code)

@@ -10,18 +10,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from evaluators.forward.engine import Engine
-from evaluators.forward.rows import Row, plain_rows, shared_rows
-from evaluators.items.encoder import Encoder, Request
-from evaluators.items.judge import Item
+from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
+from evaluators.items.encoder import Encoder
+from evaluators.items.item import Item
 from evaluators.items.tokenised import items_from, longest_writing, parts_from, tokenised
 from study.cells import Cell
+from study.data.harness import Instance, Task
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.network import Unreachable
@@ -37,7 +38,7 @@ CHECKED_ITEMS = 2  # longest items of a target on which both paths are compared
 class Target:
     """A cell to score: `rows` cover all its requests, numbered 0 to n_requests - 1."""
 
-    task: Any
+    task: Task
     items: list[Item]
     rows: list[Row]
     n_requests: int
@@ -50,7 +51,7 @@ class Target:
         return sum(len(row) for row in self.rows) or self.n_requests * self.longest_writing
 
     @property
-    def instances(self) -> list[Any]:
+    def instances(self) -> list[Instance]:
         return [instance for item in self.items for instance in item.instances]
 
 
@@ -92,7 +93,7 @@ class Targets:
             return None
 
     def _prepare(self, cell: Cell) -> Target:
-        task = self._library.load(cell)
+        task: Task = self._library.load(cell)
         table = self._shared(cell)
         items = None if table is None else items_from(task, table)
         if items is None:

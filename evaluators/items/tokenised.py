@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 from lm_eval.api.instance import Instance
 
-from evaluators.items.encoder import Encoder, Request
-from evaluators.items.judge import Item, check_supported, items_of
+from evaluators.forward.rows import Request
+from evaluators.items.encoder import Encoder
+from evaluators.items.item import Item, check_supported, items_of
 from study.cells import Cell
 from study.data.example import doc_hash
+from study.data.harness import Task
 from study.data.tasks import TaskLibrary
 
 TOKENS = pa.list_(pa.int32())
@@ -39,7 +40,7 @@ LONGEST_WRITING = b"longest_writing"
 
 def tokenised(library: TaskLibrary, encoder: Encoder, cell: Cell, chat: bool) -> tuple[list[Item], pa.Table]:
     """Build and tokenise a cell's requests: its documents, and the table. Raises TaskError."""
-    task = library.load(cell)
+    task: Task = library.load(cell)
     check_supported(task)
     instances = library.build_requests(cell, encoder.apply_chat_template if chat else None)
     items = items_of(task, instances)
@@ -70,7 +71,7 @@ def _row(item: Item, parts: Sequence[Sequence[Request]], writes: bool) -> dict[s
     }
 
 
-def items_from(task: Any, table: pa.Table) -> list[Item] | None:
+def items_from(task: Task, table: pa.Table) -> list[Item] | None:
     """The documents of a target from its table; None where this process has other ones.
 
     A task may shuffle or draw its documents anew in each process.

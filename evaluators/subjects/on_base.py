@@ -10,10 +10,10 @@ A model that was fine-tuned as a whole takes the place of the base's weights mea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import peft
 import safetensors
@@ -22,35 +22,33 @@ from peft.tuners import lora
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from adapters.folder import CONFIG_FILE, WEIGHTS_FILE, AdapterWeights, UnsupportedAdapter, check_start
+from adapters.base import load_model
+from adapters.folder import AdapterWeights, UnsupportedAdapter, check_start
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
-from study.models.hub import local_folder
 from study.models.resolve import Model
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 
 class AdapterError(Exception):
     """An adapter that cannot be read, or that this engine does not score exactly."""
 
 
-def load_base(model: Model) -> Any:
-    """The base model on the GPU where there is one, ready to be read. Weights come from safetensors only."""
-    base: Any = AutoModelForCausalLM.from_pretrained(
-        local_folder(model.path, model.revision),
-        dtype=getattr(torch, model.dtype),
-        trust_remote_code=model.trust_remote_code,
-        use_safetensors=True,
-    )
-    base = base.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+def load_base(model: Model) -> PreTrainedModel:
+    """The base model on the GPU where there is one, ready to be read."""
+    base = load_model(model)
+    base.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # behind a decorator that hides its arguments
+    base.eval().requires_grad_(False)
     use_onednn(base)
     return base
 
 
 @contextmanager
-def adapter_on(base: Any, folder: Path) -> Iterator[None]:
+def adapter_on(base: PreTrainedModel, folder: Path) -> Iterator[None]:
     """Within, `base` computes what it computes with the adapter of a PEFT folder, or with the weights of a whole model.
 
     Raises AdapterError.
@@ -65,12 +63,13 @@ def adapter_on(base: Any, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def merged(base: Any, adapter: AdapterWeights) -> Iterator[None]:
+def merged(base: PreTrainedModel, adapter: AdapterWeights) -> Iterator[None]:
     """Within, the base's matrices are replaced by copies that hold the adapter: W + scaling * B A."""
-    originals: dict[Any, torch.Tensor] = {}
+    originals: dict[nn.Linear | Conv1D, torch.Tensor] = {}
     try:
         for name, factors in adapter.modules.items():
             module = base.get_submodule(name)
+            assert isinstance(module, nn.Linear | Conv1D)
             weight = originals[module] = module.weight.data
             left, right = factors.b.to(weight), factors.a.to(weight)
             if isinstance(module, Conv1D):  # keeps its matrix transposed
@@ -83,7 +82,7 @@ def merged(base: Any, adapter: AdapterWeights) -> Iterator[None]:
 
 
 @contextmanager
-def _with_peft(base: Any, folder: Path) -> Iterator[None]:
+def _with_peft(base: PreTrainedModel, folder: Path) -> Iterator[None]:
     """The adapter as PEFT's own modules, merged where they can be."""
     config = _read_config(folder)
     wrapped = _wrap(base, config)
@@ -102,12 +101,10 @@ def _with_peft(base: Any, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _weights_on(base: Any, folder: Path) -> Iterator[None]:
+def _weights_on(base: PreTrainedModel, folder: Path) -> Iterator[None]:
     """Within, `base` has the weights of a model of its own kind; its own stay in memory and are put back."""
     try:
-        other, found = type(base).from_pretrained(
-            folder, config=base.config, dtype=base.dtype, use_safetensors=True, output_loading_info=True
-        )
+        other, found = _read_as(base, folder)
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise AdapterError(f"{folder}: its weights cannot be read: {error}") from error
     wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]
@@ -126,7 +123,15 @@ def _weights_on(base: Any, folder: Path) -> Iterator[None]:
             weight.data = data
 
 
-def _read_config(folder: Path) -> Any:
+def _read_as(base: PreTrainedModel, folder: Path) -> tuple[PreTrainedModel, Mapping[str, Collection[str]]]:
+    """A model of the base's class and config from a folder; names of its weights that are missing, or too many, …"""
+    loaded: object = type(base).from_pretrained(
+        folder, config=base.config, dtype=base.dtype, use_safetensors=True, output_loading_info=True
+    )
+    return cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], loaded)
+
+
+def _read_config(folder: Path) -> peft.PeftConfig:
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise AdapterError(f"{folder} needs {CONFIG_FILE} and {WEIGHTS_FILE} (pickled weights are not read)")
     try:
@@ -141,12 +146,12 @@ def _read_config(folder: Path) -> Any:
     if getattr(config, "alora_invocation_tokens", None):
         raise AdapterError(f"{folder}: activated LoRA depends on the text it stands in and is not supported; use LoRA")
     if hasattr(config, "init_lora_weights"):
-        config.init_lora_weights = True  # any start will do, for the adapter's weights are loaded over it
+        config.init_lora_weights = True  # the quickest start: the folder's weights replace it
     config.inference_mode = True
     return config
 
 
-def _wrap(base: Any, config: Any) -> Any:
+def _wrap(base: PreTrainedModel, config: peft.PeftConfig) -> peft.PeftModel:
     """Put the adapter's empty modules on the base."""
     try:
         return peft.PeftModel(base, config)
@@ -154,7 +159,7 @@ def _wrap(base: Any, config: Any) -> Any:
         raise AdapterError(f"the adapter does not fit the model: {error}") from error
 
 
-def _load_weights(wrapped: Any, folder: Path) -> None:
+def _load_weights(wrapped: peft.PeftModel, folder: Path) -> None:
     """Fill the adapter's modules: every one of its tensors, and nothing of the base."""
     try:
         weights = load_file(folder / WEIGHTS_FILE)
@@ -176,19 +181,21 @@ def _load_weights(wrapped: Any, folder: Path) -> None:
         raise AdapterError(f"{folder}: its weights do not fit the model: {error}") from error
 
 
-def _merge(wrapped: Any, base: Any) -> list[tuple[Any, Any]]:
+def _merge(wrapped: peft.PeftModel, base: PreTrainedModel) -> list[tuple[BaseTunerLayer, torch.Tensor]]:
     """Merge into copies. Returns the layers with their own weights: none where the adapter runs beside the base."""
     layers = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
     if base.dtype != torch.float32 or not all(_can_merge(layer, base) for layer in layers):
         return []
     if any(isinstance(module, peft.utils.ModulesToSaveWrapper) for module in base.modules()):
         return []
-    originals: list[tuple[Any, Any]] = [(layer, layer.get_base_layer().weight.data) for layer in layers]
+    originals: list[tuple[BaseTunerLayer, torch.Tensor]] = [
+        (layer, cast(nn.Linear, layer.get_base_layer()).weight.data) for layer in layers
+    ]
     wrapped.merge_adapter(safe_merge=True)
     return originals
 
 
-def _can_merge(layer: Any, base: Any) -> bool:
+def _can_merge(layer: BaseTunerLayer, base: PreTrainedModel) -> bool:
     """A LoRA on a matrix that no other module shares (embedding and tied head do) and that leaves the bias alone."""
     if type(layer) is not lora.Linear or any(layer.lora_bias.values()):
         return False

@@ -14,14 +14,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapters.kinds.kind import kind_of
 from orchestrator.costs.devices import SCORE, TRAIN, held, of_actors, stages, used
-from orchestrator.costs.measured import FLOPS, Measured, train_flops, train_work
+from orchestrator.costs.measured import Measured, train_work
 from orchestrator.costs.tokens import SourceTokens, counter_of, of_source, of_targets
 from orchestrator.planning.grid import Grid, Part
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.survey import Survey
 from study.config import StudyConfig
-from study.flops import PEAK_FLOPS, UTILISATION
+from study.flops import FORWARD, PEAK_FLOPS, UTILISATION
 from study.models.resolve import Model
 from study.units import AdapterUnit
 
@@ -93,12 +94,12 @@ def estimate(
             of_sources = {str(s): of_source(counter, rows, config.recipe) for s, rows in survey.examples.items()}
             counted[counter.name] = of_sources, of_targets(counter, survey)
         sources, targets = counted[counter.name]
-        name, lora = model.name, config.recipe.lora is not None
+        name = model.name
         train, score = (_Speed(model, config, measured, assumed, stage) for stage in (TRAIN, SCORE))
         train_tokens[name] = {source: tokens.learned for source, tokens in sources.items()}
         read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}
         score_tokens[name] = targets
-        work = {s: train_work(one.learned, one.train, one.validation, lora) for s, one in sources.items()}
+        work = {s: train_work(one.learned, one.train, one.validation, config.recipe) for s, one in sources.items()}
         train_s[name] = {source: train.seconds([source], n, n) for source, n in work.items()}
         score_s[name] = [
             score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
@@ -121,7 +122,7 @@ class _Speed:
         self._stage, self._model, self._measured = stage, model.name, measured
         self._ways: Counter[str] = Counter()
         body, peak = model.params - model.embedded, PEAK_FLOPS[assumed[stage]]
-        flops = train_flops(config.recipe.lora is not None) if stage == TRAIN else FLOPS[SCORE]
+        flops = kind_of(config.recipe).train_flops if stage == TRAIN else FORWARD
         by_flops = f"by FLOP model, {assumed[stage]} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
         self._rate = measured.rate(stage, model.name, body) or (flops * body / (UTILISATION * peak), by_flops)
         resources = stages(config)[stage]

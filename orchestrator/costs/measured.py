@@ -13,27 +13,21 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, kind_of, used
-from study.flops import FORWARD, LORA_TRAINING, WHOLE_TRAINING
+from study.config import Recipe
+from study.flops import FORWARD
 from study.store.records import AdapterRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
-FLOPS = {TRAIN: LORA_TRAINING, SCORE: FORWARD}  # per parameter and token
-WHOLE_TRAIN_FLOPS = WHOLE_TRAINING
 
-
-def train_flops(lora: bool) -> int:
-    """Per parameter and token in training: of all weights, or beside frozen ones."""
-    return FLOPS[TRAIN] if lora else WHOLE_TRAIN_FLOPS
-
-
-def train_work(learned: float, train: int, validation: int, lora: bool) -> float:
+def train_work(learned: float, train: int, validation: int, recipe: Recipe) -> float:
     """The work of training: tokens learned from, and those validated on as so many of them as cost the same.
 
     Examples to validate on (`validation`) are taken to be as long as those to learn from (`train`).
     """
-    return learned * (1 + validation / max(1, train) * FLOPS[SCORE] / train_flops(lora))
+    return learned * (1 + validation / max(1, train) * FORWARD / tuning_of(recipe).train_flops)
 
 
 @dataclass(frozen=True)
@@ -135,8 +129,8 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
 
 
 def _work(record: AdapterRecord) -> float:
-    examples = record.course.examples
-    return train_work(record.course.tokens.useful, examples.train, examples.validation, record.is_lora)
+    course, recipe = record.course, Recipe.of_record(record.recipe)
+    return train_work(course.tokens.useful, course.examples.train, course.examples.validation, recipe)
 
 
 def scored(store: Store) -> pl.DataFrame:

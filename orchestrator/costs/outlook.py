@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from adapters.kinds.kind import kind_of
 from orchestrator.costs.devices import SCORE, TRAIN
-from orchestrator.costs.measured import FLOPS, WHOLE_TRAIN_FLOPS, train_flops
 from orchestrator.progress.tables import hours_of, table_of
 from study.config import ModelConfig, StudyConfig
 from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
-from study.flops import PEAK_FLOPS, UTILISATION
+from study.flops import FORWARD, LORA_TRAINING, PEAK_FLOPS, UTILISATION, WHOLE_TRAINING
 
 DEVICES = ("H100", "H200", "A100")
 
@@ -65,7 +65,7 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     train = once * seeds * config.recipe.epochs
     score = sum(size(cell).read(config.scoring.limit) for cell in targets) * (subjects + 1)
     params = float(sizes.params[name])
-    to_train, to_score = params * train_flops(config.recipe.lora is not None) * train, params * FLOPS[SCORE] * score
+    to_train, to_score = params * kind_of(config.recipe).train_flops * train, params * FORWARD * score
     return Outlook(name, adapters, subjects * len(targets), len(targets), train, score, to_train, to_score)
 
 
@@ -103,8 +103,8 @@ def show(
     console.print(table)
     for line in (
         f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",
-        f"hours: {FLOPS[TRAIN]} FLOPs per parameter and token in training ({WHOLE_TRAIN_FLOPS} of all weights), "
-        f"{FLOPS[SCORE]} in scoring, at "
+        f"hours: {LORA_TRAINING} FLOPs per parameter and token in training ({WHOLE_TRAINING} of all weights), "
+        f"{FORWARD} in scoring, at "
         f"{UTILISATION:.0%} of the device's bf16 peak (assumed)",
         *sizes.notes,
     ):

@@ -17,6 +17,7 @@ from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.data.example import Example
+from study.data.harness import Task
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, TRANSIENT
@@ -84,7 +85,7 @@ class _Patience:
 
 
 def survey(
-    config: StudyConfig, library: TaskLibrary, supported: Callable[[object], None], warn: Callable[[str], None]
+    config: StudyConfig, library: TaskLibrary, supported: Callable[[Task], None], warn: Callable[[str], None]
 ) -> Survey:
     """Load every cell's data. `supported` raises TaskError for a task that the scoring engine cannot run.
 
@@ -105,7 +106,7 @@ def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
     found.sources[source] = library.example_fingerprints(source)
 
 
-def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[object], None]) -> None:
+def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[Task], None]) -> None:
     supported(library.load(cell))
     requests = library.build_requests(cell)
     found.target_texts[cell] = _questions(request.args for request in requests)

@@ -11,39 +11,32 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
+from adapters.kinds.kind import kind_of
 from study.config import Recipe, Training
 from study.models.resolve import Model
 from study.units import AdapterUnit
+from trainers.settings import FULL_PASS, rows_per_process
 
 Some = TypeVar("Some")
 
-FULL_PASS = {"CPU": 2048, "GPU": 16384}  # tokens in a forward pass from which on more are hardly faster
-DEVICE_BYTES = {"CPU": 4 << 30, "GPU": 24 << 30}  # what is counted on per process; a gang that needs more is halved
+DEVICE_BYTES = {"cpu": 4 << 30, "cuda": 24 << 30}  # what is counted on per process; a gang that needs more is halved
 ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments; the rest is activations
 BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
 
 
 def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
     """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
-    if recipe.lora is None:  # all weights are trained, so there is no base to share
+    tuning = kind_of(recipe)
+    if not tuning.shares_base:
         return 1
     if training.gang_size != "auto":
         return training.gang_size
     if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others
         return 1
-    kind = "GPU" if "GPU" in training.resources_per_worker else "CPU"
-    fills = FULL_PASS[kind] * training.workers_per_trial / (recipe.batch_size * max(1.0, tokens_per_example))
-    room = DEVICE_BYTES[kind] * ADAPTERS_SHARE / (lora_weights(model.params, recipe.lora.r) * BYTES_PER_WEIGHT)
+    device = "cuda" if "GPU" in training.resources_per_worker else "cpu"
+    fills = FULL_PASS[device] * training.workers_per_trial / (recipe.batch_size * max(1.0, tokens_per_example))
+    room = DEVICE_BYTES[device] * ADAPTERS_SHARE / (tuning.size(model.params) * BYTES_PER_WEIGHT)
     return max(1, min(math.ceil(fills), int(room)))
-
-
-def lora_weights(params: int, rank: int) -> int:
-    """About how many weights an adapter on all linear modules has.
-
-    A matrix of width h gets 2 * rank / h of its own size; models are about as wide as 2 * params ** (1/3) (1 B: 2048,
-    8 B: 4096, 70 B: 8192), smaller ones somewhat narrower, but there the embeddings are counted in.
-    """
-    return round(rank * params ** (2 / 3))
 
 
 def gangs(
@@ -104,7 +97,7 @@ def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe
         half = math.ceil(now / 2)
         return [list(gang[i : i + half]) for gang in pending for i in range(0, len(gang), half)], training
     rows = training.micro_batch_size
-    rows = -(-recipe.batch_size // training.workers_per_trial) if rows == "auto" else rows
+    rows = rows_per_process(recipe, 1, training.workers_per_trial) if rows == "auto" else rows
     return [list(gang) for gang in pending], with_rows(training, max(1, rows // 2))
 
 

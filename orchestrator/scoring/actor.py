@@ -22,18 +22,10 @@ class EvaluatorProcess:
     """One evaluator in an actor of its own, which is there before the base model is."""
 
     def load(self, config: StudyConfig, model: Model, store: Store, profile: bool) -> None:
-        from evaluators.evaluator import Evaluator
+        from evaluators.evaluator import Evaluator, Settings
 
         self._requests: dict[Cell, Any] = {}
-        self._evaluator = Evaluator(
-            model,
-            config.tasks,
-            config.scoring,
-            store.uri,
-            config.evaluators.tokens_per_batch,
-            profile=profile,
-            shared=self._table,
-        )
+        self._evaluator = Evaluator(model, store, Settings.of(config, profile), self._table)
 
     def score(self, units: tuple[ScoreUnit, ...], requests: dict[Cell, Any]) -> list[Any]:
         self._requests.update(requests)

@@ -62,7 +62,7 @@ class TrainerProcess:
     ) -> dict[str, Any]:
         """Train a gang, or go on with it. Rank 0 returns {"trained": [headline], "rejected": [failure]}."""
         from trainers.checkpoint import Checkpoint
-        from trainers.job import Job, Rejected
+        from trainers.job import Job, Rejected, Setup
 
         def save(reached: Checkpoint) -> None:
             rows = None if training.micro_batch_size == "auto" else training.micro_batch_size
@@ -75,7 +75,7 @@ class TrainerProcess:
         trained, rejected = [], []
         with scratch() as local:
             model = context.models[units[0].model]
-            outcomes = self._worker.train(model, config.recipe, training, jobs, local, begun, save)
+            outcomes = self._worker.train(Setup(model, config.recipe, training), jobs, local, begun, save)
             for outcome in outcomes:
                 unit = context.units[outcome.adapter_id]
                 if isinstance(outcome, Rejected):

@@ -7,6 +7,7 @@ and `study.store`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
@@ -100,10 +101,27 @@ class Recipe(Frozen):
     loss_on: LossOn = "answer"
     validation: Validation = Validation()
 
+    @classmethod
+    def of_record(cls, stated: Mapping[str, object]) -> Recipe:
+        """The recipe that a record states; keys that only another release knows are passed over."""
+        return cls.model_validate(stated, extra="ignore")
+
+    # What the config and the report must know of a kind of tuning (`adapters.kinds` does all else):
+
     @property
-    def dropout(self) -> float:
-        """Of the adapter's inputs; full fine-tuning (`lora: null`) has none."""
-        return self.lora.dropout if self.lora else 0.0
+    def trains_all(self) -> bool:
+        """Whether all weights of the base are trained (`lora: null`)."""
+        return self.lora is None
+
+    @property
+    def named_modules(self) -> tuple[str, ...]:
+        """The modules that it names, which a base must have."""
+        return self.lora.modules if self.lora and isinstance(self.lora.modules, tuple) else ()
+
+    @property
+    def tuning(self) -> str:
+        """The kind of tuning in words."""
+        return f"LoRA, r {self.lora.r}, alpha {self.lora.alpha:g}" if self.lora else "full fine-tuning"
 
 
 class Scoring(Frozen):

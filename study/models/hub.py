@@ -15,21 +15,24 @@ from filelock import FileLock
 
 from study.errors import ConfigError
 
-MODEL_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no pickles, no other formats
+WEIGHTS = "*.safetensors"
+MODEL_FILES = [WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no pickles, no other formats
 
 
-def local_folder(path: str, revision: str | None) -> str:
+def local_folder(path: str, revision: str | None, weights: bool = True) -> str:
     """Folder of a model: the local one, or the Hub's snapshot of that commit, fetched by one process of this machine.
 
-    Raises ConfigError where it can never be had, what the network raises else.
+    Without `weights`, it need hold no more than config and tokenizer. Raises ConfigError where it can never be had,
+    what the network raises else.
     """
     if revision is None:
         return path
     from huggingface_hub import constants, errors, snapshot_download
 
+    files = MODEL_FILES if weights else [pattern for pattern in MODEL_FILES if pattern != WEIGHTS]
     try:
         with one_per_node(f"{path}@{revision}"):
-            return str(snapshot_download(path, revision=revision, allow_patterns=MODEL_FILES))
+            return str(snapshot_download(path, revision=revision, allow_patterns=files))
     except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise refused("models", path, error) from error
     except errors.LocalEntryNotFoundError as error:

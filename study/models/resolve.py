@@ -113,10 +113,7 @@ def _is_embedding(name: str) -> bool:
 
 
 def _check_modules(config: StudyConfig, model: Model) -> None:
-    lora = config.recipe.lora
-    if lora is None or lora.modules == "all-linear":
-        return
-    for module in lora.modules:
+    for module in config.recipe.named_modules:
         if module not in model.modules:
             raise ConfigError(
                 "recipe.lora.modules",

@@ -142,11 +142,6 @@ class AdapterRecord:
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     folder: str = ""
 
-    @property
-    def is_lora(self) -> bool:
-        """Whether weights were trained beside the frozen ones of the base; else all of them were."""
-        return self.recipe["lora"] is not None
-
     @classmethod
     def from_bytes(cls, data: bytes | str, folder: str = "") -> AdapterRecord:
         """What the record in a folder of the store says. Raises Damaged."""

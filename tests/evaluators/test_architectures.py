@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers as tf
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Settings
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store.store import Store
@@ -78,7 +78,7 @@ def test_scores_as_in_lm_eval(name: str, tmp_path: Path, harness: Any) -> None:
     quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path / "tasks"))
     adapter = make_adapter(model, tmp_path / "adapter", seed=1, target_modules=MODULES.get(name, "all-linear"))
     store = Store(str(tmp_path / "store"))
-    evaluator = Evaluator(model_of(model), [quiz], Scoring(), store.uri)
+    evaluator = Evaluator(model_of(model), store, Settings((quiz,), Scoring()))
     unit = unit_of(Cell("quiz", "en"), put_adapter(store, adapter, "a"))
     (scored,) = evaluator.score([unit])
     assert scored.ok, scored.traceback

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.profile import forward_flops
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from evaluators.subjects.on_base import adapter_on, load_base
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
@@ -71,7 +71,7 @@ def test_rows_have_the_schema_the_counts_and_the_keys(
 ) -> None:
     store = Store(str(tmp_path))
     adapter = put_adapter(store, adapters["lora"], "a")
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(limit=7), store.uri, 300)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(limit=7), 300))
     units = [unit_of(Cell("quiz", language), a) for a in (None, adapter) for language in LANGUAGES]
     scored = evaluator.score(units[:3]) + evaluator.score(units[3:])
     assert [result.score_id for result in scored] == [unit.score_id for unit in units]
@@ -103,7 +103,7 @@ def test_order_of_adapters_does_not_matter_and_the_base_stays(
     found = []
     for number, order in enumerate((list(adapters), list(reversed(adapters)))):
         store = Store(str(tmp_path / str(number)))
-        evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri, 512)
+        evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(), 512))
         before = {name: value.clone() for name, value in evaluator._base.state_dict().items()}
         for name in order:
             assert all(
@@ -146,7 +146,7 @@ def test_a_broken_target_is_reported_and_the_others_are_written(
     tmp_path: Path, quiz: TaskConfig, outspoken_model: Path
 ) -> None:
     store = Store(str(tmp_path))
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring()))
     languages = ("broken", "empty", "en", "nodata", "sample", "de")
     results = dict(
         zip(languages, evaluator.score([unit_of(Cell("quiz", language)) for language in languages]), strict=True)
@@ -202,7 +202,7 @@ def test_a_broken_adapter_fails_its_units_and_spares_the_base(
     store = Store(str(tmp_path / "store"))
     folder = make_adapter(outspoken_model, tmp_path / "adapter", seed=1)
     damage(folder)
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(limit=3), store.uri)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(limit=3)))
     good = evaluator.score([unit_of(Cell("quiz", "en"))])
     names = list(evaluator._base.state_dict())
     bad = evaluator.score(
@@ -220,7 +220,7 @@ def test_numbers_that_are_none_are_a_failure_of_their_own(
     tmp_path: Path, quiz: TaskConfig, outspoken_model: Path
 ) -> None:
     store = Store(str(tmp_path))
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(limit=3), store.uri)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(limit=3)))
     evaluator.score([unit_of(Cell("quiz", "en"))])
     evaluator._base.model.norm.weight.data.fill_(float("nan"))
     (result,) = evaluator.score([unit_of(Cell("quiz", "en"), None)])
@@ -237,7 +237,7 @@ def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskCo
         sizes = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
         save_model(MambaForCausalLM(MambaConfig(vocab_size=vocabulary, initializer_range=0.2, **sizes)), model)
     store = Store(str(tmp_path / "store"))
-    evaluator = Evaluator(model_of(model), [quiz], Scoring(limit=4), store.uri)
+    evaluator = Evaluator(model_of(model), store, Settings((quiz,), Scoring(limit=4)))
     unit = unit_of(Cell("quiz", "en"))
     assert evaluator.score([unit])[0].ok
     assert {row["engine"].split()[0] for row in store.scores().to_pylist()} == {"plain"}
@@ -251,7 +251,7 @@ def test_a_profile_says_where_the_time_went(
     tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, adapters: dict[str, Path]
 ) -> None:
     store = Store(str(tmp_path))
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(limit=4), store.uri, 300, profile=True)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(limit=4), 300, profile=True))
     unit = put_adapter(store, adapters["lora"], "a")
     assert all(r.ok for r in evaluator.score([unit_of(Cell("quiz", language), unit) for language in ("en", "de")]))
     profile = evaluator._engine.profile

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Settings
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store.store import Store
@@ -114,7 +114,7 @@ def test_equals_lm_eval(
     task, scoring = _quiz(tmp_path / "tasks", "en", make_docs(**docs), **changes), Scoring(**settings)
     adapter = make_adapter(model, tmp_path / "adapter", seed=5)
     store = Store(str(tmp_path / "store"))
-    evaluator = Evaluator(model_of(model), [task], scoring, store.uri, 512)
+    evaluator = Evaluator(model_of(model), store, Settings((task,), scoring, 512))
     cell = Cell("quiz", "en")
     with_adapter = (unit_of(cell, put_adapter(store, adapter, "a")), adapter)
     for unit, local in ((unit_of(cell), None), with_adapter) if case == "several tokens" else (with_adapter,):

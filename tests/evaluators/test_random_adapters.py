@@ -19,8 +19,7 @@ from adapters.bank import linear_sites
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
 from evaluators.forward.engine import Engine
-from evaluators.forward.rows import Row, plain_rows, shared_rows
-from evaluators.items.encoder import Request
+from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
 from evaluators.subjects.on_base import adapter_on
 from evaluators.subjects.sharing import bank_on
 from tests.evaluators.test_architectures import ARCHITECTURES, MODULES

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Settings
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store.store import Store
@@ -57,7 +57,7 @@ def scored(
     folder = tmp_path_factory.mktemp("texts")
     adapter = make_adapter(outspoken_model, folder / "adapter", seed=5)
     store = Store(str(folder / "store"))
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring()))
     languages = ("writing", "choice", "rolling", "endless", "filtered")
     unit = put_adapter(store, adapter, "a")
     results = evaluator.score([unit_of(Cell("quiz", language), unit) for language in languages])
@@ -117,7 +117,7 @@ def test_out_of_memory_while_writing_reads_fewer_prompts_at_once(
     quiz: TaskConfig, outspoken_model: Path, scored: Any, tmp_path: Path
 ) -> None:
     store = Store(str(tmp_path))
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring()))
     evaluator._targets.ready(Cell("quiz", "writing"))
 
     def small_device(_: object, __: object, arguments: dict[str, torch.Tensor]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load as tensors
 from safetensors.torch import save
 
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
 from orchestrator.costs.estimate import BYTES_PER_S, START_S, costs, estimate

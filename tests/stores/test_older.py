@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from analysis.page.files import write_tables
 from analysis.reading.study import load_store
 from analysis.tables.registry import TABLES, make_all
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import plan
 from orchestrator.planning.standing import of_plan, of_store

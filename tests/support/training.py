@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from study.config import Lora, Recipe, Training, Validation
 from study.data.example import Example
 from study.models.resolve import Model
-from trainers.job import Job, Trained
+from trainers.job import Job, Setup, Trained
 from trainers.worker import Worker
 
 Weights = dict[str, torch.Tensor]
@@ -48,7 +48,7 @@ def training(stage: int = 2, **settings: Any) -> Training:
 def train(
     worker: Worker, model: Model, out: Path, one: Job, recipe: Recipe = RECIPE, how: Training | None = None
 ) -> Trained:
-    [result] = worker.train(model, recipe, how or training(), [one], out)
+    [result] = worker.train(Setup(model, recipe, how or training()), [one], out)
     assert isinstance(result, Trained), result
     return result
 

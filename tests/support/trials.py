@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from orchestrator.planning.grid import expand
 from orchestrator.planning.survey import survey
 from orchestrator.training.checkpoints import begun

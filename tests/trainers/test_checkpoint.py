@@ -13,7 +13,7 @@ from study.models.resolve import Model, resolve
 from tests.support.training import RECIPE, assert_close, job, told, training, weights
 from trainers.checkpoint import Checkpoint
 from trainers.checkpoint_header import header
-from trainers.job import Trained
+from trainers.job import Setup, Trained
 from trainers.worker import Worker
 
 GANG = [job("a", count=21), job("b", seed=8, count=6), job("c", count=6)]
@@ -26,7 +26,7 @@ def run(
     saved: list[bytes] = []
     begun = None if start is None else Checkpoint.from_bytes(start)
     how = training(stage, micro_batch_size=5)
-    done = worker.train(model, RECIPE_3, how, gang, out, begun, lambda c: saved.append(c.to_bytes(rows=5)))
+    done = worker.train(Setup(model, RECIPE_3, how), gang, out, begun, lambda c: saved.append(c.to_bytes(rows=5)))
     assert all(isinstance(result, Trained) for result in done), done
     return [result for result in done if isinstance(result, Trained)], saved
 

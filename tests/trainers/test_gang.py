@@ -16,12 +16,12 @@ from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from adapters.bank import linear_sites
 from adapters.dropout import Dropout
-from adapters.kinds import lora
+from adapters.kinds import lora_weights as lora
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
 from tests.support.training import RECIPE, Weights, assert_close, job, told, train, training, weights
 from trainers.batch import collate
-from trainers.job import Job, Rejected, Trained
+from trainers.job import Job, Rejected, Setup, Trained
 from trainers.member import Member
 from trainers.optimizer import GangAdamW
 from trainers.worker import Worker
@@ -43,7 +43,7 @@ CASES: list[tuple[dict[str, Any], Training]] = [
 def train_gang(
     worker: Worker, model: Model, out: Path, gang: Sequence[Job], recipe: Recipe, how: Training
 ) -> dict[str, Trained | Rejected]:
-    return {result.adapter_id: result for result in worker.train(model, recipe, how, gang, out)}
+    return {result.adapter_id: result for result in worker.train(Setup(model, recipe, how), gang, out)}
 
 
 @pytest.mark.parametrize(("changes", "how"), CASES)
@@ -84,10 +84,10 @@ def by_transformers(model: Model, one: Job, rows: Any, recipe: Recipe, folder: P
         start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
         set_peft_model_state_dict(wrapped, start)
     streams: dict[str, torch.Tensor] = {}
-    if recipe.dropout:
+    if recipe.lora.dropout:
         for name, module in wrapped.base_model.model.named_modules():
             if name in numbers:
-                module.lora_dropout["default"] = SameDropout(recipe.dropout, numbers[name], streams)
+                module.lora_dropout["default"] = SameDropout(recipe.lora.dropout, numbers[name], streams)
     member = Member(0, one, rows, recipe)
     steps = [member.rows(step) for step in range(len(member._steps))]
 
@@ -168,7 +168,7 @@ def test_what_there_is_no_memory_for_leaves_a_worker_that_trains_less(
     resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (300 << 20), hard))
     try:
         with pytest.raises(torch.OutOfMemoryError):
-            worker.train(model, large, training(2), many, tmp_path / "many")
+            worker.train(Setup(model, large, training(2)), many, tmp_path / "many")
         actual = train(worker, model, tmp_path / "limited", one, large)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -17,7 +17,7 @@ from study.models.resolve import Model
 from tests.support.training import RECIPE, assert_close, job, train, training, weights
 from trainers.checkpoint import Checkpoint
 from trainers.checkpoint_header import header
-from trainers.job import Trained
+from trainers.job import Setup, Trained
 from trainers.worker import Worker
 
 STAGES = (0, 1, 2, 3)
@@ -41,7 +41,7 @@ def work(rank: int, address: tuple[str, int], model: Model, out: Path, begun: by
             start = Checkpoint.from_bytes(begun) if stage in RESUMED else None
             saved.clear()
             folder = out / f"stage{stage}"
-            results = worker.train(model, ODD, how, GANG, folder, start, lambda c: saved.append(c.to_bytes()))
+            results = worker.train(Setup(model, ODD, how), GANG, folder, start, lambda c: saved.append(c.to_bytes()))
             assert len(results) == (len(GANG) if rank == 0 else 0)
             if stage in RESUMED and rank == 0:
                 (out / f"checkpoint{stage}").write_bytes(saved[0])
@@ -57,7 +57,7 @@ def by_two(worker: Worker, model: Model, tmp_path_factory: pytest.TempPathFactor
     """What two processes made, at some stages from where one had got to."""
     out = tmp_path_factory.mktemp("by_two")
     saved: list[bytes] = []
-    worker.train(model, ODD, training(2), GANG, out / "one", None, lambda c: saved.append(c.to_bytes()))
+    worker.train(Setup(model, ODD, training(2)), GANG, out / "one", None, lambda c: saved.append(c.to_bytes()))
     address = Worker(0, 2).address()
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=work, args=(rank, address, model, out, saved[0])) for rank in range(2)]
@@ -84,6 +84,6 @@ def test_one_goes_on_where_two_went_on_where_one_was(
     assert len(header(data)["resumed"]) == 1
     for one in GANG:
         expected = train(worker, model, tmp_path / "alone", one, ODD)
-        [mine] = worker.train(model, ODD, training(2), [one], tmp_path / "on", Checkpoint.from_bytes(data))
+        [mine] = worker.train(Setup(model, ODD, training(2)), [one], tmp_path / "on", Checkpoint.from_bytes(data))
         assert isinstance(mine, Trained)
         assert_close(weights(mine), weights(expected))

@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from adapters.kinds import lora
+from adapters.kinds import lora_weights as lora
 from study.config import Lora, ModelConfig, Recipe, Validation
 from study.data.example import Example
 from study.errors import ConfigError
@@ -34,7 +34,7 @@ from tests.support.training import (
 )
 from trainers.data import split, steps
 from trainers.engine import GangModel
-from trainers.job import Job, Rejected, Trained
+from trainers.job import Job, Rejected, Setup, Trained
 from trainers.learning_rates import learning_rates
 from trainers.worker import Worker
 
@@ -52,7 +52,7 @@ def test_the_same_job_gives_the_same_bytes(worker: Worker, model: Model, tmp_pat
     again = train(worker, model, tmp_path / "4", job(), recipe)
     assert file_bytes(again) == first
     assert other != first
-    [fresh] = Worker.train(fresh_worker(worker), model, recipe, training(), [job()], tmp_path / "5")
+    [fresh] = Worker.train(fresh_worker(worker), Setup(model, recipe, training()), [job()], tmp_path / "5")
     assert file_bytes(fresh) == first
 
 
@@ -197,7 +197,7 @@ def test_a_member_that_fails_leaves_the_others_alone(
     poisoned = resolve(ModelConfig(id=str(folder)), "float32", "models[0]")
     nan = Job("nan", 1, (Example("</s>one two", " three"),) * 8)
     bad = Job("bad", 1, (Example("one two", " three"), Example("one", "")))
-    results = worker.train(poisoned, RECIPE, training(), [job("a"), nan, bad, job("b")], tmp_path / "gang")
+    results = worker.train(Setup(poisoned, RECIPE, training()), [job("a"), nan, bad, job("b")], tmp_path / "gang")
     assert [type(result) for result in results] == [Trained, Rejected, Rejected, Trained]
     assert [result.adapter_id for result in results] == ["a", "nan", "bad", "b"]
     assert [result.kind for result in results if isinstance(result, Rejected)] == ["nan", "bad_data"]
@@ -211,7 +211,7 @@ def test_a_member_that_fails_leaves_the_others_alone(
 def test_divergence_is_rejected_and_forgotten(worker: Worker, model: Model, tmp_path: Path, stage: int) -> None:
     recipe = RECIPE.model_copy(update={"learning_rate": 1e30, "max_grad_norm": None})
     before = file_bytes(train(worker, model, tmp_path / "1", job(), how=training(stage)))
-    [result] = worker.train(model, recipe, training(stage), [job()], tmp_path / "2")
+    [result] = worker.train(Setup(model, recipe, training(stage)), [job()], tmp_path / "2")
     assert isinstance(result, Rejected)
     assert result.kind == "nan"
     assert file_bytes(train(worker, model, tmp_path / "3", job(), how=training(stage))) == before
@@ -262,7 +262,7 @@ def test_half_precision_is_refused_on_a_cpu(worker: Worker, tiny_model_dir: Path
         pytest.skip("float16 trains on a GPU")
     model = resolve(ModelConfig(id=str(tiny_model_dir)), "float16", "models[0]")
     with pytest.raises(ConfigError, match="bfloat16"):
-        worker.train(model, RECIPE, training(), [job()], tmp_path)
+        worker.train(Setup(model, RECIPE, training()), [job()], tmp_path)
 
 
 def test_zero_3_leaves_no_model_behind(worker: Worker, model: Model, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from study.models.resolve import Model
 from tests.support.training import RECIPE, assert_close, job, train, training
 from tests.trainers.test_gang import by_transformers
 from trainers.checkpoint import Checkpoint
+from trainers.job import Setup
 from trainers.worker import Worker
 
 LAST = RECIPE.validation.model_copy(update={"keep": "last"})
@@ -50,7 +51,9 @@ def test_goes_on_from_a_checkpoint(worker: Worker, model: Model, tmp_path: Path)
     saved: list[bytes] = []
     start = None
     for name in ("whole", "later"):
-        worker.train(model, WHOLE, training(2), [job()], tmp_path / name, start, lambda c: saved.append(c.to_bytes()))
+        worker.train(
+            Setup(model, WHOLE, training(2)), [job()], tmp_path / name, start, lambda c: saved.append(c.to_bytes())
+        )
         files.append((tmp_path / name / job().adapter_id / "model.safetensors").read_bytes())
         start = Checkpoint.from_bytes(saved[0])
     assert files[0] == files[1]

@@ -10,8 +10,7 @@ import torch
 import transformers as tf
 
 from evaluators.forward.engine import Engine
-from evaluators.forward.rows import shared_rows
-from evaluators.items.encoder import Request
+from evaluators.forward.rows import Request, shared_rows
 from tests.evaluators.test_architectures import ARCHITECTURES
 
 

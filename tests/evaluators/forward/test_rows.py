@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from evaluators.forward.engine import Engine
-from evaluators.forward.rows import Row, plain_rows, shared_rows
-from evaluators.items.encoder import Request
+from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
 
 TOKENS = st.lists(st.integers(3, 8), min_size=2, max_size=12)  # few distinct tokens: many common beginnings
 REQUESTS = st.lists(

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Settings
 from evaluators.items.encoder import encoder_of
 from evaluators.items.tokenised import tokenised
 from study.cells import Cell
@@ -49,7 +49,7 @@ def items(store: Store) -> list[dict[str, Any]]:
 
 def scored(folder: Path, quiz: TaskConfig, model: Path, shared: dict[Cell, pa.Table]) -> Store:
     store = Store(str(folder))
-    evaluator = Evaluator(model_of(model), [quiz], Scoring(), store.uri, shared=shared.get)
+    evaluator = Evaluator(model_of(model), store, Settings((quiz,), Scoring()), shared.get)
     results = evaluator.score([unit_of(Cell("quiz", language)) for language in LANGUAGES])
     assert all(result.ok for result in results), [result.traceback for result in results]
     return store

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from adapters.plain import plain_lora
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Settings
+from evaluators.subjects import sharing
 from evaluators.subjects.on_base import load_base
 from evaluators.subjects.sharing import MOST_ADAPTERS, adapters_per_batch
 from study.cells import Cell
@@ -73,13 +74,18 @@ def test_a_config_that_does_not_describe_the_weights_is_not_shared(
 
 
 def test_several_adapters_at_once_score_as_each_alone(
-    adapters: dict[str, Path], quiz: TaskConfig, outspoken_model: Path, tmp_path: Path
+    adapters: dict[str, Path],
+    quiz: TaskConfig,
+    outspoken_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stores = {}
     for many in (1, 3):
+        monkeypatch.setattr(sharing, "adapters_per_batch", lambda *_, many=many: many)
         store = stores[many] = Store(str(tmp_path / str(many)))
         units = [None, *(put_adapter(store, folder, kind) for kind, folder in adapters.items())]
-        evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri, 300, many)
+        evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(), 300))
         wanted = [unit_of(Cell("quiz", language), unit) for unit in units for language in ("choice", "writing")]
         results = evaluator.score(wanted)
         assert [result.score_id for result in results] == [unit.score_id for unit in wanted]
@@ -94,14 +100,19 @@ def test_several_adapters_at_once_score_as_each_alone(
 
 
 def test_a_broken_adapter_among_others_fails_alone(
-    adapters: dict[str, Path], quiz: TaskConfig, outspoken_model: Path, tmp_path: Path
+    adapters: dict[str, Path],
+    quiz: TaskConfig,
+    outspoken_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sharing, "adapters_per_batch", lambda *_: 4)
     store = Store(str(tmp_path / "store"))
     broken = make_adapter(outspoken_model, tmp_path / "broken", seed=9)
     (broken / "adapter_model.safetensors").write_bytes(b"nothing")
     names = {"lora": adapters["lora"], "broken": broken, "rslora": adapters["rslora"]}
     units = [put_adapter(store, folder, name) for name, folder in names.items()]
-    evaluator = Evaluator(model_of(outspoken_model), [quiz], Scoring(), store.uri, 300, 4)
+    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(), 300))
     results = evaluator.score([unit_of(Cell("quiz", "choice"), unit) for unit in units])
     assert [result.ok for result in results] == [True, False, True]
 

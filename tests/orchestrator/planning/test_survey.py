@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from evaluators.items.judge import check_supported
+from evaluators.items.item import check_supported
 from orchestrator.planning.survey import Survey, survey
 from study.config.file import parse
 from study.data.tasks import TaskLibrary

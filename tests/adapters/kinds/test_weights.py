@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from adapters.bank import for_adapters, linear_sites
 from adapters.folder import read
-from adapters.kinds import lora, whole
+from adapters.kinds import lora_weights as lora
+from adapters.kinds import whole_weights as whole
 from study.config import Lora, ModelConfig
 from study.models.resolve import Model, resolve
 from tests.faults.disk import Disk

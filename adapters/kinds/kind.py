@@ -1,0 +1,88 @@
+"""Kinds of tuning: what a recipe makes of a base model, as one value that planning and training ask.
+
+Invariant: nobody outside this folder tells one kind from another. A kind is made from a recipe alone and is light: only
+the methods that handle weights import torch, so that a plan asks the others for nothing. What the config and the report
+must know of a kind stands beside its keys (`study.config.Recipe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from adapters.kinds.lora import LoraKind
+from adapters.kinds.whole import WholeKind
+from study.config import Recipe
+from study.models.resolve import Model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from adapters.dropout import Dropout
+
+
+class Sheet(Protocol):
+    """A base whose members' trainable weights are the rows of one parameter, `weights` [K, P].
+
+    Weight decay applies to the first `decayed` numbers of a row. It is a torch module, and holds the base as a part of
+    it where the base's own weights take part in training as they are.
+    """
+
+    @property
+    def weights(self) -> torch.nn.Parameter: ...
+
+    @property
+    def slots(self) -> int: ...
+
+    @property
+    def decayed(self) -> int: ...
+
+    def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:
+        """What the base gives for `inputs`, row i of the batch with the weights of member `slots[i]`."""
+        ...
+
+    def copies(self, slot: int) -> dict[str, torch.Tensor]:
+        """A member's weights on the CPU, by their names in its files."""
+        ...
+
+    def detach(self) -> None:
+        """Take everything off the base: it is again what it was."""
+        ...
+
+
+class Kind(Protocol):
+    """One way to tune a base."""
+
+    @property
+    def shares_base(self) -> bool:
+        """Whether the base stays as it is, so that a gang shares one copy of it, which ZeRO 3 may spread."""
+        ...
+
+    @property
+    def dropout(self) -> float:
+        """Probability of dropout in what is trained. A base's own is always off."""
+        ...
+
+    @property
+    def train_flops(self) -> int:
+        """FLOPs of training per token and parameter of the base."""
+        ...
+
+    def size(self, params: int) -> int:
+        """About how many weights one adapter has on a base of so many parameters."""
+        ...
+
+    def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> Sheet:
+        """The base with fresh weights for an adapter per (adapter_id, seed)."""
+        ...
+
+    def write(self, folder: Path, base: PreTrainedModel, model: Model, weights: Mapping[str, torch.Tensor]) -> None:
+        """Write the files of an adapter with these `Sheet.copies`; no path of this machine is in them."""
+        ...
+
+
+def kind_of(recipe: Recipe) -> Kind:
+    """The kind of tuning that a recipe asks for."""
+    return WholeKind() if recipe.lora is None else LoraKind(recipe.lora)

@@ -1,0 +1,130 @@
+"""LoRA's weights, in PEFT's terms: initialised, trained as rows of a bank's sheet, and written.
+
+Invariants: initial weights are a function of (seed, adapter_id, module name) alone, whatever else is trained in the
+process or in the gang; a written folder loads in PEFT and vLLM as it is, holds no pickle and no path of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from adapters.bank import LoraBank, Site, linear_sites
+from adapters.dropout import Dropout
+from adapters.folder import PREFIX, AdapterWeights, Factors, scaling
+from study.config import Lora
+from study.identity import digest
+from study.models.resolve import Model
+from study.scratch import os_errors
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+
+
+class LoraSheet(nn.Module):
+    """A frozen base with a bank of fresh adapters on it, one per (adapter_id, seed)."""
+
+    def __init__(
+        self, base: PreTrainedModel, lora: Lora, members: Sequence[tuple[str, int]], device: torch.device
+    ) -> None:
+        super().__init__()
+        sites = linear_sites(base, lora.modules if isinstance(lora.modules, str) else list(lora.modules))
+        self.bank = LoraBank(base, sites, lora.r, len(members), torch.float32, device)
+        self.base = base
+        for slot, (adapter_id, seed) in enumerate(members):
+            self.bank.put(slot, initial(lora, sites, adapter_id, seed))
+
+    @property
+    def weights(self) -> nn.Parameter:
+        return self.bank.sheet
+
+    @property
+    def slots(self) -> int:
+        return self.bank.slots
+
+    @property
+    def decayed(self) -> int:
+        """All of a row: an adapter has matrices only."""
+        return self.bank.sheet.shape[1]
+
+    def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:
+        with self.bank.rows(slots, dropout):
+            logits_BTV: torch.Tensor = self.base(**inputs).logits
+        return logits_BTV
+
+    def copies(self, slot: int) -> dict[str, torch.Tensor]:
+        return named(self.bank.get(slot))
+
+    def detach(self) -> None:
+        self.bank.detach()
+
+
+def lora_config(lora: Lora) -> LoraConfig:
+    """PEFT's configuration of the recipe's LoRA."""
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT annotates int and computes with any number
+        lora_dropout=lora.dropout,
+        target_modules=lora.modules if isinstance(lora.modules, str) else list(lora.modules),
+        use_rslora=lora.rslora,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def initial(lora: Lora, sites: Iterable[Site], adapter_id: str, seed: int) -> AdapterWeights:
+    """A fresh adapter on these modules."""
+    factor = scaling(lora.alpha, lora.r, lora.rslora)
+    modules = {}
+    for site in sites:
+        name = f"{PREFIX}{site.name}.lora_"
+        a = initial_weight(adapter_id, seed, f"{name}A.weight", (lora.r, site.fan_in))
+        b = initial_weight(adapter_id, seed, f"{name}B.weight", (site.fan_out, lora.r))
+        modules[site.name] = Factors(a, b, factor)
+    return AdapterWeights(modules)
+
+
+def initial_weight(adapter_id: str, seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """PEFT's default start: B zero, A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), float32 on the CPU.
+
+    `shape` is (r, in) for A and (out, r) for B; `name` is the parameter's name in the PEFT file.
+    """
+    if ".lora_A." not in name:
+        return torch.zeros(shape)
+    generator = torch.Generator().manual_seed(int(digest({"init": adapter_id, "seed": seed, "name": name}), 16))
+    bound = 1 / math.sqrt(math.prod(shape[1:]))
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+
+def named(weights: AdapterWeights) -> dict[str, torch.Tensor]:
+    """An adapter's matrices by their names in a PEFT file."""
+    tensors = {}
+    for name, factors in sorted(weights.modules.items()):
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = factors.a.contiguous()
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = factors.b.contiguous()
+    return tensors
+
+
+def write(folder: Path, lora: Lora, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write an adapter folder of `named` matrices; equal ones give equal bytes.
+
+    PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
+    left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with os_errors():
+        save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    fields = {
+        **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
+        "target_modules": sorted({name.rsplit(".", 3)[-3] for name in tensors}),
+        "inference_mode": True,
+        "base_model_name_or_path": model.name if model.revision is None else model.path,
+        "revision": model.revision,
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")

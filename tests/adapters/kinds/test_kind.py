@@ -1,0 +1,58 @@
+"""Kinds of tuning: what each answers, and that a plan may ask it without loading torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from adapters.kinds.kind import kind_of
+from study.config import Lora, Recipe
+
+LORA, WHOLE = Recipe(lora=Lora(r=8, alpha=16, dropout=0.1)), Recipe(lora=None)
+
+
+@pytest.mark.processes
+def test_a_kind_can_be_asked_without_torch() -> None:
+    asked = (
+        "import sys; from adapters.kinds.kind import kind_of; from study.config import Recipe; "
+        "print(kind_of(Recipe()).shares_base, *({'torch', 'peft', 'transformers'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shares_base", "dropout", "train_flops", "size", "words"),
+    [
+        (LORA, True, 0.1, 4, 8_000_000, "LoRA, r 8, alpha 16"),
+        (WHOLE, False, 0.0, 6, 1_000_000_000, "full fine-tuning"),
+    ],
+)
+def test_what_a_kind_answers(
+    recipe: Recipe, shares_base: bool, dropout: float, train_flops: int, size: int, words: str
+) -> None:
+    kind = kind_of(recipe)
+    assert (kind.shares_base, kind.dropout, kind.train_flops) == (shares_base, dropout, train_flops)
+    assert kind.size(10**9) == pytest.approx(size)
+    assert recipe.tuning == words
+    assert recipe.trains_all is not shares_base
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        (LORA.model_dump(mode="json"), "LoRA, r 8, alpha 16"),
+        ({"lora": None, "epochs": 1}, "full fine-tuning"),
+        ({"lora": {"r": 4, "of_a_later_release": 1}, "of_a_later_release": {}}, "LoRA, r 4, alpha 64"),
+    ],
+)
+def test_a_record_states_its_recipe(stated: dict[str, Any], words: str) -> None:
+    assert Recipe.of_record(stated).tuning == words
+
+
+def test_named_modules_are_those_that_a_base_must_have() -> None:
+    assert Recipe(lora=Lora(modules=("q_proj",))).named_modules == ("q_proj",)
+    assert LORA.named_modules == WHOLE.named_modules == ()
