@@ -1,7 +1,7 @@
 """`python -m study.draw CONFIG`: draw the items of a study and write the manifests that its config names.
 
 A manifest holds for all languages of a task: it draws ids that every language has, so that scores in all languages are
-on the same items. Where a task trains on the split that it scores, what is not drawn for scoring is trained on.
+on the same items. Where a task trains on the split that it scores, it trains on what is not drawn for scoring.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from study.faults.network import Unreachable
 
 
 def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, seed: int) -> dict[str, list[str]]:
-    """Ids to train on and to score: of those that all cells have, at most so many, never one in both."""
+    """Draw ids to train on and to score: of those that all cells have, at most so many, never one in both."""
     common: dict[str, set[str]] = {}
     for cell in cells:
         train, test = library.documents(cell)

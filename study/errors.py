@@ -1,4 +1,4 @@
-"""Errors with a meaning of their own: what a user got wrong, and a store that takes nothing more."""
+"""Errors with a meaning of their own: wrong input, a store that takes nothing more, a task without its data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ConfigError(Exception):
 
 
 def damaged(key: str, uri: str, what: object) -> ConfigError:
-    """That a store holds a damaged file, and what to do."""
+    """Say that a store holds a damaged file, and what to do."""
     fix = f"python -m study.check {uri} --repair says which, and has what was in it done again"
     return ConfigError(key, uri, f"holds a damaged file ({what})", fix)
 

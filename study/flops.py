@@ -20,6 +20,6 @@ PEAK_FLOPS = {  # per second, dense bf16 (T4, V100: fp16); CPU: a core with AVX2
 
 
 def peak_of(device: str) -> float | None:
-    """The peak of a GPU by the name that its driver gives it; None for one that is not known."""
+    """Find the peak of a GPU by the name that its driver gives it; None for one that is not known."""
     known = (flops for name, flops in PEAK_FLOPS.items() if re.search(rf"\b{name}\b", device))
     return next(known, None)

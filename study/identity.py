@@ -23,20 +23,20 @@ SCORING_VERSION = 1  # raise when scoring maths changes
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces. Raises TypeError for anything that JSON does not define exactly."""
+    """Write JSON with sorted keys and no spaces. Raises TypeError for what JSON does not define exactly."""
     _check(value, "$")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(value: object) -> str:
-    """16 hex digits that name a value."""
+    """Name a value by 16 hex digits."""
     return _digest(canonical_json(value).encode())
 
 
 def adapter_ids(model: str, recipe: Recipe) -> Callable[[Sequence[str], int], str]:
-    """A function from the fingerprints of each source cell's examples and a seed to the identity of the adapter.
+    """Make a function from fingerprints of a source's examples, one per cell, and a seed to an adapter's identity.
 
-    `model` is the base model's identity. What adapters share is written out once: a study may have 100,000.
+    `model` is the base model's identity. The text that adapters share is made once: a study may have 100,000.
     """
     examples, seed = "@examples", "@seed"
     text = canonical_json(
@@ -56,23 +56,23 @@ def adapter_ids(model: str, recipe: Recipe) -> Callable[[Sequence[str], int], st
 
 
 def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -> str:
-    """Identity of an adapter: base model's identity, fingerprint of each source cell's examples, recipe and seed."""
+    """Name an adapter by its base model's identity, the fingerprint of each source cell's examples, recipe and seed."""
     return adapter_ids(model, recipe)(examples, seed)
 
 
 def target_id(requests: str, scoring: Scoring) -> str:
-    """Identity of a target as it is scored: the fingerprint of its data and task definition, the scoring recipe."""
+    """Name a target as it is scored: by the fingerprint of its data and task definition, and the scoring recipe."""
     recipe = deciding("scoring", scoring.model_dump(mode="json", exclude={"limit"}))
     return digest({"kind": "target", "version": SCORING_VERSION, "requests": requests, "scoring": recipe})
 
 
 def score_id(subject: str, target: str) -> str:
-    """Identity of a score: its subject, which is an adapter_id or the base model's identity, and its target_id."""
+    """Name a score by its subject, which is an adapter_id or the base model's identity, and its target_id."""
     return digest({"kind": "score", "subject": subject, "target": target})
 
 
 def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
-    """The values of a mapping that enter an identity: all but those of later keys that mean "as before".
+    """Pick the values of a mapping that enter an identity: all but those of later keys that mean "as before".
 
     `where` is the mapping's own key: `recipe`, `example` or `scoring`.
     """
@@ -86,7 +86,7 @@ def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _around(text: str, *marks: str) -> list[str]:
-    """What stands before, between and after marks, each of which is one whole string of a JSON text."""
+    """Cut a JSON text at marks, each of which is one whole string in it."""
     parts = []
     for mark in marks:
         before, found, text = text.partition(f'"{mark}"')

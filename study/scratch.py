@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """An empty folder that is removed in the end, by whoever is left to."""
+    """Make an empty folder for a while. Its process removes it, or where that was killed the next one that asks."""
     _tidy()
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
     folder = made.with_name(made.name.removeprefix("."))
@@ -48,7 +48,7 @@ def _tidy() -> None:
 
 @contextmanager
 def os_errors() -> Iterator[None]:
-    """Raise what the operating system refused as an OSError: safetensors has an error of its own for all there is."""
+    """Raise OSError for what the operating system refused: safetensors has one error for everything."""
     try:
         yield
     except SafetensorError as error:

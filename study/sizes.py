@@ -52,7 +52,7 @@ def count(config: StudyConfig) -> Sizes:
 
 
 def _item_texts(library: TaskLibrary, cell: Cell) -> list[str]:
-    """Each item's prompt and all its options, as the engine reads them."""
+    """List each item's prompt with all its options, as the engine reads them."""
     texts: dict[int, list[str]] = {}
     for request in library.build_requests(cell):
         prompt, *rest = (part for part in request.args if isinstance(part, str))

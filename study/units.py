@@ -68,7 +68,7 @@ class ScoreUnit:
         return self.score_id
 
     def keys(self) -> dict[str, object]:
-        """The columns that every result row of this unit shares (study.store.schema.KEYS)."""
+        """Make the columns that every result row of this unit shares (study.store.schema.KEYS)."""
         target = {"target_task": self.target.task, "target_language": self.target.language}
         return {"score_id": self.score_id, **subject_keys(self.model, self.model_params, self.adapter), **target}
 
@@ -77,7 +77,7 @@ class ScoreUnit:
 
 
 def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | None) -> dict[str, object]:
-    """The columns that say what is scored (SUBJECT of the schema): an adapter, or the base model where it is None."""
+    """Make the columns that say what is scored (the schema's SUBJECT): an adapter, or the base where it is None."""
     source = adapter.source if adapter else None
     return {
         "adapter_id": adapter.adapter_id if adapter else None,
@@ -92,6 +92,6 @@ def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | 
 def failure_of(
     unit: AdapterUnit | ScoreUnit, kind: str, message: str, attempts: int, traceback: str = ""
 ) -> FailureRecord:
-    """The record of a unit that ended without a result."""
+    """Make the record of a unit that ended without a result."""
     subject, target = (unit.subject_id, unit.target_id) if isinstance(unit, ScoreUnit) else (unit.adapter_id, None)
     return FailureRecord(unit.unit_id, str(unit), kind, message, attempts, traceback, subject, target)

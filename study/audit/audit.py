@@ -119,7 +119,7 @@ class Audit:
         return None
 
     def _unreadable(self, folder: str) -> str | None:
-        """Of an adapter trained elsewhere, which has no checksums: what is wrong with its two files."""
+        """Say what is wrong with the two files of an adapter trained elsewhere, which has no checksums."""
         for name, parse in ((CONFIG_FILE, contents.mapping), (WEIGHTS_FILE, contents.weights)):
             data = self._read(f"{folder}/{name}")
             if data is None:
@@ -175,7 +175,7 @@ class Audit:
             )
 
     def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
-        """Every part of a folder that is whole, all of its columns read; the others become problems."""
+        """Read all columns of every part of a folder, and yield the whole ones; the others become problems."""
         for file in self.store.files(folder, ".parquet"):
             data = self._read(file)
             if data is None:
@@ -214,14 +214,14 @@ class Audit:
                 )
 
     def _of_no_use(self, file: str) -> str | None:
-        """What is wrong with a file of an index."""
+        """Say what is wrong with a file of an index."""
         if file.rpartition("/")[0] not in (SCORES_INDEX, RECORDS_INDEX):
             return "index of an older release"
         wrong = self._wrong(file, partial(contents.segment, file))
         return f"cannot be read ({wrong})" if wrong else None
 
     def _members(self, file: str) -> set[str] | None:
-        """The adapters of a checkpoint; None when it is gone meanwhile, or damaged, which is a problem."""
+        """Name the adapters of a checkpoint; None when it is gone meanwhile, or damaged, which becomes a problem."""
         data = self._read(file)
         try:
             return None if data is None else contents.members(data)
@@ -230,14 +230,14 @@ class Audit:
             return None
 
     def _read(self, file: str) -> bytes | None:
-        """What is in a file; None when there is none, or none any more."""
+        """Read a file; None when there is none, or none any more."""
         try:
             return self.store.read(file)
         except FileNotFoundError:
             return None
 
     def _wrong(self, file: str, parse: Callable[[bytes], object]) -> str | None:
-        """What a parser says of a file, if there is one."""
+        """Say why a parser takes a file for damaged; None where it does not, or where there is no file."""
         data = self._read(file)
         try:
             if data is not None:

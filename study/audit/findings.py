@@ -1,4 +1,4 @@
-"""What a check of a store finds."""
+"""What a check of a store finds: problems, notes and counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Problem:
-    """What is wrong with a file, and how it is repaired: the words, and what does it (None: by a person)."""
+    """Something wrong with a file. `remedy` says how it is repaired, `repair` does it (None: a person has to)."""
 
     file: str
     what: str
@@ -19,7 +19,7 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What a check has found. `notes` are worth knowing and no problem."""
+    """What a check has found. `notes` are worth knowing but are no problems."""
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

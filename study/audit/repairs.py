@@ -1,4 +1,4 @@
-"""Repairs of a store: what is damaged is set aside, what is of no use goes; nothing that is whole is touched."""
+"""Repairs of a store: they move damaged files aside and remove useless ones, and touch nothing that is whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def undo(store: Store, score_ids: set[str]) -> None:
 
 
 def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> None:
-    """Put a part without some scores' rows in its place; none when nothing is left."""
+    """Replace a part by one without some scores' rows; only delete it when no row is left."""
     if not store.exists(file):
         return
     part = pq.ParquetFile(store.opened(file)).read()
@@ -47,7 +47,7 @@ def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> 
 
 
 def temporary(store: Store) -> list[str]:
-    """Files that a writer had not finished, or a run had tried the store with."""
+    """List the files that a writer did not finish, or with which a run tried whether it may write."""
     root = store.path("")
     found = store.fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
     files = (info.path[len(root) :] for info in found if info.type == pafs.FileType.File)

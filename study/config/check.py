@@ -1,4 +1,4 @@
-"""What of a config types alone cannot say: whether its parts fit one another."""
+"""Checks of a config that its types cannot make: whether its parts fit one another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from study.errors import ConfigError
 
 
 def check(config: StudyConfig) -> None:
-    """Raise ConfigError for what does not fit."""
+    """Raise ConfigError for parts of a config that do not fit one another."""
     reject_duplicates("languages", list(config.languages))
     reject_duplicates("tasks", [task.name for task in config.tasks])
     reject_duplicates("seeds", [str(seed) for seed in config.seeds])

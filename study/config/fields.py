@@ -1,4 +1,4 @@
-"""The kinds of values that a config is made of: strict, so that what is meant otherwise is an error."""
+"""The kinds of values that a config is made of: strict, so that a value that was meant otherwise is an error."""
 
 from __future__ import annotations
 

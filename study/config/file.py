@@ -44,12 +44,12 @@ def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = No
 
 
 def parse(text: str, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
-    """The same from the YAML text of one file."""
+    """Do the same with the YAML text of one file."""
     return _checked(_mapping_of(text), overrides, limit)
 
 
 def bases(path: str | Path) -> list[Path]:
-    """A config file, the one it extends, and so on. Raises ConfigError."""
+    """List a config file, the one that it extends, and so on. Raises ConfigError."""
     found = [Path(path)]
     while (base := _read(found[-1]).get("extends")) is not None:
         file = found[-1].parent / str(base)
@@ -83,7 +83,7 @@ def _mapping_of(text: str) -> dict[str, object]:
 
 
 def _merged(base: dict[str, object], own: dict[str, object]) -> dict[str, object]:
-    """`own` over `base`, mapping by mapping; lists are replaced."""
+    """Lay `own` over `base`, mapping by mapping; lists are replaced."""
     result = {**base, **own}
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(before := base.get(key), dict):
@@ -105,7 +105,7 @@ def _checked(data: dict[str, object], overrides: Sequence[str], limit: int | Non
 
 
 def _apply(data: dict[str, object], override: str) -> None:
-    """`a.b.0.c=value`: the value is YAML; list elements are named by their number."""
+    """Apply `a.b.0.c=value`: the value is YAML; list elements are named by their number."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise ConfigError("--set", override, "is not key=value", "write e.g. --set recipe.epochs=1")
@@ -144,7 +144,7 @@ def _index(node: list[object], part: str, override: str) -> int:
 
 
 def _readable(error: ValidationError) -> ConfigError:
-    """The deepest of pydantic's complaints in the user's terms."""
+    """Put the deepest of pydantic's complaints in the user's terms."""
     problems = error.errors(include_url=False)
     located = [
         ([part for part in problem["loc"] if isinstance(part, int) or _is_key(part)], problem) for problem in problems
@@ -173,7 +173,7 @@ def _readable(error: ValidationError) -> ConfigError:
 
 
 def _is_key(part: str | int) -> bool:
-    """pydantic names union branches in a location too (`tuple[...]`, `literal['all']`): those are no keys."""
+    """Tell keys from the union branches that pydantic names in a location too (`tuple[...]`, `literal['all']`)."""
     return (
         isinstance(part, str)
         and not any(mark in part for mark in "[](-")
@@ -182,7 +182,7 @@ def _is_key(part: str | int) -> bool:
 
 
 def _keys_at(location: Sequence[str | int]) -> list[str]:
-    """The keys the schema knows at a place."""
+    """List the keys that the schema knows at a place."""
     model: type[BaseModel] = StudyConfig
     for part in location:
         if isinstance(part, str):

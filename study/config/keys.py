@@ -66,7 +66,7 @@ class TaskConfig(Frozen):
         return value
 
     def lm_eval_name(self, language: str) -> str | None:
-        """The lm-eval task of this family in that language; None when the table has none."""
+        """Name the lm-eval task of this family in that language; None when the table has none."""
         if isinstance(self.lm_eval, str):
             return self.lm_eval.replace("{language}", language)
         return self.lm_eval.get(language)
@@ -189,7 +189,7 @@ class StudyConfig(Frozen):
     trial_run: StrictBool = False  # the mark of `--limit` in a store's study.yaml: no file of a user has it
 
     def limited(self, limit: int) -> StudyConfig:
-        """The study cut to so many items per target and examples per source: a trial run. Raises ConfigError."""
+        """Cut the study to so many items per target and examples per source: a trial run. Raises ConfigError."""
         if limit < 1:
             raise ConfigError("--limit", limit, "is not a positive number of items", "use --limit 8, say")
         tasks = (
@@ -202,7 +202,7 @@ class StudyConfig(Frozen):
         return next(task for task in self.tasks if task.name == name)
 
     def cells(self) -> list[Cell]:
-        """Every cell the tasks and languages span, task by task."""
+        """List every cell that the tasks and languages span, task by task."""
         return [
             Cell(task.name, language)
             for task in self.tasks
@@ -211,7 +211,7 @@ class StudyConfig(Frozen):
         ]
 
     def source_list(self) -> list[Source]:
-        """What is trained on: each cell alone, or what `sources` lists. Raises ConfigError for an unknown cell."""
+        """List what to train on: each cell alone, or what `sources` lists. Raises ConfigError for an unknown cell."""
         if self.sources == "all":
             return [Source.of([cell]) for cell in self.cells()]
         groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
@@ -223,7 +223,7 @@ class StudyConfig(Frozen):
         return sources
 
     def target_list(self) -> list[Cell]:
-        """What is scored: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""
+        """List what to score: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""
         if self.targets == "all":
             return self.cells()
         targets = [self._cell("targets", text) for text in self.targets]
@@ -247,7 +247,7 @@ class StudyConfig(Frozen):
 
 
 def _reject_equal_names(sources: list[Source]) -> None:
-    """Results know a source by its tasks and its languages, and so must tell it from others."""
+    """Refuse two sources that results, which name a source by its tasks and languages, could not distinguish."""
     named: dict[tuple[str, str], Source] = {}
     for source in sources:
         other = named.setdefault((source.task, source.language), source)

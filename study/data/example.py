@@ -1,4 +1,4 @@
-"""A training example: what a document of a task becomes under the task's own templates or those that override them."""
+"""Training examples: documents of a task under the task's own templates or those that override them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Example:
 
 
 def example_of(task: Any, doc: Any, train: TrainOverride) -> Example:
-    """The example of a document. Raises ValueError where it has no answer."""
+    """Make the example of a document. Raises ValueError where it has no answer."""
     prompt, answer = task.doc_to_text(doc, train.doc_to_text), task.doc_to_target(doc, train.doc_to_target)
     choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
     if isinstance(prompt, int) and choices is not None:  # several inputs, one continuation (winogrande)
@@ -39,12 +39,12 @@ def example_of(task: Any, doc: Any, train: TrainOverride) -> Example:
 
 
 def told(example: Example) -> list[str]:
-    """What of an example decides what is learned from it. The recipe's own `loss_on` stands in the recipe."""
+    """List what decides what is learned from an example. The recipe's own `loss_on` is in the recipe."""
     return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else [])]
 
 
 def doc_hash(doc: object) -> str:
-    """Hash of an item's content, equal to the `doc_hash` of lm-eval's sample logs."""
+    """Hash an item's content as the `doc_hash` of lm-eval's sample logs does."""
     from lm_eval.utils import handle_non_serializable, hash_string  # slow to import, and few need it
 
     return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))

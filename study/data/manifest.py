@@ -8,18 +8,19 @@ from pathlib import Path
 
 
 class ManifestError(Exception):
-    """A manifest that is none, or names rows that the data does not have."""
+    """A file that is no manifest, or one that names rows that the data does not have."""
 
 
 def row_id(document: Mapping[str, object], index: int) -> str:
-    """What a manifest calls a document: its `id` field, or its number in the split where it has none."""
+    """Name a document as manifests do: by its `id` field, or by its number in the split where it has none."""
     return str(document["id"]) if "id" in document else str(index)
 
 
 def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str, object]]) -> list[int]:
-    """Where the documents that a manifest names for a split stand, in its order.
+    """Find the documents that a manifest names for a split: their numbers, in the manifest's order.
 
-    All of them, in order, without a manifest or where it names none of this split. Raises ManifestError, OSError.
+    Without a manifest, or where it names none of this split, these are all documents in order. Raises ManifestError
+    and OSError.
     """
     wanted = _ids(manifest, split) if manifest is not None else []
     if not wanted:

@@ -27,11 +27,11 @@ class CellSize(Frozen):
     train_tokens: Count
 
     def read(self, limit: int | None) -> int:
-        """Tokens to score, of so many items at most."""
+        """Count the tokens to score, of so many items at most."""
         return _part(self.score_tokens, self.items, limit)
 
     def learned(self, limit: int | None) -> int:
-        """Tokens to train on, of so many examples at most."""
+        """Count the tokens to train on, of so many examples at most."""
         return _part(self.train_tokens, self.examples, limit)
 
 
@@ -52,13 +52,13 @@ class Sizes(Frozen):
 
 
 def sizes_file(config: str | Path) -> Path | None:
-    """The sizes beside a config or beside the one it extends; None where there are none."""
+    """Find the sizes beside a config or beside the one that it extends; None where there are none."""
     files = (path.with_suffix(".sizes.yaml") for path in bases(config))
     return next((file for file in files if file.is_file()), None)
 
 
 def read_sizes(file: Path) -> Sizes:
-    """Raises ConfigError for a file that holds none."""
+    """Read a file of sizes. Raises ConfigError for another file."""
     try:
         return Sizes.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:

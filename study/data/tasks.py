@@ -75,7 +75,7 @@ class TaskLibrary:
                 )
 
     def load(self, cell: Cell) -> Any:
-        """The cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, or Unreachable for now."""
+        """Load the cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, and Unreachable."""
         if cell not in self._loaded:
             task = self._tasks[cell.task]
             name = task.lm_eval_name(cell.language)
@@ -84,7 +84,7 @@ class TaskLibrary:
                 with one_per_node(f"data {name}"):
                     loaded = self._manager(task.include_path, defaults).load(str(name))["tasks"][name]
             except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
-                raise _told_apart(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
+                raise _fault(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
             if loaded.get_config("num_fewshot") != 0:
                 loaded.set_config(key="num_fewshot", value=self._scoring.num_fewshot)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
@@ -92,7 +92,7 @@ class TaskLibrary:
         return self._loaded[cell]
 
     def build_requests(self, cell: Cell, chat_template: Callable[..., str] | None = None) -> list[Any]:
-        """lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
+        """Build lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
         task = self.load(cell)
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
         manifest = self._tasks[cell.task].train.manifest
@@ -114,12 +114,12 @@ class TaskLibrary:
         return list(task.instances)
 
     def documents(self, cell: Cell) -> tuple[list[Any], list[Any]]:
-        """The cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
+        """List the cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
         task = self.load(cell)
         return list(self._train_documents(cell, task)), list(task.eval_docs)
 
     def target_fingerprint(self, cell: Cell, instances: Sequence[Any]) -> str:
-        """Digest of what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
+        """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
 
         `instances` are the cell's, as `build_requests` made them without a chat template. The cell is in it, since
         results are known by it: two cells may hold the same data.
@@ -136,7 +136,7 @@ class TaskLibrary:
             raise TaskError(f"{cell}: its items have no identity: {type(error).__name__}: {error}") from error
 
     def examples(self, cell: Cell) -> tuple[Example, ...]:
-        """The cell's training examples, in the order of its split or manifest. Raises TaskError."""
+        """Make the cell's training examples, in the order of its split or manifest. Raises TaskError."""
         if cell not in self._examples:
             self._examples[cell] = self._build_examples(cell)
         return self._examples[cell]
@@ -150,21 +150,21 @@ class TaskLibrary:
         except TaskError:
             raise
         except Exception as error:  # templates and datasets: anything can be raised
-            raise _told_apart(f"{cell}: training examples cannot be built", error) from error
+            raise _fault(f"{cell}: training examples cannot be built", error) from error
         if not examples:
             raise TaskError(f"{cell}: no training example")
         return examples
 
     def source_examples(self, source: Source) -> tuple[Example, ...]:
-        """The examples of all cells of a source, cell after cell. Raises TaskError."""
+        """List the examples of all cells of a source, cell after cell. Raises TaskError."""
         return tuple(example for cell in source.cells for example in self.examples(cell))
 
     def example_fingerprints(self, source: Source) -> list[str]:
-        """A digest per cell of a source: the cell, and its examples with templates applied. Raises TaskError."""
+        """Digest each cell of a source: the cell, and its examples with templates applied. Raises TaskError."""
         return [digest([str(cell), *(told(one) for one in self.examples(cell))]) for cell in source.cells]
 
     def _manager(self, include_path: str | None, defaults: bool) -> TaskManager:
-        """lm-eval's index of one folder; its own thousands of tasks are indexed only when a name is not found there."""
+        """Index a folder of tasks as lm-eval does; its own thousands only when a name is not found there."""
         if include_path is None:
             return self._default_manager
         if include_path not in self._managers:
@@ -200,8 +200,8 @@ class TaskLibrary:
         return task.config.process_docs(documents) if task.config.process_docs is not None else documents
 
 
-def _told_apart(what: str, error: Exception) -> TaskError | Unreachable:
-    """What to raise for something that a task's author, or a network, has brought about."""
+def _fault(what: str, error: Exception) -> TaskError | Unreachable:
+    """Make the error to raise for a fault of a task (TaskError), or of a network (Unreachable)."""
     from huggingface_hub import constants
 
     reason = f"{what}: {type(error).__name__}: {error}"
@@ -210,14 +210,14 @@ def _told_apart(what: str, error: Exception) -> TaskError | Unreachable:
 
 
 def _gold(task: Any, doc: Any) -> Any:
-    """What of a document, beside its requests, its scores depend on."""
+    """Pick what a document's scores depend on beside its requests."""
     if callable(task.config.process_results):  # the task's own code may read any of its fields
         return [task.doc_to_target(doc), doc_hash(doc)]
     return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
 
 
 def _plain(value: Any) -> Any:
-    """A value with functions replaced by their source, so that a changed metric changes the fingerprint."""
+    """Replace the functions in a value by their source, so that a changed metric changes the fingerprint."""
     if callable(value):
         try:
             return {"function": inspect.getsource(value)}

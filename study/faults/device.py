@@ -1,4 +1,4 @@
-"""What a device says when it cannot go on: too little memory, or a failure after which its process is of no use.
+"""Failures of a device: too little memory, or one after which its process is of no use.
 
 torch, cuBLAS, NCCL and gloo raise RuntimeErrors, so most of it stands in their texts. Nothing here imports torch.
 """
@@ -47,5 +47,5 @@ def breaks_process(error: BaseException) -> bool:
 
 
 def is_broken(error: BaseException) -> bool:
-    """The same, less what the program itself has brought about, which would come again on any other device."""
+    """Whether a device has failed so by itself: a failure that the program causes would come again on any other."""
     return breaks_process(error) and _OF_THE_PROGRAM not in str(error)

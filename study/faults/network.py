@@ -1,6 +1,6 @@
-"""What passes by itself: errors of a network, or of a server, after which the same request may work later.
+"""Trouble that passes by itself: errors of a network or server, after which the same request may work later.
 
-Libraries wrap one another here (datasets, huggingface_hub, httpx, requests), so classes are told by their names.
+Libraries wrap one another here (datasets, huggingface_hub, httpx, requests), so classes are known by their names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Unreachable(ConnectionError):
 
 
 def http_status(error: BaseException) -> int | None:
-    """The status of the answer that an exception of an HTTP library carries, or that of its cause."""
+    """Find the HTTP status that an exception, or its cause, carries."""
     for one in _chain(error):
         status = getattr(getattr(one, "response", None), "status_code", None)
         if isinstance(status, int):
@@ -34,7 +34,7 @@ def is_network_trouble(error: BaseException) -> bool:
 
 
 def is_network_name(*names: str) -> bool:
-    """Whether one of these names of exceptions is that of network trouble."""
+    """Whether one of these names of exception classes means network trouble."""
     return any(mark in name for name in names for mark in _LATER)
 
 

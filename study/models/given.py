@@ -24,7 +24,7 @@ FILES = (WEIGHTS_FILE, CONFIG_FILE)  # in the order in which they are put into t
 
 
 def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[GivenAdapter]:
-    """The config's `adapters`. Raises ConfigError for one that is missing, is no adapter, or stands there twice."""
+    """Find the config's `adapters`. Raises ConfigError for one that is missing, no adapter, or listed twice."""
     names = {name: model for entry, model in zip(config.models, models, strict=True) for name in (entry.id, model.name)}
     found: list[GivenAdapter] = []
     for i, entry in enumerate(config.adapters):
@@ -71,7 +71,7 @@ def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
 
 
 def _folder(entry: ExistingAdapter, key: str) -> Path:
-    """Where its files are: a local folder, or the Hub's cache, filled when the Hub can be reached."""
+    """Find the folder of its files: a local one, or one of the Hub's cache, filled when the Hub can be reached."""
     if Path(entry.path).exists() or entry.path.startswith((".", "/", "~")):
         folder = Path(entry.path).expanduser().resolve()
         if not folder.is_dir():

@@ -20,7 +20,7 @@ MODEL_FILES = [WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no p
 
 
 def local_folder(path: str, revision: str | None, weights: bool = True) -> str:
-    """Folder of a model: the local one, or the Hub's snapshot of that commit, fetched by one process of this machine.
+    """Find a model's folder: the local one, or the Hub's snapshot of a commit, fetched by one process per machine.
 
     Without `weights`, it need hold no more than config and tokenizer. Raises ConfigError where it can never be had,
     what the network raises else.
@@ -42,7 +42,7 @@ def local_folder(path: str, revision: str | None, weights: bool = True) -> str:
 
 
 def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:
-    """What is to be fetched on a machine with a network for one without, as commands."""
+    """List the commands that fetch, on a machine with a network, what one without needs."""
     missing = [model for model in models if not Path(model).exists()]
     return [
         "To run it where the Hub cannot be reached: fill HF_HOME on a machine with a network, copy it to the nodes (or",
@@ -55,7 +55,7 @@ def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:
 
 @contextmanager
 def one_per_node(what: str) -> Iterator[None]:
-    """Within, no other process of this machine (of this HF_HOME, that is) is within the same."""
+    """Let one process of this machine (of this HF_HOME, that is) at a time do what is named."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HOME) / "crosscells-locks"
@@ -65,7 +65,7 @@ def one_per_node(what: str) -> Iterator[None]:
 
 
 def refused(key: str, repo: str, error: Exception) -> ConfigError:
-    """What to do where the Hub does not give a repository, or cannot be asked and the cache does not have it."""
+    """Say what to do where the Hub refuses a repository, or cannot be asked and the cache does not have it."""
     from huggingface_hub import constants, errors
 
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""What a config's model is: where it lies, what identifies it, how big it is, which modules LoRA may adapt.
+"""Models of a config, resolved: where each lies, what identifies it, how big it is, which modules LoRA may adapt.
 
 Read from config.json and safetensors headers alone, so that a wrong model is found without importing torch.
 A hub model's revision is resolved to a commit; without a network the snapshot in the Hub cache is used.
@@ -45,7 +45,7 @@ class Model:
 
 
 def resolve_all(config: StudyConfig) -> list[Model]:
-    """Every model of the study. Raises ConfigError for one that is missing, is no model, or lacks a LoRA module."""
+    """Resolve every model of the study. Raises ConfigError for a missing one, one that is none, or lacks a module."""
     models = [resolve(entry, _dtype(entry, config), f"models[{i}]") for i, entry in enumerate(config.models)]
     for i, model in enumerate(models):
         if any(other.name == model.name for other in models[:i]):
@@ -57,7 +57,7 @@ def resolve_all(config: StudyConfig) -> list[Model]:
 
 
 def _dtype(entry: ModelConfig, config: StudyConfig) -> str:
-    """`auto` follows the resources asked for, not the machine at hand, so that a plan is the same everywhere."""
+    """Choose the dtype. `auto` goes by the resources asked for, not by this machine: a plan is the same everywhere."""
     if entry.dtype != "auto":
         return entry.dtype
     return "bfloat16" if "GPU" in config.training.resources_per_worker else "float32"
@@ -93,13 +93,13 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
 
 
 def family(name: str) -> str:
-    """Family read off a name: letters and the first version number (Llama-3.2-1B -> Llama-3, Qwen2.5-7B -> Qwen2)."""
+    """Read the family off a name: letters and first version number (Llama-3.2-1B -> Llama-3, Qwen2.5-7B -> Qwen2)."""
     match = re.match(r"[A-Za-z]+-?\d+(?![\d.]*[BbMm]\b)", name)
     return match.group(0) if match else name.split("-")[0]
 
 
 def linear_modules(shapes: dict[str, tuple[int, ...]], tied: bool) -> tuple[str, ...]:
-    """Last names of the modules that hold a matrix, embeddings and output head left out."""
+    """List the last names of the modules that hold a matrix, but for embeddings and output head."""
     matrices = {
         n.removesuffix(".weight").rsplit(".", 1)[-1] for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2
     }
@@ -124,7 +124,7 @@ def _check_modules(config: StudyConfig, model: Model) -> None:
 
 
 def _read_folder(folder: Path, key: str) -> tuple[dict[str, object], dict[str, tuple[int, ...]]]:
-    """config.json and the shapes of all tensors of a local model folder."""
+    """Read config.json and the shapes of all tensors of a local model folder."""
     if not folder.is_dir():
         raise ConfigError(
             key, folder, f"no such folder (working directory: {Path.cwd()})", "name a model folder or a hub id"
@@ -163,7 +163,7 @@ def _read_folder(folder: Path, key: str) -> tuple[dict[str, object], dict[str, t
 
 
 def _digest_folder(folder: Path) -> str:
-    """Digest of the files that decide what the model computes."""
+    """Digest the files that decide what the model computes."""
     files = sorted({file for pattern in _IDENTITY_FILES for file in folder.glob(pattern)})
     total = hashlib.sha256()
     for file in files:
@@ -173,7 +173,7 @@ def _digest_folder(folder: Path) -> str:
 
 
 def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dict[str, tuple[int, ...]]]:
-    """Commit, config.json and tensor shapes of a hub model: from the Hub, else from its cache on this machine."""
+    """Find commit, config.json and tensor shapes of a hub model: on the Hub, else in its cache on this machine."""
     from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
     from huggingface_hub import errors as hub
 

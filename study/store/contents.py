@@ -1,4 +1,4 @@
-"""What the bytes of a store's files say, or that they are damaged: nothing in here reads a store."""
+"""Parsers of a store's files, which find what is damaged: they take bytes, and nothing in here reads a store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reading(file: str) -> Iterator[None]:
 
 @contextmanager
 def as_damaged(*errors: type[Exception]) -> Iterator[None]:
-    """What a parser raises of bytes that are not its own."""
+    """Raise Damaged for what a parser raises of bytes that are not its own."""
     try:
         yield
     except errors as error:
@@ -55,13 +55,13 @@ def check_whole(file: str, data: bytes) -> None:
 
 
 def parquet(data: bytes) -> pa.Table:
-    """A Parquet file's rows, all of its columns read. Raises Damaged."""
+    """Read all columns of a Parquet file. Raises Damaged."""
     with as_damaged(*NO_PARQUET):  # an OSError too, though no file is read
         return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
 def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
-    """The same of a file with a schema. Raises Damaged, and schema.OtherVersion."""
+    """Read all columns of a file that has a schema. Raises Damaged, and schema.OtherVersion."""
     with as_damaged(*NO_PARQUET):
         stated = pq.read_schema(pa.BufferReader(data))
     schema.check_version(stated, file)
@@ -79,13 +79,13 @@ def segment(file: str, data: bytes) -> None:
 
 
 def yaml_in(data: bytes) -> object:
-    """What a YAML file says. Raises Damaged."""
+    """Parse YAML. Raises Damaged."""
     with as_damaged(yaml.YAMLError, ValueError):
         return yaml.safe_load(data)
 
 
 def mapping(data: bytes | str) -> dict[str, Any]:
-    """What a JSON file says. Raises Damaged."""
+    """Parse a JSON object. Raises Damaged."""
     with as_damaged(ValueError):
         read = json.loads(data)
     if not isinstance(read, dict):
@@ -100,7 +100,7 @@ def weights(data: bytes) -> None:
 
 
 def members(data: bytes) -> set[str]:
-    """The adapters of a checkpoint. Raises Damaged."""
+    """Name the adapters of a checkpoint. Raises Damaged."""
     weights(data)
     with as_damaged(KeyError, TypeError, ValueError):
         return set(json.loads(header_of(data).metadata["state"])["members"])

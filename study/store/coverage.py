@@ -36,7 +36,7 @@ class Coverage:
         self._stale = np.unique(np.concatenate(stale), axis=0)[:, 0] if stale else np.empty(0, dtype=np.int64)
 
     def stale(self) -> Counter[str]:
-        """How many scores belong to no subject or target of the grid, by model."""
+        """Count the scores that belong to no subject or target of the grid, by model."""
         counts = np.bincount(self._stale, minlength=len(self._models))
         return Counter({name: int(n) for name, n in zip(self._models, counts, strict=True) if n})
 
@@ -51,7 +51,7 @@ class _Numbers:
             raise ValueError(f"{len(names) - len(self.names)} identities stand there twice")
 
     def of(self, column: pa.DictionaryArray) -> np.ndarray:
-        """The number of each row; a name that is new gets the next one."""
+        """Number each row; a name that is new gets the next number."""
         names = self.names
         values = [names.setdefault(value, len(names)) for value in column.dictionary.to_pylist()]
         rows: np.ndarray = np.array(values, dtype=np.int64)[column.indices.to_numpy(zero_copy_only=False)]

@@ -1,6 +1,6 @@
 """Files under one URI (local path, s3://, gs://, abfss://): written whole or not at all, and listed.
 
-Whatever uses the store raises StoreRefused when trying again cannot help: it is full, or does not allow it.
+Every method raises StoreRefused when trying again cannot help: the place is full, or does not allow it.
 Requests are what a bucket costs and waits for: many are under way at once, and a listing tells all it can.
 """
 
@@ -67,12 +67,12 @@ class Files:
         return isinstance(self.fs, pafs.LocalFileSystem)
 
     def path(self, relative: str) -> str:
-        """Path of a file of the store inside its filesystem."""
+        """Make the path of a file inside the store's filesystem."""
         _ = self.fs
         return f"{self._root.rstrip('/')}/{relative}"
 
     def check_reachable(self) -> None:
-        """Raises ConfigError (key `store`) that says what to do when the place cannot be asked for a file."""
+        """Ask for the store's place once. Raises ConfigError (key `store`) when it does not answer."""
         filesystem, root = open_uri(self.uri, PROBE_ATTEMPTS)
         try:
             filesystem.get_file_info(root)
@@ -118,7 +118,7 @@ class Files:
         return self._requests
 
     def each(self, task: Callable[[Some], Other], arguments: Iterable[Some]) -> Iterator[Other]:
-        """`task` of each argument, in order; on a bucket some are under way ahead of the one that is asked for."""
+        """Do a task with each argument, in order; on a bucket some are under way ahead of the one that is asked for."""
         if self.is_local:
             yield from map(task, arguments)
             return
@@ -131,7 +131,7 @@ class Files:
             yield ahead.popleft().result()
 
     def read(self, relative: str) -> bytes:
-        """Contents of a file as one writer wrote it; FileNotFoundError when it is not there."""
+        """Read a file as one writer wrote it; FileNotFoundError when it is not there."""
         for _ in range(ATTEMPTS):
             data, version = self._get(relative)
             if self.is_local or self._version(relative) == version:
@@ -139,18 +139,18 @@ class Files:
         raise OSError(f"{self.path(relative)} is replaced faster than it can be read")
 
     def read_start(self, relative: str, size: int) -> bytes:
-        """The first bytes of a file, or all when it has fewer; what replaces it meanwhile can spoil the last."""
+        """Read the first bytes of a file, or all when it has fewer; one that replaces it can spoil the last."""
         return self._get(relative, size)[0]
 
     def opened(self, relative: str) -> pa.NativeFile:
-        """A file that nobody replaces, to read parts of where the disk is local; from a bucket it comes whole."""
+        """Open a file that nobody replaces, to read parts of it; from a bucket it comes whole."""
         if not self.is_local:
             return pa.BufferReader(self._get(relative)[0])
         with self._refusals():
             return self.fs.open_input_file(self.path(relative))
 
     def _get(self, relative: str, most: int | None = None) -> tuple[bytes, object]:
-        """A file's bytes, and the version that they are of.
+        """Get a file's bytes, and the version that they are of.
 
         A bucket is asked for the size, then in one request for as many bytes: of a version that was put between the
         two, pyarrow leaves out what is more, and makes up what is less.
@@ -181,11 +181,11 @@ class Files:
                 self.fs.delete_file(self.path(relative))
 
     def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
-        """Relative paths of the files below a folder, sorted; files that are still being written are left out."""
+        """List the relative paths of the files below a folder, sorted, without those that are still being written."""
         return [file.path for file in self.listed(folder, suffix, recursive)]
 
     def listed(self, folder: str, suffix: str, recursive: bool = False) -> list[File]:
-        """The same with their stamps."""
+        """List the same files with their stamps."""
         root = self.path("")
         selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
         with self._refusals():
@@ -200,7 +200,7 @@ class Files:
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """Tell what the store refuses from what may work the next time."""
+        """Raise StoreRefused for what the store refuses; what may work the next time stays as it is."""
         try:
             yield
         except StoreRefused:

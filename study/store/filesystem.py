@@ -64,7 +64,7 @@ _MEANINGS = (  # what an error says, what it means, what to do; the first that f
 
 
 def open_uri(uri: str, attempts: int = ATTEMPTS, in_parts: bool = False) -> tuple[pafs.FileSystem, str]:
-    """Filesystem and path of a local path or of a file://, s3://, gs:// or abfss:// URI. Raises ConfigError.
+    """Open the filesystem of a local path or of a file://, s3://, gs:// or abfss:// URI. Raises ConfigError.
 
     On S3 a file of less than 10 MiB is one put when it is closed; `in_parts` it is an upload that opening it begins.
     """
@@ -116,7 +116,7 @@ def _open_s3(uri: str, given: dict[str, str], attempts: int, in_parts: bool) -> 
 
 
 def is_cut_short(error: OSError) -> bool:
-    """An answer that broke off in its middle, which the AWS library does not ask for again."""
+    """Whether an answer broke off in its middle: the AWS library does not ask for it again."""
     return "Failed to flush response stream" in str(error)
 
 
@@ -131,7 +131,7 @@ def is_full(error: OSError) -> bool:
 
 
 def trouble(uri: str, error: Exception) -> ConfigError:
-    """What is wrong with a store, and what to do, from what its filesystem raised."""
+    """Say what is wrong with a store, and what to do, by what its filesystem raised."""
     text = " ".join(str(error).split())
     for pattern, meaning, fix in _MEANINGS if "://" in uri else ():
         if re.search(pattern, text):

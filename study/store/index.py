@@ -1,4 +1,4 @@
-"""Indexes: what many small files of a store say, in a few big ones, so that reading them all stays cheap.
+"""Indexes: the rows of many small files of a store in a few big ones, so that reading them all stays cheap.
 
 An index is a folder of segments, Parquet files that are written once; each holds the rows of some files, one file after
 the other. Its name ends in the first 16 hex digits of its sha256, for `study.check`. An index is a cache that may be
@@ -46,7 +46,7 @@ class _Segment:
             at += rows
 
     def parts(self) -> Iterator[tuple[str, pa.Table]]:
-        """Stamp and rows of each file whose rows count."""
+        """Yield stamp and rows of each file whose rows count."""
         rows, at = self.parquet.read(), 0
         for stamp, count, kept in zip(self.held, self.rows.tolist(), self.kept, strict=True):
             if kept:
@@ -63,7 +63,7 @@ class Index:
     def split(
         self, files: Sequence[File], columns: Sequence[str], coded: Sequence[str] = ()
     ) -> tuple[Iterator[pa.RecordBatch], list[File]]:
-        """The rows it holds of these files, and the files it does not know. `coded` columns come as dictionaries."""
+        """Give the rows that it holds of these files, and the files that it lacks. `coded` columns are dictionaries."""
         segments, missing = self._segments(files, coded)
         return (batch for segment in segments for batch in segment.batches(columns)), missing
 
@@ -85,7 +85,7 @@ class Index:
             self._store.delete(segment.file)
 
     def _segments(self, files: Sequence[File], coded: Sequence[str]) -> tuple[list[_Segment], list[File]]:
-        """All segments, and which of these files are in none. A file's rows count in the first segment alone."""
+        """Open all segments, and find the files that are in none. A file's rows count in the first segment alone."""
         missing = {file.stamp: file for file in files}
         segments = []
         for name in self._store.files(self._folder, ".parquet") if files else ():

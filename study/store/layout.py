@@ -22,12 +22,12 @@ _GIVEN = "existing"  # where other adapters have their task
 
 
 def adapter_folder(model: str, task: str, language: str, seed: int, adapter_id: str) -> str:
-    """The folder of an adapter that the study trains."""
+    """Name the folder of an adapter that the study trains."""
     return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{adapter_id}"
 
 
 def given_folder(model: str, name: str, adapter_id: str) -> str:
-    """The folder of an adapter that was trained elsewhere."""
+    """Name the folder of an adapter that was trained elsewhere."""
     return f"{ADAPTERS}/{model}/{_GIVEN}/{name}-{adapter_id}"
 
 
@@ -37,12 +37,12 @@ def is_given(folder: str) -> bool:
 
 
 def model_in(folder: str) -> str:
-    """The model of the adapter in a folder."""
+    """Read the model off an adapter's folder."""
     return folder.split("/")[1]
 
 
 def adapter_in(folder: str) -> str:
-    """The adapter_id of the adapter in a folder."""
+    """Read the adapter_id off an adapter's folder."""
     return folder.rpartition("-")[2]
 
 
@@ -51,12 +51,12 @@ def failure_file(unit_id: str) -> str:
 
 
 def unit_in(file: str) -> str:
-    """The unit_id that a failure's file is of."""
+    """Read the unit_id off a failure's file."""
     return file.rpartition("/")[2].removesuffix(".json")
 
 
 def new_part(folder: str, data: bytes) -> str:
-    """A name of its own for a part of the results or a segment of an index, which ends in 16 digits of its sha256."""
+    """Name a new part of the results or segment of an index; the name ends in 16 digits of its sha256."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
     return f"{folder}/{name}.parquet"
 

@@ -39,7 +39,7 @@ SETTLE_S = 2.0  # how long two writers of an object store can overlap without th
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a store. Times are seconds since the epoch; `machine` tells hosts and process namespaces apart."""
+    """Who holds a store. Times are seconds since the epoch; `machine` differs between hosts and process namespaces."""
 
     token: str
     user: str
@@ -67,7 +67,7 @@ class Holder:
 
 
 class Lease:
-    """Holds a store while it is entered. `on_lost` is called from a thread when another took it over."""
+    """Holds a store while it is entered; calls `on_lost` from a thread when another takes it over."""
 
     def __init__(self, store: Store, on_lost: Callable[[str], None], hold_s: float = HOLD_S, renew_s: float = RENEW_S):
         self._store, self._on_lost, self._hold_s, self._renew_s = store, on_lost, hold_s, renew_s
@@ -117,7 +117,7 @@ class Lease:
         return mine
 
     def _create(self, mine: Holder) -> bool:
-        """Make the generation; whether it is this process's."""
+        """Make the generation, and say whether it is this process's."""
         relative = _file(self._generation)
         if self._store.is_local:
             return _link(Path(self._store.path(relative)), _bytes(mine))
@@ -142,7 +142,7 @@ class Lease:
             self._on_lost(problem)
 
     def _renewed(self, mine: Holder) -> str | None:
-        """Renew once; says who has the lease when it is not this process any more."""
+        """Renew once, or say who has the lease when it is not this process any more."""
         newest = _newest(self._store)
         found = _read(self._store, newest)
         if newest != self._generation or found is None or found.token != mine.token:
@@ -154,7 +154,7 @@ class Lease:
 
 
 def holder(store: Store) -> Holder | None:
-    """Who holds a store now, if anybody does."""
+    """Find who holds a store now, if anybody does."""
     newest = _read(store, _newest(store))
     return newest if newest is not None and not newest.is_gone(time.time()) else None
 
@@ -231,12 +231,12 @@ def _myself(now: float, hold_s: float) -> Holder:
 
 
 def _clock() -> float:
-    """Seconds since some moment, those included in which the machine slept, where it can tell."""
+    """Count seconds since some moment, with those in which the machine slept where it can tell."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _machine() -> str:
-    """This boot of this host, and this process namespace of it: within it a pid means one process."""
+    """Name this boot of this host, and this process namespace of it: within it a pid means one process."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if boot.exists() and namespace.is_symlink():
         return f"{socket.gethostname()} {boot.read_text().strip()} {os.readlink(namespace)}"

@@ -1,4 +1,4 @@
-"""How a process ends that has lost the store to another one: an exception in its main thread."""
+"""A process that loses the store to another one ends by an exception in its main thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LeaseLost(BaseException):
 
 
 def stopper() -> Callable[[str], None]:
-    """What a thread calls, with its reason, to have LeaseLost raised in the main thread."""
+    """Make the function that a thread calls, with its reason, to have LeaseLost raised in the main thread."""
     reasons: list[str] = []
 
     def raise_it(number: int, frame: object) -> NoReturn:

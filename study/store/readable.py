@@ -1,4 +1,4 @@
-"""What reading a store raises, as the one error that a command prints: bad input, with what to do about it."""
+"""A store that cannot be read is bad input: whatever reading it raises becomes the one error that commands print."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ def readable(
 ) -> Iterator[None]:
     """Raise ConfigError, under the config key or argument that names the store, for one that cannot be read.
 
-    `otherwise` is what else can be done about a store of another release, after the first way and a semicolon; `fix`
-    what to do about one that does not answer, where that is known better here. Without `refusals` a StoreRefused stays
-    what it is: it ends a run in another way than bad input does.
+    `otherwise` is added to the fix for a store of another release; `fix` replaces the one for a store that does not
+    answer. Without `refusals` a StoreRefused passes: it ends a run in another way than bad input does.
     """
     try:
         yield
@@ -43,5 +42,5 @@ def readable(
 
 
 def no_study(key: str, uri: str, fix: str = RUN_BEFORE) -> ConfigError:
-    """That a store holds no study, and what to do."""
+    """Say that a store holds no study, and what to do."""
     return ConfigError(key, uri, "holds no study", fix)

@@ -1,7 +1,7 @@
-"""What a store's small files say, as values: the study (study.yaml), an adapter (record.json), a failure.
+"""A store's small files as values: the study (study.yaml), an adapter (record.json), a failure.
 
-Each is read from the bytes of its file, or is Damaged, and becomes the very mapping that its file holds. What an older
-release did not write has a default; what a newer one writes beside it is left out.
+Each reads the bytes of its file, or raises Damaged, and turns into the very mapping that its file holds. A key that an
+older release did not write has a default; one that only a newer release knows is passed over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind")
 
 
 def now() -> str:
-    """The time as records state it."""
+    """State the time as records do."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -81,7 +81,7 @@ class StudyFile:
 
     @property
     def bodies(self) -> dict[str, int]:
-        """Parameters outside embeddings and output heads by model, of those of which they are known."""
+        """Parameters outside embeddings and output heads by model; models without this figure are left out."""
         return {model.name: model.params - model.embedded for model in self.models if model.embedded is not None}
 
     def _resources(self, section: str, key: str) -> dict[str, float]:
@@ -91,7 +91,7 @@ class StudyFile:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StudyFile:
-        """Raises Damaged."""
+        """Parse study.yaml. Raises Damaged."""
         read = contents.yaml_in(data)
         config = read.get("config") if isinstance(read, dict) else None
         if not isinstance(read, dict) or not isinstance(config, dict):
@@ -106,7 +106,7 @@ class StudyFile:
             )
 
     def to_json(self) -> dict[str, object]:
-        """What study.yaml states, in its order."""
+        """Make the mapping that study.yaml holds, in its order."""
         return {
             "config": dict(self.config),
             "models": [asdict(model) for model in self.models],
@@ -144,7 +144,7 @@ class AdapterRecord:
 
     @classmethod
     def from_bytes(cls, data: bytes | str, folder: str = "") -> AdapterRecord:
-        """What the record in a folder of the store says. Raises Damaged."""
+        """Parse record.json of a folder of the store. Raises Damaged."""
         read = contents.mapping(data)
         _need(read, TRAINED)
         with as_damaged(KeyError, TypeError, ValueError, AttributeError):
@@ -168,7 +168,7 @@ class AdapterRecord:
             )
 
     def to_json(self) -> dict[str, object]:
-        """What record.json states: the course and the conditions in one with the rest."""
+        """Make the mapping that record.json holds: course and conditions are one with the rest."""
         whole = asdict(self)
         del whole["folder"]
         return {**whole.pop("course"), **whole.pop("conditions"), **whole}
@@ -197,7 +197,7 @@ class FailureRecord:
 
     @classmethod
     def from_bytes(cls, data: bytes, unit_id: str) -> FailureRecord:
-        """What the file named after a unit says. Raises Damaged."""
+        """Parse the file that is named after a unit. Raises Damaged."""
         read = contents.mapping(data)
         _need(read, FAILED)
         return cls.from_json({**read, "unit_id": unit_id})
@@ -211,7 +211,7 @@ class FailureRecord:
 
 
 def _made(kind: type[Kind], read: Mapping[str, object], *needed: str, **own: object) -> Kind:
-    """A dataclass of those of its fields that a mapping has, `own` ones in place of the mapping's.
+    """Make a dataclass of those of its fields that a mapping has; `own` ones replace the mapping's.
 
     Raises KeyError for a `needed` one that is not there, TypeError for one without a default.
     """

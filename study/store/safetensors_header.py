@@ -24,7 +24,7 @@ class Header:
 
 
 def header_end(start: bytes) -> int:
-    """Where the header ends, by the first 8 bytes of a file. Raises ValueError for those of another kind of file."""
+    """Find where the header ends by the first 8 bytes of a file. Raises ValueError for another kind of file."""
     length = int.from_bytes(start[:_LENGTH], "little")
     if len(start) < _LENGTH or length > MOST:
         raise ValueError(f"no header of a safetensors file: {start[:_LENGTH]!r}")
@@ -32,7 +32,7 @@ def header_end(start: bytes) -> int:
 
 
 def header_of(start: bytes) -> Header:
-    """What a file's beginning says: start[: header_end(start)] is enough of it. Raises ValueError."""
+    """Parse a file's beginning: start[: header_end(start)] is enough of it. Raises ValueError."""
     end = header_end(start)
     try:
         read = json.loads(start[_LENGTH:end])
@@ -45,7 +45,7 @@ def header_of(start: bytes) -> Header:
 
 
 def header_in(file: Path) -> Header:
-    """What a file's header says. Raises ValueError for a file that is none, or is not as long as its header says."""
+    """Read a file's header. Raises ValueError for another kind of file, and one not as long as its header says."""
     with file.open("rb") as source:
         start = source.read(_LENGTH)
         try:

@@ -94,7 +94,7 @@ GRID = _schema(
 
 
 def table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
-    """Rows as an Arrow table of that schema; a missing, extra or ill-typed column raises ValueError."""
+    """Make an Arrow table of rows; a missing, extra or ill-typed column raises ValueError."""
     names = set(schema.names)
     for row in rows:
         if row.keys() != names:

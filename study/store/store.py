@@ -31,7 +31,7 @@ SCORED = ("model", "subject_id", "target_id")
 
 
 class Store(Files):
-    """What the files of one study mean."""
+    """The files of one study by their meaning: adapters, results, failures."""
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ class Store(Files):
         self.write(layout.GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
 
     def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
-        """The current config's subjects and targets; None when the store has none yet. Raises Damaged, OtherVersion."""
+        """Read the current config's subjects and targets; None without a grid. Raises Damaged, OtherVersion."""
         if not self.exists(layout.GRID_FILE):
             return None
         data = self.read(layout.GRID_FILE)
@@ -68,7 +68,7 @@ class Store(Files):
         self.write(f"{folder}/{layout.RECORD_FILE}", text.encode())
 
     def fetch_adapter(self, folder: str, scratch: Path) -> Path:
-        """A local folder with the adapter's files: the store's own when it is local, else a copy under `scratch`."""
+        """Get a local folder of the adapter's files: the store's own when it is local, else a copy under `scratch`."""
         if self.is_local:
             return Path(self.path(folder))
         local = scratch / folder
@@ -78,7 +78,7 @@ class Store(Files):
         return local
 
     def record(self, folder: str) -> AdapterRecord | None:
-        """The record of the adapter in a folder; None while it is not finished. Raises Damaged."""
+        """Read the record of the adapter in a folder; None while it is not finished. Raises Damaged."""
         file = f"{folder}/{layout.RECORD_FILE}"
         if not self.exists(file):
             return None
@@ -87,7 +87,7 @@ class Store(Files):
             return AdapterRecord.from_bytes(data, folder)
 
     def records(self) -> dict[str, AdapterRecord]:
-        """Every finished adapter's record by adapter_id. Raises Damaged."""
+        """Read every finished adapter's record, by adapter_id. Raises Damaged."""
         files = self._record_files()
         known, missing = Index(self, layout.RECORDS_INDEX).split(files, ["folder", "record"])
         found: dict[str, AdapterRecord] = {}
@@ -111,7 +111,7 @@ class Store(Files):
             return data.decode()
 
     def trained(self) -> dict[str, str]:
-        """The model of every finished adapter, by adapter_id; from the names of the files alone."""
+        """Name the model of every finished adapter, by adapter_id, from the names of the files alone."""
         folders = [file.path.rpartition("/")[0] for file in self._record_files()]
         return {layout.adapter_in(folder): layout.model_in(folder) for folder in folders}
 
@@ -130,13 +130,13 @@ class Store(Files):
         self.write(layout.new_part(folder, data), data)
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
-        """All score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
+        """Read all score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
         names = list(columns or schema.SCORES.names)
         parts = (pa.Table.from_batches([batch]) for batch in self.score_batches(names))
         return pa.concat_tables([_empty(schema.SCORES, names), *parts], promote_options="default")
 
     def score_batches(self, names: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """The same, some rows after the other; `coded` columns as dictionaries where they come from the index."""
+        """Read them batch by batch; `coded` columns are dictionaries where they come from the index."""
         known, missing = Index(self, layout.SCORES_INDEX).split(self.listed(layout.SCORES, ".parquet"), names, coded)
         for batch in known:
             yield batch.replace_schema_metadata(None)
@@ -144,13 +144,13 @@ class Store(Files):
             yield from part.to_batches()
 
     def items(self, columns: Iterable[str] | None = None) -> pa.Table:
-        """All item rows (de-duplicate on score_id and doc_id)."""
+        """Read all item rows (de-duplicate on score_id and doc_id)."""
         names = list(columns) if columns is not None else schema.ITEMS.names
         parts = [_empty(schema.ITEMS, names), *self._parts(self.files(layout.ITEMS, ".parquet"), names)]
         return pa.concat_tables(parts, promote_options="default")  # a column that came later is null in older files
 
     def scored_among(self, score_ids: Iterable[str]) -> set[str]:
-        """Those of some score_ids whose score rows are there."""
+        """Find those of some score_ids whose score rows are there."""
         asked, found = pa.array(sorted(score_ids), pa.string()), set[str]()
         for batch in self.score_batches(["score_id"]):
             column = batch.column("score_id")
@@ -166,7 +166,7 @@ class Store(Files):
         Index(self, layout.RECORDS_INDEX).renew(records, self._record_rows)
 
     def scored(self) -> Iterator[pa.RecordBatch]:
-        """Of what every finished score is: `SCORED` columns, as dictionaries. A score stands there once or more."""
+        """Read the `SCORED` columns of all finished scores, as dictionaries. A score is among them once or more."""
         for batch in self.score_batches(SCORED, SCORED):
             columns = (batch.column(name) for name in SCORED)
             coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
@@ -182,13 +182,13 @@ class Store(Files):
         self.delete(layout.failure_file(unit_id))
 
     def failures(self) -> dict[str, FailureRecord]:
-        """Recorded failures by unit id. Raises Damaged."""
+        """Read the recorded failures, by unit_id. Raises Damaged."""
         names = self.files(layout.FAILURES, ".json")
         found = zip(names, self.each(self._failure, names), strict=True)
         return {layout.unit_in(name): failure for name, failure in found if failure is not None}
 
     def _failure(self, name: str) -> FailureRecord | None:
-        """What a file says; None where a run has cleared it since it was listed."""
+        """Read one; None where a run has cleared it since it was listed."""
         try:
             data = self.read(name)
         except FileNotFoundError:
@@ -197,7 +197,7 @@ class Store(Files):
             return FailureRecord.from_bytes(data, layout.unit_in(name))
 
     def failed(self) -> set[str]:
-        """Unit ids with a recorded failure, from a listing alone."""
+        """List the unit_ids with a recorded failure, from the names of the files alone."""
         return {layout.unit_in(name) for name in self.files(layout.FAILURES, ".json")}
 
     # -- nodes of the cluster ----------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ class Store(Files):
     # -- parquet -----------------------------------------------------------------------------------------------------
 
     def parquet_files(self, files: Iterable[str]) -> Iterator[pq.ParquetFile]:
-        """Parquet files of the store, opened one after the other. Raises Damaged, and OtherVersion."""
+        """Open Parquet files of the store, one after the other. Raises Damaged, and OtherVersion."""
         return self.each(self._opened, files)
 
     def _opened(self, relative: str) -> pq.ParquetFile:

@@ -1,4 +1,4 @@
-"""study.yaml: what a store says of the study that it holds. It has no secret: a config has none."""
+"""study.yaml: the file in which a store describes the study that it holds. It has no secret: a config has none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_study(store: Store, study: StudyFile) -> None:
 
 
 def read_study(store: Store) -> StudyFile | None:
-    """What a store's study.yaml says; None where there is none. Raises Damaged."""
+    """Read a store's study.yaml; None where there is none. Raises Damaged."""
     if not store.exists(STUDY_FILE):
         return None
     data = store.read(STUDY_FILE)
@@ -30,12 +30,12 @@ def read_study(store: Store) -> StudyFile | None:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what decides results beside this program."""
+    """State the versions of the libraries that decide results."""
     return {name: version(name) for name in STACK}
 
 
 def commit() -> str | None:
-    """The commit of this program, where it runs from a git checkout."""
+    """Find the commit of this program, where it runs from a git checkout."""
     here = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(
