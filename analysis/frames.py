@@ -23,6 +23,7 @@ TRANSFER_REGIMES = tuple(r for r in REGIMES if r != "MT-ML")
 SOURCE = ["source_task", "source_language"]
 TARGET = ["target_task", "target_language"]
 KEYS = ["model", *SOURCE, *TARGET]
+# what the columns mean that several tables have
 SOURCE_WORDS = {"source_task": "task trained on", "source_language": "language trained on"}
 TARGET_WORDS = {"target_task": "task scored on", "target_language": "language scored on"}
 CELL_WORDS = SOURCE_WORDS | TARGET_WORDS | {"regime": "MT-ML, MT-CL, CT-ML or CT-CL"}

@@ -36,9 +36,13 @@ def read(
     store: str | None, published: str | None = None, curated: str | None = None, exclude_unhealthy: bool = False
 ) -> Study:
     """The study that the command's options ask for; ConfigError on bad input."""
-    if (store is None) == (published is None):
+    if store is not None and published is None:
+        study = load(store)
+    elif published is not None and store is None:
+        study = load_published(published)
+    else:
         raise ConfigError("STORE", store, "give a store or --published FILE.csv, one of them", "see --help")
-    study = with_known_values(load_published(published) if published else load(str(store)))
+    study = with_known_values(study)
     if curated:
         study = replace(study, curated=tuple(task.strip() for task in curated.split(",")))
     return without_unhealthy(study) if exclude_unhealthy else study
