@@ -60,7 +60,7 @@ def sites_of(base: nn.Module, adapters: Iterable[AdapterWeights]) -> tuple[Site,
 
 
 class LoraBank(nn.Module):
-    """K slots for adapters, hooked into a base. Whose rows a batch holds is said by `rows`, without which it refuses.
+    """K slots for adapters, hooked into a base. A caller names each row's slot with `rows`; without it a pass raises.
 
     To train, `sheet.requires_grad_()`; to score, `put` adapters in slots. `detach` takes the hooks off.
     """

@@ -34,13 +34,13 @@ def load_model(model: Model) -> PreTrainedModel:
 
 
 def load_config(model: Model) -> PretrainedConfig:
-    """Fetches no weights."""
+    """The base's config; on the Hub it fetches no weights for it."""
     folder = local_folder(model.path, model.revision, weights=False)
     return cast(PretrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code))
 
 
 def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
-    """Fetches no weights."""
+    """The base's tokenizer; on the Hub it fetches no weights for it."""
     folder = local_folder(model.path, model.revision, weights=False)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
     return cast(PreTrainedTokenizerBase, tokenizer)

@@ -42,7 +42,7 @@ _OFF = {  # keys that change what the weights mean, and the only values under wh
 
 
 class UnsupportedAdapter(ValueError):
-    """An adapter that cannot be put on exactly; the message says what it has and what to do."""
+    """An adapter that we cannot apply exactly; the message names what stands in the way."""
 
 
 @dataclass(frozen=True)

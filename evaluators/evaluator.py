@@ -85,7 +85,7 @@ class Evaluator:
         self._run = Run(str(self._engine.device), versions)
 
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:
-        """Score units, adapter by adapter or several at once, write their rows, say what became of each, in order."""
+        """Score units, adapter by adapter or several at once, and write their rows. An outcome per unit, in order."""
         waiting: dict[AdapterUnit | GivenAdapter | None, list[ScoreUnit]] = {}
         for unit in units:
             waiting.setdefault(unit.adapter, []).append(unit)

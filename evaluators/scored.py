@@ -11,7 +11,7 @@ from study.units import ScoreUnit
 
 @dataclass(frozen=True)
 class Scored:
-    """A unit's rows are in the store when `ok`; else `kind` says how it failed."""
+    """The outcome of scoring a unit: its rows are in the store if `ok`; else `kind` names the failure."""
 
     score_id: str
     ok: bool

@@ -26,7 +26,7 @@ class Base:
     def __init__(self, model: Model, device: torch.device, spread: Mapping[str, object] | None) -> None:
         """Load onto the device, or spread over all processes by these settings of DeepSpeed's (ZeRO 3).
 
-        Spread, a weight is given out as soon as it is read: no process ever holds the whole model on its device.
+        Spread, each weight is dealt out as soon as it is read: no process ever holds the whole model on its device.
         """
         self.model, self.partitioned = model, spread is not None
         # transformers looks for this while it loads

@@ -78,7 +78,7 @@ def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[l
 
 
 def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch.device) -> MicroBatch:
-    """A micro-batch. Without rows it is two tokens that count nothing: a process with no row still takes part."""
+    """A micro-batch. A process without rows gets two tokens that count nothing: all must run the model together."""
     if not rows:
         rows = [GangRow(0, Row((padding, padding), 1, False), 0.0, 0)]
     length = max(len(row.row.tokens) for row in rows)

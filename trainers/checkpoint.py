@@ -34,7 +34,7 @@ class MemberState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A gang after `step` optimiser steps and so many seconds of training; `resumed` are steps it was taken up at."""
+    """A gang after `step` optimiser steps and so many seconds of training, resumed before at the steps `resumed`."""
 
     step: int
     seconds: float

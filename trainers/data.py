@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BadData(Exception):
-    """An example that cannot be learned from."""
+    """An example from which nothing can be learned."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def tokenise(
 ) -> tuple[Row, ...]:
     """A row per example, cut from the left to `max_length` tokens. Raises BadData for an answer without a token.
 
-    `loss_on` holds for examples that do not say themselves.
+    `loss_on` applies to examples that state none.
     """
     rows = []
     for number, example in enumerate(examples, 1):

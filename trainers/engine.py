@@ -76,13 +76,13 @@ class Engine:
         self._engine.backward(loss * self.world.size)  # DeepSpeed averages gradients over processes
 
     def bad_slots(self) -> set[int]:
-        """Members whose gradient was NaN or infinite in this step, in any process; it has not been passed on."""
+        """Members whose gradient was NaN or infinite in this step, in any process. Theirs did not reach DeepSpeed."""
         bad = self.world.sum_each(self._bad)
         self._bad.zero_()
         return {slot for slot, times in enumerate(bad) if times}
 
     def step(self, rates: Sequence[float | None], number: int) -> None:
-        """Take optimiser step `number` (1, 2, …) with a learning rate per member, None for one that stays as it is."""
+        """Take optimiser step `number` (1, 2, …) with a learning rate per member, None for one that is frozen."""
         self._optimizer.rates, self._optimizer.number = list(rates), number
         self._engine.step()
 

@@ -21,7 +21,7 @@ from trainers.member import Member
 def train_gang(
     engine: Engine, members: Sequence[Member], how: Batching, start: Checkpoint | None, save: Save | None
 ) -> tuple[int, ...]:
-    """Train all members to their ends. Every process of the world calls it alike. Returns the steps it was taken up at.
+    """Train all members to their ends, in every process of the world alike. Returns the steps it was resumed at.
 
     `start` is where engine and members stand; when a checkpoint `_is_due`, rank 0 hands it to `save`.
     """

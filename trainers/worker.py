@@ -82,7 +82,7 @@ class Worker:
         return [results[job.adapter_id] for job in jobs] if self.world.rank == 0 else []
 
     def _load(self, setup: Setup) -> Base:
-        """The base of a gang: the one that is here, where it is the same one, loaded in the same way."""
+        """The base of a gang: the one this process holds if it is the same, loaded in the same way; else a new one."""
         model, training = setup.model, setup.training
         settings = engine_config(training, model.dtype)
         if model.dtype == "float16" and self.world.device.type == "cpu":
@@ -99,7 +99,7 @@ class Worker:
     def _train_gang(
         self, base: Base, setup: Setup, members: Sequence[Member], start: Checkpoint | None, save: Save | None
     ) -> Conditions:
-        """Bring members to their ends; returns what their records share."""
+        """Train members to their ends; return the conditions, which their records share."""
         rows: list[torch.Tensor | None] = [None] * len(members)
         if start is not None:
             for member in members:
@@ -130,7 +130,7 @@ class Worker:
         return Trained(job.adapter_id, folder, member.course(), shared)
 
     def _batching(self, setup: Setup, gang: int, padding: int) -> Batching:
-        """Rows and tokens per process and forward pass: what is fast, unless less is asked for or fits."""
+        """Rows and tokens of a process per forward pass: what is fast, or the fewer rows that `training` sets."""
         rows = rows_per_process(setup.recipe, gang, self.world.size)
         if setup.training.micro_batch_size != "auto":
             rows = min(rows, setup.training.micro_batch_size)

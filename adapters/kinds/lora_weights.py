@@ -50,7 +50,7 @@ class LoraSheet(nn.Module):
 
     @property
     def decayed(self) -> int:
-        """All of a row: an adapter has matrices only."""
+        """Weight decay applies to the whole row: an adapter consists of matrices."""
         return self.bank.sheet.shape[1]
 
     def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:

@@ -43,7 +43,7 @@ class WholeSheet(nn.Module):
         return self._views()
 
     def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:
-        """Tied weights included: the base has them once."""
+        """What the base gives with these weights in place of its own; tied ones are exchanged together."""
         logits_BTV: torch.Tensor = functional_call(self._base, self(), kwargs=dict(inputs)).logits
         return logits_BTV
 
@@ -51,7 +51,7 @@ class WholeSheet(nn.Module):
         return {name: weight.detach().to("cpu", copy=True) for name, weight in self._views().items()}
 
     def detach(self) -> None:
-        """Nothing: the base computes with other weights only while it is called."""
+        """Does nothing: the base takes other weights only for the length of a call."""
 
     def _views(self) -> dict[str, torch.Tensor]:
         sizes = [math.prod(shape) for shape in self._shapes.values()]

@@ -83,11 +83,11 @@ class Engine:
         return total.astype(np.float64, copy=False), misses == 0
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Where the time within is booked in a profile."""
+        """Book the time spent within on a stage of the profile, if there is one."""
         return nullcontext() if self.profile is None else self.profile.stage(name)
 
     def traced(self) -> AbstractContextManager[None]:
-        """What runs within may become a profile's trace."""
+        """Let the profile, if there is one, trace what runs within."""
         return nullcontext() if self.profile is None else self.profile.traced()
 
     def rows_of(self, slots: Sequence[int | None]) -> AbstractContextManager[None]:

@@ -24,7 +24,7 @@ CACHE_FACTOR = 4  # rows in generation keep keys and values alone, a fraction of
 
 
 class _Prompt(str):
-    """A prompt that knows whose it is through lm-eval's sorting and batching."""
+    """A prompt that carries its adapter's slot through lm-eval's sorting and batching."""
 
     slot: int | None
 
@@ -56,7 +56,7 @@ class _Hf(HFLM):
 
 
 class Writer:
-    """Writes on one causal LM."""
+    """Has one causal LM write answers."""
 
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
         self._engine = engine

@@ -33,7 +33,7 @@ def forward_flops(model: PreTrainedModel) -> tuple[int, int]:
 
 
 class Profile:
-    """The books of one process."""
+    """Adds up one process's seconds, tokens and operations."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

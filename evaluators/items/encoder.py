@@ -39,7 +39,7 @@ class Encoder(HFLM):
     def identity(self) -> str:
         """Digest of what decides the token ids of a text: models of one identity share requests."""
         tokenizer: PreTrainedTokenizerBase = self.tokenizer
-        fast = getattr(tokenizer, "backend_tokenizer", None)  # others are told apart by all there is: their vocabulary
+        fast = getattr(tokenizer, "backend_tokenizer", None)  # others state no more than their vocabulary
         return digest(
             {
                 "class": type(tokenizer).__name__,

@@ -42,7 +42,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one unit: the result columns of each item, and the metrics."""
+    """lm-eval's verdict on one unit: the result columns of each item, and the metrics."""
 
     items: list[dict[str, object]]
     metrics: list[Metric]

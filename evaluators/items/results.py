@@ -83,7 +83,7 @@ def judged_unit(unit: ScoreUnit, target: Target, answers: Answers | TaskError, r
 
 
 def _loglikelihood(response: Response) -> float:
-    """That of a response; 0 for a text that was written."""
+    """The log-likelihood in a response; 0 for a text that the model wrote."""
     if isinstance(response, str):
         return 0.0
     return response[0] if isinstance(response, tuple) else response

@@ -56,9 +56,9 @@ class Target:
 
 
 class Targets:
-    """The targets of one evaluator, made ready on first use and kept; so is the reason where a cell has none.
+    """The targets of one evaluator, made ready on first use and kept. For a cell that has none the reason is kept.
 
-    `shared` gives the requests of a cell that are there already; where it has none they are made here.
+    `shared` returns a cell's requests if another process has made them; else they are made here.
     """
 
     def __init__(

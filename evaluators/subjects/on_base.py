@@ -124,7 +124,7 @@ def _weights_on(base: PreTrainedModel, folder: Path) -> Iterator[None]:
 
 
 def _read_as(base: PreTrainedModel, folder: Path) -> tuple[PreTrainedModel, Mapping[str, Collection[str]]]:
-    """A model of the base's class and config from a folder; names of its weights that are missing, or too many, …"""
+    """A model of the base's class and config from a folder, and which weights trouble transformers, by kind."""
     loaded: object = type(base).from_pretrained(
         folder, config=base.config, dtype=base.dtype, use_safetensors=True, output_loading_info=True
     )
