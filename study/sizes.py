@@ -25,6 +25,7 @@ def count(config: StudyConfig) -> Sizes:
     """Count everything. Raises ConfigError for a model that cannot be had, TaskError for data."""
     from transformers import AutoTokenizer
 
+    from study.models.hub import local_folder
     from study.models.resolve import resolve_all
 
     library, models = TaskLibrary.of(config), resolve_all(config)
@@ -34,9 +35,8 @@ def count(config: StudyConfig) -> Sizes:
     items = {cell: _item_texts(library, cell) for cell in config.target_list()}
     cells: dict[str, dict[str, CellSize]] = {}
     for model in models:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
-        )
+        folder = local_folder(model.path, model.revision, weights=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
         tokens: Callable[[Sequence[str]], int] = lambda texts, t=tokenizer: sum(map(len, t(list(texts))["input_ids"]))  # type: ignore[misc]  # noqa: E731
         cells[model.name] = {
             str(cell): CellSize(

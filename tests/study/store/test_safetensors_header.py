@@ -1,0 +1,30 @@
+"""A header is read as safetensors writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from study.store.safetensors_header import header_end, header_in, header_of
+
+DATA = save({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float16)}, metadata={"state": "x"})
+
+
+def test_a_header_says_shapes_size_and_metadata(tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(DATA)
+    for found in (header_in(tmp_path / "whole"), header_of(DATA[: header_end(DATA)])):
+        assert found.shapes == {"a": (2, 3), "b": (5,)}
+        assert (found.size, found.metadata) == (len(DATA), {"state": "x"})
+
+
+OTHERS = [b"", b"no", DATA[:-1], DATA + b"x", DATA[:40], b"\xff" * 64, b"\x02" + bytes(7) + b"[]"]
+
+
+@pytest.mark.parametrize("data", OTHERS)
+def test_another_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "other").write_bytes(data)
+    with pytest.raises(ValueError, match=r"other is (truncated|no safetensors file)"):
+        header_in(tmp_path / "other")
