@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 from study.config import LossOn, TrainOverride
+from study.data.harness import Document, Task
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Example:
     loss_on: LossOn | None = None
 
 
-def example_of(task: Any, doc: Any, train: TrainOverride) -> Example:
+def example_of(task: Task, doc: Document, train: TrainOverride) -> Example:
     """Make the example of a document. Raises ValueError where it has no answer."""
     prompt, answer = task.doc_to_text(doc, train.doc_to_text), task.doc_to_target(doc, train.doc_to_target)
     choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None

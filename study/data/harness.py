@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 Document = Mapping[str, object]
+Documents = Sequence[Document]
 Aggregation = Callable[[Sequence[object]], float]
 
 
@@ -24,24 +25,55 @@ class Instance(Protocol):
     def args(self) -> tuple[Any, ...]: ...
 
 
+class Settings(Protocol):
+    """The keys of a task's YAML file that we read."""
+
+    training_split: str | None
+    fewshot_split: str | None
+    doc_to_choice: object
+    target_delimiter: str
+    process_docs: Callable[[Documents], Documents] | None
+    process_results: object
+
+
 class Task(Protocol):
-    """A task of one language, its data loaded."""
+    """A task of one language, its data loaded. Templates given to `doc_to_…` replace its own."""
 
     OUTPUT_TYPE: str
     task_name: str
+    config: Settings
+    dataset: Mapping[str, Documents]
     multiple_input: int
     _instances: list[Instance]
 
     @property
-    def eval_docs(self) -> Sequence[Document]: ...
+    def eval_docs(self) -> Documents: ...
+
+    @property
+    def instances(self) -> list[Instance]: ...
 
     def get_config(self, key: str) -> Any: ...
 
-    def doc_to_text(self, doc: Document) -> str | int: ...
+    def set_config(self, key: str, value: object) -> None: ...
+
+    def set_fewshot_seed(self, seed: int) -> None: ...
+
+    def build_all_requests(
+        self,
+        *,
+        limit: int | None,
+        samples: list[int] | None,
+        apply_chat_template: bool,
+        fewshot_as_multiturn: bool,
+        chat_template: Callable[..., str] | None,
+        tokenizer_name: str,
+    ) -> None: ...
+
+    def doc_to_text(self, doc: Document, doc_to_text: str | None = None) -> str | int: ...
 
     def doc_to_choice(self, doc: Document) -> Sequence[str]: ...
 
-    def doc_to_target(self, doc: Document) -> str | int | list[int] | list[str]: ...
+    def doc_to_target(self, doc: Document, doc_to_target: str | None = None) -> str | int | list[int] | list[str]: ...
 
     def apply_filters(self) -> object: ...
 

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and takes no argument against it
 
@@ -23,6 +22,7 @@ from lm_eval.tasks import TaskManager
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig
 from study.data.example import Example, doc_hash, example_of, told
+from study.data.harness import Document, Documents, Instance, Task
 from study.data.manifest import positions
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable, is_network_trouble
@@ -42,7 +42,7 @@ class TaskLibrary:
     def __init__(self, tasks: Sequence[TaskConfig], scoring: Scoring) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._scoring = scoring
-        self._loaded: dict[Cell, Any] = {}
+        self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
         self._managers: dict[str | None, TaskManager] = {}
 
@@ -74,7 +74,7 @@ class TaskLibrary:
                     else "set include_path to the folder of its YAML file, or drop the language",
                 )
 
-    def load(self, cell: Cell) -> Any:
+    def load(self, cell: Cell) -> Task:
         """Load the cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, and Unreachable."""
         if cell not in self._loaded:
             task = self._tasks[cell.task]
@@ -91,7 +91,7 @@ class TaskLibrary:
             self._loaded[cell] = loaded
         return self._loaded[cell]
 
-    def build_requests(self, cell: Cell, chat_template: Callable[..., str] | None = None) -> list[Any]:
+    def build_requests(self, cell: Cell, chat_template: Callable[..., str] | None = None) -> list[Instance]:
         """Build lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
         task = self.load(cell)
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
@@ -113,12 +113,12 @@ class TaskLibrary:
                 instance.doc_id = samples[instance.doc_id]
         return list(task.instances)
 
-    def documents(self, cell: Cell) -> tuple[list[Any], list[Any]]:
+    def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
         """List the cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
         task = self.load(cell)
         return list(self._train_documents(cell, task)), list(task.eval_docs)
 
-    def target_fingerprint(self, cell: Cell, instances: Sequence[Any]) -> str:
+    def target_fingerprint(self, cell: Cell, instances: Sequence[Instance]) -> str:
         """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
 
         `instances` are the cell's, as `build_requests` made them without a chat template. The cell is in it, since
@@ -183,12 +183,15 @@ class TaskLibrary:
         folders = [task.include_path for task in self._tasks.values() if task.include_path]
         return TaskManager(include_path=list(dict.fromkeys(folders)) or None)
 
-    def _train_documents(self, cell: Cell, task: Any) -> Any:
+    def _train_documents(self, cell: Cell, task: Task) -> Documents:
         train = self._tasks[cell.task].train
         if train.dataset_path is not None:
             import datasets
 
-            return datasets.load_dataset(train.dataset_path, train.dataset_name, split=train.split or "train")
+            loaded: Documents = datasets.load_dataset(
+                train.dataset_path, train.dataset_name, split=train.split or "train"
+            )
+            return loaded
         split = train.split or task.config.training_split or task.config.fewshot_split
         if split is None:
             raise TaskError(
@@ -209,14 +212,14 @@ def _fault(what: str, error: Exception) -> TaskError | Unreachable:
     return Unreachable(reason) if passes else TaskError(reason)
 
 
-def _gold(task: Any, doc: Any) -> Any:
+def _gold(task: Task, doc: Document) -> list[object]:
     """Pick what a document's scores depend on beside its requests."""
     if callable(task.config.process_results):  # the task's own code may read any of its fields
         return [task.doc_to_target(doc), doc_hash(doc)]
     return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Replace the functions in a value by their source, so that a changed metric changes the fingerprint."""
     if callable(value):
         try:
