@@ -19,13 +19,15 @@ import psutil
 import ray
 from rich.console import Console
 
-from orchestrator.cluster.nodes import connect
+from orchestrator.cluster.connect import connect
 from orchestrator.costs.devices import of_actors
 from orchestrator.costs.estimate import Estimates
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import plan
 from orchestrator.planning.survey import Survey
-from orchestrator.run import StudyRun
+from orchestrator.prepare import Prepared
+from orchestrator.run import Actors, StudyRun
+from orchestrator.training.outcome import GangEnded, Trained, as_result
 from orchestrator.training.trial import AdapterTrial
 from study.cells import Cell, Source
 from study.config import StudyConfig
@@ -51,8 +53,8 @@ class NoTraining(AdapterTrial):
     """A trial that says at once that its gang is trained."""
 
     def step(self) -> dict[str, Any]:
-        trained = [{"adapter_id": name, "tokens": 1000, "seconds": 0.001} for name in self._gang]
-        return {"done": True, "trained": trained, "rejected": []}
+        trained = tuple(Trained(name, 1000, 0.001) for name in self.gang)
+        return {"done": True, **as_result(GangEnded(trained))}
 
 
 class Made(NamedTuple):
@@ -107,10 +109,10 @@ def grid_of(config: StudyConfig) -> Grid:
 def measure(name: str, config: StudyConfig, grid: Grid, trained: bool, store: Store) -> None:
     """Run all trials, or all scores, and print what each cost."""
     done = {unit.adapter_id: unit.model for unit in grid.adapters}
-    todo = plan(grid, done if trained else {}, ())
+    to_do = plan(grid, done if trained else {}, ())
     if not trained:
-        todo = type(todo)(grid, todo.train, (), todo.stale_adapters, todo.stale_scores)
-    count = todo.n_scores if trained else len(todo.train)
+        to_do = type(to_do)(grid, to_do.train, (), to_do.stale_adapters, to_do.stale_scores)
+    count = to_do.n_scores if trained else len(to_do.train)
     survey = Survey(
         NoTasks.of(config), examples={unit.source: (Example("question", "answer", "hash"),) for unit in grid.adapters}
     )
@@ -131,8 +133,8 @@ def measure(name: str, config: StudyConfig, grid: Grid, trained: bool, store: St
     wall, cpu = time.perf_counter(), time.process_time()
     with open(os.devnull, "w") as nowhere:
         console = Console(file=nowhere)
-        run = StudyRun(config, todo, survey, store, estimates, console, trainable=NoTraining, process=NoScoring)
-        failures = run.run()
+        prepared = Prepared(config, store, survey, to_do, estimates)
+        failures = StudyRun(prepared, console, actors=Actors(NoTraining, NoScoring)).run()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     rss = memory.stop()
     assert not failures, failures[0]

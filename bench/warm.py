@@ -18,19 +18,23 @@ import ray
 from evaluators.items.item import check_supported
 from orchestrator.planning.grid import expand
 from orchestrator.planning.survey import survey
-from orchestrator.training.trial import AdapterTrial
-from orchestrator.training.workers import TrialContext
+from orchestrator.training.context import TrialContext
+from orchestrator.training.trial import GangTrainer
+from orchestrator.training.workers import WorkerGroup
 from study.config.file import load
 from study.data.tasks import TaskLibrary
 from study.models.resolve import resolve_all
 from study.store.store import Store
+from study.units import AdapterUnit
 
 
-class Trial(AdapterTrial):
-    context: TrialContext
-
-    def setup(self, config: dict[str, list[str]]) -> None:  # type: ignore[override]
-        super().setup(config, self.context)
+def beside(trainer: GangTrainer, unit: AdapterUnit, store: Store) -> tuple[float, float]:
+    """Train an adapter: the seconds beside its training, and those of it."""
+    started = time.perf_counter()
+    trainer.train([unit.adapter_id], {})
+    whole = time.perf_counter() - started
+    trained = store.records()[unit.adapter_id].course.seconds
+    return whole - trained, trained
 
 
 def main(config_file: str, trials: int) -> None:
@@ -42,28 +46,17 @@ def main(config_file: str, trials: int) -> None:
     ray.init("local", include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        Trial.context = TrialContext(
-            config, {model.name: model for model in models}, {u.adapter_id: u for u in units}, found.examples, store
-        )
-        trial = Trial({"gang": [units[0].adapter_id]})
-        seconds = []
-        for unit in units[:trials]:
-            trial.reset_config({"gang": [unit.adapter_id]})
-            started = time.perf_counter()
-            trial.step()
-            whole = time.perf_counter() - started
-            trained = store.records()[unit.adapter_id].course.seconds
-            seconds.append((whole - trained, trained))
+        known = {model.name: model for model in models}
+        context = TrialContext(config, known, {unit.adapter_id: unit for unit in units}, found.examples, store)
+        group = WorkerGroup(None, config.training)
+        trainer = GangTrainer(context, group)
+        seconds = [beside(trainer, unit, store) for unit in units[:trials]]
         other = replace(models[0], identity="the same, loaded again")
-        Trial.context = trial._context = replace(Trial.context, models={models[0].name: other})
-        trial._context_ref = None
-        trial.reset_config({"gang": [units[trials].adapter_id]})
-        started = time.perf_counter()
-        trial.step()
-        reload = time.perf_counter() - started - store.records()[units[trials].adapter_id].course.seconds
-        trial.cleanup()
+        again = GangTrainer(replace(context, models={models[0].name: other}), group)
+        reload, _ = beside(again, units[trials], store)
+        group.stop()
     ray.shutdown()
-    after = sorted(beside for beside, _ in seconds[1:])
+    after = sorted(more for more, _ in seconds[1:])
     mean = statistics.mean(trained for _, trained in seconds[1:])
     print(f"{config.study}: {len(first)} examples, {mean:.2f} s of training per trial")
     print(f"first trial: {seconds[0][0]:.2f} s beside its training; after a change of model: {reload:.2f} s")

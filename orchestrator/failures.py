@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from traceback import format_exception
 
 from study.config import Failures
 from study.errors import ConfigError, StoreRefused, TaskError
@@ -23,12 +24,18 @@ from study.faults.kinds import (
 from study.faults.network import Unreachable, http_status, is_network_name, is_network_trouble
 from study.store.filesystem import is_refused
 from study.store.records import FailureRecord
+from study.units import AdapterUnit, ScoreUnit, failure_of
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class NotStarted(Exception):
     """A process has not come up in time: the node that it needs is gone, or slow."""
+
+
+def raised(unit: AdapterUnit | ScoreUnit, kind: FailureKind, error: BaseException, attempts: int) -> FailureRecord:
+    """The record of a unit that has failed by an exception."""
+    return failure_of(unit, kind, last_line(error), attempts, "".join(format_exception(error)))
 
 
 def kind_of(error: BaseException) -> FailureKind:
@@ -129,8 +136,11 @@ def budget(kind: str, failures: Failures) -> int:
 
 
 def lasting(failures: Mapping[str, FailureRecord]) -> dict[str, FailureRecord]:
-    """Of recorded failures those that a later run leaves as they are: what failed would fail again."""
-    return {unit_id: failure for unit_id, failure in failures.items() if failure.kind in LASTING}
+    """Of recorded failures those that a later run keeps as they are: what failed would fail again.
+
+    A record of an older release, which does not say of which unit it is, is none of them: its unit is tried again.
+    """
+    return {name: one for name, one in failures.items() if one.kind in LASTING and one.subject_id is not None}
 
 
 def last_line(error: BaseException) -> str:

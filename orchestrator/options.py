@@ -1,14 +1,53 @@
-"""What the command line of a sweep takes."""
+"""What the command line of a sweep asks for, as a value that can write itself down as a command line again."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PROGRAM = ("python", "-m", "orchestrator.sweep")
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m orchestrator.sweep", description="Run a transfer study, or go on with it."
-    )
+@dataclass(frozen=True)
+class Options:
+    """`overrides` are key=value texts; `limit` cuts the study down to a trial run; `price` is of a device hour.
+
+    `calibrate_from` names stores whose speed counts for what the study's own has not seen, `device` the one to assume
+    where nothing is measured.
+    """
+
+    config: str
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+    profile: bool = False
+    retry_failed: bool = False
+    dry_run: bool = False
+    price: float | None = None
+    calibrate_from: tuple[str, ...] = ()
+    device: str | None = None
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str] | None = None) -> Options:
+        """From command-line arguments (default: this process's). Ends the process, with 2, for wrong ones."""
+        found: dict[str, Any] = vars(_parser().parse_args(arguments))
+        lists = {name: tuple(found[name]) for name in ("overrides", "calibrate_from")}
+        return cls(**{**found, **lists})
+
+    def command(self, *more: str) -> str:
+        """The command line that runs this study, with further arguments: what decides the study, not how it is run."""
+        parts = [*PROGRAM, self.config]
+        for override in self.overrides:
+            parts += ["--set", override]
+        if self.limit is not None:
+            parts += ["--limit", str(self.limit)]
+        return shlex.join([*parts, *more])
+
+
+def _parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog=" ".join(PROGRAM), description="Run a transfer study, or go on with it.")
     result.add_argument("config", help="YAML file of the study")
     result.add_argument(
         "--set",

@@ -1,78 +1,121 @@
-"""Planning a study: what there is to do, in the light of its data, its store and what was measured. Starts nothing."""
+"""Preparing a study: from its config to what there is to do, in the light of its data and its store. Runs nothing.
+
+`check` asks for what is wrong before anything is planned, `prepare` plans, and `begin` writes into the store what a run
+of the plan leaves there before its first unit.
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from evaluators.items.item import check_supported
-from orchestrator.costs.devices import kind, stages
+from orchestrator.costs.devices import assumed, kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
+from orchestrator.options import Options
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import Plan, plan, without
-from orchestrator.planning.survey import Survey, survey
+from orchestrator.planning.survey import Survey, broken_id, survey
+from orchestrator.progress import trackers
 from study.config import StudyConfig
 from study.data.tasks import TaskLibrary
-from study.errors import ConfigError, StoreRefused, damaged
-from study.models.given import resolve_existing
-from study.models.resolve import Model
-from study.store.contents import Damaged
-from study.store.filesystem import trouble
+from study.errors import ConfigError
+from study.models.given import put_into, resolve_existing
+from study.models.resolve import Model, resolve_all
+from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
-from study.store.schema import OtherVersion
 from study.store.store import Store
-from study.store.study_file import commit, read_study, versions
+from study.store.study_file import commit, read_study, versions, write_study
+from study.units import GivenAdapter
+from trainers import settings
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A study whose config, tasks and models are right, and whose store can be used.
+
+    `devices` names the device that each stage is taken to run on where nothing is measured.
+    """
+
+    config: StudyConfig
+    library: TaskLibrary
+    models: tuple[Model, ...]
+    store: Store
+    devices: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What there is to do, and what planning has found out. `left` are failures of earlier runs, left as they are."""
+    """What there is to do of a study, and what planning has found out.
 
-    todo: Plan
+    `kept_failed` are failures of earlier runs that are kept as they are: what failed would fail again.
+    """
+
+    config: StudyConfig
+    store: Store
     survey: Survey
+    plan: Plan
     estimates: Estimates
-    left: tuple[FailureRecord, ...]
+    kept_failed: tuple[FailureRecord, ...] = ()
+
+    @property
+    def broken(self) -> list[FailureRecord]:
+        """Cells that cannot be used."""
+        return [found.failure for found in self.survey.broken]
 
 
-def prepare(
-    config: StudyConfig,
-    library: TaskLibrary,
-    models: Sequence[Model],
-    store: Store,
-    assumed: Mapping[str, str],
-    options: argparse.Namespace,
-    warn: Callable[[str], None],
-) -> Prepared:
+def check(config: StudyConfig, options: Options) -> Checked:
+    """Raises ConfigError for what is wrong with a config, its tasks, models, trackers, DeepSpeed's part, or store."""
+    devices = assumed(config, options.device)
+    library = TaskLibrary.of(config)
+    library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
+    models = resolve_all(config)
+    settings.check(config.training)
+    trackers.check(config)
+    store = Store(config.store)
+    check_store(store, config, options.dry_run)
+    return Checked(config, library, tuple(models), store, devices)
+
+
+def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
+    """Raise ConfigError for a store that cannot be used, or not for this."""
+    store.check_reachable()
+    with readable("store", store.uri):
+        before = read_study(store)
+    if before is not None and config.trial_run and not before.is_trial_run:
+        raise ConfigError(
+            "--limit",
+            store.uri,
+            "would turn a full study's store into a trial run",
+            "name another one: --set store=runs/trial",
+        )
+    if not dry_run:
+        store.check_writable()
+
+
+def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> Prepared:
     """Look at the data and the store, and plan. A dry run writes nothing. Raises ConfigError."""
+    config, store = checked.config, checked.store
     kinds = {stage: kind(resources) for stage, resources in stages(config).items()}
     others = [_calibration(uri, kinds) for uri in options.calibrate_from]
-    found = survey(config, library, check_supported, warn)
-    existing = resolve_existing(config, models)
-    grid = expand(config, models, found.sources, found.targets, existing)
-    try:
+    found = survey(config, checked.library, check_supported, warn)
+    existing = resolve_existing(config, checked.models)
+    grid = expand(config, checked.models, found.sources, found.targets, existing)
+    with readable("store", store.uri, refusals=False):
         trained = store.trained()
-        _check_names(store, grid, trained)
+        check_names(store, grid, trained)
         if not options.dry_run:
             store.write_indexes()
-        todo, own = plan(grid, trained, store.scored()), measure(store, kinds)
+        everything, own = plan(grid, trained, store.scored()), measure(store, kinds)
         failed = {} if options.retry_failed else lasting(store.failures())
-    except OtherVersion as error:
-        raise ConfigError("store", store.uri, "is of another release", str(error)) from error
-    except Damaged as error:
-        raise damaged("store", store.uri, error) from error
-    except StoreRefused:
-        raise
-    except OSError as error:
-        raise trouble(store.uri, error) from error
-    todo, left = without(todo, {unit_id: failure.unit for unit_id, failure in failed.items()})
-    estimates = estimate(grid, found, config, merged([own, *others]), assumed)
-    return Prepared(todo, found, estimates, tuple(failed[unit_id] for unit_id in sorted(left)))
+    to_do, kept = without(everything, failed)
+    estimates = estimate(grid, found, config, merged([own, *others]), checked.devices)
+    return Prepared(config, store, found, to_do, estimates, tuple(failed[unit_id] for unit_id in sorted(kept)))
 
 
-def _check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
+def check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
     """Raise ConfigError for a model that the store knows by another name: its adapters would not be found.
 
     A name is in no identity, but in folders and rows. `trained` says it for a model that the last config did not have.
@@ -91,41 +134,29 @@ def _check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
 
 def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
     """What a store to calibrate from has seen. Raises ConfigError for one that holds nothing or cannot be read."""
-    store, fix = Store(uri), "name the store of a study that was run, or leave it out"
-    try:
+    with readable("--calibrate-from", uri, otherwise="; or leave it out"):
+        store = Store(uri)
         store.check_reachable()
         if read_study(store) is None:
-            raise ConfigError("--calibrate-from", uri, "holds no study", fix)
+            raise no_study("--calibrate-from", uri, "name the store of a study that was run, or leave it out")
         return measure(store, kinds)
-    except ConfigError as error:
-        raise ConfigError("--calibrate-from", uri, error.problem, error.fix) from error
-    except OtherVersion as error:
-        raise ConfigError("--calibrate-from", uri, "is of another release", f"{error}; or leave it out") from error
-    except Damaged as error:
-        raise damaged("--calibrate-from", uri, error) from error
-    except OSError as error:
-        meant = trouble(store.uri, error)
-        raise ConfigError("--calibrate-from", uri, meant.problem, meant.fix) from error
 
 
-def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
-    """Raise ConfigError for a store that cannot be used, or not for this."""
-    store.check_reachable()
-    try:
-        before = read_study(store)
-    except Damaged as error:
-        raise damaged("store", store.uri, error) from error
-    except OSError as error:
-        raise trouble(store.uri, error) from error
-    if before is not None and config.trial_run and not before.is_trial_run:
-        raise ConfigError(
-            "--limit",
-            store.uri,
-            "would turn a full study's store into a trial run",
-            "name another one: --set store=runs/trial",
-        )
-    if not dry_run:
-        store.check_writable()
+def begin(prepared: Prepared) -> None:
+    """Write what a run leaves in its store before its first unit.
+
+    That is study.yaml and the grid, adapters that were trained elsewhere, and cells that cannot be used; records of
+    failures that no longer hold are cleared.
+    """
+    store, to_do = prepared.store, prepared.plan
+    write_study(store, study_file(prepared.config, to_do.grid))
+    for adapter in {part.adapter for part in to_do.parts if isinstance(part.adapter, GivenAdapter)}:
+        put_into(store, adapter)
+    store.write_grid(*to_do.grid.tables())
+    for unit_id in outdated(store, to_do, prepared.config):
+        store.clear_failure(unit_id)
+    for failure in prepared.broken:
+        store.put_failure(failure)
 
 
 def study_file(config: StudyConfig, grid: Grid) -> StudyFile:
@@ -137,3 +168,19 @@ def study_file(config: StudyConfig, grid: Grid) -> StudyFile:
         versions(),
         commit(),
     )
+
+
+def outdated(store: Store, to_do: Plan, config: StudyConfig) -> set[str]:
+    """Recorded failures of units that are tried now, of cells that were looked at anew, of units that are done.
+
+    So are those of an older release, which do not say of which unit they are. What else is recorded stands: of a unit
+    that is kept as it failed, or that a narrower config does not ask for.
+    """
+    recorded = store.failures()
+    unknown = {unit_id for unit_id, failure in recorded.items() if failure.subject_id is None}
+    surveyed = {broken_id("source", str(source)) for source in config.source_list()}
+    surveyed |= {broken_id("target", str(cell)) for cell in config.target_list()}
+    cleared = to_do.asks_for(recorded.values()) | (recorded.keys() & surveyed) | unknown
+    others = recorded.keys() - cleared
+    done = (others & store.trained().keys()) | store.scored_among(others) if others else set()
+    return cleared | done

@@ -10,12 +10,9 @@ from rich.console import Console
 from orchestrator.costs.remaining import seconds_left
 from orchestrator.planning.standing import of_store
 from orchestrator.progress.tables import console, failure_table, standing_table
-from study.errors import ConfigError, damaged
-from study.store.contents import Damaged
-from study.store.filesystem import trouble
+from study.errors import ConfigError
 from study.store.lease import holder
-from study.store.readable import no_study
-from study.store.schema import OtherVersion
+from study.store.readable import no_study, readable
 from study.store.store import Store
 from study.store.study_file import read_study
 
@@ -26,16 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     store = Store(options.store)
     try:
-        show(store, console())
+        with readable("STORE", store.uri):
+            show(store, console())
         return 0
-    except (ConfigError, OtherVersion) as error:
-        reason: Exception = error
-    except Damaged as error:
-        reason = damaged("STORE", store.uri, error)
-    except OSError as error:
-        reason = trouble(store.uri, error)
-    print(f"error: {reason}", file=sys.stderr)
-    return 2
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def show(store: Store, out: Console) -> None:
@@ -44,8 +37,8 @@ def show(store: Store, out: Console) -> None:
     study = read_study(store)
     if study is None:
         raise no_study("STORE", store.uri)
-    rows, left = of_store(store, study)
-    out.print(standing_table(store.uri, rows, seconds_left(store, study, left)))
+    rows, to_do = of_store(store)
+    out.print(standing_table(store.uri, rows, seconds_left(store, study, to_do)))
     held = holder(store)
     out.print(f"held by {held}" if held else "nobody works on it now", highlight=False, soft_wrap=True)
     failures = store.failures()

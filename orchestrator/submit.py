@@ -16,15 +16,16 @@ import asyncio
 import logging
 import os
 import re
-import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.token import TOKEN_FIX, use_token
+from orchestrator.options import Options
 from study.config import StudyConfig
 from study.config.file import load
 from study.errors import ConfigError
@@ -39,16 +40,44 @@ SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY", re.IGNO
 POLL_S = 1.0
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks of the cluster at `address`.
+
+    A study to hand over, with arguments that its sweep will read; else a study (its job's id) to follow, to stop or to
+    tell of: the empty status asks for all of them.
+    """
+
+    address: str
+    study: Options | None
+    passed_on: tuple[str, ...]
+    environment: tuple[str, ...]
+    no_follow: bool
+    follow: str | None
+    status: str | None
+    stop: str | None
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str] | None = None) -> Asked:
+        """Raises ConfigError unless a study is either handed over or asked about."""
+        found, passed_on = _parser().parse_known_args(arguments)
+        if bool(found.config) == bool(found.follow or found.stop or found.status is not None):
+            fix = "name a YAML file, or use one of --follow, --status, --stop without one"
+            raise ConfigError("CONFIG", found.config, "is either submitted or asked about", fix)
+        study = Options(found.config, tuple(found.overrides), found.limit) if found.config else None
+        words = found.no_follow, found.follow, found.status, found.stop
+        return cls(found.address, study, tuple(passed_on), tuple(found.env), *words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, passed_on = parser().parse_known_args(arguments)
     try:
-        return run(options, passed_on)
+        return run(Asked.parse(arguments))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m orchestrator.submit",
         description="Run a study on a cluster. Options of orchestrator.sweep are passed on.",
@@ -76,32 +105,33 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def run(options: argparse.Namespace, passed_on: list[str]) -> int:
+def run(asked: Asked) -> int:
     """Do what was asked. Returns the exit code. Raises ConfigError for bad input and a silent cluster."""
-    asked = options.follow or options.stop or options.status is not None
-    if bool(options.config) == bool(asked):
-        fix = "name a YAML file, or use one of --follow, --status, --stop without one"
-        raise ConfigError("CONFIG", options.config, "is either submitted or asked about", fix)
-    if asked:
-        client = connect(options.address)
-        if options.follow:
-            return follow(client, _known(client, options.follow))
-        if options.stop:
-            return stop(client, _known(client, options.stop))
-        return show(client, options.status)
-    config = load(options.config, options.overrides, options.limit)
-    check(config, Path(options.config))
-    environment = dict(check_environment(text) for text in options.env)
-    command = sweep_command(options, passed_on)
-    client = connect(options.address)
-    study = client.submit_job(
-        entrypoint=command,
+    if asked.study is not None:
+        return hand_over(asked, asked.study)
+    client = connect(asked.address)
+    if asked.follow:
+        return follow(client, _known(client, asked.follow))
+    if asked.stop:
+        return stop(client, _known(client, asked.stop))
+    return show(client, asked.status or "")
+
+
+def hand_over(asked: Asked, study: Options) -> int:
+    """Make a study a job of the cluster, and follow it unless it is not to be followed."""
+    config = load(study.config, study.overrides, study.limit)
+    check(config, Path(study.config))
+    environment = dict(check_environment(text) for text in asked.environment)
+    file = Path(study.config).resolve().relative_to(Path.cwd())
+    client = connect(asked.address)
+    job = client.submit_job(
+        entrypoint=replace(study, config=file.as_posix()).command(*asked.passed_on),
         submission_id=f"{re.sub(r'[^A-Za-z0-9_-]+', '-', config.study)}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         runtime_env={**package(Path.cwd()), "env_vars": {"PYTHONUNBUFFERED": "1", **environment}},
         metadata={"study": config.study, "store": config.store},
     )
-    print(f"submitted: {study}. It goes on without this terminal.\n{_hints(options.address, study)}")
-    return 0 if options.no_follow else follow(client, study)
+    print(f"submitted: {job}. It goes on without this terminal.\n{_hints(asked.address, job)}")
+    return 0 if asked.no_follow else follow(client, job)
 
 
 def check(config: StudyConfig, file: Path) -> None:
@@ -124,17 +154,6 @@ def check_environment(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise ConfigError("--env", text, "is not NAME=VALUE", "write e.g. --env HF_HUB_OFFLINE=1")
     return name, value
-
-
-def sweep_command(options: argparse.Namespace, passed_on: Sequence[str]) -> str:
-    """The job's command line."""
-    file = Path(options.config).resolve().relative_to(Path.cwd())
-    parts = ["python", "-m", "orchestrator.sweep", file.as_posix()]
-    for override in options.overrides:
-        parts += ["--set", override]
-    if options.limit is not None:
-        parts += ["--limit", str(options.limit)]
-    return shlex.join([*parts, *passed_on])
 
 
 def package(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,9 @@
-"""`python -m orchestrator.sweep CONFIG`: plan a study, do what is left of it, say what failed.
+"""`python -m orchestrator.sweep CONFIG`: plan a study, do what there is to do of it, say what failed.
+
+The way of a study: its config is read and checked, its data and its store are looked at (`prepare`), the plan is shown,
+the store is taken with a lease, and the plan is run on a Ray cluster (`run`) until each of its units is done or has
+failed. Every run goes this way from the start: what is done already is read from the store, and nothing else is known
+of the runs before.
 
 Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the input is wrong (nothing was started);
 130 interrupted.
@@ -6,44 +11,38 @@ Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
 from orchestrator.costs.devices import assumed
 from orchestrator.costs.estimate import costs
-from orchestrator.costs.outlook import outlook, show
-from orchestrator.options import parser
+from orchestrator.costs.outlook import outlook
+from orchestrator.options import Options
 from orchestrator.planning.standing import of_plan
-from orchestrator.prepare import Prepared, check_store, prepare, study_file
-from orchestrator.progress.tables import console, cost_table, failure_table, left_alone, standing_table
-from orchestrator.progress.trackers import check as check_trackers
-from orchestrator.records import outdated
+from orchestrator.prepare import Prepared, begin, check, prepare
+from orchestrator.progress import tables
+from orchestrator.progress.outlook_table import show
 from orchestrator.stop import Interrupted, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
-from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, StoreRefused
-from study.models.given import put_into
 from study.models.hub import to_fetch
-from study.models.resolve import resolve_all
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper
 from study.store.records import FailureRecord
 from study.store.store import Store
-from study.store.study_file import write_study
-from study.units import GivenAdapter
-from trainers.settings import check as check_deepspeed
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    options = Options.parse(arguments)
     try:
-        return sweep(options, console())
+        return sweep(options, tables.console())
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,46 +54,28 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def sweep(options: argparse.Namespace, console: Console) -> int:
+def sweep(options: Options, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
+    warn = partial(tables.warn, console)
     config = load(options.config, options.overrides, options.limit)
-    devices = assumed(config, options.device)
-
-    def warn(text: str) -> None:
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
-
-    file = sizes_file(options.config)
-    if (
-        options.dry_run
-        and file is not None
-        and not options.calibrate_from  # what was measured goes by the data themselves
-        and not _is_begun(Store(config.store), warn)
-    ):
-        sizes = read_sizes(file)
-        title = f"{config.study}, by the sizes in {file}"
-        show(title, outlook(config, sizes), sizes, console, devices, options.price)
-        for line in to_fetch([model.id for model in config.models], sizes.datasets):
-            console.print(line, soft_wrap=True, highlight=False)
-        return 0
-    library = TaskLibrary.of(config)
-    library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
-    models = resolve_all(config)
-    check_deepspeed(config.training)
-    check_trackers(config)
-    store = Store(config.store)
-    check_store(store, config, dry_run=options.dry_run)
-    given = config, library, models, store, devices, options
+    if options.dry_run and (file := sizes_beside(options, config, warn)):
+        return show_outlook(console, config, file, options)
+    checked = check(config, options)
     if options.dry_run:
-        _print_plan(console, config, prepare(*given, warn), store, options)
-        return 0
-    with Lease(store, stopper()) as lease:
-        planned = prepare(*given, warn)
-        _print_plan(console, config, planned, store, options)
-        write_study(store, study_file(config, planned.todo.grid))
-        for adapter in {part.adapter for part in planned.todo.parts if isinstance(part.adapter, GivenAdapter)}:
-            put_into(store, adapter)
-        store.write_grid(*planned.todo.grid.tables())
-        return _run(console, config, planned, store, lease, options)
+        return show_plan(console, prepare(checked, options, warn), options)
+    with Lease(checked.store, stopper()) as lease:
+        prepared = prepare(checked, options, warn)
+        show_plan(console, prepared, options)
+        begin(prepared)
+        return show_end(console, prepared, execute(console, prepared, options, lease))
+
+
+def sizes_beside(options: Options, config: StudyConfig, warn: Callable[[str], None]) -> Path | None:
+    """The file of sizes beside the config, where the plan can go by it: with nothing done, and nothing measured."""
+    file = sizes_file(options.config)
+    if file is None or options.calibrate_from or _is_begun(Store(config.store), warn):
+        return None
+    return file
 
 
 def _is_begun(store: Store, warn: Callable[[str], None]) -> bool:
@@ -108,107 +89,100 @@ def _is_begun(store: Store, warn: Callable[[str], None]) -> bool:
         return False
 
 
-def _print_plan(
-    console: Console, config: StudyConfig, planned: Prepared, store: Store, options: argparse.Namespace
-) -> None:
-    todo = planned.todo
-    console.print(standing_table(f"{config.study} → {store.uri}", of_plan(todo)))
-    stale = todo.stale_adapters.total(), todo.stale_scores.total()
-    if any(stale):
-        console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
-    for broken in planned.survey.broken:
-        console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
-    if planned.left:
-        console.print(left_alone(planned.left), highlight=False, soft_wrap=True)
-    if options.dry_run:
-        console.print(cost_table(costs(todo, planned.estimates), options.price))
-
-
-def _run(
-    console: Console, config: StudyConfig, planned: Prepared, store: Store, lease: Lease, options: argparse.Namespace
-) -> int:
-    broken = [
-        FailureRecord(b.unit_id, f"{b.role} {b.cell}", b.kind, b.message, b.attempts, b.traceback)
-        for b in planned.survey.broken
-    ]
-    for unit_id in outdated(store, planned.todo, config):
-        store.clear_failure(unit_id)
-    for failure in broken:
-        store.put_failure(failure)
-    failures = [*planned.left, *broken]
-    if planned.todo.is_empty:
-        console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
-    else:
-        code, more = _execute(console, config, planned, store, lease, options)
-        if code is not None:
-            return code
-        _index(store, console)
-        failures += more
-    console.print(
-        f"tables, figures and report: python -m analysis.report {config.store}", highlight=False, soft_wrap=True
-    )
-    if failures:
-        console.print(failure_table(failures))
-        console.print(
-            f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
-            "with --retry-failed also what failed for good",
-            soft_wrap=True,
-        )
-        return 1
+def show_outlook(console: Console, config: StudyConfig, file: Path, options: Options) -> int:
+    """Print what the study will come to by the sizes in a file."""
+    devices, sizes = assumed(config, options.device), read_sizes(file)
+    title = f"{config.study}, by the sizes in {file}"
+    show(title, outlook(config, sizes), sizes, console, devices, options.price)
+    for line in to_fetch([model.id for model in config.models], sizes.datasets):
+        console.print(line, soft_wrap=True, highlight=False)
     return 0
 
 
-def _index(store: Store, console: Console) -> None:
-    """Make reading the store quick. All that is in the index is in other files too."""
+def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
+    """Print what is done and what there is to do; of a dry run also what it will cost."""
+    plan = prepared.plan
+    console.print(tables.standing_table(f"{prepared.config.study} → {prepared.store.uri}", of_plan(plan)))
+    stale = plan.stale_adapters.total(), plan.stale_scores.total()
+    if any(stale):
+        console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
+    for broken in prepared.survey.broken:
+        console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
+    if prepared.kept_failed:
+        console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
+    if options.dry_run:
+        console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
+    return 0
+
+
+def show_end(console: Console, prepared: Prepared, ended: Sequence[FailureRecord]) -> int:
+    """Print what has failed, now or before. Returns the exit code."""
+    config, store = prepared.config, prepared.store
+    failures = [*prepared.kept_failed, *prepared.broken, *ended]
+    if prepared.plan.is_empty:
+        console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
+    report = f"tables, figures and report: python -m analysis.report {config.store}"
+    console.print(report, highlight=False, soft_wrap=True)
+    if not failures:
+        return 0
+    console.print(tables.failure_table(failures))
+    console.print(
+        f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
+        "with --retry-failed also what failed for good",
+        soft_wrap=True,
+    )
+    return 1
+
+
+def execute(console: Console, prepared: Prepared, options: Options, lease: Lease) -> list[FailureRecord]:
+    """Run the plan on a cluster; for an empty one none is started. Returns what failed.
+
+    A run that ends before its end says how to go on, and ends this process.
+    """
+    if prepared.plan.is_empty:
+        return []
+    again, store = options.command(), prepared.store
     try:
-        store.write_indexes()
-    except OSError as error:
-        text = f"the store's index could not be written ({error}): the next run will"
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
-
-
-def _execute(
-    console: Console, config: StudyConfig, planned: Prepared, store: Store, lease: Lease, options: argparse.Namespace
-) -> tuple[int | None, list[FailureRecord]]:
-    """Run the plan on a cluster. Returns an exit code when the run ended before its end, and what failed."""
-    import ray
-
-    from orchestrator.cluster.nodes import check_fits, connect
-    from orchestrator.run import StudyRun
-
-    again = f"python -m orchestrator.sweep {options.config}" + "".join(f" --set '{o}'" for o in options.overrides)
-    again += f" --limit {options.limit}" if options.limit else ""
-    try:
-        dashboard = connect()
-        on_signals()
-        check_fits(config, ray.cluster_resources())
-        if dashboard:
-            hint = "it asks for the token that `ray get-auth-token` prints"
-            console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
-        run = StudyRun(config, planned.todo, planned.survey, store, planned.estimates, console, options.profile)
-        try:
-            with as_raised():
-                failures = run.run()
-        finally:
-            console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
-        ray.shutdown()
-        return None, failures
+        failures = _on_cluster(console, prepared, options)
     except LeaseLost as lost:
         print(f"error: {lost}", file=sys.stderr)
         leave(1, lease)
     except Interrupted as interruption:
-        console.print(
-            f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        text = f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
         leave(130, lease)
     except (StudyStopped, OSError) as stop:
-        print(
-            f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}", file=sys.stderr
-        )
+        text = f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}"
+        print(text, file=sys.stderr)
         leave(1, lease)
+    try:
+        store.write_indexes()
+    except OSError as error:  # all that is in the index is in other files too
+        tables.warn(console, f"the store's index could not be written ({error}): the next run will")
+    return failures
+
+
+def _on_cluster(console: Console, prepared: Prepared, options: Options) -> list[FailureRecord]:
+    """Connect, run, and say how the estimate compares, however the run ends. Imports Ray, which takes seconds."""
+    import ray
+
+    from orchestrator.cluster.connect import check_fits, connect
+    from orchestrator.run import StudyRun
+
+    dashboard = connect()
+    on_signals()
+    check_fits(prepared.config, ray.cluster_resources())  # type: ignore[no-untyped-call]
+    if dashboard:
+        hint = "it asks for the token that `ray get-auth-token` prints"
+        console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
+    run = StudyRun(prepared, console, options.profile)
+    try:
+        with as_raised():
+            failures = run.run()
+    finally:
+        console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
+    ray.shutdown()
+    return failures
 
 
 if __name__ == "__main__":

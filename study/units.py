@@ -72,8 +72,13 @@ class ScoreUnit:
         target = {"target_task": self.target.task, "target_language": self.target.language}
         return {"score_id": self.score_id, **subject_keys(self.model, self.model_params, self.adapter), **target}
 
+    @property
+    def subject(self) -> str:
+        """What is scored, for people."""
+        return str(self.adapter or f"{self.model}/base")
+
     def __str__(self) -> str:
-        return f"{self.adapter or self.model + '/base'} on {self.target}"
+        return f"{self.subject} on {self.target}"
 
 
 def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | None) -> dict[str, object]:

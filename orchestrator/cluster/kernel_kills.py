@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from orchestrator.cluster.actors import Actor
+from orchestrator.cluster.nodes import alive_nodes
+
+Count = ray.ObjectRef[tuple[str, int]]  # refers to a node's id and how many the kernel has killed there
 ANSWER_S = 5.0  # on a node that does not answer for so long, nothing can be found out
 
 
@@ -41,26 +44,26 @@ def _text(file: Path) -> str:
     return file.read_text() if file.is_file() else ""
 
 
-def watch(actor: Any) -> Any:
+def watch(actor: Actor) -> Count:
     """A reference to what an actor's node counts when the actor comes to it; no need to wait for it."""
     return actor.__ray_call__.remote(_read)
 
 
-def struck(before: Iterable[Any]) -> bool:
+def struck(before: Iterable[Count]) -> bool:
     """Whether the kernel has killed on a node since one of these `watch`es; False where the node cannot be asked."""
     earlier = dict(_answers(list(before), 0.0))
-    here = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    here = alive_nodes()
     read = ray.remote(num_cpus=0, max_retries=0)(_read)
     places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in earlier if node in here]
     now = [read.options(scheduling_strategy=place).remote() for place in places]
     return any(count > earlier[node] for node, count in _answers(now, ANSWER_S))
 
 
-def _read(*_: Any) -> tuple[str, int]:
+def _read(*_: object) -> tuple[str, int]:
     return ray.get_runtime_context().get_node_id(), kills()
 
 
-def _answers(references: list[Any], timeout_s: float) -> Iterator[tuple[str, int]]:
+def _answers(references: list[Count], timeout_s: float) -> Iterator[tuple[str, int]]:
     if references:
         references, _ = ray.wait(references, num_returns=len(references), timeout=timeout_s)
     for reference in references:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
-from orchestrator.scheduling.decide import Shape, Unmet
+from orchestrator.scheduling.decide import Resources, Shape, Unmet
+from orchestrator.scheduling.waits import Waits
 
-ASK_EVERY_S = 1.0
 SCOUT = "scout"
 
 
@@ -26,13 +26,33 @@ def autoscales() -> bool:
     return os.environ.get("RAY_enable_autoscaler_v2") == "1"  # noqa: SIM112 - Ray's own spelling
 
 
+class Places:
+    """Ray's placement groups, as scouts use them."""
+
+    def ask(self, bundles: Sequence[Resources], name: str, where: Mapping[str, str]) -> PlacementGroup:
+        """Begin to wait for a place on nodes that the label selector `where` allows."""
+        selectors = [dict(where)] * len(bundles)
+        group: PlacementGroup = placement_group(
+            [dict(one) for one in bundles], name=name, bundle_label_selector=selectors
+        )
+        return group
+
+    def waits(self, group: PlacementGroup) -> bool:
+        state: Any = placement_group_table(group)["state"]
+        return bool(state == "PENDING")
+
+    def remove(self, group: PlacementGroup) -> None:
+        remove_placement_group(group)
+
+
 class Scouts:
     """The scouts that wait."""
 
-    def __init__(self, shape: Shape) -> None:
-        self._bundles = {"a trial": [dict(shape.bundle)] * shape.workers, "an evaluator": [dict(shape.evaluator)]}
+    def __init__(self, shape: Shape, places: Places | None = None, waits: Waits | None = None) -> None:
+        self._places, self._every_s = places or Places(), (waits or Waits()).scouts_s
+        self._bundles = {"a trial": [shape.bundle] * shape.workers, "an evaluator": [shape.evaluator]}
         self._waiting: dict[str, list[PlacementGroup]] = {kind: [] for kind in self._bundles}
-        self._asked = -ASK_EVERY_S
+        self._asked = -self._every_s
         self._where: Mapping[str, str] = {}
 
     def ask(self, unmet: Unmet, where: Mapping[str, str]) -> None:
@@ -40,20 +60,18 @@ class Scouts:
 
         On another node a scout would find a place that no work takes.
         """
-        if time.monotonic() - self._asked < ASK_EVERY_S:
+        if time.monotonic() - self._asked < self._every_s:
             return
         self._asked = time.monotonic()
         wanted: Mapping[str, int] = {"a trial": unmet.trials, "an evaluator": unmet.evaluators}
         for kind, bundles in self._bundles.items():
             kept: list[PlacementGroup] = []
             for scout in self._waiting[kind]:
-                state: Any = placement_group_table(scout)["state"]
-                if state == "PENDING" and len(kept) < wanted[kind] and where == self._where:
+                if self._places.waits(scout) and len(kept) < wanted[kind] and where == self._where:
                     kept.append(scout)
                 else:
-                    remove_placement_group(scout)
+                    self._places.remove(scout)
             self._waiting[kind] = kept
             for _ in range(wanted[kind] - len(kept)):
-                selectors = [dict(where)] * len(bundles)
-                kept.append(placement_group(bundles, name=f"{SCOUT} for {kind}", bundle_label_selector=selectors))
+                kept.append(self._places.ask(bundles, f"{SCOUT} for {kind}", where))
         self._where = dict(where)

@@ -21,8 +21,8 @@ def kind(resources: Mapping[str, float]) -> str:
     return CUDA if "GPU" in resources else CPU
 
 
-def kind_of(device: str) -> str:
-    """The same of a device as records (a GPU's name) and scores (cuda:0) state it."""
+def kind_of_device(device: str) -> str:
+    """Whether a device is a CPU or a GPU, by what records (a GPU's name) or scores (cuda:0) call it."""
     return CPU if device.startswith(CPU) else CUDA
 
 

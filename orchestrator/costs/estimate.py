@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.kinds.kind import kind_of
+from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, held, of_actors, stages, used
 from orchestrator.costs.measured import Measured, train_work
 from orchestrator.costs.tokens import SourceTokens, counter_of, of_source, of_targets
@@ -114,7 +114,7 @@ def estimate(
 
 
 class _Speed:
-    """How fast one stage's units of a model go, in device seconds; remembers how that is known."""
+    """How fast one stage's units of a model go, in device seconds; counts what the estimates go by, for `basis`."""
 
     def __init__(
         self, model: Model, config: StudyConfig, measured: Measured, assumed: Mapping[str, str], stage: str
@@ -122,7 +122,7 @@ class _Speed:
         self._stage, self._model, self._measured = stage, model.name, measured
         self._ways: Counter[str] = Counter()
         body, peak = model.params - model.embedded, PEAK_FLOPS[assumed[stage]]
-        flops = kind_of(config.recipe).train_flops if stage == TRAIN else FORWARD
+        flops = tuning_of(config.recipe).train_flops if stage == TRAIN else FORWARD
         by_flops = f"by FLOP model, {assumed[stage]} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
         self._rate = measured.rate(stage, model.name, body) or (flops * body / (UTILISATION * peak), by_flops)
         resources = stages(config)[stage]

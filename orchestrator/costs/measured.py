@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from adapters.kinds.kind import kind_of as tuning_of
-from orchestrator.costs.devices import SCORE, TRAIN, kind_of, used
+from orchestrator.costs.devices import SCORE, TRAIN, kind_of_device, used
 from study.config import Recipe
 from study.flops import FORWARD
 from study.store.records import AdapterRecord, StudyFile
@@ -69,7 +69,7 @@ class Measured:
             self.units[unit] = self.units[unit] + seen if unit in self.units else seen
 
     def unit(self, stage: str, model: str, names: Sequence[str], size: float) -> tuple[float, str] | None:
-        """Seconds of a unit on a source or target, by its size, and how they are known.
+        """Seconds of a unit on a source or target, by its size, and what they go by, in words.
 
         Those seen under the first of its names count, if there are any; else those under the next.
         """
@@ -79,7 +79,7 @@ class Measured:
         return None
 
     def rate(self, stage: str, model: str, body: int) -> tuple[float, str] | None:
-        """Seconds per token of a model, and how they are known; None where nothing of this stage was seen.
+        """Seconds per token of a model, and what they go by, in words; None where nothing of this stage was seen.
 
         A model that was not seen goes by the seconds per token and parameter of the others.
         """
@@ -114,14 +114,14 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
     result.body.update(study.bodies)
     per_worker, per_evaluator = used(study.trainer_resources), used(study.evaluator_resources)
     for row in scored(store).iter_rows(named=True):
-        kind = kind_of(row["device"])
+        kind = kind_of_device(row["device"])
         if kind == kinds[SCORE]:
             seen = Seen(row["seconds"] * per_evaluator, row["tokens"], row["n_items"], frozenset([kind]), store.uri)
             names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
             result.add(SCORE, row["model"], names, seen)
     for record in store.records().values():
         device = record.conditions.device
-        if kind_of(device) == kinds[TRAIN]:
+        if kind_of_device(device) == kinds[TRAIN]:
             seconds, work = record.course.seconds * record.conditions.world_size * per_worker, _work(record)
             seen = Seen(seconds, work, work, frozenset([device]), store.uri)
             result.add(TRAIN, record.model, ["+".join(record.source)], seen)

@@ -32,9 +32,6 @@ class Part:
         """What the scores are of: the adapter's id, or the base model's identity."""
         return self.adapter.adapter_id if self.adapter else self.model.identity
 
-    def __str__(self) -> str:
-        return str(self.adapter or self.model.name + "/base")
-
 
 @dataclass(frozen=True)
 class Grid:

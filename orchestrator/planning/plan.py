@@ -16,14 +16,15 @@ import pyarrow as pa
 
 from orchestrator.planning.grid import Grid, Part
 from study.store.coverage import Coverage
+from study.store.records import FailureRecord
 from study.units import AdapterUnit
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to do, and by model: units of an older config (`stale`), and those left as they failed (`left`).
+    """What there is to do, and by model: units of an older config (`stale`), and those kept as they failed (`kept`).
 
-    Scores that wait for an adapter that failed are left too.
+    Scores that wait for an adapter that is kept so are kept too.
     """
 
     grid: Grid
@@ -31,8 +32,8 @@ class Plan:
     parts: tuple[Part, ...]
     stale_adapters: Counter[str]
     stale_scores: Counter[str]
-    left_adapters: Counter[str] = field(default_factory=Counter)
-    left_scores: Counter[str] = field(default_factory=Counter)
+    kept_adapters: Counter[str] = field(default_factory=Counter)
+    kept_scores: Counter[str] = field(default_factory=Counter)
 
     @property
     def n_scores(self) -> int:
@@ -49,22 +50,23 @@ class Plan:
             scores[part.model.name] += len(part.targets)
         return Counter(unit.model for unit in self.train), scores
 
-    def names(self, failures: Iterable[tuple[str, str]]) -> set[str]:
-        """Those of some recorded failures, (unit_id, unit), that name a unit of this plan: their unit_ids."""
-        trained = {unit.unit_id for unit in self.train}
-        parts = {str(part): part for part in self.parts}
-        targets = {str(cell): i for i, cell in enumerate(self.grid.targets)}
-        known = set()
-        for unit_id, unit in failures:
-            subject, _, cell = unit.rpartition(" on ")
-            part, target = parts.get(subject), targets.get(cell)
-            if part is not None and target is not None and target in part.targets:
-                scored = self.grid.unit(part, target).unit_id == unit_id
-            else:
-                scored = False
-            if scored or unit_id in trained:
-                known.add(unit_id)
-        return known
+    def asks_for(self, failures: Iterable[FailureRecord]) -> set[str]:
+        """The unit_ids of those recorded failures that are of units of this plan."""
+        to_train = {unit.unit_id for unit in self.train}
+        parts = {part.subject: part for part in self.parts}
+        targets = {name: i for i, name in enumerate(self.grid.target_ids)}
+        return {
+            one.unit_id
+            for one in failures
+            if (one.unit_id in to_train if one.target_id is None else self._is_scored(one, parts, targets))
+        }
+
+    def _is_scored(self, failure: FailureRecord, parts: Mapping[str, Part], targets: Mapping[str, int]) -> bool:
+        """Whether a failure is of a score that is to be made, as it is identified now."""
+        part, target = parts.get(failure.subject_id or ""), targets.get(failure.target_id or "")
+        if part is None or target is None or target not in part.targets:
+            return False
+        return self.grid.unit(part, target).unit_id == failure.unit_id
 
 
 def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.RecordBatch]) -> Plan:
@@ -93,19 +95,19 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.
     )
 
 
-def without(todo: Plan, failed: Mapping[str, str]) -> tuple[Plan, set[str]]:
-    """A plan without units that have failed for good (unit_id: unit), an adapter's scores with it; and those it had."""
-    had = todo.names(failed.items())
-    train = tuple(unit for unit in todo.train if unit.unit_id not in had)
-    lost = {unit.adapter_id for unit in todo.train} - {unit.adapter_id for unit in train}
-    marked = {failed[unit_id].rpartition(" on ")[0] for unit_id in had}
+def without(to_do: Plan, failed: Mapping[str, FailureRecord]) -> tuple[Plan, set[str]]:
+    """A plan without units that have failed for good, an adapter's scores with it; and the unit_ids that it had."""
+    had = to_do.asks_for(failed.values())
+    train = tuple(unit for unit in to_do.train if unit.unit_id not in had)
+    lost = {unit.adapter_id for unit in to_do.train} - {unit.adapter_id for unit in train}
+    marked = {failed[unit_id].subject_id for unit_id in had}
     parts = []
-    for part in todo.parts:
+    for part in to_do.parts:
         targets = part.targets
-        if str(part) in marked:
-            targets = [i for i in targets if todo.grid.unit(part, i).unit_id not in had]
+        if part.subject in marked:
+            targets = [i for i in targets if to_do.grid.unit(part, i).unit_id not in had]
         if targets and part.subject not in lost:
             parts.append(Part(part.model, part.adapter, targets))
-    rest = replace(todo, train=train, parts=tuple(parts))
-    left_adapters, left_scores = (before - after for before, after in zip(todo.counts(), rest.counts(), strict=True))
-    return replace(rest, left_adapters=left_adapters, left_scores=left_scores), had
+    rest = replace(to_do, train=train, parts=tuple(parts))
+    kept_adapters, kept_scores = (before - after for before, after in zip(to_do.counts(), rest.counts(), strict=True))
+    return replace(rest, kept_adapters=kept_adapters, kept_scores=kept_scores), had

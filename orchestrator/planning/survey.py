@@ -23,6 +23,7 @@ from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, TRANSIENT
 from study.faults.network import Unreachable
 from study.identity import digest
+from study.store.records import FailureRecord
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Broken:
     traceback: str
 
     @property
-    def unit_id(self) -> str:
-        return broken_id(self.role, self.cell)
+    def failure(self) -> FailureRecord:
+        """The record of it, which is of no unit but of the cell in its role."""
+        name, unit = broken_id(self.role, self.cell), f"{self.role} {self.cell}"
+        return FailureRecord(name, unit, self.kind, self.message, self.attempts, self.traceback, subject_id=name)
 
 
 def broken_id(role: str, cell: str) -> str:

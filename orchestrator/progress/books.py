@@ -6,8 +6,10 @@ import json
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
 
+from rich.console import Console
+
+from evaluators.scored import Scored
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates
 from orchestrator.planning.grid import Part
@@ -31,14 +33,14 @@ EXPORT_EVERY_S = 5.0
 
 
 class Books:
-    """What a run of `plan` keeps of it; `display_on` is the console that shows it."""
+    """What a run of `plan` keeps of it; the `console` shows it."""
 
-    def __init__(self, config: StudyConfig, plan: Plan, store: Store, estimates: Estimates, display_on: Any) -> None:
+    def __init__(self, config: StudyConfig, plan: Plan, store: Store, estimates: Estimates, console: Console) -> None:
         self._store, self._estimates = store, estimates
         self._target = {cell: number for number, cell in enumerate(plan.grid.targets)}
         self._failed_before = store.failed()
         self.progress = begin(plan, estimates)
-        self.display = Display(self.progress, display_on)
+        self.display = Display(self.progress, console)
         self._metrics = Metrics(config.study)
         self._tracking = Tracking(config, store, self.display.warn)
         self._means = Means(plan, store) if self._tracking.is_on else None
@@ -50,19 +52,19 @@ class Books:
         self._succeeded(unit.unit_id)
         self._tracking.trained(unit)
 
-    def scored(self, unit: ScoreUnit, result: Any) -> None:
+    def scored(self, unit: ScoreUnit, result: Scored) -> None:
         taken = result.seconds * self._estimates.devices[SCORE]
         self.progress.finished(SCORE, unit.model, result.tokens, self._score_s(unit), taken)
         self._succeeded(unit.score_id)
         if self._means is not None:
-            self._tracking.scored(_subject(unit), self._means.scored(unit.subject_id, dict(result.metrics)))
+            self._tracking.scored(unit.subject, self._means.scored(unit.subject_id, dict(result.metrics)))
 
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None:
         """Raises StudyStopped where nothing more can be done."""
         _check(failure)
         self.progress.lost(SCORE, unit.model, failure.kind, 1, self._score_s(unit))
         if self._means is not None:
-            self._tracking.scored(_subject(unit), self._means.failed(unit.subject_id))
+            self._tracking.scored(unit.subject, self._means.failed(unit.subject_id))
         self._record(failure)
 
     def adapter_failed(self, failure: FailureRecord, unit: AdapterUnit, waiting: Part | None) -> None:
@@ -130,7 +132,3 @@ class Books:
 def _check(failure: FailureRecord) -> None:
     if failure.kind in STOPS:
         raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
-
-
-def _subject(unit: ScoreUnit) -> str:
-    return str(unit.adapter or f"{unit.model}/base")

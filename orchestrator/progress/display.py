@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from orchestrator.progress.numbers import STAGES, Progress, clock
+from orchestrator.progress.tables import warn
 from study.store.records import FailureRecord
 
 PLAIN_EVERY_S, REDRAW_EVERY_S = 15.0, 0.5
@@ -45,7 +46,7 @@ class Display:
             self._console.print(self._progress.line(), highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        self._console.print(text, style="yellow", markup=False, soft_wrap=True)
+        warn(self._console, text)
 
     def failure(self, failure: FailureRecord) -> None:
         self._console.print(

@@ -36,7 +36,7 @@ class Means:
         return self._closed(subject)
 
     def failed(self, subject: str) -> dict[str, float]:
-        """Book a target that will have no score; likewise."""
+        """Book a target that will have no score. Returns what `scored` returns."""
         return self._closed(subject)
 
     def _closed(self, subject: str) -> dict[str, float]:

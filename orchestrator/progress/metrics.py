@@ -49,7 +49,7 @@ class Metrics:
             self._raise(self._failed, count, {"model": model, "kind": kind})
         for (stage, model), count in progress.tokens.items():
             self._raise(self._tokens, count, {"model": model, "stage": stage})
-        for (stage, model), count in progress.left.items():
+        for (stage, model), count in progress.to_do.items():
             self._left.set(count, {"study": self._study, "model": model, "stage": stage})
         for model, count in progress.evaluators.items():
             self._evaluators.set(count, {"study": self._study, "model": model})

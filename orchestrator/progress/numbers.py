@@ -22,19 +22,19 @@ class Progress:
     """The numbers of a run. Counts are of units; `estimated_s` and `actual_s` are device seconds of what is done.
 
     `at_work` are the devices of what runs or starts, `held` those of every process there is; `evaluators` how many
-    scoring actors each model has. `left_alone` are units that failed in earlier runs, and what waited for them.
+    scoring actors each model has. `kept_failed` are units that failed in earlier runs, and what waited for them.
     """
 
     total: Mapping[str, int]
     before: Mapping[str, int]
-    left: Counter[Key]
-    left_s: dict[Key, float]
+    to_do: Counter[Key]
+    to_do_s: dict[Key, float]
     done: Counter[Key] = field(default_factory=Counter)
     failed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # stage, model, kind
     tokens: Counter[Key] = field(default_factory=Counter)
     estimated_s: dict[Key, float] = field(default_factory=dict)
     actual_s: dict[Key, float] = field(default_factory=dict)
-    left_alone: Mapping[str, int] = field(default_factory=dict)
+    kept_failed: Mapping[str, int] = field(default_factory=dict)
     at_work: Meter = field(default_factory=Meter)
     held: Meter = field(default_factory=Meter)
     evaluators: Counter[str] = field(default_factory=Counter)
@@ -62,8 +62,8 @@ class Progress:
         self._take((stage, model), count, estimated_s)
 
     def _take(self, key: Key, count: int, estimated_s: float) -> None:
-        self.left[key] -= count
-        self.left_s[key] = self.left_s.get(key, 0.0) - estimated_s if self.left[key] else 0.0
+        self.to_do[key] -= count
+        self.to_do_s[key] = self.to_do_s.get(key, 0.0) - estimated_s if self.to_do[key] else 0.0
 
     def pace(self, stage: str, model: str) -> float | None:
         """Actual over estimated seconds: of the model in this stage, else of the stage, else of all; None at first."""
@@ -84,7 +84,7 @@ class Progress:
         None before any speed, and where nobody is at work.
         """
         work = 0.0
-        for (stage, model), seconds in self.left_s.items():
+        for (stage, model), seconds in self.to_do_s.items():
             pace = self.pace(stage, model)
             if seconds > 0 and pace is None:
                 return None
@@ -102,14 +102,14 @@ class Progress:
         return sum(self.tokens.values()) / max(self.seconds, 1e-9)
 
     def count(self, stage: str) -> dict[str, int]:
-        """Of all models: done (before this run too), of, this run, failed (likewise), left."""
+        """Units of all models: done and failed (before this run too), of how many, done in this run, left to do."""
         now = sum(n for key, n in self.done.items() if key[0] == stage)
         return {
             "done": self.before[stage] + now,
             "of": self.total[stage],
             "this run": now,
-            "failed": self.left_alone.get(stage, 0) + sum(n for key, n in self.failed.items() if key[0] == stage),
-            "left": sum(n for key, n in self.left.items() if key[0] == stage),
+            "failed": self.kept_failed.get(stage, 0) + sum(n for key, n in self.failed.items() if key[0] == stage),
+            "left": sum(n for key, n in self.to_do.items() if key[0] == stage),
         }
 
     def numbers(self) -> dict[str, float]:
@@ -145,7 +145,7 @@ class Progress:
         ]
 
     def verdict(self) -> str:
-        """The same in one line."""
+        """The estimate against what it took, in one line."""
         parts = []
         for name, some in (*STAGES.items(), ("together", None)):
             rows = [row for row in self.against_estimate() if some is None or row["stage"] == name]
@@ -161,14 +161,14 @@ def begin(plan: Plan, estimates: Estimates) -> Progress:
     """Where a run of the plan begins."""
     total = {TRAIN: len(plan.grid.adapters), SCORE: plan.grid.n_scores}
     counts = dict(zip((TRAIN, SCORE), plan.counts(), strict=True))
-    left = Counter({(stage, model): n for stage, by_model in counts.items() for model, n in by_model.items()})
+    to_do = Counter({(stage, model): n for stage, by_model in counts.items() for model, n in by_model.items()})
     seconds = {}
     for cost in costs(plan, estimates):
         seconds[TRAIN, cost.model], seconds[SCORE, cost.model] = cost.train_s, cost.score_s
-    alone = {TRAIN: plan.left_adapters.total(), SCORE: plan.left_scores.total()}
-    todo = {TRAIN: len(plan.train), SCORE: plan.n_scores}
-    before = {stage: total[stage] - todo[stage] - alone[stage] for stage in total}
-    return Progress(total, before, left, seconds, left_alone=alone)
+    kept = {TRAIN: plan.kept_adapters.total(), SCORE: plan.kept_scores.total()}
+    planned = {TRAIN: len(plan.train), SCORE: plan.n_scores}
+    before = {stage: total[stage] - planned[stage] - kept[stage] for stage in total}
+    return Progress(total, before, to_do, seconds, kept_failed=kept)
 
 
 def clock(seconds: float) -> str:

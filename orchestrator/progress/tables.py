@@ -23,6 +23,11 @@ def console() -> Console:
     return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
 
 
+def warn(on: Console, text: str) -> None:
+    """Tell of something that a run can do without."""
+    on.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
 def table_of(*columns: str, title: str | None = None, caption: str | None = None) -> Table:
     """A table whose cells are broken, never cut off, where it is too narrow; the first column names, others count."""
     first, *others = columns
@@ -33,7 +38,7 @@ def table_of(*columns: str, title: str | None = None, caption: str | None = None
 def standing_table(
     title: str, rows: Sequence[Standing], seconds_left: Mapping[str, float | None] | None = None
 ) -> Table:
-    """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), left as they
+    """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), kept as they
     failed, and to do; done, failed and to do add up. With `seconds_left` also the device hours that are left."""
     columns = [f"{what} {how}" for what in ("adapters", "scores") for how in ("done", "stale", "failed", "to do")]
     table = table_of("model", *columns, *([] if seconds_left is None else ["device hours left"]), title=title)
@@ -90,7 +95,7 @@ def failure_table(failures: Iterable[FailureRecord]) -> Table:
     return table
 
 
-def left_alone(failures: Sequence[FailureRecord]) -> str:
+def kept_failed(failures: Sequence[FailureRecord]) -> str:
     """What of the plan is not tried again, by kind."""
     kinds = Counter(failure.kind for failure in failures)
     counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))

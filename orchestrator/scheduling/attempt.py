@@ -1,4 +1,4 @@
-"""A gang in a trial: what of it is left to train, and what a failure does to that. No Ray in here."""
+"""A gang in a trial: what of it is still to train, and what a failure does to that. No Ray in here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.failures import budget
-from orchestrator.scheduling.gangs import halves, smaller
+from orchestrator.scheduling.shrink import halves, smaller
 from study.config import Failures, Recipe, Training
 from study.faults.kinds import OUT_OF_MEMORY, STOPS
 
@@ -15,7 +15,7 @@ AGAIN, SPLIT, GIVEN_UP = "again", "split", "given up"
 
 @dataclass
 class Attempt:
-    """The `parts` of a gang that are left to train, the one at work first; None before that is known.
+    """The `parts` of a gang that are still to train, the one at work first; None before that is known.
 
     `spent` counts the tries of what is at work, by kind of failure.
     """
@@ -25,10 +25,10 @@ class Attempt:
     spent: dict[str, int] = field(default_factory=dict)
     parts: list[list[str]] | None = None
 
-    def begin(self, left: Sequence[Sequence[str]], most: int, training: Training) -> None:
-        """What is left is known: train at most `most` adapters at once."""
+    def begin(self, to_do: Sequence[Sequence[str]], most: int, training: Training) -> None:
+        """It is known what there is to do: train at most `most` adapters at once."""
         self.training = training
-        self.parts = [list(part[i : i + most]) for part in left for i in range(0, len(part), most)]
+        self.parts = [list(part[i : i + most]) for part in to_do for i in range(0, len(part), most)]
 
     @property
     def is_over(self) -> bool:
@@ -36,7 +36,7 @@ class Attempt:
 
     @property
     def at_work(self) -> Sequence[str]:
-        """What the next try, or the last, is of: before it is known what is left, it may be all."""
+        """What the next try, or the last, is of: before that is known it may be all."""
         return self.parts[0] if self.parts else self.gang
 
     def ended(self) -> None:

@@ -1,10 +1,19 @@
 """What runs next, and where: pure functions of the resources now, the work that waits or runs, and its seconds.
 
+The main loop asks `decide` at each step. It hands over the resources of the nodes, the `Shape` of a trial and of an
+evaluator, and the `Demand`: the gangs that wait or run, and the scoring of each model that can be done now. It gets a
+`Decision`: how many trials may run, and how many evaluators each model should have. A trial that runs is never stopped;
+which evaluators go and which are started beside it, `surplus` and `missing` say.
+
 Training and scoring share the cluster without a fixed split. The base's scores come first, since every delta waits for
-them; then training, since scores wait for adapters; scoring takes what is left, and all of it once so much scoring
-waits that no device can run dry before the next gang is trained. A loaded model is worth keeping: an evaluator stays
-while its model has work, and another one is started only where it has more to do than to load. The real driver and
-the simulation (`bench.simulation`) ask the same functions.
+them; then training, since scores wait for adapters. Scoring takes the devices that training does not need, and all of
+them once so much scoring waits that no device can run dry before the next gang is trained. A loaded model is worth
+keeping: an evaluator stays while its model has work, and another one is started only where it has more to do than to
+load.
+
+The other functions decide the rest: in which order gangs are trained (`in_order`), which of them a warm trainer takes
+(`next_gang`), how much an evaluator is handed at once (`batch_seconds`), what an autoscaler is asked for (`unmet`). The
+simulation (`bench.simulation`) asks the same functions, so a run on a large cluster is tested without one.
 """
 
 from __future__ import annotations

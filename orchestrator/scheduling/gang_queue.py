@@ -1,6 +1,7 @@
 """The gangs of a study that wait for a trial, and those that run: which is next, and how many may. No Ray in here.
 
 Two threads use it: Tune's takes gangs and says how they ended, the main one says how many may run and reads `events`.
+A gang is at every moment waiting, running, or ended with its event in the queue: the main thread misses none.
 """
 
 from __future__ import annotations
@@ -8,29 +9,26 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from orchestrator.scheduling.decide import next_gang
-from study.units import AdapterUnit
+from orchestrator.scheduling.gangs import Gang
+from orchestrator.scheduling.waits import Waits
 
-Gang = tuple[AdapterUnit, ...]
-PLACED_WITHIN_S = 5.0
-IDLE_S = 10.0
+Event = TypeVar("Event")
 TRIALS_EACH = 50  # per trainer, until Tune begins anew, with new trainers: it keeps 0.05 MB of every trial it has had
 
 
-class GangQueue:
-    """Hands out gangs, in order, at most `allow`ed ones at once.
+class GangQueue(Generic[Event]):
+    """Hands out gangs, in order, at most `allow`ed ones at once; what comes of them goes into `events`."""
 
-    What ends goes into `events`: ("result", dict), ("error", [adapter_id], kind, message) or ("stopped", exception).
-    """
-
-    def __init__(self, todo: Sequence[Gang]) -> None:
-        self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._waiting = list(todo)
+    def __init__(self, to_do: Sequence[Gang], waits: Waits | None = None, trials_each: int = TRIALS_EACH) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._waits, self._trials_each = waits or Waits(), trials_each
+        self._waiting = list(to_do)
         self._running: dict[str, Gang] = {}
-        self._attempts: dict[Gang, dict[str, int]] = {}  # of gangs that have left a place
+        self._attempts: dict[Gang, Mapping[str, int]] = {}  # of gangs that have given up a place
         self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
         self._trainers = 0  # which Tune has made, and keeps
         self._handed_out = 0  # to them
@@ -51,7 +49,7 @@ class GangQueue:
             return list(self._waiting), list(self._running.values())
 
     def is_wanted(self) -> bool:
-        """Wait until a trial may run; False when none is left."""
+        """Wait until a trial may run; False when no gang waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._allowed > 0 or not self._waiting)
             return bool(self._waiting)
@@ -69,8 +67,8 @@ class GangQueue:
             return gang
 
     def attempts(self, gang: Gang) -> dict[str, int]:
-        """What a gang that has left its place has spent there, by kind of failure."""
-        return self._attempts.pop(gang, {})
+        """What a gang that has given up its place has spent there, by kind of failure."""
+        return dict(self._attempts.pop(gang, {}))
 
     def placed(self, trial_id: str) -> None:
         """A trial's actor is there."""
@@ -80,7 +78,7 @@ class GangQueue:
     def starves(self) -> bool:
         """Whether a trial that may run has been without a place for a while."""
         with self._changed:
-            return any(time.monotonic() - since > PLACED_WITHIN_S for since in self._unplaced.values())
+            return any(time.monotonic() - since > self._waits.placed_s for since in self._unplaced.values())
 
     def keeps_none(self) -> None:
         """Tune begins, or begins anew: it has made no trainer yet."""
@@ -95,21 +93,24 @@ class GangQueue:
         with self._changed:
             kept = len(self._running) >= self._allowed and len(self._running) < self._trainers
             self._idle_since = (self._idle_since or time.monotonic()) if kept else None
-            idle = self._idle_since is not None and time.monotonic() - self._idle_since >= IDLE_S
-            full = self._handed_out >= TRIALS_EACH * max(1, self._trainers)
+            idle = self._idle_since is not None and time.monotonic() - self._idle_since >= self._waits.idle_s
+            full = self._handed_out >= self._trials_each * max(1, self._trainers)
             return not self._waiting or self._allowed == 0 or idle or full
 
-    def ended(self, trial_id: str, *event: Any) -> None:
+    def ended(self, trial_id: str, event: Event) -> None:
+        """A trial has ended, and its gang with it."""
         with self._changed:
             self._warm = self._running.pop(trial_id)[0].model
             self._unplaced.pop(trial_id, None)
             self.events.put(event)
 
-    def left(self, trial_id: str, attempts: dict[str, int], rejected: Sequence[Mapping[str, Any]]) -> None:
-        """A trial has left a place where its workers do not last: its gang goes on, elsewhere if there is a place."""
+    def moved(self, trial_id: str, attempts: Mapping[str, int], gone: Collection[str], event: Event) -> None:
+        """A trial has given up its place: its gang is next, elsewhere if there is a place, without the members `gone`.
+
+        These are adapter_ids; the event tells of them.
+        """
         with self._changed:
-            gone = {failure["unit_id"] for failure in rejected}
             gang = tuple(unit for unit in self._running.pop(trial_id) if unit.adapter_id not in gone)
             self._attempts[gang] = attempts
             self._waiting.insert(0, gang)
-            self.events.put(("result", {"trained": [], "rejected": rejected}))
+            self.events.put(event)

@@ -8,25 +8,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
-from typing import TypeVar
 
-from adapters.kinds.kind import kind_of
-from study.config import Recipe, Training
+from adapters.kinds.kind import kind_of as tuning_of
+from orchestrator.planning.plan import Plan
+from study.cells import Source
+from study.config import Recipe, StudyConfig, Training
 from study.models.resolve import Model
 from study.units import AdapterUnit
-from trainers.settings import FULL_PASS, rows_per_process
-
-Some = TypeVar("Some")
+from trainers.settings import FULL_PASS
 
 DEVICE_BYTES = {"cpu": 4 << 30, "cuda": 24 << 30}  # what is counted on per process; a gang that needs more is halved
 ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments; the rest is activations
 BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
 
+Gang = tuple[AdapterUnit, ...]
+
+
+def planned(
+    config: StudyConfig,
+    plan: Plan,
+    examples: Mapping[Source, int],
+    tokens: Mapping[str, Mapping[str, int]],
+    devices: int,
+) -> list[Gang]:
+    """The gangs of what a plan has to train, for so many trials at a time.
+
+    They are sized and balanced by the `examples` of each source, and the `tokens` that a model reads of each source in
+    all epochs, by the names of both.
+    """
+    everything = list({unit.adapter_id: unit for unit in plan.grid.adapters}.values())
+    per_unit = {unit.adapter_id: tokens[unit.model][str(unit.source)] for unit in everything}
+    models = {model.name: model for model in plan.grid.models}
+    sizes = {}
+    for name in dict.fromkeys(unit.model for unit in everything):
+        mine = [unit for unit in everything if unit.model == name]
+        once = sum(per_unit[unit.adapter_id] for unit in mine) / config.recipe.epochs
+        each = once / sum(examples[unit.source] for unit in mine)
+        sizes[name] = gang_size(config.training, config.recipe, models[name], each)
+    return resumed(everything, plan.train, partial(gangs, size=sizes, tokens=per_unit, devices=devices))
+
 
 def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
     """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
-    tuning = kind_of(recipe)
+    tuning = tuning_of(recipe)
     if not tuning.shares_base:
         return 1
     if training.gang_size != "auto":
@@ -39,15 +65,13 @@ def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_examp
     return max(1, min(math.ceil(fills), int(room)))
 
 
-def gangs(
-    units: Sequence[AdapterUnit], size: Mapping[str, int], tokens: Mapping[str, int], devices: int
-) -> list[tuple[AdapterUnit, ...]]:
+def gangs(units: Sequence[AdapterUnit], size: Mapping[str, int], tokens: Mapping[str, int], devices: int) -> list[Gang]:
     """Adapters to train together, in order: of one model, at most `size[model]`, for all `devices` equally long.
 
     `tokens` are each adapter's training tokens by adapter_id. Rounds of `devices` gangs take the units in order, so
     that a seed's matrix is full early; within a round they are dealt by their tokens.
     """
-    result: list[tuple[AdapterUnit, ...]] = []
+    result: list[Gang] = []
     for model, group in groupby(units, key=lambda unit: unit.model):
         left = list(group)
         rounds = math.ceil(len(left) / (size[model] * devices))
@@ -61,8 +85,8 @@ def gangs(
 def resumed(
     everything: Sequence[AdapterUnit],
     left: Sequence[AdapterUnit],
-    group: Callable[[Sequence[AdapterUnit]], list[tuple[AdapterUnit, ...]]],
-) -> list[tuple[AdapterUnit, ...]]:
+    group: Callable[[Sequence[AdapterUnit]], list[Gang]],
+) -> list[Gang]:
     """Gangs of what is left, those that no member of is done as a run from the start would have them.
 
     An adapter's last bits depend on its companions, so an interrupted study ends with the same numbers as another.
@@ -74,7 +98,7 @@ def resumed(
     return whole + group(rest)
 
 
-def _balanced(units: Sequence[AdapterUnit], bins: int, tokens: Mapping[str, int]) -> list[tuple[AdapterUnit, ...]]:
+def _balanced(units: Sequence[AdapterUnit], bins: int, tokens: Mapping[str, int]) -> list[Gang]:
     """Units in `bins` groups of equal number: of every `bins` units the longest goes to the group with least so far."""
     longest_first = sorted(range(len(units)), key=lambda i: -tokens[units[i].adapter_id])
     groups: list[list[int]] = [[] for _ in range(bins)]
@@ -85,29 +109,3 @@ def _balanced(units: Sequence[AdapterUnit], bins: int, tokens: Mapping[str, int]
             groups[group].append(i)
             loads[group] += tokens[units[i].adapter_id]
     return [tuple(units[i] for i in sorted(group)) for group in groups]
-
-
-def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe) -> tuple[list[list[str]], Training]:
-    """What to train after the first gang of `pending` ran out of memory: smaller gangs, else fewer rows at once.
-
-    The adapters come out the same.
-    """
-    now = len(pending[0])
-    if now > 1:
-        half = math.ceil(now / 2)
-        return [list(gang[i : i + half]) for gang in pending for i in range(0, len(gang), half)], training
-    rows = training.micro_batch_size
-    rows = rows_per_process(recipe, 1, training.workers_per_trial) if rows == "auto" else rows
-    return [list(gang) for gang in pending], with_rows(training, max(1, rows // 2))
-
-
-def halves(gang: Sequence[Some]) -> list[list[Some]]:
-    """A gang, or a batch, of more than one as two."""
-    middle = math.ceil(len(gang) / 2)
-    return [list(gang[:middle]), list(gang[middle:])]
-
-
-def with_rows(training: Training, rows: int) -> Training:
-    """The same with a micro-batch of at most so many rows."""
-    most = rows if training.micro_batch_size == "auto" else min(rows, training.micro_batch_size)
-    return training.model_copy(update={"micro_batch_size": most})

@@ -1,65 +1,81 @@
 """The scoring pool: evaluator actors, one base model each, fed with batches of score units.
 
-What to run is decided in `orchestrator.scheduling` (`decide`, `backlog`); `ScoringPool` starts and stops actors,
-hands out batches and collects what comes back. Units of an actor that dies go back into the backlog.
+Each step of the main loop matches the actors to a `Decision`, takes a batch from the `Backlog` for every actor that has
+none, and books what has come back with `Bookkeeper`: a score, a failure, or a batch that is to be tried again. What to
+run is decided in `orchestrator.scheduling`; this module starts actors, stops them and waits for them.
+
+Invariant: a unit is at every moment in the backlog, in the hands of one actor, or booked. The units of an actor that
+dies go back into the backlog, so that nothing is lost with it.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import ray
 
+from evaluators.scored import Scored
+from orchestrator.cluster.actors import kill
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
-from orchestrator.failures import backoff_s, budget, is_spoilt, kind_of, last_line
+from orchestrator.failures import budget, is_spoilt, kind_of, raised
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
-from orchestrator.scheduling.gangs import halves
+from orchestrator.scheduling.retry import again, later
 from orchestrator.scheduling.starts import Starts
-from orchestrator.scoring.actor import EvaluatorProcess, ScoringActor, start
+from orchestrator.scheduling.waits import Waits
+from orchestrator.scoring.actor import EvaluatorProcess, ScoringActor, ScoringContext, start
 from orchestrator.scoring.requests import StudyRequests
-from study.config import StudyConfig
-from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT
+from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT, FailureKind
 from study.models.resolve import Model
 from study.store.records import FailureRecord
-from study.store.store import Store
 from study.units import ScoreUnit, failure_of
 
-GIVE_WAY_S = 5.0  # between evaluators that give their places to a trial, one by one
+Awaited = ray.ObjectRef[None] | ray.ObjectRef[list[Scored]]  # what tells that an actor has started, or has scored
+
+
+class Bookkeeper(Protocol):
+    """Who is told what became of each unit."""
+
+    def scored(self, unit: ScoreUnit, result: Scored) -> None: ...
+
+    def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None: ...
+
+
+@dataclass(frozen=True)
+class Evaluators:
+    """How evaluators of a study's models are made. `load_s`: seconds that each model is expected to take to load."""
+
+    context: ScoringContext
+    models: Mapping[str, Model]
+    load_s: Mapping[str, float]
+    process: type = EvaluatorProcess
 
 
 class ScoringPool:
-    """Evaluator actors and the work they have in hand. `process` is the class of the actors."""
+    """Evaluator actors and the work they have in hand."""
 
     def __init__(
         self,
-        config: StudyConfig,
-        models: Sequence[Model],
-        store: Store,
+        evaluators: Evaluators,
         backlog: Backlog,
         requests: StudyRequests,
-        load_s: dict[str, float],
-        on_scored: Callable[[ScoreUnit, Any], None],
-        on_failure: Callable[[FailureRecord, ScoreUnit], None],
+        books: Bookkeeper,
         nodes: Nodes,
-        profile: bool = False,
-        process: type = EvaluatorProcess,
+        waits: Waits | None = None,
     ) -> None:
-        self._nodes, self._profile, self._process, self._requests = nodes, profile, process, requests
-        self._config, self._store = config, store
-        self._models = {model.name: model for model in models}
-        self._load_s = dict(load_s)
-        self._on_scored, self._on_failure = on_scored, on_failure
+        self._evaluators, self._requests, self._books, self._nodes = evaluators, requests, books, nodes
+        self._config, self._waits = evaluators.context.config, waits or Waits()
+        self._load_s = dict(evaluators.load_s)
         self._actors: list[ScoringActor] = []
-        self._pending: dict[Any, ScoringActor] = {}  # by what Ray will tell of: it has started, or scored its batch
+        self._pending: dict[Awaited, ScoringActor] = {}
         self._starts = Starts()
         self._able: set[str] = set()  # models of which scores were made
-        self._freed = -GIVE_WAY_S  # when an evaluator's place was, last
+        self._freed = -self._waits.give_way_s  # when an evaluator's place was, last
         self._named = 0
         self.backlog = backlog
 
@@ -99,7 +115,7 @@ class ScoringPool:
             batch = self.backlog.take(actor.model, have[actor.model], time.monotonic()) if actor.is_free else None
             if batch is not None:
                 requests = self._requests.refs(actor.model, {unit.target for unit in batch.units})
-                self._pending[actor.score(batch, requests)] = actor
+                self._pending[actor.begin(batch, requests)] = actor
         if not self._pending:
             time.sleep(wait_s)
             return
@@ -109,10 +125,10 @@ class ScoringPool:
             if ref not in self._pending:  # it went with its actor
                 continue
             actor = self._pending.pop(ref)
-            if actor.starting is ref:
-                self._started(actor)
-            else:
-                self._collect(actor, ref)
+            if actor.starting is not None:
+                self._started(actor, actor.starting)
+            elif actor.scoring is not None:
+                self._collect(actor, actor.scoring)
 
     def stop(self) -> None:
         for actor in list(self._actors):
@@ -135,28 +151,29 @@ class ScoringPool:
     def _give_way(self) -> None:
         """Free one idle evaluator's place, and see whether that was it."""
         idle = [actor for actor in self._actors if actor.batch is None]
-        if idle and time.monotonic() - self._freed >= GIVE_WAY_S:
+        if idle and time.monotonic() - self._freed >= self._waits.give_way_s:
             self._remove(idle[0])
 
     def _add(self, model: str) -> None:
         if not self._starts.may(model, time.monotonic()):
             return
         self._named += 1
-        where, base = self._nodes.selector(), self._models[model]
-        actor = start(self._process, str(self._named), self._config, base, self._store, self._profile, where)
+        how, where = self._evaluators, self._nodes.selector()
+        actor = start(how.process, str(self._named), how.context, how.models[model], where)
         self._actors.append(actor)
-        self._pending[actor.starting] = actor
+        if actor.starting is not None:
+            self._pending[actor.starting] = actor
 
     def _remove(self, actor: ScoringActor) -> None:
-        ray.kill(actor.handle)
+        kill(actor.handle)
         self._freed = time.monotonic()
         self._actors.remove(actor)
         if actor.starting is not None:
             self._pending.pop(actor.starting, None)
 
-    def _started(self, actor: ScoringActor) -> None:
+    def _started(self, actor: ScoringActor, ref: ray.ObjectRef[None]) -> None:
         """An actor has loaded its model, or could not: after enough tries all that waits for the model has failed."""
-        ref, actor.starting = actor.starting, None
+        actor.starting = None
         try:
             ray.get(ref)
             self._load_s[actor.model] = time.monotonic() - actor.since
@@ -170,8 +187,9 @@ class ScoringPool:
                 self._starts.succeeded(actor.model)
                 self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
 
-    def _collect(self, actor: ScoringActor, ref: Any) -> None:
-        batch, actor.batch = actor.batch, None
+    def _collect(self, actor: ScoringActor, ref: ray.ObjectRef[list[Scored]]) -> None:
+        """An actor has scored its batch, or could not: each unit of it is booked, or goes back into the backlog."""
+        batch, actor.batch, actor.scoring = actor.batch, None, None
         assert batch is not None
         try:
             results = ray.get(ref)
@@ -179,44 +197,32 @@ class ScoringPool:
             self._failed(actor, batch, error)
             return
         units = {unit.score_id: unit for unit in batch.units}
-        again = {result.score_id: result for result in results if result.kind == TRANSIENT}
-        attempts = batch.attempts.get(TRANSIENT, 0) + 1
-        if again and attempts <= budget(TRANSIENT, self._config.failures):
-            left, share = tuple(units[score_id] for score_id in again), len(again) / len(units)
-            counted = {**batch.attempts, TRANSIENT: attempts}
-            self.backlog.put_back(Batch(left, batch.seconds * share, counted, time.monotonic() + backoff_s(attempts)))
-            results = [result for result in results if result.score_id not in again]
+        passing = [units[result.score_id] for result in results if result.kind == TRANSIENT]
+        put_back = later(batch, passing, self._config.failures, time.monotonic())
+        for rest in put_back:
+            self.backlog.put_back(rest)
         for result in results:
             unit = units[result.score_id]
             if result.ok:
                 self._able.add(unit.model)
-                self._on_scored(unit, result)
-            else:
-                tries, trace = attempts if result.score_id in again else 1, result.traceback or ""
-                self._on_failure(failure_of(unit, result.kind, result.message, tries, trace), unit)
+                self._books.scored(unit, result)
+            elif result.kind != TRANSIENT:
+                self._books.score_failed(_failure(unit, result, attempts=1), unit)
+            elif not put_back:
+                self._books.score_failed(_failure(unit, result, batch.attempts.get(TRANSIENT, 0) + 1), unit)
 
     def _failed(self, actor: ScoringActor, batch: Batch, error: Exception) -> None:
-        """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once.
-
-        Where it has spent its budget while others of the model were scored, one of its units may be at fault: the
-        halves are tried once more, and so on.
-        """
+        """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
         kind = self._kind(actor, error, *(unit.score_id for unit in batch.units))
         if kind in (NODE_LOST, KILLED_FOR_MEMORY) or is_spoilt(error):
             self._remove(actor)
-        attempts = batch.attempts.get(kind, 0) + 1
-        if attempts <= budget(kind, self._config.failures):
-            wait_s = backoff_s(attempts) if kind in (TRANSIENT, NODE_LOST, KILLED_FOR_MEMORY) else 0.0
-            counted = {**batch.attempts, kind: attempts}
-            self.backlog.put_back(Batch(batch.units, batch.seconds, counted, time.monotonic() + wait_s))
-        elif kind not in STOPS and len(batch.units) > 1 and actor.model in self._able:
-            for half in halves(batch.units):
-                share = len(half) / len(batch.units)
-                self.backlog.put_back(Batch(tuple(half), batch.seconds * share, batch.attempts))
-        else:
-            self._give_up(batch.units, kind, attempts, error)
+        batches = again(batch, kind, actor.model in self._able, self._config.failures, time.monotonic())
+        for one in batches:
+            self.backlog.put_back(one)
+        if not batches:
+            self._give_up(batch.units, kind, batch.attempts.get(kind, 0) + 1, error)
 
-    def _kind(self, actor: ScoringActor, error: Exception, *work: str) -> str:
+    def _kind(self, actor: ScoringActor, error: Exception, *work: str) -> FailureKind:
         """The kind of what an actor has raised, or died of; a death, or its device's failure, is booked on its node."""
         kind = kind_of(error)
         if kind in (NODE_LOST, KILLED_FOR_MEMORY):
@@ -225,7 +231,12 @@ class ScoringPool:
             kind = KILLED_FOR_MEMORY if dead and kind == NODE_LOST and struck([actor.watch]) else kind
         return kind
 
-    def _give_up(self, units: Sequence[ScoreUnit], kind: str, attempts: int, error: Exception) -> None:
-        text = "".join(traceback.format_exception(error))
+    def _give_up(self, units: Sequence[ScoreUnit], kind: FailureKind, attempts: int, error: Exception) -> None:
         for unit in units:
-            self._on_failure(failure_of(unit, kind, last_line(error), attempts, text), unit)
+            self._books.score_failed(raised(unit, kind, error, attempts), unit)
+
+
+def _failure(unit: ScoreUnit, result: Scored, attempts: int) -> FailureRecord:
+    """How an evaluator says that a unit has failed."""
+    assert result.kind is not None
+    return failure_of(unit, result.kind, result.message or "", attempts, result.traceback or "")

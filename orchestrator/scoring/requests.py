@@ -7,8 +7,8 @@ target is first handed out; it owns them, so they live as long as the study, wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
+import pyarrow as pa
 import ray
 
 from evaluators.items.encoder import Encoder, encoder_of
@@ -20,6 +20,8 @@ from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.models.resolve import Model
 
+Table = ray.ObjectRef[pa.Table]  # refers to the requests of a target
+
 
 class StudyRequests:
     """References to the requests' Arrow tables, by tokenizer and target. `warn` tells of what cannot be made."""
@@ -30,9 +32,9 @@ class StudyRequests:
         self._library, self._scoring, self._warn = library, scoring, warn
         self._models = {model.name: model for model in models}
         self._encoders: dict[str, tuple[str, Encoder] | None] = {}
-        self._refs: dict[tuple[str, Cell], Any] = {}
+        self._refs: dict[tuple[str, Cell], Table | None] = {}
 
-    def refs(self, model: str, cells: Iterable[Cell]) -> dict[Cell, Any]:
+    def refs(self, model: str, cells: Iterable[Cell]) -> dict[Cell, Table]:
         """A reference per cell. One whose requests cannot be made here has none: the evaluator makes its own.
 
         A tokenizer that fails here is not asked again; should it fail there too, the evaluator says how.
@@ -50,7 +52,7 @@ class StudyRequests:
             return {}
         return {cell: ref for cell, ref in found.items() if ref is not None}
 
-    def _ref(self, identity: str, encoder: Encoder, cell: Cell) -> Any:
+    def _ref(self, identity: str, encoder: Encoder, cell: Cell) -> Table | None:
         if (identity, cell) not in self._refs:
             try:
                 _, table = tokenised(self._library, encoder, cell, self._scoring.apply_chat_template)

@@ -1,45 +1,39 @@
 """Ray Tune's part of a run: it trains gangs, each when the scheduler wants one more.
 
 Tune runs in a thread of its own and asks `_Gangs` for the next trial; how many may run can change at any time. When
-none may run for now, Tune ends, so that its idle actor gives its devices back, and is started again later.
+none may run for now, Tune ends, so that its idle actor gives its devices back, and is started again later. How a trial
+ended reaches the main thread through the queue of gangs, as one of `outcome.Event`.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from orchestrator.cluster.nodes import Nodes
 from orchestrator.failures import kind_of
-from orchestrator.scheduling.gang_queue import Gang, GangQueue
-from orchestrator.scheduling.gangs import gang_size, gangs, resumed
-from orchestrator.training.workers import TrialContext
-from study.config import StudyConfig
+from orchestrator.scheduling.gang_queue import GangQueue
+from orchestrator.scheduling.gangs import Gang
+from orchestrator.training.context import TrialContext
+from orchestrator.training.outcome import Event, GangEnded, GangLost, GangMoved, TuneStopped, of_result
 from study.faults.kinds import NODE_LOST
 from study.scratch import scratch
-from study.units import AdapterUnit
 
 
 class Trials(threading.Thread):
     """Runs the gangs of a queue until none is left."""
 
     def __init__(
-        self,
-        config: StudyConfig,
-        context: TrialContext,
-        gangs: GangQueue,
-        trainable: type[tune.Trainable],
-        nodes: Nodes,
+        self, context: TrialContext, gangs: GangQueue[Event], trainable: type[tune.Trainable], nodes: Nodes
     ) -> None:
         super().__init__(name="tune", daemon=True)
-        self._config, self._context, self._trainable = config, context, trainable
+        self._config, self._context, self._trainable = context.config, context, trainable
         self.gangs, self.nodes = gangs, nodes
         self._where = nodes.selector()
 
@@ -48,24 +42,24 @@ class Trials(threading.Thread):
             while self.gangs.is_wanted():
                 self._fit()
         except Exception as error:  # noqa: BLE001 - a thread's exception would vanish: the main thread gets it
-            self.gangs.events.put(("stopped", error))
+            self.gangs.events.put(TuneStopped(error))
 
     def is_over(self) -> bool:
         """Whether Tune should end: also when a node is used no more, which it cannot learn."""
         return self.gangs.is_over() or self._where != self.nodes.selector()
 
-    def _placed(self) -> dict[str, Any]:
-        """Where Tune may put trials, as arguments of `ray.util.placement_group`."""
+    def _placed(self) -> list[dict[str, str]]:
+        """Where Tune may put the workers of trials, as label selectors of their bundles."""
         self._where = self.nodes.selector()
         self.gangs.keeps_none()
-        return {"bundle_label_selector": [self._where] * self._config.training.workers_per_trial}
+        return [self._where] * self._config.training.workers_per_trial
 
     def _fit(self) -> None:
         training = self._config.training
         bundles = [{}, *([dict(training.resources_per_worker)] * training.workers_per_trial)]
         trainable = tune.with_resources(
             tune.with_parameters(self._trainable, context=self._context),
-            tune.PlacementGroupFactory(bundles, "PACK", **self._placed()),
+            tune.PlacementGroupFactory(bundles, "PACK", bundle_label_selector=self._placed()),
         )
         trainable.__qualname__ = self._trainable.__name__  # processes and the dashboard show it, not Tune's wrapper
         with scratch() as local:
@@ -95,7 +89,7 @@ class _Gangs(Searcher):
         super().__init__()
         self._trials = trials
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Tune saves its search for its own restore, which is not used: the store is the truth."""
         return {}
 
@@ -108,7 +102,7 @@ class _Gangs(Searcher):
         names = [unit.adapter_id for unit in gang]
         return {"gang": names, "attempts": self._trials.gangs.attempts(gang), "name": trial_name(gang)}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, object] | None = None, error: bool = False) -> None:
         """Nothing: `_Report` is told too, with the error."""
 
     def save(self, checkpoint_path: str) -> None:
@@ -124,29 +118,30 @@ class _Report(tune.Callback):
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._trials.gangs.placed(trial.trial_id)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        result = trial.last_result
-        self._trials.nodes.lost(result.get("lost", []), trial.config["gang"])
-        if result.get("left"):
-            self._trials.gangs.left(trial.trial_id, result["attempts"], result["rejected"])
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        outcome, gangs = of_result(trial.last_result), self._trials.gangs
+        self._trials.nodes.lost(outcome.lost, trial.config["gang"])
+        if isinstance(outcome, GangMoved):
+            gone = {failure.unit_id for failure in outcome.failed}
+            gangs.moved(trial.trial_id, outcome.attempts, gone, GangEnded(failed=outcome.failed))
         else:
-            self._trials.gangs.ended(trial.trial_id, "result", result)
+            gangs.ended(trial.trial_id, outcome)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """The trial's actor is lost, or could not be made, as often as the budget allows."""
         error = _error_of(trial)
         kind = kind_of(error) if error else NODE_LOST
         text = str(error or "the trial's actor was lost")
-        self._trials.gangs.ended(trial.trial_id, "error", list(trial.config["gang"]), kind, text)
+        self._trials.gangs.ended(trial.trial_id, GangLost(tuple(trial.config["gang"]), kind, text))
 
 
-def _error_of(trial: Any) -> BaseException | None:
+def _error_of(trial: Trial) -> BaseException | None:
     """The last exception of a trial, from where Tune keeps it: its own accessor reads a copy that comes later."""
     file = trial.pickled_error_file
     if file is None or not os.path.exists(file):
@@ -154,21 +149,6 @@ def _error_of(trial: Any) -> BaseException | None:
     with open(file, "rb") as source:
         error = cloudpickle.load(source)
     return error if isinstance(error, BaseException) else None
-
-
-def planned(
-    context: TrialContext, train: Sequence[AdapterUnit], tokens: Mapping[str, Mapping[str, int]], devices: int
-) -> list[Gang]:
-    """The gangs of what is left to train, sized and balanced by `tokens`: per model, per source."""
-    sizes, config = {}, context.config
-    everything = list(context.units.values())
-    per_unit = {unit.adapter_id: tokens[unit.model][str(unit.source)] for unit in everything}
-    for name in dict.fromkeys(unit.model for unit in everything):
-        mine = [unit for unit in everything if unit.model == name]
-        examples = sum(len(context.examples[unit.source]) for unit in mine)
-        once = sum(per_unit[unit.adapter_id] for unit in mine) / config.recipe.epochs
-        sizes[name] = gang_size(config.training, config.recipe, context.models[name], once / examples)
-    return resumed(everything, train, partial(gangs, size=sizes, tokens=per_unit, devices=devices))
 
 
 def trial_name(gang: Gang) -> str:
@@ -179,6 +159,6 @@ def trial_name(gang: Gang) -> str:
     return f"{gang[0].model}/{tasks}/[{languages}]/{seeds}"
 
 
-def _name(trial: Any) -> str:
+def _name(trial: Trial) -> str:
     """For Tune, which copies whatever makes names for every trial: this holds nothing that grows with the study."""
     return str(trial.config["name"])

@@ -182,7 +182,8 @@ class FailureRecord:
     """How a unit ended without a result.
 
     `unit` names it for people. `subject_id` and `target_id` say which it is: an adapter that was to be trained has no
-    target, a cell whose data are broken neither. Older releases state none. `kind` is a study.faults.kinds.FailureKind.
+    target, a cell whose data are broken is a subject of its own, its unit_id. Older releases state none. `kind` is a
+    study.faults.kinds.FailureKind.
     """
 
     unit_id: str

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
 from ray.util import placement_group, remove_placement_group
 
 from orchestrator.training.checkpoints import CHECKPOINTS
-from orchestrator.training.workers import TrialContext, WorkerGroup
+from orchestrator.training.context import TrialContext
+from orchestrator.training.outcome import GangEnded
+from orchestrator.training.trial import GangTrainer
+from orchestrator.training.workers import WorkerGroup
+from study.config import Training
 from tests.faults.cluster import Nodes
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_tasks
@@ -24,7 +27,7 @@ from tests.support.trials import (
     context_of,
     farthest,
     study,
-    trial_of,
+    trained,
     until,
 )
 
@@ -48,42 +51,39 @@ def two_workers(folder: Path) -> TrialContext:
 
 
 @pytest.fixture
-def trial(nodes: Nodes, tmp_path: Path) -> Iterator[Any]:
-    """A trial in a placement group like the one that Tune gives it."""
-    context = two_workers(tmp_path / "undisturbed")
-    trial = trial_of(context)
+def group(nodes: Nodes) -> Iterator[WorkerGroup]:
+    """Workers in a placement group like the one that Tune gives a trial."""
     places = placement_group([{"CPU": 1}] * 2, "PACK")
-    trial._group = WorkerGroup(places, context.config)
-    yield trial
-    trial.cleanup()
+    group = WorkerGroup(places, Training.model_validate(TRAINING))
+    yield group
+    group.stop()
     remove_placement_group(places)
 
 
-def nodes_of(trial: Any) -> list[str]:
+def nodes_of(group: WorkerGroup) -> list[str]:
     """Where each worker runs."""
     where = lambda _: ray.get_runtime_context().get_node_id()  # noqa: E731
-    return list(ray.get([worker.__ray_call__.remote(where) for worker in trial._group._workers]))
+    return list(ray.get([worker.__ray_call__.remote(where) for worker in group.workers]))
 
 
-def test_a_killed_node_costs_an_epoch_and_no_result(nodes: Nodes, tmp_path: Path, trial: Any) -> None:
+def test_a_killed_node_costs_an_epoch_and_no_result(nodes: Nodes, tmp_path: Path, group: WorkerGroup) -> None:
     """Nothing goes on before another node joins; then all does, from the last epoch that ended before the loss."""
-    undisturbed = trial._context.store
-    assert len(trial.step()["trained"]) == 4
+    undisturbed = two_workers(tmp_path / "undisturbed")
+    assert len(trained(GangTrainer(undisturbed, group), undisturbed).trained) == 4
     context = two_workers(tmp_path / "disturbed")
-    trial._context, trial._context_ref = context, None
-    [lost, kept] = nodes_of(trial)
+    [lost, kept] = nodes_of(group)
     assert lost != kept
-    outcome: dict[str, Any] = {}
-    running = threading.Thread(target=lambda: outcome.update(trial.step()))
+    outcomes: list[GangEnded] = []
+    running = threading.Thread(target=lambda: outcomes.append(trained(GangTrainer(context, group), context)))
     running.start()
     until(lambda: farthest(context.store) > 0, running.is_alive)
     reached = farthest(context.store)
     nodes.kill_node(lambda found: next(node for node in found if node.node_id == lost))
     nodes.add()
     running.join(300)
-    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
-    assert lost not in nodes_of(trial)
-    assert_equal(context.store, undisturbed, exactly=False)
+    assert [(len(outcome.trained), outcome.failed) for outcome in outcomes] == [(4, ())]
+    assert lost not in nodes_of(group)
+    assert_equal(context.store, undisturbed.store, exactly=False)
     for record in context.store.records().values():
         [resumed_at] = record.conditions.resumed_at_steps
         assert reached <= resumed_at < record.course.steps

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,12 +18,14 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM
 
-from orchestrator.training.workers import TrialContext
+from orchestrator.training.context import TrialContext
+from orchestrator.training.trial import GangTrainer
+from orchestrator.training.workers import WorkerGroup
 from study.faults.kinds import OUT_OF_MEMORY
 from study.store.store import Store
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_tasks
-from tests.support.trials import LANGUAGES, TASKS, assert_equal, context_of, study, trial_of
+from tests.support.trials import LANGUAGES, TASKS, assert_equal, context_of, study, trained
 
 VOCABULARY = 150_000
 ROOM_FOR_ONE, ROOM_FOR_HALF = 2200 << 20, 1050 << 20  # a step takes about 2.9 GB with two adapters, 1.45 GB with one
@@ -59,20 +60,21 @@ def two_adapters(world: tuple[Path, Path], folder: Path, out_of_memory: int = 0)
 
 
 @pytest.fixture(scope="module")
-def unlimited(cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store]:
-    """A trial that has trained both at once, and its store; its worker is warm."""
+def unlimited(
+    cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[WorkerGroup, Store]:
+    """A worker that has trained both at once, and is warm; and the store that they are in."""
     context = two_adapters(world, tmp_path_factory.mktemp("unlimited"))
-    trial = trial_of(context)
-    assert len(trial.step()["trained"]) == 2
+    group = WorkerGroup(None, context.config.training)
+    assert len(trained(GangTrainer(context, group), context).trained) == 2
     assert how(context.store) == [(2, 16)] * 2
-    return trial, context.store
+    return group, context.store
 
 
 @contextmanager
-def limited(trial: Any, context: TrialContext, room: int) -> Iterator[psutil.Process]:
-    """The trial with another study's context, and its worker with so many bytes to spare."""
-    worker = psutil.Process(ray.get(trial._group._workers[0].__ray_call__.remote(lambda _: os.getpid())))
-    trial._context, trial._context_ref, trial._fits = context, None, {}
+def limited(group: WorkerGroup, room: int) -> Iterator[psutil.Process]:
+    """The only worker of a group, with so many bytes to spare."""
+    worker = psutil.Process(ray.get(group.workers[0].__ray_call__.remote(lambda _: os.getpid())))
     worker.rlimit(psutil.RLIMIT_AS, (worker.memory_info().vms + room, -1))
     yield worker
     worker.rlimit(psutil.RLIMIT_AS, (-1, -1))
@@ -89,29 +91,29 @@ def how(store: Store) -> list[tuple[int, int]]:
     ids=["the gang halves, which no budget limits", "then the micro-batch, once"],
 )
 def test_the_same_adapters_come_out_of_less_memory(
-    unlimited: tuple[Any, Store],
+    unlimited: tuple[WorkerGroup, Store],
     world: tuple[Path, Path],
     tmp_path: Path,
     room: int,
     budget: int,
     expected: tuple[int, int],
 ) -> None:
-    trial, store = unlimited
+    group, store = unlimited
     context = two_adapters(world, tmp_path, budget)
-    with limited(trial, context, room) as worker:
-        outcome = trial.step()
+    with limited(group, room) as worker:
+        outcome = trained(GangTrainer(context, group), context)
         assert worker.is_running()
-    assert outcome["rejected"] == []
+    assert outcome.failed == ()
     assert how(context.store) == [expected] * 2
     assert_equal(context.store, store, exactly=False)
 
 
 def test_who_may_not_run_out_of_memory_again_is_recorded(
-    unlimited: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    unlimited: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     context = two_adapters(world, tmp_path)
-    with limited(unlimited[0], context, ROOM_FOR_HALF):
-        outcome = unlimited[0].step()
-    assert outcome["trained"] == []
-    assert [(failure["kind"], failure["attempts"]) for failure in outcome["rejected"]] == [(OUT_OF_MEMORY, 1)] * 2
+    with limited(unlimited[0], ROOM_FOR_HALF):
+        outcome = trained(GangTrainer(context, unlimited[0]), context)
+    assert outcome.trained == ()
+    assert [(failure.kind, failure.attempts) for failure in outcome.failed] == [(OUT_OF_MEMORY, 1)] * 2
     assert context.store.records() == {}

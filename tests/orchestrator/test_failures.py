@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,25 +21,20 @@ import ray
 import requests
 import torch
 from huggingface_hub import HfApi
+from huggingface_hub.errors import InferenceTimeoutError
 from pyarrow import fs as pafs
 from safetensors.torch import save_file
 
-from orchestrator.cluster.kernel_kills import kills, struck, watch
-from orchestrator.cluster.nodes import Nodes, connect, died_on
-from orchestrator.failures import NotStarted, budget, is_spoilt, kind_of, lasting
-from orchestrator.scheduling.blame import Blame, selector
-from orchestrator.scheduling.decide import Shape
+from orchestrator.cluster.kernel_kills import struck, watch
+from orchestrator.failures import NotStarted, backoff_s, budget, is_spoilt, kind_of, lasting
 from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
-from study.errors import ConfigError, StoreRefused
+from study.errors import StoreRefused, TaskError
 from study.store.records import FailureRecord
 from study.store.store import Store
-from tests.faults.cluster import Nodes as FaultyNodes
 from tests.faults.disk import Disk
-from tests.faults.driven import Driver
 from tests.faults.memory import limited
-from tests.support.tiny_models import make_model
-from tests.support.tiny_world import REPOSITORY, ended, make_config, make_tasks
+from tests.support.tiny_world import REPOSITORY, ended
 from tests.support.victim import Victim
 
 
@@ -65,66 +60,6 @@ def test_an_actor_that_eats_all_memory() -> None:
         with pytest.raises(ray.exceptions.RayError) as caught:
             ray.get(actor().eat.remote(), timeout=60)
         assert kind_of(caught.value) == "killed_for_memory"
-
-
-@pytest.mark.parametrize(
-    ("files", "count"),
-    [
-        ({"proc/vmstat": "oom_kill 3\nzswpin 0\n", "proc/self/cgroup": "3:cpuset:/\n0::/\n"}, 3),
-        (
-            {
-                "proc/vmstat": "oom_kill 3\n",
-                "proc/self/cgroup": "4:memory:/a/b\n0::/\n",
-                "sys/fs/cgroup/memory/a/b/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
-            },
-            2,
-        ),
-        (
-            {
-                "proc/vmstat": "oom_kill 3\n",
-                "proc/self/cgroup": "0::/a.scope\n",
-                "sys/fs/cgroup/a.scope/memory.events": "low 0\noom 7\noom_kill 1\noom_group_kill 0\n",
-            },
-            1,
-        ),
-        ({}, 0),
-    ],
-)
-def test_where_the_kernel_counts_its_kills(tmp_path: Path, files: dict[str, str], count: int) -> None:
-    """On a machine as it is, under control groups of versions 1 and 2, and where there is no such thing."""
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert kills(tmp_path) == count
-
-
-@pytest.mark.processes
-def test_actors_avoid_a_node_that_lost_three() -> None:
-    """Real nodes, real deaths: the fourth actor goes elsewhere, although there is room where the others died.
-
-    And a node that is gone is not asked how many it has killed.
-    """
-    cluster = FaultyNodes()
-    excluded: list[str] = []
-    try:
-        ray.init(cluster.address, log_to_driver=False)
-        nodes = Nodes(Shape({"CPU": 1}, 1, {"CPU": 1}), [], lambda node, used: excluded.append(node))
-        bad = sorted(node["NodeID"] for node in ray.nodes())[0]
-        for _ in range(3):
-            victim = ray.remote(Victim).options(num_cpus=1, label_selector={"ray.io/node-id": bad}).remote()
-            with pytest.raises(ray.exceptions.RayActorError):
-                ray.get(victim.die.remote())
-            assert excluded == []
-            nodes.lost(died_on([victim]), ["unit"])
-        assert excluded == [bad]
-        actors = [ray.remote(Victim).options(num_cpus=1, label_selector=nodes.selector()).remote() for _ in range(2)]
-        assert bad not in ray.get([actor.node.remote() for actor in actors])
-        assert sum(node["CPU"] for node in nodes()) == 2  # and the scheduler does not count on it
-        seen = {ray.get(watch(actor))[0]: watch(actor) for actor in actors}
-        assert not struck([seen[cluster.kill_node(lambda found: next(n for n in found if n.node_id in seen))]])
-    finally:
-        ray.shutdown()
-        cluster.stop()
 
 
 @pytest.fixture(scope="module")
@@ -266,74 +201,14 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
         assert [path.name for path in (disk.where / "store").iterdir()] == ["x"]  # nothing half-written is left
 
 
-@pytest.mark.processes
-def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Disk(tmp_path / "disk") as disk:
-        monkeypatch.setenv("RAY_TMPDIR", str(disk.where))
-        with pytest.raises(ConfigError, match="MiB free"):
-            connect()
-
-
-@pytest.mark.processes
-@pytest.mark.long
-def test_a_cluster_that_is_gone_is_said_within_a_minute_or_so(tmp_path: Path) -> None:
-    """Ray itself would ask twenty times, forty seconds each."""
-    model, tasks = make_model(tmp_path / "tiny"), make_tasks(tmp_path / "tasks", ["next"], ["xx"])
-    config = make_config(tmp_path, [model], ["next"], ["xx"], tasks)
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
-        with Driver(config, f"127.0.0.1:{nobody.getsockname()[1]}") as driver:
-            assert driver.wait() == 2, driver.output
-    assert "error: RAY_ADDRESS = " in driver.output
-    assert "the cluster does not answer" in driver.output
-    assert "Traceback" not in driver.output
-
-
 def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> None:
     kinds = ("node_lost", "killed_for_memory", "out_of_memory", "transient", "no_space", "store_refused", "nan", "bug")
     budgets = [budget(kind, Failures()) for kind in kinds]
     assert budgets == [20, 4, 4, 5, 0, 0, 0, 0]
-    recorded = {kind: FailureRecord(kind, kind, kind, "", 1) for kind in (*kinds, "bad_data")}
+    recorded = {kind: FailureRecord(kind, kind, kind, "", 1, subject_id="id") for kind in (*kinds, "bad_data")}
     assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
-
-
-def test_a_node_that_keeps_losing_processes_is_excluded_unless_it_is_needed() -> None:
-    blame = Blame()
-    assert not any(blame.add("a", ["x"], True, now) for now in (0.0, 10.0, 4000.0, 4001.0))  # never 3 within the hour
-    assert blame.add("a", ["y"], True, 4002.0)
-    assert not blame.add("a", ["z"], True, 4003.0)  # once
-    assert not any(blame.add("b", ["z"], False, 4004.0) for _ in range(5))
-    assert blame.excluded == {"a"}
-    blame.take_back(["a"])
-    assert blame.excluded == set()
-    assert [blame.add("a", ["z"], True, 4005.0) for _ in range(3)] == [False, False, True]
-    assert selector(set()) == {}
-
-
-def test_work_that_kills_its_process_wherever_it_runs_takes_out_one_node() -> None:
-    blame, nodes = Blame(), [f"n{i}" for i in range(8)]
-    excluded = [node for node in nodes for i in range(3) if blame.add(node, ["poison", f"{node}-{i}"], True, float(i))]
-    assert excluded == ["n0"]
-    assert [blame.add("n1", [f"other{i}"], True, 9.0) for i in range(3)] == [False, False, True]  # by other work's loss
-
-
-def test_excluded_nodes_are_taken_back_where_the_study_could_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trial needs two bundles, which only the three nodes together hold twice over."""
-    alive = {name: {"CPU": 1.0, "GPU": 1.0} for name in ("a", "b", "c")}
-    monkeypatch.setattr("orchestrator.cluster.nodes._alive", lambda: alive)
-    monkeypatch.setattr("orchestrator.cluster.nodes.FRESH_S", 0.0)
-    changes: list[tuple[str, bool]] = []
-    nodes = Nodes(Shape({"GPU": 1}, 2, {"GPU": 1}), ["b"], lambda *change: changes.append(change))
-    nodes.lost(["a"] * 5, ["x"])  # without it and b no trial would fit
-    assert (len(nodes()), changes) == (2, [])
-    del alive["c"]
-    assert (len(nodes()), changes) == (2, [("b", True)])
-    del alive["b"]
-    assert len(nodes()) == 1
-    alive |= {"c": {"GPU": 1.0}, "d": {"GPU": 1.0}}
-    nodes.lost(["a"], ["x"])
-    assert (len(nodes()), changes) == (2, [("b", True), ("a", False)])
-    assert nodes.selector() == {"ray.io/node-id": "!in(a)"}
+    assert lasting({"old": FailureRecord("old", "m/base on t/en", "nan", "", 1)}) == {}  # it does not say of which unit
+    assert [backoff_s(n) for n in (1, 2, 3, 10)] == [1, 2, 4, 60]
 
 
 @pytest.mark.parametrize(
@@ -393,3 +268,26 @@ def test_a_signal_in_the_midst_of_a_wait_interrupts_it(actors: Callable[..., Any
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (ray.exceptions.OutOfMemoryError("killed by the memory monitor"), "killed_for_memory"),
+        (ray.exceptions.RayActorError(), "node_lost"),
+        (ray.exceptions.WorkerCrashedError(), "node_lost"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no_space"),
+        (OSError(errno.ECONNRESET, "reset"), "transient"),
+        (TimeoutError("timed out"), "transient"),
+        (InferenceTimeoutError("slow hub"), "transient"),
+        (FileNotFoundError("gone"), "bug"),
+        (TaskError("no such column"), "bad_data"),
+        (ZeroDivisionError(), "bug"),
+    ],
+)
+def test_kinds_of_real_exceptions(error: Exception, kind: str) -> None:
+    assert kind_of(error) == kind
+    wrapped = ray.exceptions.RayTaskError("f", "traceback", error)
+    assert kind_of(wrapped) == kind

@@ -112,7 +112,7 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
     (first, one), (_, other) = list(before.records().items())[:2]
     paths = [str(undisturbed / "store" / record.folder) for record in (one, other)]
     given = [
-        {"name": "known", "model": "tiny", "path": paths[0], "source": one["source"][0]},
+        {"name": "known", "model": "tiny", "path": paths[0], "source": one.source[0]},
         {"name": "found", "model": "tiny", "path": paths[1]},
     ]
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, adapters=given, sources=[])
@@ -121,7 +121,7 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
     store = Store(str(tmp_path / "store"))
     assert b"tokens/s" in b"".join(store.read(page) for page in store.files("logs", ".txt"))
     sources = {(row["source_task"], row["source_language"], row["seed"]) for row in store.scores().to_pylist()}
-    assert sources == {(None, None, None), (*one["source"][0].split("/"), None)}
+    assert sources == {(None, None, None), (*one.source[0].split("/"), None)}
     assert pl.DataFrame(pl.from_arrow(store.scores()))["adapter_id"].n_unique() == 3
     assert store.records() == {}
 

@@ -20,6 +20,7 @@ APART = (
     "tests/orchestrator/test_submit.py",
     "tests/orchestrator/test_sweep.py",
     "tests/orchestrator/training/test_trial.py",
+    "tests/orchestrator/training/test_tune.py",
     "tests/trainers",
     "tests/study/models/test_hub.py",
     "tests/study/store/test_bucket.py",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from study.cells import Cell
-from study.config import StudyConfig
 from study.units import ScoreUnit
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.actor import ScoringContext
 
 
 class Answer(NamedTuple):
@@ -34,7 +36,7 @@ class Flaky:
     def __init__(self) -> None:
         self._asked: Counter[Cell] = Counter()
 
-    def load(self, config: StudyConfig, *_: object) -> None:
+    def load(self, context: ScoringContext, *_: object) -> None:
         """There is no model."""
 
     def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Answer]:
@@ -73,8 +75,8 @@ class Poisoned(Flaky):
 class Late(Flaky):
     """An evaluator of which the first four to start cannot read the model."""
 
-    def load(self, config: StudyConfig, *_: object) -> None:
-        with open(f"{config.store}.starts", "a+") as starts:
+    def load(self, context: ScoringContext, *_: object) -> None:
+        with open(f"{context.config.store}.starts", "a+") as starts:
             starts.write("x")
             starts.flush()
             if starts.tell() <= 4:

@@ -12,9 +12,12 @@ from safetensors.torch import load_file
 from evaluators.items.item import check_supported
 from orchestrator.planning.grid import expand
 from orchestrator.planning.survey import survey
+from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import begun
-from orchestrator.training.trial import AdapterTrial
-from orchestrator.training.workers import TrialContext
+from orchestrator.training.context import TrialContext
+from orchestrator.training.outcome import GangEnded
+from orchestrator.training.trial import GangTrainer
+from orchestrator.training.workers import WorkerGroup
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -40,12 +43,16 @@ def context_of(config: StudyConfig) -> TrialContext:
     return TrialContext(config, {model.name: model for model in models}, units, found.examples, Store(config.store))
 
 
-def trial_of(context: TrialContext) -> Any:
-    class Trial(AdapterTrial):
-        def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
-            super().setup(config, context)
+def trainer_of(context: TrialContext, waits: Waits | None = None) -> GangTrainer:
+    """What a trial does, on workers outside any placement group."""
+    return GangTrainer(context, WorkerGroup(None, context.config.training, waits))
 
-    return Trial({"gang": list(context.units)})
+
+def trained(trainer: GangTrainer, context: TrialContext) -> GangEnded:
+    """What becomes of all adapters of a study as one gang."""
+    outcome = trainer.train(list(context.units), {})
+    assert isinstance(outcome, GangEnded)
+    return outcome
 
 
 def adapters(store: Store) -> dict[str, Path]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from orchestrator.cluster import scouts
-from orchestrator.scheduling.decide import MOST_SCOUTS, Decision, Demand, Shape, Unmet, Work, unmet
+from orchestrator.cluster.scouts import Places, Scouts
+from orchestrator.scheduling.decide import MOST_SCOUTS, Decision, Demand, Resources, Shape, Unmet, Work, unmet
+from orchestrator.scheduling.waits import Waits
 from study.store.store import Store
 from tests.support.local import head, node
 from tests.support.rows import done_scores
@@ -31,29 +33,38 @@ def test_what_is_asked_for_is_what_would_start() -> None:
     assert unmet(Decision(0, 3, {"a": 3}), Demand(0, 0, 0.0, {"a": much}), most=4) == Unmet(0, 1)
 
 
-def test_scouts_wait_for_places_on_nodes_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+class Full(Places):
+    """A cluster on which nothing finds a place: numbers stand for placement groups."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[Sequence[Resources], Mapping[str, str]]] = []
+        self.removed: list[int] = []
+
+    def ask(self, bundles: Sequence[Resources], name: str, where: Mapping[str, str]) -> Any:
+        self.made.append((bundles, where))
+        return len(self.made) - 1
+
+    def waits(self, group: Any) -> bool:
+        return True
+
+    def remove(self, group: Any) -> None:
+        self.removed.append(group)
+
+
+def test_scouts_wait_for_places_on_nodes_that_are_used() -> None:
     """When another node is excluded, those that wait are replaced: on that node they would find a place for nothing."""
-    made: list[dict[str, Any]] = []
-    removed: list[int] = []
-
-    def make(bundles: list[dict[str, float]], **options: Any) -> int:
-        made.append({"bundles": bundles, **options})
-        return len(made) - 1
-
-    monkeypatch.setattr(scouts, "placement_group", make)
-    monkeypatch.setattr(scouts, "placement_group_table", lambda scout: {"state": "PENDING"})
-    monkeypatch.setattr(scouts, "remove_placement_group", removed.append)
-    monkeypatch.setattr(scouts, "ASK_EVERY_S", 0.0)
-    waiting = scouts.Scouts(Shape({"GPU": 1}, 2, {"GPU": 0.5}))
+    places = Full()
+    waiting = Scouts(Shape({"GPU": 1}, 2, {"GPU": 0.5}), places, Waits(scouts_s=0.0))
     waiting.ask(Unmet(1, 1), {})
     waiting.ask(Unmet(1, 1), {})
-    assert (len(made), removed) == (2, [])
+    assert places.made == [([{"GPU": 1}] * 2, {}), ([{"GPU": 0.5}], {})]
+    assert places.removed == []
     where = {"ray.io/node-id": "!in(bad)"}
     waiting.ask(Unmet(1, 1), where)
-    assert removed == [0, 1]
-    assert [one["bundle_label_selector"] for one in made[2:]] == [[where] * 2, [where]]
+    assert places.removed == [0, 1]
+    assert [asked for _, asked in places.made[2:]] == [where, where]
     waiting.ask(Unmet(0, 1), where)
-    assert removed == [0, 1, 2]
+    assert places.removed == [0, 1, 2]
 
 
 @pytest.mark.processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,14 +15,13 @@ from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.standing import Tally, of_plan
 from orchestrator.progress.numbers import begin
-from orchestrator.training.tune import trial_name
 from study.cells import Cell
 from study.config import StudyConfig
 from study.config.file import parse
 from study.identity import adapter_id, score_id, target_id
 from study.models.resolve import Model
 from study.store.store import SCORED, Store
-from study.units import ScoreUnit
+from study.units import ScoreUnit, failure_of
 
 TEXT = """
 models: [{id: a}, {id: b}]
@@ -45,8 +45,8 @@ def scores_of(grid: Grid) -> list[ScoreUnit]:
     return [unit for part in grid.parts() for unit in grid.units(part)]
 
 
-def to_score(todo: Plan) -> list[ScoreUnit]:
-    return [unit for part in todo.parts for unit in todo.grid.units(part)]
+def to_score(to_do: Plan) -> list[ScoreUnit]:
+    return [unit for part in to_do.parts for unit in to_do.grid.units(part)]
 
 
 def trained(grid: Grid) -> dict[str, str]:
@@ -109,44 +109,45 @@ def test_adding_a_language_a_model_or_a_seed_plans_only_what_is_new() -> None:
     assert plan(before, *done).is_empty
     for change in ("languages=[en, de, fr]", "models=[{id: a}, {id: b}, {id: c}]", "seeds=[1, 2, 3]"):
         after = grid_of(parse(TEXT, [change]))
-        todo = plan(after, *done)
-        assert {u.adapter_id for u in todo.train} == trained(after).keys() - trained(before).keys()
-        assert {u.score_id for u in to_score(todo)} == {u.score_id for u in scores_of(after)} - old
-        assert 0 < todo.n_scores < after.n_scores
-        assert (todo.stale_adapters.total(), todo.stale_scores.total()) == (0, 0)
+        to_do = plan(after, *done)
+        assert {u.adapter_id for u in to_do.train} == trained(after).keys() - trained(before).keys()
+        assert {u.score_id for u in to_score(to_do)} == {u.score_id for u in scores_of(after)} - old
+        assert 0 < to_do.n_scores < after.n_scores
+        assert (to_do.stale_adapters.total(), to_do.stale_scores.total()) == (0, 0)
 
 
 def test_another_recipe_leaves_the_old_results_stale_but_not_the_base() -> None:
     before = grid_of(parse(TEXT))
-    todo = plan(grid_of(parse(TEXT, ["recipe.epochs=1"])), trained(before), scored(scores_of(before)))
-    assert (todo.stale_adapters, todo.stale_scores) == ({"a": 8, "b": 8}, {"a": 32, "b": 32})
-    assert all(unit.adapter is not None for unit in to_score(todo))
+    to_do = plan(grid_of(parse(TEXT, ["recipe.epochs=1"])), trained(before), scored(scores_of(before)))
+    assert (to_do.stale_adapters, to_do.stale_scores) == ({"a": 8, "b": 8}, {"a": 32, "b": 32})
+    assert all(unit.adapter is not None for unit in to_score(to_do))
 
 
 def test_what_is_stale_is_counted_once_however_often_it_stands_there() -> None:
     before, after = grid_of(parse(TEXT)), grid_of(parse(TEXT, ["scoring.num_fewshot=1", "models=[{id: b}]"]))
-    todo = plan(after, trained(before), scored(scores_of(before) * 2, rows=50))
-    assert todo.stale_scores == {"a": 36, "b": 36}
-    assert todo.n_scores == after.n_scores
+    to_do = plan(after, trained(before), scored(scores_of(before) * 2, rows=50))
+    assert to_do.stale_scores == {"a": 36, "b": 36}
+    assert to_do.n_scores == after.n_scores
 
 
-def test_only_failures_of_units_that_are_left_are_known() -> None:
+def test_only_failures_of_units_that_are_to_do_are_known() -> None:
     grid = grid_of(parse(TEXT))
     scores = scores_of(grid)
-    todo = plan(grid, {}, scored(scores[:-3]))
-    failures = [(unit.unit_id, str(unit)) for unit in (*scores[:2], *scores[-2:], *grid.adapters)]
-    failures += [("0123456789abcdef", str(scores[-1])), ("0123456789abcdef", "target arc/en")]
+    to_do = plan(grid, {}, scored(scores[:-3]))
+    failures = [failure_of(unit, "nan", "", 1) for unit in (*scores[:2], *scores[-2:], *grid.adapters)]
+    failures += [replace(failures[-1], unit_id=name) for name in ("0123456789abcdef", "target arc/en")]
+    failures.append(replace(failure_of(scores[-1], "nan", "", 1), unit_id="0123456789abcdef"))  # otherwise identified
     wanted = {scores[-1].unit_id, scores[-2].unit_id, grid.adapters[-1].unit_id}
-    assert todo.names(failures) == wanted
+    assert to_do.asks_for(failures) == wanted
 
 
-def test_what_is_left_as_it_failed_is_neither_done_nor_to_do() -> None:
+def test_what_is_kept_as_it_failed_is_neither_done_nor_to_do() -> None:
     """An adapter takes its scores with it; done, failed and to do add up, and the books of a run begin with that."""
     grid = grid_of(parse(TEXT))
     scores, lost = scores_of(grid), grid.adapters[-1]
     done = {unit.adapter_id: unit.model for unit in grid.adapters if unit.model == "a"}
-    todo = plan(grid, done, scored([unit for unit in scores if unit.model == "a"][:-2]))
-    kept, had = without(todo, {unit.unit_id: str(unit) for unit in (lost, scores[35])})
+    to_do = plan(grid, done, scored([unit for unit in scores if unit.model == "a"][:-2]))
+    kept, had = without(to_do, {unit.unit_id: failure_of(unit, "nan", "", 1) for unit in (lost, scores[35])})
     assert had == {lost.unit_id, scores[35].unit_id}
     a, b = of_plan(kept)
     assert (a.adapters, a.scores) == (Tally(8, 0, 0, 0), Tally(34, 0, 1, 1))
@@ -179,14 +180,10 @@ def test_planned_and_done_make_up_the_grid(made: set[int], there: set[int]) -> N
     done_scores = {scores[i].score_id for i in made}
     done_adapters = {grid.adapters[i].adapter_id: grid.adapters[i].model for i in there}
     twice = scored([scores[i] for i in made]) * 2
-    todo = plan(grid, done_adapters, twice)
-    left = to_score(todo)
+    to_do = plan(grid, done_adapters, twice)
+    left = to_score(to_do)
     assert [u.score_id for u in scores if u.score_id not in done_scores] == [u.score_id for u in left]
-    available = done_adapters.keys() | {u.adapter_id for u in todo.train}
+    available = done_adapters.keys() | {u.adapter_id for u in to_do.train}
     assert all(u.adapter is None or u.adapter.adapter_id in available for u in left)
-    assert not {u.adapter_id for u in todo.train} & done_adapters.keys()
-    assert not todo.stale_scores
-
-
-def test_a_trial_reads_model_task_languages_seed() -> None:
-    assert trial_name(grid_of(parse(TEXT)).adapters[:2]) == "a/arc/[en,de]/1"
+    assert not {u.adapter_id for u in to_do.train} & done_adapters.keys()
+    assert not to_do.stale_scores

@@ -66,20 +66,20 @@ def test_a_store_counts_as_the_plan_does(tmp_path: Path, seed: int) -> None:
         kind = chance.choice([NAN, BAD_DATA, NODE_LOST])
         store.put_failure(failure_of(failing, kind, "", 1))
     store.put_failure(FailureRecord("0", "target arc/fr", BAD_DATA, "", 1))
-    failed = {unit_id: failure.unit for unit_id, failure in lasting(store.failures()).items()}
+    failed = lasting(store.failures())
     todo, _ = without(plan(grid, store.trained(), store.scored()), failed)
-    rows, left = of_store(store, STUDY)
+    rows, left = of_store(store)
     assert rows == of_plan(todo)
     assert any(row.scores.failed for row in rows)
     assert (int(left.train.sum()), int(left.score.sum())) == (len(todo.train), todo.n_scores)
     for row, of in zip(rows, (8, 8), strict=True):
-        assert row.adapters.done + row.adapters.failed + row.adapters.todo == of
+        assert row.adapters.done + row.adapters.failed + row.adapters.to_do == of
 
 
 def test_what_is_left_takes_what_its_like_has_taken(tmp_path: Path) -> None:
     grid, store = grid_of(parse(TEXT, ["seeds=[1]"])), Store(str(tmp_path))
     store.write_grid(*grid.tables())
-    rows, left = of_store(store, STUDY)
+    rows, left = of_store(store)
     assert rows[0].scores == Tally(0, 0, 0, 20)
     assert seconds_left(store, STUDY, left) == {"a": None, "b": None}
     first, second = (unit for unit in grid.adapters if unit.model == "a" and unit.source.task == "arc")
@@ -90,7 +90,7 @@ def test_what_is_left_takes_what_its_like_has_taken(tmp_path: Path) -> None:
     put_score(store, base[0], seconds=4)
     put_score(store, base[1], seconds=8)
     put_score(store, base[1], seconds=10_000, device="cpu")  # on what is asked for no more
-    found = seconds_left(store, STUDY, of_store(store, STUDY)[1])
+    found = seconds_left(store, STUDY, of_store(store)[1])
     trained, scored = 30, 0.5 * (4 * 4 + 4 * 8 + 10 * 6)  # seen targets by what they took, the others by the mean
     assert found["a"] == pytest.approx(2 * trained + scored)
     assert found["b"] == pytest.approx((4 * 30 + 20 * 0.5 * 6) * 30 / 10)  # by parameters outside the embeddings
@@ -105,5 +105,5 @@ def test_sources_of_several_cells_are_named_as_the_grid_names_them(tmp_path: Pat
     score = next(one for one in scores_of(grid) if one.adapter is not None)
     put_record(store, unit)
     store.put_failure(failure_of(score, NAN, "", 1))
-    ((row,), _) = of_store(store, STUDY)
+    ((row,), _) = of_store(store)
     assert (row.adapters, row.scores) == (Tally(1, 0, 0, 0), Tally(0, 0, 1, 7))

@@ -52,7 +52,7 @@ def test_the_devices_at_work_are_those_of_the_last_minute() -> None:
 
 def test_what_failed_in_earlier_runs_is_not_done() -> None:
     run = Progress({"train": 10, "score": 110}, {"train": 2, "score": 0}, Counter({("train", "a"): 5}), {})
-    run.left_alone = {"train": 3}
+    run.kept_failed = {"train": 3}
     run.lost("train", "a", "nan", 1, 0.0)
     assert run.count("train") == {"done": 2, "of": 10, "this run": 0, "failed": 4, "left": 4}
     assert "failed 4" in run.line()

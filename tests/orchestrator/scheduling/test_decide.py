@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from bench.simulation import Change, Costs, Outcome, Simulation, lower_bound
 from orchestrator.planning.grid import Grid, Part, expand
 from orchestrator.scheduling.backlog import MOST_UNITS, Backlog
-from orchestrator.scheduling.decide import MOST_BATCH_S, Decision, Demand, Shape, Work, beside, decide, in_order, spread
+from orchestrator.scheduling.decide import (
+    MOST_BATCH_S,
+    Decision,
+    Demand,
+    Shape,
+    Work,
+    beside,
+    decide,
+    fits,
+    in_order,
+    spread,
+)
 from study.cells import Source
 from study.config.file import parse
 from study.models.resolve import Model
@@ -231,3 +242,7 @@ def test_a_failed_batch_waits_its_turn_and_what_cannot_be_done_is_taken_out() ->
     left = backlog.drop("a")
     assert len(left) == 10 - len(batch.units) - len(again.units)
     assert backlog.models() == []
+
+
+def test_fractions_of_a_device_add_up() -> None:
+    assert fits({"GPU": 1}, {}, {"GPU": 0.1}) == 10

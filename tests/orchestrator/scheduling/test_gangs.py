@@ -9,7 +9,8 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.scheduling.gangs import gang_size, gangs, resumed, smaller
+from orchestrator.scheduling.gangs import gang_size, gangs, resumed
+from orchestrator.scheduling.shrink import smaller
 from study.cells import Cell, Source
 from study.config import Recipe, Training
 from study.models.resolve import Model

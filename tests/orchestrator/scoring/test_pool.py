@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 import ray
 
+from evaluators.scored import Scored
 from orchestrator.cluster.nodes import Nodes, shape
 from orchestrator.planning.grid import expand
 from orchestrator.scheduling.backlog import Backlog
 from orchestrator.scheduling.decide import Decision
-from orchestrator.scoring.pool import ScoringPool
+from orchestrator.scheduling.waits import Waits
+from orchestrator.scoring.actor import ScoringContext
+from orchestrator.scoring.pool import Evaluators, ScoringPool
 from orchestrator.scoring.requests import StudyRequests
 from study.cells import Cell, Source
 from study.config.file import parse
@@ -25,6 +28,7 @@ from study.errors import TaskError
 from study.models.resolve import Model
 from study.store.records import FailureRecord
 from study.store.store import Store
+from study.units import ScoreUnit
 from tests.support.stand_ins import Broken, Flaky, Held, Late, Poisoned, Stubborn
 from tests.support.tiny_world import REPOSITORY
 
@@ -44,11 +48,25 @@ def cluster() -> Iterator[None]:
 
 
 @dataclass
+class Told:
+    """What a pool tells of its units: the seconds of each score, by its target's language."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: list[FailureRecord] = field(default_factory=list)
+
+    def scored(self, unit: ScoreUnit, result: Scored) -> None:
+        self.seconds[unit.target.language] = result.seconds
+
+    def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None:
+        self.failures.append(failure)
+
+
+@dataclass
 class Run:
     pool: ScoringPool
-    scored: dict[str, float] = field(default_factory=dict)
-    failed: list[FailureRecord] = field(default_factory=list)
-    changed: list[tuple[str, bool]] = field(default_factory=list)
+    scored: dict[str, float]
+    failed: list[FailureRecord]
+    changed: list[tuple[str, bool]]
 
     def to_its_end(self, actors: int) -> None:
         deadline = time.monotonic() + 240
@@ -61,7 +79,9 @@ class Run:
 def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def make(process: type, languages: list[str], failures: str = "{}", names: str = "m") -> Run:
+    def make(
+        process: type, languages: list[str], failures: str = "{}", names: str = "m", waits: Waits | None = None
+    ) -> Run:
         ids = ", ".join(f"{{id: {name}}}" for name in names)
         config = parse(
             f"store: {tmp_path}/store\nmodels: [{ids}]\nlanguages: [{', '.join(languages)}]\nsources: []\n"
@@ -75,21 +95,18 @@ def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
         grid = expand(config, models, {Source.of([cells[0]]): ["s"]}, {cell: str(cell) for cell in cells})
         backlog = Backlog({name: [1.0] * len(cells) for name in names}, grid.unit)
         backlog.add(part for part in grid.parts() if part.adapter is None)
-        run = Run(None)  # type: ignore[arg-type]  # the pool is made with what it reports to
-        run.pool = ScoringPool(
-            config,
-            models,
-            Store(config.store),
+        told, changed = Told(), list[tuple[str, bool]]()
+        context = ScoringContext(config, Store(config.store))
+        pool = ScoringPool(
+            Evaluators(context, {model.name: model for model in models}, dict.fromkeys(names, 0.0), process),
             backlog,
             StudyRequests(NoTasks.of(config), config.scoring, models, lambda _: None),
-            dict.fromkeys(names, 0.0),
-            lambda unit, result: run.scored.update({unit.target.language: result.seconds}),
-            lambda failure, unit: run.failed.append(failure),
-            Nodes(shape(config), [], lambda *change: run.changed.append(change)),
-            process=process,
+            told,
+            Nodes(shape(config), [], lambda *change: changed.append(change)),
+            waits,
         )
-        runs.append(run)
-        return run
+        runs.append(Run(pool, told.seconds, told.failures, changed))
+        return runs[-1]
 
     yield make
     for run in runs:
@@ -132,19 +149,17 @@ def test_evaluators_that_meet_the_same_trouble_when_they_start_are_one_failure(s
     assert (len(run.scored), run.failed) == (24, [])
 
 
-def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(
-    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = start(Late, many(8), "{transient: 3}")
+def test_idle_evaluators_give_way_one_by_one_to_a_trial_that_finds_no_place(start: Callable[..., Run]) -> None:
+    run = start(Late, many(8), "{transient: 3}", waits=Waits(give_way_s=1.0))
     run.to_its_end(4)
     have = run.pool.actors().total()
     assert have > 1
-    run.pool._freed = -1000.0
+    time.sleep(1.0)  # an evaluator that could not be started has freed a place
     run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
     run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
     assert run.pool.actors().total() == have - 1  # whether that was it is not known yet
-    monkeypatch.setattr("orchestrator.scoring.pool.GIVE_WAY_S", 0.0)
     for left in range(have - 2, -1, -1):
+        time.sleep(1.0)
         run.pool.step(Decision(1, 4, {"m": 4}), 0.0, starved=True)
         assert run.pool.actors().total() == left
     run.pool.step(Decision(1, 4, {"m": 4}), 0.0)
@@ -160,12 +175,11 @@ def test_a_place_that_has_just_come_free_costs_no_second_evaluator(start: Callab
 
 def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callable[..., Run]) -> None:
     """One of two busy evaluators is too many: its place is the trial's as soon as it has ended."""
-    run = start(Held, many(4), names="mn")
+    run = start(Held, many(4), names="mn", waits=Waits(give_way_s=0.0))
     deadline = time.monotonic() + 240
     while (run.pool.busy, len(run.scored)) != (2, 4):  # both of m, and n has nothing left to do
         assert time.monotonic() < deadline
         run.pool.step(Decision(0, 3, {"m": 2, "n": 1}), 0.1)
-    run.pool._freed = -1000.0
     run.pool.step(Decision(1, 2, {"m": 1, "n": 1}), 0.0, starved=True)
     assert run.pool.actors() == {"m": 2, "n": 1}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,28 @@ def test_a_header_of_any_length_is_read(tmp_path: Path) -> None:
     store.write(file_of(names), data)
     (found,) = begun(store)
     assert found.members == frozenset(names)
+
+
+def test_checkpoints_that_others_delete_are_no_failure(tmp_path: Path) -> None:
+    """Two trials look through the checkpoints, a third writes and all three delete them."""
+    store, done = Store(str(tmp_path)), threading.Event()
+    data = Checkpoint(1, 0.0, (), {}).to_bytes(rows=None)
+
+    def write_and_delete() -> None:
+        for i in range(400):
+            store.write(file_of([str(i % 3)]), data)
+            store.delete(file_of([str(i % 3)]))
+        done.set()
+
+    def look_and_delete() -> int:
+        seen = 0
+        while not done.is_set():
+            for checkpoint in begun(store):
+                seen += 1
+                store.delete(checkpoint.file)
+        return seen
+
+    with ThreadPoolExecutor() as trials:
+        looking = [trials.submit(look_and_delete) for _ in range(2)]
+        trials.submit(write_and_delete).result()
+        assert sum(trial.result() for trial in looking) > 0

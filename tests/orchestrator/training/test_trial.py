@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,40 +20,26 @@ import torch
 
 from analysis.page import files
 from analysis.reading.study import load_store
-from orchestrator.scheduling.gang_queue import GangQueue
+from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
-from orchestrator.training.tune import Trials
+from orchestrator.training.outcome import GangEnded, GangMoved
+from orchestrator.training.trial import GangTrainer
+from orchestrator.training.workers import WorkerGroup
 from study.store.records import AdapterRecord
 from study.store.store import Store
-from tests.support.tiny_models import make_model
-from tests.support.tiny_world import REPOSITORY, ended, environment, make_tasks, sweep
-from tests.support.trainables import Quick, Unmade
+from tests.support.tiny_world import REPOSITORY, ended, environment, sweep
 from tests.support.trials import (
-    LANGUAGES,
-    TASKS,
     adapters,
     assert_equal,
     context_of,
     farthest,
     study,
-    trial_of,
+    trained,
+    trainer_of,
     until,
 )
 from trainers.checkpoint import Checkpoint, MemberState
 from trainers.checkpoint_header import header
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("world")
-    return make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 class Deadly(Store):
@@ -79,34 +64,37 @@ class Hesitant(Store):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Store]:
-    """A trial that has trained its gang in one go, and its store."""
+def undisturbed(
+    cluster: None, world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[WorkerGroup, Store]]:
+    """The worker of a trial that has trained its gang in one go, and its store."""
     context = context_of(study(world, tmp_path_factory.mktemp("undisturbed"))[1])
-    trial = trial_of(context)
-    assert len(trial.step()["trained"]) == 4
+    group = WorkerGroup(None, context.config.training)
+    assert len(trained(GangTrainer(context, group), context).trained) == 4
     assert context.store.files(CHECKPOINTS, "") == []
-    return trial, context.store
+    yield group, context.store
+    group.stop()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_worker_costs_an_epoch_and_no_result(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, workers: int
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path, workers: int
 ) -> None:
     training = {"workers_per_trial": workers, "resources_per_worker": {"CPU": 1}}
     context = context_of(study(world, tmp_path, training=training)[1])
-    trial = trial_of(context)
-    trial._group._start()
-    pid = ray.get(trial._group._workers[-1].__ray_call__.remote(lambda _: os.getpid()))
-    outcome: dict[str, Any] = {}
-    running = threading.Thread(target=lambda: outcome.update(trial.step()))
+    group = WorkerGroup(None, context.config.training)
+    group.start()
+    pid = ray.get(group.workers[-1].__ray_call__.remote(lambda _: os.getpid()))
+    outcomes: list[GangEnded] = []
+    running = threading.Thread(target=lambda: outcomes.append(trained(GangTrainer(context, group), context)))
     running.start()
     until(lambda: farthest(context.store) > 0, running.is_alive)
     [file] = context.store.files(CHECKPOINTS, "")
     reached = context.store.read(file)
     os.kill(pid, signal.SIGKILL)
     running.join(200)
-    trial.cleanup()
-    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    group.stop()
+    assert [(len(outcome.trained), outcome.failed) for outcome in outcomes] == [(4, ())]
     assert_equal(context.store, undisturbed[1], exactly=workers == 1)
     for record in context.store.records().values():
         assert record.conditions.resumed_at_steps
@@ -116,33 +104,37 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
 
 
 def go_on_with_one(
-    trial: Any, undisturbed: Store, world: tuple[Path, Path], folder: Path, file: str, reached: bytes, exactly: bool
+    group: WorkerGroup,
+    undisturbed: Store,
+    world: tuple[Path, Path],
+    folder: Path,
+    file: str,
+    reached: bytes,
+    exactly: bool,
 ) -> None:
     """A trial of one worker, with a checkpoint in its store from as many as made it."""
     folder.mkdir()
     context = context_of(study(world, folder)[1])
     context.store.write(file, reached)
-    trial._context, trial._context_ref = context, None
-    assert len(trial.step()["trained"]) == 4
+    assert len(trained(GangTrainer(context, group), context).trained) == 4
     assert_equal(context.store, undisturbed, exactly)
     for record in context.store.records().values():
         assert (record.conditions.resumed_at_steps, record.conditions.world_size) == ((header(reached)["step"],), 1)
 
 
 def test_a_store_that_does_not_answer_at_first_makes_nothing_be_trained_again(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     before = undisturbed[1].records()
     hesitant = Hesitant(undisturbed[1].uri)
-    trial = trial_of(replace(context_of(study(world, tmp_path)[1]), store=hesitant))
-    assert {adapter["adapter_id"] for adapter in trial.step()["trained"]} == before.keys()
+    context = replace(context_of(study(world, tmp_path)[1]), store=hesitant)
+    assert {adapter.adapter_id for adapter in trained(trainer_of(context), context).trained} == before.keys()
     assert hesitant.asked > 1
     assert undisturbed[1].records() == before
-    trial.cleanup()
 
 
 def test_damaged_checkpoints_cost_their_epochs_and_no_gang(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The gang's own has a head and no end, another's is empty."""
     context = context_of(study(world, tmp_path)[1])
@@ -151,69 +143,47 @@ def test_damaged_checkpoints_cost_their_epochs_and_no_gang(
     context.store.write(file_of(context.units), torn)
     context.store.write(file_of(["another"]), b"")
     assert farthest(context.store) == 9
-    trial = trial_of(context)
-    outcome = trial.step()
-    trial.cleanup()
-    assert (len(outcome["trained"]), outcome["rejected"]) == (4, [])
+    trainer = trainer_of(context)
+    outcome = trained(trainer, context)
+    trainer.stop()
+    assert (len(outcome.trained), outcome.failed) == (4, ())
     assert_equal(context.store, undisturbed[1], exactly=True)
     assert context.store.files(CHECKPOINTS, "") == [file_of(["another"])]
 
 
 def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Two of four are recorded; the next run makes the others from the gang's last checkpoint, each in a trial.
 
     This one tries as often as the budget allows, and says so.
     """
     context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
-    store, torn = context.store, trial_of(replace(context, store=Deadly(context.store.uri)))
-    given_up = torn.step()["rejected"]
-    torn.cleanup()
-    assert [(failure["kind"], failure["attempts"]) for failure in given_up] == [("node_lost", 2)] * 4
-    assert all("ActorDiedError" in failure["traceback"] for failure in given_up)
+    store, torn = context.store, trainer_of(replace(context, store=Deadly(context.store.uri)))
+    given_up = trained(torn, context).failed
+    torn.stop()
+    assert [(failure.kind, failure.attempts) for failure in given_up] == [("node_lost", 2)] * 4
+    assert all("ActorDiedError" in failure.traceback for failure in given_up)
     before = store.records()
     rest = [name for name in context.units if name not in before]
-    trial = trial_of(context)
+    trainer = trainer_of(context)
     for name in rest:
         assert len(store.files(CHECKPOINTS, "")) == 1
-        trial.reset_config({"gang": [name]})
-        assert [adapter["adapter_id"] for adapter in trial.step()["trained"]] == [name]
-    trial.cleanup()
+        outcome = trainer.train([name], {})
+        assert isinstance(outcome, GangEnded)
+        assert [adapter.adapter_id for adapter in outcome.trained] == [name]
+    trainer.stop()
     assert_equal(store, undisturbed[1], exactly=True)
     after = store.records()
     assert {name: after[name] for name in before} == before
-    assert all(after[name]["resumed_at_steps"] == [after[name]["steps"]] for name in rest)  # no step was taken again
+    assert all(
+        after[name].conditions.resumed_at_steps == (after[name].course.steps,) for name in rest
+    )  # no step was taken again
     assert store.files(CHECKPOINTS, "") == []
 
 
-def test_checkpoints_that_others_delete_are_no_failure(tmp_path: Path) -> None:
-    """Two trials look through the checkpoints, a third writes and all three delete them."""
-    store, done = Store(str(tmp_path)), threading.Event()
-    data = Checkpoint(1, 0.0, (), {}).to_bytes(rows=None)
-
-    def write_and_delete() -> None:
-        for i in range(400):
-            store.write(file_of([str(i % 3)]), data)
-            store.delete(file_of([str(i % 3)]))
-        done.set()
-
-    def look_and_delete() -> int:
-        seen = 0
-        while not done.is_set():
-            for checkpoint in begun(store):
-                seen += 1
-                store.delete(checkpoint.file)
-        return seen
-
-    with ThreadPoolExecutor() as trials:
-        looking = [trials.submit(look_and_delete) for _ in range(2)]
-        trials.submit(write_and_delete).result()
-        assert sum(trial.result() for trial in looking) > 0
-
-
 def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """SIGKILL of Tune's actors, then of the whole run; then two processes finish what one has begun."""
     file, config = study(world, tmp_path)
@@ -262,94 +232,45 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
 
 
 def test_a_gang_goes_on_without_the_member_that_its_trainer_cannot_train(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """An example that no tokenizer takes: once other gangs of the model were trained here, the gang is halved."""
     context = context_of(study(world, tmp_path)[1])
     bad = list(context.units.values())[2]
     poison = tuple(replace(example, answer=7) for example in context.examples[bad.source])  # type: ignore[arg-type]
-    trial = trial_of(replace(context, examples={**context.examples, bad.source: poison}))
-    together = trial.step()
-    assert (together["trained"], len(together["rejected"])) == ([], 4)
-    trial._able.add(bad.model)
-    alone = trial.step()
-    assert {adapter["adapter_id"] for adapter in alone["trained"]} == context.units.keys() - {bad.adapter_id}
-    assert [(failed["unit_id"], failed["kind"]) for failed in alone["rejected"]] == [(bad.adapter_id, "bug")]
-    trial.cleanup()
+    good = next(name for name in context.units if name != bad.adapter_id)
+    trainer = trainer_of(replace(context, examples={**context.examples, bad.source: poison}))
+    together = trained(trainer, context)
+    assert (together.trained, len(together.failed)) == ((), 4)
+    assert isinstance(trainer.train([good], {}), GangEnded)
+    alone = trained(trainer, context)
+    assert {adapter.adapter_id for adapter in alone.trained} == context.units.keys() - {bad.adapter_id}
+    assert [(failed.unit_id, failed.kind) for failed in alone.failed] == [(bad.adapter_id, "bug")]
+    trainer.stop()
 
 
 def test_a_trial_whose_workers_find_no_place_leaves_and_counts_what_was_spent_before(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("orchestrator.training.workers.START_TIMEOUT_S", 2.0)
     training = {"workers_per_trial": 6, "resources_per_worker": {"CPU": 1}}  # of four CPUs
-    trial = trial_of(context_of(study(world, tmp_path, training=training, failures={"node_lost": 2})[1]))
-    first = trial.step()
-    assert (first["left"], first["attempts"], first["lost"], first["rejected"]) == (True, {"node_lost": 1}, [], [])
-    trial.reset_config({"gang": trial._gang, "attempts": {"node_lost": 2}})
-    last = trial.step()
-    assert [(failed["kind"], failed["attempts"]) for failed in last["rejected"]] == [("node_lost", 3)] * 4
-    assert all("were not all there within" in failed["traceback"] for failed in last["rejected"])
-
-
-def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
-) -> None:
-    """What Tune tells of it: the error itself, though it tries as often as for a lost one."""
-    context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
-    gang = tuple(context.units.values())
-    gangs = GangQueue([gang])
-    gangs.allow(1)
-    trials = Trials(context.config, context, gangs, Unmade, Everywhere())
-    trials.start()
-    event, adapter_ids, kind, message = gangs.events.get(timeout=120)
-    assert (event, adapter_ids, kind) == ("error", [unit.adapter_id for unit in gang], "bug")
-    assert "No module named 'nowhere'" in message
-    trials.join(60)
-    assert not trials.is_alive()
-
-
-def test_tune_begins_anew_now_and_then_and_no_gang_is_left_out(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestrator.scheduling.gang_queue.TRIALS_EACH", 2)
-    context = context_of(study(world, tmp_path)[1])
-    gangs = GangQueue([(unit,) for unit in context.units.values()])
-    gangs.allow(1)
-    trials = Trials(context.config, context, gangs, Quick, Everywhere())
-    trials.start()
-    trials.join(120)
-    assert not trials.is_alive()
-    results = [gangs.events.get_nowait()[1] for _ in context.units]
-    assert gangs.events.empty()
-    assert [result["trained"] for result in results] == [[name] for name in context.units]
-    first, again, other, last = (result["process"] for result in results)
-    assert first == again != other == last
-
-
-class Everywhere:
-    """A cluster of which no node is excluded."""
-
-    def selector(self) -> dict[str, str]:
-        return {}
-
-    def lost(self, nodes: list[str], work: list[str]) -> None:
-        assert nodes == []
+    context = context_of(study(world, tmp_path, training=training, failures={"node_lost": 2})[1])
+    trainer = trainer_of(context, Waits(start_s=2.0))
+    assert trainer.train(list(context.units), {}) == GangMoved({"node_lost": 1})
+    last = trainer.train(list(context.units), {"node_lost": 2})
+    assert [(failed.kind, failed.attempts) for failed in last.failed] == [("node_lost", 3)] * 4
+    assert all("were not all there within" in failed.traceback for failed in last.failed)
 
 
 def test_what_no_attempt_can_mend_is_recorded_and_the_trial_stays(
-    undisturbed: tuple[Any, Store], world: tuple[Path, Path], tmp_path: Path
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The model's folder is gone when the worker comes to load it; nothing is raised to Tune."""
     context = context_of(study(world, tmp_path, failures={"transient": 0})[1])
     gone = {name: replace(model, path="/nowhere", identity="gone") for name, model in context.models.items()}
-    trial = trial_of(replace(context, models=gone))
-    outcome = trial.step()
-    assert outcome["trained"] == []
-    assert [failure["attempts"] for failure in outcome["rejected"]] == [1] * 4
-    assert all("/nowhere" in failure["traceback"] for failure in outcome["rejected"])
-    assert trial.reset_config({"gang": list(context.units)})
-    trial._context = context
-    trial._context_ref = None
-    assert len(trial.step()["trained"]) == 4
-    trial.cleanup()
+    group = WorkerGroup(None, context.config.training)
+    outcome = trained(GangTrainer(replace(context, models=gone), group), context)
+    assert outcome.trained == ()
+    assert [failure.attempts for failure in outcome.failed] == [1] * 4
+    assert all("/nowhere" in failure.traceback for failure in outcome.failed)
+    assert len(trained(GangTrainer(context, group), context).trained) == 4
+    group.stop()

@@ -1,0 +1,88 @@
+"""Connecting to the Ray cluster that runs already, else to a local one that is started; whether a study fits there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+import ray
+from ray.tune.execution import class_cache
+
+from orchestrator.cluster.scouts import autoscales
+from orchestrator.cluster.token import TOKEN_FIX, keep_to_owner
+from orchestrator.scheduling.decide import fits
+from study.config import StudyConfig
+from study.errors import ConfigError
+
+LEAST_SCRATCH = 256 << 20
+
+
+def connect() -> str | None:
+    """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one; its dashboard.
+
+    A cluster that another driver started for itself is left alone: it ends with that driver. One started here asks for
+    a token, which is made where there is none. Raises ConfigError when the cluster does not answer or refuses this one,
+    and when this machine's scratch is full, which Ray would notice after a minute and say in fifty lines.
+    """
+    _check_scratch()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")  # more would queue before the evaluators
+    # Tune hands these to its trials through their runtime environment, which Ray writes to logs and process titles; the
+    # nodes' own environment has them where they are needed.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    )
+    for silent in ("tune", "execution.tune_controller"):  # complaints of snapshots nobody reads, of trials tried again
+        logging.getLogger(f"ray.tune.{silent}").setLevel(logging.CRITICAL)
+    if os.environ.get("RAY_ADDRESS", "local") != "local":  # a cluster that is gone is told within a minute, not 14
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    try:
+        context = ray.init(
+            include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        if type(error) is RuntimeError and "connect to GCS" not in str(error):
+            raise
+        address = os.environ.get("RAY_ADDRESS", "auto")
+        problem = f"the cluster does not answer, or refuses this client ({str(error).splitlines()[0]})"
+        fix = f"check that it runs; {TOKEN_FIX}; or start one here: unset RAY_ADDRESS"
+        raise ConfigError("RAY_ADDRESS", address, problem, fix) from error
+    keep_to_owner()
+    return f"http://{context.dashboard_url}" if context.dashboard_url else None
+
+
+def _check_scratch() -> None:
+    for name, folder in (("RAY_TMPDIR", os.environ.get("RAY_TMPDIR", "/tmp")), ("TMPDIR", tempfile.gettempdir())):
+        free = shutil.disk_usage(folder).free if os.path.isdir(folder) else LEAST_SCRATCH
+        if free < LEAST_SCRATCH:
+            raise ConfigError(
+                name,
+                folder,
+                f"has {free >> 20} MiB free; Ray's sessions and trials' scratch need {LEAST_SCRATCH >> 20}",
+                f"make space there, or set {name} to another folder",
+            )
+
+
+def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:
+    """Raise ConfigError when a trial or an evaluator can never run: known where no node is added."""
+    if autoscales():
+        return
+    training = config.training
+    trial = {name: amount * training.workers_per_trial for name, amount in training.resources_per_worker.items()}
+    for key, wanted in (
+        ("training.resources_per_worker", trial),
+        ("evaluators.resources", config.evaluators.resources),
+    ):
+        if fits(total, {}, wanted) < 1:
+            has = ", ".join(f"{name}: {total.get(name, 0):g}" for name in wanted)
+            raise ConfigError(
+                key,
+                wanted,
+                f"does not fit on the cluster, which has {has}",
+                f"lower it, e.g. --set '{key}={{CPU: 1}}', or add nodes",
+            )

@@ -1,0 +1,31 @@
+"""record.json of an adapter: what it is and how its training went; and what of it the driver is told."""
+
+from __future__ import annotations
+
+from orchestrator.training import outcome
+from orchestrator.training.context import TrialContext
+from study.store.records import AdapterRecord
+from study.units import AdapterUnit
+from trainers.job import Trained
+
+
+def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -> AdapterRecord:
+    """What record.json says: what the adapter is, and how its training went."""
+    return AdapterRecord(
+        adapter_id=unit.adapter_id,
+        model=unit.model,
+        model_identity=context.models[unit.model].identity,
+        source=tuple(str(cell) for cell in unit.source.cells),
+        seed=unit.seed,
+        recipe=context.config.recipe.model_dump(mode="json"),
+        train_doc_hashes=tuple(sorted({example.doc_hash for example in context.examples[unit.source]})),
+        course=trained.course,
+        conditions=trained.conditions,
+    )
+
+
+def headline(record: AdapterRecord) -> outcome.Trained:
+    """What of a record the driver needs to know."""
+    course, best = record.course, record.course.best
+    losses = (best.train_loss, best.validation_loss) if best is not None else (None, None)
+    return outcome.Trained(record.adapter_id, course.tokens.useful, course.seconds, *losses)

@@ -1,0 +1,45 @@
+"""What is said of a cluster, or a machine, on which a study cannot run, before anything is started."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.connect import check_fits, connect
+from study.config.file import parse
+from study.errors import ConfigError
+from tests.faults.disk import Disk
+from tests.faults.driven import Driver
+from tests.support.tiny_models import make_model
+from tests.support.tiny_world import make_config, make_tasks
+
+
+def test_what_can_never_fit_is_said_at_once() -> None:
+    config = parse("models: [{id: a}]\nlanguages: [en]\ntasks: [{name: t, lm_eval: 't_{language}'}]")
+    with pytest.raises(ConfigError, match=r"training\.resources_per_worker.*GPU: 0"):
+        check_fits(config, {"CPU": 2})
+
+
+@pytest.mark.processes
+def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Disk(tmp_path / "disk") as disk:
+        monkeypatch.setenv("RAY_TMPDIR", str(disk.where))
+        with pytest.raises(ConfigError, match="MiB free"):
+            connect()
+
+
+@pytest.mark.processes
+@pytest.mark.long
+def test_a_cluster_that_is_gone_is_said_within_a_minute_or_so(tmp_path: Path) -> None:
+    """Ray itself would ask twenty times, forty seconds each."""
+    model, tasks = make_model(tmp_path / "tiny"), make_tasks(tmp_path / "tasks", ["next"], ["xx"])
+    config = make_config(tmp_path, [model], ["next"], ["xx"], tasks)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with Driver(config, f"127.0.0.1:{nobody.getsockname()[1]}") as driver:
+            assert driver.wait() == 2, driver.output
+    assert "error: RAY_ADDRESS = " in driver.output
+    assert "the cluster does not answer" in driver.output
+    assert "Traceback" not in driver.output

@@ -1,0 +1,63 @@
+"""Trials of Tune: what it tells of those that cannot be made, and how often it begins anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.scheduling.gang_queue import GangQueue
+from orchestrator.training.outcome import Event, GangEnded, GangLost
+from orchestrator.training.tune import Trials, trial_name
+from study.config.file import parse
+from tests.orchestrator.planning.test_plan import TEXT, grid_of
+from tests.support.trainables import Quick, Unmade
+from tests.support.trials import context_of, study
+
+
+class Everywhere:
+    """A cluster of which no node is excluded."""
+
+    def selector(self) -> dict[str, str]:
+        return {}
+
+    def lost(self, nodes: Iterable[str], work: list[str]) -> None:
+        assert list(nodes) == []
+
+
+def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
+    cluster: None, world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What Tune tells of it: the error itself, though it tries as often as for a lost one."""
+    context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
+    gang = tuple(context.units.values())
+    gangs: GangQueue[Event] = GangQueue([gang])
+    gangs.allow(1)
+    trials = Trials(context, gangs, Unmade, Everywhere())
+    trials.start()
+    event = gangs.events.get(timeout=120)
+    assert isinstance(event, GangLost)
+    assert (event.adapter_ids, event.kind) == (tuple(unit.adapter_id for unit in gang), "bug")
+    assert "No module named 'nowhere'" in event.message
+    trials.join(60)
+    assert not trials.is_alive()
+
+
+def test_tune_begins_anew_now_and_then_and_no_gang_is_left_out(
+    cluster: None, world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    context = context_of(study(world, tmp_path)[1])
+    gangs: GangQueue[Event] = GangQueue([(unit,) for unit in context.units.values()], trials_each=2)
+    gangs.allow(1)
+    trials = Trials(context, gangs, Quick, Everywhere())
+    trials.start()
+    trials.join(120)
+    assert not trials.is_alive()
+    results = [event for _ in context.units if isinstance(event := gangs.events.get_nowait(), GangEnded)]
+    assert gangs.events.empty()
+    assert [[adapter.adapter_id for adapter in result.trained] for result in results] == [[n] for n in context.units]
+    first, again, other, last = (result.trained[0].tokens for result in results)  # which tell the process
+    assert first == again != other == last
+
+
+def test_a_trial_reads_model_task_languages_seed() -> None:
+    assert trial_name(grid_of(parse(TEXT)).adapters[:2]) == "a/arc/[en,de]/1"
