@@ -41,7 +41,7 @@ def outlook(config: StudyConfig, sizes: Sizes) -> list[Outlook]:
 
 
 def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
-    name = entry.name or entry.id.rstrip("/").rsplit("/", 1)[-1]
+    name = entry.called
     if name not in sizes.params:
         raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
 

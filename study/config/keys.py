@@ -34,6 +34,11 @@ class ModelConfig(Frozen):
     size_billions: Annotated[Number, Field(gt=0)] | None = None
     trust_remote_code: StrictBool = False
 
+    @property
+    def called(self) -> str:
+        """What rows and folders call it: its `name`, else the last part of its id."""
+        return self.name or self.id.rstrip("/").rsplit("/", 1)[-1]
+
 
 class TrainOverride(Frozen):
     """What an adapter is trained on, where that is not what is scored."""

@@ -65,7 +65,7 @@ def _dtype(entry: ModelConfig, config: StudyConfig) -> str:
 
 def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
     """Resolve one model. Raises ConfigError under the given config key."""
-    name = entry.name or entry.id.rstrip("/").rsplit("/", 1)[-1]
+    name = entry.called
     if not SAFE_NAME.fullmatch(name):
         raise ConfigError(f"{key}.id", entry.id, f"its last part {name!r} is no folder name", "give the model a `name`")
     if Path(entry.id).exists() or entry.id.startswith((".", "/", "~")):
