@@ -1,22 +1,18 @@
 """The study's configuration: its keys. Reading a file is `study.config.file`."""
 
+from study.config.fields import Frozen
 from study.config.keys import (
     Evaluators,
     ExistingAdapter,
     Failures,
-    Frozen,
-    Lora,
-    LossOn,
     ModelConfig,
-    Recipe,
-    Scoring,
     StudyConfig,
     TaskConfig,
     Training,
     TrainOverride,
-    Validation,
     reject_duplicates,
 )
+from study.config.recipe import Lora, LossOn, Recipe, Scoring, Validation
 
 __all__ = [
     "Evaluators",

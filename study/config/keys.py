@@ -7,20 +7,14 @@ and `study.store`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+from pydantic import Field, StrictBool, StrictStr, field_validator
 
 from study.cells import Cell, Source
-from study.config.fields import Auto, Count, Name, Number, PositiveInt, Resources
+from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
+from study.config.recipe import LossOn, Recipe, Scoring
 from study.errors import ConfigError
-
-LossOn = Literal["answer", "all"]
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelConfig(Frozen):
@@ -77,80 +71,20 @@ class TaskConfig(Frozen):
         return self.lm_eval.get(language)
 
 
-class Lora(Frozen):
-    r: PositiveInt = 32
-    alpha: Annotated[Number, Field(gt=0)] = 64
-    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    modules: Literal["all-linear"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)] = "all-linear"
-    rslora: StrictBool = False
-
-
-class Validation(Frozen):
-    fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.1
-    seed: StrictInt = 42
-    keep: Literal["best", "last"] = "best"
-
-
-class Recipe(Frozen):
-    """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
-
-    lora: Lora | None = Lora()
-    epochs: PositiveInt = 3
-    batch_size: PositiveInt = 8
-    learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: Annotated[Number, Field(ge=0, le=1)] = 0.1
-    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[Number, Field(gt=0)] | None = 1.0
-    max_length: PositiveInt = 512
-    loss_on: LossOn = "answer"
-    validation: Validation = Validation()
-
-    @classmethod
-    def of_record(cls, stated: Mapping[str, object]) -> Recipe:
-        """The recipe that a record states; keys that only another release knows are passed over."""
-        return cls.model_validate(stated, extra="ignore")
-
-    # What the config and the report must know of a kind of tuning (`adapters.kinds` does all else):
-
-    @property
-    def trains_all(self) -> bool:
-        """Whether all weights of the base are trained (`lora: null`)."""
-        return self.lora is None
-
-    @property
-    def named_modules(self) -> tuple[str, ...]:
-        """The modules that it names, which a base must have."""
-        return self.lora.modules if self.lora and isinstance(self.lora.modules, tuple) else ()
-
-    @property
-    def tuning(self) -> str:
-        """The kind of tuning in words."""
-        return f"LoRA, r {self.lora.r}, alpha {self.lora.alpha:g}" if self.lora else "full fine-tuning"
-
-
-class Scoring(Frozen):
-    """How targets are scored. All of it is in the identity."""
-
-    num_fewshot: Count = 0
-    apply_chat_template: StrictBool = False
-    limit: PositiveInt | None = None
-
-
 class Training(Frozen):
     """How training is run. None of it is in the identity."""
 
     gang_size: Auto | PositiveInt = "auto"
     micro_batch_size: Auto | PositiveInt = "auto"
     workers_per_trial: PositiveInt = 1
-    resources_per_worker: Resources = {"GPU": 1.0}
-    deepspeed: dict[StrictStr, Any] = {"zero_optimization": {"stage": 2}}
+    resources_per_worker: Resources = Field(default={"GPU": 1.0})
+    deepspeed: dict[StrictStr, Any] = Field(default={"zero_optimization": {"stage": 2}})
 
 
 class Evaluators(Frozen):
     min: Count = 0
     max: Auto | PositiveInt = "auto"
-    resources: Resources = {"GPU": 1.0}
+    resources: Resources = Field(default={"GPU": 1.0})
     tokens_per_batch: Auto | PositiveInt = "auto"
 
 

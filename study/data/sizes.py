@@ -10,8 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from study.config import Frozen
-from study.config.fields import Count
+from study.config.fields import Count, Frozen
 from study.config.file import bases
 from study.errors import ConfigError
 
