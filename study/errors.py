@@ -16,12 +16,6 @@ class ConfigError(Exception):
         return f"{self.key} = {shown!r}: {self.problem}\n  fix: {self.fix}"
 
 
-def damaged(key: str, uri: str, what: object) -> ConfigError:
-    """Say that a store holds a damaged file, and what to do."""
-    fix = f"python -m study.check {uri} --repair says which, and has what was in it done again"
-    return ConfigError(key, uri, f"holds a damaged file ({what})", fix)
-
-
 class StoreRefused(OSError):
     """The store cannot be used: its disk or quota is full, it is read-only, or the permission is missing.
 

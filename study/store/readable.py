@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from study.errors import ConfigError, StoreRefused, damaged
+from study.errors import ConfigError, StoreRefused
 from study.store.contents import Damaged
 from study.store.filesystem import trouble
 from study.store.schema import OtherVersion
@@ -31,7 +31,8 @@ def readable(
     except OtherVersion as error:
         raise ConfigError(key, uri, "is of another release", f"{error}{otherwise}") from error
     except Damaged as error:
-        raise damaged(key, uri, error) from error
+        fix = f"python -m study.check {uri} --repair says which, and has what was in it done again"
+        raise ConfigError(key, uri, f"holds a damaged file ({error})", fix) from error
     except OSError as error:
         if isinstance(error, StoreRefused) and not refusals:
             raise
