@@ -35,6 +35,6 @@ def _way(recipe: Recipe) -> str:
 
 
 def _trained(study: Study) -> list[AdapterRecord]:
-    """Records of the current config's adapters; those that were trained elsewhere have no recipe."""
+    """Records of the current config's adapters; what was trained elsewhere has none."""
     scored = set(study.units["adapter_id"]) if study.records else set()
     return [record for record in study.records if record.adapter_id in scored]
