@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 from adapters.bank import linear_sites
 from adapters.dropout import Dropout
 from adapters.kinds import lora_weights as lora
+from adapters.kinds.kind import kind_of
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
 from tests.support.training import RECIPE, Weights, assert_close, job, told, train, training, weights
@@ -84,10 +85,11 @@ def by_transformers(model: Model, one: Job, rows: Any, recipe: Recipe, folder: P
         start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
         set_peft_model_state_dict(wrapped, start)
     streams: dict[str, torch.Tensor] = {}
-    if recipe.lora.dropout:
+    dropout = kind_of(recipe).dropout
+    if dropout:
         for name, module in wrapped.base_model.model.named_modules():
             if name in numbers:
-                module.lora_dropout["default"] = SameDropout(recipe.lora.dropout, numbers[name], streams)
+                module.lora_dropout["default"] = SameDropout(dropout, numbers[name], streams)
     member = Member(0, one, rows, recipe)
     steps = [member.rows(step) for step in range(len(member._steps))]
 
