@@ -8,17 +8,33 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
 
+
+@contextmanager
+def hidden(package: str) -> Iterator[None]:
+    """While the block runs a package that is not loaded yet looks as if it were not installed."""
+    unseen = package not in sys.modules
+    if unseen:
+        sys.modules[package] = None  # type: ignore[assignment]
+    yield
+    if unseen:
+        del sys.modules[package]
+
+
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")  # else it guesses, aloud
 
-import deepspeed
-import deepspeed.ops
-from deepspeed.runtime.zero import parameter_offload
-from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
+with hidden("mlflow"):  # where it is installed, its autotuner loads it: a second, for nothing here
+    import deepspeed
+    import deepspeed.ops
+    from deepspeed.runtime.zero import parameter_offload
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
 
 # DeepSpeed calls functions that torch and transformers are renaming, on every step.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
