@@ -27,7 +27,7 @@ from tests.faults.driven import TIMEOUT_S, Driver, done, tables
 from tests.faults.scenario import ENDED, ON_DISK, Fault, faults
 from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.support.tiny_models import make_model
-from tests.support.tiny_world import make_config, make_tasks
+from tests.support.tiny_world import CROWDED, make_config, make_tasks
 
 RUNS = int(os.environ.get("FAULT_RUNS", "2"))
 FIRST = int(os.environ.get("FAULT_FIRST", "0"))
@@ -80,7 +80,7 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
     folder, model, tasks = world
     (folder / name).mkdir()
     where = {"store": store} if store else {}
-    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **where, **more)
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**CROWDED, **where, **more})
     return config, Store(store or str(folder / name / "store"))
 
 

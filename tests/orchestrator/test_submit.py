@@ -14,6 +14,7 @@ import pytest
 import requests
 import yaml
 
+from orchestrator import submit
 from study.store.store import Store
 from tests.support.local import Cluster, head
 from tests.support.rows import done_scores
@@ -88,11 +89,9 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
     titles = set()
     status = cluster.submit("--status", study).stdout
     assert re.search("pending|running", status), status
-    while "pending" in status or "running" in status:
-        for _ in range(20):  # asking is a process of its own, and dear
-            titles |= {path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
-            time.sleep(0.2)
-        status = cluster.submit("--status", study).stdout
+    while cluster.get(f"/api/jobs/{study}").json()["status"] in ("PENDING", "RUNNING"):
+        titles |= {path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
+        time.sleep(0.2)
     again = cluster.submit("--follow", study)
     assert again.returncode == 1, again.stdout  # the broken cell
     assert "target next/zz" in again.stdout
@@ -122,6 +121,13 @@ def test_the_exit_code_is_the_studys_and_a_study_can_be_stopped(cluster: Cluster
     assert cluster.submit("--follow", study).returncode != 0
 
 
+def refused(key: str, code: int, error: str) -> None:
+    assert code == 2
+    assert error.startswith(f"error: {key} = ")
+    assert "\n  fix: " in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -132,13 +138,24 @@ def test_the_exit_code_is_the_studys_and_a_study_can_be_stopped(cluster: Cluster
         (["study.yaml", "--stop", "x"], "CONFIG"),
         (["study.yaml", "--set", "store=/s", "--env", "HF_TOKEN=x"], "--env"),
         (["study.yaml", "--set", "store=/s", "--env", "HF_HUB_OFFLINE"], "--env"),
+    ],
+)
+def test_bad_input_names_the_key_and_the_fix(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], key: str
+) -> None:
+    """What no cluster need be asked about: none is there."""
+    monkeypatch.chdir(world)
+    code = submit.main([*arguments, "--address", "http://127.0.0.1:1"])
+    refused(key, code, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
         (["--stop", "nobody"], "ID"),
         (["study.yaml", "--set", "store=/s", "--address", "http://127.0.0.1:1"], "--address"),
     ],
 )
-def test_bad_input_names_the_key_and_the_fix(cluster: Cluster, world: Path, arguments: list[str], key: str) -> None:
+def test_bad_input_that_a_cluster_is_asked_about(cluster: Cluster, world: Path, arguments: list[str], key: str) -> None:
     done = cluster.submit(*arguments, cwd=world)
-    assert done.returncode == 2, done.stdout
-    assert done.stderr.startswith(f"error: {key} = ")
-    assert "\n  fix: " in done.stderr
-    assert "Traceback" not in done.stderr
+    refused(key, done.returncode, done.stderr)

@@ -31,7 +31,7 @@ from tests.faults.disk import Disk
 from tests.support import trackers
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
-from tests.support.tiny_world import asked, make_config, make_tasks, start, sweep, wait_until
+from tests.support.tiny_world import CROWDED, asked, make_config, make_tasks, start, sweep, sweep_apart, wait_until
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 
@@ -60,8 +60,8 @@ def undisturbed(world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
     """Folder of a study that ran from start to end."""
     model, tasks = world
     folder = tmp_path_factory.mktemp("undisturbed")
-    config = make_config(folder, [model], TASKS, LANGUAGES, tasks)
-    done = sweep(config)
+    config = make_config(folder, [model], TASKS, LANGUAGES, tasks, **CROWDED)
+    done = sweep_apart(config)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray dashboard: http://127.0.0.1:" in done.stdout
     return folder
@@ -140,7 +140,7 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, tasks = world
-    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, **CROWDED)
     store = Store(str(tmp_path / "store"))
     with start(config) as driver:
         wait_until(store.records, driver)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pytest
 import yaml
 
 from study.identity import score_id
+from study.store.lease import Lease
 from study.store.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 400
+CROWDED: dict[str, Any] = {  # for make_config: as many gangs and evaluators at a time as there is room for
+    "training": {"resources_per_worker": {"CPU": 1}},
+    "evaluators": {"resources": {"CPU": 1}},
+}
 
 
 def make_tasks(folder: Path, tasks: list[str], languages: list[str], train: int = 24, test: int = 12) -> Path:
@@ -60,7 +69,7 @@ def make_tasks(folder: Path, tasks: list[str], languages: list[str], train: int 
 def make_config(
     folder: Path, models: list[Path], tasks: list[str], languages: list[str], include_path: Path, **more: Any
 ) -> Path:
-    """Write a study's YAML file for CPUs; its store is `folder/store`."""
+    """Write a study's YAML file for CPUs, with one gang and one evaluator at a time; its store is `folder/store`."""
     config = {
         "study": "tiny",
         "store": str(folder / "store"),
@@ -69,8 +78,8 @@ def make_config(
         "tasks": [{"name": t, "lm_eval": f"{t}_{{language}}", "include_path": str(include_path)} for t in tasks],
         "seeds": [1],
         "recipe": {"lora": {"r": 4, "alpha": 8}, "learning_rate": 1.0e-2, "epochs": 2, "max_length": 64},
-        "training": {"resources_per_worker": {"CPU": 1}},
-        "evaluators": {"resources": {"CPU": 1}},
+        "training": {"resources_per_worker": {"CPU": 1}, "gang_size": 8},
+        "evaluators": {"resources": {"CPU": 1}, "min": 1, "max": 1},  # kept, since starting one takes longest
         **more,
     }
     file = folder / "study.yaml"
@@ -85,7 +94,62 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m orchestrator.sweep` as a user would run it."""
+    """`python -m orchestrator.sweep` within this process, on a cluster of its own.
+
+    A process of its own takes longer to start than a tiny study takes: for tests that need one there are `sweep_apart`
+    and `start`. The cluster is not shared: Ray's control service ends the actors of a driver that comes back to it from
+    the same process (seen with Ray 2.60: each evaluator was gone as soon as it was registered).
+    """
+    import ray
+
+    from orchestrator import sweep as command
+
+    out, err = StringIO(), StringIO()
+    with _as_before(), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "leave", _leave)
+        os.environ["RAY_ADDRESS"] = "local"
+        signal.signal(signal.SIGALRM, _too_late)
+        signal.alarm(TIMEOUT_S)
+        try:
+            code = command.main([str(config), *arguments])
+        except Ended as ended:
+            (code,) = ended.args
+        finally:
+            ray.shutdown()
+    return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+class Ended(BaseException):
+    """A study has ended its process early, with this exit code."""
+
+
+def _leave(code: int, lease: Lease) -> NoReturn:
+    lease.give_back()
+    raise Ended(code)
+
+
+def _too_late(number: int, frame: object) -> NoReturn:
+    raise TimeoutError(f"the study takes more than {TIMEOUT_S} s")
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """What a study does to its process's environment and signals is undone when the block is left."""
+    variables = dict(os.environ)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(variables)
+
+
+def sweep_apart(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m orchestrator.sweep` as a user would run it: a process and a cluster of its own."""
     command = [sys.executable, "-m", "orchestrator.sweep", str(config), *arguments]
     return subprocess.run(
         command,
@@ -93,7 +157,7 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment(config.parent),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=TIMEOUT_S,
         check=False,
     )
 

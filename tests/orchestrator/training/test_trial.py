@@ -27,7 +27,7 @@ from orchestrator.training.trial import GangTrainer
 from orchestrator.training.workers import WorkerGroup
 from study.store.records import AdapterRecord
 from study.store.store import Store
-from tests.support.tiny_world import REPOSITORY, ended, environment, sweep
+from tests.support.tiny_world import REPOSITORY, ended, environment, sweep_apart
 from tests.support.trials import (
     adapters,
     assert_equal,
@@ -204,7 +204,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     assert "Traceback" not in (tmp_path / "output").read_text()  # a trial that is tried again is no news
     time.sleep(2)  # the cluster notices and ends
     how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
-    done = sweep(file, "--set", how)
+    done = sweep_apart(file, "--set", how)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_equal(store, undisturbed[1], exactly=False)
     assert max(len(record.conditions.resumed_at_steps) for record in store.records().values()) == 2
@@ -216,7 +216,7 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
 ) -> None:
     file, config = study(world, tmp_path, sources=["next/xx", "skip/yy"])
     recipe = "recipe={lora: null, epochs: 2, learning_rate: 0.001, max_length: 64}"
-    done = sweep(file, "--set", recipe)
+    done = sweep_apart(file, "--set", recipe)
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(config.store)
     assert [record.conditions.gang_size for record in store.records().values()] == [1, 1]
@@ -228,7 +228,7 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     report = files.write(load_store(config.store), tmp_path / "report").index.read_text()
     assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
     assert "(LoRA)" not in report
-    assert "nothing to do" in sweep(file, "--set", recipe).stdout
+    assert "nothing to do" in sweep_apart(file, "--set", recipe).stdout
 
 
 def test_a_gang_goes_on_without_the_member_that_its_trainer_cannot_train(
