@@ -1,32 +1,38 @@
 #!/usr/bin/env bash
-# The tests in two processes of about the same length, for two cores, whose words follow each other.
-#   tests/run.sh         all but the long ones: those of the orchestrator beside all others
-#   tests/run.sh unit    those without Ray, DeepSpeed or processes of their own
-# An interrupt ends both; the exit code is that of a half that failed.
+# The tests in processes side by side, whose words follow each other.
+#   tests/run.sh         all but the long ones: those of the orchestrator, those of faults (which mostly wait), all others
+#   tests/run.sh unit    those without Ray, DeepSpeed or processes of their own, in two processes of about the same length
+# An interrupt ends all; the exit code is that of a part that failed.
 set -u
 cd "$(dirname "$0")/.." || exit
 if [ "${1:-}" = unit ]; then
-    level=unit mine=(tests/adapters tests/evaluators)
+    level=unit parts=("tests/adapters tests/evaluators")
 else
-    level="not long" mine=(tests/orchestrator)
+    level="not long" parts=(tests/orchestrator tests/faults)
 fi
-log=$(mktemp)
-trap 'cat "$log"; rm "$log"' EXIT
+read -ra named <<<"${parts[*]}"
+logs=$(mktemp -d)
+trap 'cat "$logs"/*; rm -r "$logs"' EXIT
+pids=()
 
 stop() {
-    trap 'kill -KILL -- "-$one" "-$other" 2>/dev/null' INT TERM HUP # who asks twice does not want to wait
-    kill -INT -- "-$one" "-$other" 2>/dev/null
+    trap 'kill -KILL -- "${pids[@]/#/-}" 2>/dev/null' INT TERM HUP # who asks twice does not want to wait
+    kill -INT -- "${pids[@]/#/-}" 2>/dev/null
     wait
     exit 130
 }
 
-set -m # a group for each half, which could not be interrupted without
-.venv/bin/python -m pytest -m "$level" "${mine[@]/#/--ignore=}" >"$log" 2>&1 &
-other=$!
-.venv/bin/python -m pytest -m "$level" "${mine[@]}" &
-one=$!
+set -m # a group for each part, which could not be interrupted without
 trap stop INT TERM HUP
+for part in "${parts[@]}"; do
+    read -ra paths <<<"$part"
+    .venv/bin/python -m pytest -m "$level" "${paths[@]}" >"$logs/${#pids[@]}" 2>&1 &
+    pids+=($!)
+done
+.venv/bin/python -m pytest -m "$level" "${named[@]/#/--ignore=}" &
+pids+=($!)
 code=0
-wait "$one" || code=$?
-wait "$other" || code=$?
+for pid in "${pids[@]}"; do
+    wait "$pid" || code=$?
+done
 exit "$code"

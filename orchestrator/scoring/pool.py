@@ -136,9 +136,8 @@ class ScoringPool:
 
     def _resize(self, decision: Decision, starved: bool) -> None:
         surplus = decision.surplus(self.actors())
-        kept = min(self._config.evaluators.min, decision.room)  # a trial for which there is no other place comes first
         for actor in [actor for actor in self._actors if actor.batch is None]:
-            if surplus.get(actor.model, 0) and len(self._actors) > kept:
+            if surplus.get(actor.model, 0):
                 surplus[actor.model] -= 1  # an idle actor makes room for other work
                 self._remove(actor)
         if starved and len(self._actors) <= decision.room:

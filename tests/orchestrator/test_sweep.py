@@ -164,7 +164,10 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
 
 
 def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Path) -> None:
-    """The broken cells are listed with their reason, all others complete, and the exit code is 1."""
+    """The broken cells are listed with their reason, all others complete, and the exit code is 1.
+
+    The one evaluator that may be there, and is kept though idle, gives its place to the other model's.
+    """
     model, _ = world
     other = make_model(tmp_path / "other", seed=5, spread=0.2)
     tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx", "yy", "zz"])
