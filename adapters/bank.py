@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from adapters.dropout import Dropout
@@ -34,20 +33,14 @@ class Site:
     fan_out: int
 
 
-def linear_sites(base: nn.Module, modules: str | Sequence[str]) -> tuple[Site, ...]:
-    """The modules PEFT would adapt: all linear ones but the output head, or those whose name ends as one given."""
-    head = base.get_output_embeddings() if isinstance(base, PreTrainedModel) else None  # type: ignore[no-untyped-call]
-    found = []
-    for name, module in base.named_modules():
-        wanted = module is not head if modules == "all-linear" else _ends_in(name, modules)
-        if wanted and isinstance(module, nn.Linear | Conv1D):
-            found.append(_site(name, module))
-    return tuple(found)
-
-
 def sites_of(base: nn.Module, adapters: Iterable[AdapterWeights]) -> tuple[Site, ...]:
     """The modules that any of the adapters changes, in the base's order. Raises UnsupportedAdapter for others."""
-    wanted = {name for adapter in adapters for name in adapter.modules}
+    return sites_named(base, {name for adapter in adapters for name in adapter.modules})
+
+
+def sites_named(base: nn.Module, names: Iterable[str]) -> tuple[Site, ...]:
+    """The linear modules of these full names, in the base's order. Raises UnsupportedAdapter where one is none."""
+    wanted = set(names)
     found = tuple(
         _site(name, module)
         for name, module in base.named_modules()
@@ -167,20 +160,25 @@ class LoraBank(nn.Module):
             yield site, a.view(self.rank, site.fan_in), b.view(site.fan_out, self.rank)
 
     def add_to(self, y: torch.Tensor, x: torch.Tensor, number: int, site: Site) -> torch.Tensor:
-        """y + scaling * B A x for a module's output y [B, T, out] and input x [B, T, in]."""
+        """y + scaling * B A x for a module's output y and input x.
+
+        They are [B, …, out] and [B, …, in], or [B * T, out] and [B * T, in] with row after row: some modules (a shared
+        expert, a router) see the tokens of all rows as one list.
+        """
         rows = self._rows
         if rows is None:
             raise RuntimeError("the base has a bank of adapters on it: say whose rows these are with bank.rows(...)")
         if not rows.used:
             return y
-        if x.dim() != 3 or len(x) != rows.count:
+        if len(x) % rows.count or (x.dim() > 2 and len(x) != rows.count):
             raise RuntimeError(
                 f"{site.name} got an input of shape {tuple(x.shape)} for a batch of {rows.count} rows: "
                 "a module that sees its tokens without their rows cannot serve several adapters at once"
             )
+        x_BTI, y_BTO = (tensor.reshape(rows.count, -1, tensor.shape[-1]) for tensor in (x, y))
         if self._dropout is not None:
-            x = self._dropout(x, number)
-        return rows.add_product(y, x, *self._stacks[site.name], self._scalings[site.name])
+            x_BTI = self._dropout(x_BTI, number)
+        return rows.add_product(y_BTO, x_BTI, *self._stacks[site.name], self._scalings[site.name]).view(y.shape)
 
 
 class _Hook:
@@ -197,10 +195,6 @@ def _site(name: str, module: nn.Linear | Conv1D) -> Site:
     if isinstance(module, nn.Linear):
         return Site(name, module.in_features, module.out_features)
     return Site(name, int(module.nx), int(module.nf))
-
-
-def _ends_in(name: str, targets: Sequence[str] | str) -> bool:
-    return any(name == target or name.endswith("." + target) for target in targets)
 
 
 def for_adapters(

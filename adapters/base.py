@@ -6,6 +6,7 @@ safetensors alone, and the code that a model brings with it runs only where the 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import torch
@@ -18,19 +19,42 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
 
 
 def load_model(model: Model) -> PreTrainedModel:
-    """The base in the model's dtype, on the CPU; its weights are spread over processes where ZeRO 3 is set up."""
-    loaded = AutoModelForCausalLM.from_pretrained(
-        local_folder(model.path, model.revision),
-        dtype=getattr(torch, model.dtype),
-        trust_remote_code=model.trust_remote_code,
-        use_safetensors=True,
-    )
-    return cast(PreTrainedModel, loaded)
+    """The base in the model's dtype, on the CPU; its weights are spread over processes where ZeRO 3 is set up.
+
+    Raises ConfigError where it is of no kind that transformers loads as a causal language model, and where its folder
+    lacks weights: transformers would fill them at random, anew at each load.
+    """
+    folder = local_folder(model.path, model.revision)
+    try:
+        found: object = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, model.dtype),
+            trust_remote_code=model.trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise not_causal(model, "transformers has no causal language model of its type") from error
+    loaded, info = cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], found)
+    lacking = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
+    if lacking:
+        problem = f"its folder lacks the weights {lacking[0]} ({len(lacking)} in all)"
+        raise ConfigError("models", model.path, problem, "copy the folder again, or save the model again")
+    return loaded
+
+
+def not_causal(model: Model, reason: str) -> ConfigError:
+    """Say that a model cannot be studied, because it does not predict each token from those before it."""
+    fix = "use a causal language model; some of the BERT family are one with is_decoder: true in their config.json"
+    return ConfigError("models", model.path, f"is no causal language model: {reason}", fix)
 
 
 def load_config(model: Model) -> PretrainedConfig:

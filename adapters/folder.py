@@ -104,6 +104,19 @@ def check(config: Mapping[str, object], where: str) -> None:
         if key in config and config[key] not in harmless:
             raise UnsupportedAdapter(f"{where}: {key} is {config[key]!r}, which plain LoRA does not have")
     check_start(config, where)
+    check_numbers(config, where)
+
+
+def check_numbers(config: Mapping[str, object], where: str) -> None:
+    """Raise UnsupportedAdapter unless ranks are whole numbers from 1 on and alphas are numbers, of LoRA's kinds."""
+    for key, kinds, pattern in (("r", (int,), "rank_pattern"), ("lora_alpha", (int, float), "alpha_pattern")):
+        patterns = config.get(pattern) or {}
+        if not isinstance(patterns, Mapping):
+            raise UnsupportedAdapter(f"{where}: {pattern} is {patterns!r:.60}, not a mapping of names to numbers")
+        for name, value in ((key, config.get(key)), *patterns.items()):
+            if not isinstance(value, kinds) or isinstance(value, bool) or (key == "r" and value < 1):
+                wanted = "a whole number from 1 on" if key == "r" else "a number"
+                raise UnsupportedAdapter(f"{where}: {name} is {value!r:.60}, not {wanted}")
 
 
 def from_tensors(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], where: str) -> AdapterWeights:
@@ -111,6 +124,8 @@ def from_tensors(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor],
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         module, dot, rest = name.removeprefix(PREFIX).rpartition(".lora_")
+        if not name.startswith(PREFIX):
+            raise UnsupportedAdapter(f"{where}: {name} does not begin with {PREFIX}: PEFT would leave it out")
         if not dot or rest not in ("A.weight", "B.weight") or tensor.dim() != 2:
             raise UnsupportedAdapter(f"{where}: {name} is no LoRA matrix of a linear module")
         halves.setdefault(module, {})[rest[0]] = tensor

@@ -13,8 +13,9 @@ import torch
 from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
 
-from adapters.bank import linear_sites
+from adapters.bank import sites_named
 from adapters.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.targeting import by_peft
 from study.store.layout import CONFIG_FILE
 
 _SELECTIONS = ("layers_to_transform", "layers_pattern", "exclude_modules")  # ways to choose modules that we do not read
@@ -30,9 +31,19 @@ def plain_lora(folder: Path, base: PreTrainedModel) -> AdapterWeights | None:
     modules = config.get("target_modules")
     if any(config.get(key) for key in _SELECTIONS) or (isinstance(modules, str) and modules != "all-linear"):
         return None
+    if not isinstance(modules, str) and not (
+        isinstance(modules, list) and all(isinstance(one, str) for one in modules)
+    ):
+        return None
+    try:
+        targets = by_peft(base, modules)
+        sites = {site.name: site for site in sites_named(base, targets.modules)}
+    except UnsupportedAdapter:
+        return None
     head = base.get_output_embeddings()  # type: ignore[no-untyped-call]
-    sites = {site.name: site for site in linear_sites(base, modules or ())}
-    if sites.keys() != weights.modules.keys() or any(base.get_submodule(name) is head for name in sites):
+    if targets.parameters or sites.keys() != weights.modules.keys():
+        return None
+    if any(base.get_submodule(name) is head for name in sites):
         return None
     ranks = config.get("rank_pattern") or {}
     for name, factors in weights.modules.items():

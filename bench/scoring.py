@@ -131,7 +131,7 @@ class Ours:
         requests, rows = self._laid_out(lay_out)
         found = []
         for adapter in self._world.adapters:
-            with adapter_on(self._base, adapter):
+            with adapter_on(self._base, adapter) as model, self.engine.running(model):
                 found.append(self._score(rows, [None], requests))
         return found[0]
 

@@ -7,17 +7,22 @@ row first, and its results are in the store before the next one starts.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from transformers import PreTrainedModel
 
+from adapters.base import not_causal
+from adapters.fingerprint import changed, fingerprint
 from adapters.plain import plain_lora
+from adapters.probe import probe
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile
@@ -38,6 +43,8 @@ from study.models.resolve import Model
 from study.scratch import scratch
 from study.store.store import Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
+
+log = logging.getLogger(__name__)
 
 WAVE_SECONDS = 10.0  # results reach the store about this often
 FIRST_WAVE_TOKENS = 16  # times the token budget, before the speed is known
@@ -72,17 +79,25 @@ class Evaluator:
     def __init__(
         self, model: Model, store: Store, settings: Settings, shared: SharedRequests = lambda cell: None
     ) -> None:
-        self._model, self._store = model, store
-        self._base = load_base(model)
-        budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
-        self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
-        encoder = encoder_of(model)
-        self._writer = Writer(self._engine, encoder.tokenizer)
-        library = TaskLibrary(settings.tasks, settings.scoring)
-        self._targets = Targets(library, encoder, self._engine, settings.scoring.apply_chat_template, shared)
+        self._model, self._store, self._settings, self._shared = model, store, settings, shared
+        self._encoder = encoder_of(model)
         self._tokens_per_second: float | None = None
+        self._open()
         versions = " ".join(f"{name}/{version(name)}" for name in ("lm-eval", "torch", "transformers", "peft"))
         self._run = Run(str(self._engine.device), versions)
+
+    def _open(self) -> None:
+        """Load the base, and all that holds on to it. Raises ConfigError for one that cannot be scored."""
+        model, settings = self._model, self._settings
+        self._base = load_base(model)
+        self._probe, self._print = probe(self._base), fingerprint(self._base)
+        if not self._probe.is_causal:
+            raise not_causal(model, f"later tokens move earlier logits by {self._probe.later:.2g} nats")
+        budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
+        self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
+        self._writer = Writer(self._engine, self._encoder.tokenizer)
+        library, chat = TaskLibrary(settings.tasks, settings.scoring), settings.scoring.apply_chat_template
+        self._targets = Targets(library, self._encoder, self._engine, chat, self._shared)
 
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:
         """Score units, adapter by adapter or several at once, and write their rows. An outcome per unit, in order."""
@@ -113,11 +128,28 @@ class Evaluator:
     def _score_alone(self, units: Sequence[ScoreUnit], folder: Path | None, done: dict[str, Scored]) -> None:
         """Score units of one adapter, whose files are in a folder, or of the base where there is none."""
         try:
-            with nullcontext() if folder is None else adapter_on(self._base, folder):
+            with self._subject(folder) as model, self._engine.running(model):
                 self._score_all([(unit, None) for unit in units], done)
         except AdapterError as error:
             for unit in units:
                 done.setdefault(unit.score_id, failed(unit, BAD_DATA, error))
+
+    @contextmanager
+    def _subject(self, folder: Path | None) -> Iterator[PreTrainedModel]:
+        """Gives the model that is to be scored. Afterwards the base is what it was, or another is loaded."""
+        if folder is None:
+            yield self._base
+            return
+        by_others = True  # until it is known that we put the adapter on by ourselves
+        try:
+            with adapter_on(self._base, folder, self._probe.read_elsewhere) as model:
+                by_others = model is not self._base
+                yield model
+        finally:
+            what = changed(self._base, self._print, read=by_others)
+            if what is not None:
+                log.warning("an adapter has changed the base of %s (%s): it is loaded again", self._model.name, what)
+                self._open()
 
     def _score_all(self, units: Sequence[tuple[ScoreUnit, int | None]], done: dict[str, Scored]) -> None:
         for wave in self._waves(units, done):

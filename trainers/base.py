@@ -9,7 +9,8 @@ import torch
 import transformers
 from transformers.integrations import HfDeepSpeedConfig
 
-from adapters.base import load_model, load_tokenizer
+from adapters.base import load_model, load_tokenizer, not_causal
+from adapters.probe import probe
 from study.config import LossOn
 from study.data.example import Example
 from study.models.resolve import Model
@@ -37,7 +38,14 @@ class Base:
         del zero_3
         if spread is None:
             self.module.to(device)  # type: ignore[arg-type]  # behind a decorator that hides its arguments
+            self._check_causal()
         self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
+
+    def _check_causal(self) -> None:
+        """Raise ConfigError for a base that reads what comes after a token. Spread ones cannot be run by themselves."""
+        self.module.eval()
+        if not (found := probe(self.module)).is_causal:
+            raise not_causal(self.model, f"later tokens move earlier logits by {found.later:.2g} nats")
 
     @property
     def padding(self) -> int:

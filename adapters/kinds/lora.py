@@ -47,4 +47,4 @@ class LoraKind:
     def write(self, folder: Path, base: PreTrainedModel, model: Model, weights: Mapping[str, torch.Tensor]) -> None:
         from adapters.kinds.lora_weights import write
 
-        write(folder, self.lora, model, weights)
+        write(folder, self.lora, base, model, weights)

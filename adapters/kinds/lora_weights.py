@@ -17,10 +17,12 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from adapters.bank import LoraBank, Site, linear_sites
+from adapters.bank import LoraBank, Site, sites_named
 from adapters.dropout import Dropout
-from adapters.folder import PREFIX, AdapterWeights, Factors, scaling
+from adapters.folder import PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
+from adapters.targeting import meant, names_for
 from study.config import Lora
+from study.errors import ConfigError
 from study.identity import digest
 from study.models.resolve import Model
 from study.scratch import os_errors
@@ -34,7 +36,7 @@ class LoraSheet(nn.Module):
         self, base: PreTrainedModel, lora: Lora, members: Sequence[tuple[str, int]], device: torch.device
     ) -> None:
         super().__init__()
-        sites = linear_sites(base, lora.modules if isinstance(lora.modules, str) else list(lora.modules))
+        sites = sites_named(base, _modules(base, lora))
         self.bank = LoraBank(base, sites, lora.r, len(members), torch.float32, device)
         self.base = base
         for slot, (adapter_id, seed) in enumerate(members):
@@ -63,6 +65,14 @@ class LoraSheet(nn.Module):
 
     def detach(self) -> None:
         self.bank.detach()
+
+
+def _modules(base: PreTrainedModel, lora: Lora) -> tuple[str, ...]:
+    try:
+        return meant(base, lora.modules)
+    except UnsupportedAdapter as error:
+        fix = "name modules of the attention, or take another model"
+        raise ConfigError("recipe.lora.modules", lora.modules, str(error), fix) from error
 
 
 def lora_config(lora: Lora) -> LoraConfig:
@@ -111,8 +121,8 @@ def named(weights: AdapterWeights) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def write(folder: Path, lora: Lora, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write an adapter folder of `named` matrices; equal ones give equal bytes.
+def write(folder: Path, lora: Lora, base: PreTrainedModel, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write an adapter folder of `named` matrices; equal ones give equal bytes. PEFT adapts the very same modules.
 
     PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
     left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
@@ -120,9 +130,10 @@ def write(folder: Path, lora: Lora, model: Model, tensors: Mapping[str, torch.Te
     folder.mkdir(parents=True, exist_ok=True)
     with os_errors():
         save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    modules = sorted({name.removeprefix(PREFIX).rpartition(".lora_")[0] for name in tensors})
     fields = {
         **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
-        "target_modules": sorted({name.rsplit(".", 3)[-3] for name in tensors}),
+        "target_modules": names_for(base, modules),
         "inference_mode": True,
         "base_model_name_or_path": model.name if model.revision is None else model.path,
         "revision": model.revision,

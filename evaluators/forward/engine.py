@@ -9,8 +9,9 @@ Shapes: B rows, L nodes of the longest row, U distinct scored nodes of the batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import numpy as np
 import torch
@@ -44,6 +45,16 @@ class Engine:
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
         self._masks = Masks(model)
         self._flops = forward_flops(model)
+
+    @contextmanager
+    def running(self, model: PreTrainedModel) -> Iterator[None]:
+        """Within, another model over the same weights is run."""
+        before = self.model, self._masks
+        self.model, self._masks = model, Masks(model)
+        try:
+            yield
+        finally:
+            self.model, self._masks = before
 
     def loglikelihoods(self, rows: Sequence[Row], n_requests: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Log-likelihood (nats) and whether greedy decoding would write it, per request number.
@@ -163,13 +174,21 @@ def automatic_budget(model: PreTrainedModel) -> int:
 
     A token's activations are taken as three intermediate and sixteen hidden vectors.
     """
-    config = model.config.get_text_config()
-    width = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size) + 16 * config.hidden_size
-    token_bytes = width * model.dtype.itemsize
+    token_bytes = _width(model) * model.dtype.itemsize
     if model.device.type != "cuda":
         return int(min(CPU_TOKENS[1], max(CPU_TOKENS[0], CPU_BYTES / token_bytes)))
     free, _ = torch.cuda.mem_get_info(model.device)
     return int(min(CUDA_TOKENS, max(1024, free / 3 / token_bytes)))
+
+
+def _width(model: PreTrainedModel) -> int:
+    """Numbers of a token's activations. The intermediate size may be told layer by layer, or not at all."""
+    config = model.config.get_text_config()
+    embedding = cast(torch.nn.Embedding, model.get_input_embeddings())
+    hidden = int(getattr(config, "hidden_size", embedding.weight.shape[-1]))
+    said = getattr(config, "intermediate_size", None)
+    sizes = [size for size in (said if isinstance(said, list | tuple) else (said,)) if isinstance(size, int)]
+    return 3 * max(sizes, default=4 * hidden) + 16 * hidden
 
 
 def _slot(row: Row) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluators.forward.engine import Engine
 from study.data.harness import Instance
@@ -38,9 +38,14 @@ class _Hf(HFLM):
     """lm-eval's `hf` model, each row of a batch with its own adapter of the engine's bank."""
 
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
-        super().__init__(pretrained=engine.model, tokenizer=tokenizer)
         self._engine = engine
+        super().__init__(pretrained=engine.model, tokenizer=tokenizer)
         self._slots: list[int | None] = []
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The one that the engine runs at the moment."""
+        return self._engine.model
 
     def tok_batch_encode(
         self, strings: Sequence[_Prompt], *args: object, **kwargs: object

@@ -3,7 +3,8 @@
 Invariant: when an adapter is taken off, the base is what it was, bit for bit. Its weights are never written to. In
 float32, where the sum is exact enough (1e-6), an adapter is merged into copies of the matrices it changes, which saves
 its own matrix products at every batch; in half precision it runs beside the frozen matrices as PEFT defines it.
-Plain LoRA is merged from its matrices; whatever else PEFT knows is left to PEFT's own modules, a second or so slower.
+Plain LoRA is merged from its matrices; whatever else PEFT knows is left to PEFT's own modules, a second or so slower,
+and on a skeleton of the base: PEFT does not take everything out again that it puts into a model.
 A model that was fine-tuned as a whole takes the place of the base's weights meanwhile.
 """
 
@@ -20,6 +21,7 @@ import safetensors
 import torch
 from peft.tuners import lora
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
@@ -27,9 +29,10 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from adapters.base import load_model
-from adapters.folder import AdapterWeights, UnsupportedAdapter, check_start
+from adapters.folder import AdapterWeights, UnsupportedAdapter, check_numbers, check_start
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
+from adapters.skeleton import skeleton
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
@@ -48,18 +51,23 @@ def load_base(model: Model) -> PreTrainedModel:
 
 
 @contextmanager
-def adapter_on(base: PreTrainedModel, folder: Path) -> Iterator[None]:
-    """Within, `base` computes what it computes with the adapter of a PEFT folder, or with the weights of a whole model.
+def adapter_on(base: PreTrainedModel, folder: Path, read_elsewhere: Collection[str] = ()) -> Iterator[PreTrainedModel]:
+    """Gives the model that computes with the adapter of a PEFT folder, or with the weights of a whole model.
 
+    It is the base itself, which is changed within, or one over its weights. Into modules that are `read_elsewhere` (by
+    others than their own forward) nothing is merged: PEFT's product beside such a one has no part in that reading.
     Raises AdapterError.
     """
     if (folder / "config.json").is_file():
         with _weights_on(base, folder):
-            yield
+            yield base
         return
     plain = plain_lora(folder, base) if base.dtype == torch.float32 else None
-    with _with_peft(base, folder) if plain is None else merged(base, plain):
-        yield
+    if plain is None or not plain.modules.keys().isdisjoint(read_elsewhere):
+        yield _by_peft(base, folder, read_elsewhere)
+        return
+    with merged(base, plain):
+        yield base
 
 
 @contextmanager
@@ -81,23 +89,29 @@ def merged(base: PreTrainedModel, adapter: AdapterWeights) -> Iterator[None]:
             module.weight.data = weight
 
 
-@contextmanager
-def _with_peft(base: PreTrainedModel, folder: Path) -> Iterator[None]:
-    """The adapter as PEFT's own modules, merged where they can be."""
+def _by_peft(base: PreTrainedModel, folder: Path, read_elsewhere: Collection[str]) -> PreTrainedModel:
+    """A skeleton of the base with the adapter as PEFT's own modules, merged where they can be. Raises AdapterError."""
     config = _read_config(folder)
-    wrapped = _wrap(base, config)
     try:
+        model = skeleton(base, _written_to(base, config))
+        wrapped = peft.PeftModel(model, config)
         _load_weights(wrapped, folder)
         wrapped.eval()
-        originals = _merge(wrapped, base)
-        try:
-            yield
-        finally:
-            for layer, weight in originals:
-                layer.get_base_layer().weight.data = weight
-                layer.merged_adapters.clear()
-    finally:
-        wrapped.unload()
+        _merge(wrapped, model, read_elsewhere)
+        with torch.inference_mode():
+            model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=base.device), use_cache=False)
+    except (AdapterError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # PEFT does what the folder's config says: anything can be raised
+        reason = " ".join(str(error).split())[:300]
+        raise AdapterError(f"{config.peft_type}: PEFT cannot run it on this model: {reason}") from error
+    return model
+
+
+def _written_to(base: PreTrainedModel, config: peft.PeftConfig) -> set[str]:
+    """Weights of the base that PEFT writes an adapter's own values into: a skeleton needs copies of these."""
+    trains_biases = getattr(config, "bias", "none") not in ("none", None)
+    return {name for name, _ in base.named_parameters() if trains_biases and name.endswith("bias")}
 
 
 @contextmanager
@@ -135,7 +149,10 @@ def _read_config(folder: Path) -> peft.PeftConfig:
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise AdapterError(f"{folder} needs {CONFIG_FILE} and {WEIGHTS_FILE} (pickled weights are not read)")
     try:
-        check_start(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), str(folder))
+        said = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        check_start(said, str(folder))
+        if said.get("peft_type") == "LORA":
+            check_numbers(said, str(folder))
         config = peft.PeftConfig.from_pretrained(str(folder))
     except UnsupportedAdapter as error:
         raise AdapterError(str(error)) from error
@@ -149,14 +166,6 @@ def _read_config(folder: Path) -> peft.PeftConfig:
         config.init_lora_weights = True  # the quickest start: the folder's weights replace it
     config.inference_mode = True
     return config
-
-
-def _wrap(base: PreTrainedModel, config: peft.PeftConfig) -> peft.PeftModel:
-    """Put the adapter's empty modules on the base."""
-    try:
-        return peft.PeftModel(base, config)
-    except ValueError as error:  # the modules it names are not in this model
-        raise AdapterError(f"the adapter does not fit the model: {error}") from error
 
 
 def _load_weights(wrapped: peft.PeftModel, folder: Path) -> None:
@@ -181,23 +190,15 @@ def _load_weights(wrapped: peft.PeftModel, folder: Path) -> None:
         raise AdapterError(f"{folder}: its weights do not fit the model: {error}") from error
 
 
-def _merge(wrapped: peft.PeftModel, base: PreTrainedModel) -> list[tuple[BaseTunerLayer, torch.Tensor]]:
-    """Merge into copies. Returns the layers with their own weights: none where the adapter runs beside the base."""
-    layers = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
-    if base.dtype != torch.float32 or not all(_can_merge(layer, base) for layer in layers):
-        return []
-    if any(isinstance(module, peft.utils.ModulesToSaveWrapper) for module in base.modules()):
-        return []
-    originals: list[tuple[BaseTunerLayer, torch.Tensor]] = [
-        (layer, cast(nn.Linear, layer.get_base_layer()).weight.data) for layer in layers
-    ]
-    wrapped.merge_adapter(safe_merge=True)
-    return originals
+def _merge(wrapped: peft.PeftModel, model: PreTrainedModel, read_elsewhere: Collection[str]) -> None:
+    """Merge into copies of the matrices, in float32 and where every part of the adapter can be."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
+    if model.dtype != torch.float32 or any(isinstance(part, AuxiliaryTrainingWrapper) for part in model.modules()):
+        return
+    if layers and layers.keys().isdisjoint(read_elsewhere) and all(_can_merge(layer) for layer in layers.values()):
+        wrapped.merge_adapter(safe_merge=True)
 
 
-def _can_merge(layer: BaseTunerLayer, base: PreTrainedModel) -> bool:
-    """A LoRA on a matrix that no other module shares (embedding and tied head do) and that leaves the bias alone."""
-    if type(layer) is not lora.Linear or any(layer.lora_bias.values()):
-        return False
-    shared = {id(base.get_input_embeddings().weight), id(base.get_output_embeddings().weight)}
-    return id(layer.get_base_layer().weight) not in shared
+def _can_merge(layer: BaseTunerLayer) -> bool:
+    """A LoRA on a matrix that leaves the bias alone."""
+    return type(layer) is lora.Linear and not any(layer.lora_bias.values())

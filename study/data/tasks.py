@@ -11,12 +11,11 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and takes no argument against it
 
-from lm_eval import utils as lm_eval_utils
 from lm_eval.tasks import TaskManager
 
 from study.cells import Cell, Source
@@ -24,14 +23,14 @@ from study.config import Scoring, StudyConfig, TaskConfig
 from study.data.example import Example, doc_hash, example_of, told
 from study.data.harness import Document, Documents, Instance, Task
 from study.data.manifest import positions
+from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable, is_network_trouble
 from study.identity import digest
 from study.models.hub import one_per_node
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
-# lm-eval compiles a template anew for every document, nine tenths of the time that building requests takes
-lm_eval_utils.env.from_string = lru_cache(maxsize=1024)(lm_eval_utils.env.from_string)
+use_sandbox()
 
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 

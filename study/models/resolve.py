@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         path = entry.id
         revision, config_json, shapes = _read_hub(entry, key)
         weights = f"{entry.id}@{revision}"
+    _check_causal(config_json, f"{key}.id", entry.id)
     params = sum(math.prod(shape) for shape in shapes.values())
     return Model(
         name=name,
@@ -89,6 +91,24 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         trust_remote_code=entry.trust_remote_code,
         modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
         embedded=sum(math.prod(shape) for name, shape in shapes.items() if _is_embedding(name)),
+    )
+
+
+def _check_causal(config_json: Mapping[str, object], key: str, model: str) -> None:
+    """Raise ConfigError for a model whose config.json says that it does not predict each token from those before it.
+
+    Where it does not say so and is none all the same, the loaded model shows it.
+    """
+    saved_as = config_json.get("architectures")
+    names = [str(name) for name in saved_as] if isinstance(saved_as, list) else []
+    if config_json.get("is_encoder_decoder"):
+        reason = "it has an encoder, and its decoder alone is another model"
+    elif not config_json.get("is_decoder") and any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
+        reason = f"it was saved as {names[0]}, which reads what comes after a token"
+    else:
+        return
+    raise ConfigError(
+        key, model, f"is no causal language model: {reason}", "take a model that writes from left to right"
     )
 
 

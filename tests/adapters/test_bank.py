@@ -13,9 +13,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from adapters.bank import LoraBank, for_adapters, linear_sites
+from adapters.bank import LoraBank, for_adapters, sites_named
 from adapters.dropout import Dropout, mask
 from adapters.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.targeting import meant
 from tests.support.tiny_models import save_model
 
 CONFIGS = [
@@ -202,7 +203,7 @@ def test_gpt2s_transposed_layers_count_as_linear(tmp_path: Path) -> None:
     folder = save(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), config, tmp_path / "adapter")
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval()
     adapter = read(folder)
-    assert {site.name for site in linear_sites(base, "all-linear")} == set(adapter.modules)
+    assert {site.name for site in sites_named(base, meant(base, "all-linear"))} == set(adapter.modules)
     bank = for_adapters(base, {0: adapter}, 2, torch.float32, "cpu")
     with torch.no_grad(), bank.rows([0, None]):
         actual = base(input_ids=tokens(2)).logits
@@ -210,8 +211,10 @@ def test_gpt2s_transposed_layers_count_as_linear(tmp_path: Path) -> None:
 
 
 def test_all_linear_is_pefts_choice(base: Any, folders: list[Path]) -> None:
-    assert {site.name for site in linear_sites(base, "all-linear")} == set(read(folders[0]).modules)
-    assert {site.name for site in linear_sites(base, ["q_proj", "down_proj"])} == set(read(folders[1]).modules)
+    assert {site.name for site in sites_named(base, meant(base, "all-linear"))} == set(read(folders[0]).modules)
+    assert {site.name for site in sites_named(base, meant(base, ["q_proj", "down_proj"]))} == set(
+        read(folders[1]).modules
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_what_is_not_plain_lora_is_refused_by_name(folders: list[Path], tmp_path
 
 
 def test_an_adapter_that_does_not_fit_is_refused(bank: LoraBank, base: Any, folders: list[Path]) -> None:
-    narrow = LoraBank(base, linear_sites(base, ["q_proj"]), 8, 1, torch.float32, "cpu")
+    narrow = LoraBank(base, sites_named(base, meant(base, ["q_proj"])), 8, 1, torch.float32, "cpu")
     narrow.detach()
     with pytest.raises(UnsupportedAdapter, match="up_proj"):
         narrow.put(0, read(folders[2]))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
+from safetensors.torch import load_file, save_file
 
 from adapters.base import load_config, load_model, load_tokenizer
 from study.config import ModelConfig
+from study.errors import ConfigError
 from study.models.resolve import Model, resolve
+from tests.support import zoo
 
 
 @pytest.fixture
@@ -42,3 +47,34 @@ def test_no_weights_are_fetched_for_config_and_tokenizer(
     assert not any("*.safetensors" in patterns for patterns in asked)
     load_model(on_hub)
     assert "*.safetensors" in asked[-1]
+
+
+def _without(folder: Path, to: Path, name: str) -> Model:
+    """The model of a copied folder that lacks one weight."""
+    shutil.copytree(folder, to)
+    weights = load_file(to / "model.safetensors")
+    del weights[name]
+    save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
+    return resolve(ModelConfig(id=str(to)), "float32", "models[0]")
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight", "model.norm.weight"])
+def test_a_base_that_lacks_a_weight_is_refused(name: str, tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_model(_without(tiny_model_dir, tmp_path / "model", name))
+
+
+@pytest.mark.processes  # to save a model loads DeepSpeed
+def test_a_tied_head_lacks_nothing(tmp_path: Path) -> None:
+    folder = zoo.make("gpt2", tmp_path)
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    load_model(resolve(ModelConfig(id=str(folder)), "float32", "models[0]"))
+
+
+@pytest.mark.processes  # as above
+@pytest.mark.parametrize("kind", ["t5", "albert"])
+def test_a_type_without_a_causal_class_is_refused(kind: str, tiny_model_dir: Path, tmp_path: Path) -> None:
+    model = resolve(ModelConfig(id=str(tiny_model_dir)), "float32", "models[0]")
+    folder = zoo.make(kind, tmp_path)
+    with pytest.raises(ConfigError, match="no causal language model"):
+        load_model(dataclasses.replace(model, path=str(folder)))

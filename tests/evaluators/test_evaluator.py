@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import MambaConfig, MambaForCausalLM
 
 from evaluators.evaluator import Evaluator, Settings
@@ -134,8 +135,8 @@ def test_an_adapter_computes_what_peft_computes(
     base = load_base(model_of(outspoken_model, dtype))
     with torch.no_grad():
         plain = base(tokens).logits
-        with adapter_on(base, adapters[kind]):
-            ours = base(tokens).logits
+        with adapter_on(base, adapters[kind]) as model:
+            ours = model(tokens).logits
         assert torch.equal(base(tokens).logits, plain)
         theirs = PeftModel.from_pretrained(base, str(adapters[kind]))(tokens).logits
     assert not torch.allclose(ours, plain, atol=0.1)
@@ -176,6 +177,11 @@ def _pickle(folder: Path) -> None:
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
 
 
+def _without_prefix(folder: Path) -> None:
+    weights = folder / "adapter_model.safetensors"
+    save_file({name.removeprefix("base_model.model."): value for name, value in load_file(weights).items()}, weights)
+
+
 def _edit(**changes: Any) -> Any:
     def edit(folder: Path) -> None:
         path = folder / "adapter_config.json"
@@ -193,8 +199,16 @@ def _edit(**changes: Any) -> Any:
         _edit(target_modules=["no_such"]),
         _edit(target_modules=["q_proj"]),
         _edit(init_lora_weights="pissa"),
+        _edit(lora_alpha=None),
+        _edit(r="4"),
+        _edit(r=0),
+        _edit(rank_pattern={"q_proj": None}),
+        _edit(peft_type="POLY"),
+        _edit(peft_type="NONE_SUCH"),
+        _edit(target_modules=3),
+        _without_prefix,
     ],
-    ids=["truncated", "pickled", "other rank", "unknown module", "fewer modules", "changes the base"],
+    ids=str,
 )
 def test_a_broken_adapter_fails_its_units_and_spares_the_base(
     damage: Any, tmp_path: Path, quiz: TaskConfig, outspoken_model: Path

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from adapters.bank import linear_sites
+from adapters.bank import sites_named
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
+from adapters.targeting import meant
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
 from evaluators.subjects.on_base import adapter_on
@@ -39,7 +40,7 @@ def base_of(name: str) -> Any:
 def adapters(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """Arguments of a LoraConfig: rank, modules, scaling and exceptions from them."""
     known = MODULES.get(name) or sorted(
-        {site.name.split(".")[-1] for site in linear_sites(base_of(name), "all-linear")}
+        {site.name.split(".")[-1] for site in sites_named(base_of(name), meant(base_of(name), "all-linear"))}
     )
     modules = draw(st.lists(st.sampled_from(known), min_size=1, unique=True))
     patterns = st.dictionaries(st.sampled_from(modules), st.integers(1, 9), max_size=2)
@@ -100,7 +101,7 @@ def test_any_adapters_on_any_architecture_are_what_peft_makes_of_them(data: st.D
             assert (weights is None) == configs[number]["use_dora"]
             if weights is not None:
                 together.append((number, weights))
-            with adapter_on(base, folder):
+            with adapter_on(base, folder) as model, engine.running(model):
                 lls, _ = engine.loglikelihoods(rows, len(requests))
             assert lls == pytest.approx(expected[number], abs=1e-3)
         if together:

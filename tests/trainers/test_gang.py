@@ -14,10 +14,11 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-from adapters.bank import linear_sites
+from adapters.bank import sites_named
 from adapters.dropout import Dropout
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
+from adapters.targeting import meant
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
 from tests.support.training import RECIPE, Weights, assert_close, job, told, train, training, weights
@@ -77,7 +78,7 @@ class SameDropout(torch.nn.Module):
 def by_transformers(model: Model, one: Job, rows: Any, recipe: Recipe, folder: Path) -> Weights:
     """The same training by transformers' Trainer (and PEFT), from the same start and in the same order."""
     wrapped: Any = AutoModelForCausalLM.from_pretrained(model.path)
-    numbers = {site.name: number for number, site in enumerate(linear_sites(wrapped, "all-linear"))}
+    numbers = {site.name: number for number, site in enumerate(sites_named(wrapped, meant(wrapped, "all-linear")))}
     if recipe.lora is not None:
         wrapped = get_peft_model(wrapped, lora.lora_config(recipe.lora))
     names = {n.replace(".default.", "."): p for n, p in wrapped.named_parameters() if p.requires_grad}

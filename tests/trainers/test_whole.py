@@ -65,8 +65,8 @@ def test_is_scored_in_the_bases_place(worker: Worker, model: Model, tmp_path: Pa
     base, ids = load_base(model), torch.tensor([[5, 9, 11]])
     before = [weight.clone() for weight in base.parameters()]
     plain = AutoModelForCausalLM.from_pretrained(trained.folder)
-    with torch.no_grad(), adapter_on(base, trained.folder):
-        torch.testing.assert_close(base(ids).logits, plain(ids).logits, rtol=1e-4, atol=1e-5)
+    with torch.no_grad(), adapter_on(base, trained.folder) as model:
+        torch.testing.assert_close(model(ids).logits, plain(ids).logits, rtol=1e-4, atol=1e-5)
     for weight, own in zip(base.parameters(), before, strict=True):
         assert torch.equal(weight, own)
     (trained.folder / "model.safetensors").write_bytes(b"broken")

@@ -11,10 +11,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from adapters.bank import for_adapters, linear_sites
+from adapters.bank import for_adapters, sites_named
 from adapters.folder import read
 from adapters.kinds import lora_weights as lora
 from adapters.kinds import whole_weights as whole
+from adapters.targeting import meant
 from study.config import Lora, ModelConfig
 from study.models.resolve import Model, resolve
 from tests.faults.disk import Disk
@@ -30,7 +31,7 @@ def model(tiny_model_dir: Path) -> Model:
 def fresh(model: Model, recipe: Lora = RECIPE, adapter_id: str = "a", seed: int = 1) -> dict[str, torch.Tensor]:
     base = AutoModelForCausalLM.from_pretrained(model.path)
     modules = recipe.modules if isinstance(recipe.modules, str) else list(recipe.modules)
-    adapter = lora.initial(recipe, linear_sites(base, modules), adapter_id, seed)
+    adapter = lora.initial(recipe, sites_named(base, meant(base, modules)), adapter_id, seed)
     named = {f"{name}.lora_A.weight": factors.a for name, factors in adapter.modules.items()}
     return {**named, **{f"{name}.lora_B.weight": factors.b for name, factors in adapter.modules.items()}}
 
@@ -62,11 +63,11 @@ def test_initial_weights_are_distributed_as_pefts(model: Model) -> None:
 def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: Path) -> None:
     base = AutoModelForCausalLM.from_pretrained(model.path).eval()
     modules = recipe.modules if isinstance(recipe.modules, str) else list(recipe.modules)
-    adapter = lora.initial(recipe, linear_sites(base, modules), "a", 1)
+    adapter = lora.initial(recipe, sites_named(base, meant(base, modules)), "a", 1)
     generator = torch.Generator().manual_seed(0)
     for factors in adapter.modules.values():
         factors.b.normal_(generator=generator)
-    lora.write(tmp_path, recipe, model, lora.named(adapter))
+    lora.write(tmp_path, recipe, base, model, lora.named(adapter))
     tokens = torch.arange(3, 40)[None]
     bank = for_adapters(base, {0: adapter}, 1, torch.float32, "cpu")
     with bank.rows([0]):
@@ -88,14 +89,14 @@ def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: P
 def test_a_full_disk_is_told_as_one(model: Model, tmp_path: Path) -> None:
     """Whatever writes the weights: ours, or transformers."""
     base = AutoModelForCausalLM.from_pretrained(model.path)
-    adapter = lora.named(lora.initial(Lora(r=64, alpha=8), linear_sites(base, "all-linear"), "a", 1))
+    adapter = lora.named(lora.initial(Lora(r=64, alpha=8), sites_named(base, meant(base, "all-linear")), "a", 1))
     with Disk(tmp_path / "disk") as disk:
         folders = [disk.where / "lora", disk.where / "whole"]
         for folder in folders:
             folder.mkdir()
         disk.fill()
         for write in (
-            lambda: lora.write(folders[0], RECIPE, model, adapter),
+            lambda: lora.write(folders[0], RECIPE, base, model, adapter),
             lambda: whole.write(folders[1], base, {}),
         ):
             with pytest.raises(OSError) as caught:

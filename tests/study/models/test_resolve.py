@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,30 @@ def test_a_local_model_is_counted_and_its_modules_found(tiny_model_dir: Path) ->
     )
     assert model.params - model.embedded == layers
     assert model.modules == ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
+
+
+@pytest.mark.parametrize(
+    ("says", "word"),
+    [
+        ({"is_encoder_decoder": True, "architectures": ["BartForConditionalGeneration"]}, "encoder"),
+        ({"architectures": ["BertForMaskedLM"]}, "BertForMaskedLM"),
+        ({"architectures": ["ElectraForPreTraining"], "is_decoder": False}, "ElectraForPreTraining"),
+        ({"architectures": ["BertForMaskedLM"], "is_decoder": True}, None),
+        ({"architectures": ["Gemma3ForConditionalGeneration"]}, None),
+    ],
+)
+def test_what_says_that_it_is_not_causal_is_refused(
+    says: dict[str, object], word: str | None, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **says}))
+    if word is None:
+        resolve(ModelConfig(id=str(folder)), "float32", "models[0]")
+        return
+    with pytest.raises(ConfigError, match=word):
+        resolve(ModelConfig(id=str(folder)), "float32", "models[0]")
 
 
 def test_identity_follows_weights_tokenizer_and_dtype_but_not_the_place(tiny_model_dir: Path, tmp_path: Path) -> None:

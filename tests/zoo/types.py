@@ -1,0 +1,199 @@
+"""Every causal model type: is it trained, loaded by PEFT and scored as PEFT and lm-eval do? An outcome for each.
+
+python -m tests.zoo.types OUTCOMES.jsonl [--seconds N] [--types TYPE …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from adapters.bank import for_adapters
+from adapters.folder import WEIGHTS_FILE, AdapterWeights, Factors
+from evaluators.evaluator import Evaluator, Settings
+from evaluators.items.encoder import encoder_of
+from study.cells import Cell
+from study.config import Lora, ModelConfig, Recipe, Scoring, TaskConfig, Training, Validation
+from study.data.tasks import TaskLibrary
+from study.models.resolve import Model, resolve
+from study.store.store import Store
+from tests.evaluators.conftest import make_docs, put_adapter, unit_of, write_task
+from tests.support import zoo
+from tests.support.training import job
+from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
+from trainers.job import Setup, Trained
+from trainers.worker import Worker
+
+RECIPE = Recipe(
+    lora=Lora(r=4, alpha=8),
+    epochs=2,
+    batch_size=4,
+    learning_rate=2e-2,
+    warmup_ratio=0.0,
+    max_length=64,
+    validation=Validation(fraction=0.0, keep="last"),
+)
+CELL = Cell("quiz", "en")
+
+
+def one(kind: str) -> Outcome:
+    """All that is asked about a type, on a model of its own in a folder of its own."""
+    found = Outcome(kind)
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        _ask(found, kind, Path(scratch))
+    found.about["warnings"] = sorted({str(w.message)[:300] for w in warned if "PEFT" in str(w.message)})
+    gc.collect()
+    return found
+
+
+def _ask(found: Outcome, kind: str, scratch: Path) -> None:
+    made: dict[str, Any] = {}
+
+    def make() -> None:
+        zoo.make(kind, scratch / "model")
+
+    def plan() -> None:
+        made["model"] = resolve(ModelConfig(id=str(scratch / "model")), "float32", "models[0]")
+
+    def train() -> None:
+        made["adapter"] = _trained(made["model"], scratch / "trained")
+
+    def load() -> float:
+        return _by_peft(scratch / "model", made["adapter"])
+
+    def score(adapter: bool) -> float:
+        return _scored(found, made["model"], made["adapter"] if adapter else None, scratch)
+
+    if not (found.ask("made", make) and found.ask("planned", plan)):
+        return
+    found.ask("base", lambda: score(False))
+    if found.ask("trained", train):
+        found.ask("loads in PEFT", load)
+        found.ask("adapter", lambda: score(True))
+
+
+def _trained(model: Model, out: Path) -> Path:
+    training = Training.model_validate({"deepspeed": {"zero_optimization": {"stage": 0}}})
+    worker = Worker(0, 1)
+    try:
+        jobs = [job("a", count=8), job("b", count=5)]  # a gang: the first must not know of the second
+        result, _ = worker.train(Setup(model, RECIPE, training), jobs, out)
+    finally:
+        worker.base = None
+    if not isinstance(result, Trained):
+        raise Refused(result.message)
+    return result.folder
+
+
+@torch.no_grad()
+def _by_peft(model: Path, adapter: Path) -> float:
+    """The largest difference of log-probabilities between what was trained and what PEFT makes of its folder."""
+    from safetensors.torch import load_file
+
+    tokens = torch.arange(20, 60)[None]
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    tensors = load_file(adapter / WEIGHTS_FILE)
+    names = {name.removeprefix("base_model.model.").rpartition(".lora_")[0] for name in tensors}
+    scaling = RECIPE.lora.alpha / RECIPE.lora.r if RECIPE.lora else 0.0
+    matrices = {
+        name: Factors(*(tensors[f"base_model.model.{name}.lora_{half}.weight"] for half in "AB"), scaling)
+        for name in names
+    }
+    bank = for_adapters(base, {0: AdapterWeights(matrices)}, 1, torch.float32, "cpu")
+    with bank.rows([0]):
+        ours = base(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
+    bank.detach()
+    plain = base(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
+    if torch.allclose(ours, plain, atol=1e-3):
+        raise Refused("the adapter changes nothing, so nothing can be compared")
+    wrapped = PeftModel.from_pretrained(base, adapter).eval()
+    theirs = wrapped(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
+    return float((ours - theirs).abs().max())
+
+
+def _scored(found: Outcome, model: Model, adapter: Path | None, scratch: Path) -> float:
+    """The largest difference of an option's log-likelihood from lm-eval's."""
+    tasks = scratch / "tasks"
+    if not tasks.exists():
+        write_task(tasks, "quiz_en", make_docs(4, seed=3))
+    quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tasks))
+    store = Store(str(scratch / ("base" if adapter is None else "store")))
+    unit = unit_of(CELL, None if adapter is None else put_adapter(store, adapter, "a"))
+    (scored,) = Evaluator(model, store, Settings((quiz,), Scoring())).score([unit])
+    if not scored.ok:
+        raise (Refused if scored.kind == "bad_data" else Crashed)(f"{scored.kind}: {scored.message}")
+    found.about["path"] = next(iter(store.scores().to_pylist()))["engine"].split()[0]
+    ours = [row["loglikelihoods"] for row in sorted(store.items().to_pylist(), key=lambda row: row["doc_id"])]
+    try:
+        theirs = by_lm_eval(Path(model.path), tasks, adapter)
+    except Exception as error:  # noqa: BLE001  # lm-eval has bugs of its own: then the model is asked directly
+        found.about["lm-eval"] = f"{type(error).__name__}: {error}"[:200]
+        theirs = by_hand(model, TaskLibrary((quiz,), Scoring()), adapter)
+    return largest(ours, theirs)
+
+
+@torch.no_grad()
+def by_hand(model: Model, library: TaskLibrary, adapter: Path | None) -> list[list[float]]:
+    """Log-likelihoods of each document's options by the model itself, text by text."""
+    running: Any = AutoModelForCausalLM.from_pretrained(model.path, dtype=torch.float32)
+    running = (running if adapter is None else PeftModel.from_pretrained(running, adapter)).eval()
+    instances = library.build_requests(CELL)
+    found: dict[int, list[float]] = {}
+    for instance, request in zip(instances, encoder_of(model).requests(instances), strict=True):
+        logprobs = running(input_ids=torch.tensor([request.tokens[:-1]]), use_cache=False).logits[0].log_softmax(-1)
+        wanted = torch.tensor(request.tokens[-request.n_scored :])[:, None]
+        found.setdefault(instance.doc_id, []).append(float(logprobs[-request.n_scored :].gather(1, wanted).sum()))
+    return [found[doc_id] for doc_id in sorted(found)]
+
+
+def largest(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float:
+    off = [abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True)]
+    return float("nan") if any(map(math.isnan, off)) else max(off)
+
+
+def by_lm_eval(model: Path, tasks: Path, adapter: Path | None = None, dtype: str = "float32") -> list[list[float]]:
+    """Log-likelihoods of each document's options by lm-eval's `hf` model."""
+    from lm_eval import evaluator, simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    evaluator.add_env_info = lambda results: None  # `pip list` each time, longer than most tasks
+    peft = None if adapter is None else str(adapter)
+    lm = HFLM(pretrained=str(model), peft=peft, dtype=dtype, device="cpu", batch_size=1)
+    output = simple_evaluate(
+        model=lm,
+        tasks=["quiz_en"],
+        task_manager=TaskManager(include_path=str(tasks), include_defaults=False),
+        num_fewshot=0,
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    samples = sorted(output["samples"]["quiz_en"], key=lambda sample: sample["doc_id"])
+    return [[response[0][0] for response in sample["resps"]] for sample in samples]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("outcomes", type=Path)
+    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--part", default="1/1", help="the first of two parts is 1/2")
+    parser.add_argument("--types", nargs="*", default=[])
+    options = parser.parse_args()
+    names = options.types or [kind for kind in zoo.TYPES if kind not in zoo.NOT_MADE]
+    done = walk(part(names, options.part), options.outcomes, options.seconds, one)
+    print("all" if done else "more to come")
+
+
+if __name__ == "__main__":
+    main()
