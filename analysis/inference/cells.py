@@ -1,0 +1,52 @@
+"""One cell: its interval, and the p-values of the three things that may be said of it.
+
+V = V_items + σ²_seed / K, with degrees of freedom by Satterthwaite (1946): those of V_items are the items, pseudo-items
+counted, less one; those of σ²_seed come from its spread over sources, also where it is estimated as 0. The statistic is
+Student's t around the centre that one pseudo-gain and one pseudo-loss make (Bonett and Price 2012).
+
+With one seed everywhere σ²_seed is unknown, and all of this is about the adapters that were trained, not about what
+training on the source does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.inference.items import PSEUDO, Floats, Grid
+from analysis.inference.seeds import SeedSpread, at_cells, seed_spread
+
+HARM = -1.0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """S × T each, NaN where there is no cell; p-values are one-sided."""
+
+    centre: Floats
+    se: Floats
+    df: Floats
+    low: Floats
+    high: Floats
+    worse: Floats  # p of H0: Δ ≥ 0
+    better: Floats  # p of H0: Δ ≤ 0
+    sure: Floats  # p of H0: Δ ≥ harm threshold: small means harmed for certain
+    seeds: SeedSpread
+
+
+def cells(grid: Grid, harm: float = HARM, level: float = 0.95) -> Cells:
+    """Intervals and p-values of every cell of a model; `harm` is in the unit of Δ."""
+    from scipy.stats import t
+
+    spread = seed_spread(grid)
+    seeds, doubted = at_cells(spread, grid.n_seeds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = grid.items + seeds
+        doubt = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1) + doubted
+        df = 2 * variance**2 / doubt
+        se = np.sqrt(variance)
+        half = t.ppf((1 + level) / 2, df) * se
+        worse, better = t.cdf(grid.centre / se, df), t.sf(grid.centre / se, df)
+        sure = t.cdf((grid.centre - harm) / se, df)
+    return Cells(grid.centre, se, df, grid.centre - half, grid.centre + half, worse, better, sure, spread)

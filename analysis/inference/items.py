@@ -1,0 +1,139 @@
+"""What the items of a target say about each source: Δ, how much of it is chance of the items, and between its seeds.
+
+Idea: the same items under three seeds are not three samples. An item is a cluster: all that happens on it, under every
+seed, moves together. Δ is linear in the items, so one number per (source, item), its *influence*, tells how far that
+item moves Δ; sums of squared influences are variances of Δ, of a mean of many Δ, and of a difference of two, whatever
+the seeds, sources or languages that share an item.
+
+Units: a difference is adapter minus base, oriented so that more is better, in the unit that is printed (percentage
+points for accuracies). NaN where an adapter lacks an item; nothing missing becomes 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+PSEUDO = 2  # pseudo-items: one gain and one loss
+
+
+@dataclass(frozen=True)
+class Column:
+    """One target of one model: U adapters beside the base on N items."""
+
+    difference: Singles  # U × N
+    adapter: Ints  # U: row in the model's list of adapters, which is sorted by source; increasing
+    cluster: Ints  # N: number of the item's cluster: parallel items of other languages have the same
+    task: int = 0  # number of the target's task
+    whole: float = 100.0  # what one item gained adds to Σ difference: how large a pseudo-item is where nothing differs
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One model: S sources on T targets. NaN where a source has not met a target."""
+
+    delta: Floats  # S × T: mean over seeds of the seeds' mean differences
+    centre: Floats  # S × T: the same with one pseudo-gain and one pseudo-loss among the items
+    items: Floats  # S × T: variance of `centre` from the choice of items
+    square: Floats  # S × T: Σ_i x_i² / N², x_i the mean over seeds on item i: variance of Δ were it 0
+    n_items: Ints  # S × T: items that any seed has
+    n_seeds: Ints  # S × T
+    contrast: Floats  # P × T: difference of the Δ of two seeds of a source, on the items that both have
+    noise: Floats  # P × T: what the choice of items alone adds to the square of `contrast`
+    pair: Ints  # P: source of each pair of seeds
+    influence: tuple[Singles, ...]  # T times S × N_t: what each item adds to Δ − E Δ; 0 where there is none
+    cluster: tuple[Ints, ...]  # T times N_t
+    task: Ints  # T
+    n_clusters: int
+
+
+def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
+    """Estimates of every cell of a model; `source` numbers the source of each of its adapters, sorted.
+
+    Clusters are numbered 0 … n_clusters − 1, alike in every model that asks the same items.
+    """
+    shape = (int(source.max()) + 1, len(columns))
+    first, second = _pairs(source)
+    delta, centre, items, square = (np.full(shape, np.nan) for _ in range(4))
+    n_items, n_seeds = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    contrast, noise = (np.full((len(first), len(columns)), np.nan) for _ in range(2))
+    influence = []
+    for t, column in enumerate(columns):
+        kept = ~np.isnan(column.difference).all(axis=1)
+        difference, adapter = column.difference[kept], column.adapter[kept]
+        here = np.unique(source[adapter])
+        one = _cells(difference, np.searchsorted(source[adapter], here), column.whole)
+        for whole, part in zip((delta, centre, items, square, n_items, n_seeds), one[:6], strict=True):
+            whole[here, t] = part
+        moved = np.zeros((shape[0], difference.shape[1]), np.float32)
+        moved[here] = one[6]
+        influence.append(moved)
+        _contrasts(difference, adapter, (first, second), (contrast[:, t], noise[:, t]))
+    clusters, tasks = tuple(column.cluster for column in columns), np.array([column.task for column in columns])
+    cells = (delta, centre, items, square, n_items, n_seeds)
+    return Grid(*cells, contrast, noise, source[first], tuple(influence), clusters, tasks, n_clusters)
+
+
+def _pairs(source: Ints) -> tuple[Ints, Ints]:
+    """Every two adapters of one source."""
+    first, second = np.triu_indices(len(source), 1)
+    same = source[first] == source[second]
+    return first[same], second[same]
+
+
+def _cells(d: Singles, starts: Ints, whole: float) -> tuple[Floats, Floats, Floats, Floats, Ints, Ints, Singles]:
+    """`delta, centre, items, square, n_items, n_seeds, influence` of each source of one target.
+
+    `items` is the variance of the mean of the augmented x_i (Bonett and Price 2012, J. Educ. Behav. Stat. 37(4), for
+    paired proportions; here for means over seeds): the pseudo-items are as large as a typical x_i that is not 0, which
+    for right and wrong under one seed is one whole item.
+    """
+    seen = ~np.isnan(d)
+    k = np.diff(starts, append=len(d))
+    n, total = seen.sum(axis=1), np.nansum(d, axis=1, dtype=np.float64)
+
+    def over_seeds(values: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(values, starts, axis=0) / k.reshape(-1, *[1] * (values.ndim - 1)))
+
+    def moved(mean: Floats, size: Ints) -> Floats:
+        return over_seeds(np.where(seen, d - mean[:, None], 0.0) / size[:, None])
+
+    x = over_seeds(np.where(seen, d, 0.0) / n[:, None])
+    n_items = np.add.reduceat(seen, starts, axis=0).astype(bool).sum(axis=1)
+    square = (x**2).sum(axis=1)
+    shrunk = total / (n + PSEUDO)
+    typical = _typical(x * n_items[:, None], whole)
+    a, b = over_seeds(1 / (n + PSEUDO)), over_seeds(shrunk / (n + PSEUDO))
+    spread = (moved(shrunk, n + PSEUDO) ** 2).sum(axis=1) + 2 * ((typical * a) ** 2 + b**2)
+    more = n_items + PSEUDO
+    items = spread * more / (more - 1)
+    influence = moved(total / n, n).astype(np.float32)
+    return over_seeds(total / n), over_seeds(shrunk), items, square, n_items, k, influence
+
+
+def _typical(x: Floats, whole: float) -> float:
+    """Root mean square of what is not 0; `whole` where all is 0."""
+    some = x[x != 0]
+    return float(np.sqrt((some**2).mean())) if len(some) else whole
+
+
+def _contrasts(d: Singles, adapter: Ints, pairs: tuple[Ints, Ints], out: tuple[Floats, Floats]) -> None:
+    """Fill in each pair's difference of means over shared items, and that difference's variance from items."""
+    at = np.full(max(int(pairs[0].max(initial=0)), int(pairs[1].max(initial=0)), int(adapter.max())) + 1, -1)
+    at[adapter] = np.arange(len(adapter))
+    one, two = at[pairs[0]], at[pairs[1]]
+    both = np.flatnonzero((one >= 0) & (two >= 0))
+    if not len(both):
+        return
+    e = d[one[both]] - d[two[both]]
+    n = (~np.isnan(e)).sum(axis=1)
+    enough, e, n = both[n > 1], e[n > 1], n[n > 1]
+    mean = np.nansum(e, axis=1, dtype=np.float64) / n
+    spread = np.nansum((e - mean[:, None]) ** 2, axis=1, dtype=np.float64) / (n - 1)
+    out[0][enough], out[1][enough] = mean, spread / n

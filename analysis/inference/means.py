@@ -1,0 +1,115 @@
+"""Means of many cells: how sure they are about items and seeds of one model, and about models where there are several.
+
+A mean is a row of weights over S × T cells. Item noise: the influences of its cells are added up cluster by cluster
+before they are squared, so a base that a whole column shares, and items that languages share, count once and in full.
+Seed noise: a source's seeds are its own, and move its targets together as `seeds` estimates. Over M models the spread
+of the models' values is the error, with M − 1 degrees of freedom (normal intervals cover 70 % at M = 2); it holds all
+noise that models do not share, and what they do share, the items, is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.inference.items import Floats, Grid
+from analysis.inference.seeds import SeedSpread
+
+
+@dataclass(frozen=True)
+class Means:
+    """A means of one model's cells."""
+
+    value: Floats  # A; NaN where there is no weight
+    clusters: Floats  # A × C: what each cluster of items adds
+    items: Floats  # A: variance from items
+    seeds: Floats  # A: variance from seeds
+    doubt: Floats  # A: variance of the estimate of the variance
+
+
+def means(grid: Grid, spread: SeedSpread, weights: Floats) -> Means:
+    """The means with weights A × S × T, 0 where a cell takes no part and where there is no cell."""
+    with np.errstate(invalid="ignore"):
+        value = np.nansum(weights * grid.delta, axis=(1, 2))
+    clusters = np.zeros((len(weights), grid.n_clusters))
+    for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
+        clusters[:, cluster] += weights[:, :, t] @ influence
+    n = (np.abs(clusters) > 0).sum(axis=1).clip(2)
+    items = (clusters**2).sum(axis=1) * n / (n - 1)
+    seeds, doubt = _from_seeds(grid, spread, weights)
+    empty = ~weights.any(axis=(1, 2))
+    return Means(np.where(empty, np.nan, value), clusters, items, seeds, 2 * items**2 / (n - 1) + doubt)
+
+
+def _from_seeds(grid: Grid, spread: SeedSpread, weights: Floats) -> tuple[Floats, Floats]:
+    """Σ over sources of w' Ω w / K, Ω made of the variance and the two covariances of `spread`, and its variance."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        w = np.where(grid.n_seeds > 0, weights / np.sqrt(grid.n_seeds), 0.0)
+    member = np.eye(int(grid.task.max()) + 1)[grid.task]
+    alone = (w**2).sum(axis=2)  # A × S
+    near = ((w @ member) ** 2).sum(axis=2)
+    every = w.sum(axis=2) ** 2
+    count = np.stack([alone.sum(axis=1), (near - alone).sum(axis=1), (every - near).sum(axis=1)], axis=1)
+    seeds = alone @ spread.each + count[:, 1:] @ spread.parts[1:]
+    return np.maximum(seeds, 0.0), np.maximum(np.einsum("ai,ij,aj->a", count, spread.error, count), 0.0)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Estimates with 95 % intervals, A each."""
+
+    value: Floats
+    se: Floats
+    df: Floats
+    low: Floats
+    high: Floats
+
+
+def within_model(one: Means, level: float = 0.95) -> Interval:
+    """Intervals that speak of items and seeds of one model; Satterthwaite's degrees of freedom."""
+    variance = one.items + one.seeds
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return interval(one.value, variance, 2 * variance**2 / one.doubt, level)
+
+
+def over_models(several: Sequence[Means], level: float = 0.95) -> Interval:
+    """Intervals that speak of models like these: each row's mean over the models that have it.
+
+    s² / M is the models' own; C is what items that models share add: the variance of the mean's cluster sums less what
+    the models' own sums would make it were they independent, floored at 0 (`shared_items`).
+    Half-width √(t² s² / M + z² C), t with M − 1 degrees of freedom: a t of both together would let C, which is well
+    known, make up for s², which is not.
+    """
+    from scipy.stats import norm, t
+
+    values = np.array([one.value for one in several])
+    have = ~np.isnan(values)
+    m = have.sum(axis=0)
+    _, shared = shared_items(several)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(have, values, 0.0).sum(axis=0) / m
+        spread = (np.where(have, values - mean, 0.0) ** 2).sum(axis=0) / (m - 1) / m
+        half = np.sqrt(t.ppf((1 + level) / 2, m - 1) ** 2 * spread + norm.ppf((1 + level) / 2) ** 2 * shared)
+    value = np.where(m > 1, mean, np.nan)
+    return Interval(value, np.sqrt(spread + shared), (m - 1).astype(np.float64), value - half, value + half)
+
+
+def shared_items(several: Sequence[Means]) -> tuple[Floats, Floats]:
+    """Cluster sums of the mean over models, A × C, and the variance of the mean that comes of items models share."""
+    have = np.array([~np.isnan(one.value) for one in several])
+    m = np.maximum(have.sum(axis=0), 1)
+    kept = [np.where(h[:, None], one.clusters, 0.0) for one, h in zip(several, have, strict=True)]
+    together = np.sum(kept, axis=0)
+    apart = np.sum([(clusters**2).sum(axis=1) for clusters in kept], axis=0)
+    return together / m[:, None], np.maximum((together**2).sum(axis=1) - apart, 0.0) / m**2
+
+
+def interval(value: Floats, variance: Floats, df: Floats, level: float) -> Interval:
+    """Student's t around the value; of width 0 where the variance is 0."""
+    from scipy.stats import t
+
+    se = np.sqrt(variance)
+    half = np.where(se > 0, t.ppf((1 + level) / 2, np.where(df > 0, df, np.inf)) * se, se)
+    return Interval(value, se, df, value - half, value + half)

@@ -1,0 +1,187 @@
+"""What to expect of a source on a target once it has been picked for its high Δ.
+
+The highest of many noisy numbers is high partly by luck. Expected values are therefore posterior means: Δ(s, t) = mean
++ regime + source + target + pair, the effects normal, measured with errors whose variances items and seeds tell: one
+that a target's cells share (its base, its items), one that a source's cells share (its seeds), and each cell's own. How
+large the effects are is learned from the same grid (empirical Bayes), and as a small grid leaves that open, posteriors
+are averaged over what their standard deviations may be: half-Cauchy priors (Gelman 2006), as wide as half the error
+with which one level is measured, so that effects no larger than their noise are drawn in; Metropolis draws from a seed.
+A posterior mean is unbiased whichever source it makes one pick, as far as effects are drawn as the grid says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.inference.items import Floats, Grid, Ints
+from analysis.inference.seeds import SeedSpread, at_cells
+
+LEAST = 1e-4  # a variance that is as good as 0
+SEED = 20251113
+WARM_UP, DRAWS, EVERY = 100, 25, 6
+WIDTH = 0.5  # of the prior of an effect's standard deviation, in standard errors of a level
+ACCEPTED = 0.3  # share of steps to be taken
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variances of the errors of S × T Δ; those from items are a target's average, for a cell's own is too unsure."""
+
+    own: Floats  # S × T: of the cell alone
+    shared: Floats  # S × T: of what all cells of its target share, the base's items first of all
+    seeds: Floats  # S × T: of what all cells of its source share
+
+
+def noise(grid: Grid, spread: SeedSpread) -> Noise:
+    """What items and seeds add to the Δ of one model."""
+    there = ~np.isnan(grid.delta)
+    own, shared = np.zeros(there.shape), np.zeros(there.shape)
+    for t, influence in enumerate(grid.influence):
+        here, n = there[:, t], influence.shape[1]
+        among = influence[here].astype(np.float64) @ influence[here].T * n / max(n - 1, 1)
+        alone, s = np.trace(among), len(among)
+        between = max(float(among.sum() - alone), 0.0) / (s * (s - 1)) if s > 1 else 0.0
+        shared[:, t], own[:, t] = between, max(alone / max(s, 1) - between, LEAST)
+    seeds, _ = at_cells(spread, grid.n_seeds)
+    together = spread.parts[2] / spread.pooled if spread.pooled else 0.0
+    return Noise(own + np.nan_to_num(seeds) * (1 - together), shared, np.nan_to_num(seeds) * together)
+
+
+def averaged(deltas: Sequence[Floats], noises: Sequence[Noise]) -> tuple[Floats, Noise]:
+    """Mean Δ over the models that have a cell, and its errors; NaN where none has it."""
+    have = np.array([~np.isnan(delta) for delta in deltas])
+    m = have.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(have, deltas, 0.0).sum(axis=0) / m
+        parts = [
+            sum(np.where(h, getattr(one, name), 0.0) for h, one in zip(have, noises, strict=True)) / m**2
+            for name in ("own", "shared", "seeds")
+        ]
+    return mean, Noise(*parts)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """n cells: Δ, where it stands, and the variances of its errors."""
+
+    delta: Floats  # n
+    source: Ints  # n
+    target: Ints  # n
+    group: Ints  # n: regime
+    own: Floats  # n
+    shared: Floats  # n
+    seeds: Floats  # n
+
+
+def measured(delta: Floats, group: Ints, of: Noise) -> Measured:
+    """The cells of S × T that have a Δ."""
+    there = ~np.isnan(delta)
+    source, target = np.nonzero(there)
+    return Measured(delta[there], source, target, group[there], of.own[there], of.shared[there], of.seeds[there])
+
+
+@dataclass(frozen=True)
+class Expected:
+    """n posterior means and standard deviations; `spread` is that of the effects: source, target, pair, regime."""
+
+    mean: Floats
+    sd: Floats
+    spread: Floats
+
+
+def expected(seen: Measured, seed: int = SEED) -> Expected:
+    """Posterior of every cell's Δ, averaged over what the effects' variances may be."""
+    design = _design(seen)
+    kept = _chain(seen, design, np.random.default_rng(seed))
+    means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
+    spread = np.mean([fit.sds for fit in kept], axis=0)
+    return Expected(np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0) + np.var(means, axis=0)), spread)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The grid at given standard deviations of the effects."""
+
+    sds: Floats
+    criterion: float  # −2 × restricted log-likelihood
+    mean: float
+    effects: Floats
+    covariance: Floats  # of the effects, given the data
+
+
+def _design(seen: Measured) -> Floats:
+    """n × Q: source, its seeds' error, target, its base's error, regime."""
+    columns = (
+        (seen.source, np.ones(len(seen.delta))),
+        (seen.source, np.sqrt(seen.seeds)),
+        (seen.target, np.ones(len(seen.delta))),
+        (seen.target, np.sqrt(seen.shared)),
+        (seen.group, np.ones(len(seen.delta))),
+    )
+    return np.hstack([np.eye(int(code.max()) + 1)[code] * size[:, None] for code, size in columns])
+
+
+def _prior(seen: Measured, sds: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Variance of every effect, and whether it is part of the true Δ."""
+    s, t, g = (int(code.max()) + 1 for code in (seen.source, seen.target, seen.group))
+    source, target, _, regime = sds**2 + LEAST
+    sizes, true = (s, s, t, t, g), (True, False, True, False, True)
+    return np.repeat([source, 1.0, target, 1.0, regime], sizes), np.repeat(true, sizes)
+
+
+def _fit(seen: Measured, design: Floats, sds: Floats) -> _Fit:
+    """By Henderson's equations: everything is Q × Q."""
+    prior, _ = _prior(seen, sds)
+    weight = 1 / (sds[2] ** 2 + LEAST + seen.own)
+    weighted = design * weight[:, None]
+    inner = np.linalg.inv(np.diag(1 / prior) + design.T @ weighted)
+    one, y = weighted.sum(axis=0), weighted.T @ seen.delta
+    solved = inner @ one
+    information = weight.sum() - one @ solved
+    mean = float((weight @ seen.delta - solved @ y) / information)
+    rest = seen.delta - mean
+    moved = weighted.T @ rest
+    effects = inner @ moved
+    log_det = np.log(prior).sum() - np.log(weight).sum() - np.linalg.slogdet(inner)[1] + np.log(information)
+    return _Fit(sds, float(log_det + weight @ rest**2 - moved @ effects), mean, effects, inner)
+
+
+def _chain(seen: Measured, design: Floats, rng: np.random.Generator) -> list[_Fit]:
+    """Draws of the four standard deviations, by a random walk whose step settles while it warms up."""
+    now = _fit(seen, design, np.full(4, 0.3 * max(float(seen.delta.std()), LEAST)))
+    step, kept, width = now.sds.copy(), [], _widths(seen)
+    for turn in range(WARM_UP + DRAWS * EVERY):
+        proposed = _fit(seen, design, np.abs(now.sds + step * rng.normal(size=4)))
+        prior = np.log1p((now.sds / width) ** 2).sum() - np.log1p((proposed.sds / width) ** 2).sum()
+        taken = np.log(rng.random()) < (now.criterion - proposed.criterion) / 2 + prior
+        now = proposed if taken else now
+        if turn < WARM_UP:
+            step *= np.exp((float(taken) - ACCEPTED) / np.sqrt(1 + turn / 4))
+        elif (turn - WARM_UP) % EVERY == EVERY - 1:
+            kept.append(now)
+    return kept
+
+
+def _widths(seen: Measured) -> Floats:
+    """Widths of the priors: source, target, pair, regime."""
+    own, shared, seeds = (float(x.mean()) for x in (seen.own, seen.shared, seen.seeds))
+    n = len(seen.delta)
+    s, t, g = (len(np.unique(code)) for code in (seen.source, seen.target, seen.group))
+    return np.asarray(
+        WIDTH * np.sqrt([seeds + own * s / n, shared + own * t / n, own, seeds / s + shared / t + own * g / n])
+    )
+
+
+def _posterior(seen: Measured, design: Floats, fit: _Fit) -> tuple[Floats, Floats]:
+    """Mean and variance of every true Δ."""
+    signal = design * _prior(seen, fit.sds)[1]
+    pair = fit.sds[2] ** 2 + LEAST
+    share = pair / (pair + seen.own)
+    rest = seen.delta - fit.mean - design @ fit.effects
+    left = signal - share[:, None] * design
+    doubt = ((left @ fit.covariance) * left).sum(axis=1)
+    return fit.mean + signal @ fit.effects + share * rest, doubt + share * seen.own

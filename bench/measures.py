@@ -1,0 +1,179 @@
+"""What the calibration measures of one study: claims of the report against what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.inference import rates, shrinkage
+from analysis.inference.additive import adjusted_weights, raw_weights
+from analysis.inference.cells import HARM, Cells, cells
+from analysis.inference.claims import LEVEL, gated, q_values
+from analysis.inference.components import Doubles, components
+from analysis.inference.halves import halves, sides
+from analysis.inference.items import Floats, Grid, Ints, grid
+from analysis.inference.means import Interval, means, over_models, within_model
+from bench.worlds import Study, World
+
+Values = dict[str, float]
+Mask = npt.NDArray[np.bool_]
+SPLITS = 10
+BIG = -8.0  # pp: harm whose power is told
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A study and what the report makes of its cells, model by model."""
+
+    study: Study
+    grids: list[Grid]
+    cells: list[Cells]
+
+    def truth(self, model: int) -> Floats:
+        """What the cells claim to know: the source's Δ, or with one seed everywhere this adapter's."""
+        known = self.cells[model].seeds.known
+        return np.asarray((self.study.of_source if known else self.study.of_adapter)[model])
+
+
+def analyse(study: Study) -> Seen:
+    """Grids and cells of every model."""
+    n = sum(study.world.sizes)
+    grids = [grid(columns, source, n) for columns, source in zip(study.columns, study.source, strict=True)]
+    return Seen(study, grids, [cells(one) for one in grids])
+
+
+def _false(called: Mask, wrong: Mask) -> float:
+    """Share of the calls that are wrong; 0 where nothing is called."""
+    return float((called & wrong).sum() / max(called.sum(), 1))
+
+
+def _mean(values: list[Values]) -> Values:
+    return {name: float(np.nanmean([one[name] for one in values])) for name in values[0]}
+
+
+def of_cells(seen: Seen) -> Values:
+    """Coverage, false discoveries and power, averaged over models."""
+    return _mean([_of_model(seen, m) for m in range(len(seen.grids))])
+
+
+def _of_model(seen: Seen, m: int) -> Values:
+    one, truth, made = seen.cells[m], seen.truth(m), seen.grids[m]
+    there = ~np.isnan(one.centre)
+    worse, better, sure = (q_values(p) <= LEVEL for p in (one.worse, one.better, one.sure))
+    group = np.arange(len(truth))[:, None] * (int(made.task.max()) + 1) + made.task
+    gates = gated(one.worse.ravel(), group.ravel())
+    behind = (gates.cell_q <= LEVEL).reshape(truth.shape)
+    none_harmed = np.array([(truth[(group == g) & there] >= 0).all() for g in range(len(gates.group_p))])
+    big = (truth <= BIG) & there
+    return {
+        "coverage": float(((one.low <= truth) & (truth <= one.high))[there].mean()),
+        "harm FDR": _false(worse, truth >= 0),
+        "gain FDR": _false(better, truth <= 0),
+        "sure FDR": _false(sure, truth >= HARM),
+        "group FDR": _false(gates.group_q <= LEVEL, none_harmed),
+        "gated FDR": _false(behind, truth >= 0),
+        "power −8": float(worse[big].mean()) if big.any() else float("nan"),
+    }
+
+
+def of_rates(seen: Seen) -> Values:
+    """Printed and true harm rate, the floor, and whether the lower bound is above the truth."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((seen.grids[0].n_clusters, rates.DRAWS), np.float32)
+    there = [~np.isnan(one.delta) for one in seen.grids]
+    scores = [
+        rates.null_scores(one, c.seeds, noise, rng)[t] for one, c, t in zip(seen.grids, seen.cells, there, strict=True)
+    ]
+    sure = np.concatenate([c.sure[t] for c, t in zip(seen.cells, there, strict=True)])
+    delta = np.concatenate([one.delta[t] for one, t in zip(seen.grids, there, strict=True)])
+    true = np.concatenate([seen.truth(m)[t] for m, t in enumerate(there)])
+    floors = [rates.noise_floor(one, c.seeds)[t] for one, c, t in zip(seen.grids, seen.cells, there, strict=True)]
+    bound = rates.lower_bound(sure, rates.bounding(np.concatenate(scores)))
+    printed, harmed = float((delta.round(9) <= HARM).mean()), float((true <= HARM).mean())
+    floor = float(np.concatenate(floors).mean())
+    return {
+        "printed": printed,
+        "floor": floor,
+        "true": harmed,
+        "bound": bound,
+        "bound wrong": float(bound > harmed + 1e-9),
+        "floor − printed": floor - printed,
+    }
+
+
+def positions(world: World) -> tuple[Ints, Ints]:
+    """Task and language of every cell of a world, as numbers."""
+    return np.array([[int(name[1:]) for name in cell] for cell in world.cells]).T
+
+
+def of_roles(seen: Seen) -> Values:
+    """Coverage of donors and recipients among languages: raw, and donors adjusted for who received."""
+    task, language = positions(seen.study.world)
+    n = len(task)
+    rows = (task[:, None] == task) & (language[:, None] != language)
+    source, target = (np.broadcast_to(x, (n, n)) for x in (language[:, None], language))
+    cell = np.broadcast_to(np.arange(n), (n, n))
+
+    def weights(kept: Mask) -> dict[str, Floats]:
+        names = seen.study.world.languages
+        return {
+            "donor coverage": raw_weights(kept, source, names),
+            "recipient coverage": raw_weights(kept, target, names),
+            "adjusted coverage": adjusted_weights(kept, source, cell, names),
+        }
+
+    found = {}
+    of_models = [weights(rows & ~np.isnan(one.delta)) for one in seen.grids]
+    for name, wanted in weights(rows).items():
+        several = [means(one, c.seeds, w[name]) for one, c, w in zip(seen.grids, seen.cells, of_models, strict=True)]
+        if len(several) == 1:
+            interval, truth = within_model(several[0]), (of_models[0][name] * seen.truth(0)).sum(axis=(1, 2))
+        else:
+            interval, truth = over_models(several), (wanted * seen.study.common).sum(axis=(1, 2))
+        found[name] = _covered(interval, truth)
+    return found
+
+
+def _covered(one: Interval, truth: Floats) -> float:
+    known = ~np.isnan(one.value)
+    return float(((one.low <= truth) & (truth <= one.high))[known].mean()) if known.any() else float("nan")
+
+
+def of_variance(seen: Seen) -> Values:
+    """Shares (%) of source, target and pair in the variance of the printed Δ, of the first model."""
+    study = seen.study
+    task = np.repeat(np.arange(study.world.tasks), study.world.sizes)
+    source = study.source[0]
+    two = halves(study.columns[0], len(source), sides(task, SPLITS))
+    shape = (SPLITS, 1, len(study.world.cells), study.world.seeds, len(study.world.cells))
+    placed = [np.full(shape, np.nan, np.float32) for _ in two]
+    for whole, half in zip(placed, two, strict=True):
+        whole[:, 0, source, np.arange(len(source)) - np.searchsorted(source, source)] = half
+    found = components(Doubles(placed[0], placed[1], seen.cells[0].seeds.known))
+    total = float(np.nanvar(seen.grids[0].delta, ddof=1))
+    names = {"source share": {"source"}, "target share": {"target"}, "pair share": {"source", "target"}}
+    return {name: 100 * found[frozenset(factors)] / total for name, factors in names.items()}
+
+
+def of_advice(seen: Seen) -> Values:
+    """Expected less true Δ of the source that comes first, over targets; and of the source with the highest Δ."""
+    task, language = positions(seen.study.world)
+    regime = 2 * (task[:, None] != task) + (language[:, None] != language)
+    noises = [shrinkage.noise(one, c.seeds) for one, c in zip(seen.grids, seen.cells, strict=True)]
+    delta, noise = shrinkage.averaged([one.delta for one in seen.grids], noises)
+    there = ~np.isnan(delta)
+    best = np.full(delta.shape, -np.inf)
+    best[there] = shrinkage.expected(shrinkage.measured(delta, regime, noise)).mean
+    truth = np.mean([seen.truth(m) for m in range(len(seen.grids))], axis=0)
+    first, raw = best.argmax(axis=0), np.where(there, delta, -np.inf).argmax(axis=0)
+    targets = np.flatnonzero(there.any(axis=0))
+    return {
+        "top bias": float((best[first, targets] - truth[first, targets]).mean()),
+        "raw bias": float((delta[raw, targets] - truth[raw, targets]).mean()),
+    }
+
+
+MEASURES: tuple[Callable[[Seen], Values], ...] = (of_cells, of_rates, of_roles, of_variance, of_advice)

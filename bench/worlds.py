@@ -1,0 +1,158 @@
+"""Studies of known truth, item by item: what an adapter gets right that the base got wrong, and the other way round.
+
+An item is right under the base with a chance that varies over items. An adapter of effect δ and discordance ψ turns
+wrong items right with chance g / (1 − p) and right items wrong with l / p, where g + l = ψ and g − l = δ, so that its Δ
+over all items that could be asked is δ. Which items turn is drawn from a normal score of three parts: the item's (the
+same for every adapter of a model, the noise that a column shares beside the base's), the source's (the same under its
+seeds) and the adapter's own. Languages of a task ask the same items, as far as `parallel` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from analysis.inference.items import Column
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+LEAST = 0.01  # accuracies stay this far from 0 and 1
+
+
+@dataclass(frozen=True)
+class World:
+    """What is drawn. Proportions: 0.01 is a point."""
+
+    name: str
+    effects: str = "null"
+    models: int = 1
+    tasks: int = 3
+    languages: int = 4
+    items: tuple[int, ...] = (100,)  # N of the tasks, in turn
+    seeds: int = 1
+    seed_sd: float = 0.0
+    seed_shared: float = 0.5  # share of the variance between seeds that is the same on all targets
+    unequal: float = 0.0  # sd over sources of the logarithm of the seed sd
+    discordance: tuple[float, float] = (0.05, 0.4)  # range over targets
+    column: float = 0.4  # share of the score that is the item's
+    source: float = 0.3  # and the source's
+    parallel: float = 0.5  # share of the item's part that languages have in common
+    base: tuple[float, float] = (2.0, 2.0)  # beta distribution of base accuracies over targets, within .15 … .95
+    missing: float = 0.0  # share of cells, of seeds and of items that are absent
+    between: float = 0.0  # sd over models of each effect, as a share of the effects' own sd
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        return [(f"t{i}", f"l{j}") for i in range(self.tasks) for j in range(self.languages)]
+
+    @property
+    def sizes(self) -> list[int]:
+        """N of each task."""
+        return [self.items[i % len(self.items)] for i in range(self.tasks)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study that was drawn, M models, and what is true of every cell in pp."""
+
+    world: World
+    columns: list[list[Column]]  # M × T
+    source: list[Ints]  # M: source of each adapter
+    of_source: Floats  # M × S × T: over all seeds and items that could be
+    of_adapter: Floats  # M × S × T: of the seeds that were trained
+    common: Floats  # S × T: what models have in common
+
+
+def effects(world: World, rng: np.random.Generator) -> Floats:
+    """S × T effects, before they are kept within what accuracies allow."""
+    n = len(world.cells)
+    same = np.array([[a[0] == b[0] for b in world.cells] for a in world.cells])
+    hit, size, shape = rng.random((n, n)), rng.random((n, n)), (n, n)
+    made = {
+        "null": np.zeros(shape),
+        "gains": np.where(hit < 0.6, 0.02 + 0.08 * size, 0.0) + 0.03 * same,
+        "mild": np.where(hit < 0.4, -0.004 - 0.026 * size, 0.01 * size),
+        "mixed": np.where(hit < 0.25, -0.02 - 0.1 * size, np.where(hit < 0.6, 0.01 + 0.09 * size, 0.0)),
+        "at harm": np.full(shape, -0.0099),
+        "heavy": 0.015 * (rng.standard_t(3, shape) + rng.standard_t(3, (n, 1)) + rng.standard_t(3, (1, n))),
+        "additive": 0.02 * rng.normal(size=(n, 1)) + 0.04 * rng.normal(size=(1, n)) + 0.03 * rng.normal(size=shape),
+    }
+    return np.asarray(made[world.effects])
+
+
+def draw(world: World, seed: int) -> Study:
+    """One study of the world."""
+    rng = np.random.default_rng(seed)
+    common = effects(world, rng)
+    spread = world.between * max(float(common.std()), 0.01)
+    made = [_model(world, common + spread * rng.normal(size=common.shape), rng) for _ in range(world.models)]
+    columns, source, of_source, of_adapter = (list(part) for part in zip(*made, strict=True))
+    return Study(world, columns, source, np.array(of_source), np.array(of_adapter), 100 * common)
+
+
+def _model(world: World, effect: Floats, rng: np.random.Generator) -> tuple[list[Column], Ints, Floats, Floats]:
+    n, k = len(world.cells), world.seeds
+    accuracy = 0.15 + 0.8 * rng.beta(*world.base, n)
+    low, high = LEAST - accuracy, 1 - LEAST - accuracy
+    sd = world.seed_sd * np.exp(world.unequal * rng.normal(size=n) - world.unequal**2)
+    together, apart = rng.normal(size=(n, k, 1)), rng.normal(size=(n, k, n))
+    moved = sd[:, None, None] * (np.sqrt(world.seed_shared) * together + np.sqrt(1 - world.seed_shared) * apart)
+    each = np.clip(effect[:, None] + moved, low, high)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+    over_seeds = np.clip(effect[..., None] + sd[:, None, None] * nodes, low[:, None], high[:, None]) @ weights
+    kept = rng.random((n, k)) >= world.missing
+    kept[~kept.any(axis=1), 0] = True
+    absent = rng.random((n, n)) < world.missing
+    columns = _columns(world, (accuracy, each), rng)
+    rows = kept.ravel()
+    finished = [_missing(world, column, absent[:, t], rows, rng) for t, column in enumerate(columns)]
+    trained = (each * kept[:, :, None]).sum(axis=1) / kept.sum(axis=1)[:, None]
+    return finished, np.repeat(np.arange(n), k)[rows], 100 * over_seeds / weights.sum(), 100 * trained
+
+
+def _columns(world: World, chances: tuple[Floats, Floats], rng: np.random.Generator) -> list[Column]:
+    accuracy, each = chances
+    discordance = rng.uniform(*world.discordance, len(accuracy))
+    starts = np.cumsum([0, *world.sizes])
+    common = [rng.normal(size=(2, size)) for size in world.sizes]
+    columns = []
+    for t, (task, _) in enumerate(world.cells):
+        number = int(task[1:])
+        of_items = np.sqrt(world.parallel) * common[number] + np.sqrt(1 - world.parallel) * rng.normal(
+            size=(2, world.sizes[number])
+        )
+        turned = _turned(world, of_items, (accuracy[t], discordance[t], each[:, :, t]), rng)
+        clusters = starts[number] + np.arange(world.sizes[number])
+        columns.append(Column(turned, np.arange(len(turned)), clusters, number))
+    return columns
+
+
+def _turned(
+    world: World, of_items: Floats, chances: tuple[float, float, Floats], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Differences of every adapter (sources times seeds) on the items of one target, in pp."""
+    accuracy, discordance, delta = chances
+    (s, k), n = delta.shape, of_items.shape[1]
+    own = rng.standard_normal((s, k, n), np.float32)
+    score = np.sqrt(world.column) * of_items[1] + np.sqrt(world.source) * rng.normal(size=(s, 1, n))
+    score = score + np.sqrt(1 - world.column - world.source) * own
+    gain = np.minimum((np.maximum(discordance, np.abs(delta)) + delta) / 2, 1 - accuracy)
+    loss = np.minimum(gain - delta, accuracy)
+    up, down = (ndtri(np.clip(share, 0, 1))[:, :, None] for share in ((loss + delta) / (1 - accuracy), loss / accuracy))
+    right = of_items[0] < ndtri(accuracy)
+    return np.where(right, -100.0 * (score < down), 100.0 * (score < up)).astype(np.float32).reshape(s * k, n)
+
+
+def _missing(
+    world: World, column: Column, absent: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> Column:
+    """Without the sources and adapters that are absent, and without some items."""
+    difference = column.difference
+    if world.missing:
+        difference = np.where(rng.random(difference.shape) < world.missing, np.nan, difference)
+        difference[np.repeat(absent, world.seeds)] = np.nan
+    kept = difference[rows].astype(np.float32)
+    return Column(kept, np.arange(len(kept)), column.cluster, column.task)

@@ -1,0 +1,118 @@
+"""Means of many cells and role scores: against item means, least squares of statsmodels, and t intervals of scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.inference.additive import adjusted_weights, raw_weights
+from analysis.inference.items import grid
+from analysis.inference.means import means, over_models, within_model
+from analysis.inference.ranks import among_top, draws_over, draws_within
+from analysis.inference.seeds import seed_spread
+from bench.worlds import World, draw
+
+WORLD = World("", "additive", tasks=1, languages=5, items=(60,), seeds=2, seed_sd=0.03)
+N = 5
+
+
+def rows() -> np.ndarray:
+    return ~np.eye(N, dtype=bool)
+
+
+def test_a_mean_over_columns_is_a_test_of_its_item_means() -> None:
+    """Items that columns share are clusters, and a shared base counts in full."""
+    study = draw(WORLD, 0)
+    made = grid(study.columns[0], study.source[0], 60)
+    x = np.mean([column.difference for column in study.columns[0]], axis=(0, 1))
+    found = means(made, seed_spread(made), np.full((1, N, N), 1 / N**2))
+    assert found.value[0] == pytest.approx(x.mean(), abs=1e-3)
+    assert found.items[0] == pytest.approx(x.var(ddof=1) / 60, rel=1e-3)
+
+
+def test_raw_scores_are_means_of_their_rows() -> None:
+    delta = np.random.default_rng(0).normal(size=(N, N))
+    source = np.broadcast_to(np.arange(N)[:, None], (N, N))
+    weights = raw_weights(rows(), source, N)
+    plain = [delta[i][np.arange(N) != i].mean() for i in range(N)]
+    assert (weights * delta).sum(axis=(1, 2)) == pytest.approx(plain)
+
+
+def adjusted(delta: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    source = np.broadcast_to(np.arange(N)[:, None], (N, N))
+    return (adjusted_weights(kept, source, source.T, N) * np.nan_to_num(delta)).sum(axis=(1, 2))
+
+
+def test_adjusted_scores_are_those_of_least_squares() -> None:
+    import pandas as pd
+    import statsmodels.formula.api as formula
+
+    rng = np.random.default_rng(4)
+    delta, kept = rng.normal(size=(N, N)), rows()
+    kept[0, 3] = kept[4, 1] = False
+    i, j = np.nonzero(kept)
+    fit = formula.ols("d ~ C(s) + C(t)", pd.DataFrame({"d": delta[kept], "s": i, "t": j})).fit()
+    effect = np.array([0.0, *[fit.params[f"C(s)[T.{k}]"] for k in range(1, N)]])
+    assert adjusted(delta, kept) == pytest.approx(effect - effect.mean() + delta[kept].mean())
+
+
+def test_equal_donors_with_other_recipients_are_equal() -> None:
+    """Raw means say they differ: each lacks itself among its recipients, and one misses the best two."""
+    takes = np.array([0.0, 10.0, 20.0, 30.0, 40.0])
+    delta, kept = np.broadcast_to(takes, (N, N)), rows()
+    kept[1, 3:] = False
+    source = np.broadcast_to(np.arange(N)[:, None], (N, N))
+    raw = (raw_weights(kept, source, N) * delta).sum(axis=(1, 2))
+    assert np.ptp(raw) > 5
+    assert np.ptp(adjusted(delta, kept)) == pytest.approx(0, abs=1e-9)
+
+
+def test_two_that_meet_only_each_other_cannot_be_adjusted() -> None:
+    source = np.broadcast_to(np.arange(2)[:, None], (2, 2))
+    assert not adjusted_weights(~np.eye(2, dtype=bool), source, source.T, 2).any()
+
+
+def models(n: int, seed: int = 0) -> list:
+    study = draw(World("", "additive", models=n, tasks=1, languages=5, items=(60,), between=0.5), seed)
+    source = np.broadcast_to(np.arange(N)[:, None], (N, N))
+    made = [grid(columns, numbers, 60) for columns, numbers in zip(study.columns, study.source, strict=True)]
+    return [means(one, seed_spread(one), raw_weights(rows(), source, N)) for one in made]
+
+
+def test_over_models_is_at_least_the_t_interval_of_their_values() -> None:
+    several = models(3)
+    values = np.array([one.value for one in several])
+    found = over_models(several)
+    plain = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert found.value == pytest.approx(values.mean(axis=0))
+    assert (found.low <= plain.low + 1e-9).all()
+    assert (found.high >= plain.high - 1e-9).all()
+    assert (found.df == 2).all()
+
+
+def test_one_model_has_no_interval_over_models() -> None:
+    assert np.isnan(over_models(models(1)).value).all()
+
+
+def test_draws_spread_as_the_intervals_do() -> None:
+    study = draw(WORLD, 1)
+    made = grid(study.columns[0], study.source[0], 60)
+    spread = seed_spread(made)
+    source = np.broadcast_to(np.arange(N)[:, None], (N, N))
+    weights = raw_weights(rows(), source, N)
+    one = means(made, spread, weights)
+    draws = draws_within(one, weights, (made, spread), 8000, np.random.default_rng(0))
+    assert draws.std(axis=1) == pytest.approx(within_model(one).se, rel=0.1)
+    several = models(4)
+    low, high = np.quantile(draws_over(several, 8000, np.random.default_rng(0)), [0.025, 0.975], axis=1)
+    found = over_models(several)
+    assert high - low == pytest.approx(found.high - found.low, rel=0.2)
+
+
+def test_top_three_only_where_more_than_three_are_ranked() -> None:
+    draws = np.random.default_rng(0).normal(size=(3, 100))
+    assert np.isnan(among_top(draws)).all()
+    chance = among_top(np.vstack([draws, np.full((1, 100), 9.0)]))
+    assert chance[3] == 1
+    assert chance.sum() == pytest.approx(3)

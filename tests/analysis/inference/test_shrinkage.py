@@ -1,0 +1,66 @@
+"""Expected values after selection: against the conditional normal, and unbiased for the source that comes first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.inference.shrinkage import Measured, Noise, _design, _fit, _posterior, averaged, expected, measured
+from bench.measures import analyse, of_advice
+from bench.worlds import World, draw
+
+RNG = np.random.default_rng(5)
+
+
+def some(n: int = 6) -> Measured:
+    delta = RNG.normal(0, 3, (n, n))
+    delta[1, 2] = np.nan
+    group = (np.arange(n)[:, None] % 2 != np.arange(n) % 2).astype(np.int64)
+    noise = Noise(RNG.uniform(1, 3, (n, n)), np.full((n, n), 2.0), np.full((n, n), 1.0))
+    return measured(delta, group, noise)
+
+
+def test_posterior_is_the_conditional_normal() -> None:
+    """By dense covariances, the mean estimated by generalised least squares."""
+    seen = some()
+    sds = np.array([1.0, 2.0, 1.5, 0.7])
+    got_mean, got_variance = _posterior(seen, _design(seen), _fit(seen, _design(seen), sds))
+    same = {name: getattr(seen, name)[:, None] == getattr(seen, name) for name in ("source", "target", "group")}
+    signal = same["source"] * 1.0 + same["target"] * 4.0 + np.eye(len(seen.delta)) * 2.25 + same["group"] * 0.49
+    noise = same["source"] * 1.0 + same["target"] * 2.0 + np.diag(seen.own)
+    inverse = np.linalg.inv(signal + noise)
+    mean = inverse.sum(axis=0) @ seen.delta / inverse.sum()
+    assert got_mean == pytest.approx(mean + signal @ inverse @ (seen.delta - mean), abs=1e-3)
+    assert got_variance == pytest.approx(np.diag(signal - signal @ inverse @ signal), abs=1e-3)
+
+
+def test_more_noise_draws_more_in() -> None:
+    n = 8
+    delta, group = RNG.normal(0, 5, (n, n)), np.zeros((n, n), np.int64)
+    spreads = [
+        expected(measured(delta, group, Noise(np.full((n, n), size), np.zeros((n, n)), np.zeros((n, n))))).mean.std()
+        for size in (0.1, 25.0, 400.0)
+    ]
+    assert spreads[0] > spreads[1] > spreads[2]
+    assert spreads[0] == pytest.approx(delta.std(), rel=0.05)
+
+
+def test_models_are_averaged_over_those_that_have_the_cell() -> None:
+    one, two = np.array([[1.0, 2.0]]), np.array([[3.0, np.nan]])
+    noise = Noise(np.array([[4.0, 4.0]]), np.zeros((1, 2)), np.zeros((1, 2)))
+    mean, error = averaged([one, two], [noise, noise])
+    assert mean.tolist() == [[2.0, 2.0]]
+    assert error.own.tolist() == [[2.0, 4.0]]
+
+
+@pytest.mark.parametrize("effects", ["null", "mixed"])
+def test_the_source_that_comes_first_is_not_flattered(effects: str) -> None:
+    found = [of_advice(analyse(draw(World("", effects, column=0.2, source=0.1), number))) for number in range(16)]
+    bias, raw = (np.array([one[name] for one in found]) for name in ("top bias", "raw bias"))
+    assert abs(bias.mean()) < 0.5 + 2 * bias.std() / 4
+    assert raw.mean() > 2
+
+
+def test_the_same_answer_every_time() -> None:
+    seen = some()
+    assert (expected(seen).mean == expected(seen).mean).all()
