@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -107,6 +108,7 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     out, err = StringIO(), StringIO()
     with _as_before(), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "leave", _leave)
+        patch.setattr(ray, "init", partial(_init_without_dashboard, ray.init))
         os.environ["RAY_ADDRESS"] = "local"
         signal.signal(signal.SIGALRM, _too_late)
         signal.alarm(TIMEOUT_S)
@@ -117,6 +119,15 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         finally:
             ray.shutdown()
     return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+def _init_without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
+    """The dashboard is a dozen processes, which take longer to start than a tiny study takes.
+
+    That a cluster was started is said, for tests in which none may be.
+    """
+    print("Ray dashboard: none")
+    return init(**{**options, "include_dashboard": False})
 
 
 class Ended(BaseException):
