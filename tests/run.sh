@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 if [ "${1:-}" = unit ]; then
-    level=unit parts=("tests/adapters tests/evaluators")
+    level=unit parts=("tests/adapters tests/evaluators tests/orchestrator")
 else
     level="not long" parts=(tests/orchestrator tests/faults)
 fi
