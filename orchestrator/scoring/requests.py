@@ -2,23 +2,26 @@
 
 Models with one tokenizer share them. The study's own process makes them, from the tasks it has loaded to plan, when a
 target is first handed out; it owns them, so they live as long as the study, whatever node is lost meanwhile.
+What encodes them imports torch, which takes seconds: here that happens when the first are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import ray
 
-from evaluators.items.encoder import Encoder, encoder_of
-from evaluators.items.tokenised import tokenised
 from orchestrator.failures import last_line
 from study.cells import Cell
 from study.config import Scoring
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.models.resolve import Model
+
+if TYPE_CHECKING:
+    from evaluators.items.encoder import Encoder
 
 Table = ray.ObjectRef[pa.Table]  # refers to the requests of a target
 
@@ -39,6 +42,8 @@ class StudyRequests:
 
         A tokenizer that fails here is not asked again; should it fail there too, the evaluator says how.
         """
+        from evaluators.items.encoder import encoder_of
+
         try:
             if model not in self._encoders:
                 encoder = encoder_of(self._models[model])
@@ -54,6 +59,8 @@ class StudyRequests:
 
     def _ref(self, identity: str, encoder: Encoder, cell: Cell) -> Table | None:
         if (identity, cell) not in self._refs:
+            from evaluators.items.tokenised import tokenised
+
             try:
                 _, table = tokenised(self._library, encoder, cell, self._scoring.apply_chat_template)
             except TaskError:

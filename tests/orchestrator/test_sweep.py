@@ -14,6 +14,8 @@ import pytest
 from safetensors.torch import load as tensors
 from safetensors.torch import save
 
+from analysis.page import files
+from analysis.reading.study import load_store
 from evaluators.items.item import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
@@ -32,6 +34,7 @@ from tests.support import trackers
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, asked, make_config, make_tasks, start, sweep, sweep_apart, wait_until
+from tests.support.trials import adapters
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 
@@ -233,6 +236,29 @@ def test_what_failed_for_good_is_tried_again_when_somebody_says_so(
     assert retried.returncode == 0, retried.stdout + retried.stderr
     assert store.failures() == {}
     assert len(done_scores(store)) == 2
+
+
+def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, tasks = world
+    recipe = {"lora": None, "epochs": 2, "learning_rate": 0.001, "max_length": 64}
+    config = make_config(
+        tmp_path, [model], TASKS, LANGUAGES, tasks, sources=["next/xx", "skip/yy"], targets=["next/xx"], recipe=recipe
+    )
+    done = sweep(config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(str(tmp_path / "store"))
+    assert [record.conditions.gang_size for record in store.records().values()] == [1, 1]
+    assert all((folder / "model.safetensors").is_file() for folder in adapters(store).values())
+    subjects: dict[str | None, float] = {}
+    for item in store.items().to_pylist():
+        subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
+    assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
+    report = files.write(load_store(store.uri), tmp_path / "report").index.read_text()
+    assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
+    assert "(LoRA)" not in report
+    assert "nothing to do" in sweep(config).stdout
 
 
 def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path) -> None:

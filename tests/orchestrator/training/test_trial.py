@@ -11,15 +11,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import ray
 import torch
 
-from analysis.page import files
-from analysis.reading.study import load_store
 from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
 from orchestrator.training.outcome import GangEnded, GangMoved
@@ -29,7 +26,6 @@ from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.support.tiny_world import REPOSITORY, ended, environment, sweep_apart
 from tests.support.trials import (
-    adapters,
     assert_equal,
     context_of,
     farthest,
@@ -209,26 +205,6 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     assert_equal(store, undisturbed[1], exactly=False)
     assert max(len(record.conditions.resumed_at_steps) for record in store.records().values()) == 2
     assert store.files(CHECKPOINTS, "") == []
-
-
-def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
-    world: tuple[Path, Path], tmp_path: Path
-) -> None:
-    file, config = study(world, tmp_path, sources=["next/xx", "skip/yy"])
-    recipe = "recipe={lora: null, epochs: 2, learning_rate: 0.001, max_length: 64}"
-    done = sweep_apart(file, "--set", recipe)
-    assert done.returncode == 0, done.stdout + done.stderr
-    store = Store(config.store)
-    assert [record.conditions.gang_size for record in store.records().values()] == [1, 1]
-    assert all((folder / "model.safetensors").is_file() for folder in adapters(store).values())
-    subjects: dict[Any, float] = {}
-    for item in store.items().to_pylist():
-        subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
-    assert len({round(total, 3) for total in subjects.values()}) == 3  # the base and two that differ from it
-    report = files.write(load_store(config.store), tmp_path / "report").index.read_text()
-    assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
-    assert "(LoRA)" not in report
-    assert "nothing to do" in sweep_apart(file, "--set", recipe).stdout
 
 
 def test_a_gang_goes_on_without_the_member_that_its_trainer_cannot_train(
