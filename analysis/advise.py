@@ -28,12 +28,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Numbers that ask for nothing are refused."""
+    if options.top < 1:
+        raise ConfigError("--top", options.top, "that is no number of rows", "give 1 or more")
+    if options.budget is not None and options.budget < 1:
+        raise ConfigError("--budget", options.budget, "that is no number of sources", "give 1 or more")
+    if options.max_harm is not None and not 0 <= options.max_harm <= 100:
+        raise ConfigError("--max-harm", options.max_harm, "that is no share", "give a number from 0 to 100")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
     options = _parser().parse_args(argv)
     from analysis.statistics import advice
 
     try:
+        _check(options)
         study = advice.read(options.store, options.model)
         if options.budget is not None:
             found = advice.next_to_train(study, options.budget)

@@ -32,6 +32,9 @@ DELTA_WORDS = "mean Δ, pp"
 RATE_WORDS = {
     "positive_rate": "share of rows with Δ > 0, %",
     "harm_rate": f"share of rows with {HARM}, %",
+    "harm_floor": "the harm rate that item and seed noise alone would print if no row had any effect, %; null without "
+    "items",
+    "harm_least": f"lower 95 % bound on the share of rows whose true {HARM}, %; null without items",
 }
 ROWS_WORDS = {"n": "rows of the transfer table", "mean": DELTA_WORDS}
 Read_contra = TypeVar("Read_contra", contravariant=True)

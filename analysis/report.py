@@ -12,7 +12,7 @@ from pathlib import Path
 
 from study.errors import ConfigError
 
-LINES = 5
+LINES = 6
 
 
 def _parser() -> argparse.ArgumentParser:

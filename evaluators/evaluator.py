@@ -58,10 +58,11 @@ class Settings:
     scoring: Scoring
     tokens_per_batch: int | Literal["auto"] = "auto"
     profile: bool = False
+    languages: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: StudyConfig, profile: bool = False) -> Settings:
-        return cls(config.tasks, config.scoring, config.evaluators.tokens_per_batch, profile)
+        return cls(config.tasks, config.scoring, config.evaluators.tokens_per_batch, profile, config.languages)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Evaluator:
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._writer = Writer(self._engine, self._encoder.tokenizer)
-        library, chat = TaskLibrary(settings.tasks, settings.scoring), settings.scoring.apply_chat_template
+        library, chat = TaskLibrary(settings.tasks, settings.scoring, settings.languages), settings.scoring.apply_chat_template
         self._targets = Targets(library, self._encoder, self._engine, chat, self._shared)
 
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:

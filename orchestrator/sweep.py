@@ -21,6 +21,7 @@ from rich.console import Console
 from orchestrator.costs.devices import assumed
 from orchestrator.costs.estimate import costs
 from orchestrator.costs.outlook import outlook
+from orchestrator.costs.sight import seen
 from orchestrator.options import Options
 from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared, begin, check, prepare
@@ -94,7 +95,11 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
     devices, sizes = assumed(config, options.device), read_sizes(file)
     title = f"{config.study}, by the sizes in {file}"
     show(title, outlook(config, sizes), sizes, console, devices, options.price)
-    for line in to_fetch([model.id for model in config.models], sizes.datasets):
+    name = config.models[0].called
+    cells = [sizes.cell(name, str(cell)) for cell in config.target_list()]
+    limit = config.scoring.limit
+    items = [cell.items if limit is None else min(cell.items, limit) for cell in cells if cell]
+    for line in (*seen(config, items), *to_fetch([model.id for model in config.models], sizes.datasets)):
         console.print(line, soft_wrap=True, highlight=False)
     return 0
 
@@ -112,6 +117,8 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
+        for line in seen(prepared.config, [len(texts) for texts in prepared.survey.target_texts.values()]):
+            console.print(line, soft_wrap=True, highlight=False)
     return 0
 
 

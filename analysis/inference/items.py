@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 PSEUDO = 2  # pseudo-items: one gain and one loss
+REALS = ("delta", "centre", "items", "square")
+COUNTS = ("n_items", "n_seeds", "n_gains", "n_losses")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Grid:
     square: Floats  # S × T: Σ_i x_i² / N², x_i the mean over seeds on item i: variance of Δ were it 0
     n_items: Ints  # S × T: items that any seed has
     n_seeds: Ints  # S × T
+    n_gains: Ints  # S × T: items that are better than the base's in the mean over seeds
+    n_losses: Ints  # S × T: and worse
     contrast: Floats  # P × T: difference of the Δ of two seeds of a source, on the items that both have
     noise: Floats  # P × T: what the choice of items alone adds to the square of `contrast`
     pair: Ints  # P: source of each pair of seeds
@@ -60,24 +64,34 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
     """
     shape = (int(source.max()) + 1, len(columns))
     first, second = _pairs(source)
-    delta, centre, items, square = (np.full(shape, np.nan) for _ in range(4))
-    n_items, n_seeds = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    reals = {name: np.full(shape, np.nan) for name in REALS}
+    counts = {name: np.zeros(shape, np.int64) for name in COUNTS}
     contrast, noise = (np.full((len(first), len(columns)), np.nan) for _ in range(2))
     influence = []
     for t, column in enumerate(columns):
         kept = ~np.isnan(column.difference).all(axis=1)
         difference, adapter = column.difference[kept], column.adapter[kept]
         here = np.unique(source[adapter])
-        one = _cells(difference, np.searchsorted(source[adapter], here), column.whole)
-        for whole, part in zip((delta, centre, items, square, n_items, n_seeds), one[:6], strict=True):
-            whole[here, t] = part
+        found, counted, moves = _cells(difference, np.searchsorted(source[adapter], here), column.whole)
+        for name in REALS:
+            reals[name][here, t] = found[name]
+        for name in COUNTS:
+            counts[name][here, t] = counted[name]
         moved = np.zeros((shape[0], difference.shape[1]), np.float32)
-        moved[here] = one[6]
+        moved[here] = moves
         influence.append(moved)
         _contrasts(difference, adapter, (first, second), (contrast[:, t], noise[:, t]))
-    clusters, tasks = tuple(column.cluster for column in columns), np.array([column.task for column in columns])
-    cells = (delta, centre, items, square, n_items, n_seeds)
-    return Grid(*cells, contrast, noise, source[first], tuple(influence), clusters, tasks, n_clusters)
+    return Grid(
+        **reals,
+        **counts,
+        contrast=contrast,
+        noise=noise,
+        pair=source[first],
+        influence=tuple(influence),
+        cluster=tuple(column.cluster for column in columns),
+        task=np.array([column.task for column in columns]),
+        n_clusters=n_clusters,
+    )
 
 
 def _pairs(source: Ints) -> tuple[Ints, Ints]:
@@ -87,8 +101,8 @@ def _pairs(source: Ints) -> tuple[Ints, Ints]:
     return first[same], second[same]
 
 
-def _cells(d: Singles, starts: Ints, whole: float) -> tuple[Floats, Floats, Floats, Floats, Ints, Ints, Singles]:
-    """`delta, centre, items, square, n_items, n_seeds, influence` of each source of one target.
+def _cells(d: Singles, starts: Ints, whole: float) -> tuple[dict[str, Floats], dict[str, Ints], Singles]:
+    """Estimates and counts of each source of one target by name, and its influences.
 
     `items` is the variance of the mean of the augmented x_i (Bonett and Price 2012, J. Educ. Behav. Stat. 37(4), for
     paired proportions; here for means over seeds): the pseudo-items are as large as a typical x_i that is not 0, which
@@ -112,9 +126,14 @@ def _cells(d: Singles, starts: Ints, whole: float) -> tuple[Floats, Floats, Floa
     a, b = over_seeds(1 / (n + PSEUDO)), over_seeds(shrunk / (n + PSEUDO))
     spread = (moved(shrunk, n + PSEUDO) ** 2).sum(axis=1) + 2 * ((typical * a) ** 2 + b**2)
     more = n_items + PSEUDO
-    items = spread * more / (more - 1)
-    influence = moved(total / n, n).astype(np.float32)
-    return over_seeds(total / n), over_seeds(shrunk), items, square, n_items, k, influence
+    found = {
+        "delta": over_seeds(total / n),
+        "centre": over_seeds(shrunk),
+        "items": spread * more / (more - 1),
+        "square": square,
+    }
+    signs = {"n_gains": (x > 0).sum(axis=1), "n_losses": (x < 0).sum(axis=1)}
+    return found, {"n_items": n_items, "n_seeds": k, **signs}, moved(total / n, n).astype(np.float32)
 
 
 def _typical(x: Floats, whole: float) -> float:

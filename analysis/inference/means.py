@@ -43,6 +43,12 @@ def means(grid: Grid, spread: SeedSpread, weights: Floats) -> Means:
     return Means(np.where(empty, np.nan, value), clusters, items, seeds, 2 * items**2 / (n - 1) + doubt)
 
 
+def alone(value: Floats) -> Means:
+    """Means whose items are not known: nothing can be said of them within one model."""
+    unknown = np.full(len(value), np.nan)
+    return Means(value, np.zeros((len(value), 1)), unknown, unknown, unknown)
+
+
 def _from_seeds(grid: Grid, spread: SeedSpread, weights: Floats) -> tuple[Floats, Floats]:
     """Σ over sources of w' Ω w / K, Ω made of the variance and the two covariances of `spread`, and its variance."""
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -49,16 +49,15 @@ def bounding(scores: Singles, level: float = 0.95) -> float:
     """β: the percentile over draws of the largest standardised excess of small p-values; scores are n × B."""
     from scipy.special import ndtr
 
-    p = np.sort(ndtr(scores), axis=0)
-    return float(np.quantile([excess(column) for column in p.T], level))
+    return float(np.quantile(excess(np.sort(ndtr(scores), axis=0)), level))
 
 
-def excess(p: Floats) -> float:
-    """sup over t in [1/n, ½] of (F(t) − t) / √(t(1 − t)), p sorted."""
+def excess(p: Floats | Singles) -> Floats:
+    """sup over t in [1/n, ½] of (F(t) − t) / √(t(1 − t)) of every column; columns are sorted."""
     n = len(p)
-    share = np.arange(1, n + 1) / n
+    share = np.arange(1, n + 1)[:, None] / n
     t = np.clip(p, 1 / n, WIDEST)
-    return float(((share - t) / np.sqrt(t * (1 - t)))[p <= WIDEST].max(initial=0.0))
+    return np.asarray(np.where(p <= WIDEST, (share - t) / np.sqrt(t * (1 - t)), 0.0).max(axis=0, initial=0.0))
 
 
 def lower_bound(p: Floats, beta: float) -> float:

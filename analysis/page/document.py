@@ -6,21 +6,18 @@ escaped; tracebacks are shown as text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Never
 
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import html, training
+from analysis.page import distrust, html, training
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
 from analysis.reading.study import Study
-from analysis.statistics.significance import harm_that_survives
 from analysis.tables.registry import Made
-from study.store.records import FailureRecord
 
 GLOSSARY = {
     "cell": "a task in a language, written task/language",
@@ -33,6 +30,10 @@ GLOSSARY = {
     "CT-CL": "task and language both differ",
     "harm": HARM,
     "positive transfer": "Δ > 0",
+    "worse, better": "a cell whose Δ is below (above) 0 beyond chance: among all cells called so in a model, at most one "
+    "in twenty is expected to be called so wrongly (q ≤ 0.05)",
+    "harmed for certain": f"the same, of a true {HARM}",
+    "noise floor": "the harm rate that would be printed if no cell had any effect",
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
 
@@ -44,7 +45,7 @@ def page(study: Study, made: dict[str, Made], lines: list[str], compared: dict[s
     drawn = specs(study, made, page=True)
     body = "".join(
         (
-            _distrust(study, made),
+            distrust.chapter(study, made),
             _compared(compared or {}),
             *(_section(s, made, drawn) for s in SECTIONS),
             _plain(made),
@@ -107,55 +108,6 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
         f"cells, %.{' ' + html.text(trained) if (trained := training.sentence(study)) else ''}</p>"
         f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
     )
-
-
-def _distrust(study: Study, made: dict[str, Made]) -> str:
-    parts = ['<h2 id="distrust">What to distrust</h2>', _health(made["health"]), _significance(made["significance"])]
-    parts += [f"<p>{html.text(note)}</p>" for note in study.notes]
-    if study.expected is not None:
-        parts.append(f"<p>{study.done:,} of {study.expected:,} score units of the current config are done.</p>")
-    if study.excluded:
-        left_out = "".join(f"<li>{n:,} {html.text(why)}</li>" for n, why in study.excluded)
-        parts.append(f"<p>Left out of the tables:</p><ul>{left_out}</ul>")
-    if study.failures:
-        parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{_failed(study.failures)}")
-    return "".join(parts)
-
-
-def _failed(failures: Sequence[FailureRecord]) -> str:
-    columns = {"kind": "kind of failure", "unit": "what failed", "message": "why", "attempts": "times tried"}
-    rows = [(failure.kind, failure.unit, failure.message, str(failure.attempts)) for failure in failures]
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
-    return html.table(frame, columns, wrap=("unit", "message"))
-
-
-def _health(made: Made) -> str:
-    if made.frame is None:
-        return f"<p>Targets were not checked one by one: {html.text(made.reason)}.</p>"
-    if not made.frame.height:
-        return "<p>No target failed the checks (base above chance, varied answers, equal numbers of items).</p>"
-    checks = made.frame.group_by("check").len().sort("check").rows()
-    words = ", ".join(f"{check} ({n})" for check, n in checks)
-    return (
-        f"<p><strong>{made.frame.height} doubts about targets:</strong> {html.text(words)}. A change in such a score "
-        "says little about transfer; <code>--exclude-unhealthy</code> makes the report without them.</p>"
-        + html.details("Which targets", html.table(made.frame, made.table.columns, wrap=("detail",)))
-    )
-
-
-def _significance(made: Made) -> str:
-    if made.frame is None:
-        return f"<p>Single cells were not tested: {html.text(made.reason)}.</p>"
-    harmed, sure = harm_that_survives(made.frame)
-    return (
-        f"<p>Of {harmed:,} harmed transfer cells, {sure:,} are beyond chance (McNemar's test on the items, q ≤ 0.05 "
-        "within the model). The others may be noise: read averages, not single cells. The 95 % interval of a single "
-        f"cell reaches about {_half_width(made.frame):.1f} pp to either side.</p>"
-    )
-
-
-def _half_width(frame: pl.DataFrame) -> float:
-    return float((frame["high"] - frame["low"]).median() or 0.0) / 2  # type: ignore[arg-type]
 
 
 def _compared(compared: dict[str, Made]) -> str:

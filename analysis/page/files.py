@@ -58,7 +58,7 @@ def folder_of(study: Study) -> Path:
 def write(study: Study, out: Path, other: Study | None = None) -> Written:
     """Write tables, figures and page of a study, beside another one if given."""
     made = make_all(registry.TABLES, study)
-    compared = make_all(compare.TABLES, (study.transfer, other.transfer)) if other is not None else {}
+    compared = make_all(compare.TABLES, (study, other)) if other is not None else {}
     lines = headline.lines(study, made)
     for table in compare.TABLES:
         _remove(out / "tables", table.name)

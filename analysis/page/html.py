@@ -11,7 +11,10 @@ import polars as pl
 from analysis.frames import HARM_PP
 from analysis.page.charts.style import Spec
 
-SIGNED = {"delta", "mean", "median", "donor", "recipient", "on_task", "off_task", "difference"}
+SIGNED = {
+    "delta", "mean", "median", "donor", "recipient", "on_task", "off_task", "difference", "low", "high", "expected",
+    *(f"{role}{end}" for role in ("donor", "recipient") for end in ("_low", "_high", "_adjusted", "_adjusted_low", "_adjusted_high")),
+}  # fmt: skip
 MOST_ROWS = 300
 
 

@@ -9,28 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import polars as pl
-
-from analysis.frames import ALL_MODELS, SOURCE, TARGET, TRANSFER_REGIMES
-from analysis.page.charts import agreement, effects, heat
+from analysis.page.charts import agreement, effects, heat, published
 from analysis.page.charts.style import Spec
+from analysis.page.drawing import (
+    LEAST_OFF,
+    LEAST_ON,
+    Drawing,
+    matrix_rows,
+    quadrant_rows,
+    role_rows,
+    run_rows,
+    share_rows,
+)
 from analysis.reading.study import Study
 from analysis.statistics import linguistic, regimes
 from analysis.tables.registry import Made
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What a figure is drawn from, and whether it goes onto the page or into a file."""
-
-    study: Study
-    made: dict[str, Made]
-    frame: pl.DataFrame  # of the table behind the figure
-    page: bool
-
-    def width(self, pixels: int) -> int | str:
-        """`pixels` in a file, what there is on the page."""
-        return "container" if self.page else pixels
 
 
 @dataclass(frozen=True)
@@ -49,54 +42,6 @@ class Section:
     def name(self) -> str:
         """Name of the figure and of its files."""
         return self.figure or self.table
-
-
-def matrix_rows(drawing: Drawing) -> pl.DataFrame:
-    """Rows of the big heat map: the mean over models first (when there are several), then each model.
-
-    `n` is the items of a model's cell, or the models of the mean's; intervals are there where they were computed.
-    """
-    rows = drawing.study.transfer.filter(pl.col("delta").is_not_null())
-    columns = [*SOURCE, *TARGET, "regime", "delta"]
-    tests = drawing.made["significance"].frame
-    own = rows.select("model", *columns, pl.col("n_items").alias("n"))
-    if tests is not None:
-        known = tests.select("model", *SOURCE, *TARGET, "low", "high", "q_value", "gains", "losses")
-        own = own.join(known, on=["model", *SOURCE, *TARGET], how="left")
-    if rows["model"].n_unique() == 1:
-        return own
-    mean = drawing.frame.select(pl.lit(ALL_MODELS).alias("model"), *columns, pl.col("n_models").alias("n"))
-    return pl.concat([mean, own], how="diagonal").select(own.columns)
-
-
-def role_rows(drawing: Drawing, kind: str) -> pl.DataFrame:
-    """`name, role, delta, low, high`: resampling intervals where items are known, else one standard error each way."""
-    stable = drawing.made["rank_stability"].frame
-    if stable is not None and kind in stable["kind"]:
-        wanted = stable.filter(pl.col("kind") == kind)
-        return wanted.select("name", "role", pl.col("estimate").alias("delta"), "low", "high")
-    sides = [
-        drawing.frame.select(
-            pl.col(kind).alias("name"),
-            pl.lit(side).alias("role"),
-            pl.col(side).alias("delta"),
-            (pl.col(side) - pl.col(f"{side}_se")).alias("low"),
-            (pl.col(side) + pl.col(f"{side}_se")).alias("high"),
-        )
-        for side in ("donor", "recipient")
-    ]
-    return pl.concat(sides).filter(pl.col("delta").is_not_null())
-
-
-def share_rows(drawing: Drawing) -> pl.DataFrame:
-    """Both variance tables under one another, by scope."""
-    designs = {"crossed": "variance_crossed", "nested": "variance_nested"}
-    there = {name: drawing.made[table].frame for name, table in designs.items()}
-    parts = [table.with_columns(pl.lit(name).alias("design")) for name, table in there.items() if table is not None]
-    return pl.concat(parts).sort(
-        pl.col("scope").replace_strict({name: i for i, name in enumerate(("overall", *TRANSFER_REGIMES))}),
-        maintain_order=True,
-    )
 
 
 def _square(drawing: Drawing, what: str, most: int) -> Spec:
@@ -119,9 +64,9 @@ SECTIONS: tuple[Section, ...] = (
         "language_roles",
         "Which languages give, which take?",
         "A circle far right means that training on this language helps the same task in other languages; a square far "
-        "right means that this language gains when others are trained on. Bars are 95 % intervals over draws of items, "
-        "seeds and models (± one standard error over models where items are not known): when two bars overlap much, do "
-        "not call one the better donor.",
+        "right means that this language gains when others are trained on; both are adjusted for what each met at the "
+        "other end. Bars are 95 % intervals, over models where there are several, else over items and seeds of the one "
+        "model: when two bars overlap, do not call one the better donor.",
         lambda drawing: effects.roles(role_rows(drawing, "language"), "language", drawing.width(620)),
         chapter="Who gives, who takes",
     ),
@@ -133,11 +78,20 @@ SECTIONS: tuple[Section, ...] = (
         lambda drawing: effects.roles(role_rows(drawing, "task"), "task", drawing.width(620)),
     ),
     Section(
+        "language_roles",
+        "Giving against taking",
+        "Right: helps others when it is trained on; up: gains when others are. The dashed lines are the means. Raw "
+        "scores, as the reference study draws them; points close together may lie so by noise.",
+        lambda drawing: published.quadrants(quadrant_rows(drawing), drawing.width(560)),
+        figure="quadrants",
+    ),
+    Section(
         "matrix",
         "Every source on every target",
         "A row is what an adapter was trained on, a column what it was scored on. Blue: better than the untouched "
-        "model; red: worse; a dash marks harm (a point or more lost). Bright diagonal blocks mean that a gain stays "
-        "within its task, dashes outside them are its price. Hover or tap a cell for its numbers.",
+        "model; red: worse. A dash marks a loss of a point or more, most of which noise may have made; a cross marks a "
+        "cell that can be called worse (q ≤ 0.05). Bright diagonal blocks mean that a gain stays within its task. Hover "
+        "or tap a cell for its numbers.",
         lambda drawing: heat.matrix(matrix_rows(drawing)),
         wide=True,
         chapter="The matrix",
@@ -160,23 +114,34 @@ SECTIONS: tuple[Section, ...] = (
         "pareto",
         "Gain at home, price elsewhere",
         "Each point is one source. Right: it helps its own task in other languages; up: it helps (or spares) other "
-        "tasks. Ringed points are the best trades: no other source of the model beats them on both.",
+        "tasks. Ringed points are the best trades: no other source of the model beats them on one side without losing on "
+        "the other. Points close together may lie so by noise.",
         lambda drawing: effects.pareto(drawing.frame, drawing.width(640)),
         chapter="What harms",
+    ),
+    Section(
+        "pareto",
+        "Every run: gain at home, price elsewhere",
+        "The same of all models at once, as the reference study draws it: a point per model and source, by the family "
+        f"and size of the model (S up to 1.5, L from 7 billion parameters), of runs with {LEAST_ON} targets on the own "
+        f"task and {LEAST_OFF} elsewhere or more.",
+        lambda drawing: published.runs(run_rows(drawing), drawing.width(640)),
+        figure="runs",
     ),
     Section(
         "on_off_task",
         "On and off the own task",
         "For each task trained on: the mean change on the same task in other languages, and on other tasks; beside "
-        "each bar, how many of its cells lost a point or more.",
+        "each bar, how many of its cells show a loss of a point or more, and how many noise alone would show.",
         lambda drawing: effects.on_off(drawing.frame, drawing.width(620)),
     ),
     Section(
         "variance_crossed",
         "Model, source or target?",
         "How much of the spread of Δ goes with the model, with what was trained on, with what was scored, and with "
-        "none of them alone. Crossed: each has one effect everywhere. Nested: source and target effects anew in every "
-        "model, as the reference study fits it. With one model its own share cannot be told.",
+        "pairs of them. Read the rows with noise taken out: measurement is what items and seeds add, and looks like an "
+        "effect of the target in the other rows. Crossed: each has one effect everywhere. Nested: source and target "
+        "effects anew in every model, as the reference study fits it. With one model its own share cannot be told.",
         lambda drawing: agreement.shares(share_rows(drawing), drawing.width(560)),
         figure="variance",
         chapter="What decides it, and do models agree",
@@ -185,7 +150,8 @@ SECTIONS: tuple[Section, ...] = (
         "consistency",
         "Does a source rank its targets alike in every model?",
         "The dot is the median over sources, the bar the middle half. 1: all models agree which targets gain most; "
-        "0: knowing one model tells nothing about the next.",
+        "0: knowing one model tells nothing about the next. The upright tick is how high it would be if they agreed "
+        "perfectly, given the noise of items and seeds.",
         lambda drawing: agreement.consistency(drawing.frame, drawing.width(560)),
     ),
     Section(

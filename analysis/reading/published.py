@@ -1,7 +1,8 @@
 """The reference study's CSV: read it as a transfer table, write a transfer table as it.
 
 Its columns are those of `results/transfer_results.csv` in the study's release (arXiv 2511.13368): scores as
-proportions, Δ in percentage points, one row per (model, source, target), seeds averaged.
+proportions, Δ in percentage points, one row per (model, source, target), seeds averaged. A published table is
+somebody's data: what is wrong in it is named by row and column (`published_rows`), and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.reading.published_rows import checked, rows_of
 from analysis.reading.transfer import ERRORS, STATISTICS, finish
-from study.errors import ConfigError
 
 RENAMED = {
     "model": "model_name",
@@ -31,19 +32,10 @@ def as_reference(transfer: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_reference(path: str | Path) -> pl.DataFrame:
-    """A reference CSV as a transfer table; ConfigError names what is wrong with it."""
-    file = Path(path)
-    if not file.is_file():
-        raise ConfigError("--published", path, "no such file", "name the study's transfer_results.csv")
-    frame = pl.read_csv(file, infer_schema_length=None)
-    lacking = sorted(set(COLUMNS) - set(frame.columns))
-    if lacking:
-        raise ConfigError(
-            "--published", path, f"has no column {', '.join(lacking)}", "give a file with the reference study's columns"
-        )
+    """A reference CSV, plain or gzipped, as a transfer table; ConfigError names what is wrong with it."""
+    frame = checked(path, rows_of(path, COLUMNS))
     frame = frame.select(COLUMNS).rename({theirs: ours for ours, theirs in RENAMED.items()}).drop("regime")
-    numbers = ["model_size", *STATISTICS, *ERRORS]
-    frame = frame.with_columns(pl.col(numbers).cast(pl.Float64), pl.col("n_seeds").cast(pl.Int64)).with_columns(
+    frame = frame.with_columns(
         pl.col("model").map_elements(family, return_dtype=pl.String).alias("model_family"),
         pl.lit(None, pl.Int64).alias("n_items"),
     )

@@ -6,11 +6,14 @@ Invariant: nothing is dropped silently. Every row of the store that does not rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
 from analysis.frames import CURATED, SOURCE, TARGET, Table, need
+from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import family, read_reference
 from analysis.reading.transfer import COLUMNS, transfer
@@ -40,7 +43,13 @@ class Study:
     done: int = 0  # of those, how many have a score
     records: tuple[AdapterRecord, ...] = ()
     notes: tuple[str, ...] = ()  # what else a reader must know
+    config: Mapping[str, object] = field(default_factory=dict)  # of the study; nothing for a published table
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
+
+    @cached_property
+    def grids(self) -> tuple[ModelGrid, ...]:
+        """What the items say of every model's cells; nothing where no items are known."""
+        return model_grids(self.panels, self.units) if self.panels else ()
 
     @property
     def published(self) -> bool:
@@ -50,7 +59,7 @@ class Study:
 
 def load(name: str) -> Study:
     """A store, or a published table when the name is that of a CSV file."""
-    return load_published(name) if name.endswith(".csv") else load_store(name)
+    return load_published(name) if name.endswith((".csv", ".csv.gz")) else load_store(name)
 
 
 def load_published(path: str) -> Study:
@@ -89,6 +98,7 @@ def _read(store: Store) -> Study:
         units=units,
         panels=tuple(panels),
         trial_run=info.is_trial_run,
+        config=info.config,
         failures=tuple(failure for _, failure in sorted(store.failures().items())),
         excluded=tuple(note for note in notes if note[0]),
         expected=expected,

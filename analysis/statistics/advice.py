@@ -1,23 +1,28 @@
 """Who helps this target, what will this source harm, what to train next.
 
-Measured cells answer with their mean over models and its interval; cells that were never tried answer with the grid
-model's prediction (`predict`) and say so. Beside each source stands what it does elsewhere.
+Measured cells answer with what to expect of them once they have been picked for their Δ (`analysis/inference/
+shrinkage.py`): the highest of many noisy numbers is high partly by luck, and as it stands flatters the first by points.
+Cells that were never tried answer with the grid model's prediction (`predict`) and say so. Beside each source stands
+what it does elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
-from analysis.frames import KEYS, SOURCE, TARGET, NotComputable, cell, harm_rate
+from analysis.frames import HARM_PP, SOURCE, TARGET, NotComputable, cell, harmed
+from analysis.inference.shrinkage import Noise, averaged, expected, measured, noise
+from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study, load
 from analysis.statistics import predict
-from analysis.statistics.significance import significance
 from study.cells import Cell
 from study.errors import ConfigError
 
-DRAWS = 2000
+LEAST = 3  # sources, and targets, from which what to expect can be learned
 
 
 @dataclass(frozen=True)
@@ -68,14 +73,20 @@ def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
     table = for_target(known, target, max_harm)
     omitted = known.filter(pl.col("target") == target).height - table.height
     note = f" ({omitted} sources harm more than {max_harm:g} % of other targets)" if omitted else ""
-    return Advice(f"Sources for {target}, best expected Δ first, pp{note}:", table)
+    return Advice(f"Sources for {target}, best expected Δ first, pp{note}{_caution(known)}:", table)
 
 
 def about_source(study: Study, name: str) -> Advice:
     """What an adapter of a source will harm and help; ConfigError when there is no such source."""
     known = _known(study)
     source = _cell("--source", name, sorted(set(known["source"])))
-    return Advice(f"Targets of {source}, most harmed first, pp:", for_source(known, source))
+    return Advice(f"Targets of {source}, most harmed first, pp{_caution(known)}:", for_source(known, source))
+
+
+def _caution(known: pl.DataFrame) -> str:
+    """What `expected` lacks where nothing tells how noisy Δ is."""
+    lacking = known.filter("measured")["sd"].null_count()
+    return "; their noise is not known, so the first is flattered by its luck" if lacking else ""
 
 
 def _targets(study: Study) -> list[str]:
@@ -94,8 +105,7 @@ def _known(study: Study) -> pl.DataFrame:
         predicted = _model(study).predict()
     except NotComputable:
         predicted = None
-    tests = significance(study.panels, study.units, draws=DRAWS) if study.panels else None
-    return answers(study.transfer, tests, predicted)
+    return answers(study.transfer, study.grids, predicted)
 
 
 def _cell(option: str, text: str, known: list[str]) -> str:
@@ -108,46 +118,85 @@ def _cell(option: str, text: str, known: list[str]) -> str:
     return name
 
 
-def answers(transfer: pl.DataFrame, tests: pl.DataFrame | None, predicted: pl.DataFrame | None) -> pl.DataFrame:
-    """`source, target, regime, expected, low, high, measured, n_models` for every pair that is known or predicted.
+def answers(transfer: pl.DataFrame, grids: Sequence[ModelGrid], predicted: pl.DataFrame | None) -> pl.DataFrame:
+    """`source, target, regime, delta, expected, sd, low, high, measured, n_models` of what is known or predicted.
 
-    Interval of a measured pair: mean over models ± 1.96 √(between models/n + mean squared error within/n), the error
-    within from the items' bootstrap (`tests`) where it is known, else from seeds; null where neither is.
+    `delta` is the mean over models as it was measured, `expected` is shrunk where its noise is known. The interval is
+    where the Δ of these models lies with 95 % probability (of a new measurement, where none was made).
     """
     rows = transfer.filter(pl.col("delta").is_not_null())
-    within = pl.col("delta_se")
-    if tests is not None:
-        rows = rows.join(tests.select(*KEYS, "low", "high"), on=KEYS, how="left")
-        within = pl.coalesce((pl.col("high") - pl.col("low")) / 3.92, within)
-    rows = rows.with_columns(within.alias("error"))
-    n = pl.len()
-    spread = (pl.col("delta").var().fill_null(0.0) + pl.col("error").pow(2).mean()) / n
-    table = rows.group_by(*SOURCE, *TARGET, "regime").agg(
-        pl.col("delta").mean().alias("expected"), spread.sqrt().alias("sd"), n.cast(pl.Int64).alias("n_models")
-    )
-    table = table.with_columns(
-        (pl.col("expected") - 1.96 * pl.col("sd")).alias("low"),
-        (pl.col("expected") + 1.96 * pl.col("sd")).alias("high"),
-        pl.lit(True).alias("measured"),
-    )
+    table = rows.group_by(*SOURCE, *TARGET, "regime").agg(pl.col("delta").mean(), pl.len().alias("n_models"))
+    table = table.sort(*SOURCE, *TARGET).with_columns(pl.col("n_models").cast(pl.Int64), pl.lit(True).alias("measured"))
+    table = shrunk(table, rows, grids)
     if predicted is not None:
         unseen = predicted.filter(pl.col("delta").is_null())
         table = pl.concat([table, unseen.with_columns(pl.lit(False).alias("measured"))], how="diagonal_relaxed")
+    ends = [(pl.col("expected") + z * pl.col("sd")).alias(name) for name, z in (("low", -1.96), ("high", 1.96))]
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
-    columns = [*names, "regime", "expected", "low", "high", "measured", "n_models"]
-    return table.select(columns).sort("source", "target")
+    columns = [*names, "regime", "delta", "expected", "sd", "low", "high", "measured", "n_models"]
+    return table.with_columns(ends).select(columns).sort("source", "target")
+
+
+def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> pl.DataFrame:
+    """`table` (a row per pair) with `expected, sd`: posterior means, or Δ itself and null where no noise is known."""
+    ends = [sorted(set(table.select(end).iter_rows())) for end in (SOURCE, TARGET)]
+    at = [[names.index(name) for name in table.select(end).iter_rows()] for names, end in zip(ends, (SOURCE, TARGET), strict=True)]
+    shape = (len(ends[0]), len(ends[1]))
+    of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends, at)
+    if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < 1e-9:
+        return table.with_columns(pl.col("delta").alias("expected"), pl.lit(None, pl.Float64).alias("sd"))
+    delta, regime = np.full(shape, np.nan), np.zeros(shape, np.int64)
+    delta[at[0], at[1]] = table["delta"].to_numpy()
+    regime[at[0], at[1]] = table["regime"].rank("dense").to_numpy() - 1
+    found = expected(measured(delta, regime, of))
+    placed = [np.full(shape, np.nan) for _ in range(2)]
+    for whole, part in zip(placed, (found.mean, found.sd), strict=True):
+        whole[~np.isnan(delta)] = part
+    return table.with_columns(
+        pl.Series("expected", placed[0][at[0], at[1]]), pl.Series("sd", placed[1][at[0], at[1]])
+    )
+
+
+def _noise_of_items(grids: Sequence[ModelGrid], ends: Sequence[Sequence[tuple[str, ...]]]) -> Noise:
+    """From the items and seeds of every model, on common axes, averaged over models."""
+    deltas, noises = [], []
+    for one in grids:
+        place = np.ix_([ends[0].index(name) for name in one.sources], [ends[1].index(name) for name in one.targets])
+        own = noise(one.grid, one.cells.seeds)
+        whole = [np.full((len(ends[0]), len(ends[1])), np.nan) for _ in range(4)]
+        for into, part in zip(whole, (one.grid.delta, own.own, own.shared, own.seeds), strict=True):
+            into[place] = part
+        deltas.append(whole[0])
+        noises.append(Noise(*whole[1:]))
+    return averaged(deltas, noises)[1]
+
+
+def _noise_of_seeds(
+    rows: pl.DataFrame, ends: Sequence[Sequence[tuple[str, ...]]], at: Sequence[Sequence[int]]
+) -> Noise | None:
+    """From standard errors over seeds, averaged over the sources of a target; None where there are none."""
+    if rows["delta_se"].null_count() == rows.height:
+        return None
+    errors = rows.group_by(TARGET).agg((pl.col("delta_se") ** 2).mean().alias("own"), pl.col("model").n_unique().alias("m"))
+    by_target = {name: own / m for *name_parts, own, m in errors.iter_rows() for name in [tuple(name_parts)] if own}
+    middle = float(np.mean(list(by_target.values()) or [0.0]))
+    if not middle > 0:
+        return None
+    own = np.broadcast_to([by_target.get(name, middle) for name in ends[1]], (len(ends[0]), len(ends[1])))
+    zero = np.zeros(own.shape)
+    return Noise(np.maximum(own, 1e-6), zero, zero)
 
 
 def for_target(known: pl.DataFrame, target: str, max_harm: float | None = None) -> pl.DataFrame:
     """Sources for a target, best first, with `harm_elsewhere` and `mean_elsewhere` beside what is known of the pair.
 
-    harm_elsewhere is the share (%) of the source's other targets with Δ ≤ −1.0 pp; sources above `max_harm` are left
-    out.
+    harm_elsewhere is the share (%) of the source's other targets to expect at Δ ≤ −1.0 pp, noise allowed for; sources
+    above `max_harm` are left out.
     """
-    here = known.filter(pl.col("target") == target).drop("target", "n_models")
-    elsewhere = known.filter(pl.col("target") != target).group_by("source")
-    risk = elsewhere.agg(
-        harm_rate("expected").alias("harm_elsewhere"),
+    here = known.filter(pl.col("target") == target).drop("target", "n_models", "sd")
+    elsewhere = known.filter(pl.col("target") != target).with_columns(_chance_of_harm())
+    risk = elsewhere.group_by("source").agg(
+        (pl.col("harm").mean() * 100).alias("harm_elsewhere"),
         pl.col("expected").mean().alias("mean_elsewhere"),
     )
     table = here.join(risk, on="source", how="left").sort("expected", "source", descending=[True, False])
@@ -156,6 +205,15 @@ def for_target(known: pl.DataFrame, target: str, max_harm: float | None = None) 
     return table
 
 
+def _chance_of_harm() -> pl.Expr:
+    """Probability of Δ ≤ −1 pp; 0 or 1 where no noise is known."""
+    from scipy.special import ndtr
+
+    score = (HARM_PP - pl.col("expected")) / pl.col("sd")
+    chance = score.map_batches(lambda z: pl.Series(ndtr(z.to_numpy())), return_dtype=pl.Float64)
+    return pl.when(pl.col("sd") > 0).then(chance).otherwise(harmed("expected").cast(pl.Float64)).alias("harm")
+
+
 def for_source(known: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Targets of a source, most harmed first: `target, regime, expected, low, high, measured, n_models`."""
-    return known.filter(pl.col("source") == source).drop("source").sort("expected", "target")
+    """Targets of a source, most harmed first."""
+    return known.filter(pl.col("source") == source).drop("source", "sd").sort("expected", "target")

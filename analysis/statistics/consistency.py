@@ -4,18 +4,27 @@ Per source and regime, a recipients × models table of Δ (recipient = language 
 CT-CL); Kendall's τ-b for every pair of models over the recipients both have, at least 3; the index of the source is
 the mean τ. Three axes: models; families (Δ averaged within family first); sizes (averaged over models of the same
 size). Pairs in which one side is constant have no τ and are left out.
+
+Noise alone keeps τ below 1. The *ceiling* is the τ that two models would show that agree perfectly, given how much of
+a source's Δ over its recipients is noise in each (`analysis/inference/ceiling.py`), averaged over pairs.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from analysis.frames import SOURCE, TARGET, Table, cell, need, quantile, transfer_rows
+from analysis.inference.ceiling import reliability, tau_ceiling
+from analysis.inference.components import Doubles
+from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
+from analysis.statistics.doubles import Twice, twice
 
 Array = npt.NDArray[np.float64]
 AXES = {"model": "model", "family": "model_family", "size": "model_size"}
@@ -71,16 +80,48 @@ def _index(group: pl.DataFrame, column: str, recipient: list[str]) -> tuple[floa
         return float(taus.mean()) if len(taus) else float("nan"), len(taus)
 
 
-def consistency(transfer: pl.DataFrame) -> pl.DataFrame:
-    """`axis, regime, median, q1, q3, n_sources`: the spread of the index over sources."""
+def consistency(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
+    """`axis, regime, median, q1, q3, n_sources, ceiling`: the spread of the index over sources."""
     found = indices(transfer)
+    ceilings = noise_ceilings(transfer, grids) if grids else {}
     rows = []
     for axis in AXES:
         for regime in RECIPIENT:
             values = found.filter(pl.col("axis") == axis, pl.col("regime") == regime)["index"].to_list()
             if values:
-                rows.append((axis, regime, *(quantile(values, q) for q in (0.5, 0.25, 0.75)), len(values)))
-    return pl.DataFrame(rows, schema=["axis", "regime", "median", "q1", "q3", "n_sources"], orient="row")
+                quartiles = (quantile(values, q) for q in (0.5, 0.25, 0.75))
+                rows.append((axis, regime, *quartiles, len(values), ceilings.get((axis, regime))))
+    names = ["axis", "regime", "median", "q1", "q3", "n_sources"]
+    return pl.DataFrame(rows, schema=[*names, ("ceiling", pl.Float64)], orient="row")
+
+
+def noise_ceilings(transfer: pl.DataFrame, grids: Sequence[ModelGrid]) -> dict[tuple[str, str], float]:
+    """The ceiling of every axis and regime that has two groups of models whose Δ vary."""
+    whole = twice(grids)
+    of_model = transfer.unique("model")
+    found = {}
+    for axis, column in AXES.items():
+        group = dict(of_model.select("model", pl.col(column).cast(pl.String)).iter_rows())
+        names = sorted({group[model] for model in whole.models if group.get(model) is not None})
+        for regime in RECIPIENT:
+            part = whole.only(regime)
+            known = [_reliability(part, [group.get(model) == name for model in part.models]) for name in names]
+            pairs = [tau_ceiling(a, b) for a, b in combinations([r for r in known if np.isfinite(r)], 2)]
+            if pairs:
+                found[axis, regime] = float(np.mean(pairs))
+    return found
+
+
+def _reliability(part: Twice, mine: Sequence[bool]) -> float:
+    """Of the Δ of a group of models, averaged over them first; seeds are told apart where it is one model."""
+    data, printed = part.data, part.printed[np.array(mine)]
+    one, two = (half[:, np.array(mine)] for half in (data.one, data.two))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        if len(printed) == 1:
+            return reliability(Doubles(one, two, data.seeds), printed[0])
+        means = [np.nanmean(half, axis=(1, 3))[:, None, :, None] for half in (one, two)]
+        return reliability(Doubles(means[0], means[1], seeds=False), np.nanmean(printed, axis=0))
 
 
 TABLES = (
@@ -95,7 +136,9 @@ TABLES = (
             "q1": "lower quartile",
             "q3": "upper quartile",
             "n_sources": "sources that have an index",
+            "ceiling": "median to expect of models that agree perfectly, given the noise of items and seeds; null "
+            "where items are not known",
         },
-        lambda study: consistency(study.transfer),
+        lambda study: consistency(study.transfer, study.grids),
     ),
 )

@@ -19,18 +19,21 @@ from analysis.frames import (
     transfer_rows,
 )
 from analysis.reading.study import Study
+from analysis.statistics.rates import Evidence, beside, evidence
 
 
-def on_off_task(transfer: pl.DataFrame) -> pl.DataFrame:
-    """`source_task, side, n, mean, positive_rate, harm_rate`: side is on_task (MT-CL) or off_task (CT-ML and CT-CL)."""
+def on_off_task(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.DataFrame:
+    """`source_task, side, n, mean`, rates: side is on_task (MT-CL) or off_task (CT-ML and CT-CL)."""
     rows = transfer_rows(transfer)
+    keys = ["source_task", "side"]
     side = pl.when(pl.col("regime") == "MT-CL").then(pl.lit("on_task")).otherwise(pl.lit("off_task")).alias("side")
-    table = rows.with_columns(side).group_by("source_task", "side").agg(summary()).drop("median")
-    return table.sort("source_task", "side", descending=[False, True])
+    rows = rows.with_columns(side)
+    table = beside(rows.group_by(keys).agg(summary()).drop("median"), rows, keys, known)
+    return table.sort(keys, descending=[False, True])
 
 
-def harm_breakdown(transfer: pl.DataFrame) -> pl.DataFrame:
-    """`group, value, n, mean, positive_rate, harm_rate` of MT-CL rows.
+def harm_breakdown(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.DataFrame:
+    """`group, value, n, mean`, rates of MT-CL rows.
 
     Groups: target_language, target_task, size (S ≤ 1.5, M up to 7, L ≥ 7 billion parameters), model_family.
     """
@@ -38,8 +41,9 @@ def harm_breakdown(transfer: pl.DataFrame) -> pl.DataFrame:
     tables = []
     for group in ("target_language", "target_task", "size", "model_family"):
         stats = [pl.len().cast(pl.Int64).alias("n"), pl.col("delta").mean().alias("mean"), positive_rate(), harm_rate()]
-        part = rows.group_by(pl.col(group).alias("value")).agg(stats).sort("value")
-        tables.append(part.select(pl.lit(group).alias("group"), "value", "n", "mean", "positive_rate", "harm_rate"))
+        valued = rows.with_columns(pl.col(group).alias("value"))
+        part = beside(valued.group_by("value").agg(stats), valued, ["value"], known).sort("value")
+        tables.append(part.select(pl.lit(group).alias("group"), "value", "n", "mean", *RATE_WORDS))
     return pl.concat(tables)
 
 
@@ -61,7 +65,7 @@ TABLES = (
             **ROWS_WORDS,
             **RATE_WORDS,
         },
-        lambda study: on_off_task(study.transfer),
+        lambda study: on_off_task(study.transfer, evidence(study.grids)),
     ),
     Table[Study](
         "harm_breakdown",
@@ -73,7 +77,7 @@ TABLES = (
             **ROWS_WORDS,
             **RATE_WORDS,
         },
-        lambda study: harm_breakdown(study.transfer),
+        lambda study: harm_breakdown(study.transfer, evidence(study.grids)),
         how="How often transfer to another language of the same task loses a point or more, by what is hit. "
         "Click a heading to sort.",
     ),

@@ -6,23 +6,45 @@ positive-transfer rate 100·mean(Δ > 0) and harm rate 100·mean(Δ ≤ −1.0 p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
 
 from analysis.frames import RATE_WORDS, ROWS_WORDS, TRANSFER_REGIMES, Table, need, summary
+from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
+from analysis.statistics.rates import beside, evidence
+from analysis.statistics.roles import mean_of_rows
 from study.cells import REGIMES
 
 
-def regime_summary(transfer: pl.DataFrame) -> pl.DataFrame:
-    """`regime, n, mean, median, positive_rate, harm_rate`; row `all` is every transfer row (MT-ML is not in it)."""
+def regime_summary(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
+    """`regime, n, mean, low, high, median`, rates; row `all` is every transfer row (MT-ML is not in it).
+
+    The interval is that of the mean over models, or over items and seeds of the one model.
+    """
     rows = transfer.filter(pl.col("delta").is_not_null())
     need(rows.height > 0, "there is no row with a Δ")
     parts = [
         ("all", rows.filter(pl.col("regime") != "MT-ML")),
         *((r, rows.filter(pl.col("regime") == r)) for r in REGIMES),
     ]
-    tables = [part.select(pl.lit(name).alias("regime"), *summary()) for name, part in parts if part.height]
-    return pl.concat(tables)
+    known = evidence(grids)
+    named = [part.with_columns(pl.lit(name).alias("regime")) for name, part in parts if part.height]
+    tables = [
+        beside(part.group_by("regime").agg(summary()).with_columns(_ends(part, grids)), part, ["regime"], known)
+        for part in named
+    ]
+    return pl.concat(tables).select(*COLUMNS)
+
+
+def _ends(rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> list[pl.Expr]:
+    interval = mean_of_rows(rows, grids)
+    return [
+        pl.lit(None if np.isnan(end[0]) else float(end[0]), pl.Float64).alias(name)
+        for name, end in (("low", interval.low), ("high", interval.high))
+    ]
 
 
 def quantiles(transfer: pl.DataFrame) -> pl.DataFrame:
@@ -34,12 +56,20 @@ def quantiles(transfer: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("regime").agg(*stats, pl.col("delta").mean().alias("mean"), pl.len().alias("n")).sort("regime")
 
 
+COLUMNS = {
+    "regime": "all, MT-ML, MT-CL, CT-ML or CT-CL",
+    **ROWS_WORDS,
+    "low": "lower end of the 95 % interval of the mean: over models, or over items and seeds of the one model, pp",
+    "high": "upper end, pp",
+    "median": "median Δ, pp",
+    **RATE_WORDS,
+}
 TABLES = (
     Table[Study](
         "regime_summary",
         "Effect by regime",
         "all rows; row “all” leaves MT-ML out",
-        {"regime": "all, MT-ML, MT-CL, CT-ML or CT-CL", **ROWS_WORDS, "median": "median Δ, pp", **RATE_WORDS},
-        lambda study: regime_summary(study.transfer),
+        COLUMNS,
+        lambda study: regime_summary(study.transfer, study.grids),
     ),
 )

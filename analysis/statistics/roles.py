@@ -1,26 +1,126 @@
 """Who gives and who takes: donor and recipient scores of languages and of tasks.
 
-donor(ℓ) is the mean over models of [mean Δ of that model's rows whose source has ℓ]; recipient(ℓ) the same by
-target. Languages on MT-CL rows, tasks on CT-ML rows (arXiv 2511.13368). Standard errors are over models,
-sd/√n_models, and null with one model. A joint source `en+de` is a donor of its own.
+donor(ℓ) is the mean over models of [mean Δ of that model's rows whose source has ℓ]; recipient(ℓ) the same by target.
+Languages on MT-CL rows, tasks on CT-ML rows (arXiv 2511.13368). A joint source `en+de` is a donor of its own. A donor
+never meets itself as a recipient, so these means compare unlike sets; the *adjusted* scores allow for whom each met
+(`analysis/inference/additive.py`).
+
+Intervals are 95 % intervals: over models by Student's t with one degree of freedom less than models, items that models
+share added; with one model over its items and seeds, and nothing where items are not known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import Table, transfer_rows
+from analysis.frames import SOURCE, TARGET, Table, transfer_rows
+from analysis.inference.additive import adjusted_weights, raw_weights
+from analysis.inference.items import Floats, Ints
+from analysis.inference.means import Interval, Means, alone, means, over_models, within_model
+from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
 
+REGIME_OF = {"language": "MT-CL", "task": "CT-ML"}
+SIDES = {"donor": "source", "recipient": "target"}
+SCORES = ("donor", "donor_adjusted", "recipient", "recipient_adjusted")
 
-def language_roles(transfer: pl.DataFrame) -> pl.DataFrame:
-    """`language, donor, donor_se, recipient, recipient_se, n_models` from MT-CL rows, best donor first."""
-    return _roles(transfer_rows(transfer, "MT-CL"), "language")
+
+@dataclass(frozen=True)
+class Score:
+    """One score of every name, in every model, and over them."""
+
+    names: tuple[str, ...]
+    models: tuple[Means, ...]
+    weights: tuple[Floats, ...]  # per model: names × S × T
+    interval: Interval
+
+    @property
+    def n_models(self) -> Ints:
+        """Models that have each name."""
+        return np.array([~np.isnan(one.value) for one in self.models]).sum(axis=0)
 
 
-def task_roles(transfer: pl.DataFrame) -> pl.DataFrame:
-    """`task, donor, donor_se, recipient, recipient_se, n_models` from CT-ML rows, best donor first."""
-    return _roles(transfer_rows(transfer, "CT-ML"), "task")
+@dataclass(frozen=True)
+class _Table:
+    """One model's cells of one regime, as arrays."""
+
+    rows: npt.NDArray[np.bool_]  # S × T
+    delta: Floats  # S × T
+    source: list[tuple[str, str]]
+    target: list[tuple[str, str]]
+    grid: ModelGrid | None
+
+
+def scores(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> dict[str, Score]:
+    """Every score of the languages or tasks of a study; NotComputable when there are no such rows."""
+    rows = transfer_rows(transfer, REGIME_OF[kind])
+    by_model = {one.model: one for one in grids}
+    tables = [_arrays(part, by_model.get(str(model))) for (model,), part in _models(rows)]
+    found = {}
+    for role, end in SIDES.items():
+        names = tuple(sorted(set(rows[f"{end}_{kind}"])))
+        found[role] = _score(tables, names, lambda t, n, r=role: _weights(t, n, r, kind, adjusted=False))
+        found[f"{role}_adjusted"] = _score(tables, names, lambda t, n, r=role: _weights(t, n, r, kind, adjusted=True))
+    return found
+
+
+def mean_of_rows(rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> Interval:
+    """Interval of the mean Δ of some rows of the transfer table, as one score."""
+    by_model = {one.model: one for one in grids}
+    tables = [_arrays(part, by_model.get(str(model))) for (model,), part in _models(rows)]
+    return _score(tables, ("all",), lambda table, _: (table.rows / max(table.rows.sum(), 1))[None]).interval
+
+
+def _models(rows: pl.DataFrame) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
+    return sorted(rows.partition_by("model", as_dict=True).items(), key=lambda item: str(item[0]))
+
+
+def _arrays(rows: pl.DataFrame, grid: ModelGrid | None) -> _Table:
+    """Rows of one model on the axes of its grid, or on their own."""
+    if grid is not None:
+        source, target = list(grid.sources), list(grid.targets)
+    else:
+        source, target = (sorted(set(rows.select(end).iter_rows())) for end in (SOURCE, TARGET))
+    at_source, at_target = ({name: i for i, name in enumerate(names)} for names in (source, target))
+    i = [at_source[name] for name in rows.select(SOURCE).iter_rows()]
+    j = [at_target[name] for name in rows.select(TARGET).iter_rows()]
+    delta = np.full((len(source), len(target)), np.nan)
+    delta[i, j] = rows["delta"].to_numpy()
+    return _Table(~np.isnan(delta), delta, source, target, grid)
+
+
+def _weights(table: _Table, names: Sequence[str], role: str, kind: str, adjusted: bool) -> Floats:
+    part = ("task", "language").index(kind)
+    at = {name: n for n, name in enumerate(names)}
+    shape = table.rows.shape
+    if role == "donor":
+        name = np.broadcast_to(np.array([at.get(cell[part], -1) for cell in table.source])[:, None], shape)
+        other = np.broadcast_to(np.arange(shape[1]), shape)
+    else:
+        name = np.broadcast_to(np.array([at.get(cell[part], -1) for cell in table.target]), shape)
+        other = np.broadcast_to(np.arange(shape[0])[:, None], shape)
+    if adjusted:
+        return adjusted_weights(table.rows, name, other, len(names))
+    return raw_weights(table.rows, name, len(names))
+
+
+def _score(tables: Sequence[_Table], names: tuple[str, ...], make: Callable[[_Table, Sequence[str]], Floats]) -> Score:
+    weights = tuple(make(table, names) for table in tables)
+    several = tuple(_means(table, w) for table, w in zip(tables, weights, strict=True))
+    interval = within_model(several[0]) if len(several) == 1 else over_models(several)
+    return Score(names, several, weights, interval)
+
+
+def _means(table: _Table, weights: Floats) -> Means:
+    if table.grid is not None:
+        return means(table.grid.grid, table.grid.cells.seeds, weights)
+    value = (weights * np.nan_to_num(table.delta)).sum(axis=(1, 2))
+    return alone(np.where(weights.any(axis=(1, 2)), value, np.nan))
 
 
 def per_model(rows: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -28,45 +128,63 @@ def per_model(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     return rows.group_by("model", pl.col(column).alias("key")).agg(pl.col("delta").mean()).sort("model", "key")
 
 
-def _roles(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
-    sides = {}
-    for side, column in (("donor", f"source_{kind}"), ("recipient", f"target_{kind}")):
-        delta = pl.col("delta")
-        sides[side] = (
-            per_model(rows, column)
-            .group_by(pl.col("key").alias(kind))
-            .agg(
-                delta.mean().alias(side),
-                (delta.std() / delta.len().sqrt()).alias(f"{side}_se"),
-                delta.len().cast(pl.Int64).alias(f"n_{side}"),
-            )
-        )
+def language_roles(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
+    """Scores of languages from MT-CL rows, best donor first."""
+    return _table(transfer, grids, "language")
+
+
+def task_roles(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
+    """Scores of tasks from CT-ML rows, best donor first."""
+    return _table(transfer, grids, "task")
+
+
+def _table(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> pl.DataFrame:
+    found = scores(transfer, grids, kind)
+    sides = {role: _side(found, role, kind) for role in SIDES}
     both = sides["donor"].join(sides["recipient"], on=kind, how="full", coalesce=True)
-    models = pl.max_horizontal("n_donor", "n_recipient").alias("n_models")
-    table = both.select(kind, "donor", "donor_se", "recipient", "recipient_se", models)
-    return table.sort("donor", kind, descending=[True, False], nulls_last=True)
+    return both.sort("donor", kind, descending=[True, False], nulls_last=True)
 
 
-_ROLE_WORDS = {
-    "donor": "mean over models of the mean Δ of the rows that have it as source, pp",
-    "donor_se": "standard error of donor over models, pp; null with one model",
-    "recipient": "mean over models of the mean Δ of the rows that have it as target, pp",
-    "recipient_se": "standard error of recipient over models, pp; null with one model",
-    "n_models": "models averaged",
-}
+def _side(found: dict[str, Score], role: str, kind: str) -> pl.DataFrame:
+    raw = found[role]
+    columns: dict[str, object] = {kind: raw.names}
+    for name in (role, f"{role}_adjusted"):
+        one = found[name]
+        value = np.nanmean([m.value for m in one.models], axis=0) if len(one.models) > 1 else one.models[0].value
+        columns |= {name: value, f"{name}_low": one.interval.low, f"{name}_high": one.interval.high}
+    columns |= {f"{role}_models": raw.n_models, f"{role}_over": ["models" if n > 1 else "items" for n in raw.n_models]}
+    frame = pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
+    known = pl.col(f"{role}_low").is_not_null()
+    return frame.with_columns(pl.when(known).then(f"{role}_over").alias(f"{role}_over"))
+
+
+def _words(role: str, end: str) -> dict[str, str]:
+    return {
+        role: f"mean over models of the mean Δ of the rows that have it as {end}, pp",
+        f"{role}_low": "lower end of its 95 % interval, pp; null with one model whose items are not known",
+        f"{role}_high": "upper end, pp",
+        f"{role}_adjusted": "the same, adjusted for what it met at the other end, pp; null where that cannot be told",
+        f"{role}_adjusted_low": "lower end of its 95 % interval, pp",
+        f"{role}_adjusted_high": "upper end, pp",
+        f"{role}_models": "models averaged",
+        f"{role}_over": "what the intervals are over: models, or items (and seeds) of the one model",
+    }
+
+
+_ROLE_WORDS = {**_words("donor", "source"), **_words("recipient", "target")}
 TABLES = (
     Table[Study](
         "language_roles",
         "Who gives and who takes: languages",
         "MT-CL rows",
         {"language": "language", **_ROLE_WORDS},
-        lambda study: language_roles(study.transfer),
+        lambda study: language_roles(study.transfer, study.grids),
     ),
     Table[Study](
         "task_roles",
         "Who gives and who takes: tasks",
         "CT-ML rows",
         {"task": "task", **_ROLE_WORDS},
-        lambda study: task_roles(study.transfer),
+        lambda study: task_roles(study.transfer, study.grids),
     ),
 )

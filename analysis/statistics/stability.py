@@ -1,155 +1,74 @@
-"""How sure are the rankings? Donors and recipients with intervals from resampling items, seeds and models together.
+"""How sure are the rankings? The scores of donors and recipients drawn again, all together.
 
-Each of B draws takes the items of every task, the seeds of every source and the models with replacement, makes the
-whole transfer table again and from it the scores of `language_roles` and `task_roles`. Reported: the 2.5th to 97.5th
-percentile of each score and the chance that it is among the three highest.
+Draws follow the rules of the scores' intervals (`analysis/inference/ranks.py`): over models like these where there are
+several, else over items and seeds of the one model. Reported: the 2.5th to 97.5th percentile of each score, and the
+chance that it is among the three highest, raw and adjusted, where more than three are ranked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import SEED, Table, need
-from analysis.reading.panels import Panel
+from analysis.frames import SEED, NotComputable, Table, need
+from analysis.inference.items import Floats
+from analysis.inference.ranks import DRAWS, among_top, draws_over, draws_within
+from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.resample import (
-    Floats,
-    ItemDraws,
-    by_source,
-    interval,
-    seed_weights,
-    tasks_together,
-    trained_rows,
-)
-from study.cells import regime
-
-DRAWS = 1000
-TOP = 3
-REGIME_OF = {"MT-CL": "language", "CT-ML": "task"}
-Key = tuple[str, str, str]  # kind, role, name
+from analysis.statistics.roles import REGIME_OF, SIDES, Score, scores
+from analysis.statistics.significance import NO_ITEMS
 
 
-@dataclass
-class Mean:
-    """Running mean of S × B draws over rows, ignoring NaN."""
-
-    total: Floats
-    count: Floats
-
-    def add(self, values: Floats) -> None:
-        """Count rows of draws in."""
-        here = ~np.isnan(values)
-        self.total += np.where(here, values, 0).sum(axis=0)
-        self.count += here.sum(axis=0)
-
-    def mean(self) -> Floats:
-        """Of all rows so far; NaN for draws that no row has."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(self.total / self.count)
-
-
-def rank_stability(panels: Sequence[Panel], units: pl.DataFrame, draws: int = DRAWS, seed: int = SEED) -> pl.DataFrame:
-    """`kind, role, name, estimate, low, high, p_top3, n_models`, best first within kind and role."""
-    need(bool(panels), "it needs item rows, and there are none")
-    models = sorted({panel.model for panel in panels})
-    rng = np.random.default_rng([seed, 1])
-    roles = {model: _model(model, panels, units, draws, seed, rng) for model in models}
-    need(any(roles.values()), "there are no rows of regime MT-CL or CT-ML")
-    chosen = rng.integers(0, len(models), (draws, len(models)))
+def rank_stability(
+    transfer: pl.DataFrame, grids: Sequence[ModelGrid], draws: int = DRAWS, seed: int = SEED
+) -> pl.DataFrame:
+    """`kind, role, name, estimate, low, high, p_top3, p_top3_adjusted, n_models, over`, best first in kind and role."""
+    need(bool(grids), NO_ITEMS)
     tables = []
-    for kind, role in sorted({(kind, role) for found in roles.values() for kind, role, _ in found}):
-        names = sorted({n for found in roles.values() for k, r, n in found if (k, r) == (kind, role)})
-        blank = np.full(draws + 1, np.nan, np.float32)
-        values = np.array([[roles[m].get((kind, role, n), blank) for n in names] for m in models])
-        tables.append(_table(kind, role, names, values, chosen))
+    for number, kind in enumerate(REGIME_OF):
+        try:
+            found = scores(transfer, grids, kind)
+        except NotComputable:
+            continue
+        for role in SIDES:
+            raw, fair = (
+                _draws(found[name], grids, draws, np.random.default_rng([seed, number]))
+                for name in (role, f"{role}_adjusted")
+            )
+            tables.append(_table(kind, role, found[role], raw, fair))
+    need(bool(tables), "there are no rows of regime MT-CL or CT-ML")
     return pl.concat(tables)
 
 
-def _model(
-    model: str, panels: Sequence[Panel], units: pl.DataFrame, draws: int, seed: int, rng: np.random.Generator
-) -> dict[Key, Floats]:
-    """Score of every (kind, role, name) in one model: the estimate first, then one value per draw."""
-    items = ItemDraws(draws, seed)
-    means: dict[Key, Mean] = {}
-    weight = _weights(model, units, draws, rng)
-    for panel in tasks_together([p for p in panels if p.model == model]):
-        rows = trained_rows(panel, units)
-        if rows is None:
-            continue
-        n = len(panel.docs)
-        with_estimate = np.column_stack([np.full(n, 1 / n, np.float32), items.weights(panel.task, n)])
-        scale = np.array([weight[int(u)] for u in rows.unit])
-        have = by_source(scale, rows.source, len(rows.sources))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            drawn = by_source(rows.estimates(with_estimate) * scale, rows.source, len(rows.sources)) / have
-        _collect(means, panel, rows.sources, drawn)
-    return {key: mean.mean() for key, mean in means.items()}
+def _draws(one: Score, grids: Sequence[ModelGrid], n: int, rng: np.random.Generator) -> Floats:
+    if len(one.models) > 1:
+        return draws_over(one.models, n, rng)
+    of = {made.model: made for made in grids}
+    made = next(iter(of.values()))
+    return draws_within(one.models[0], one.weights[0], (made.grid, made.cells.seeds), n, rng)
 
 
-def _weights(model: str, units: pl.DataFrame, draws: int, rng: np.random.Generator) -> dict[int, Floats]:
-    """Seed weights of every unit of a model, alike on all targets: the estimate's weight first, then the draws'."""
-    mine = units.filter(pl.col("model") == model, pl.col("kind") == "trained")
-    seeds = (
-        mine.select("source_task", "source_language", "seed").unique().sort("source_task", "source_language", "seed")
-    )
-    source = (
-        seeds.select(pl.struct("source_task", "source_language").rank("dense")).to_series().to_numpy().astype(np.int64)
-    )
-    drawn = seed_weights(source, draws, rng)
-    table = np.column_stack([np.ones(len(source), np.float32), drawn])
-    at = {row: table[i] for i, row in enumerate(seeds.iter_rows())}
-    columns = mine.select("unit", "source_task", "source_language", "seed")
-    return {unit: at[(task, language, number)] for unit, task, language, number in columns.iter_rows()}
-
-
-def _collect(means: dict[Key, Mean], panel: Panel, sources: list[tuple[str, str]], drawn: Floats) -> None:
-    for index, (task, language) in enumerate(sources):
-        kind = REGIME_OF.get(regime(task, language, panel.task, panel.language))
-        if kind is None:
-            continue
-        names = {"language": (language, panel.language), "task": (task, panel.task)}[kind]
-        for role, name in zip(("donor", "recipient"), names, strict=True):
-            size = drawn.shape[1]
-            key = (kind, role, name)
-            means.setdefault(key, Mean(np.zeros(size, np.float32), np.zeros(size, np.float32))).add(
-                drawn[index : index + 1]
-            )
-
-
-def _table(
-    kind: str, role: str, names: list[str], values: npt.NDArray[np.float32], chosen: npt.NDArray[np.int64]
-) -> pl.DataFrame:
-    """Summary of M × names × (1 + B) values, the models of each draw given."""
-    estimate = np.nanmean(values[:, :, 0], axis=0, dtype=np.float64)
-    total = np.zeros((len(names), chosen.shape[0]))
-    count = np.zeros_like(total)
-    for column in range(chosen.shape[1]):
-        picked = values[chosen[:, column], :, 1 + np.arange(chosen.shape[0])].T
-        here = ~np.isnan(picked)
-        total += np.where(here, picked, 0)
-        count += here
-    with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = total / count
-    low, high = interval(drawn.astype(np.float32))
-    ranks = (-np.nan_to_num(drawn, nan=-np.inf)).argsort(axis=0).argsort(axis=0)
+def _table(kind: str, role: str, one: Score, raw: Floats, fair: Floats) -> pl.DataFrame:
+    low, high = np.quantile(raw, [0.025, 0.975], axis=1)
+    several = len(one.models) > 1
+    value = np.nanmean([m.value for m in one.models], axis=0) if several else one.models[0].value
     table = pl.DataFrame(
         {
-            "kind": [kind] * len(names),
-            "role": [role] * len(names),
-            "name": names,
-            "estimate": estimate,
+            "kind": [kind] * len(one.names),
+            "role": [role] * len(one.names),
+            "name": one.names,
+            "estimate": value,
             "low": low,
             "high": high,
-            "p_top3": (ranks < TOP).mean(axis=1),
-            "n_models": (~np.isnan(values[:, :, 0])).sum(axis=0),
+            "p_top3": among_top(raw),
+            "p_top3_adjusted": among_top(fair),
+            "n_models": one.n_models,
+            "over": ["models" if several else "items"] * len(one.names),
         }
     )
-    return table.sort("estimate", "name", descending=[True, False])
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None)).sort("estimate", "name", descending=[True, False])
 
 
 TABLES = (
@@ -161,12 +80,14 @@ TABLES = (
             "kind": "language or task",
             "role": "donor or recipient",
             "name": "the language or task",
-            "estimate": "its score, pp, as in language_roles and task_roles",
-            "low": f"2.5th percentile over {DRAWS:,} draws of items, seeds and models, pp",
+            "estimate": "its score, pp",
+            "low": f"2.5th percentile over {DRAWS:,} draws, pp",
             "high": "97.5th percentile, pp",
-            "p_top3": "share of draws in which it is among the three highest",
-            "n_models": "models averaged",
+            "p_top3": "chance to be among the best three; null where no more than three are ranked",
+            "p_top3_adjusted": "the same of the scores adjusted for what each met at the other end",
+            "n_models": "models that have it",
+            "over": "what is drawn: models, or items and seeds of the one model",
         },
-        lambda study: rank_stability(study.panels, study.units),
+        lambda study: rank_stability(study.transfer, study.grids),
     ),
 )

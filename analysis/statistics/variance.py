@@ -1,6 +1,10 @@
 """How much of the spread of Δ is the model's, the source's and the target's.
 
-Both tables fit Δ ~ 1 by restricted maximum likelihood (`reml`). `variance_nested` is what the reference study's code
+`variance_noiseless` takes the noise of items and seeds out (`analysis/inference/components.py`): what is left to a
+factor is its own. It is the one to read where items are known.
+
+The other two leave noise in, which looks like an effect of the target, whose cells share the base's items: a grid
+without any effect shows 61 % "target". They are what a table of means alone allows. Both fit Δ ~ 1 by restricted maximum likelihood (`reml`). `variance_nested` is what the reference study's code
 fits: a random intercept per model, source and target as variance components within model. `variance_crossed` treats
 model, source and target as crossed factors, each with effects of its own. Shares are of the sum of components, %;
 their standard errors are the spread over refits to data simulated from the fit (parametric bootstrap).
@@ -8,15 +12,50 @@ their standard errors are the spread over refits to data simulated from the fit 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import numpy as np
 import polars as pl
 
-from analysis.frames import SEED, SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, Table, cell, transfer_rows
+from analysis.frames import SEED, SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, Table, cell, need, transfer_rows
+from analysis.inference.components import Shares, shares
+from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
+from analysis.statistics.doubles import Twice, twice
 from analysis.statistics.reml import Codes, blocks, fit, share_errors
+from analysis.statistics.significance import NO_ITEMS
 
 DRAWS = 100
 FACTORS = ("model", "source", "target")
+SCOPES = {"overall": TRANSFER_REGIMES, **{name: (name,) for name in TRANSFER_REGIMES}}
+MEASUREMENT = "measurement"
+
+
+def variance_noiseless(grids: Sequence[ModelGrid]) -> pl.DataFrame:
+    """`scope, component, variance, share, share_se` without the noise of items and seeds, which is a row of its own."""
+    need(bool(grids), NO_ITEMS)
+    whole = twice(grids)
+    tables = [_without_noise(scope, whole.only(*regimes)) for scope, regimes in SCOPES.items()]
+    found = [table for table in tables if table.height]
+    need(bool(found), "there is one source or one target, or nothing varies")
+    return pl.concat(found)
+
+
+def _without_noise(scope: str, part: Twice) -> pl.DataFrame:
+    """Components of one scope; no rows where it has fewer than two sources or targets, or does not vary."""
+    several = all((~np.isnan(part.printed).all(axis=axes)).sum() > 1 for axes in ((0, 2), (0, 1)))
+    schema = dict.fromkeys(("scope", "component"), pl.String) | dict.fromkeys(("variance", "share", "share_se"), pl.Float64)
+    if not several or not np.nanvar(part.printed) > 0:
+        return pl.DataFrame(schema=schema)
+    found: Shares = shares(part.data, part.printed)
+    rows = [
+        (scope, " × ".join(name for name in FACTORS if name in factors), found.variance[factors], found.share[factors],
+         found.share_se[factors])
+        for factors in found.variance
+    ]  # fmt: skip
+    rows.append((scope, MEASUREMENT, found.measurement, 100 * found.measurement / found.total, float("nan")))
+    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None)
 
 
 def variance_crossed(transfer: pl.DataFrame, draws: int = DRAWS, seed: int = SEED) -> pl.DataFrame:
@@ -24,9 +63,21 @@ def variance_crossed(transfer: pl.DataFrame, draws: int = DRAWS, seed: int = SEE
     return _scopes(transfer, False, draws, seed)
 
 
-def variance_nested(transfer: pl.DataFrame, draws: int = DRAWS, seed: int = SEED) -> pl.DataFrame:
-    """`scope, component, share, share_se` with source and target within model, as the reference study fits it."""
-    return _scopes(transfer, True, draws, seed)
+def variance_nested(
+    transfer: pl.DataFrame, draws: int = DRAWS, seed: int = SEED, curated: Sequence[str] = ()
+) -> pl.DataFrame:
+    """`scope, component, share, share_se` with source and target within model, as the reference study fits it.
+
+    As there, also of the rows that have a curated task at either end, and of those that have none.
+    """
+    tables = [_scopes(transfer, True, draws, seed)]
+    either = pl.any_horizontal(pl.col(f"{end}_task").is_in(list(curated)) for end in ("source", "target"))
+    for scope, rows in (("overall, with curated", either), ("overall, without curated", ~either)):
+        part = transfer.filter(rows)
+        if curated and 0 < part.height < transfer.height:
+            with suppress(NotComputable):
+                tables.append(_scope(scope, transfer_rows(part, *TRANSFER_REGIMES), True, draws, seed))
+    return pl.concat(tables)
 
 
 def _scopes(transfer: pl.DataFrame, nested: bool, draws: int, seed: int) -> pl.DataFrame:
@@ -35,7 +86,7 @@ def _scopes(transfer: pl.DataFrame, nested: bool, draws: int, seed: int) -> pl.D
 
     tables, reasons = [], []
     with threadpool_limits(1):  # the matrices are small: threads only get in each other's way
-        for scope, regimes in (("overall", TRANSFER_REGIMES), *((r, (r,)) for r in TRANSFER_REGIMES)):
+        for scope, regimes in SCOPES.items():
             try:
                 tables.append(_scope(scope, transfer_rows(transfer, *regimes), nested, draws, seed))
             except NotComputable as why:
@@ -69,24 +120,37 @@ def _scope(scope: str, rows: pl.DataFrame, nested: bool, draws: int, seed: int) 
 
 
 _SHARE_WORDS = {
-    "scope": "overall, MT-CL, CT-ML or CT-CL",
+    "scope": "overall, MT-CL, CT-ML or CT-CL; nested also overall with and without a curated task at either end",
     "component": "model, source, target or residual",
     "share": "share of the variance, %; null for a factor with one level",
     "share_se": f"its standard error from {DRAWS} parametric-bootstrap refits, %",
 }
 TABLES = (
     Table[Study](
+        "variance_noiseless",
+        "What decides Δ: model, source or target, without noise",
+        "transfer rows, from their items",
+        {
+            "scope": "overall, MT-CL, CT-ML or CT-CL",
+            "component": "model, source, target, their interactions (a × b), and measurement: noise of items and seeds",
+            "variance": "variance component, pp²; unbiased, so where there is nothing it is below 0 as often as above",
+            "share": "its share of the variance of the printed Δ, %",
+            "share_se": "standard error of the share over models, sources and targets, %",
+        },
+        lambda study: variance_noiseless(study.grids),
+    ),
+    Table[Study](
         "variance_crossed",
-        "What decides Δ: model, source or target (crossed)",
+        "What decides Δ: model, source or target (crossed; noise left in)",
         "transfer rows",
         _SHARE_WORDS,
         lambda study: variance_crossed(study.transfer),
     ),
     Table[Study](
         "variance_nested",
-        "What decides Δ: source and target within model (as published)",
+        "What decides Δ: source and target within model (as the reference study fits it; noise left in)",
         "transfer rows",
         _SHARE_WORDS,
-        lambda study: variance_nested(study.transfer),
+        lambda study: variance_nested(study.transfer, curated=study.curated),
     ),
 )

@@ -1,7 +1,7 @@
-"""Two studies side by side: which numbers differ, whether the matrices agree, which conclusions hold in both.
+"""Two studies side by side, on the cells both have: what differs, whether matrices agree, which conclusions hold in both.
 
-Numbers are compared on the cells both have: per (model, source, target) when they share a model, else per (source,
-target) after averaging over models. Conclusions are drawn from each study whole (`conclusions`).
+Differences of means are paired: cell by cell, with an interval that allows for cells of a source and cells of a target
+that move together (`analysis/inference/paired.py`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import (
-    ALL_MODELS,
     CELL_WORDS,
+    HARM,
     KEYS,
     MODEL_WORDS,
     SOURCE,
@@ -21,50 +21,53 @@ from analysis.frames import (
     harm_rate,
     need,
 )
+from analysis.inference.paired import mean_difference
 from analysis.statistics.mantel import Array, correlate, ranked
 from analysis.statistics.matrices import cell_matrix, language_matrix, square, task_matrix
 from analysis.statistics.roles import language_roles, task_roles
-from analysis.tables import conclusions
-from analysis.tables.conclusions import Pair, Transfer
+from analysis.tables import agreement, common, conclusions
+from analysis.tables.common import Pair, Transfer, on_common_cells
 from study.cells import REGIMES
 
 
-def shared_rows(here: Transfer, there: Transfer) -> pl.DataFrame:
+def shared_rows(pair: Pair) -> pl.DataFrame:
     """`model, source…, target…, regime, here, there, difference` over the cells both have, Δ in pp."""
-    sides = [frame.filter(pl.col("delta").is_not_null()).select(*KEYS, "regime", "delta") for frame in (here, there)]
-    if not set(sides[0]["model"]) & set(sides[1]["model"]):
-        by_cell = [*SOURCE, *TARGET, "regime"]
-        sides = [
-            frame.group_by(by_cell).agg(pl.col("delta").mean()).with_columns(pl.lit(ALL_MODELS).alias("model"))
-            for frame in sides
-        ]
-    renamed = [
-        frame.select(*KEYS, "regime", pl.col("delta").alias(name))
-        for frame, name in zip(sides, ("here", "there"), strict=True)
-    ]
-    both = renamed[0].join(renamed[1].drop("regime"), on=KEYS).sort(KEYS)
-    need(both.height > 0, "the two studies have no source and target cell in common")
+    here, there = on_common_cells(pair)
+    both = here.select(*KEYS, "regime", pl.col("delta").alias("here")).join(
+        there.select(*KEYS, pl.col("delta").alias("there")), on=KEYS, maintain_order="left"
+    )
     return both.with_columns((pl.col("here") - pl.col("there")).alias("difference"))
 
 
-def compare_regimes(here: Transfer, there: Transfer) -> pl.DataFrame:
-    """`regime, n, here, there, difference, harm_here, harm_there` over shared cells."""
-    both = shared_rows(here, there)
+def compare_regimes(pair: Pair) -> pl.DataFrame:
+    """`regime, n, here, there, difference, low, high, harm_here, harm_there` over shared cells."""
+    both = shared_rows(pair)
     harm = [harm_rate(side).alias(f"harm_{side}") for side in ("here", "there")]
     stats = [pl.len().cast(pl.Int64).alias("n"), *(pl.col(c).mean() for c in ("here", "there", "difference"))]
+    parts = [
+        ("all", both.filter(pl.col("regime") != "MT-ML")),
+        *((r, both.filter(pl.col("regime") == r)) for r in REGIMES),
+    ]
     tables = [
-        part.select(pl.lit(name).alias("regime"), *stats, *harm)
-        for name, part in (
-            ("all", both.filter(pl.col("regime") != "MT-ML")),
-            *((r, both.filter(pl.col("regime") == r)) for r in REGIMES),
-        )
-        if part.height
+        part.select(pl.lit(name).alias("regime"), *stats, *_ends(part), *harm) for name, part in parts if part.height
     ]
     return pl.concat(tables)
 
 
-def compare_roles(here: Transfer, there: Transfer) -> pl.DataFrame:
+def _ends(rows: pl.DataFrame) -> list[pl.Expr]:
+    """Ends of the interval of the mean difference, models averaged first; null where it cannot be told."""
+    cells = rows.group_by(*SOURCE, *TARGET).agg(pl.col("difference").mean())
+    codes = [cells.select(pl.struct(end).rank("dense") - 1).to_series().cast(pl.Int64).to_numpy() for end in (SOURCE, TARGET)]
+    grid = np.full((codes[0].max() + 1, codes[1].max() + 1), np.nan)
+    grid[codes[0], codes[1]] = cells["difference"].to_numpy()
+    found = mean_difference(grid)
+    ends = {"low": float(found.low[0]), "high": float(found.high[0])}
+    return [pl.lit(None if np.isnan(value) else value, pl.Float64).alias(name) for name, value in ends.items()]
+
+
+def compare_roles(pair: Pair) -> pl.DataFrame:
     """`kind, role, name, here, there, difference` for languages and tasks that both rank."""
+    here, there = on_common_cells(pair)
     tables, reasons = [], []
     for kind, make in (("language", language_roles), ("task", task_roles)):
         try:
@@ -73,16 +76,17 @@ def compare_roles(here: Transfer, there: Transfer) -> pl.DataFrame:
             reasons.append(f"{kind}s: {why}")
             continue
         for role in ("donor", "recipient"):
-            pair = [pl.col(role).alias("here"), pl.col(f"{role}_there").alias("there")]
+            sides = [pl.col(role).alias("here"), pl.col(f"{role}_there").alias("there")]
             labels = [pl.lit(kind).alias("kind"), pl.lit(role).alias("role"), pl.col(kind).alias("name")]
-            tables.append(both.select(*labels, *pair).drop_nulls())
+            tables.append(both.select(*labels, *sides).drop_nulls())
     need(any(table.height for table in tables), "; ".join(reasons) or "they rank no language or task in common")
     table = pl.concat(tables).with_columns((pl.col("here") - pl.col("there")).alias("difference"))
     return table.sort("kind", "role", "here", descending=[False, False, True])
 
 
-def compare_matrices(here: Transfer, there: Transfer) -> pl.DataFrame:
+def compare_matrices(pair: Pair) -> pl.DataFrame:
     """`matrix, n_cells, pearson, spearman, mantel_p, mean_difference` of language, task and cell matrix."""
+    here, there = on_common_cells(pair)
     rows = []
     for name, make in (("language", language_matrix), ("task", task_matrix), ("cell", cell_matrix)):
         try:
@@ -100,13 +104,14 @@ def compare_matrices(here: Transfer, there: Transfer) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row").fill_nan(None)
 
 
-def _aligned(here: pl.DataFrame, there: pl.DataFrame) -> tuple[Array, Array]:
+def _aligned(here: Transfer, there: Transfer) -> tuple[Array, Array]:
     labels = sorted((set(here["source"]) | set(here["target"])) & (set(there["source"]) | set(there["target"])))
     need(len(labels) >= 3, "fewer than three labels in common")
     return square(here, labels), square(there, labels)
 
 
 TABLES: tuple[Table[Pair], ...] = (
+    *common.TABLES,
     *conclusions.TABLES,
     Table[Pair](
         "compare_regimes",
@@ -118,11 +123,14 @@ TABLES: tuple[Table[Pair], ...] = (
             "here": "mean Δ of this study, pp",
             "there": "mean Δ of the other, pp",
             "difference": "here − there, pp",
-            "harm_here": "harm rate of this study, %",
-            "harm_there": "harm rate of the other, %",
+            "low": "lower end of its paired 95 % interval, clustered by source and by target, pp",
+            "high": "upper end, pp",
+            "harm_here": f"share of cells with {HARM} in this study, %; noise has its part in both",
+            "harm_there": "the same of the other, %",
         },
-        lambda pair: compare_regimes(*pair),
+        compare_regimes,
     ),
+    *agreement.TABLES,
     Table[Pair](
         "compare_matrices",
         "Do the matrices agree",
@@ -135,12 +143,12 @@ TABLES: tuple[Table[Pair], ...] = (
             "mantel_p": "Mantel permutation p-value of Pearson's",
             "mean_difference": "mean of here − there, pp",
         },
-        lambda pair: compare_matrices(*pair),
+        compare_matrices,
     ),
     Table[Pair](
         "compare_roles",
         "Who gives and takes in both",
-        "each study whole",
+        "cells both have",
         {
             "kind": "language or task",
             "role": "donor or recipient",
@@ -149,7 +157,7 @@ TABLES: tuple[Table[Pair], ...] = (
             "there": "its score in the other, pp",
             "difference": "here − there, pp",
         },
-        lambda pair: compare_roles(*pair),
+        compare_roles,
     ),
     Table[Pair](
         "compare_transfer",
@@ -162,6 +170,6 @@ TABLES: tuple[Table[Pair], ...] = (
             "there": "Δ of the other, pp",
             "difference": "here − there, pp",
         },
-        lambda pair: shared_rows(*pair),
+        shared_rows,
     ),
 )

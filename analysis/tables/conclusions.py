@@ -1,4 +1,7 @@
-"""Which conclusions hold in two studies: each is drawn from both whole, and the answers are compared."""
+"""Which conclusions hold in two studies: each is drawn from either, on the cells both have, and the answers compared.
+
+An answer that a tie decides is none.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from analysis.statistics.linguistic import linguistic
 from analysis.statistics.regimes import regime_summary
 from analysis.statistics.roles import language_roles, task_roles
 from analysis.statistics.variance import variance_crossed
+from analysis.tables.common import Pair, Transfer, on_common_cells
 
-Transfer = pl.DataFrame
-Pair = tuple[Transfer, Transfer]  # this study's transfer table, the other's
+TIED = 1e-9  # pp
 
 
 def _mean(transfer: Transfer, regime: str) -> float:
@@ -31,6 +34,7 @@ def _harm(transfer: Transfer, same_task: bool) -> float:
 def _top(table: pl.DataFrame, key: str, role: str) -> str:
     ranked_rows = table.drop_nulls(role).sort(role, key, descending=[True, False])
     need(ranked_rows.height > 1, "fewer than two are ranked")
+    need(ranked_rows[role][0] - ranked_rows[role][1] > TIED, "the first two are level")
     return str(ranked_rows[key][0])
 
 
@@ -59,11 +63,12 @@ CONCLUSIONS: tuple[tuple[str, Callable[[Transfer], object]], ...] = (
 )
 
 
-def compare_conclusions(here: Transfer, there: Transfer) -> pl.DataFrame:
+def compare_conclusions(pair: Pair) -> pl.DataFrame:
     """`conclusion, here, there, holds`: yes, no or a name on each side; holds is null where either is not known."""
     rows = []
+    shared = on_common_cells(pair)
     for words, draw in CONCLUSIONS:
-        sides = [_answer(draw, transfer) for transfer in (here, there)]
+        sides = [_answer(draw, transfer) for transfer in shared]
         known = None not in sides
         rows.append((words, *(side or "not known" for side in sides), sides[0] == sides[1] if known else None))
     schema = {"conclusion": pl.String, "here": pl.String, "there": pl.String, "holds": pl.Boolean}
@@ -82,13 +87,13 @@ TABLES: tuple[Table[Pair], ...] = (
     Table[Pair](
         "compare_conclusions",
         "Which conclusions hold in both",
-        "each study whole",
+        "cells both have",
         {
             "conclusion": "what is asked of each study",
             "here": "the answer of this study: yes, no, or a name",
             "there": "the answer of the other",
             "holds": "whether they agree; null where either is not known",
         },
-        lambda pair: compare_conclusions(*pair),
+        compare_conclusions,
     ),
 )

@@ -7,7 +7,6 @@ published ones by construction. Training examples come from the same definition 
 from __future__ import annotations
 
 import difflib
-import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +19,11 @@ from lm_eval.tasks import TaskManager
 
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig
-from study.data.example import Example, doc_hash, example_of, told
+from study.data.example import Example, example_of, told
+from study.data.gold import answer, gold, plain
 from study.data.harness import Document, Documents, Instance, Task
-from study.data.manifest import positions
+from study.data.limited import queue, taken
+from study.data.manifest import positions, row_id
 from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable, is_network_trouble
@@ -38,16 +39,19 @@ FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 class TaskLibrary:
     """The lm-eval tasks of a study. Tasks are loaded on first use and kept."""
 
-    def __init__(self, tasks: Sequence[TaskConfig], scoring: Scoring) -> None:
+    def __init__(self, tasks: Sequence[TaskConfig], scoring: Scoring, languages: Sequence[str] = ()) -> None:
+        """`languages` are the study's; the first is the one in which a limit draws a task's items for all."""
         self._tasks = {task.name: task for task in tasks}
         self._scoring = scoring
+        self._languages = tuple(languages)
+        self._queues: dict[tuple[Cell, str], dict[str, int]] = {}
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
         self._managers: dict[str | None, TaskManager] = {}
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
-        return cls(config.tasks, config.scoring)
+        return cls(config.tasks, config.scoring, config.languages)
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
@@ -96,18 +100,22 @@ class TaskLibrary:
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
         manifest = self._tasks[cell.task].train.manifest
         try:
-            samples = sorted(positions(manifest, "test", list(task.eval_docs))) if manifest is not None else None
+            documents = list(task.eval_docs)
+            samples = self._limited(cell, "test", documents, sorted(positions(manifest, "test", documents)))
+            whole = len(samples) == len(documents)
             task.build_all_requests(
-                limit=None if samples else self._scoring.limit,
-                samples=samples[: self._scoring.limit] if samples else None,
+                limit=None,
+                samples=None if whole else samples,
                 apply_chat_template=chat_template is not None,
                 fewshot_as_multiturn=chat_template is not None,  # lm-eval's default where there is a chat template
                 chat_template=chat_template,
                 tokenizer_name="",
             )
+        except (TaskError, Unreachable):
+            raise
         except Exception as error:  # templates meet the data here: anything can be raised
             raise TaskError(f"{cell}: requests cannot be built: {type(error).__name__}: {error}") from error
-        if samples:
+        if not whole:
             for instance in task.instances:  # lm-eval counts the chosen documents; results name rows of the split
                 instance.doc_id = samples[instance.doc_id]
         return list(task.instances)
@@ -115,7 +123,7 @@ class TaskLibrary:
     def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
         """List the cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
         task = self.load(cell)
-        return list(self._train_documents(cell, task)), list(task.eval_docs)
+        return list(self._documents(cell, task, "train")), list(self._documents(cell, task, "test"))
 
     def target_fingerprint(self, cell: Cell, instances: Sequence[Instance]) -> str:
         """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
@@ -126,8 +134,8 @@ class TaskLibrary:
         task = self.load(cell)
         keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
         try:
-            requests = [[i.doc_id, i.request_type, _plain(i.args), _plain(_gold(task, i.doc))] for i in instances]
-            settings = _plain({key: task.get_config(key) for key in keys})
+            requests = [[i.doc_id, i.request_type, plain(i.args), plain(gold(task, i.doc))] for i in instances]
+            settings = plain({key: task.get_config(key) for key in keys})
             return digest({"cell": str(cell), "requests": requests, "settings": settings})
         except TaskError:
             raise
@@ -144,15 +152,33 @@ class TaskLibrary:
         train, task = self._tasks[cell.task].train, self.load(cell)
         try:
             documents = list(self._train_documents(cell, task))
-            chosen = positions(train.manifest, "train", documents)[: train.limit]
+            chosen = self._limited(cell, "train", documents, positions(train.manifest, "train", documents))
             examples = tuple(example_of(task, documents[i], train) for i in chosen)
-        except TaskError:
+        except (TaskError, Unreachable):
             raise
         except Exception as error:  # templates and datasets: anything can be raised
             raise _fault(f"{cell}: training examples cannot be built", error) from error
         if not examples:
             raise TaskError(f"{cell}: no training example")
         return examples
+
+    def _limited(self, cell: Cell, split: str, documents: Documents, chosen: list[int]) -> list[int]:
+        """Take as many of the chosen documents as the limit of the split allows, in their order."""
+        limit = self._scoring.limit if split == "test" else self._tasks[cell.task].train.limit
+        if limit is None or limit >= len(chosen):
+            return chosen
+        first = Cell(cell.task, self._languages[0]) if self._languages else cell
+        if (first, split) not in self._queues:
+            task = self.load(first)
+            whole = documents if first == cell else self._documents(first, task, split)
+            names = [row_id(document, number) for number, document in enumerate(whole)]
+            self._queues[first, split] = queue(names, [answer(task, one) for one in whole], f"{cell.task}:{split}")
+        names = [row_id(documents[number], number) for number in chosen]
+        places = self._queues[first, split]
+        return [chosen[i] for i in taken(names, places, limit, f"{cell.task}:{split}")]
+
+    def _documents(self, cell: Cell, task: Task, split: str) -> Documents:
+        return list(task.eval_docs if split == "test" else self._train_documents(cell, task))
 
     def source_examples(self, source: Source) -> tuple[Example, ...]:
         """List the examples of all cells of a source, cell after cell. Raises TaskError."""
@@ -209,24 +235,3 @@ def _fault(what: str, error: Exception) -> TaskError | Unreachable:
     reason = f"{what}: {type(error).__name__}: {error}"
     passes = is_network_trouble(error) and not constants.HF_HUB_OFFLINE
     return Unreachable(reason) if passes else TaskError(reason)
-
-
-def _gold(task: Task, doc: Document) -> list[object]:
-    """Pick what a document's scores depend on beside its requests."""
-    if callable(task.config.process_results):  # the task's own code may read any of its fields
-        return [task.doc_to_target(doc), doc_hash(doc)]
-    return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
-
-
-def _plain(value: object) -> object:
-    """Replace the functions in a value by their source, so that a changed metric changes the fingerprint."""
-    if callable(value):
-        try:
-            return {"function": inspect.getsource(value)}
-        except (OSError, TypeError) as error:
-            raise TaskError(f"the source of {value!r} cannot be read, so its results have no identity") from error
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value.item() if hasattr(value, "item") else value

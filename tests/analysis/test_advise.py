@@ -26,6 +26,10 @@ def test_command_line(store_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ["--target", "x/y"],
         ["--source", "x/y"],
         ["--target", "names/de", "--model", "no"],
+        ["--target", "names/de", "--top", "-3"],
+        ["--target", "names/de", "--max-harm", "nan"],
+        ["--target", "names/de", "--max-harm", "-1"],
+        ["--budget", "0"],
     ):
         assert advise.main([str(store_path), *wrong]) == 2
         assert "fix:" in capsys.readouterr().err
@@ -37,7 +41,7 @@ def test_untried_sources_are_predicted_and_marked(tmp_path: Path, capsys: pytest
     write_store(tmp_path / "s", shape, drop=range(8, 16))
     study = load_store(str(tmp_path / "s"))
     model = predict.fit_grid(predict.grid(study.transfer, [("t", "en")]))
-    known = advice.answers(study.transfer, None, model.predict())
+    known = advice.answers(study.transfer, study.grids, model.predict())
     guessed = known.filter(~pl.col("measured"))
     assert set(guessed["source"]) == {"t/en"}
     assert guessed["low"].null_count() == 0

@@ -9,10 +9,8 @@ import pandas as pd
 import polars as pl
 
 from analysis.frames import KEYS, SOURCE, TARGET
-from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
-from analysis.statistics import resample
 
 CELLS = [(t, lang) for t in ("a", "b", "c") for lang in ("de", "en", "es", "fr", "pt", "zh")]
 
@@ -66,9 +64,6 @@ def summed_up(delta: pd.Series) -> list[float]:
     return [len(delta), delta.mean(), delta.median(), 100 * (delta > 0).mean(), 100 * (delta <= -1).mean()]
 
 
-def first_rows(study: Study) -> tuple[Panel, resample.Rows]:
-    """The first panel of a study, and its trained rows."""
-    panel = study.panels[0]
-    rows = resample.trained_rows(panel, study.units)
-    assert rows is not None
-    return panel, rows
+def study_of(transfer: pl.DataFrame) -> Study:
+    """A study of which nothing but a transfer table is known."""
+    return Study("made up", "nowhere", transfer)

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.page.charts.style import BLUE, Spec, data, rule_at_zero, spec
+from analysis.page.charts.style import BLUE, ORANGE, Spec, data, rule_at_zero, spec
 
-PARTS = {"model": "#4477aa", "source": "#ee8866", "target": "#44bb99", "residual": "#dddddd"}
+PARTS = {
+    "model": "#4477aa",
+    "source": "#ee8866",
+    "target": "#44bb99",
+    "model × source": "#99aadd",
+    "model × target": "#77aaaa",
+    "source × target": "#eedd88",
+    "model × source × target": "#ffccaa",
+    "measurement": "#bbbbbb",
+    "residual": "#dddddd",
+}
 
 
 def shares(frame: pl.DataFrame, width: int | str = "container") -> Spec:
-    """Stacked shares of variance per scope; `frame` is `design, scope, component, share, share_se`."""
+    """Stacked shares of variance per scope; `frame` is `design, scope, component, share, share_se`.
+
+    What is estimated below 0, as what is not there is half of the time, is drawn as 0.
+    """
     import altair as alt
 
     rows = frame.filter(pl.col("share").is_not_null()).with_columns(
         pl.concat_str("scope", pl.lit(" ("), "design", pl.lit(")")).alias("row"),
         pl.col("component").replace_strict({name: i for i, name in enumerate(PARTS)}).alias("place"),
         pl.format("{} %", pl.col("share").round(0).cast(pl.Int64)).alias("label"),
+        pl.col("share").clip(0.0).alias("drawn"),
     )
     order = rows["row"].unique(maintain_order=True).to_list()
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("row:N", sort=order, title=None),
-        x=alt.X("share:Q", stack="zero", title="share of the variance of Δ, %", scale=alt.Scale(domain=[0, 100])),
+        x=alt.X("drawn:Q", stack="normalize", title="share of the variance of Δ", axis=alt.Axis(format="%")),
         order="place:Q",
         tooltip=[
             "scope:N",
@@ -36,23 +50,27 @@ def shares(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         color=alt.Color("component:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
     )
     text = base.mark_text(fontSize=11, color="#111111").encode(
-        x=alt.X("share:Q", stack="zero", bandPosition=0.5),
+        x=alt.X("drawn:Q", stack="normalize", bandPosition=0.5),
         text="label:N",
         detail="component:N",
         opacity=alt.condition("datum.share >= 6", alt.value(1), alt.value(0)),
     )
     chart = alt.layer(bars, text).properties(width=width, height=28 * len(order))
-    return spec(chart, "Shares of the variance of Δ by model, source, target and residual.")
+    return spec(chart, "Shares of the variance of Δ by model, source, target, their interactions and noise.")
 
 
 def consistency(frame: pl.DataFrame, width: int | str = "container") -> Spec:
-    """Median and quartiles over sources of the Consistency Index, by axis and regime."""
+    """Median and quartiles over sources of the Consistency Index, by axis and regime; a tick where noise caps it."""
     import altair as alt
 
     rows = frame.with_columns(pl.concat_str("regime", pl.lit(", by "), "axis").alias("row"))
     base = alt.Chart(data(rows)).encode(
         y=alt.Y("row:N", sort=rows["row"].to_list(), title=None),
-        tooltip=["row:N", *(alt.Tooltip(f"{c}:Q", format="+.2f") for c in ("median", "q1", "q3")), "n_sources:Q"],
+        tooltip=[
+            "row:N",
+            *(alt.Tooltip(f"{c}:Q", format="+.2f") for c in ("median", "q1", "q3", "ceiling")),
+            "n_sources:Q",
+        ],
     )
     scale = alt.Scale(domain=[-1, 1])
     line = base.mark_rule(strokeWidth=6, color="#a9c6de").encode(
@@ -60,7 +78,8 @@ def consistency(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     )
     dots = base.mark_point(filled=True, size=70, color=BLUE, opacity=1).encode(x="median:Q")
     text = base.mark_text(dy=-11, fontSize=10).encode(x="median:Q", text=alt.Text("median:Q", format="+.2f"))
-    chart = alt.layer(rule_at_zero("x"), line, dots, text).properties(width=width, height=32 * rows.height)
+    cap = base.transform_filter("isValid(datum.ceiling)").mark_tick(thickness=2, height=18, color=ORANGE)
+    chart = alt.layer(rule_at_zero("x"), line, cap.encode(x="ceiling:Q"), dots, text).properties(width=width, height=32 * rows.height)
     return spec(chart, "Median and quartiles of the Consistency Index.")
 
 

@@ -121,6 +121,10 @@ def pareto(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     return spec(chart, "Effect on the own task against the effect on other tasks, by source.")
 
 
+def _by_noise() -> pl.Expr:
+    return pl.format(" ({} % by noise)", pl.col("harm_floor").round(0))
+
+
 def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     """Mean Δ of each source task on its own task in other languages and on other tasks, with the harm rate in words."""
     import altair as alt
@@ -128,7 +132,9 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     words = {"on_task": "own task, other languages", "off_task": "other tasks"}
     named = frame.with_columns(
         pl.col("side").replace_strict(words, default=pl.col("side")),
-        pl.format("{} % harmed", pl.col("harm_rate").round(1)).alias("label"),
+        pl.format("{} % harmed", pl.col("harm_rate").round(0))
+        .add(pl.when(pl.col("harm_floor").is_not_null()).then(_by_noise()).otherwise(pl.lit("")))
+        .alias("label"),
         pl.max_horizontal("mean", 0).alias("edge"),
     )
     ends = [min(0.0, *named["mean"].to_list()), max(0.0, *named["mean"].to_list())]

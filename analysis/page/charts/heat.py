@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
     """Sources (rows) × targets (columns), blocked by task; one row of `frame` per (model, source, target).
 
-    Columns `low, high, q_value, gains, losses` are shown on hover where they are there. A dash marks harm; menus pick
-    the model (when there are several) and the regime.
+    Columns `low, high, q_worse, q_better, gains, losses` are shown on hover where they are there. A dash marks harm that
+    is printed, a cross what is called worse; menus pick the model (when there are several) and the regime.
     """
     import altair as alt
 
@@ -35,7 +35,7 @@ def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
     if "low" in frame.columns:
         words = "isValid(datum.low) ? format(datum.low, '+.1f') + ' to ' + format(datum.high, '+.1f') : 'not known'"
         chart = chart.transform_calculate(interval=words)
-    return spec(chart, "Heat map of Δ for every source cell and target cell; a dash marks harm.")
+    return spec(chart, "Heat map of Δ for every source cell and target cell; a dash marks a loss, a cross a sure one.")
 
 
 def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:
@@ -53,8 +53,10 @@ def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:
     cells = base.mark_rect(stroke="#ffffff", strokeWidth=0.6).encode(
         color=colour(frame), opacity=alt.condition(shown, alt.value(1), alt.value(0.12))
     )
-    harm = base.mark_text(text="–", fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle").encode(
-        opacity=alt.condition(f"datum.delta <= {HARM_PP:g} && ({shown})", alt.value(0.75), alt.value(0)),
+    sure = "isValid(datum.worse) && datum.worse" if "worse" in frame.columns else "false"
+    harm = base.transform_calculate(mark=f"({sure}) ? '×' : '–'").mark_text(fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle").encode(
+        text="mark:N",
+        opacity=alt.condition(f"(({sure}) || datum.delta <= {HARM_PP:g}) && ({shown})", alt.value(0.75), alt.value(0)),
         color=alt.value("#1a1a1a"),
     )
     block = alt.layer(cells, harm).properties(width=cell_px * len(targets), height=cell_px * len(sources))
@@ -76,7 +78,8 @@ def _hover(frame: pl.DataFrame) -> list[alt.Tooltip]:
     if "low" in frame.columns:
         tips += [
             alt.Tooltip("interval:N", title="95 % interval"),
-            alt.Tooltip("q_value:Q", title="q-value", format=".3f"),
+            alt.Tooltip("q_worse:Q", title="q of worse", format=".3f"),
+            alt.Tooltip("q_better:Q", title="q of better", format=".3f"),
             alt.Tooltip("gains:Q", title="items gained"),
             alt.Tooltip("losses:Q", title="items lost"),
         ]

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
-from analysis.reading.study import Study
+from analysis.reading.study import Study, load_store
 from analysis.statistics import advice
+from tests.support.synth import Shape, write_store
+from tests.support.transfers import grid
 
 
-def test_answers_are_means_and_intervals_over_models(study: Study) -> None:
-    known = advice.answers(study.transfer, None, None)
-    row = known.row(5, named=True)
-    task, language = row["source"].split("/")
-    target_task, target_language = row["target"].split("/")
-    rows = study.transfer.filter(
-        pl.col("source_task") == task,
-        pl.col("source_language") == language,
-        pl.col("target_task") == target_task,
-        pl.col("target_language") == target_language,
-    )
-    delta, se = rows["delta"].to_numpy(), rows["delta_se"].to_numpy()
-    half = 1.96 * np.sqrt((delta.var(ddof=1) + (se**2).mean()) / len(delta))
-    assert (row["expected"], row["low"], row["high"]) == pytest.approx(
-        (delta.mean(), delta.mean() - half, delta.mean() + half)
-    )
+def test_measured_means_are_kept_and_what_to_expect_is_drawn_in(study: Study) -> None:
+    known = advice.answers(study.transfer, study.grids, None)
+    keys = ["source_task", "source_language", "target_task", "target_language"]
+    means = study.transfer.group_by(keys).agg(pl.col("delta").mean()).sort(keys)
+    np.testing.assert_allclose(known["delta"], means["delta"])
+    assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
+    assert ((known["low"] < known["expected"]) & (known["expected"] < known["high"])).all()
+    assert known.equals(advice.answers(study.transfer, study.grids, None))
 
 
-def test_target_advice_ranks_and_limits_harm(study: Study) -> None:
-    known = advice.answers(study.transfer, None, None)
+def test_the_first_of_many_equal_sources_is_not_flattered(tmp_path: Path) -> None:
+    """No source does anything: the raw best of each target is points above 0, what is expected of it is not."""
+    raw, fair = [], []
+    for seed in range(3):
+        write_store(tmp_path / str(seed), Shape(items=60, seeds=(1,), seed=seed, languages=("de", "en", "fr", "es")))
+        study = load_store(str(tmp_path / str(seed)))
+        null = study.transfer.with_columns(pl.lit(0.0).alias("truth"))
+        for target in sorted(set(study.transfer.select("target_task", "target_language").iter_rows())):
+            name = "/".join(target)
+            table = advice.for_target(advice.answers(null, study.grids, None), name)
+            raw.append(float(table["delta"].max()))  # type: ignore[arg-type]
+            fair.append(table["expected"][0])
+    assert np.mean(fair) < np.mean(raw)
+
+
+def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
+    known = advice.answers(study.transfer, study.grids, None)
     table = advice.for_target(known, "names/de")
     assert table["expected"].is_sorted(descending=True)
     assert table.height == 6
     one = table.row(0, named=True)
-    others = known.filter(pl.col("source") == one["source"], pl.col("target") != "names/de")["expected"]
-    assert one["harm_elsewhere"] == pytest.approx(100 * (others <= -1).mean())
+    others = known.filter(pl.col("source") == one["source"], pl.col("target") != "names/de")
+    chance = stats.norm.cdf((-1 - others["expected"].to_numpy()) / others["sd"].to_numpy())
+    assert one["harm_elsewhere"] == pytest.approx(100 * chance.mean())
     strict = advice.for_target(known, "names/de", max_harm=20)
     assert set(strict["source"]) == set(table.filter(pl.col("harm_elsewhere") <= 20)["source"])
+
+
+def test_errors_over_seeds_are_used_where_items_are_not_known(study: Study) -> None:
+    known = advice.answers(study.transfer, (), None)
+    assert known["sd"].null_count() == 0
+    assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
+
+
+def test_where_no_noise_is_known_it_says_so() -> None:
+    transfer = grid().with_columns(pl.lit(None, pl.Float64).alias("delta_se"))
+    known = advice.answers(transfer, (), None)
+    assert known["expected"].equals(known["delta"].rename("expected"))
+    assert known["low"].null_count() == known.height
+    made = advice.about_target(Study("x", "x", transfer), "a/de", None)
+    assert "flattered by its luck" in made.sentence

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.reading.study import Study
 from analysis.statistics import asymmetry
 from tests.support.transfers import grid
 
@@ -28,3 +29,10 @@ def test_asymmetry_table_says_what_is_missing() -> None:
     assert by_name["language"]["share"] is None
     assert "not complete, 1 of 12" in by_name["language"]["note"]
     assert by_name["task"]["share"] is not None
+
+
+def test_the_share_without_noise_stands_beside(study: Study) -> None:
+    table = asymmetry.asymmetry(study.transfer, study.grids)
+    assert table.columns == ["matrix", "share", "share_noiseless", "n", "note"]
+    assert table["share_noiseless"].drop_nulls().is_between(0, 100).all()
+    assert asymmetry.asymmetry(study.transfer)["share_noiseless"].null_count() == 3

@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import stats
 
 from analysis.frames import NotComputable
+from analysis.reading.study import Study
 from analysis.statistics import consistency
 from tests.support.transfers import grid
 
@@ -29,7 +31,8 @@ def test_tau_b_equals_scipy(ties: bool) -> None:
 def test_consistency_equals_pandas(drop: float, ties: bool) -> None:
     transfer = grid(models=6, drop=drop, ties=ties)
     table = consistency.consistency(transfer)
-    assert table.columns == ["axis", "regime", "median", "q1", "q3", "n_sources"]
+    assert table.columns == ["axis", "regime", "median", "q1", "q3", "n_sources", "ceiling"]
+    assert table["ceiling"].null_count() == table.height
     frame = transfer.to_pandas()
     frame = frame[frame["regime"] != "MT-ML"]
     frame["cell"] = frame["target_task"] + "/" + frame["target_language"]
@@ -58,3 +61,11 @@ def test_consistency_equals_pandas(drop: float, ties: bool) -> None:
 def test_consistency_of_one_model_says_why() -> None:
     with pytest.raises(NotComputable, match="two models"):
         consistency.consistency(grid(models=1))
+
+
+def test_ceilings_are_of_noise_alone(study: Study) -> None:
+    """Few items: even models that agreed perfectly would rank targets rather differently."""
+    table = consistency.consistency(study.transfer, study.grids)
+    known = table.filter(pl.col("axis") == "model")["ceiling"].drop_nulls()
+    assert len(known)
+    assert known.is_between(0, 0.95).all()

@@ -28,12 +28,17 @@ def test_health_checks(study: Study) -> None:
     good = replace(other, norm=right)
     half = np.tile(np.arange(len(one.docs)) % 4 == 0, (len(one.units), 1)).astype(np.float32)
     assert "base at chance" in doubts(replace(one, norm=half), study, good)
-    assert "base at chance" not in doubts(replace(one, norm=half), study, replace(other, norm=half))
+    nowhere = doubts(replace(one, norm=half), study, replace(other, norm=half))
+    assert "base at chance" not in nowhere
+    assert health.EVERYWHERE in nowhere
+    assert health.EVERYWHERE in doubts(replace(one, norm=half), study)
     assert "base at chance" not in doubts(replace(one, norm=right), study, good)
     same = np.ones_like(one.pred)
     assert {"one option chosen", "identical predictions"} <= doubts(replace(one, pred=same), study)
     always_one = replace(one, pred=same, gold=np.ones_like(one.gold))
-    assert "one option chosen" not in doubts(always_one, study)
+    assert {"one option chosen", "one option right"} <= doubts(always_one, study)
+    assert {"one option right", "one option chosen"} <= doubts(replace(one, gold=0 * one.gold, pred=same), study)
+    assert "one option right" not in doubts(one, study)
     few = replace(one, docs=one.docs[:4], norm=right[:, :4], options=one.options[:4])
     assert "fewer items" in doubts(few, study, good)
     assert "fewer items" not in doubts(one, study, good)
@@ -57,3 +62,11 @@ def test_unhealthy_targets_can_be_taken_out(study: Study) -> None:
     kept = health.healthy_rows(study.transfer, found)
     assert kept.height == study.transfer.height - study.transfer.height // len(study.panels)
     assert kept.columns == study.transfer.columns
+
+
+def test_whether_overlap_was_looked_for_is_said(study: Study) -> None:
+    listed, silent = record_of("a", model="m", train_doc_hashes=["x"]), record_of("b", model="m", train_doc_hashes=[])
+    assert "not checked" in health.overlap_checked([silent])
+    assert "every adapter" in health.overlap_checked([listed])
+    assert "1 of 2 adapters" in health.overlap_checked([listed, silent])
+    assert "not checked" in health.overlap_checked([])

@@ -6,10 +6,14 @@ import polars as pl
 import pytest
 
 from analysis.frames import NotComputable
-from analysis.statistics import health, significance, stability
+from analysis.statistics import groups, health, sensitivity, significance, stability, variance
 
 
 def test_statistics_of_items_say_why_when_there_are_none() -> None:
-    for make in (significance.significance, stability.rank_stability, health.health):
+    for make in (significance.significance, groups.groups, sensitivity.sensitivity, variance.variance_noiseless):
         with pytest.raises(NotComputable, match="item rows"):
-            make([], pl.DataFrame())
+            make([])
+    with pytest.raises(NotComputable, match="item rows"):
+        stability.rank_stability(pl.DataFrame(), [])
+    with pytest.raises(NotComputable, match="item rows"):
+        health.health([], pl.DataFrame())

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from analysis.frames import NotComputable
+from analysis.reading.study import Study
 from analysis.statistics import variance
 from tests.support.transfers import effects, grid
 
@@ -48,3 +49,27 @@ def test_variance_of_one_model_leaves_its_share_open_and_constants_say_why() -> 
     assert one["share"].sum() == pytest.approx(100)
     with pytest.raises(NotComputable, match="same"):
         variance.variance_crossed(grid().with_columns(pl.lit(1.0).alias("delta")))
+
+
+def test_nested_also_with_and_without_a_curated_task() -> None:
+    frame = effects(3, models=3)
+    table = variance.variance_nested(frame, draws=0, curated=("c",))
+    assert table["scope"].unique(maintain_order=True).to_list()[-2:] == [
+        "overall, with curated",
+        "overall, without curated",
+    ]
+    alone = variance.variance_nested(frame.filter(pl.col("source_task") != "c", pl.col("target_task") != "c"), draws=0)
+    ours = table.filter(pl.col("scope") == "overall, without curated")["share"]
+    np.testing.assert_allclose(ours, alone.filter(pl.col("scope") == "overall")["share"], atol=1e-6)
+
+
+def test_without_noise_shares_add_up_to_the_variance_that_is_printed(study: Study) -> None:
+    table = variance.variance_noiseless(study.grids)
+    assert table["scope"].unique(maintain_order=True).to_list()[0] == "overall"
+    for _, rows in table.group_by("scope"):
+        assert rows["share"].sum() == pytest.approx(100)
+        assert rows.filter(pl.col("component") == "measurement")["share"].item() > 0
+    overall = table.filter(pl.col("scope") == "overall")
+    assert overall["component"].to_list()[:3] == ["model", "source", "target"]
+    printed = study.transfer.filter(pl.col("regime") != "MT-ML")["delta"]
+    assert overall["variance"].sum() == pytest.approx(printed.var(), rel=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,26 +11,30 @@ from scipy import stats
 
 from analysis.frames import ALL_MODELS, NotComputable
 from analysis.reading.study import Study
-from analysis.tables import compare
+from analysis.tables import agreement, common, compare, conclusions
 from analysis.tables.registry import make_all
-from tests.support.transfers import grid
+from tests.support.transfers import grid, study_of
+
+
+def shared(here: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
+    return compare.shared_rows((study_of(here), study_of(there)))
 
 
 def test_shared_rows_by_model_or_by_mean() -> None:
     here, there = grid(1), grid(2, drop=0.5)
-    both = compare.shared_rows(here, there)
+    both = shared(here, there)
     assert both.height == there.height
     assert np.allclose(both["difference"], both["here"] - both["there"])
     renamed = there.with_columns(pl.concat_str(pl.lit("x"), "model").alias("model"))
-    averaged = compare.shared_rows(here, renamed)
+    averaged = shared(here, renamed)
     assert averaged["model"].unique().to_list() == [ALL_MODELS]
     with pytest.raises(NotComputable, match="in common"):
-        compare.shared_rows(here, there.with_columns(pl.lit("other").alias("target_task")))
+        shared(here, there.with_columns(pl.lit("other").alias("target_task")))
 
 
 def test_matrices_of_two_studies_equal_scipy() -> None:
     here, there = grid(1), grid(2)
-    table = compare.compare_matrices(here, there)
+    table = compare.compare_matrices((study_of(here), study_of(there)))
     keys = ["source_language", "target_language"]
     sides = [t.to_pandas().query("regime == 'MT-CL'").groupby(keys)["delta"].mean().sort_index() for t in (here, there)]
     row = table.row(by_predicate=pl.col("matrix") == "language", named=True)
@@ -39,8 +45,8 @@ def test_matrices_of_two_studies_equal_scipy() -> None:
 
 
 def test_a_study_agrees_with_itself(study: Study) -> None:
-    made = make_all(compare.TABLES, (study.transfer, study.transfer))
-    for name in ("compare_conclusions", "compare_regimes", "compare_roles", "compare_transfer"):
+    made = make_all(compare.TABLES, (study, study))
+    for name in ("compare_conclusions", "compare_regimes", "compare_agreement", "compare_roles", "compare_transfer"):
         frame = made[name].frame
         assert frame is not None
         assert frame.columns == list(made[name].table.columns)
@@ -52,3 +58,52 @@ def test_a_study_agrees_with_itself(study: Study) -> None:
     matrices = made["compare_matrices"].frame
     assert matrices is not None
     assert matrices["pearson"].drop_nulls().to_list() == pytest.approx([1.0] * matrices["pearson"].count())
+
+
+def test_only_what_both_have_is_named() -> None:
+    """The best donor of one study is not in the other: neither names it."""
+    here, there = grid(1), grid(2).filter(pl.col("source_language") != "zh", pl.col("target_language") != "zh")
+    here = here.with_columns(pl.when(pl.col("source_language") == "zh").then(90.0).otherwise("delta").alias("delta"))
+    table = conclusions.compare_conclusions((study_of(here), study_of(there)))
+    assert "zh" not in {*table["here"], *table["there"]}
+    assert set(compare.compare_roles((study_of(here), study_of(there)))["name"]) == {"de", "en", "fr", "a", "b", "c"}
+
+
+def test_a_tie_is_no_answer() -> None:
+    level = grid(1).with_columns(pl.lit(1.0).alias("delta"))
+    table = conclusions.compare_conclusions((study_of(level), study_of(level)))
+    row = table.row(by_predicate=pl.col("conclusion") == "best donor language", named=True)
+    assert (row["here"], row["holds"]) == ("not known", None)
+
+
+def test_differences_are_paired(study: Study) -> None:
+    here = grid(1)
+    there = here.with_columns(pl.col("delta") + 1 + 0.01 * pl.Series(np.random.default_rng(0).normal(size=here.height)))
+    row = compare.compare_regimes((study_of(here), study_of(there))).row(0, named=True)
+    assert row["difference"] == pytest.approx(-1, abs=0.01)
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["high"] - row["low"] < 0.02
+
+
+def test_two_ways_of_training_agree_as_pandas_says() -> None:
+    here, there = grid(1), grid(2)
+    table = agreement.compare_agreement((study_of(here), study_of(there)))
+    row = table.row(by_predicate=pl.col("group") == "off task", named=True)
+    part = [t.filter(pl.col("regime").is_in(["CT-ML", "CT-CL"]))["delta"].to_numpy() for t in (here, there)]
+    assert row["pearson"] == pytest.approx(np.corrcoef(*part)[0, 1])
+    assert row["same_sign"] == pytest.approx(100 * (np.sign(part[0]) == np.sign(part[1])).mean())
+    assert row["median_difference"] == pytest.approx(np.median(part[0] - part[1]))
+    spread = agreement.compare_spread((study_of(here), study_of(there)))
+    one = spread.filter(pl.col("group") == "off task", pl.col("study") == "there").row(0, named=True)
+    assert one["p10"] == pytest.approx(np.quantile(part[1], 0.1))
+    assert one["harm_rate"] == pytest.approx(100 * (part[1] <= -1).mean())
+
+
+def test_configs_that_differ_are_listed_key_by_key() -> None:
+    here, there = grid(1), grid(2)
+    configs = [{"store": s, "recipe": {"learning_rate": rate, "epochs": 3}} for s, rate in (("a", 1e-4), ("b", 5e-5))]
+    pair = tuple(replace(study_of(t), config=c) for t, c in zip((here, there), configs, strict=True))
+    table = common.compare_configs((pair[0], pair[1]))
+    assert table.rows() == [("recipe.learning_rate", "0.0001", "5e-05")]
+    with pytest.raises(NotComputable, match="no config"):
+        common.compare_configs((study_of(here), pair[0]))

@@ -10,7 +10,7 @@ import pytest
 from analysis.inference.cells import cells
 from analysis.inference.claims import q_values
 from analysis.inference.items import grid
-from analysis.inference.power import Plan, items_needed, power, seeds_needed, smallest_harm, standard_error
+from study.power import Plan, items_needed, power, seeds_needed, smallest_harm, standard_error
 from bench.worlds import World, draw
 
 

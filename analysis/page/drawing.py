@@ -1,0 +1,98 @@
+"""What the figures are drawn from: the tables behind them, brought into the shape that a chart takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.frames import ALL_MODELS, SOURCE, TARGET, TRANSFER_REGIMES
+from analysis.reading.study import Study
+from analysis.statistics.harm import size_bucket
+from analysis.tables.registry import Made
+
+LEAST_ON, LEAST_OFF = 3, 5  # targets that a run's means need, as in the reference study
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a figure is drawn from, and whether it goes onto the page or into a file."""
+
+    study: Study
+    made: dict[str, Made]
+    frame: pl.DataFrame  # of the table behind the figure
+    page: bool
+
+    def width(self, pixels: int) -> int | str:
+        """`pixels` in a file, what there is on the page."""
+        return "container" if self.page else pixels
+
+
+def matrix_rows(drawing: Drawing) -> pl.DataFrame:
+    """Rows of the big heat map: the mean over models first (when there are several), then each model.
+
+    `n` is the items of a model's cell, or the models of the mean's; intervals are there where they were computed.
+    """
+    rows = drawing.study.transfer.filter(pl.col("delta").is_not_null())
+    columns = [*SOURCE, *TARGET, "regime", "delta"]
+    tests = drawing.made["significance"].frame
+    own = rows.select("model", *columns, pl.col("n_items").alias("n"))
+    if tests is not None:
+        known = tests.select(
+            "model", *SOURCE, *TARGET, "low", "high", "q_worse", "q_better", "worse", "gains", "losses"
+        )
+        own = own.join(known, on=["model", *SOURCE, *TARGET], how="left")
+    if rows["model"].n_unique() == 1:
+        return own
+    mean = drawing.frame.select(pl.lit(ALL_MODELS).alias("model"), *columns, pl.col("n_models").alias("n"))
+    return pl.concat([mean, own], how="diagonal").select(own.columns)
+
+
+def role_rows(drawing: Drawing, kind: str) -> pl.DataFrame:
+    """`name, role, delta, low, high`, adjusted for what each met where that can be told; 95 % intervals."""
+    sides = []
+    for side in ("donor", "recipient"):
+        score = f"{side}_adjusted" if drawing.frame[f"{side}_adjusted"].null_count() < drawing.frame.height else side
+        ends = [pl.col(score + end).alias(name) for end, name in (("", "delta"), ("_low", "low"), ("_high", "high"))]
+        sides.append(drawing.frame.select(pl.col(kind).alias("name"), pl.lit(side).alias("role"), *ends))
+    return pl.concat(sides).filter(pl.col("delta").is_not_null())
+
+
+def share_rows(drawing: Drawing) -> pl.DataFrame:
+    """The variance tables under one another, by scope."""
+    designs = {
+        "noise taken out": "variance_noiseless",
+        "crossed": "variance_crossed",
+        "nested, as published": "variance_nested",
+    }
+    there = {name: drawing.made[table].frame for name, table in designs.items()}
+    columns = ["scope", "component", "share", "share_se"]
+    parts = [
+        table.select(*columns, pl.lit(name).alias("design")) for name, table in there.items() if table is not None
+    ]
+    order = {name: i for i, name in enumerate(("overall", *TRANSFER_REGIMES))}
+    return pl.concat(parts).sort(
+        pl.col("scope").replace_strict(order, default=len(order)),
+        maintain_order=True,
+    )
+
+
+def run_rows(drawing: Drawing) -> pl.DataFrame:
+    """The points of `pareto` that rest on enough targets, with the model's family and size."""
+    keys = ["model", *SOURCE]
+    rows = drawing.study.transfer.filter(pl.col("delta").is_not_null(), pl.col("regime") != "MT-ML")
+    own = pl.col("regime") == "MT-CL"
+    enough = rows.group_by(keys).agg(own.sum().alias("on"), (~own).sum().alias("off"))
+    enough = enough.filter(pl.col("on") >= LEAST_ON, pl.col("off") >= LEAST_OFF)
+    about = drawing.study.transfer.select("model", "model_family", size_bucket()).unique("model")
+    return drawing.frame.join(enough, on=keys, how="semi").join(about, on="model", how="left")
+
+
+def quadrant_rows(drawing: Drawing) -> pl.DataFrame:
+    """`kind, name, donor, recipient` of the languages and tasks that are both, raw as the reference study draws them."""
+    parts = []
+    for kind in ("language", "task"):
+        frame = drawing.made[f"{kind}_roles"].frame
+        if frame is not None:
+            parts.append(frame.select(pl.lit(kind).alias("kind"), pl.col(kind).alias("name"), "donor", "recipient"))
+    return pl.concat(parts).drop_nulls()

@@ -1,0 +1,131 @@
+"""Every model's cells as arrays: what its items, its seeds and two halves of its items say of each source and target.
+
+Items of a task that have the same number are one cluster in all languages and models: they are the same question, or
+its translation. A model's matrices of items are let go of as soon as these arrays are read off them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analysis.frames import SEED, SOURCE, TARGET
+from analysis.inference.cells import Cells, cells
+from analysis.inference.halves import halves, sides
+from analysis.inference.items import Column, Grid, Ints, Singles, grid
+from analysis.inference.rates import DRAWS, noise_floor, null_scores
+from analysis.reading.panels import Panel
+
+POINTS = 100.0  # a proportion in percentage points
+Name = tuple[str, str]  # task, language
+Clusters = dict[str, tuple[int, Ints]]  # of each task: number of its first item, and its items in order
+
+
+@dataclass(frozen=True)
+class ModelGrid:
+    """One model: S sources on T targets, R adapters."""
+
+    model: str
+    sources: tuple[Name, ...]
+    targets: tuple[Name, ...]
+    adapter: Ints  # R: source of each adapter
+    grid: Grid
+    cells: Cells
+    one: Singles  # B × R × T: every adapter's Δ from the first half of the items of each split
+    two: Singles  # the same from the second
+
+    @property
+    def there(self) -> npt.NDArray[np.bool_]:
+        """S × T: the cells that were scored."""
+        return ~np.isnan(self.grid.delta)
+
+    @property
+    def about(self) -> str:
+        """What a claim about one of its cells speaks of."""
+        return "the source" if self.cells.seeds.known else "this adapter"
+
+    @cached_property
+    def floor(self) -> npt.NDArray[np.float64]:
+        """S × T chances that noise alone prints a harm."""
+        return noise_floor(self.grid, self.cells.seeds)
+
+    @cached_property
+    def null_scores(self) -> Singles:
+        """S × T × B normal scores of the cells in draws of noise; items are drawn alike in every model."""
+        rng = np.random.default_rng([SEED, 5])
+        noise = rng.standard_normal((self.grid.n_clusters, DRAWS), np.float32)
+        own = np.random.default_rng([SEED, *self.model.encode()])
+        return null_scores(self.grid, self.cells.seeds, noise, own)
+
+    def frame(self) -> pl.DataFrame:
+        """`model, source…, target…, row, column` of the cells that were scored, in order."""
+        row, column = np.nonzero(self.there)
+        named = [(*self.sources[i], *self.targets[j]) for i, j in zip(row.tolist(), column.tolist(), strict=True)]
+        frame = pl.DataFrame(named, schema=dict.fromkeys([*SOURCE, *TARGET], pl.String), orient="row")
+        return frame.with_columns(
+            pl.lit(self.model).alias("model"), pl.Series("row", row), pl.Series("column", column)
+        ).select("model", *SOURCE, *TARGET, "row", "column")
+
+
+def model_grids(panels: Sequence[Panel], units: pl.DataFrame) -> tuple[ModelGrid, ...]:
+    """Every model that has trained adapters beside its base, by name."""
+    numbers = _clusters(panels)
+    first = sides(np.repeat(np.arange(len(numbers)), [len(docs) for _, docs in numbers.values()]))
+    found = []
+    for model in sorted({panel.model for panel in panels}):
+        mine = sorted((p for p in panels if p.model == model), key=lambda panel: (panel.task, panel.language))
+        adapters = _adapters(model, units)
+        columns = [(panel, column) for panel in mine if (column := _column(panel, adapters, numbers)) is not None]
+        if columns:
+            found.append(_model(model, columns, adapters, first))
+    return tuple(found)
+
+
+def _clusters(panels: Sequence[Panel]) -> Clusters:
+    found: Clusters = {}
+    start = 0
+    for task in sorted({panel.task for panel in panels}):
+        docs = np.unique(np.concatenate([panel.docs for panel in panels if panel.task == task]))
+        found[task] = (start, docs)
+        start += len(docs)
+    return found
+
+
+def _adapters(model: str, units: pl.DataFrame) -> pl.DataFrame:
+    """`unit, adapter, source` of the model's score units, and `source…`: adapters in order of source and seed."""
+    kept = units.filter(pl.col("model") == model, pl.col("kind") == "trained", pl.col("score").is_not_null())
+    return kept.select(
+        "unit",
+        *SOURCE,
+        (pl.struct(*SOURCE, "seed").rank("dense").cast(pl.Int64) - 1).alias("adapter"),
+        (pl.struct(SOURCE).rank("dense").cast(pl.Int64) - 1).alias("source"),
+    )
+
+
+def _column(panel: Panel, adapters: pl.DataFrame, numbers: Clusters) -> Column | None:
+    """The panel's trained adapters beside its base; None where it has none."""
+    place = pl.DataFrame({"unit": panel.units, "row": np.arange(len(panel.units))})
+    here = adapters.join(place, on="unit", how="inner").sort("adapter")
+    if not here.height:
+        return None
+    start, docs = numbers[panel.task]
+    difference = POINTS * (panel.norm[here["row"].to_numpy()] - panel.norm[0])
+    task = list(numbers).index(panel.task)
+    return Column(difference, here["adapter"].to_numpy(), start + np.searchsorted(docs, panel.docs), task)
+
+
+def _model(
+    model: str, columns: Sequence[tuple[Panel, Column]], adapters: pl.DataFrame, first: npt.NDArray[np.bool_]
+) -> ModelGrid:
+    source = adapters.unique("adapter").sort("adapter")["source"].to_numpy()
+    names = adapters.unique("source").sort("source").select(SOURCE).rows()
+    whole = [column for _, column in columns]
+    made = grid(whole, source, len(first))
+    one, two = halves(whole, len(source), first)
+    targets = tuple((panel.task, panel.language) for panel, _ in columns)
+    return ModelGrid(model, tuple(names), targets, source, made, cells(made), one, two)
