@@ -42,6 +42,7 @@ class World:
     parallel: float = 0.5  # share of the item's part that languages have in common
     base: tuple[float, float] = (2.0, 2.0)  # beta distribution of base accuracies over targets, within .15 … .95
     missing: float = 0.0  # share of cells, of seeds and of items that are absent
+    graded: float = 0.0  # skew of items that are graded: sd of the logarithm of their changes; 0: right or wrong
     between: float = 0.0  # sd over models of each effect, as a share of the effects' own sd
 
     @property
@@ -124,9 +125,10 @@ def _columns(world: World, chances: tuple[Floats, Floats], rng: np.random.Genera
         of_items = np.sqrt(world.parallel) * common[number] + np.sqrt(1 - world.parallel) * rng.normal(
             size=(2, world.sizes[number])
         )
-        turned = _turned(world, of_items, (accuracy[t], discordance[t], each[:, :, t]), rng)
+        make = _graded if world.graded else _turned
+        turned = make(world, of_items, (accuracy[t], discordance[t], each[:, :, t]), rng)
         clusters = starts[number] + np.arange(world.sizes[number])
-        columns.append(Column(turned, np.arange(len(turned)), clusters, number))
+        columns.append(Column(turned, np.arange(len(turned)), clusters, number, graded=bool(world.graded)))
     return columns
 
 
@@ -135,15 +137,31 @@ def _turned(
 ) -> npt.NDArray[np.float32]:
     """Differences of every adapter (sources times seeds) on the items of one target, in pp."""
     accuracy, discordance, delta = chances
-    (s, k), n = delta.shape, of_items.shape[1]
-    own = rng.standard_normal((s, k, n), np.float32)
-    score = np.sqrt(world.column) * of_items[1] + np.sqrt(world.source) * rng.normal(size=(s, 1, n))
-    score = score + np.sqrt(1 - world.column - world.source) * own
+    score = _scores(world, of_items, delta.shape, rng)
     gain = np.minimum((np.maximum(discordance, np.abs(delta)) + delta) / 2, 1 - accuracy)
     loss = np.minimum(gain - delta, accuracy)
     up, down = (ndtri(np.clip(share, 0, 1))[:, :, None] for share in ((loss + delta) / (1 - accuracy), loss / accuracy))
     right = of_items[0] < ndtri(accuracy)
-    return np.where(right, -100.0 * (score < down), 100.0 * (score < up)).astype(np.float32).reshape(s * k, n)
+    return np.where(right, -100.0 * (score < down), 100.0 * (score < up)).astype(np.float32).reshape(-1, score.shape[2])
+
+
+def _graded(
+    world: World, of_items: Floats, chances: tuple[float, float, Floats], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """The same of items that are graded: changes are lognormal about their mean, skewed up or down by target."""
+    accuracy, discordance, delta = chances
+    score = _scores(world, of_items, delta.shape, rng)
+    sign = 1 if accuracy > 0.5 else -1
+    changed = sign * discordance * (np.exp(world.graded * score - world.graded**2 / 2) - 1)
+    return (100 * (delta[:, :, None] + changed)).astype(np.float32).reshape(-1, score.shape[2])
+
+
+def _scores(world: World, of_items: Floats, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """The normal score of every source, seed and item."""
+    (s, k), n = shape, of_items.shape[1]
+    own = rng.standard_normal((s, k, n), np.float32)
+    score = np.sqrt(world.column) * of_items[1] + np.sqrt(world.source) * rng.normal(size=(s, 1, n))
+    return np.asarray(score + np.sqrt(1 - world.column - world.source) * own)
 
 
 def _missing(
@@ -155,4 +173,4 @@ def _missing(
         difference = np.where(rng.random(difference.shape) < world.missing, np.nan, difference)
         difference[np.repeat(absent, world.seeds)] = np.nan
     kept = difference[rows].astype(np.float32)
-    return Column(kept, np.arange(len(kept)), column.cluster, column.task)
+    return Column(kept, np.arange(len(kept)), column.cluster, column.task, graded=column.graded)

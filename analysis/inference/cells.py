@@ -4,6 +4,10 @@ V = V_items + σ²_seed / K, with degrees of freedom by Satterthwaite (1946): th
 counted, less one; those of σ²_seed come from its spread over sources, also where it is estimated as 0. The statistic is
 Student's t around the centre that one pseudo-gain and one pseudo-loss make (Bonett and Price 2012).
 
+Where items are graded (ROUGE, F1, bits per byte) their scores may be skewed, and so is Student's t; Hall's monotone
+transformation of it (1992, J. R. Stat. Soc. B 54) takes the skew out, by the third moment of Δ. Right and wrong with
+their pseudo-items need none of it.
+
 With one seed everywhere σ²_seed is unknown, and all of this is about the adapters that were trained, not about what
 training on the source does.
 """
@@ -18,6 +22,7 @@ from analysis.inference.items import PSEUDO, Floats, Grid
 from analysis.inference.seeds import SeedSpread, at_cells, seed_spread
 
 HARM = -1.0
+NO_SKEW = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,21 @@ def cells(grid: Grid, harm: float = HARM, level: float = 0.95) -> Cells:
         doubt = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1) + doubted
         df = 2 * variance**2 / doubt
         se = np.sqrt(variance)
-        half = t.ppf((1 + level) / 2, df) * se
-        worse, better = t.cdf(grid.centre / se, df), t.sf(grid.centre / se, df)
-        sure = t.cdf((grid.centre - harm) / se, df)
-    return Cells(grid.centre, se, df, grid.centre - half, grid.centre + half, worse, better, sure, spread)
+        skew = np.where(grid.graded, grid.cube / se**3, 0.0)
+        wide = t.ppf((1 + level) / 2, df)
+        low, high = (grid.centre - se * skewed(end, skew) for end in (wide, -wide))
+        score, of_harm = (unskewed((grid.centre - null) / se, skew) for null in (0.0, harm))
+        worse, better, sure = t.cdf(score, df), t.sf(score, df), t.cdf(of_harm, df)
+    return Cells(grid.centre, se, df, low, high, worse, better, sure, spread)
+
+
+def unskewed(score: Floats, skew: Floats) -> Floats:
+    """Hall's transformation of t for a mean of this skewness: g(t) = ((1 + at)³ − 1) / 3a + a/2 with a = skew / 3."""
+    a = np.where(np.abs(skew) > NO_SKEW, skew, 1.0) / 3
+    return np.where(np.abs(skew) > NO_SKEW, ((1 + a * score) ** 3 - 1) / (3 * a) + a / 2, score)
+
+
+def skewed(score: Floats, skew: Floats) -> Floats:
+    """Its inverse."""
+    a = np.where(np.abs(skew) > NO_SKEW, skew, 1.0) / 3
+    return np.where(np.abs(skew) > NO_SKEW, (np.cbrt(1 + 3 * a * (score - a / 2)) - 1) / a, score)

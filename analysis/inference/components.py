@@ -10,9 +10,11 @@ where there is nothing they lie below 0 as often as above.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ FACTORS = ("model", "source", "target")
 AXES = {"model": 1, "source": 2, "target": 4}  # of B × M × S × K × T
 ADAPTER = 3
 Classes = dict[frozenset[str], float]
+Value = TypeVar("Value", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -62,38 +65,60 @@ def _subsets(names: Iterable[str]) -> list[frozenset[str]]:
 
 def mean_products(data: Doubles) -> Classes:
     """Mean product of two cells that agree in exactly these of the varying factors; NaN where there is no pair."""
+    return {name: float(value) for name, value in _means(data, _squares).items()}
+
+
+def _means(data: Doubles, squares: Callable[[Floats, Floats, frozenset[int]], Floats]) -> dict[frozenset[str], Floats]:
+    """`mean_products` from sums over the cells that agree in these axes, of which there may be several at a time."""
     there = ~(np.isnan(data.one[:1]) | np.isnan(data.two[:1]))
     one, two = (np.where(there, values, 0.0).astype(np.float64) for values in (data.one, data.two))
     count = there.astype(np.float64)
+    of_values, of_counts = cache(partial(squares, one, two)), cache(partial(squares, count, count))
     names = varying(data)
     always = frozenset(FACTORS) - set(names)
     found = {}
     for exactly in _subsets(names):
-        total, n = 0.0, 0.0
+        total, n = np.zeros(()), np.zeros(())
         for more in [more for more in _subsets(names) if more >= exactly]:
-            sign, same = (-1) ** len(more - exactly), more | always
-            apart = data.seeds and exactly | always >= {"model", "source"}
-            total += sign * _products(one, two, same, apart)
-            n += sign * _products(count, count, same, apart)
-        found[exactly] = total / len(one) / n if n > 0.5 else float("nan")
+            kept, sign = frozenset(AXES[name] for name in more | always), (-1) ** len(more - exactly)
+            apart = [kept | {ADAPTER}] if data.seeds and exactly | always >= {"model", "source"} else []
+            total = total + sign * (of_values(kept) - sum(of_values(axes) for axes in apart))
+            n = n + sign * (of_counts(kept) - sum(of_counts(axes) for axes in apart))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[exactly] = np.where(n > 0.5, total / len(one) / n, np.nan)
     return found
 
 
-def _products(one: Floats, two: Floats, same: frozenset[str], apart: bool) -> float:
-    """Σ of products over pairs of cells that agree at least in `same`; with `apart` not those of one adapter."""
-    kept = {AXES[name] for name in same}
-    total = _squares(one, two, kept)
-    return total - _squares(one, two, kept | {ADAPTER}) if apart else total
-
-
-def _squares(one: Floats, two: Floats, kept: set[int]) -> float:
+def _squares(one: Floats, two: Floats, kept: frozenset[int]) -> Floats:
+    """Σ of products over pairs of cells that agree in the kept axes."""
     rest = tuple(axis for axis in (1, 2, 3, 4) if axis not in kept)
-    return float((one.sum(axis=rest) * two.sum(axis=rest)).sum())
+    return np.asarray((one.sum(axis=rest) * two.sum(axis=rest)).sum())
+
+
+def _squares_without(axis: int, one: Floats, two: Floats, kept: frozenset[int]) -> Floats:
+    """The same without each level of an axis in turn."""
+    rest = tuple(i for i in (1, 2, 3, 4) if i not in kept | {axis})
+    others = tuple(i for i in range(5) if i != axis)
+    a, b = (half.sum(axis=rest, keepdims=True) for half in (one, two))
+    if axis in kept:
+        product = a * b
+        return np.asarray(product.sum() - product.sum(axis=others))
+    left = [half.sum(axis=axis, keepdims=True) - half for half in (a, b)]
+    return np.asarray((left[0] * left[1]).sum(axis=others))
 
 
 def components(data: Doubles) -> Classes:
     """Variance component of every set of factors, in squared units of Δ; unbiased, so it may be below 0."""
-    products = mean_products(data)
+    return _differences(mean_products(data))
+
+
+def components_without(data: Doubles, factor: str) -> dict[frozenset[str], Floats]:
+    """The same without each level of a factor in turn, all at once; a factor needs three levels."""
+    found: dict[frozenset[str], Floats] = _differences(_means(data, partial(_squares_without, AXES[factor])))
+    return found
+
+
+def _differences(products: dict[frozenset[str], Value]) -> dict[frozenset[str], Value]:
     return {
         name: sum((-1) ** len(name - part) * value for part, value in products.items() if part <= name)
         for name in products
@@ -119,14 +144,23 @@ def shares(data: Doubles, printed: Floats, splits: int = 4) -> Shares:
     share = {name: 100 * value / total for name, value in found.items()}
     few, error = data.first(splits), dict.fromkeys(found, 0.0)
     for factor in varying(data):
-        n = data.one.shape[AXES[factor]]
-        left = []
-        for level in range(n):
-            part, kept = few.without(factor, level), np.delete(printed, level, axis=FACTORS.index(factor))
-            of, whole = components(part), float(np.nanvar(kept, ddof=1))
-            left.append([100 * of.get(name, np.nan) / whole for name in found])
-        spread = (n - 1) * np.nanvar(np.array(left), axis=0)
-        for name, value in zip(found, spread, strict=True):
-            error[name] += float(value)
+        left = _shares_without(few, printed, factor)
+        for name in found:
+            known = left[name][~np.isnan(left[name])]
+            error[name] += (len(left[name]) - 1) * float(known.var()) if len(known) else np.nan
     errors = {name: float(np.sqrt(value)) for name, value in error.items()}
     return Shares(found, share, errors, total - sum(found.values()), total)
+
+
+def _shares_without(data: Doubles, printed: Floats, factor: str) -> dict[frozenset[str], Floats]:
+    """Shares without each level of a factor in turn, of those that have a cell."""
+    axis = FACTORS.index(factor)
+    others = tuple(i for i in range(3) if i != axis)
+    levels = np.flatnonzero((~np.isnan(printed)).any(axis=others))
+    whole = np.array([np.nanvar(np.delete(printed, level, axis=axis), ddof=1) for level in levels])
+    if len(levels) > 2:
+        parts = {name: values[levels] for name, values in components_without(data, factor).items()}
+    else:  # without one of two levels the factor is none
+        left = [components(data.without(factor, int(level))) for level in levels]
+        parts = {name: np.array([of.get(name, np.nan) for of in left]) for name in components(data)}
+    return {name: 100 * values / whole for name, values in parts.items()}

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 PSEUDO = 2  # pseudo-items: one gain and one loss
-REALS = ("delta", "centre", "items", "square")
+REALS = ("delta", "centre", "items", "square", "cube")
 COUNTS = ("n_items", "n_seeds", "n_gains", "n_losses")
 
 
@@ -34,6 +34,7 @@ class Column:
     cluster: Ints  # N: number of the item's cluster: parallel items of other languages have the same
     task: int = 0  # number of the target's task
     whole: float = 100.0  # what one item gained adds to Σ difference: how large a pseudo-item is where nothing differs
+    graded: bool = False  # whether an item's score may be any number, not only right or wrong
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Grid:
     centre: Floats  # S × T: the same with one pseudo-gain and one pseudo-loss among the items
     items: Floats  # S × T: variance of `centre` from the choice of items
     square: Floats  # S × T: Σ_i x_i² / N², x_i the mean over seeds on item i: variance of Δ were it 0
+    cube: Floats  # S × T: third central moment of Δ from the choice of items
+    graded: npt.NDArray[np.bool_]  # T
     n_items: Ints  # S × T: items that any seed has
     n_seeds: Ints  # S × T
     n_gains: Ints  # S × T: items that are better than the base's in the mean over seeds
@@ -90,6 +93,7 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
         influence=tuple(influence),
         cluster=tuple(column.cluster for column in columns),
         task=np.array([column.task for column in columns]),
+        graded=np.array([column.graded for column in columns]),
         n_clusters=n_clusters,
     )
 
@@ -126,14 +130,16 @@ def _cells(d: Singles, starts: Ints, whole: float) -> tuple[dict[str, Floats], d
     a, b = over_seeds(1 / (n + PSEUDO)), over_seeds(shrunk / (n + PSEUDO))
     spread = (moved(shrunk, n + PSEUDO) ** 2).sum(axis=1) + 2 * ((typical * a) ** 2 + b**2)
     more = n_items + PSEUDO
+    influence = moved(total / n, n)
     found = {
         "delta": over_seeds(total / n),
         "centre": over_seeds(shrunk),
         "items": spread * more / (more - 1),
         "square": square,
+        "cube": (influence**3).sum(axis=1),
     }
     signs = {"n_gains": (x > 0).sum(axis=1), "n_losses": (x < 0).sum(axis=1)}
-    return found, {"n_items": n_items, "n_seeds": k, **signs}, moved(total / n, n).astype(np.float32)
+    return found, {"n_items": n_items, "n_seeds": k, **signs}, influence.astype(np.float32)
 
 
 def _typical(x: Floats, whole: float) -> float:

@@ -50,6 +50,18 @@ def draws_over(several: Sequence[Means], n: int, rng: np.random.Generator) -> Fl
     return np.asarray(np.where(m > 1, mean, np.nan)[:, None] + moved)
 
 
+def chance_of_range(draws: Floats, value: Floats) -> float:
+    """Share of draws about one common score that spread as far as the scores themselves do; NaN for fewer than two.
+
+    As Tukey's range test, with the draws' own covariance: at 5 % the highest may be called higher than the lowest.
+    """
+    there = ~np.isnan(draws[:, 0])
+    if there.sum() < 2:
+        return float("nan")
+    moved = draws[there] - value[there][:, None]
+    return float((np.ptp(moved, axis=0) >= np.ptp(value[there]) - 1e-9).mean())
+
+
 def among_top(draws: Floats, top: int = TOP) -> Floats:
     """Chance of each score to be among the highest; NaN where no more than so many are ranked."""
     there = ~np.isnan(draws[:, 0])

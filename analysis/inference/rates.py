@@ -23,14 +23,14 @@ WIDEST = 0.5  # t beyond which nothing is learned of small p-values
 
 
 def noise_floor(grid: Grid, spread: SeedSpread, harm: float = HARM, step: float = 100.0) -> Floats:
-    """S × T chances of a printed harm if Δ is 0; `step` is what one item adds to Σ x, 0 for graded metrics."""
+    """S × T chances of a printed harm if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
     from scipy.stats import norm
 
     seeds, _ = at_cells(spread, grid.n_seeds)
     with np.errstate(divide="ignore", invalid="ignore"):
         sd = np.sqrt(grid.square + seeds)
         whole = step / (grid.n_items * grid.n_seeds)
-        reached = harm if not step else -whole * np.ceil(-harm / whole - 1e-9) + whole / 2
+        reached = np.where(grid.graded, harm, -whole * np.ceil(-harm / whole - 1e-9) + whole / 2)
         return np.where(np.isnan(grid.delta), np.nan, np.where(sd > 0, norm.cdf(reached / sd), 0.0))
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.frames import harmed
 from analysis.page import html
+from analysis.page.headline import count, visible
 from analysis.reading.study import Study
 from analysis.statistics.health import overlap_checked
 from analysis.statistics.significance import claimed
@@ -41,7 +42,9 @@ def _health(study: Study, made: Made) -> str:
         return f"<p>Targets were not checked one by one: {html.text(made.reason)}.</p>"
     overlap = f"<p>{html.text(overlap_checked(study.records))}</p>"
     if not made.frame.height:
-        return f"<p>No target failed the checks (base above chance, varied answers, equal numbers of items).</p>{overlap}"
+        return (
+            f"<p>No target failed the checks (base above chance, varied answers, equal numbers of items).</p>{overlap}"
+        )
     checks = made.frame.group_by("check").len().sort("check").rows()
     words = ", ".join(f"{check} ({n})" for check, n in checks)
     doubts = "1 doubt about a target" if made.frame.height == 1 else f"{made.frame.height} doubts about targets"
@@ -57,26 +60,33 @@ def _significance(made: dict[str, Made]) -> str:
     if tests.frame is None:
         return f"<p>Single cells were not tested: {html.text(tests.reason)}.</p>"
     n, rows = claimed(tests.frame), tests.frame.filter(pl.col("regime") != "MT-ML")
+    if not rows.height:
+        return "<p>Single cells were not tested: no target but the adapters' own has been scored.</p>"
     printed = int(rows.select(harmed().sum()).item())
     about = "the adapters that were trained" if "this adapter" in rows["about"] else "training on these sources"
     said = (
-        f"<p>Of {rows.height:,} transfer cells {printed:,} show a loss of a point or more; {n['worse']:,} can be called "
-        f"worse and {n['harmed']:,} harmed by a point for certain; {n['better']:,} can be called better. Of the cells "
-        "called so in a model, at most one in twenty is expected to be wrong. Claims are about "
-        f"{about}. The 95 % interval of a typical cell reaches {_half_width(rows)}. Read averages before single cells.</p>"
+        f"<p>Of {rows.height:,} transfer cells {printed:,} show a loss of a point or more; {n['worse']:,} can be "
+        f"called worse, {n['harmed']:,} of them by a point for certain, and {n['better']:,} better: of either at most "
+        f"one in twenty is expected to be wrong. Claims are about {about}. The 95 % interval of a cell reaches "
+        f"{_reach(rows)}. Read averages before single cells.</p>"
     )
     if power is None:
         return said
-    row = power.sort("smallest").row(0, named=True)
     return said + (
-        f"<p>With {row['n_items']:,} items and {row['n_seeds']:,} seed{'s' * (row['n_seeds'] > 1)} a cell must lose about "
-        f"{abs(row['smallest']):.0f} points to be called worse with 80 % chance: what is not called worse is not shown to "
-        "be safe. The table <code>power</code> has what more items or seeds would do.</p>"
+        f"<p>A cell must lose {visible(power)} to be called worse with 80 % chance, at "
+        f"{_size(power, 'n_items', 'item')} and {_size(power, 'n_seeds', 'seed')}: what is not called worse is not "
+        "shown to be safe. The table <code>power</code> has what more items or seeds would do.</p>"
     )
 
 
-def _half_width(rows: pl.DataFrame) -> str:
+def _size(power: pl.DataFrame, column: str, what: str) -> str:
+    """From the fewest of the models' to the most."""
+    few, many = sorted(power[column])[0], sorted(power[column])[-1]
+    return count(many, what) if few == many else f"{few:,} to {count(many, what)}"
+
+
+def _reach(rows: pl.DataFrame) -> str:
     """From the narrowest tenth of the intervals to the widest."""
     half = (rows["high"] - rows["low"]) / 2
     ends = [float(half.quantile(q) or 0.0) for q in (0.1, 0.9)]
-    return f"from {ends[0]:.1f} to {ends[1]:.1f} pp to either side (nine cells of ten)"
+    return f"{ends[0]:.1f} to {ends[1]:.1f} pp to either side (eight cells of ten)"

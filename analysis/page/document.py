@@ -30,8 +30,8 @@ GLOSSARY = {
     "CT-CL": "task and language both differ",
     "harm": HARM,
     "positive transfer": "Δ > 0",
-    "worse, better": "a cell whose Δ is below (above) 0 beyond chance: among all cells called so in a model, at most one "
-    "in twenty is expected to be called so wrongly (q ≤ 0.05)",
+    "worse, better": "a cell whose Δ is below (above) 0 beyond chance: among all cells called so in a model, at most "
+    "one in twenty is expected to be called so wrongly (q ≤ 0.05)",
     "harmed for certain": f"the same, of a true {HARM}",
     "noise floor": "the harm rate that would be printed if no cell had any effect",
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",

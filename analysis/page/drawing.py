@@ -67,9 +67,7 @@ def share_rows(drawing: Drawing) -> pl.DataFrame:
     }
     there = {name: drawing.made[table].frame for name, table in designs.items()}
     columns = ["scope", "component", "share", "share_se"]
-    parts = [
-        table.select(*columns, pl.lit(name).alias("design")) for name, table in there.items() if table is not None
-    ]
+    parts = [table.select(*columns, pl.lit(name).alias("design")) for name, table in there.items() if table is not None]
     order = {name: i for i, name in enumerate(("overall", *TRANSFER_REGIMES))}
     return pl.concat(parts).sort(
         pl.col("scope").replace_strict(order, default=len(order)),
@@ -89,7 +87,7 @@ def run_rows(drawing: Drawing) -> pl.DataFrame:
 
 
 def quadrant_rows(drawing: Drawing) -> pl.DataFrame:
-    """`kind, name, donor, recipient` of the languages and tasks that are both, raw as the reference study draws them."""
+    """`kind, name, donor, recipient` of what is both, raw as the reference study draws them."""
     parts = []
     for kind in ("language", "task"):
         frame = drawing.made[f"{kind}_roles"].frame

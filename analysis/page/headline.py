@@ -1,7 +1,7 @@
 """The most telling lines: what to distrust first, then how big the effect is, what harms, who gives, who takes.
 
 Each line is read off finished tables; a table that could not be made makes its line say so or fall away. A line states
-a claim, its interval, its rows and how often such claims are wrong, and names no best or worst that noise may have made.
+a claim, its interval, its rows and how often such claims are wrong; it names no best or worst that noise may have made.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.frames import SOURCE, TRANSFER_REGIMES
+from analysis.inference.claims import LEVEL
 from analysis.reading.study import Study
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
@@ -41,11 +42,11 @@ def pp(value: object) -> str:
     return "unknown" if not isinstance(value, float) else f"{value:+.2f} pp".replace("-", "−")
 
 
-def span(low: object, high: object) -> str:
-    """An interval in brackets; nothing where it is not known."""
+def span(low: object, high: object, named: bool = False) -> str:
+    """An interval in brackets, called what it is where it is the first of its line; nothing where it is not known."""
     if not isinstance(low, float) or not isinstance(high, float):
         return ""
-    return f" [{low:+.1f} to {high:+.1f}]".replace("-", "−")
+    return f" ({'95 % interval ' * named}{low:+.2f} to {high:+.2f})".replace("-", "−")
 
 
 def count(n: int, what: str) -> str:
@@ -68,18 +69,32 @@ def _overall(study: Study, made: dict[str, Made]) -> str:
         )
     )
     return (
-        f"Effect: {pp(row['mean'])} on average{span(row['low'], row['high'])}, median {pp(row['median'])}, over "
-        f"{row['n']:,} transfer cells ({size}); {row['positive_rate']:.0f} % show a gain."
+        f"Effect: {pp(row['mean'])} on average{span(row['low'], row['high'], named=True)}, median {pp(row['median'])}, "
+        f"over {row['n']:,} transfer cells ({size}); {row['positive_rate']:.0f} % show a gain."
     )
+
+
+def percent(value: float) -> str:
+    """A share, with a decimal where it is small."""
+    return f"{value:.1f} %" if 0 < value < 1 else f"{value:.0f} %"
 
 
 def rate_beside_noise(row: Row) -> str:
     """A harm rate with what noise alone would print and what is harmed at least, where that is known."""
-    said = f"{row['harm_rate']:.0f} % show a loss of a point or more"
-    if row["harm_floor"] is None:
-        return f"{said} (how much of it is noise is not known)"
-    least = f"{row['harm_least']:.0f} % or more truly lose as much" if row["harm_least"] else "that any truly do is not shown"
-    return f"{said}, noise alone would show {row['harm_floor']:.0f} %; {least} (95 % sure)"
+    rate, floor, least = (row[name] for name in ("harm_rate", "harm_floor", "harm_least"))
+    said = f"{percent(_real(rate))} of transfer cells show a loss of a point or more"
+    if floor is None:
+        return f"{said}; how many noise alone would show is not known without items"
+    sure = (
+        f"at least {percent(_real(least))} truly lose as much (95 % sure)"
+        if least
+        else "that any truly does is not shown"
+    )
+    return f"{said}; noise alone would show {percent(_real(floor))}; {sure}"
+
+
+def _real(value: object) -> float:
+    return float(value) if isinstance(value, float) else float("nan")
 
 
 def _harm(made: dict[str, Made]) -> str:
@@ -91,11 +106,11 @@ def _harm(made: dict[str, Made]) -> str:
         return f"{said}."
     n = claimed(tests)
     if not n["worse"] and not n["better"]:
-        return f"{said}. No single cell is sure to be worse or better."
+        return f"{said}. No single cell can be called worse or better."
     certain = f", {n['harmed']:,} of them by a point for certain" if n["harmed"] else ""
     return (
-        f"{said}. {count(n['worse'], 'cell')} can be called worse{certain}, {n['better']:,} better (of each kind at most "
-        "one in twenty is expected to be called so wrongly)."
+        f"{said}. {count(n['worse'], 'cell')} can be called worse{certain}, and {n['better']:,} better: of either at "
+        "most one in twenty is expected to be wrong."
     )
 
 
@@ -103,7 +118,8 @@ def _sources(made: dict[str, Made]) -> str:
     table = made["groups"].frame
     if table is None:
         return ""
-    parts = []
+    parts: list[str] = []
+    several = table["model"].n_unique() > 1
     for family, words in (("source", "source"), ("task on task", "pair of tasks")):
         rows = table.filter(pl.col("family") == family)
         worse = rows.filter("worse").sort("mean")
@@ -113,10 +129,13 @@ def _sources(made: dict[str, Made]) -> str:
         name = f"{row['source_task']}/{row['source_language']}" if family == "source" else row["source_task"]
         on = "its other targets" if family == "source" else row["target_task"]
         parts.append(
-            f"{worse.height:,} of {count(rows.height, words)} cost others on average, most of all {name} on {on} "
-            f"({pp(row['mean'])}{span(row['low'], row['high'])})"
+            f"{worse.height:,} of {count(rows.height, words)}{' (each model counted)' * several}, most of all "
+            f"{(row['model'] + ': ') * several}{name} on {on}, {pp(row['mean'])}"
+            f"{span(row['low'], row['high'], named=not parts)}"
         )
-    return "What costs: " + "; ".join(parts) + "." if parts else "What costs: no source or task is sure to, on average."
+    if not parts:
+        return "What costs on average: no source and no pair of tasks can be said to."
+    return f"What costs on average: {'; '.join(parts)}. At most one in twenty is expected to be wrong."
 
 
 def _regimes(made: dict[str, Made]) -> str:
@@ -124,34 +143,47 @@ def _regimes(made: dict[str, Made]) -> str:
     if table is None:
         return ""
     parts = [
-        f"{SHORT[r['regime']]} {pp(r['mean'])}{span(r['low'], r['high'])}"
-        for r in table.iter_rows(named=True)
-        if r["regime"] != "all"
+        f"{SHORT[r['regime']]} {pp(r['mean'])}{span(r['low'], r['high'], named=not number)}"
+        for number, r in enumerate(table.filter(pl.col("regime") != "all").iter_rows(named=True))
     ]
     return "By regime: " + " · ".join(parts) + "."
 
 
 def _roles(made: dict[str, Made], kind: str) -> str:
-    table = made[f"{kind}_roles"].frame
+    table, stable = made[f"{kind}_roles"].frame, made["rank_stability"].frame
     if table is None:
         return ""
-    parts = [part for role, verb in (("donor", "gives"), ("recipient", "takes")) if (part := _ends(table, kind, role, verb))]
+    verbs = (("donor", "gives"), ("recipient", "takes"))
+    parts = [part for role, verb in verbs if (part := _ends(table, stable, (kind, role, verb)))]
     return f"{kind.capitalize()}s: " + "; ".join(parts) + "." if parts else ""
 
 
-def _ends(table: pl.DataFrame, kind: str, role: str, verb: str) -> str:
-    """Who is first and last, adjusted for whom each met where that is known; that none is, where noise may order them."""
-    score = f"{role}_adjusted" if table[f"{role}_adjusted"].null_count() < table.height else role
+def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, str]) -> str:
+    """Who is first and last, where chance makes no such range; adjusted for whom each met where that is known."""
+    kind, role, verb = of
+    fair = table[f"{role}_adjusted"].null_count() < table.height
+    score = f"{role}_adjusted" if fair else role
     ranked = table.drop_nulls(score).sort(score, kind, descending=[True, False])
     if ranked.height < 2:
         return ""
+    chance = _chance_of_range(stable, kind, role, fair)
     first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
-    ends = [(row[kind], row[score], row[f"{score}_low"], row[f"{score}_high"]) for row in (first, last)]
-    (best, most, low, high), (worst, least, _, last_high) = ends
-    if low is None or last_high is None or low <= last_high:
-        why = "their intervals overlap" if low is not None else "how sure that is, is not known"
-        return f"none {verb} surely more than another ({pp(least)} to {pp(most)}; {why})"
-    return f"{best} {verb} most ({pp(most)}{span(low, high)}), {worst} least ({pp(least)})"
+    ends = [f"{pp(row[score])}{span(row[f'{score}_low'], row[f'{score}_high'])}" for row in (first, last)]
+    far = f"{pp(last[score])} to {pp(first[score])}"
+    if chance is None:
+        return f"who {verb} most is not known: nothing says how sure the scores are ({far})"
+    often = f"noise alone spreads {kind}s as far in {percent(max(100 * chance, 0.1))} of studies"
+    if chance > LEVEL:
+        return f"none {verb} more than another beyond chance ({far}; {often})"
+    return f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}; {often}"
+
+
+def _chance_of_range(stable: pl.DataFrame | None, kind: str, role: str, fair: bool) -> float | None:
+    if stable is None:
+        return None
+    rows = stable.filter(pl.col("kind") == kind, pl.col("role") == role)
+    found = rows["p_range_adjusted" if fair else "p_range"].drop_nulls()
+    return float(found[0]) if len(found) else None
 
 
 def _distrust(study: Study, made: dict[str, Made]) -> str:
@@ -167,8 +199,16 @@ def _distrust(study: Study, made: dict[str, Made]) -> str:
         targets = health.select("model", "target_task", "target_language").n_unique()
         doubts.append(f"{count(targets, 'target')} cannot be trusted ({', '.join(sorted(set(health['check'])))})")
     if power is not None:
-        smallest = f"{abs(float(power['smallest'].max())):.0f}"  # type: ignore[arg-type]
-        doubts.append(f"a single cell must lose {smallest} points or more to be called worse with 80 % chance")
+        doubts.append(f"a single cell must lose {visible(power)} to be called worse with 80 % chance")
     if study.transfer.filter(pl.col("regime").is_in(TRANSFER_REGIMES)).height and study.transfer["n_seeds"].max() == 1:
         doubts.append("there is one seed, so claims are about these adapters, not about what such training does")
     return "Distrust: " + "; ".join(doubts) + "." if doubts else ""
+
+
+def visible(power: pl.DataFrame) -> str:
+    """How large a loss the models' cells must have to be seen, in words."""
+    smallest = power["smallest"].drop_nulls().abs()
+    if not len(smallest):
+        return "more points than there are"
+    least, most = (f"{_real(end):.0f}" for end in (smallest.min(), smallest.max()))
+    return f"{least} points or more" if least == most else f"{least} to {most} points or more, by model,"

@@ -13,7 +13,8 @@ from analysis.page.charts.style import Spec
 
 SIGNED = {
     "delta", "mean", "median", "donor", "recipient", "on_task", "off_task", "difference", "low", "high", "expected",
-    *(f"{role}{end}" for role in ("donor", "recipient") for end in ("_low", "_high", "_adjusted", "_adjusted_low", "_adjusted_high")),
+    *(role + kind + end for role in ("donor", "recipient") for kind in ("", "_adjusted") for end in ("_low", "_high")),
+    "donor_adjusted", "recipient_adjusted",
 }  # fmt: skip
 MOST_ROWS = 300
 

@@ -89,9 +89,9 @@ SECTIONS: tuple[Section, ...] = (
         "matrix",
         "Every source on every target",
         "A row is what an adapter was trained on, a column what it was scored on. Blue: better than the untouched "
-        "model; red: worse. A dash marks a loss of a point or more, most of which noise may have made; a cross marks a "
-        "cell that can be called worse (q ≤ 0.05). Bright diagonal blocks mean that a gain stays within its task. Hover "
-        "or tap a cell for its numbers.",
+        "model; red: worse. A dash marks a loss of a point or more, most of which noise may have made; a cross marks "
+        "a cell that can be called worse (q ≤ 0.05). Bright diagonal blocks mean that a gain stays within its task. "
+        "Hover or tap a cell for its numbers.",
         lambda drawing: heat.matrix(matrix_rows(drawing)),
         wide=True,
         chapter="The matrix",
@@ -114,8 +114,8 @@ SECTIONS: tuple[Section, ...] = (
         "pareto",
         "Gain at home, price elsewhere",
         "Each point is one source. Right: it helps its own task in other languages; up: it helps (or spares) other "
-        "tasks. Ringed points are the best trades: no other source of the model beats them on one side without losing on "
-        "the other. Points close together may lie so by noise.",
+        "tasks. Ringed points are the best trades: no other source of the model beats them on one side without losing "
+        "on the other. Points close together may lie so by noise.",
         lambda drawing: effects.pareto(drawing.frame, drawing.width(640)),
         chapter="What harms",
     ),

@@ -115,8 +115,9 @@ def _column(panel: Panel, adapters: pl.DataFrame, numbers: Clusters) -> Column |
         return None
     start, docs = numbers[panel.task]
     difference = POINTS * (panel.norm[here["row"].to_numpy()] - panel.norm[0])
-    task = list(numbers).index(panel.task)
-    return Column(difference, here["adapter"].to_numpy(), start + np.searchsorted(docs, panel.docs), task)
+    task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
+    graded = bool(((panel.norm > 0) & (panel.norm < 1)).any())
+    return Column(difference, here["adapter"].to_numpy(), cluster, task, graded=graded)
 
 
 def _model(

@@ -62,7 +62,10 @@ def asymmetry(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.Dat
             continue
         share = antisymmetric_share(matrix)
         fair = float("nan") if whole is None else noiseless.antisymmetric_share(*_halves(whole, name))
-        notes = {"the matrix is constant": share != share, "nothing but noise varies": whole is not None and fair != fair}
+        notes = {
+            "the matrix is constant": share != share,
+            "nothing but noise varies": whole is not None and fair != fair,
+        }
         note = next((words for words, holds in notes.items() if holds), "")
         rows.append((name, 100 * share, 100 * fair, len(matrix), note))
     need(any(row[1] is not None for row in rows), "; ".join(f"{row[0]}: {row[4]}" for row in rows))
@@ -75,7 +78,10 @@ def _halves(whole: Twice, name: str) -> tuple[Singles, Singles]:
     """The matrix from either half of the items, B × N × N, over the labels that are source and target."""
     regimes, part = {"language": ("MT-CL",), "task": ("CT-ML",), "cell": REGIMES}[name], {"task": 0, "language": 1}
     rows = whole.only(*regimes)
-    ends = [[label[part[name]] if name in part else "/".join(label) for label in end] for end in (rows.sources, rows.targets)]
+    ends = [
+        [label[part[name]] if name in part else "/".join(label) for label in end]
+        for end in (rows.sources, rows.targets)
+    ]
     labels = sorted(set(ends[0]) & set(ends[1]))
     source, target = (np.array([[label == one for one in labels] for label in end], np.float32) for end in ends)
     made = []

@@ -29,14 +29,14 @@ class Twice:
         """With the cells of these regimes; the others are NaN."""
         rows = np.isin(self.regime, regimes)
         printed = np.where(rows, self.printed, np.nan)
-        return Twice(
-            self.models, self.sources, self.targets, self.data.only(rows[:, None, :]), printed, self.regime
-        )
+        return Twice(self.models, self.sources, self.targets, self.data.only(rows[:, None, :]), printed, self.regime)
 
 
 def twice(grids: Sequence[ModelGrid]) -> Twice:
     """Everything that items say twice."""
-    sources, targets = (tuple(sorted({n for one in grids for n in getattr(one, end)})) for end in ("sources", "targets"))
+    sources, targets = (
+        tuple(sorted({n for one in grids for n in getattr(one, end)})) for end in ("sources", "targets")
+    )
     seeds = max(int(np.bincount(one.adapter).max()) for one in grids)
     shape = (grids[0].one.shape[0], len(grids), len(sources), seeds, len(targets))
     halves = [np.full(shape, np.nan, np.float32) for _ in range(2)]

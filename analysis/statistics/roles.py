@@ -38,6 +38,15 @@ class Score:
     models: tuple[Means, ...]
     weights: tuple[Floats, ...]  # per model: names × S × T
     interval: Interval
+    grid: ModelGrid | None  # of the model where there is one only, and its items are known
+
+    @property
+    def value(self) -> Floats:
+        """Mean over the models that have each name."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(
+                np.nansum([one.value for one in self.models], axis=0) / np.where(self.n_models, self.n_models, np.nan)
+            )
 
     @property
     def n_models(self) -> Ints:
@@ -113,7 +122,7 @@ def _score(tables: Sequence[_Table], names: tuple[str, ...], make: Callable[[_Ta
     weights = tuple(make(table, names) for table in tables)
     several = tuple(_means(table, w) for table, w in zip(tables, weights, strict=True))
     interval = within_model(several[0]) if len(several) == 1 else over_models(several)
-    return Score(names, several, weights, interval)
+    return Score(names, several, weights, interval, tables[0].grid if len(tables) == 1 else None)
 
 
 def _means(table: _Table, weights: Floats) -> Means:
@@ -150,8 +159,7 @@ def _side(found: dict[str, Score], role: str, kind: str) -> pl.DataFrame:
     columns: dict[str, object] = {kind: raw.names}
     for name in (role, f"{role}_adjusted"):
         one = found[name]
-        value = np.nanmean([m.value for m in one.models], axis=0) if len(one.models) > 1 else one.models[0].value
-        columns |= {name: value, f"{name}_low": one.interval.low, f"{name}_high": one.interval.high}
+        columns |= {name: one.value, f"{name}_low": one.interval.low, f"{name}_high": one.interval.high}
     columns |= {f"{role}_models": raw.n_models, f"{role}_over": ["models" if n > 1 else "items" for n in raw.n_models]}
     frame = pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
     known = pl.col(f"{role}_low").is_not_null()

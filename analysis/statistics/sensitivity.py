@@ -51,7 +51,9 @@ def _apart(noise: Floats, n_items: float) -> float:
 
 
 def _rows(model: str, plan: Plan) -> list[tuple[object, ...]]:
-    known = (plan.n_items, plan.n_seeds, plan.n_cells, 100 * plan.discordance, plan.seed_sd, smallest_harm(plan))
+    smallest = smallest_harm(plan)
+    seen = smallest if smallest > -POINTS else None
+    known = (plan.n_items, plan.n_seeds, plan.n_cells, POINTS * plan.discordance, plan.seed_sd, seen)
     return [
         (model, harm, power(plan, harm), items_needed(plan, harm), seeds_needed(replace(plan, n_seeds=2), harm), *known)
         for harm in HARMS
@@ -62,14 +64,14 @@ COLUMNS = {
     **MODEL_WORDS,
     "harm": "true Δ of a cell, pp",
     "power": "chance that such a cell is called worse (q ≤ 0.05), if a tenth of the model's cells are harmed as much",
-    "items_needed": f"items per target with which the chance is {WANTED:.0%}, seeds as they are; null: no number is enough",
+    "items_needed": f"items per target with which it is {WANTED:.0%}, seeds as they are; null: no number is enough",
     "seeds_needed": f"seeds with which it is {WANTED:.0%}, items as they are; null: no number is enough",
     "n_items": "items of the median transfer cell",
     "n_seeds": "seeds of the median transfer cell",
     "n_cells": "transfer cells of the model",
     "discordance": "items that adapter and base answer differently, %",
     "seed_sd": "standard deviation between seeds beyond items, pp; 0 where there is one seed and it is unknown",
-    "smallest": f"Δ of the harm that is called with chance {WANTED:.0%}, pp",
+    "smallest": f"Δ of the harm that is called with chance {WANTED:.0%}, pp; null: none is",
 }
 TABLES = (
     Table[Study](

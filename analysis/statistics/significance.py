@@ -48,13 +48,17 @@ def _model(one: ModelGrid) -> pl.DataFrame:
     def of(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         return values[one.there]
 
-    return one.frame().with_columns(
-        pl.Series("delta", of(made.delta)).round(9),
-        *(pl.Series(name, of(getattr(cells, name))) for name in ("low", "high", "se")),
-        *(pl.Series(name, of(getattr(made, f"n_{name}"))) for name in ("gains", "losses", "items", "seeds")),
-        *(pl.Series(f"p_{claim}", of(getattr(cells, p))) for claim, p in CLAIMS.items()),
-        pl.lit(one.about).alias("about"),
-    ).rename({"items": "n_items", "seeds": "n_seeds"})
+    return (
+        one.frame()
+        .with_columns(
+            pl.Series("delta", of(made.delta)).round(9),
+            *(pl.Series(name, of(getattr(cells, name))) for name in ("low", "high", "se")),
+            *(pl.Series(name, of(getattr(made, f"n_{name}"))) for name in ("gains", "losses", "items", "seeds")),
+            *(pl.Series(f"p_{claim}", of(getattr(cells, p))) for claim, p in CLAIMS.items()),
+            pl.lit(one.about).alias("about"),
+        )
+        .rename({"items": "n_items", "seeds": "n_seeds"})
+    )
 
 
 def transfer_cells(one: ModelGrid) -> pl.DataFrame:

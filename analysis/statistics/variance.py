@@ -4,10 +4,11 @@
 factor is its own. It is the one to read where items are known.
 
 The other two leave noise in, which looks like an effect of the target, whose cells share the base's items: a grid
-without any effect shows 61 % "target". They are what a table of means alone allows. Both fit Δ ~ 1 by restricted maximum likelihood (`reml`). `variance_nested` is what the reference study's code
-fits: a random intercept per model, source and target as variance components within model. `variance_crossed` treats
-model, source and target as crossed factors, each with effects of its own. Shares are of the sum of components, %;
-their standard errors are the spread over refits to data simulated from the fit (parametric bootstrap).
+without any effect shows 61 % "target". They are what a table of means alone allows. Both fit Δ ~ 1 by restricted
+maximum likelihood (`reml`). `variance_nested` is what the reference study's code fits: a random intercept per model,
+source and target as variance components within model. `variance_crossed` treats model, source and target as crossed
+factors, each with effects of its own. Shares are of the sum of components, %; their standard errors are the spread over
+refits to data simulated from the fit (parametric bootstrap).
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def variance_noiseless(grids: Sequence[ModelGrid]) -> pl.DataFrame:
 def _without_noise(scope: str, part: Twice) -> pl.DataFrame:
     """Components of one scope; no rows where it has fewer than two sources or targets, or does not vary."""
     several = all((~np.isnan(part.printed).all(axis=axes)).sum() > 1 for axes in ((0, 2), (0, 1)))
-    schema = dict.fromkeys(("scope", "component"), pl.String) | dict.fromkeys(("variance", "share", "share_se"), pl.Float64)
+    schema = dict.fromkeys(("scope", "component"), pl.String) | dict.fromkeys(
+        ("variance", "share", "share_se"), pl.Float64
+    )
     if not several or not np.nanvar(part.printed) > 0:
         return pl.DataFrame(schema=schema)
     found: Shares = shares(part.data, part.printed)

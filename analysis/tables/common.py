@@ -25,7 +25,9 @@ def on_common_cells(pair: Pair) -> tuple[Transfer, Transfer]:
     here, there = (study.transfer.filter(pl.col("delta").is_not_null()) for study in pair)
     if not set(here["model"]) & set(there["model"]):
         here, there = _over_models(here), _over_models(there)
-    sides = [one.join(other.select(KEYS), on=KEYS, how="semi").sort(KEYS) for one, other in ((here, there), (there, here))]
+    sides = [
+        one.join(other.select(KEYS), on=KEYS, how="semi").sort(KEYS) for one, other in ((here, there), (there, here))
+    ]
     need(sides[0].height > 0, NO_CELLS)
     return sides[0], sides[1]
 

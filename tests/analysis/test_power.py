@@ -10,8 +10,8 @@ import pytest
 from analysis.inference.cells import cells
 from analysis.inference.claims import q_values
 from analysis.inference.items import grid
-from study.power import Plan, items_needed, power, seeds_needed, smallest_harm, standard_error
 from bench.worlds import World, draw
+from study.power import Plan, items_needed, power, seeds_needed, smallest_harm, standard_error
 
 
 def test_one_cell_equals_statsmodels() -> None:

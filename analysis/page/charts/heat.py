@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
     """Sources (rows) × targets (columns), blocked by task; one row of `frame` per (model, source, target).
 
-    Columns `low, high, q_worse, q_better, gains, losses` are shown on hover where they are there. A dash marks harm that
-    is printed, a cross what is called worse; menus pick the model (when there are several) and the regime.
+    Columns `low, high, q_worse, q_better, gains, losses` are shown on hover where they are there. A dash marks
+    harm that is printed, a cross what is called worse; menus pick the model (when there are several) and the regime.
     """
     import altair as alt
 
@@ -54,10 +54,16 @@ def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:
         color=colour(frame), opacity=alt.condition(shown, alt.value(1), alt.value(0.12))
     )
     sure = "isValid(datum.worse) && datum.worse" if "worse" in frame.columns else "false"
-    harm = base.transform_calculate(mark=f"({sure}) ? '×' : '–'").mark_text(fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle").encode(
-        text="mark:N",
-        opacity=alt.condition(f"(({sure}) || datum.delta <= {HARM_PP:g}) && ({shown})", alt.value(0.75), alt.value(0)),
-        color=alt.value("#1a1a1a"),
+    harm = (
+        base.transform_calculate(mark=f"({sure}) ? '×' : '–'")
+        .mark_text(fontSize=cell_px * 0.75, fontWeight="bold", baseline="middle")
+        .encode(
+            text="mark:N",
+            opacity=alt.condition(
+                f"(({sure}) || datum.delta <= {HARM_PP:g}) && ({shown})", alt.value(0.75), alt.value(0)
+            ),
+            color=alt.value("#1a1a1a"),
+        )
     )
     block = alt.layer(cells, harm).properties(width=cell_px * len(targets), height=cell_px * len(sources))
     return block.facet(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.inference.ceiling import antisymmetric_share, reliability, tau_ceiling
-from analysis.inference.components import Doubles, components, shares
+from analysis.inference.components import Doubles, components, components_without, shares
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Column
 from bench.measures import analyse, of_variance
@@ -75,6 +75,17 @@ def test_shares_and_their_errors() -> None:
     assert 30 < found.share[SOURCE] < 110
     assert 0 < found.share_se[SOURCE] < 40
     assert found.share_se[TARGET] < found.share_se[SOURCE]
+
+
+@pytest.mark.parametrize("factor", ["model", "source", "target"])
+def test_levels_left_out_at_once_are_levels_left_out_one_by_one(factor: str) -> None:
+    one, two = RNG.normal(size=(2, 3, 4, 5, 2, 6))
+    one[:, RNG.random(one.shape[1:]) < 0.2] = np.nan
+    data = Doubles(one, np.where(np.isnan(one), np.nan, two), seeds=True)
+    found = components_without(data, factor)
+    for level in range(4):
+        for name, value in components(data.without(factor, level)).items():
+            assert found[name][level] == pytest.approx(value, abs=1e-9), (name, level)
 
 
 def test_reliability_is_signal_over_what_is_printed() -> None:

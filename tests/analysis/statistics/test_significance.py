@@ -49,7 +49,9 @@ def test_one_seed_is_a_t_test_of_the_items(tmp_path: Path) -> None:
     found = significance.significance(study.grids)
     assert set(found["about"]) == {"this adapter"}
     panel = study.panels[0]
-    kept = study.units[panel.units.tolist()].with_row_index("row").filter(pl.col("kind") == "trained").row(0, named=True)
+    kept = (
+        study.units[panel.units.tolist()].with_row_index("row").filter(pl.col("kind") == "trained").row(0, named=True)
+    )
     d = 100.0 * (panel.norm[kept["row"]] - panel.norm[0])
     row = found.filter(
         pl.col("source_task") == kept["source_task"],
