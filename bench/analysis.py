@@ -95,7 +95,14 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
             "option_chars": chars,
         }
         now = datetime(2026, 1, 1, tzinfo=UTC)
-        items.append(_table(schema.ITEMS, keys | {"written_at": now, "generation": None}, facts, n))
+        items.append(
+            _table(
+                schema.ITEMS,
+                keys | {"written_at": now} | dict.fromkeys(("generation", "graded", "graded_metric")),
+                facts,
+                n,
+            )
+        )
         numbers: dict[str, object] = {"subject_id": adapter_id or model, "target_id": "/".join(target)}
         numbers |= {"metric": "acc_norm", "value": float(right.mean()), "stderr": None, "n_items": n}
         numbers |= {"seconds": 1.0, "tokens": 1000, "device": "none", "engine": "synthetic", "written_at": now}

@@ -40,8 +40,8 @@ class Cells:
     seeds: SeedSpread
 
 
-def cells(grid: Grid, harm: float = HARM, level: float = 0.95) -> Cells:
-    """Intervals and p-values of every cell of a model; `harm` is in the unit of Δ."""
+def cells(grid: Grid, harm: float | Floats = HARM, level: float = 0.95) -> Cells:
+    """Intervals and p-values of every cell of a model; `harm`, of each target or of all, is in the unit of Δ."""
     from scipy.stats import t
 
     spread = seed_spread(grid)

@@ -6,15 +6,15 @@ its translation. A model's matrices of items are let go of as soon as these arra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import SEED, SOURCE, TARGET
+from analysis.frames import HARM_PP, SEED, SOURCE, TARGET
 from analysis.inference.cells import Cells, cells
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Column, Grid, Ints, Singles, grid
@@ -72,17 +72,30 @@ class ModelGrid:
         ).select("model", *SOURCE, *TARGET, "row", "column")
 
 
-def model_grids(panels: Sequence[Panel], units: pl.DataFrame) -> tuple[ModelGrid, ...]:
-    """Every model that has trained adapters beside its base, by name."""
-    numbers = _clusters(panels)
+@dataclass(frozen=True)
+class Unit:
+    """In what Δ is printed, and from which loss on a cell counts as harm there."""
+
+    size: float = POINTS  # of a difference of 1
+    harm: Mapping[str, float] = field(default_factory=dict)  # by task, below 0
+
+    def at(self, panels: Sequence[Panel]) -> npt.NDArray[np.float64]:
+        """The threshold of each panel's target."""
+        return np.array([self.harm.get(panel.task, HARM_PP) for panel in panels])
+
+
+def model_grids(panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None = None) -> tuple[ModelGrid, ...]:
+    """Every model that has trained adapters beside its base, by name; in percentage points unless `unit` says other."""
+    numbers, unit = _clusters(panels), unit or Unit()
     first = sides(np.repeat(np.arange(len(numbers)), [len(docs) for _, docs in numbers.values()]))
     found = []
     for model in sorted({panel.model for panel in panels}):
         mine = sorted((p for p in panels if p.model == model), key=lambda panel: (panel.task, panel.language))
-        adapters = _adapters(model, units)
-        columns = [(panel, column) for panel in mine if (column := _column(panel, adapters, numbers)) is not None]
+        adapters = _adapters(mine, units)
+        made = [(panel, _column(panel, adapters, numbers, unit.size)) for panel in mine]
+        columns = [(panel, column) for panel, column in made if column is not None]
         if columns:
-            found.append(_model(model, columns, adapters, first))
+            found.append(_model(model, columns, adapters, (first, unit)))
     return tuple(found)
 
 
@@ -96,9 +109,11 @@ def _clusters(panels: Sequence[Panel]) -> Clusters:
     return found
 
 
-def _adapters(model: str, units: pl.DataFrame) -> pl.DataFrame:
-    """`unit, adapter, source` of the model's score units, and `source…`: adapters in order of source and seed."""
-    kept = units.filter(pl.col("model") == model, pl.col("kind") == "trained", pl.col("score").is_not_null())
+def _adapters(panels: Sequence[Panel], units: pl.DataFrame) -> pl.DataFrame:
+    """`unit, adapter, source` of a model's score units, and `source…`: adapters in order of source and seed."""
+    scored = [panel.units[~np.isnan(panel.norm).all(axis=1)] for panel in panels]
+    place = pl.DataFrame({"unit": np.concatenate(scored)}).unique()
+    kept = units.filter(pl.col("kind") == "trained").join(place, on="unit", how="semi", maintain_order="left")
     return kept.select(
         "unit",
         *SOURCE,
@@ -107,26 +122,32 @@ def _adapters(model: str, units: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _column(panel: Panel, adapters: pl.DataFrame, numbers: Clusters) -> Column | None:
+def _column(panel: Panel, adapters: pl.DataFrame, numbers: Clusters, size: float) -> Column | None:
     """The panel's trained adapters beside its base; None where it has none."""
     place = pl.DataFrame({"unit": panel.units, "row": np.arange(len(panel.units))})
     here = adapters.join(place, on="unit", how="inner").sort("adapter")
     if not here.height:
         return None
     start, docs = numbers[panel.task]
-    difference = POINTS * (panel.norm[here["row"].to_numpy()] - panel.norm[0])
+    difference = size * (panel.norm[here["row"].to_numpy()] - panel.norm[0])
     task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
-    graded = bool(((panel.norm > 0) & (panel.norm < 1)).any())
-    return Column(difference, here["adapter"].to_numpy(), cluster, task, graded=graded)
+    graded = not bool(((panel.norm == 0) | (panel.norm == 1) | np.isnan(panel.norm)).all())
+    whole = size * float(np.nanmax(np.abs(panel.norm))) if graded else size
+    return Column(difference, here["adapter"].to_numpy(), cluster, task, whole, graded)
 
 
 def _model(
-    model: str, columns: Sequence[tuple[Panel, Column]], adapters: pl.DataFrame, first: npt.NDArray[np.bool_]
+    model: str,
+    columns: Sequence[tuple[Panel, Column]],
+    adapters: pl.DataFrame,
+    by: tuple[npt.NDArray[np.bool_], Unit],
 ) -> ModelGrid:
+    first, unit = by
     source = adapters.unique("adapter").sort("adapter")["source"].to_numpy()
     names = adapters.unique("source").sort("source").select(SOURCE).rows()
     whole = [column for _, column in columns]
     made = grid(whole, source, len(first))
     one, two = halves(whole, len(source), first)
     targets = tuple((panel.task, panel.language) for panel, _ in columns)
-    return ModelGrid(model, tuple(names), targets, source, made, cells(made), one, two)
+    harm = unit.at([panel for panel, _ in columns])
+    return ModelGrid(model, tuple(names), targets, source, made, cells(made, harm), one, two)

@@ -22,8 +22,9 @@ from study.store.store import Store
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Kind = TypeVar("Kind", bound=np.generic)
-COLUMNS = ["score_id", "doc_id", "correct", "correct_norm", "pred_norm"]
-BASE_COLUMNS = ["score_id", "doc_id", "doc_hash", "gold", "loglikelihoods"]
+COLUMNS = ["score_id", "doc_id", "correct", "correct_norm", "graded", "pred_norm"]
+BASE_COLUMNS = ["score_id", "doc_id", "doc_hash", "gold", "graded_metric", "loglikelihoods"]
+LATER = {"graded": pl.Float32, "graded_metric": pl.String}  # null in parts that were written before them
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Panel:
     language: str
     units: Ints  # U: row of each unit in the units frame, the base first
     docs: Ints  # N: doc_id
-    correct: Floats  # U × N
+    metric: str  # "" for an accuracy, else the name of the metric that items are graded by
+    correct: Floats  # U × N; the item's grade where it is graded
     norm: Floats  # U × N: correct_norm, or correct where the task defines none
     pred: npt.NDArray[np.int16]  # U × N: option chosen by normalised log-likelihood
     gold: Ints  # N: −1 where the task has none
@@ -81,16 +83,19 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
 def _columns(name: str, file: pq.ParquetFile, columns: list[str]) -> pl.DataFrame:
     with reading(name):
         table = file.read(columns=columns, use_threads=False)
-    return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
+    frame = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
+    lacking = [name for name in columns if name in LATER and name not in frame.columns]
+    return frame.with_columns(pl.lit(None, LATER[name]).alias(name) for name in lacking)
 
 
 def _base_facts(frame: pl.DataFrame) -> pl.DataFrame:
     options = pl.col("loglikelihoods").list.len().cast(pl.Int64).alias("options")
-    return frame.select("score_id", "doc_id", "doc_hash", pl.col("gold").cast(pl.Int64), options)
+    metric = pl.col("graded_metric").fill_null("").alias("metric")
+    return frame.select("score_id", "doc_id", "doc_hash", pl.col("gold").cast(pl.Int64), metric, options)
 
 
 def _rows(frame: pl.DataFrame) -> _Rows:
-    frame = frame.drop_nulls("correct")  # perplexities, say: such items have no accuracy
+    frame = frame.with_columns(pl.coalesce("correct", "graded").alias("correct")).drop_nulls("correct")
     norm = frame["correct_norm"].fill_null(frame["correct"])
     return _Rows(
         frame["unit"].to_numpy(),
@@ -141,6 +146,7 @@ def _panel(name: tuple[str, str, str], rows: _Rows, chosen: Ints, facts: pl.Data
         *name,
         units,
         docs,
+        str(facts["metric"][0]),
         filled(rows.correct, np.nan),
         filled(rows.norm, np.nan),
         filled(rows.pred, -1),

@@ -6,7 +6,7 @@ Invariant: nothing is dropped silently. Every row of the store that does not rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,7 +35,8 @@ class Study:
     origin: str
     transfer: pl.DataFrame
     units: pl.DataFrame = field(default_factory=pl.DataFrame)
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[Panel, ...] = ()  # of targets with an accuracy
+    graded: tuple[Panel, ...] = ()  # of those whose items are graded by another metric
     trial_run: bool = False
     failures: tuple[FailureRecord, ...] = ()
     excluded: tuple[tuple[int, str], ...] = ()
@@ -83,12 +84,13 @@ def _read(store: Store) -> Study:
         )
     notes: list[tuple[int, str]] = []
     units, expected = _current(rows, store, notes)
-    panels, strays = read_panels(store, units)
+    every, strays = read_panels(store, units)
+    panels, graded = ([panel for panel in every if bool(panel.metric) is other] for other in (False, True))
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
     scored = unit_scores(panels)
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(scored, on="unit", how="left", maintain_order="left")
-    _count_unscored(units, notes)
+    _count_unscored(units, graded, notes)
     trained = units.filter(pl.col("kind") == "trained")
     info = read_study(store) or StudyFile({})
     return Study(
@@ -97,6 +99,7 @@ def _read(store: Store) -> Study:
         transfer=transfer(trained),
         units=units,
         panels=tuple(panels),
+        graded=tuple(graded),
         trial_run=info.is_trial_run,
         config=info.config,
         failures=tuple(failure for _, failure in sorted(store.failures().items())),
@@ -147,8 +150,11 @@ def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
     return kept
 
 
-def _count_unscored(units: pl.DataFrame, notes: list[tuple[int, str]]) -> None:
+def _count_unscored(units: pl.DataFrame, graded: Sequence[Panel], notes: list[tuple[int, str]]) -> None:
     trained = units.filter(pl.col("kind") == "trained")
+    elsewhere = pl.col("unit").is_in([unit for panel in graded for unit in panel.units.tolist()])
+    notes.append((trained.filter(elsewhere).height, "score units of graded metrics: they have a table of their own"))
+    trained = trained.filter(~elsewhere)
     based = units.filter(pl.col("kind") == "base").select("model", *TARGET).unique()
     no_base = trained.join(based, on=["model", *TARGET], how="anti").height
     notes.append((no_base, "score units without a base score on the same target: Δ is unknown"))

@@ -23,6 +23,8 @@ from study.errors import TaskError
 
 os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval would start a process pool to bootstrap one metric
 
+# what an item's (log-likelihood in nats, length) of lm-eval's perplexities is in bits
+BITS = {"bits_per_byte": "bits_per_byte", "byte_perplexity": "bits_per_byte", "word_perplexity": "bits_per_word"}
 BOOTSTRAP_ITERATIONS = 100  # where a standard error has no closed form: lm-eval's number for its costly metrics
 
 
@@ -76,7 +78,8 @@ def _judge(task: Task, items: Sequence[Item], responses: Sequence[Response]) -> 
             for metric, value in results.items():
                 values[metric if position == 0 else f"{metric},{key}"].append(value)
             if position == 0:
-                rows.append(_row(item, [responses[number] for number in item.requests], results))
+                row = _row(item, [responses[number] for number in item.requests], results)
+                rows.append(row | _graded(task, row, results))
     return Verdict(rows, [_aggregate(task, metric, found) for metric, found in values.items()])
 
 
@@ -99,6 +102,21 @@ def _row(item: Item, responses: Sequence[Response], results: Mapping[str, object
         "option_chars": list(item.option_chars),
         "generation": responses[0] if isinstance(responses[0], str) else None,
     }
+
+
+def _graded(task: Task, row: Mapping[str, object], results: Mapping[str, object]) -> dict[str, object]:
+    """The item's first metric that is a number, so that more is better, where it has no accuracy."""
+    none: dict[str, object] = {"graded": None, "graded_metric": None}
+    if row["correct"] is not None or row["correct_norm"] is not None:
+        return none
+    for metric in (name for name in BITS if name in results):
+        likelihood, length = results[metric]  # type: ignore[misc]
+        return {"graded": likelihood / length / math.log(2), "graded_metric": BITS[metric]} if length else none
+    for metric, value in results.items():
+        if (found := _number(value)) is not None:
+            sign = 1 if task.higher_is_better().get(metric, True) else -1
+            return {"graded": sign * found, "graded_metric": metric}
+    return none
 
 
 def _number(value: object) -> float | None:

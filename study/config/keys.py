@@ -53,6 +53,7 @@ class TaskConfig(Frozen):
     name: Name
     lm_eval: StrictStr | dict[StrictStr, StrictStr]
     include_path: StrictStr | None = None
+    harm: Annotated[Number, Field(gt=0)] | None = None
     train: TrainOverride = TrainOverride()
 
     @field_validator("lm_eval")

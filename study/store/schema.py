@@ -56,6 +56,13 @@ ITEMS = _schema(
     _field("pred_norm", pa.int32(), "the same after division by the option's length in characters", False),
     _field("correct", pa.float32(), "the task's accuracy for this item, 0 to 1; null where the task defines none"),
     _field("correct_norm", pa.float32(), "its length-normalised accuracy, 0 to 1; null where the task defines none"),
+    _field(
+        "graded",
+        pa.float32(),
+        "where the task has no accuracy, its first metric that is a number for each item (ROUGE, F1, bits per byte), "
+        "times -1 where less is better; null elsewhere",
+    ),
+    _field("graded_metric", pa.string(), "name of that metric"),
     _field("loglikelihoods", pa.list_(pa.float32()), "log-likelihood of each option, or of the text, nats", False),
     _field("option_chars", pa.list_(pa.int32()), "length of each option, or of the text, characters", False),
     _field("generation", pa.string(), "what the model wrote; null where it writes nothing"),

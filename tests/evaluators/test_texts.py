@@ -80,6 +80,10 @@ def test_perplexities_are_lm_evals(scored: Any, quiz: TaskConfig, outspoken_mode
     )
     assert [row["option_chars"] for row in items] == [[len(sample["doc"]["question"])] for sample in samples]
     assert {row["correct"] for row in items} == {None}
+    assert {row["graded_metric"] for row in items if row["graded"] is not None} == {"bits_per_byte"}
+    sizes = [len(sample["doc"]["question"].encode()) for sample in samples]
+    bits = sum(row["graded"] * size for row, size in zip(items, sizes, strict=True) if size)
+    assert -bits / sum(sizes) == pytest.approx(metrics["bits_per_byte,none"], rel=1e-4)
     for name in ("word_perplexity", "byte_perplexity", "bits_per_byte"):
         assert scores[name]["value"] == pytest.approx(metrics[f"{name},none"], rel=1e-4)
     assert results["rolling"].tokens > sum(len(s["doc"]["question"].split()) for s in samples)
@@ -98,6 +102,7 @@ def test_what_is_written_is_what_lm_eval_writes(
     assert len({row["generation"] for row in items}) > 1
     assert [row["correct"] for row in items] == [sample["exact_match"] for sample in first]
     assert {row["pred"] for row in items} == {-1}
+    assert {row["graded"] for row in items} == {None}
     names = (
         {"exact_match": "none"} if language == "writing" else {"exact_match": "first", "exact_match,letters": "letters"}
     )

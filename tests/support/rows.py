@@ -28,6 +28,8 @@ def item_row(score_id: str, doc_id: int) -> dict[str, object]:
         "pred_norm": 0,
         "correct": 1.0,
         "correct_norm": 1.0,
+        "graded": None,
+        "graded_metric": None,
     }
     return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None}
 

@@ -91,6 +91,8 @@ def unit_rows(
                 "pred_norm": picks[1],
                 "correct": float(rights[0][i]),
                 "correct_norm": float(rights[1][i]) if shape.normed else None,
+                "graded": None,
+                "graded_metric": None,
                 "loglikelihoods": likes.tolist(),
                 "option_chars": [5] * shape.options,
                 "generation": None,

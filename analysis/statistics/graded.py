@@ -1,0 +1,95 @@
+"""Targets that are not scored by an accuracy: ROUGE, F1, bits per byte, each in its own unit.
+
+The claims are those of `significance`, of differences oriented so that more is better, metric by metric: units do not
+mix, so seeds are pooled and q-values are counted within a metric of a model. A metric whose items lie between 0 and 1
+is printed in points (times 100), any other as it is. Harm is a loss of at least the task's `harm` in the config, in the
+metric's own unit; where the config says nothing, of a point, or of a hundredth of the mean size of the base's items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import CELL_WORDS, KEYS, MODEL_WORDS, Table, need
+from analysis.reading.grids import POINTS, Unit, model_grids
+from analysis.reading.panels import Panel
+from analysis.reading.study import Study
+from analysis.statistics.significance import COLUMNS as CLAIMED
+from analysis.statistics.significance import significance
+
+LEAST = 0.01  # harm where the config says nothing: of a proportion, or of the base's mean size
+
+
+def graded(study: Study) -> pl.DataFrame:
+    """One row per cell of each metric; NotComputable where every task has an accuracy."""
+    need(bool(study.graded), "every task is scored by an accuracy")
+    stated = _stated(study.config)
+    metrics = sorted({panel.metric for panel in study.graded})
+    return pl.concat([_metric(study, metric, stated) for metric in metrics]).sort("metric", *KEYS)
+
+
+def _metric(study: Study, metric: str, stated: Mapping[str, float]) -> pl.DataFrame:
+    panels = [panel for panel in study.graded if panel.metric == metric]
+    size = POINTS if all(_is_share(panel) for panel in panels) else 1.0
+    harm = {task: -size * stated.get(task, _default(panels, task, size)) for task in {p.task for p in panels}}
+    made = model_grids(panels, study.units, Unit(size, harm))
+    need(bool(made), f"no adapter with a source cell has been scored by {metric}")
+    table = significance(made)
+    return table.with_columns(
+        pl.lit(metric).alias("metric"),
+        pl.lit("points" if size == POINTS else metric).alias("unit"),
+        (-pl.col("target_task").replace_strict(harm, return_dtype=pl.Float64)).alias("harm"),
+    ).select(*COLUMNS)
+
+
+def _is_share(panel: Panel) -> bool:
+    return bool(np.nanmin(panel.norm) >= 0 and np.nanmax(panel.norm) <= 1)
+
+
+def _default(panels: Sequence[Panel], task: str, size: float) -> float:
+    if size == POINTS:
+        return LEAST
+    return LEAST * float(np.mean([np.nanmean(np.abs(panel.norm[0])) for panel in panels if panel.task == task]))
+
+
+def _stated(config: Mapping[str, object]) -> dict[str, float]:
+    """Of each task of the config that states one."""
+    tasks = config.get("tasks")
+    entries = [entry for entry in tasks if isinstance(entry, Mapping)] if isinstance(tasks, Sequence) else []
+    return {str(entry["name"]): float(entry["harm"]) for entry in entries if entry.get("harm") is not None}
+
+
+_OWN = ("delta", "low", "high", "se", "p_harmed", "harmed", "gains", "losses")
+COLUMNS = {
+    "metric": "the metric, oriented so that more is better",
+    "unit": "of Δ: points (100 × a metric between 0 and 1), or the metric itself",
+    **MODEL_WORDS,
+    **CELL_WORDS,
+    "delta": "Δ: mean difference from the base over items and seeds, more is better",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end",
+    "se": "its standard error over items and seeds",
+    "harm": "loss that counts as harm, in the same unit",
+    "gains": "items that are better than under the base in the mean over seeds",
+    "losses": "items that are worse",
+    **{name: words for name, words in CLAIMED.items() if name.startswith(("p_", "q_")) and name not in _OWN},
+    "p_harmed": "one-sided p-value of a loss smaller than that",
+    "worse": CLAIMED["worse"],
+    "better": CLAIMED["better"],
+    "harmed": "harmed for certain: q_harmed ≤ 0.05",
+    **{name: CLAIMED[name] for name in ("about", "n_items", "n_seeds")},
+}
+TABLES = (
+    Table[Study](
+        "graded",
+        "Graded metrics",
+        "items of targets without an accuracy",
+        COLUMNS,
+        graded,
+        how="Targets that are scored by ROUGE, F1, bits per byte and the like. They are in no other table, for their "
+        "units do not mix. More is better: where less of a metric is, Δ has the other sign.",
+    ),
+)

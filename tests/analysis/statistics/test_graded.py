@@ -1,0 +1,97 @@
+"""Graded metrics: Student's t and Hall's transformation of it in plain scipy, units, thresholds, and older parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.frames import NotComputable
+from analysis.reading.study import Study, load_store
+from analysis.statistics import graded
+from study.store import layout, schema
+from study.store.store import Store
+from tests.support.synth import Shape, unit_rows
+
+MODEL = ("tiny-1B", 1.0)
+CELLS = [("sum", "de"), ("sum", "en"), ("text", "de"), ("text", "en")]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two tasks: ROUGE between 0 and 1, and bits per byte below 0; adapters trained on the first cell are worse."""
+    shape, store = Shape(items=50), Store(str(tmp_path_factory.mktemp("graded")))
+    rng = np.random.default_rng(4)
+    for source, seed in ((None, None), *((cell, seed) for cell in CELLS for seed in (1, 2))):
+        items, scores = [], []
+        for target in CELLS:
+            rows, found = unit_rows(shape, MODEL, source, seed, target)
+            loss = 0.2 if source == CELLS[0] else 0.0
+            for row in rows:
+                share = float(np.clip(rng.beta(4, 3) - loss, 0, 1))
+                grade = share if target[0] == "sum" else -np.exp(1 - share)
+                metric = "rouge1" if target[0] == "sum" else "bits_per_byte"
+                row |= {"correct": None, "correct_norm": None, "graded": grade, "graded_metric": metric}
+                row |= {"pred": -1, "pred_norm": -1, "gold": -1}
+            items += rows
+            scores += [{**found[0], "metric": "any"}]
+        store.append(items, scores)
+    store.write("study.yaml", b"config: {study: graded, tasks: [{name: text, lm_eval: x, harm: 0.05}]}\n")
+    return load_store(store.uri)
+
+
+@pytest.fixture(scope="module")
+def table(study: Study) -> pl.DataFrame:
+    return graded.graded(study)
+
+
+def test_metrics_have_their_own_unit_and_threshold(table: pl.DataFrame, study: Study) -> None:
+    assert table.columns == list(graded.COLUMNS)
+    assert table.height == 2 * len(CELLS) * 2
+    units = dict(table.select("metric", "unit").unique().iter_rows())
+    assert units == {"rouge1": "points", "bits_per_byte": "bits_per_byte"}
+    assert dict(table.select("metric", "harm").unique().iter_rows()) == {"rouge1": 1.0, "bits_per_byte": 0.05}
+    worse = table.filter("worse")
+    assert set(worse.select("source_task", "source_language").iter_rows()) == {CELLS[0]}
+    assert worse["metric"].n_unique() == 2
+    assert not study.panels
+    assert study.transfer.height == 0
+    assert any("graded" in why for _, why in study.excluded)
+
+
+def test_one_cell_is_halls_t_of_its_items(table: pl.DataFrame, study: Study) -> None:
+    """Seeds spread nothing here: all of the variance is that of the items."""
+    panel = next(p for p in study.graded if (p.task, p.language) == ("sum", "en"))
+    units = study.units[panel.units.tolist()].with_row_index("row")
+    mine = units.filter(pl.col("source_task") == "text", pl.col("source_language") == "de")["row"].to_list()
+    x = 100 * (panel.norm[mine].astype(float) - panel.norm[0]).mean(axis=0)
+    row = table.filter(
+        pl.col("source_task") == "text", pl.col("source_language") == "de", pl.col("target_language") == "en",
+        pl.col("target_task") == "sum",
+    ).row(0, named=True)  # fmt: skip
+    n, typical = len(x), np.sqrt((x**2).mean())
+    augmented = np.concatenate([x, [typical, -typical]])
+    third = ((x - x.mean()) ** 3).sum() / n**3
+    score, skew = row["delta"] * n / (n + 2) / row["se"], third / row["se"] ** 3
+    assert row["delta"] == pytest.approx(x.mean(), rel=1e-5)
+    assert row["se"] >= stats.sem(augmented) * (1 - 1e-6)
+    bent = score + skew * score**2 / 3 + skew**2 * score**3 / 27 + skew / 6
+    for p, tail in (("p_worse", stats.t.cdf), ("p_better", stats.t.sf)):
+        low, high = sorted(tail(bent, df) for df in (n / 2, 10 * n))
+        assert low - 1e-9 <= row[p] <= high + 1e-9
+
+
+def test_parts_that_were_written_before_have_no_grades(tmp_path: Path) -> None:
+    store, source = Store(str(tmp_path)), ("sum", "en")
+    for subject, seed in ((None, None), (source, 1)):
+        items, scores = unit_rows(Shape(items=12), MODEL, subject, seed, source)
+        older = schema.table(schema.ITEMS, items).drop_columns(["graded", "graded_metric"])
+        store.add_part(layout.ITEMS, older)
+        store.append([], scores)
+    study = load_store(store.uri)
+    assert study.transfer.height == 1
+    with pytest.raises(NotComputable, match="accuracy"):
+        graded.graded(study)
