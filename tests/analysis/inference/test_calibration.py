@@ -25,6 +25,12 @@ def test_world_keeps_its_bounds(world: World) -> None:
     assert [(r.measure, r.mean, r.se) for r in results if r.excess > 0] == []
 
 
+@pytest.mark.long
+@pytest.mark.processes
+def test_quick_worlds_keep_their_bounds() -> None:
+    assert calibration.main(["--quick"]) == 0
+
+
 def test_excess_allows_for_two_standard_errors() -> None:
     assert Result("", "", 0.10, 0.02, Bound(None, 0.05)).excess == pytest.approx(0.01)
     assert Result("", "", 0.10, 0.03, Bound(None, 0.05)).excess < 0
