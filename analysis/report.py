@@ -12,8 +12,6 @@ from pathlib import Path
 
 from study.errors import ConfigError
 
-LINES = 6
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
@@ -43,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"Report: {written.index}")
-    for line in written.lines[:LINES]:
+    for line in written.lines:
         print(f"  {line}")
     return 0
 
