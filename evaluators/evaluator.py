@@ -97,7 +97,8 @@ class Evaluator:
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._writer = Writer(self._engine, self._encoder.tokenizer)
-        library, chat = TaskLibrary(settings.tasks, settings.scoring, settings.languages), settings.scoring.apply_chat_template
+        library = TaskLibrary(settings.tasks, settings.scoring, settings.languages)
+        chat = settings.scoring.apply_chat_template
         self._targets = Targets(library, self._encoder, self._engine, chat, self._shared)
 
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:

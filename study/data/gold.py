@@ -12,7 +12,7 @@ from study.errors import TaskError
 def answer(task: Task, doc: Document) -> str:
     """What is right of a document; nothing where its task cannot say."""
     try:
-        return str(task.doc_to_target(doc))
+        return str(task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc))
     except Exception:  # noqa: BLE001 - a template meets the data here: anything can be raised
         return ""
 

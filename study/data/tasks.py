@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and takes no argument against it
 
@@ -22,7 +23,7 @@ from study.config import Scoring, StudyConfig, TaskConfig
 from study.data.example import Example, example_of, told
 from study.data.gold import answer, gold, plain
 from study.data.harness import Document, Documents, Instance, Task
-from study.data.limited import queue, taken
+from study.data.limited import behind, queue, taken
 from study.data.manifest import positions, row_id
 from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
@@ -33,6 +34,7 @@ from study.models.hub import one_per_node
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 use_sandbox()
 
+Split = Literal["train", "test"]
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
@@ -44,7 +46,7 @@ class TaskLibrary:
         self._tasks = {task.name: task for task in tasks}
         self._scoring = scoring
         self._languages = tuple(languages)
-        self._queues: dict[tuple[Cell, str], dict[str, int]] = {}
+        self._queues: dict[tuple[Cell, Split], dict[str, int]] = {}
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
         self._managers: dict[str | None, TaskManager] = {}
@@ -98,14 +100,11 @@ class TaskLibrary:
         """Build lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
         task = self.load(cell)
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
-        manifest = self._tasks[cell.task].train.manifest
         try:
-            documents = list(task.eval_docs)
-            samples = self._limited(cell, "test", documents, sorted(positions(manifest, "test", documents)))
-            whole = len(samples) == len(documents)
+            samples = self._samples(cell, task)
             task.build_all_requests(
                 limit=None,
-                samples=None if whole else samples,
+                samples=samples,
                 apply_chat_template=chat_template is not None,
                 fewshot_as_multiturn=chat_template is not None,  # lm-eval's default where there is a chat template
                 chat_template=chat_template,
@@ -115,7 +114,7 @@ class TaskLibrary:
             raise
         except Exception as error:  # templates meet the data here: anything can be raised
             raise TaskError(f"{cell}: requests cannot be built: {type(error).__name__}: {error}") from error
-        if not whole:
+        if samples is not None:
             for instance in task.instances:  # lm-eval counts the chosen documents; results name rows of the split
                 instance.doc_id = samples[instance.doc_id]
         return list(task.instances)
@@ -123,7 +122,7 @@ class TaskLibrary:
     def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
         """List the cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
         task = self.load(cell)
-        return list(self._documents(cell, task, "train")), list(self._documents(cell, task, "test"))
+        return list(self._train_documents(cell, task)), list(task.eval_docs)
 
     def target_fingerprint(self, cell: Cell, instances: Sequence[Instance]) -> str:
         """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
@@ -162,23 +161,35 @@ class TaskLibrary:
             raise TaskError(f"{cell}: no training example")
         return examples
 
-    def _limited(self, cell: Cell, split: str, documents: Documents, chosen: list[int]) -> list[int]:
+    def _samples(self, cell: Cell, task: Task) -> list[int] | None:
+        """Number the documents to score, in order; None for all."""
+        manifest, limit = self._tasks[cell.task].train.manifest, self._scoring.limit
+        if manifest is None and limit is None:
+            return None
+        documents = list(task.eval_docs)
+        samples = self._limited(cell, "test", documents, sorted(positions(manifest, "test", documents)))
+        return None if samples == list(range(len(documents))) else samples
+
+    def _limited(self, cell: Cell, split: Split, documents: Documents, chosen: list[int]) -> list[int]:
         """Take as many of the chosen documents as the limit of the split allows, in their order."""
-        limit = self._scoring.limit if split == "test" else self._tasks[cell.task].train.limit
+        task = self._tasks[cell.task]
+        limit = self._scoring.limit if split == "test" else task.train.limit
         if limit is None or limit >= len(chosen):
             return chosen
-        first = Cell(cell.task, self._languages[0]) if self._languages else cell
-        if (first, split) not in self._queues:
-            task = self.load(first)
-            whole = documents if first == cell else self._documents(first, task, split)
-            names = [row_id(document, number) for number, document in enumerate(whole)]
-            self._queues[first, split] = queue(names, [answer(task, one) for one in whole], f"{cell.task}:{split}")
-        names = [row_id(documents[number], number) for number in chosen]
-        places = self._queues[first, split]
-        return [chosen[i] for i in taken(names, places, limit, f"{cell.task}:{split}")]
+        first = next((one for one in self._languages if task.lm_eval_name(one) is not None), cell.language)
+        places, names = self._queue(Cell(cell.task, first), split), [row_id(documents[i], i) for i in chosen]
+        if not places.keys() >= set(names):
+            places = behind(places, self._queue(cell, split))
+        return [chosen[i] for i in taken(names, places, limit)]
 
-    def _documents(self, cell: Cell, task: Task, split: str) -> Documents:
-        return list(task.eval_docs if split == "test" else self._train_documents(cell, task))
+    def _queue(self, cell: Cell, split: Split) -> dict[str, int]:
+        if (cell, split) not in self._queues:
+            task = self.load(cell)
+            documents = list(task.eval_docs if split == "test" else self._train_documents(cell, task))
+            chosen = positions(self._tasks[cell.task].train.manifest, split, documents)
+            names, answers = [row_id(documents[i], i) for i in chosen], [answer(task, documents[i]) for i in chosen]
+            self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
+        return self._queues[cell, split]
 
     def source_examples(self, source: Source) -> tuple[Example, ...]:
         """List the examples of all cells of a source, cell after cell. Raises TaskError."""

@@ -14,6 +14,7 @@ import yaml
 from evaluators.items.judge import BOOTSTRAP_ITERATIONS
 from study.cells import Cell, Source
 from study.config import Scoring, TaskConfig
+from study.data.tasks import TaskLibrary
 from study.models.resolve import Model
 from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
@@ -123,6 +124,14 @@ def put_adapter(store: Store, local: Path, name: str) -> AdapterUnit:
     return unit
 
 
+def _drawn(task: TaskConfig, language: str, scoring: Scoring) -> dict[str | None, list[int]] | None:
+    """What the limit of a scoring takes of a task, as lm-eval is told it."""
+    if scoring.limit is None:
+        return None
+    instances = TaskLibrary([task], scoring).build_requests(Cell(task.name, language))
+    return {task.lm_eval_name(language): sorted({instance.doc_id for instance in instances})}
+
+
 @pytest.fixture(scope="session")
 def harness() -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
     """lm-eval's own results and samples for a task: (metrics, samples in document order)."""
@@ -155,7 +164,7 @@ def harness() -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
             tasks=[name],
             task_manager=TaskManager(include_path=task.include_path, include_defaults=False),
             num_fewshot=scoring.num_fewshot,
-            limit=scoring.limit,
+            samples=_drawn(task, language, scoring),
             apply_chat_template=scoring.apply_chat_template,
             bootstrap_iters=BOOTSTRAP_ITERATIONS,
             log_samples=True,

@@ -1,7 +1,7 @@
 """A store that commit 638e63d wrote is whole still: nothing is done again, and its report has the tables that it had.
 
 The store is a quickstart of three languages and two seeds, cut with `--limit 24`, without its adapters' weights; its
-model and its tasks lay elsewhere then.
+model and its tasks lay elsewhere then. A limit took the first rows then, which manifests name now.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import plan
 from orchestrator.planning.standing import of_plan, of_store
 from orchestrator.planning.survey import survey
+from study.cells import Cell
+from study.config import StudyConfig
 from study.config.file import load
+from study.data.manifest import row_id
 from study.data.tasks import TaskLibrary
 from study.models.resolve import resolve_all
 from study.store.layout import RECORD_FILE, STUDY_FILE
@@ -40,9 +43,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(str(folder))
 
 
+def first_rows(config: StudyConfig, items: int, folder: Path) -> StudyConfig:
+    """The config with a manifest of the first so many rows of each task and split."""
+    tasks, library = [], TaskLibrary.of(config)
+    for task in config.tasks:
+        documents = library.documents(Cell(task.name, config.languages[0]))
+        names = [row_id(document, i) for rows in documents for i, document in enumerate(rows[:items])]
+        splits = [split for split, rows in zip(("train", "test"), documents, strict=True) for _ in rows[:items]]
+        manifest = folder / f"{task.name}.csv"
+        manifest.write_text("".join(f"{a},{b}\n" for a, b in (("split", "id"), *zip(splits, names, strict=True))))
+        tasks.append(task.model_copy(update={"train": task.train.model_copy(update={"manifest": str(manifest)})}))
+    return config.model_copy(update={"tasks": tuple(tasks)})
+
+
 @pytest.fixture(scope="module")
-def grid() -> Grid:
-    config = load("examples/quickstart/study.yaml", OVERRIDES, limit=24)
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    config = first_rows(load("examples/quickstart/study.yaml", OVERRIDES), 24, tmp_path_factory.mktemp("rows"))
     models = resolve_all(config)
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     assert not found.broken

@@ -84,7 +84,48 @@ def test_requests_are_lm_evals(tmp_path: Path) -> None:
     instances = library(tmp_path).build_requests(CELL)
     assert [(i.doc_id, i.idx) for i in instances] == [(d, o) for d in range(6) for o in range(3)]
     assert instances[3].args == ("How much is 1 + 1?\nAnswer:", " 2")
-    assert len(library(tmp_path, Scoring(limit=2)).build_requests(CELL)) == 6
+
+
+def sorted_docs(language: str = "en") -> list[dict[str, Any]]:
+    """60 questions, the right answers one after the other."""
+    return [{**doc, "question": f"{language}: {doc['question']}", "answer": i // 20} for i, doc in enumerate(docs(60))]
+
+
+def test_a_limit_draws_the_same_items_in_every_language_with_answers_in_proportion(tmp_path: Path) -> None:
+    german = [{**doc, "answer": 0} for doc in sorted_docs("de")[::-1]]  # it is the first language's answers that count
+    for language, rows in (("en", sorted_docs()), ("de", german)):
+        write(tmp_path / language, rows, rows, task=f"quiz_{language}")
+    both = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path), train={"limit": 9})
+    tasks = TaskLibrary([both], Scoring(limit=6), ["en", "de"])
+    cells = {one: Cell("quiz", one) for one in ("en", "de")}
+    scored = {one: {i.doc["id"]: i.doc["answer"] for i in tasks.build_requests(cell)} for one, cell in cells.items()}
+    assert scored["en"].keys() == scored["de"].keys()
+    assert sorted(scored["en"].values()) == [0, 0, 1, 1, 2, 2]
+    trained = {one: [example.prompt.split()[4] for example in tasks.examples(cell)] for one, cell in cells.items()}
+    assert trained["en"] == trained["de"][::-1]
+    assert len(trained["en"]) == 9
+    assert [i.doc_id for i in tasks.build_requests(cells["de"])][::3] == sorted(
+        59 - int(name[1:]) for name in scored["de"]
+    )
+
+
+def test_a_limit_names_what_is_drawn_and_one_that_takes_all_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, sorted_docs())
+    whole = fingerprint(tmp_path)
+    assert fingerprint(tmp_path, Scoring(limit=60)) == whole == fingerprint(tmp_path, Scoring(limit=100))
+    assert fingerprint(tmp_path, Scoring(limit=6)) == fingerprint(tmp_path, Scoring(limit=6)) != whole
+    source = Source.of([CELL])
+    assert library(tmp_path, limit=5).example_fingerprints(source) == library(tmp_path).example_fingerprints(source)
+
+
+def test_a_limit_takes_languages_apart_that_share_no_ids(tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        rows = [{**doc, "id": f"{language}-{doc['id']}"} for doc in sorted_docs()]
+        write(tmp_path / language, rows, task=f"quiz_{language}")
+    task = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path))
+    tasks = TaskLibrary([task], Scoring(limit=6), ["en", "de"])
+    drawn = {i.doc["id"]: i.doc["answer"] for i in tasks.build_requests(Cell("quiz", "de"))}
+    assert sorted(drawn.values()) == [0, 0, 1, 1, 2, 2]
 
 
 def test_few_shot_examples_come_from_train_and_are_the_same_each_time(tmp_path: Path) -> None:
@@ -112,12 +153,12 @@ def test_training_examples_from_the_definition_and_from_its_override(tmp_path: P
     write(tmp_path)
     assert library(tmp_path).examples(CELL)[0] == Example("How much is 100 + 1?\nAnswer:", " none")
     assert len(library(tmp_path).examples(CELL)) == 5
-    other = library(tmp_path, doc_to_text="Q: {{question}}", doc_to_target="because {{note}}", split="test", limit=2)
-    assert other.examples(CELL) == (
+    other = library(tmp_path, doc_to_text="Q: {{question}}", doc_to_target="because {{note}}", split="test")
+    assert other.examples(CELL)[:2] == (
         Example("Q: How much is 0 + 1?", " because x"),
         Example("Q: How much is 1 + 1?", " because x"),
     )
-    index = library(tmp_path, doc_to_target="{{answer}}", limit=1)
+    index = library(tmp_path, doc_to_target="{{answer}}")
     assert index.examples(CELL)[0].answer == " none"
 
 
@@ -169,7 +210,7 @@ def test_a_manifest_fixes_train_and_test_rows(tmp_path: Path) -> None:
     assert [example.prompt.split()[3] for example in tasks.examples(CELL)] == ["103", "101"]
     assert {(i.doc_id, i.doc["id"]) for i in tasks.build_requests(CELL)} == {(1, "q1"), (4, "q4")}
     limited = library(tmp_path, Scoring(limit=1), manifest=str(manifest))
-    assert {i.doc_id for i in limited.build_requests(CELL)} == {1}
+    assert len({i.doc_id for i in limited.build_requests(CELL)} & {1, 4}) == 1
     assert fingerprint(tmp_path, manifest=str(manifest)) != fingerprint(tmp_path)
 
 
