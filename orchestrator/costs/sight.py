@@ -9,30 +9,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from study.cells import regime
 from study.config import StudyConfig
 from study.power import WANTED, Plan, items_needed, smallest_harm
 
 DISCORDANCE, SEED_SD = (0.1, 0.3), 2.0
 HARM = -5.0  # pp: for which the items needed are told
+NEVER = -99.0  # pp: a loss that no target has to give
 
 
 def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
-    """Sentences about a study whose targets have so many items; none where nothing is scored but sources themselves."""
-    sources, targets = config.source_list(), config.target_list()
-    own = sum(len(source.cells) == 1 and source.cells[0] in targets for source in sources)
-    cells = len(sources) * len(targets) - own
+    """Sentences about a study whose targets have so many items; none where nothing but sources themselves is scored."""
+    targets = config.target_list()
+    pairs = [(source.task, source.language, t.task, t.language) for source in config.source_list() for t in targets]
+    cells = sum(regime(*pair) != "MT-ML" for pair in pairs)
     if cells < 1 or not items:
         return []
     n, k = int(median(items)), len(config.seeds)
     plans = [Plan(n, k, share, seed_sd=SEED_SD if k > 1 else 0.0, n_cells=cells) for share in DISCORDANCE]
-    low, high = (abs(smallest_harm(plan)) for plan in plans)
-    needed = [items_needed(plan, HARM) for plan in plans]
-    enough = " to ".join(f"{number:,}" if number else "no number of" for number in dict.fromkeys(needed))
-    seeds = f"{k} seeds" if k > 1 else "one seed (claims will be of these adapters, not of what such training does)"
-    assumed = f"{DISCORDANCE[0]:.0%} to {DISCORDANCE[1]:.0%} of items answered otherwise than by the base"
+    cell = "the one cell of each model" if cells == 1 else f"one of the {cells:,} cells of a model"
+    seeds = f"{k} seeds" if k > 1 else "one seed"
+    assumed = f"{DISCORDANCE[0]:.0%} to {DISCORDANCE[1]:.0%} of right-or-wrong answers other than the base's"
     assumed += f", {SEED_SD:g} points between seeds" if k > 1 else ""
-    return [
-        f"what it will see: with {n:,} items per target and {seeds}, one of {cells:,} cells of a model must lose {low:.0f} to "
-        f"{high:.0f} points to be called worse with {WANTED:.0%} chance; to see {abs(HARM):g} points it needs {enough} items "
-        f"(assumed: {assumed})"
+    told = [
+        f"what it will see: with {n:,} items per target and {seeds}, {cell} {_smallest(plans)} called worse with "
+        f"{WANTED:.0%} chance; to see a loss of {abs(HARM):g} points it needs {_needed(plans)} (assumed: {assumed})"
     ]
+    if k == 1:
+        told.append("with one seed, claims will be of the adapters trained, not of what training on their sources does")
+    return told
+
+
+def _smallest(plans: Sequence[Plan]) -> str:
+    """What a cell must lose."""
+    harms = [smallest_harm(plan) for plan in plans]
+    if harms[-1] < NEVER:
+        return "cannot be sure to be" if harms[0] < NEVER else f"must lose {-harms[0]:.0f} points or far more to be"
+    ends = dict.fromkeys(f"{-harm:.0f}" for harm in harms)
+    return f"must lose {' to '.join(ends)} points to be"
+
+
+def _needed(plans: Sequence[Plan]) -> str:
+    """The items with which a loss of HARM is seen."""
+    few, many = (items_needed(plan, HARM) for plan in plans)
+    if few is None:
+        return "more seeds than these, for no number of items is enough"
+    if many is None:
+        return f"{few:,} items or far more"
+    return f"{few:,} to {many:,} items" if many > few else f"{few:,} items"
