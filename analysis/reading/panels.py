@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Kind = TypeVar("Kind", bound=np.generic)
 COLUMNS = ["score_id", "doc_id", "correct", "correct_norm", "graded", "pred_norm"]
-BASE_COLUMNS = ["score_id", "doc_id", "doc_hash", "gold", "graded_metric", "loglikelihoods"]
+BASE_COLUMNS = ["score_id", "doc_id", "doc_hash", "gold", "graded_metric", "loglikelihoods", "option_chars"]
 LATER = {"graded": pl.Float32, "graded_metric": pl.String}  # null in parts that were written before them
 
 
@@ -43,6 +43,7 @@ class Panel:
     gold: Ints  # N: −1 where the task has none
     options: Ints  # N: number of options; 0 where there are none
     hashes: tuple[str, ...]  # N: content hash of each item
+    classes: bool = True  # whether every item offers the same options, as far as their lengths tell
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def _columns(name: str, file: pq.ParquetFile, columns: list[str]) -> pl.DataFram
 def _base_facts(frame: pl.DataFrame) -> pl.DataFrame:
     options = pl.col("loglikelihoods").list.len().cast(pl.Int64).alias("options")
     metric = pl.col("graded_metric").fill_null("").alias("metric")
-    return frame.select("score_id", "doc_id", "doc_hash", pl.col("gold").cast(pl.Int64), metric, options)
+    gold = pl.col("gold").cast(pl.Int64)
+    return frame.select("score_id", "doc_id", "doc_hash", gold, metric, options, "option_chars")
 
 
 def _rows(frame: pl.DataFrame) -> _Rows:
@@ -153,6 +155,7 @@ def _panel(name: tuple[str, str, str], rows: _Rows, chosen: Ints, facts: pl.Data
         facts["gold"].to_numpy(),
         facts["options"].to_numpy(),
         tuple(facts["doc_hash"].to_list()),
+        facts["option_chars"].n_unique() == 1,
     )
 
 

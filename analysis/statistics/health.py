@@ -2,9 +2,12 @@
 
 Checks per (model, target): the base is not above chance (one-sided binomial test, α = 0.01), said apart where the same
 task is above it in another language and where it is nowhere; one option is chosen in over 90 % of items, by the base or
-by most adapters, whatever is right; one option is right in over 90 %; every adapter gives identical predictions; fewer
-items than the same task has in other languages; items that a train set also holds, by content hash (only where adapters'
-records list the hashes they were trained on: `overlap_checked`).
+by most adapters; one option is right in over 90 %; every adapter gives identical predictions; fewer items than the same
+task has in other languages; items that a train set also holds, by content hash (only where adapters' records list the
+hashes they were trained on: `overlap_checked`).
+
+An option is the same one in all items where these offer the same options (letters, classes). Where each item has texts
+of its own, the right one may well be the first of all (TruthfulQA's mc1): nothing follows from its number then.
 """
 
 from __future__ import annotations
@@ -83,6 +86,8 @@ def _chance(panel: Panel, p: float | None, siblings: list[float | None]) -> Find
 
 
 def _one_option(panel: Panel, adapters: np.ndarray) -> Finding | None:
+    if not panel.classes and _top_share(panel.gold[panel.gold >= 0]) > ONE_OPTION:
+        return None
     shares = [_top_share(row[row >= 0]) for row in panel.pred]
     stuck = [share > ONE_OPTION for share, is_adapter in zip(shares, adapters, strict=True) if is_adapter]
     if shares[0] > ONE_OPTION:
@@ -102,7 +107,7 @@ def _one_option(panel: Panel, adapters: np.ndarray) -> Finding | None:
 
 def _one_gold(panel: Panel) -> Finding | None:
     share = _top_share(panel.gold[panel.gold >= 0])
-    if share <= ONE_OPTION:
+    if share <= ONE_OPTION or not panel.classes:
         return None
     return (
         "one option right",

@@ -39,6 +39,8 @@ def test_health_checks(study: Study) -> None:
     assert {"one option chosen", "one option right"} <= doubts(always_one, study)
     assert {"one option right", "one option chosen"} <= doubts(replace(one, gold=0 * one.gold, pred=same), study)
     assert "one option right" not in doubts(one, study)
+    own_texts = replace(always_one, classes=False)  # TruthfulQA's mc1: the first of the item's own texts is right
+    assert not {"one option right", "one option chosen"} & doubts(own_texts, study)
     few = replace(one, docs=one.docs[:4], norm=right[:, :4], options=one.options[:4])
     assert "fewer items" in doubts(few, study, good)
     assert "fewer items" not in doubts(one, study, good)
