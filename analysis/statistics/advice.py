@@ -140,7 +140,10 @@ def answers(transfer: pl.DataFrame, grids: Sequence[ModelGrid], predicted: pl.Da
 def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> pl.DataFrame:
     """`table` (a row per pair) with `expected, sd`: posterior means, or Δ itself and null where no noise is known."""
     ends = [sorted(set(table.select(end).iter_rows())) for end in (SOURCE, TARGET)]
-    at = [[names.index(name) for name in table.select(end).iter_rows()] for names, end in zip(ends, (SOURCE, TARGET), strict=True)]
+    at = [
+        [names.index(name) for name in table.select(end).iter_rows()]
+        for names, end in zip(ends, (SOURCE, TARGET), strict=True)
+    ]
     shape = (len(ends[0]), len(ends[1]))
     of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends, at)
     if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < 1e-9:
@@ -152,9 +155,7 @@ def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) 
     placed = [np.full(shape, np.nan) for _ in range(2)]
     for whole, part in zip(placed, (found.mean, found.sd), strict=True):
         whole[~np.isnan(delta)] = part
-    return table.with_columns(
-        pl.Series("expected", placed[0][at[0], at[1]]), pl.Series("sd", placed[1][at[0], at[1]])
-    )
+    return table.with_columns(pl.Series("expected", placed[0][at[0], at[1]]), pl.Series("sd", placed[1][at[0], at[1]]))
 
 
 def _noise_of_items(grids: Sequence[ModelGrid], ends: Sequence[Sequence[tuple[str, ...]]]) -> Noise:
@@ -177,7 +178,9 @@ def _noise_of_seeds(
     """From standard errors over seeds, averaged over the sources of a target; None where there are none."""
     if rows["delta_se"].null_count() == rows.height:
         return None
-    errors = rows.group_by(TARGET).agg((pl.col("delta_se") ** 2).mean().alias("own"), pl.col("model").n_unique().alias("m"))
+    errors = rows.group_by(TARGET).agg(
+        (pl.col("delta_se") ** 2).mean().alias("own"), pl.col("model").n_unique().alias("m")
+    )
     by_target = {name: own / m for *name_parts, own, m in errors.iter_rows() for name in [tuple(name_parts)] if own}
     middle = float(np.mean(list(by_target.values()) or [0.0]))
     if not middle > 0:

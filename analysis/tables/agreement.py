@@ -1,8 +1,8 @@
 """Two ways to train the same sources, cell by cell: LoRA beside full fine-tuning, one rank beside another.
 
 The reference study's comparisons (scripts of arXiv 2511.13368): Pearson's correlation of Δ and of the normalised Δ,
-share of cells with the same sign, mean and median of the difference; and for either the quantiles and harm rate of Δ. By
-regime, all cells (MT-ML too), and off-task (CT-ML and CT-CL).
+share of cells with the same sign, mean and median of the difference; and for either the quantiles and harm rate of Δ.
+Of all cells (MT-ML too), of MT-ML, of MT-CL, and off task (CT-ML and CT-CL).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import HARM, KEYS, Table, harm_rate
-from analysis.tables.common import Pair, on_common_cells
+from analysis.statistics.rates import beside, evidence
+from analysis.tables.common import UNKNOWN, Pair, on_common_cells
 
 GROUPS = {
     "all": ("MT-ML", "MT-CL", "CT-ML", "CT-CL"),
@@ -25,18 +26,17 @@ QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
 def compare_agreement(pair: Pair) -> pl.DataFrame:
     """`group, n, pearson, pearson_plain, same_sign, mean_difference, median_difference`."""
     here, there = on_common_cells(pair)
-    plain = "delta_score_mean" if "delta_score_mean" in here.columns and "delta_score_mean" in there.columns else "delta"
-    columns = {"delta": "delta", "plain": plain}
-    both = here.select(*KEYS, "regime", *(pl.col(c).alias(f"{n}_here") for n, c in columns.items())).join(
-        there.select(*KEYS, *(pl.col(c).alias(f"{n}_there") for n, c in columns.items())), on=KEYS
-    )
+    plain = [transfer.get_column("delta_score_mean", default=transfer["delta"]) for transfer in (here, there)]
+    sides = {"here": here["delta"], "there": there["delta"], "plain_here": plain[0], "plain_there": plain[1]}
+    both = here.select("regime").with_columns(values.alias(name) for name, values in sides.items())
     rows = []
     for group, regimes in GROUPS.items():
         part = both.filter(pl.col("regime").is_in(regimes))
         if part.height:
-            a, b, c, d = (part[f"{n}_{side}"].to_numpy() for n in columns for side in ("here", "there"))
+            a, b, c, d = (part[name].to_numpy() for name in sides)
             same = 100 * float((np.sign(c.round(9)) == np.sign(d.round(9))).mean())
-            rows.append((group, part.height, _pearson(a, b), _pearson(c, d), same, (a - b).mean(), float(np.median(a - b))))
+            middle = float((a - b).mean()), float(np.median(a - b))
+            rows.append((group, part.height, _pearson(a, b), _pearson(c, d), same, *middle))
     schema = ["group", "n", "pearson", "pearson_plain", "same_sign", "mean_difference", "median_difference"]
     return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None)
 
@@ -48,18 +48,31 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compare_spread(pair: Pair) -> pl.DataFrame:
-    """`group, study, n, mean, p10 … p90, harm_rate` of either on the cells both have."""
+    """`group, study, n, mean, p10 … p90, harm_rate, harm_floor, harm_least` of either on the cells both have."""
     tables = []
-    for study, transfer in zip(("here", "there"), on_common_cells(pair), strict=True):
-        for group, regimes in GROUPS.items():
-            part = transfer.filter(pl.col("regime").is_in(regimes))
-            quantiles = [pl.col("delta").quantile(q, "linear").alias(name) for name, q in QUANTILES.items()]
-            stats = [pl.len().cast(pl.Int64).alias("n"), pl.col("delta").mean().alias("mean"), *quantiles, harm_rate()]
-            if part.height:
-                tables.append(part.select(pl.lit(group).alias("group"), pl.lit(study).alias("study"), *stats))
-    return pl.concat(tables).sort("group", "study", maintain_order=True)
+    quantiles = [pl.col("delta").quantile(q, "linear").alias(name) for name, q in QUANTILES.items()]
+    stats = [pl.len().cast(pl.Int64).alias("n"), pl.col("delta").mean().alias("mean"), *quantiles, harm_rate()]
+    for side, study, transfer in zip(("here", "there"), pair, on_common_cells(pair), strict=True):
+        rows = pl.concat(
+            transfer.filter(pl.col("regime").is_in(regimes)).select(pl.lit(group).alias("group"), *KEYS, "delta")
+            for group, regimes in GROUPS.items()
+        )
+        table = beside(rows.group_by("group").agg(stats), rows, ["group"], evidence(study.grids))
+        tables.append(table.with_columns(pl.lit(side).alias("study")))
+    order = pl.col("group").replace_strict({group: i for i, group in enumerate(GROUPS)})
+    return pl.concat(tables).select(*SPREAD_WORDS).sort(order, "study")
 
 
+SPREAD_WORDS = {
+    "group": "all, MT-ML, MT-CL, or off task (CT-ML and CT-CL)",
+    "study": "here or there",
+    "n": "cells both have",
+    "mean": "mean Δ, pp",
+    **{name: f"quantile {q:g} of Δ, pp" for name, q in QUANTILES.items()},
+    "harm_rate": f"share of cells with {HARM}, %",
+    "harm_floor": f"the share that noise alone would show, %; {UNKNOWN}",
+    "harm_least": f"lower 95 % bound on the share whose true {HARM}, %; {UNKNOWN}",
+}
 TABLES: tuple[Table[Pair], ...] = (
     Table[Pair](
         "compare_agreement",
@@ -80,14 +93,7 @@ TABLES: tuple[Table[Pair], ...] = (
         "compare_spread",
         "How Δ spreads in either",
         "cells both have",
-        {
-            "group": "all, MT-ML, MT-CL, or off task (CT-ML and CT-CL)",
-            "study": "here or there",
-            "n": "cells both have",
-            "mean": "mean Δ, pp",
-            **{name: f"quantile {q:g} of Δ, pp" for name, q in QUANTILES.items()},
-            "harm_rate": f"share of cells with {HARM}, %; noise has its part in it",
-        },
+        SPREAD_WORDS,
         compare_spread,
     ),
 )

@@ -17,6 +17,7 @@ from analysis.reading.study import Study
 Transfer = pl.DataFrame
 Pair = tuple[Study, Study]  # this study, the other
 PLACES = ("store", "study", "dashboard")  # keys that say where and under which name, not what
+UNKNOWN = "null where items are not known, or models are averaged"
 NO_CELLS = "the two studies have no source and target cell in common"
 
 
@@ -54,17 +55,32 @@ def compare_configs(pair: Pair) -> pl.DataFrame:
         for key in sorted(here.keys() | there.keys())
         if here.get(key) != there.get(key) and key.split(".")[0] not in PLACES
     ]
+    need(bool(rows), "their configs ask for the same")
     return pl.DataFrame(rows, schema=dict.fromkeys(("key", "here", "there"), pl.String), orient="row")
 
 
-def _flat(config: Mapping[str, object], above: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{key}.")
-        else:
-            found[f"{above}{key}"] = json.dumps(value, ensure_ascii=False, default=str)
-    return found
+def _flat(value: object, key: str = "") -> dict[str, str]:
+    """Every key of a config with its value as JSON; what lists name by `name` or `id` is told by that."""
+    if isinstance(value, Mapping):
+        parts = [_flat(inner, f"{key}.{name}" if key else str(name)) for name, inner in value.items()]
+    elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+        names = [one.get("name") or one.get("id") or number for number, one in enumerate(value)]
+        parts = [_flat(inner, f"{key}[{name}]") for name, inner in zip(names, value, strict=True)]
+    else:
+        return {key: json.dumps(value, ensure_ascii=False, default=str)}
+    return {name: text for part in parts for name, text in part.items()}
+
+
+def compare_extent(pair: Pair) -> pl.DataFrame:
+    """`what, here, there, both`: how many models, sources, targets and cells either study has, and both."""
+    sides = [study.transfer.filter(pl.col("delta").is_not_null()) for study in pair]
+    columns = {"models": ["model"], "sources": SOURCE, "targets": TARGET, "cells": KEYS}
+    rows = []
+    for what, names in columns.items():
+        here, there = (set(one.select(names).iter_rows()) for one in sides)
+        rows.append((what, len(here), len(there), len(here & there)))
+    schema = {"what": pl.String} | dict.fromkeys(("here", "there", "both"), pl.Int64)
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 TABLES: tuple[Table[Pair], ...] = (
@@ -74,5 +90,17 @@ TABLES: tuple[Table[Pair], ...] = (
         "the configs of both",
         {"key": "key of the config", "here": "its value in this study", "there": "its value in the other"},
         compare_configs,
+    ),
+    Table[Pair](
+        "compare_extent",
+        "What both have",
+        "the transfer tables of both",
+        {
+            "what": "models, sources, targets, or cells: a model's source and target",
+            "here": "how many this study has",
+            "there": "how many the other has",
+            "both": "how many both have; where they share no model, Δ is compared after averaging over models",
+        },
+        compare_extent,
     ),
 )

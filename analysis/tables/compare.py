@@ -1,7 +1,7 @@
-"""Two studies side by side, on the cells both have: what differs, whether matrices agree, which conclusions hold in both.
+"""Two studies side by side, on the cells both have: what differs, whether matrices agree, what holds in both.
 
-Differences of means are paired: cell by cell, with an interval that allows for cells of a source and cells of a target
-that move together (`analysis/inference/paired.py`).
+Differences of means are paired: cell by cell, with an interval and a p-value that allow for cells of a source and cells
+of a target that move together (`analysis/inference/paired.py`). A harm rate stands beside what noise alone would show.
 """
 
 from __future__ import annotations
@@ -24,10 +24,28 @@ from analysis.frames import (
 from analysis.inference.paired import mean_difference
 from analysis.statistics.mantel import Array, correlate, ranked
 from analysis.statistics.matrices import cell_matrix, language_matrix, square, task_matrix
-from analysis.statistics.roles import language_roles, task_roles
+from analysis.statistics.rates import beside, evidence
+from analysis.statistics.roles import REGIME_OF, SIDES, language_roles, task_roles
 from analysis.tables import agreement, common, conclusions
-from analysis.tables.common import Pair, Transfer, on_common_cells
+from analysis.tables.common import UNKNOWN, Pair, Transfer, on_common_cells
 from study.cells import REGIMES
+
+REGIME_WORDS = {
+    "regime": "all, MT-ML, MT-CL, CT-ML or CT-CL",
+    "n": "cells both have",
+    "here": "mean Δ of this study, pp",
+    "there": "mean Δ of the other, pp",
+    "difference": "here − there, pp",
+    "low": "lower end of its paired 95 % interval, clustered by source and by target, pp",
+    "high": "upper end, pp",
+    "p": "p-value of: the mean difference is 0, by the same paired t; null where it cannot be told",
+    "harm_here": f"share of cells with {HARM} in this study, %",
+    "floor_here": f"the share that noise alone would show, %; {UNKNOWN}",
+    "least_here": f"lower 95 % bound on the share whose true {HARM}, %; {UNKNOWN}",
+    "harm_there": "the same three of the other, %",
+    "floor_there": "noise alone, of the other, %",
+    "least_there": "bound, of the other, %",
+}
 
 
 def shared_rows(pair: Pair) -> pl.DataFrame:
@@ -40,34 +58,48 @@ def shared_rows(pair: Pair) -> pl.DataFrame:
 
 
 def compare_regimes(pair: Pair) -> pl.DataFrame:
-    """`regime, n, here, there, difference, low, high, harm_here, harm_there` over shared cells."""
+    """`regime, n, here, there, difference, low, high, p` over shared cells, and the harm rates of either."""
     both = shared_rows(pair)
-    harm = [harm_rate(side).alias(f"harm_{side}") for side in ("here", "there")]
-    stats = [pl.len().cast(pl.Int64).alias("n"), *(pl.col(c).mean() for c in ("here", "there", "difference"))]
-    parts = [
-        ("all", both.filter(pl.col("regime") != "MT-ML")),
-        *((r, both.filter(pl.col("regime") == r)) for r in REGIMES),
-    ]
-    tables = [
-        part.select(pl.lit(name).alias("regime"), *stats, *_ends(part), *harm) for name, part in parts if part.height
-    ]
-    return pl.concat(tables)
+    parts = {"all": both.filter(pl.col("regime") != "MT-ML")} | {r: both.filter(pl.col("regime") == r) for r in REGIMES}
+    parts = {name: part for name, part in parts.items() if part.height}
+    means = [pl.col(c).mean() for c in ("here", "there", "difference")]
+    table = pl.concat(
+        part.select(
+            pl.lit(name).alias("regime"),
+            pl.len().cast(pl.Int64).alias("n"),
+            *means,
+            *(pl.lit(value, pl.Float64).alias(column) for column, value in _paired(part).items()),
+            *(harm_rate(side).alias(f"harm_{side}") for side in ("here", "there")),
+        )
+        for name, part in parts.items()
+    )
+    named = pl.concat(part.with_columns(pl.lit(name).alias("regime")) for name, part in parts.items())
+    for side, study in zip(("here", "there"), pair, strict=True):
+        table = beside(table, named, ["regime"], evidence(study.grids))
+        table = table.rename({"harm_floor": f"floor_{side}", "harm_least": f"least_{side}"})
+    return table.select(*REGIME_WORDS)
 
 
-def _ends(rows: pl.DataFrame) -> list[pl.Expr]:
-    """Ends of the interval of the mean difference, models averaged first; null where it cannot be told."""
+def _paired(rows: pl.DataFrame) -> dict[str, float | None]:
+    """`low, high, p` of the mean difference, models averaged first; None where they cannot be told."""
+    from scipy.stats import t
+
     cells = rows.group_by(*SOURCE, *TARGET).agg(pl.col("difference").mean())
-    codes = [cells.select(pl.struct(end).rank("dense") - 1).to_series().cast(pl.Int64).to_numpy() for end in (SOURCE, TARGET)]
-    grid = np.full((codes[0].max() + 1, codes[1].max() + 1), np.nan)
-    grid[codes[0], codes[1]] = cells["difference"].to_numpy()
+    row, column = (
+        cells.select(pl.struct(end).rank("dense") - 1).to_series().cast(pl.Int64).to_numpy() for end in (SOURCE, TARGET)
+    )
+    grid = np.full((row.max() + 1, column.max() + 1), np.nan)
+    grid[row, column] = cells["difference"].to_numpy()
     found = mean_difference(grid)
-    ends = {"low": float(found.low[0]), "high": float(found.high[0])}
-    return [pl.lit(None if np.isnan(value) else value, pl.Float64).alias(name) for name, value in ends.items()]
+    ends = [float(one[0]) for one in (found.low, found.high)]
+    p = float(2 * t.sf(abs(found.value[0] / found.se[0]), found.df[0])) if found.se[0] > 0 else np.nan
+    return {name: None if np.isnan(one) else one for name, one in zip(("low", "high", "p"), (*ends, p), strict=True)}
 
 
 def compare_roles(pair: Pair) -> pl.DataFrame:
-    """`kind, role, name, here, there, difference` for languages and tasks that both rank."""
+    """`kind, role, name, here, there, difference, low, high` for languages and tasks that both rank."""
     here, there = on_common_cells(pair)
+    both_rows = shared_rows(pair)
     tables, reasons = [], []
     for kind, make in (("language", language_roles), ("task", task_roles)):
         try:
@@ -75,13 +107,17 @@ def compare_roles(pair: Pair) -> pl.DataFrame:
         except NotComputable as why:
             reasons.append(f"{kind}s: {why}")
             continue
-        for role in ("donor", "recipient"):
+        rows = both_rows.filter(pl.col("regime") == REGIME_OF[kind])
+        for role, end in SIDES.items():
             sides = [pl.col(role).alias("here"), pl.col(f"{role}_there").alias("there")]
             labels = [pl.lit(kind).alias("kind"), pl.lit(role).alias("role"), pl.col(kind).alias("name")]
-            tables.append(both.select(*labels, *sides).drop_nulls())
+            found = both.select(*labels, *sides).drop_nulls()
+            ends = [_paired(rows.filter(pl.col(f"{end}_{kind}") == name)) for name in found["name"]]
+            tables.append(found.with_columns(pl.Series(c, [e[c] for e in ends], pl.Float64) for c in ("low", "high")))
     need(any(table.height for table in tables), "; ".join(reasons) or "they rank no language or task in common")
     table = pl.concat(tables).with_columns((pl.col("here") - pl.col("there")).alias("difference"))
-    return table.sort("kind", "role", "here", descending=[False, False, True])
+    columns = ["kind", "role", "name", "here", "there", "difference", "low", "high"]
+    return table.select(columns).sort("kind", "role", "here", "name", descending=[False, False, True, False])
 
 
 def compare_matrices(pair: Pair) -> pl.DataFrame:
@@ -117,17 +153,7 @@ TABLES: tuple[Table[Pair], ...] = (
         "compare_regimes",
         "Effect by regime in both",
         "cells both have",
-        {
-            "regime": "all, MT-ML, MT-CL, CT-ML or CT-CL",
-            "n": "cells both have",
-            "here": "mean Δ of this study, pp",
-            "there": "mean Δ of the other, pp",
-            "difference": "here − there, pp",
-            "low": "lower end of its paired 95 % interval, clustered by source and by target, pp",
-            "high": "upper end, pp",
-            "harm_here": f"share of cells with {HARM} in this study, %; noise has its part in both",
-            "harm_there": "the same of the other, %",
-        },
+        REGIME_WORDS,
         compare_regimes,
     ),
     *agreement.TABLES,
@@ -156,6 +182,9 @@ TABLES: tuple[Table[Pair], ...] = (
             "here": "its score in this study, pp",
             "there": "its score in the other, pp",
             "difference": "here − there, pp",
+            "low": "lower end of its paired 95 % interval, clustered by source and by target, pp; null where either is "
+            "a single one",
+            "high": "upper end, pp",
         },
         compare_roles,
     ),

@@ -1,6 +1,7 @@
 """Which conclusions hold in two studies: each is drawn from either, on the cells both have, and the answers compared.
 
-An answer that a tie decides is none.
+An answer that a tie decides is none. Answers are of what was measured, noise and all: `compare_regimes` and
+`compare_roles` have the differences with their intervals.
 """
 
 from __future__ import annotations
@@ -38,22 +39,29 @@ def _top(table: pl.DataFrame, key: str, role: str) -> str:
     return str(ranked_rows[key][0])
 
 
+def _more(one: float, other: float) -> bool:
+    need(abs(one - other) > TIED, "both are level")
+    return one > other
+
+
 def _decides(transfer: Transfer) -> bool:
     table = variance_crossed(transfer, draws=0).filter(pl.col("scope") == "overall")
     share = dict(table.select("component", "share").iter_rows())
     need(share.get("target") is not None and share.get("source") is not None, "there is one source or one target")
-    return bool(share["target"] > share["source"])
+    return _more(share["target"], share["source"])
 
 
 def _closeness(transfer: Transfer) -> bool:
-    return bool(linguistic(transfer, permutations=0)["pearson"][0] < 0)
+    found = linguistic(transfer, permutations=0)["pearson"][0]
+    need(found is not None, "every language pair has the same Δ or the same distance")
+    return _more(0.0, found)
 
 
 CONCLUSIONS: tuple[tuple[str, Callable[[Transfer], object]], ...] = (
-    ("transfer raises scores on average", lambda t: _mean(t, "all") > 0),
-    ("the own cell gains more than other languages of the task", lambda t: _mean(t, "MT-ML") > _mean(t, "MT-CL")),
-    ("other languages of the task gain more than other tasks", lambda t: _mean(t, "MT-CL") > _mean(t, "CT-ML")),
-    ("harm is commoner on other tasks than on other languages", lambda t: _harm(t, False) > _harm(t, True)),
+    ("transfer raises scores on average", lambda t: _more(_mean(t, "all"), 0.0)),
+    ("the own cell gains more than other languages of the task", lambda t: _more(_mean(t, "MT-ML"), _mean(t, "MT-CL"))),
+    ("other languages of the task gain more than other tasks", lambda t: _more(_mean(t, "MT-CL"), _mean(t, "CT-ML"))),
+    ("harm is commoner on other tasks than on other languages", lambda t: _more(_harm(t, False), _harm(t, True))),
     ("best donor language", lambda t: _top(language_roles(t), "language", "donor")),
     ("language that gains most", lambda t: _top(language_roles(t), "language", "recipient")),
     ("best donor task", lambda t: _top(task_roles(t), "task", "donor")),
@@ -70,7 +78,9 @@ def compare_conclusions(pair: Pair) -> pl.DataFrame:
     for words, draw in CONCLUSIONS:
         sides = [_answer(draw, transfer) for transfer in shared]
         known = None not in sides
-        rows.append((words, *(side or "not known" for side in sides), sides[0] == sides[1] if known else None))
+        rows.append(
+            (words, *("not known" if side is None else side for side in sides), sides[0] == sides[1] if known else None)
+        )
     schema = {"conclusion": pl.String, "here": pl.String, "there": pl.String, "holds": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -90,9 +100,9 @@ TABLES: tuple[Table[Pair], ...] = (
         "cells both have",
         {
             "conclusion": "what is asked of each study",
-            "here": "the answer of this study: yes, no, or a name",
+            "here": "the answer of this study, noise and all: yes, no, or a name",
             "there": "the answer of the other",
-            "holds": "whether they agree; null where either is not known",
+            "holds": "whether the answers are the same; null where either is not known, or a tie",
         },
         compare_conclusions,
     ),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from analysis import advise
-from analysis.reading.study import load_store
+from analysis.reading.published import as_reference
+from analysis.reading.study import Study, load_store
 from analysis.statistics import advice, predict
 from tests.support.synth import Shape, write_store
 
@@ -34,6 +36,15 @@ def test_command_line(store_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert advise.main([str(store_path), *wrong]) == 2
         assert "fix:" in capsys.readouterr().err
     assert advise.main([str(store_path), "--budget", "2"]) == 2
+
+
+def test_a_published_table_is_asked_as_the_report_reads_it(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = tmp_path / "transfer_results.csv.gz"
+    packed.write_bytes(gzip.compress(as_reference(study.transfer).write_csv().encode()))
+    assert advise.main([str(packed), "--target", "names/de"]) == 0
+    assert "names/en" in capsys.readouterr().out
 
 
 def test_untried_sources_are_predicted_and_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

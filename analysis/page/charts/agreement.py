@@ -79,7 +79,9 @@ def consistency(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     dots = base.mark_point(filled=True, size=70, color=BLUE, opacity=1).encode(x="median:Q")
     text = base.mark_text(dy=-11, fontSize=10).encode(x="median:Q", text=alt.Text("median:Q", format="+.2f"))
     cap = base.transform_filter("isValid(datum.ceiling)").mark_tick(thickness=2, height=18, color=ORANGE)
-    chart = alt.layer(rule_at_zero("x"), line, cap.encode(x="ceiling:Q"), dots, text).properties(width=width, height=32 * rows.height)
+    chart = alt.layer(rule_at_zero("x"), line, cap.encode(x="ceiling:Q"), dots, text).properties(
+        width=width, height=32 * rows.height
+    )
     return spec(chart, "Median and quartiles of the Consistency Index.")
 
 

@@ -8,7 +8,7 @@ from analysis.page.charts.style import Spec, data, rule_at_zero, spec
 
 
 def runs(frame: pl.DataFrame, width: int | str = "container") -> Spec:
-    """A point per run (model and source): gain on the own task against effect elsewhere, by family and size of model."""
+    """A point per run (model and source): gain on the own task against effect elsewhere, by family and size."""
     import altair as alt
 
     named = frame.with_columns(pl.concat_str("source_task", "source_language", separator="/").alias("source"))
@@ -50,6 +50,8 @@ def quadrants(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         ]
         words = base.mark_text(dy=-9, fontSize=11).encode(text="name:N")
         size = {"width": width if len(kinds) == 1 else 300, "height": 280}
-        panels.append(alt.layer(*lines, base.mark_point(filled=True, size=60), words).properties(title=f"{kind}s", **size))
+        panels.append(
+            alt.layer(*lines, base.mark_point(filled=True, size=60), words).properties(title=f"{kind}s", **size)
+        )
     chart = panels[0] if len(panels) == 1 else alt.hconcat(*panels)
     return spec(chart, "Donor score against recipient score of languages and tasks.")

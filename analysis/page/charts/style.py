@@ -41,7 +41,7 @@ def data(frame: pl.DataFrame) -> alt.InlineData:
     return alt.InlineData(values=rounded.write_csv(), format=alt.CsvDataFormat(type="csv", parse=parse))
 
 
-def spec(chart: alt.LayerChart | alt.FacetChart, describe: str) -> Spec:
+def spec(chart: alt.LayerChart | alt.FacetChart | alt.HConcatChart, describe: str) -> Spec:
     """The chart as a specification with the look that all figures share; `describe` is for who hears the page."""
     made: Spec = chart.properties(description=describe).to_dict()
     made["config"] = CONFIG

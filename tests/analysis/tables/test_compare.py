@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.frames import ALL_MODELS, NotComputable
+from analysis.frames import ALL_MODELS, KEYS, NotComputable
 from analysis.reading.study import Study
+from analysis.statistics.rates import evidence
 from analysis.tables import agreement, common, compare, conclusions
 from analysis.tables.registry import make_all
 from tests.support.transfers import grid, study_of
@@ -76,13 +77,55 @@ def test_a_tie_is_no_answer() -> None:
     assert (row["here"], row["holds"]) == ("not known", None)
 
 
-def test_differences_are_paired(study: Study) -> None:
+def test_conclusions_that_a_tie_decides_are_none() -> None:
+    level = grid(1).with_columns(pl.lit(0.0).alias("delta"))
+    table = conclusions.compare_conclusions((study_of(level), study_of(level)))
+    assert set(table["here"]) == {"not known"}
+    assert table["holds"].null_count() == table.height
+
+
+def test_differences_are_paired() -> None:
     here = grid(1)
     there = here.with_columns(pl.col("delta") + 1 + 0.01 * pl.Series(np.random.default_rng(0).normal(size=here.height)))
     row = compare.compare_regimes((study_of(here), study_of(there))).row(0, named=True)
     assert row["difference"] == pytest.approx(-1, abs=0.01)
     assert row["low"] < row["difference"] < row["high"]
     assert row["high"] - row["low"] < 0.02
+    assert row["p"] < 1e-6
+    roles = compare.compare_roles((study_of(here), study_of(there)))
+    assert (roles["low"] < roles["difference"]).all()
+    assert (roles["difference"] < roles["high"]).all()
+    assert roles.filter((pl.col("low") > -1) | (pl.col("high") < -1)).height <= 0.3 * roles.height
+
+
+def test_studies_that_differ_by_noise_alone_are_rarely_told_apart() -> None:
+    pairs = [(study_of(grid(seed)), study_of(grid(seed + 100))) for seed in range(40)]
+    p = [compare.compare_regimes(pair).row(0, named=True)["p"] for pair in pairs]
+    assert sum(one <= 0.05 for one in p) <= 6
+
+
+def test_harm_rates_stand_beside_what_noise_alone_shows(study: Study) -> None:
+    part = replace(study, transfer=study.transfer.filter(pl.col("model") == study.transfer["model"][0]))
+    table = compare.compare_regimes((study, part))
+    whole = evidence(study.grids)
+    assert whole is not None
+    keys = part.transfer.filter(pl.col("regime") != "MT-ML").select(KEYS)
+    floor, least = whole.of(whole.places.join(keys, on=KEYS, how="semi")["place"].to_list())
+    first = table.row(0, named=True)
+    assert (first["regime"], first["floor_here"], first["least_here"]) == ("all", pytest.approx(floor), least)
+    assert first["floor_there"] == pytest.approx(floor)
+    spread = agreement.compare_spread((study, part))
+    assert spread["harm_floor"].null_count() == 0
+    assert spread.rows_by_key(["group", "study"]).keys() == {
+        (group, side) for group in agreement.GROUPS for side in ("here", "there")
+    }
+    assert compare.compare_regimes((study_of(part.transfer), part))["floor_here"].null_count() == table.height
+
+
+def test_what_both_have_is_counted() -> None:
+    here, there = grid(1), grid(2, models=2).filter(pl.col("source_language") != "zh", pl.col("target_task") != "a")
+    table = common.compare_extent((study_of(here), study_of(there)))
+    assert table.rows() == [("models", 3, 2, 2), ("sources", 12, 9, 9), ("targets", 12, 8, 8), ("cells", 432, 144, 144)]
 
 
 def test_two_ways_of_training_agree_as_pandas_says() -> None:
@@ -107,3 +150,12 @@ def test_configs_that_differ_are_listed_key_by_key() -> None:
     assert table.rows() == [("recipe.learning_rate", "0.0001", "5e-05")]
     with pytest.raises(NotComputable, match="no config"):
         common.compare_configs((study_of(here), pair[0]))
+    with pytest.raises(NotComputable, match="the same"):
+        common.compare_configs((pair[0], replace(pair[0], config=configs[0] | {"store": "elsewhere"})))
+
+
+def test_what_a_list_of_a_config_names_is_told_by_its_name() -> None:
+    configs = [{"tasks": [{"name": "quiz", "train": {"limit": n}}, {"name": "sums"}], "seeds": [1, n]} for n in (5, 6)]
+    here, there = (replace(study_of(grid(1)), config=config) for config in configs)
+    expected = [("seeds", "[1, 5]", "[1, 6]"), ("tasks[quiz].train.limit", "5", "6")]
+    assert common.compare_configs((here, there)).rows() == expected
