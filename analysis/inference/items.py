@@ -46,7 +46,6 @@ class Grid:
     items: Floats  # S × T: variance of `centre` from the choice of items
     square: Floats  # S × T: Σ_i x_i² / N², x_i the mean over seeds on item i: variance of Δ were it 0
     cube: Floats  # S × T: third central moment of Δ from the choice of items
-    graded: npt.NDArray[np.bool_]  # T
     n_items: Ints  # S × T: items that any seed has
     n_seeds: Ints  # S × T
     n_gains: Ints  # S × T: items that are better than the base's in the mean over seeds
@@ -57,6 +56,7 @@ class Grid:
     influence: tuple[Singles, ...]  # T times S × N_t: what each item adds to Δ − E Δ; 0 where there is none
     cluster: tuple[Ints, ...]  # T times N_t
     task: Ints  # T
+    graded: npt.NDArray[np.bool_]  # T
     n_clusters: int
 
 
@@ -67,8 +67,8 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
     """
     shape = (int(source.max()) + 1, len(columns))
     first, second = _pairs(source)
-    reals = {name: np.full(shape, np.nan) for name in REALS}
-    counts = {name: np.zeros(shape, np.int64) for name in COUNTS}
+    reals: dict[str, Floats] = {name: np.full(shape, np.nan) for name in REALS}
+    counts: dict[str, Ints] = {name: np.zeros(shape, np.int64) for name in COUNTS}
     contrast, noise = (np.full((len(first), len(columns)), np.nan) for _ in range(2))
     influence = []
     for t, column in enumerate(columns):
@@ -85,8 +85,8 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
         influence.append(moved)
         _contrasts(difference, adapter, (first, second), (contrast[:, t], noise[:, t]))
     return Grid(
-        **reals,
-        **counts,
+        *(reals[name] for name in REALS),
+        *(counts[name] for name in COUNTS),
         contrast=contrast,
         noise=noise,
         pair=source[first],

@@ -56,7 +56,7 @@ def excess(p: Floats | Singles) -> Floats:
     """sup over t in [1/n, ½] of (F(t) − t) / √(t(1 − t)) of every column; columns are sorted."""
     n = len(p)
     share = np.arange(1, n + 1)[:, None] / n
-    t = np.clip(p, 1 / n, WIDEST)
+    t: Floats = np.clip(p, 1 / n, WIDEST).astype(np.float64)
     return np.asarray(np.where(p <= WIDEST, (share - t) / np.sqrt(t * (1 - t)), 0.0).max(axis=0, initial=0.0))
 
 

@@ -18,9 +18,9 @@ import polars as pl
 from analysis.frames import NotComputable, Table, need
 from analysis.inference import ceiling as noiseless
 from analysis.inference.items import Singles
+from analysis.reading.doubles import Twice, twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.doubles import Twice, twice
 from analysis.statistics.matrices import cell_matrix, language_matrix, square, task_matrix
 from study.cells import REGIMES
 

@@ -22,9 +22,9 @@ import polars as pl
 from analysis.frames import SOURCE, TARGET, Table, cell, need, quantile, transfer_rows
 from analysis.inference.ceiling import reliability, tau_ceiling
 from analysis.inference.components import Doubles
+from analysis.reading.doubles import Twice, twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.doubles import Twice, twice
 
 Array = npt.NDArray[np.float64]
 AXES = {"model": "model", "family": "model_family", "size": "model_size"}

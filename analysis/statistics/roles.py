@@ -12,7 +12,8 @@ share added; with one model over its items and seeds, and nothing where items ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ class Score:
     @property
     def n_models(self) -> Ints:
         """Models that have each name."""
-        return np.array([~np.isnan(one.value) for one in self.models]).sum(axis=0)
+        return np.asarray(np.array([~np.isnan(one.value) for one in self.models]).sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def scores(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> dic
     found = {}
     for role, end in SIDES.items():
         names = tuple(sorted(set(rows[f"{end}_{kind}"])))
-        found[role] = _score(tables, names, lambda t, n, r=role: _weights(t, n, r, kind, adjusted=False))
-        found[f"{role}_adjusted"] = _score(tables, names, lambda t, n, r=role: _weights(t, n, r, kind, adjusted=True))
+        for name, adjusted in ((role, False), (f"{role}_adjusted", True)):
+            found[name] = _score(tables, names, partial(_weights, role=role, kind=kind, adjusted=adjusted))
     return found
 
 
@@ -126,10 +127,11 @@ def _score(tables: Sequence[_Table], names: tuple[str, ...], make: Callable[[_Ta
 
 
 def _means(table: _Table, weights: Floats) -> Means:
-    if table.grid is not None:
-        return means(table.grid.grid, table.grid.cells.seeds, weights)
     value = (weights * np.nan_to_num(table.delta)).sum(axis=(1, 2))
-    return alone(np.where(weights.any(axis=(1, 2)), value, np.nan))
+    value = np.where(weights.any(axis=(1, 2)), value, np.nan)
+    if table.grid is None:
+        return alone(value)
+    return replace(means(table.grid.grid, table.grid.cells.seeds, weights), value=value)
 
 
 def per_model(rows: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -21,15 +21,15 @@ import polars as pl
 
 from analysis.frames import SEED, SOURCE, TARGET, TRANSFER_REGIMES, NotComputable, Table, cell, need, transfer_rows
 from analysis.inference.components import Shares, shares
+from analysis.reading.doubles import Twice, twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.doubles import Twice, twice
 from analysis.statistics.reml import Codes, blocks, fit, share_errors
 from analysis.statistics.significance import NO_ITEMS
 
 DRAWS = 100
 FACTORS = ("model", "source", "target")
-SCOPES = {"overall": TRANSFER_REGIMES, **{name: (name,) for name in TRANSFER_REGIMES}}
+SCOPES: dict[str, tuple[str, ...]] = {"overall": TRANSFER_REGIMES} | {name: (name,) for name in TRANSFER_REGIMES}
 MEASUREMENT = "measurement"
 
 
@@ -39,12 +39,12 @@ def variance_noiseless(grids: Sequence[ModelGrid]) -> pl.DataFrame:
     whole = twice(grids)
     tables = [_without_noise(scope, whole.only(*regimes)) for scope, regimes in SCOPES.items()]
     found = [table for table in tables if table.height]
-    need(bool(found), "there is one source or one target, or nothing varies")
+    need(bool(found), "there are too few sources or targets to tell them apart, or nothing varies")
     return pl.concat(found)
 
 
 def _without_noise(scope: str, part: Twice) -> pl.DataFrame:
-    """Components of one scope; no rows where it has fewer than two sources or targets, or does not vary."""
+    """Components of one scope; no rows where it has too few cells to tell them apart, or does not vary."""
     several = all((~np.isnan(part.printed).all(axis=axes)).sum() > 1 for axes in ((0, 2), (0, 1)))
     schema = dict.fromkeys(("scope", "component"), pl.String) | dict.fromkeys(
         ("variance", "share", "share_se"), pl.Float64
@@ -52,6 +52,8 @@ def _without_noise(scope: str, part: Twice) -> pl.DataFrame:
     if not several or not np.nanvar(part.printed) > 0:
         return pl.DataFrame(schema=schema)
     found: Shares = shares(part.data, part.printed)
+    if any(np.isnan(value) for value in found.variance.values()):
+        return pl.DataFrame(schema=schema)
     rows = [
         (scope, " × ".join(name for name in FACTORS if name in factors), found.variance[factors], found.share[factors],
          found.share_se[factors])

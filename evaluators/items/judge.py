@@ -109,9 +109,10 @@ def _graded(task: Task, row: Mapping[str, object], results: Mapping[str, object]
     none: dict[str, object] = {"graded": None, "graded_metric": None}
     if row["correct"] is not None or row["correct_norm"] is not None:
         return none
-    for metric in (name for name in BITS if name in results):
-        likelihood, length = results[metric]  # type: ignore[misc]
-        return {"graded": likelihood / length / math.log(2), "graded_metric": BITS[metric]} if length else none
+    for metric, bits in BITS.items():
+        if isinstance(pair := results.get(metric), tuple):
+            likelihood, length = pair
+            return {"graded": likelihood / length / math.log(2), "graded_metric": bits} if length else none
     for metric, value in results.items():
         if (found := _number(value)) is not None:
             sign = 1 if task.higher_is_better().get(metric, True) else -1

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.frames import NotComputable
 from analysis.statistics import groups, health, sensitivity, significance, stability, variance
+from tests.support.transfers import grid
 
 
 def test_statistics_of_items_say_why_when_there_are_none() -> None:
@@ -14,6 +15,6 @@ def test_statistics_of_items_say_why_when_there_are_none() -> None:
         with pytest.raises(NotComputable, match="item rows"):
             make([])
     with pytest.raises(NotComputable, match="item rows"):
-        stability.rank_stability(pl.DataFrame(), [])
+        stability.rank_stability(grid(models=1), [])
     with pytest.raises(NotComputable, match="item rows"):
         health.health([], pl.DataFrame())

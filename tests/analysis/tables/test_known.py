@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from analysis.reading import published
-from analysis.statistics import known
+from analysis.tables import known
 from tests.support.transfers import grid
 
 
