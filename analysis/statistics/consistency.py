@@ -101,7 +101,7 @@ def noise_ceilings(transfer: pl.DataFrame, grids: Sequence[ModelGrid]) -> dict[t
     of_model = transfer.unique("model")
     found = {}
     for axis, column in AXES.items():
-        group = dict(of_model.select("model", pl.col(column).cast(pl.String)).iter_rows())
+        group = dict(of_model.select("model", pl.col(column).cast(pl.String).alias("group")).iter_rows())
         names = sorted({group[model] for model in whole.models if group.get(model) is not None})
         for regime in RECIPIENT:
             part = whole.only(regime)
