@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,8 +68,8 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
     """
     shape = (int(source.max()) + 1, len(columns))
     first, second = _pairs(source)
-    reals: dict[str, Floats] = {name: np.full(shape, np.nan) for name in REALS}
-    counts: dict[str, Ints] = {name: np.zeros(shape, np.int64) for name in COUNTS}
+    filled: dict[str, Any] = {name: np.full(shape, np.nan) for name in REALS}
+    filled |= {name: np.zeros(shape, np.int64) for name in COUNTS}
     contrast, noise = (np.full((len(first), len(columns)), np.nan) for _ in range(2))
     influence = []
     for t, column in enumerate(columns):
@@ -76,17 +77,14 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
         difference, adapter = column.difference[kept], column.adapter[kept]
         here = np.unique(source[adapter])
         found, counted, moves = _cells(difference, np.searchsorted(source[adapter], here), column.whole)
-        for name in REALS:
-            reals[name][here, t] = found[name]
-        for name in COUNTS:
-            counts[name][here, t] = counted[name]
+        for name, values in (*found.items(), *counted.items()):
+            filled[name][here, t] = values
         moved = np.zeros((shape[0], difference.shape[1]), np.float32)
         moved[here] = moves
         influence.append(moved)
         _contrasts(difference, adapter, (first, second), (contrast[:, t], noise[:, t]))
     return Grid(
-        *(reals[name] for name in REALS),
-        *(counts[name] for name in COUNTS),
+        **filled,
         contrast=contrast,
         noise=noise,
         pair=source[first],

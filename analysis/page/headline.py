@@ -108,9 +108,10 @@ def _harm(made: dict[str, Made]) -> str:
     if not n["worse"] and not n["better"]:
         return f"{said}. No single cell can be called worse or better."
     certain = f", {n['harmed']:,} of them by a point for certain" if n["harmed"] else ""
+    worse, better = (f"{n[claim]:,}" if n[claim] else "none" for claim in ("worse", "better"))
     return (
-        f"{said}. {count(n['worse'], 'cell')} can be called worse{certain}, and {n['better']:,} better: of either at "
-        "most one in twenty is expected to be wrong."
+        f"{said}. Of single cells {worse} can be called worse{certain}, and {better} better: of either at most one in "
+        "twenty is expected to be wrong."
     )
 
 

@@ -29,7 +29,8 @@ from analysis.statistics.significance import NO_ITEMS
 
 DRAWS = 100
 FACTORS = ("model", "source", "target")
-SCOPES: dict[str, tuple[str, ...]] = {"overall": TRANSFER_REGIMES} | {name: (name,) for name in TRANSFER_REGIMES}
+SCOPES: dict[str, tuple[str, ...]] = {"overall": TRANSFER_REGIMES}
+SCOPES |= {name: (name,) for name in TRANSFER_REGIMES}
 MEASUREMENT = "measurement"
 
 
