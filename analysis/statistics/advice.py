@@ -72,21 +72,25 @@ def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
     known = _known(study)
     table = for_target(known, target, max_harm)
     omitted = known.filter(pl.col("target") == target).height - table.height
-    note = f" ({omitted} sources harm more than {max_harm:g} % of other targets)" if omitted else ""
-    return Advice(f"Sources for {target}, best expected Δ first, pp{note}{_caution(known)}:", table)
+    note = f" (left out: {omitted} that one must expect to harm over {max_harm:g} % of others)" if omitted else ""
+    return Advice(f"Sources for {target}, best expected Δ first, pp{note}{_caution(known, study)}:", table)
 
 
 def about_source(study: Study, name: str) -> Advice:
     """What an adapter of a source will harm and help; ConfigError when there is no such source."""
     known = _known(study)
     source = _cell("--source", name, sorted(set(known["source"])))
-    return Advice(f"Targets of {source}, most harmed first, pp{_caution(known)}:", for_source(known, source))
+    return Advice(
+        f"Targets of {source}, lowest expected Δ first, pp{_caution(known, study)}:", for_source(known, source)
+    )
 
 
-def _caution(known: pl.DataFrame) -> str:
-    """What `expected` lacks where nothing tells how noisy Δ is."""
-    lacking = known.filter("measured")["sd"].null_count()
-    return "; their noise is not known, so the first is flattered by its luck" if lacking else ""
+def _caution(known: pl.DataFrame, study: Study) -> str:
+    """What `expected` lacks where nothing tells how noisy Δ is, or how much seeds add."""
+    if known.filter("measured")["sd"].null_count():
+        return "; their noise is not known, so the first is flattered by its luck"
+    one = study.transfer["n_seeds"].max() == 1
+    return "; of adapters of one seed each, whose luck is not taken out" if one else ""
 
 
 def _targets(study: Study) -> list[str]:
@@ -218,5 +222,5 @@ def _chance_of_harm() -> pl.Expr:
 
 
 def for_source(known: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Targets of a source, most harmed first."""
+    """Targets of a source, those that lose most first."""
     return known.filter(pl.col("source") == source).drop("source", "sd").sort("expected", "target")

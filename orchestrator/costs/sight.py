@@ -32,7 +32,7 @@ def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
     assumed = f"{DISCORDANCE[0]:.0%} to {DISCORDANCE[1]:.0%} of right-or-wrong answers other than the base's"
     assumed += f", {SEED_SD:g} points between seeds" if k > 1 else ""
     told = [
-        f"what it will see: with {n:,} items per target and {seeds}, {cell} {_smallest(plans)} called worse with "
+        f"what it will see: with {n:,} items per target and {seeds}, {_smallest(plans, cell)} called worse with "
         f"{WANTED:.0%} chance; to see a loss of {abs(HARM):g} points it needs {_needed(plans)} (assumed: {assumed})"
     ]
     if k == 1:
@@ -40,13 +40,15 @@ def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
     return told
 
 
-def _smallest(plans: Sequence[Plan]) -> str:
+def _smallest(plans: Sequence[Plan], cell: str) -> str:
     """What a cell must lose."""
     harms = [smallest_harm(plan) for plan in plans]
+    if harms[0] < NEVER:
+        return f"{cell} is, whatever it loses, not"
     if harms[-1] < NEVER:
-        return "cannot be sure to be" if harms[0] < NEVER else f"must lose {-harms[0]:.0f} points or far more to be"
+        return f"{cell} must lose {-harms[0]:.0f} points or far more to be"
     ends = dict.fromkeys(f"{-harm:.0f}" for harm in harms)
-    return f"must lose {' to '.join(ends)} points to be"
+    return f"{cell} must lose {' to '.join(ends)} points to be"
 
 
 def _needed(plans: Sequence[Plan]) -> str:
