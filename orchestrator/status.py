@@ -11,6 +11,7 @@ from orchestrator.costs.remaining import seconds_left
 from orchestrator.planning.standing import of_store
 from orchestrator.progress.tables import console, failure_table, standing_table
 from study.errors import ConfigError
+from study.plain import say
 from study.store.lease import holder
 from study.store.readable import no_study, readable
 from study.store.store import Store
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
             show(store, console())
         return 0
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
 
 

@@ -29,6 +29,7 @@ from orchestrator.options import Options
 from study.config import StudyConfig
 from study.config.file import load
 from study.errors import ConfigError
+from study.plain import say
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(Asked.parse(arguments))
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
 
 
@@ -130,7 +131,7 @@ def hand_over(asked: Asked, study: Options) -> int:
         runtime_env={**package(Path.cwd()), "env_vars": {"PYTHONUNBUFFERED": "1", **environment}},
         metadata={"study": config.study, "store": config.store},
     )
-    print(f"submitted: {job}. It goes on without this terminal.\n{_hints(asked.address, job)}")
+    say(f"submitted: {job}. It goes on without this terminal.\n{_hints(asked.address, job)}")
     return 0 if asked.no_follow else follow(client, job)
 
 
@@ -187,20 +188,20 @@ def follow(client: JobSubmissionClient, study: str) -> int:
         while not (status := client.get_job_status(study)).is_terminal():
             time.sleep(POLL_S)
     except KeyboardInterrupt:
-        print(f"\nno longer following; the study goes on.\n{_hints(client.get_address(), study)}")
+        say(f"\nno longer following; the study goes on.\n{_hints(client.get_address(), study)}")
         return 130
     except (OSError, RuntimeError) as error:  # requests' and aiohttp's errors of a lost connection are OSErrors
-        print(f"\nthe connection is lost ({error}); the study goes on.\n{_hints(client.get_address(), study)}")
+        say(f"\nthe connection is lost ({error}); the study goes on.\n{_hints(client.get_address(), study)}")
         return 1
     info = client.get_job_info(study)
-    print(f"{study}: {status.lower()}" + (f" ({info.message})" if status != "SUCCEEDED" and info.message else ""))
+    say(f"{study}: {status.lower()}" + (f" ({info.message})" if status != "SUCCEEDED" and info.message else ""))
     code = info.driver_exit_code
     return code if code is not None and code >= 0 else int(status != "SUCCEEDED")
 
 
 async def _print_output(client: JobSubmissionClient, study: str) -> None:
     async for text in client.tail_job_logs(study):
-        print(text, end="", flush=True)
+        say(text, end="")
 
 
 def show(client: JobSubmissionClient, study: str) -> int:
@@ -210,7 +211,7 @@ def show(client: JobSubmissionClient, study: str) -> int:
         if job.submission_id:
             started = datetime.fromtimestamp((job.start_time or 0) / 1000).isoformat(" ", "seconds")
             store = (job.metadata or {}).get("store", "")
-            print(f"{job.submission_id}  {job.status.lower():<9}  started {started}  {store}")
+            say(f"{job.submission_id}  {job.status.lower():<9}  started {started}  {store}")
     return 0
 
 
@@ -219,7 +220,7 @@ def stop(client: JobSubmissionClient, study: str) -> int:
     client.stop_job(study)
     while not (status := client.get_job_status(study)).is_terminal():
         time.sleep(POLL_S)
-    print(f"{study}: {status.lower()}. What is finished is in its store; submit it again to go on.")
+    say(f"{study}: {status.lower()}. What is finished is in its store; submit it again to go on.")
     return 0
 
 

@@ -33,6 +33,7 @@ from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
 from study.errors import ConfigError, StoreRefused
 from study.models.hub import to_fetch
+from study.plain import say
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper
@@ -45,13 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return sweep(options, tables.console())
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     except (LeaseLost, StoreRefused) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 1
     except Interrupted as interruption:
-        print(f"{interruption}: stopped. To go on, run the same command again", file=sys.stderr)
+        say(f"{interruption}: stopped. To go on, run the same command again", sys.stderr)
         return 130
 
 
@@ -112,7 +113,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
     if any(stale):
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
     for broken in prepared.survey.broken:
-        console.print(f"BROKEN {broken.role} {broken.message}", style="red", markup=False, soft_wrap=True)
+        console.print(f"BROKEN {broken.role} {broken.message}", style="red", soft_wrap=True)
     if prepared.kept_failed:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
     if options.dry_run:
@@ -152,15 +153,15 @@ def execute(console: Console, prepared: Prepared, options: Options, lease: Lease
     try:
         failures = _on_cluster(console, prepared, options)
     except LeaseLost as lost:
-        print(f"error: {lost}", file=sys.stderr)
+        say(f"error: {lost}", sys.stderr)
         leave(1, lease)
     except Interrupted as interruption:
         text = f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}"
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print(text, soft_wrap=True, highlight=False)
         leave(130, lease)
     except (StudyStopped, OSError) as stop:
         text = f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}"
-        print(text, file=sys.stderr)
+        say(text, sys.stderr)
         leave(1, lease)
     try:
         store.write_indexes()

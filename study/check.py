@@ -21,6 +21,7 @@ from contextlib import nullcontext
 from study.audit.audit import Audit
 from study.audit.findings import Findings, Problem
 from study.errors import ConfigError
+from study.plain import say
 from study.store.filesystem import trouble
 from study.store.layout import ADAPTERS, SCORES, STUDY_FILE
 from study.store.lease import Lease, holder
@@ -58,12 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             raise no_study("STORE", store.uri)
         if not options.repair and (held := holder(store)) is not None:
-            print(f"in use by {held}: what it is writing just now may look unfinished")
+            say(f"in use by {held}: what it is writing just now may look unfinished")
         with Lease(store, stopper()) if options.repair else nullcontext():
             found, left = check(store, options.repair, repaired)
     except (ConfigError, LeaseLost, OSError) as error:
         _tell_problems(repaired, "repaired: ")
-        print(f"error: {_reason(store, error)}", file=sys.stderr)
+        say(f"error: {_reason(store, error)}", sys.stderr)
         return 2
     _tell(found, repaired, left)
     return 1 if left else 0
@@ -77,21 +78,21 @@ def _reason(store: Store, error: BaseException) -> str:
 
 def _tell(found: Findings, repaired: list[Problem], left: list[Problem]) -> None:
     counts = ", ".join(f"{found.counts[name]:,} {name}" for name in ("adapters", "scores", "items", "item parts"))
-    print(f"read: {counts}")
+    say(f"read: {counts}")
     for note in found.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     _tell_problems(repaired, "repaired: ")
     _tell_problems([problem for problem in left if problem.repair], "--repair: ")
     _tell_problems([problem for problem in left if not problem.repair], "left: ")
     if left:
-        print(f"{len(left):,} problems" + (" left" if repaired else ""))
+        say(f"{len(left):,} problems" + (" left" if repaired else ""))
     else:
-        print(f"{len(repaired):,} problems, all repaired" if repaired else "nothing is wrong")
+        say(f"{len(repaired):,} problems, all repaired" if repaired else "nothing is wrong")
 
 
 def _tell_problems(problems: list[Problem], then: str) -> None:
     for problem in problems:
-        print(f"{problem.file}: {problem.what}\n  {then}{problem.remedy}")
+        say(f"{problem.file}: {problem.what}\n  {then}{problem.remedy}")
 
 
 if __name__ == "__main__":

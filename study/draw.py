@@ -19,6 +19,7 @@ from study.data.manifest import row_id
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
+from study.plain import say
 
 
 def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, seed: int) -> dict[str, list[str]]:
@@ -62,9 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         for file in write(load(options.config), options.items, options.examples, options.seed):
-            print(f"written: {file}")
+            say(f"written: {file}")
     except (ConfigError, TaskError, Unreachable) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     return 0
 

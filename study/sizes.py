@@ -19,6 +19,7 @@ from study.data.sizes import CellSize, Sizes
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
+from study.plain import say
 
 
 def count(config: StudyConfig) -> Sizes:
@@ -67,11 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         counted = count(load(options.config))
     except (ConfigError, TaskError, Unreachable) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     file = Path(options.config).with_suffix(".sizes.yaml")
     file.write_text(yaml.safe_dump(counted.model_dump(mode="json"), sort_keys=False, width=120), encoding="utf-8")
-    print(f"written: {file}")
+    say(f"written: {file}")
     return 0
 
 

@@ -49,9 +49,8 @@ class Display:
         warn(self._console, text)
 
     def failure(self, failure: FailureRecord) -> None:
-        self._console.print(
-            f"FAILED {failure.unit}: {failure.kind}: {failure.message}", style="red", markup=False, soft_wrap=True
-        )
+        text = f"FAILED {failure.unit}: {failure.kind}: {failure.message}"
+        self._console.print(text, style="red", soft_wrap=True)
 
 
 def table(progress: Progress) -> Table:

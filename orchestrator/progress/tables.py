@@ -6,26 +6,40 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from orchestrator.costs.estimate import Cost, sum_of
 from orchestrator.planning.standing import Standing
+from study.plain import plain
 from study.store.records import FailureRecord
 
 WIDE = 200  # characters, where nobody has a terminal's edge to see
 
 
+class PlainConsole(Console):
+    """A console on which text means itself, in tables too: no markup, no emoji's code, nothing a terminal obeys."""
+
+    def __init__(self, width: int | None = None, file: IO[str] | None = None) -> None:
+        super().__init__(width=width, file=file, markup=False, emoji=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """All text that Rich shows comes by here."""
+        return super().render_str(plain(text), **how)
+
+
 def console() -> Console:
     """A terminal as wide as it is; a pipe or a file so wide that tables are whole."""
-    found = Console()
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+    found = PlainConsole()
+    return found if found.is_terminal or "COLUMNS" in os.environ else PlainConsole(WIDE)
 
 
 def warn(on: Console, text: str) -> None:
     """Tell of something that a run can do without."""
-    on.print(text, style="yellow", markup=False, soft_wrap=True)
+    on.print(text, style="yellow", soft_wrap=True)
 
 
 def table_of(*columns: str, title: str | None = None, caption: str | None = None) -> Table:

@@ -11,6 +11,7 @@ from rich.console import Console
 from orchestrator.progress.display import Display
 from orchestrator.progress.meter import Meter
 from orchestrator.progress.numbers import Progress
+from orchestrator.progress.tables import PlainConsole
 from study.store.records import FailureRecord
 
 
@@ -71,7 +72,7 @@ def test_the_estimate_is_set_against_what_it_took() -> None:
 
 def test_a_pipe_gets_few_plain_lines_and_every_failure() -> None:
     out = io.StringIO()
-    with Display(progress(), Console(file=out, width=80)) as display:
+    with Display(progress(), PlainConsole(80, out)) as display:
         for _ in range(50):
             display.update()
         display.failure(FailureRecord("id", "a/arc/[en]/17", "nan", "loss is nan", 1))

@@ -1,0 +1,25 @@
+"""Text of strangers on a terminal: names, errors and data may hold what a terminal obeys.
+
+Invariant: what a command of ours prints goes through `say`, or through a console that uses `plain`, so that no escape
+sequence, no carriage return that writes over a line, and no mark that turns the direction of text reaches the screen:
+each is shown as Python would write it (`\\x1b`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TextIO
+
+# C0 and C1 controls but for tab and line feed, marks of direction, separators of lines, halves of surrogate pairs
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def plain(text: str) -> str:
+    """The text with all that a terminal would obey made visible."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: object = "", to: TextIO | None = None, end: str = "\n") -> None:
+    """Print for people, at once: on standard output unless `to` is another stream."""
+    print(plain(str(text)), file=to or sys.stdout, end=end, flush=True)

@@ -1,0 +1,38 @@
+"""Text of data inside the page's scripts."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from analysis.page.html import figure
+
+
+class Scripts(HTMLParser):
+    """The texts of a page's script elements, as HTML reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] == "script":
+            self.found.append(data)
+
+
+@pytest.mark.parametrize("attack", ["<!-- x", "<!--<script>", "</script><img src=x>", "<script>", "a\u2028b", '"]}'])
+def test_a_figures_data_are_read_as_they_were(attack: str) -> None:
+    """`<!--` was written as `<\\!--`, which is no JSON: no figure of a study with such a name could be drawn."""
+    spec = {"data": {"values": [{"name": attack}]}, "description": attack}
+    page = Scripts(figure("x", spec))
+    assert page.tags == ["figure", "div", "script"]
+    assert json.loads("".join(page.found)) == spec
+    assert "<" not in "".join(page.found)

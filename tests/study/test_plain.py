@@ -1,0 +1,48 @@
+"""What a terminal would obey is shown instead. Before, text of a task or a model reached the screen as it was."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from study.plain import plain, say
+from tests.test_house import FILES, name, tree
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "\x1b[2J\x1b[H",  # clears the screen
+        "\x1b]0;title\x07",  # names the window
+        "\x1b]8;;http://evil\x1b\\text",  # a link that says something else
+        "\x9b31m",  # the same as ESC [ in eight bits
+        "fine\rgone",  # writes over the line
+        "gpj.\u202eexe",  # turned round
+        "a\u2028b",
+        "\ud800",
+    ],
+)
+def test_nothing_that_a_terminal_obeys_is_left(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = plain(attack)
+    assert shown.isprintable()
+    shown.encode()
+    say(f"error: {attack}")
+    assert capsys.readouterr().out == f"error: {shown}\n"
+
+
+def test_what_people_write_stays_as_it_is() -> None:
+    text = "[/INST] :smile: ελληνικά हिन्दी عربى 👩‍👩‍👧 a\tb\nc"
+    assert plain(text) == text
+
+
+def test_nothing_else_prints() -> None:
+    """Of commands that people read: `say` and a console that asks `plain` are the only ways to a terminal."""
+    calls = {
+        name(file)
+        for file in FILES
+        if not name(file).startswith("analysis/")
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "Console")
+    }
+    assert calls == {"study/plain.py"}
