@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from study.errors import ConfigError
+from study.plain import say
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,9 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         else:
             found = advice.about_source(study, options.source)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return 2
-    print(found.text(options.top))
+    say(found.text(options.top))
     return 0
 
 

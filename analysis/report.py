@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from study.errors import ConfigError
+from study.plain import say
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
         out = Path(options.out or "report") if options.out or options.published else files.folder_of(study)
         written = files.write(study, out, files.read(options.compare) if options.compare else None)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return 2
-    print(f"Report: {written.index}")
+    say(f"Report: {written.index}")
     for line in written.lines:
-        print(f"  {line}")
+        say(f"  {line}")
     return 0
 
 

@@ -23,6 +23,8 @@ from analysis.tables.known import with_known_values
 from analysis.tables.registry import Made, make_all
 from study.errors import ConfigError
 
+FORMULA = r"^[=+\-@\t\r]"  # with which a formula begins, https://owasp.org/www-community/attacks/CSV_Injection
+
 
 @dataclass(frozen=True)
 class Written:
@@ -80,11 +82,18 @@ def write_tables(made: dict[str, Made], study: Study, folder: Path) -> None:
     for name, table in made.items():
         _remove(folder, name)
         if table.frame is not None:
-            table.frame.write_csv(folder / f"{name}.csv")
+            write_csv(table.frame, folder / f"{name}.csv")
             table.frame.write_parquet(folder / f"{name}.parquet")
-    as_reference(study.transfer).write_csv(folder / "transfer_results.csv")
+    write_csv(as_reference(study.transfer), folder / "transfer_results.csv")
     columns = [(name, column, what) for name, m in made.items() for column, what in m.table.columns.items()]
     pl.DataFrame(columns, schema=["table", "column", "description"], orient="row").write_csv(folder / "columns.csv")
+
+
+def write_csv(frame: pl.DataFrame, file: Path) -> None:
+    """A frame as CSV in which no text is a formula to a spreadsheet: an apostrophe stands before what would be one."""
+    text = pl.col(pl.String)
+    safe = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
+    frame.with_columns(safe).write_csv(file)
 
 
 def write_figures(study: Study, made: dict[str, Made], folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Never
 from analysis.frames import Table
 from analysis.page.sections import SECTIONS
 from analysis.tables import compare, registry
+from study.plain import say
 
 HEAD = """# Figures, tables and columns of the report
 
@@ -36,4 +37,4 @@ def _table(table: Table[Never]) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")
+    say(markdown(), end="")

@@ -100,3 +100,12 @@ def test_a_store_with_base_scores_only_still_gives_a_report(tmp_path: Path) -> N
     write_store(tmp_path / "s", shape, drop=range(10_000))
     summary = files.write(load_store(str(tmp_path / "s")), tmp_path / "report")
     assert summary.index.exists()
+
+
+def test_no_text_in_a_csv_is_a_formula(tmp_path: Path) -> None:
+    """A metric or a reason that began with `=` was one to whoever opened the table in a spreadsheet."""
+    texts = ["=HYPERLINK(1)", "+1", "-1+1", "@sum", "\tx", "plain", "a=b", None]
+    files.write_csv(pl.DataFrame({"text": texts, "number": [-1.5] * len(texts)}), tmp_path / "t.csv")
+    found = pl.read_csv(tmp_path / "t.csv")
+    assert found["text"].to_list() == [f"'{text}" for text in texts[:5] if text] + texts[5:]
+    assert found["number"].to_list() == [-1.5] * len(texts)
