@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET, Table, transfer_rows
+from analysis.frames import SOURCE, TARGET, Table, need, transfer_rows
 from analysis.inference.additive import adjusted_weights, raw_weights
 from analysis.inference.items import Floats, Ints
 from analysis.inference.means import Interval, Means, alone, means, over_models, within_model
@@ -79,11 +79,26 @@ def scores(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> dic
     return found
 
 
-def mean_of_rows(rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> Interval:
-    """Interval of the mean Δ of some rows of the transfer table, as one score."""
+def mean_of_rows(rows: pl.DataFrame, grids: Sequence[ModelGrid], less: pl.DataFrame | None = None) -> Interval:
+    """Interval of the mean Δ of some rows of the transfer table, as one score.
+
+    Where other rows are given, less the mean of these, in the models that have both; NotComputable when none has.
+    """
     by_model = {one.model: one for one in grids}
-    tables = [_arrays(part, by_model.get(str(model))) for (model,), part in _models(rows)]
-    return _score(tables, ("all",), lambda table, _: (table.rows / max(table.rows.sum(), 1))[None]).interval
+    sides = [(1.0, rows)] if less is None else [(1.0, rows), (-1.0, less)]
+    weighed = [
+        side.select("model", *SOURCE, *TARGET, "delta", (sign / pl.len().over("model")).alias("weight"))
+        for sign, side in sides
+    ]
+    tables, weights = [], []
+    for (model,), part in _models(pl.concat(weighed)):
+        if len({weight > 0 for weight in part["weight"]}) == len(sides):
+            tables.append(_arrays(part, by_model.get(str(model))))
+            weight = _arrays(part.with_columns(pl.col("weight").alias("delta")), by_model.get(str(model))).delta
+            weights.append(np.nan_to_num(weight)[None])
+    need(bool(tables), "no model has rows of both kinds")
+    made = iter(weights)
+    return _score(tables, ("all",), lambda *_: next(made)).interval
 
 
 def _models(rows: pl.DataFrame) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
