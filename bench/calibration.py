@@ -136,6 +136,8 @@ def special() -> list[World]:
         replace(mixed, name="base noise of a column", column=0.8, source=0.1),
         replace(mixed, name="four sources", tasks=2, languages=2),
         replace(mixed, name="few changes", discordance=(0.02, 0.08)),
+        World("graded, null", graded=0.7),
+        World("graded", "mixed", graded=0.7, seeds=3, seed_sd=0.03),
         World("heavy tails", "heavy"),
         World("heavy tails, three seeds", "heavy", items=(400,), seeds=3, seed_sd=0.03),
         replace(several, name="two models", models=2),

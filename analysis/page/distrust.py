@@ -1,4 +1,4 @@
-"""The chapter of the page that comes before any result: what to distrust, and what may be claimed of single cells."""
+"""The chapter of the page that comes before any result: what to distrust."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from analysis.frames import harmed
 from analysis.page import html
-from analysis.page.headline import count, visible
 from analysis.reading.study import Study
 from analysis.statistics.health import overlap_checked
-from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 from study.store.records import FailureRecord
 
 
 def chapter(study: Study, made: dict[str, Made]) -> str:
-    """Health, single cells, what was left out, what failed."""
-    parts = ['<h2 id="distrust">What to distrust</h2>', _health(study, made["health"]), _significance(made)]
+    """Health, what was left out, what failed."""
+    parts = ['<h2 id="distrust">What to distrust</h2>', _health(study, made["health"])]
     parts += [f"<p>{html.text(note)}</p>" for note in study.notes]
     if study.expected is not None:
         parts.append(f"<p>{study.done:,} of {study.expected:,} score units of the current config are done.</p>")
@@ -53,40 +50,3 @@ def _health(study: Study, made: Made) -> str:
         f"says little about transfer; <code>--exclude-unhealthy</code> makes the report without them.</p>{overlap}"
         + html.details("Which targets", html.table(made.frame, made.table.columns, wrap=("detail",)))
     )
-
-
-def _significance(made: dict[str, Made]) -> str:
-    tests, power = made["significance"], made["power"].frame
-    if tests.frame is None:
-        return f"<p>Single cells were not tested: {html.text(tests.reason)}.</p>"
-    n, rows = claimed(tests.frame), tests.frame.filter(pl.col("regime") != "MT-ML")
-    if not rows.height:
-        return "<p>Single cells were not tested: no target but the adapters' own has been scored.</p>"
-    printed = int(rows.select(harmed().sum()).item())
-    about = "the adapters that were trained" if "this adapter" in rows["about"] else "training on these sources"
-    said = (
-        f"<p>Of {rows.height:,} transfer cells {printed:,} show a loss of a point or more; {n['worse']:,} can be "
-        f"called worse, {n['harmed']:,} of them by a point for certain, and {n['better']:,} better: of either at most "
-        f"one in twenty is expected to be wrong. Claims are about {about}. The 95 % interval of a cell reaches "
-        f"{_reach(rows)}. Read averages before single cells.</p>"
-    )
-    if power is None:
-        return said
-    return said + (
-        f"<p>A cell must lose {visible(power)} to be called worse with 80 % chance, at "
-        f"{_size(power, 'n_items', 'item')} and {_size(power, 'n_seeds', 'seed')}: what is not called worse is not "
-        "shown to be safe. The table <code>power</code> has what more items or seeds would do.</p>"
-    )
-
-
-def _size(power: pl.DataFrame, column: str, what: str) -> str:
-    """From the fewest of the models' to the most."""
-    few, many = sorted(power[column])[0], sorted(power[column])[-1]
-    return count(many, what) if few == many else f"{few:,} to {count(many, what)}"
-
-
-def _reach(rows: pl.DataFrame) -> str:
-    """From the narrowest tenth of the intervals to the widest."""
-    half = (rows["high"] - rows["low"]) / 2
-    ends = [float(half.quantile(q) or 0.0) for q in (0.1, 0.9)]
-    return f"{ends[0]:.1f} to {ends[1]:.1f} pp to either side (eight cells of ten)"

@@ -12,7 +12,7 @@ from typing import Never
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import distrust, html, training
+from analysis.page import distrust, html, sure, training
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
@@ -37,6 +37,7 @@ GLOSSARY = {
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
 
+OWN_CHAPTER = ("groups",)
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
@@ -46,6 +47,7 @@ def page(study: Study, made: dict[str, Made], lines: list[str], compared: dict[s
     body = "".join(
         (
             distrust.chapter(study, made),
+            sure.chapter(made),
             _compared(compared or {}),
             *(_section(s, made, drawn) for s in SECTIONS),
             _plain(made),
@@ -54,6 +56,7 @@ def page(study: Study, made: dict[str, Made], lines: list[str], compared: dict[s
     )
     chapters = [
         ("distrust", "What to distrust"),
+        ("sure", "What is sure"),
         *([("compare", "Beside the other study")] if compared else []),
         *((s.name, s.chapter) for s in SECTIONS if s.chapter),
         ("more", "More numbers"),
@@ -146,7 +149,7 @@ def _numbers(table: Table[Never], frame: pl.DataFrame) -> str:
 def _plain(made: dict[str, Made]) -> str:
     """The tables that no figure shows, each with its words on how to read it."""
     parts = []
-    for table in (m for m in made.values() if m.table.how):
+    for table in (m for m in made.values() if m.table.how and m.table.name not in OWN_CHAPTER):
         if table.frame is None:
             parts.append(html.absent(table.table.title, table.reason))
             continue

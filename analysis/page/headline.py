@@ -6,6 +6,8 @@ a claim, its interval, its rows and how often such claims are wrong; it names no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from analysis.frames import SOURCE, TRANSFER_REGIMES
@@ -88,7 +90,7 @@ def rate_beside_noise(row: Row) -> str:
     sure = (
         f"at least {percent(_real(least))} truly lose as much (95 % sure)"
         if least
-        else "that any truly does is not shown"
+        else "that any truly loses as much is not shown"
     )
     return f"{said}; noise alone would show {percent(_real(floor))}; {sure}"
 
@@ -104,15 +106,17 @@ def _harm(made: dict[str, Made]) -> str:
     said = f"Harm: {rate_beside_noise(table.row(by_predicate=pl.col('regime') == 'all', named=True))}"
     if tests is None:
         return f"{said}."
-    n = claimed(tests)
+    return f"{said}. Of single cells {claims(claimed(tests))}."
+
+
+def claims(n: Mapping[str, int]) -> str:
+    """How many cells are called what, and how often such calls are wrong."""
     if not n["worse"] and not n["better"]:
-        return f"{said}. No single cell can be called worse or better."
-    certain = f", {n['harmed']:,} of them by a point for certain" if n["harmed"] else ""
+        return "none can be called worse or better"
     worse, better = (f"{n[claim]:,}" if n[claim] else "none" for claim in ("worse", "better"))
-    return (
-        f"{said}. Of single cells {worse} can be called worse{certain}, and {better} better: of either at most one in "
-        "twenty is expected to be wrong."
-    )
+    certain = f", {n['harmed']:,} of them by a point for certain," if n["harmed"] else ""
+    wrong = "of either at most one in twenty is expected to be wrong"
+    return f"{worse} can be called worse{certain} and {better} better: {wrong}"
 
 
 def _sources(made: dict[str, Made]) -> str:
@@ -155,28 +159,42 @@ def _roles(made: dict[str, Made], kind: str) -> str:
     if table is None:
         return ""
     verbs = (("donor", "gives"), ("recipient", "takes"))
-    parts = [part for role, verb in verbs if (part := _ends(table, stable, (kind, role, verb)))]
-    return f"{kind.capitalize()}s: " + "; ".join(parts) + "." if parts else ""
+    ends = [end for role, verb in verbs if (end := _ends(table, stable, (kind, role, verb)))]
+    if not ends:
+        return ""
+    said = "; ".join(words for words, _ in ends)
+    sure = [chance for _, chance in ends if chance is not None and chance <= LEVEL]
+    why = f" (noise alone spreads {kind}s as far in {_studies(max(sure))})" if sure else ""
+    return f"{kind.capitalize()}s: {said}{why}."
 
 
-def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, str]) -> str:
-    """Who is first and last, where chance makes no such range; adjusted for whom each met where that is known."""
+def _ends(
+    table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, str]
+) -> tuple[str, float | None] | None:
+    """Who is first and last, adjusted for whom each met where that is known, and how often noise makes such a range.
+
+    None is named where noise often does.
+    """
     kind, role, verb = of
     fair = table[f"{role}_adjusted"].null_count() < table.height
     score = f"{role}_adjusted" if fair else role
     ranked = table.drop_nulls(score).sort(score, kind, descending=[True, False])
     if ranked.height < 2:
-        return ""
+        return None
     chance = _chance_of_range(stable, kind, role, fair)
     first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
     ends = [f"{pp(row[score])}{span(row[f'{score}_low'], row[f'{score}_high'])}" for row in (first, last)]
     far = f"{pp(last[score])} to {pp(first[score])}"
     if chance is None:
-        return f"who {verb} most is not known: nothing says how sure the scores are ({far})"
-    often = f"noise alone spreads {kind}s as far in {percent(max(100 * chance, 0.1))} of studies"
+        return f"who {verb} most is not known, for nothing says how sure the scores are ({far})", None
     if chance > LEVEL:
-        return f"none {verb} more than another beyond chance ({far}; {often})"
-    return f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}; {often}"
+        often = f"noise alone spreads {kind}s as far in {_studies(chance)}"
+        return f"none {verb} more than another beyond chance ({far}; {often})", chance
+    return f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}", chance
+
+
+def _studies(chance: float) -> str:
+    return f"{percent(100 * chance)} of studies" if chance >= 0.001 else "less than 0.1 % of studies"
 
 
 def _chance_of_range(stable: pl.DataFrame | None, kind: str, role: str, fair: bool) -> float | None:

@@ -66,7 +66,8 @@ def table(frame: pl.DataFrame, columns: Mapping[str, str], sortable: bool = True
 def _cell(name: str, value: object, wrap: bool) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         signed = name in SIGNED
-        tone = (" down" if value <= HARM_PP else " up" if value > 0 else "") if signed else ""
+        toned = signed and not name.endswith(("low", "high"))
+        tone = (" down" if value <= HARM_PP else " up" if value > 0 else "") if toned else ""
         return f'<td class="number{tone}" data-value="{value!r}">{number(value, signed)}</td>'
     kind = ' class="wrap"' if wrap else ""
     return f"<td{kind}>{text(number(value))}</td>"

@@ -30,6 +30,7 @@ FAMILIES = {
     "task on task": ("source_task", "target_task"),
     "source": ("source_task", "source_language"),
 }
+ORDER = ("source", "task on task", "source on task")
 SOME = "source on task"  # its claims are of some cell, those of the others of the mean
 SIDES = ("worse", "better")
 
@@ -40,7 +41,9 @@ def groups(grids: Sequence[ModelGrid]) -> pl.DataFrame:
     tables = [_family(one, name) for one in grids for name in FAMILIES]
     found = pl.concat([table for table in tables if table.height] or [pl.DataFrame()])
     need(found.height > 0, "there are no rows of another task or language")
-    return found.select(*COLUMNS)
+    return found.select(*COLUMNS).sort(
+        pl.col("family").replace_strict({name: i for i, name in enumerate(ORDER)}), "mean", *MODEL_WORDS, *GATE
+    )
 
 
 def _family(one: ModelGrid, name: str) -> pl.DataFrame:

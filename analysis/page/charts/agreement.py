@@ -47,7 +47,7 @@ def shares(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     )
     scale = alt.Scale(domain=list(PARTS), range=list(PARTS.values()))
     bars = base.mark_bar(stroke="#ffffff").encode(
-        color=alt.Color("component:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
+        color=alt.Color("component:N", title=None, scale=scale, legend=alt.Legend(orient="top", columns=5))
     )
     text = base.mark_text(fontSize=11, color="#111111").encode(
         x=alt.X("drawn:Q", stack="normalize", bandPosition=0.5),

@@ -122,7 +122,11 @@ def pareto(frame: pl.DataFrame, width: int | str = "container") -> Spec:
 
 
 def _by_noise() -> pl.Expr:
-    return pl.format(" ({} % by noise)", pl.col("harm_floor").round(0))
+    return pl.format(" (by noise alone: {} %)", _whole("harm_floor"))
+
+
+def _whole(rate: str) -> pl.Expr:
+    return pl.col(rate).round(0).cast(pl.Int64)
 
 
 def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
@@ -132,7 +136,7 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     words = {"on_task": "own task, other languages", "off_task": "other tasks"}
     named = frame.with_columns(
         pl.col("side").replace_strict(words, default=pl.col("side")),
-        pl.format("{} % harmed", pl.col("harm_rate").round(0))
+        pl.format("{} % lose a point", _whole("harm_rate"))
         .add(pl.when(pl.col("harm_floor").is_not_null()).then(_by_noise()).otherwise(pl.lit("")))
         .alias("label"),
         pl.max_horizontal("mean", 0).alias("edge"),
