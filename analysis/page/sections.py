@@ -139,8 +139,8 @@ SECTIONS: tuple[Section, ...] = (
         "variance_crossed",
         "Model, source or target?",
         "How much of the spread of Δ goes with the model, with what was trained on, with what was scored, and with "
-        "pairs of them. Read the rows with noise taken out (shares below 0 are drawn as 0; the table has them, with their "
-        "standard errors): measurement is what items and seeds add, and looks like an "
+        "pairs of them. Read the rows with noise taken out (shares below 0 are drawn as 0, the table has them): "
+        "measurement is what items and seeds add, and looks like an "
         "effect of the target in the other rows. Crossed: each has one effect everywhere. Nested: source and target "
         "effects anew in every model, as the reference study fits it. With one model its own share cannot be told.",
         lambda drawing: agreement.shares(share_rows(drawing), drawing.width(560)),
