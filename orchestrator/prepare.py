@@ -16,12 +16,15 @@ from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.grid import Grid, expand
+from orchestrator.planning.modules import check_modules
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from study.config import StudyConfig
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
+from study.faults.kinds import BAD_DATA
+from study.models.fits import check_fits
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model, resolve_all
 from study.store.readable import no_study, readable
@@ -71,12 +74,14 @@ def check(config: StudyConfig, options: Options) -> Checked:
     devices = assumed(config, options.device)
     library = TaskLibrary.of(config)
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
-    models = resolve_all(config)
+    models = tuple(resolve_all(config))
+    check_fits(config, models)
+    check_modules(config, models)
     settings.check(config.training)
     trackers.check(config)
     store = Store(config.store)
     check_store(store, config, options.dry_run)
-    return Checked(config, library, tuple(models), store, devices)
+    return Checked(config, library, models, store, devices)
 
 
 def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
@@ -100,9 +105,10 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     config, store = checked.config, checked.store
     kinds = {stage: kind(resources) for stage, resources in stages(config).items()}
     others = [_calibration(uri, kinds) for uri in options.calibrate_from]
-    found = survey(config, checked.library, check_supported, warn)
     existing = resolve_existing(config, checked.models)
-    grid = expand(config, checked.models, found.sources, found.targets, existing)
+    found = survey(config, checked.library, check_supported, warn)
+    check_usable(config, found)
+    grid = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
     with readable("store", store.uri, refusals=False):
         trained = store.trained()
         check_names(store, grid, trained)
@@ -113,6 +119,16 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     to_do, kept = without(everything, failed)
     estimates = estimate(grid, found, config, merged([own, *others]), checked.devices)
     return Prepared(config, store, found, to_do, estimates, tuple(failed[unit_id] for unit_id in sorted(kept)))
+
+
+def check_usable(config: StudyConfig, found: Survey) -> None:
+    """Raise ConfigError where the data leave nothing to study: no cell to score, or none to train on."""
+    for role, usable in (("target", found.targets), ("source", found.sources or config.adapters)):
+        broken = [one for one in found.broken if one.role == role]
+        if not usable and broken and all(one.kind == BAD_DATA for one in broken):
+            more = f" (and {len(broken) - 1:,} more like it)" if len(broken) > 1 else ""
+            problem = f"no {role} of the study can be used: {broken[0].message}{more}"
+            raise ConfigError(f"{role}s", broken[0].cell, problem, "mend the data or the task, as it says")
 
 
 def check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:

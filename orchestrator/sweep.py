@@ -5,8 +5,8 @@ the store is taken with a lease, and the plan is run on a Ray cluster (`run`) un
 failed. Every run goes this way from the start: what is done already is read from the store, and nothing else is known
 of the runs before.
 
-Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the input is wrong (nothing was started);
-130 interrupted.
+Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the input is wrong (nothing was started; of
+a dry run also when a cell is broken); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from orchestrator.costs.estimate import costs
 from orchestrator.costs.outlook import outlook
 from orchestrator.costs.sight import seen
 from orchestrator.options import Options
+from orchestrator.planning.remarks import remarks
 from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared, begin, check, prepare
 from orchestrator.progress import tables
@@ -65,11 +66,20 @@ def sweep(options: Options, console: Console) -> int:
     checked = check(config, options)
     if options.dry_run:
         return show_plan(console, prepare(checked, options, warn), options)
+    if not checked.store.exists(STUDY_FILE):  # one that is begun may be done
+        check_machine(config)
     with Lease(checked.store, stopper()) as lease:
         prepared = prepare(checked, options, warn)
         show_plan(console, prepared, options)
         begin(prepared)
         return show_end(console, prepared, execute(console, prepared, options, lease))
+
+
+def check_machine(config: StudyConfig) -> None:
+    """Raise ConfigError for what the machine lacks, before the data are looked at. Imports Ray, which takes seconds."""
+    from orchestrator.cluster import connect
+
+    connect.check_machine(config)
 
 
 def sizes_beside(options: Options, config: StudyConfig, warn: Callable[[str], None]) -> Path | None:
@@ -106,7 +116,7 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
 
 
 def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
-    """Print what is done and what there is to do; of a dry run also what it will cost."""
+    """Print what is done and what there is to do; of a dry run, whose exit code it returns, also what it will cost."""
     plan = prepared.plan
     console.print(tables.standing_table(f"{prepared.config.study} → {prepared.store.uri}", of_plan(plan)))
     stale = plan.stale_adapters.total(), plan.stale_scores.total()
@@ -114,13 +124,15 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
     for broken in prepared.survey.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", soft_wrap=True)
+    for remark in remarks(prepared.survey, prepared.config.recipe):
+        tables.warn(console, remark)
     if prepared.kept_failed:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
         for line in seen(prepared.config, [len(texts) for texts in prepared.survey.target_texts.values()]):
             console.print(line, soft_wrap=True, highlight=False)
-    return 0
+    return 2 if options.dry_run and prepared.broken else 0
 
 
 def show_end(console: Console, prepared: Prepared, ended: Sequence[FailureRecord]) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from study.config import Recipe, Scoring
 
-AS_BEFORE: dict[str, object] = {}  # "recipe.lora.new_key": the value at which training is what it was before the key
+AS_BEFORE: dict[str, object] = {"scoring.system_prompt": None}  # the value at which results are what they were before
 RECIPE_VERSION = 2  # raise when training maths changes
 SCORING_VERSION = 1  # raise when scoring maths changes
 
@@ -60,9 +60,13 @@ def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -
     return adapter_ids(model, recipe)(examples, seed)
 
 
-def target_id(requests: str, scoring: Scoring) -> str:
-    """Name a target as it is scored: by the fingerprint of its data and task definition, and the scoring recipe."""
+def target_id(requests: str, scoring: Scoring, own_shots: int = 0) -> str:
+    """Name a target as it is scored: by the fingerprint of its data and task definition, and the scoring recipe.
+
+    Of few-shot examples the number in effect counts: `own_shots`, the task's, where the recipe leaves it to the task.
+    """
     recipe = deciding("scoring", scoring.model_dump(mode="json", exclude={"limit"}))
+    recipe["num_fewshot"] = own_shots if scoring.num_fewshot is None else scoring.num_fewshot
     return digest({"kind": "target", "version": SCORING_VERSION, "requests": requests, "scoring": recipe})
 
 

@@ -37,7 +37,7 @@ class Row:
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-    """Tokens of the prompt and of the answer, tokenised together and split as lm-eval does (`_encode_pair`).
+    """Tokens of the prompt, and those that the answer adds to it when both are tokenised together, as in lm-eval.
 
     Spaces that end the prompt go to the answer. BOS is put first where the tokenizer does that; after an empty prompt
     BOS (or EOS, where there is none) stands for it. EOS is not appended.
@@ -52,7 +52,7 @@ def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) ->
     starts_with_bos = tokenizer.bos_token is not None and prompt.startswith(tokenizer.bos_token)
     options = {"add_special_tokens": False} if starts_with_bos else {}
     before, whole = tokenizer.encode(prompt, **options), tokenizer.encode(prompt + answer, **options)
-    return whole[: len(before)], whole[len(before) :]
+    return before, whole[len(before) :]
 
 
 def tokenise(

@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.data.example import doc_hash
+from study.data.gold import BadGold, right_options
 from study.data.harness import Document, Instance, Task
+from study.data.prints import doc_hash
 from study.errors import TaskError
 
 SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until")
@@ -75,13 +76,10 @@ def _options(task: Task, doc: Document, instances: Sequence[Instance]) -> list[s
 
 
 def _gold(task: Task, doc: Document) -> int:
-    """Index of the right option as `process_results` reads it: -1 where there is none, the first of several."""
+    """Number of the right option as `process_results` reads it: -1 where there is none, the first of several."""
     if task.OUTPUT_TYPE != "multiple_choice":
         return -1
-    choices = list(task.doc_to_choice(doc))
-    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    if isinstance(gold, list):
-        gold = gold[0] if gold else -1
-    if isinstance(gold, str):
-        return choices.index(gold) if gold in choices else -1
-    return int(gold) if 0 <= gold < len(choices) else -1
+    try:
+        return next(iter(right_options(task, doc)), -1)
+    except BadGold:  # of a task that judges by itself: others have been refused
+        return -1

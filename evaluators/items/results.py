@@ -71,6 +71,7 @@ def judged_unit(unit: ScoreUnit, target: Target, answers: Answers | TaskError, r
         "tokens": target.tokens,
         "device": run.device,
         "engine": f"{target.path} {run.versions}",
+        "base_compared": True,
     }
     scores = [
         {**shared, **about, "metric": one.name, "value": one.value, "stderr": one.stderr, "n_items": one.n_items}

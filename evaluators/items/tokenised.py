@@ -16,8 +16,8 @@ from evaluators.forward.rows import Request
 from evaluators.items.encoder import Encoder
 from evaluators.items.item import Item, check_supported, items_of
 from study.cells import Cell
-from study.data.example import doc_hash
 from study.data.harness import Task
+from study.data.prints import doc_hash
 from study.data.tasks import TaskLibrary
 
 TOKENS = pa.list_(pa.int32())

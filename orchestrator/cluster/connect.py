@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 
 import ray
+from ray._private import accelerators, services
 from ray.tune.execution import class_cache
 
 from orchestrator.cluster.scouts import autoscales
@@ -66,6 +67,23 @@ def _check_scratch() -> None:
                 f"has {free >> 20} MiB free; Ray's sessions and trials' scratch need {LEAST_SCRATCH >> 20}",
                 f"make space there, or set {name} to another folder",
             )
+
+
+def check_machine(config: StudyConfig) -> None:
+    """Raise ConfigError for GPUs that this machine lacks, where a cluster would be started on it: known at once."""
+    if services.canonicalize_bootstrap_address(None) is not None:  # type: ignore[arg-type]  # as ray.init asks
+        return
+    manager = accelerators.get_accelerator_manager_for_resource("GPU")
+    has = manager.get_current_node_num_accelerators() if manager else 0
+    training, workers = config.training.resources_per_worker, config.training.workers_per_trial
+    for key, resources, times in (
+        ("training.resources_per_worker", training, workers),
+        ("evaluators.resources", config.evaluators.resources, 1),
+    ):
+        if resources.get("GPU", 0) * times > has:
+            problem = f"needs {resources['GPU'] * times:g} GPUs, and this machine has {has}"
+            fix = f"--set '{key}={{CPU: 1}}', or set RAY_ADDRESS to a cluster that has them"
+            raise ConfigError(key, resources, problem, fix)
 
 
 def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:

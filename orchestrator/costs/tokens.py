@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
-from pathlib import Path
 
 from orchestrator.planning.survey import Question, Survey
 from study.config import Recipe
 from study.data.example import Example
+from study.models.hub import file_of
 from study.models.resolve import Model
 from trainers.data import split
 
@@ -50,7 +50,7 @@ class SourceTokens:
 
 def counter_of(model: Model) -> TokenCounter:
     """The counter of a model's tokenizer, or one that guesses by the length of a text."""
-    file = _tokenizer_file(model)
+    file = file_of(model.path, model.revision, "tokenizer.json")
     if file is None:
         size = CHARS_PER_TOKEN
         return TokenCounter(
@@ -94,16 +94,3 @@ def _sampled(counter: TokenCounter, asked: Sequence[Question]) -> int:
 
 def _letters(asked: Sequence[Question]) -> int:
     return sum(len(text) for one in asked for text in (one.prompt, *one.options))
-
-
-def _tokenizer_file(model: Model) -> Path | None:
-    if model.revision is None:
-        file = Path(model.path) / "tokenizer.json"
-        return file if file.exists() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(model.path, "tokenizer.json", revision=model.revision))
-    except (EntryNotFoundError, LocalEntryNotFoundError):
-        return None

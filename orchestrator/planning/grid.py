@@ -92,10 +92,12 @@ def expand(
     sources: Mapping[Source, list[str]],
     targets: Mapping[Cell, str],
     existing: Sequence[GivenAdapter] = (),
+    own_shots: Mapping[Cell, int] | None = None,
 ) -> Grid:
     """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
 
-    Adapters come model by model and seed by seed, so that a full matrix appears early.
+    `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks. Adapters come
+    model by model and seed by seed, so that a full matrix appears early.
     """
     adapters: list[AdapterUnit] = []
     for model in models:
@@ -105,5 +107,6 @@ def expand(
             for seed in config.seeds
             for source, prints in sources.items()
         ]
-    target_ids = (target_id(print_, config.scoring) for print_ in targets.values())
+    shots = own_shots or {}
+    target_ids = (target_id(print_, config.scoring, shots.get(cell, 0)) for cell, print_ in targets.items())
     return Grid(tuple(models), tuple(targets), tuple(target_ids), tuple(adapters), tuple(existing))

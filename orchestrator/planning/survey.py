@@ -67,6 +67,7 @@ class Survey:
     targets: dict[Cell, str] = field(default_factory=dict)
     target_texts: dict[Cell, list[Question]] = field(default_factory=dict)
     target_items: dict[Cell, int] = field(default_factory=dict)
+    own_shots: dict[Cell, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -115,6 +116,7 @@ def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Call
     found.target_texts[cell] = _questions(request.args for request in requests)
     found.target_items[cell] = len({request.doc_id for request in requests})
     found.targets[cell] = library.target_fingerprint(cell, requests)
+    found.own_shots[cell] = library.own_shots(cell)
 
 
 def _questions(requests: Iterable[Iterable[object]]) -> list[Question]:

@@ -14,6 +14,7 @@ from functools import partial
 import pyarrow as pa
 
 from study.audit.findings import Findings
+from study.audit.given import Spoilt, unreadable
 from study.audit.repairs import drop, leave_out, set_aside, temporary, undo
 from study.store import contents, schema
 from study.store.contents import Damaged
@@ -31,7 +32,6 @@ from study.store.layout import (
     SCORES,
     SCORES_INDEX,
     STUDY_FILE,
-    WEIGHTS_FILE,
     adapter_in,
     is_given,
     unit_in,
@@ -85,7 +85,7 @@ class Audit:
                 self._cut_off(folder, "adapter without a record")
             elif CONFIG_FILE not in names:  # it is copied last
                 self._cut_off(folder, "adapter copied in part")
-            elif wrong := self._unreadable(folder):
+            elif wrong := unreadable(self.store, folder):
                 self._damaged(f"{folder}/{CONFIG_FILE}", wrong, "the next run copies the adapter again")
 
     def _cut_off(self, folder: str, what: str) -> None:
@@ -118,22 +118,11 @@ class Audit:
             return f"{file.rpartition('/')[2]} has another checksum than its record states"
         return None
 
-    def _unreadable(self, folder: str) -> str | None:
-        """Say what is wrong with the two files of an adapter trained elsewhere, which has no checksums."""
-        for name, parse in ((CONFIG_FILE, contents.mapping), (WEIGHTS_FILE, contents.weights)):
-            data = self._read(f"{folder}/{name}")
-            if data is None:
-                return f"{name} is missing"
-            try:
-                parse(data)
-            except Damaged as error:
-                return f"cannot be read ({error})"
-        return None
-
     # -- results -----------------------------------------------------------------------------------------------------
 
     def _scores(self) -> None:
         seen: Counter[tuple[str, str]] = Counter()
+        spoilt = Spoilt(self.store, self._folders)
         for _, part in self._parts(SCORES, schema.SCORES):
             columns = (part.column(name).to_pylist() for name in ("score_id", "metric", "n_items", "adapter_id"))
             for score_id, metric, n_items, adapter_id in zip(*columns, strict=True):
@@ -141,6 +130,8 @@ class Audit:
                 self._scored[score_id] = max(n_items, self._scored.get(score_id, 0))
                 self._of[score_id] = adapter_id
             self.found.counts["score parts"] += 1
+            spoilt.add(part)
+        spoilt.tell(self.found)
         self.found.counts["scores"] = len(self._scored)
         if twice := sum(count > 1 for count in seen.values()):
             self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")

@@ -28,6 +28,13 @@ def check(config: StudyConfig) -> None:
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
     _check_existing_adapters(config)
+    if config.scoring.system_prompt is not None and not config.scoring.apply_chat_template:
+        raise ConfigError(
+            "scoring.system_prompt",
+            config.scoring.system_prompt,
+            "is a part of a chat, and the prompts are plain texts",
+            "set scoring.apply_chat_template to true, or write it into the task's `description`",
+        )
 
 
 def _check_existing_adapters(config: StudyConfig) -> None:

@@ -16,16 +16,19 @@ from study.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not a silent replacement."""
+    """Safe YAML in which a key that stands twice is an error, not a silent replacement. Errors name the file."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self.name = file
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
-            raise ConfigError(
-                str(key), f"line {node.start_mark.line + 1}", "the key stands twice in one mapping", "keep one of them"
-            )
+            where = f"line {node.start_mark.line + 1} of {node.start_mark.name}"
+            raise ConfigError(str(key), where, "the key stands twice in one mapping", "keep one of them")
     return dict(loader.construct_mapping(node, deep=True))
 
 
@@ -61,20 +64,19 @@ def bases(path: str | Path) -> list[Path]:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        return _mapping_of(path.read_text(encoding="utf-8"))
+        return _mapping_of(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             "CONFIG", path, f"cannot be read ({error})", "name a YAML file, e.g. examples/quickstart/study.yaml"
         ) from error
 
 
-def _mapping_of(text: str) -> dict[str, object]:
+def _mapping_of(text: str, file: str = "the text") -> dict[str, object]:
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = _Loader(text, file).get_single_data()
     except yaml.YAMLError as error:
-        raise ConfigError(
-            "CONFIG", str(error).replace("\n", " "), "is not valid YAML", "mend the line it names"
-        ) from error
+        told = " ".join(str(error).split())
+        raise ConfigError("CONFIG", file, f"is not valid YAML: {told}", "mend the line it names") from error
     if not isinstance(data, dict):
         raise ConfigError(
             "CONFIG", data, "is not a mapping of keys to values", "start from examples/quickstart/study.yaml"

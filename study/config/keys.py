@@ -157,6 +157,8 @@ class StudyConfig(Frozen):
         groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
         sources = [Source.of([self._cell("sources", text) for text in group]) for group in groups]
         reject_duplicates("sources", [str(source) for source in sources])
+        for source in sources:
+            reject_duplicates(f"sources, in {source}", [str(cell) for cell in source.cells])
         if any(len(source.cells) == 0 for source in sources):
             raise ConfigError("sources", "[]", "a source without a cell", "list at least one task/language in it")
         _reject_equal_names(sources)

@@ -68,8 +68,9 @@ class Recipe(Frozen):
 
 
 class Scoring(Frozen):
-    """How targets are scored. All of it is in the identity."""
+    """How targets are scored. All of it is in the identity. `num_fewshot: null` is as many as the task states."""
 
-    num_fewshot: Count = 0
+    num_fewshot: Count | None = None
     apply_chat_template: StrictBool = False
+    system_prompt: StrictStr | None = None
     limit: PositiveInt | None = None

@@ -1,12 +1,19 @@
-"""Training examples: documents of a task under the task's own templates or those that override them."""
+"""Training examples: documents of a task under the task's own templates or those that override them.
+
+What a task itself says is learned as it is scored: the prompt is its zero-shot prompt with description and
+`gen_prefix`, the answer begins with its delimiter. Few-shot examples and chat templates belong to scoring.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 from study.config import LossOn, TrainOverride
+from study.data.gold import BadGold, right_options, right_text
 from study.data.harness import Document, Task
+from study.data.prints import doc_hash
+
+_AS_SCORED = "border as scored"
 
 
 @dataclass(frozen=True)
@@ -23,28 +30,39 @@ class Example:
     loss_on: LossOn | None = None
 
 
-def example_of(task: Task, doc: Document, train: TrainOverride) -> Example:
-    """Make the example of a document. Raises ValueError where it has no answer."""
-    prompt, answer = task.doc_to_text(doc, train.doc_to_text), task.doc_to_target(doc, train.doc_to_target)
-    choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
-    if isinstance(prompt, int) and choices is not None:  # several inputs, one continuation (winogrande)
-        prompt = choices[prompt]
-    if isinstance(answer, list):
-        answer = answer[0]
-    if isinstance(answer, int) and choices is not None:
-        if not 0 <= answer < len(choices):  # -1 marks a hidden label
-            raise ValueError(f"right option {answer} of {len(choices)}")
-        answer = choices[answer]
-    return Example(str(prompt), f"{task.config.target_delimiter}{answer}", doc_hash(doc), train.loss_on)
+def example_of(task: Task, doc: Document, train: TrainOverride) -> Example | None:
+    """Make the example of a document; None where its label is hidden. Raises BadGold."""
+    right = right_text(task, doc, train.doc_to_target)
+    if right is None:
+        return None
+    prompt = _zero_shot(task, doc) if train.doc_to_text is None else _overridden(task, doc, train.doc_to_text)
+    as_scored = train.doc_to_target is None and task.OUTPUT_TYPE.startswith("loglikelihood")
+    delimiter = "" if as_scored else task.config.target_delimiter  # these texts are scored as they stand
+    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), train.loss_on)
+
+
+def _zero_shot(task: Task, doc: Document) -> str:
+    """What is before the right answer where a document is scored without examples."""
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":  # the text is all that is scored
+        return ""
+    context = task.fewshot_context(doc, num_fewshot=0, gen_prefix=task.doc_to_prefix(doc))
+    return context if isinstance(context, str) else context[right_options(task, doc)[0]]  # one for each input
+
+
+def _overridden(task: Task, doc: Document, template: str) -> str:
+    prompt = task.doc_to_text(doc, template)
+    if isinstance(prompt, int) and task.config.doc_to_choice is not None:  # several inputs, one continuation
+        return task.doc_to_choice(doc)[prompt]
+    if prompt is None:
+        raise BadGold("train.doc_to_text is null: mend the row, or the template")
+    return str(prompt)
 
 
 def told(example: Example) -> list[str]:
-    """List what decides what is learned from an example. The recipe's own `loss_on` is in the recipe."""
-    return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else [])]
+    """List what decides what is learned from an example. The recipe's own `loss_on` is in the recipe.
 
-
-def doc_hash(doc: object) -> str:
-    """Hash an item's content as the `doc_hash` of lm-eval's sample logs does."""
-    from lm_eval.utils import handle_non_serializable, hash_string  # slow to import, and few need it
-
-    return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
+    Where nothing parts prompt and answer, tokens may join across that border. An older release read them so; now they
+    are as they are scored, which makes another example of it.
+    """
+    mark = [_AS_SCORED] if example.prompt and not (example.prompt[-1].isspace() or example.answer[:1].isspace()) else []
+    return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else []), *mark]

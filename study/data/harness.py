@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 Document = Mapping[str, object]
@@ -28,8 +28,11 @@ class Instance(Protocol):
 class Settings(Protocol):
     """The keys of a task's YAML file that we read."""
 
+    dataset_kwargs: Mapping[str, object] | None
     training_split: str | None
     fewshot_split: str | None
+    doc_to_text: object
+    doc_to_target: object
     doc_to_choice: object
     target_delimiter: str
     process_docs: Callable[[Documents], Documents] | None
@@ -43,7 +46,9 @@ class Task(Protocol):
     task_name: str
     config: Settings
     dataset: Mapping[str, Documents]
+    features: Sequence[str]
     multiple_input: int
+    multiple_target: int
     _instances: list[Instance]
 
     @property
@@ -62,16 +67,20 @@ class Task(Protocol):
         self,
         *,
         limit: int | None,
-        samples: list[int] | None,
+        samples: Collection[int] | None,
+        system_instruction: str | None,
         apply_chat_template: bool,
         fewshot_as_multiturn: bool,
         chat_template: Callable[..., str] | None,
-        tokenizer_name: str,
     ) -> None: ...
 
     def doc_to_text(self, doc: Document, doc_to_text: str | None = None) -> str | int: ...
 
     def doc_to_choice(self, doc: Document) -> Sequence[str]: ...
+
+    def doc_to_prefix(self, doc: Document) -> str | None: ...
+
+    def fewshot_context(self, doc: Document, num_fewshot: int, *, gen_prefix: str | None) -> str | list[str]: ...
 
     def doc_to_target(self, doc: Document, doc_to_target: str | None = None) -> str | int | list[int] | list[str]: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,15 +26,25 @@ def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str,
     wanted = _ids(manifest, split) if manifest is not None else []
     if not wanted:
         return list(range(len(documents)))
-    known = {row_id(document, index): index for index, document in enumerate(documents)}
+    _check_once(f"{manifest}: {split} ids that stand there more than once", wanted)
+    rows = [row_id(document, index) for index, document in enumerate(documents)]
+    asked = set(wanted)
+    named = [row for row in rows if row in asked]
+    _check_once(f"{manifest}: {split} ids that several rows of the data have", named)
+    known = {row: index for index, row in enumerate(rows)}
     missing = [row for row in wanted if row not in known]
     if missing:
         raise ManifestError(f"{manifest}: {len(missing)} {split} ids are not in the data, the first is {missing[0]!r}")
     return [known[row] for row in wanted]
 
 
+def _check_once(what: str, ids: Sequence[str]) -> None:
+    if twice := [row for row, count in Counter(ids).items() if count > 1]:
+        raise ManifestError(f"{what}: {len(twice)}, the first is {twice[0]!r}")
+
+
 def _ids(manifest: str, split: str) -> list[str]:
-    with Path(manifest).open(newline="", encoding="utf-8") as source:
+    with Path(manifest).open(newline="", encoding="utf-8-sig") as source:  # Excel begins with a byte-order mark
         reader = csv.DictReader(source)
         if not {"split", "id"} <= set(reader.fieldnames or ()):
             raise ManifestError(f"{manifest}: a manifest is a CSV with the columns split,id")

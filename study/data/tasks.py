@@ -6,30 +6,25 @@ published ones by construction. Training examples come from the same definition 
 
 from __future__ import annotations
 
-import difflib
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and takes no argument against it
-
-from lm_eval.tasks import TaskManager
-
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig
+from study.data.catalogue import Catalogue
 from study.data.example import Example, example_of, told
-from study.data.gold import answer, gold, plain
+from study.data.gold import answer, check_names, is_told, row
 from study.data.harness import Document, Documents, Instance, Task
 from study.data.limited import behind, queue, taken
+from study.data.loading import fault, load_task
 from study.data.manifest import positions, row_id
+from study.data.prints import beside, plain
 from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
-from study.faults.network import Unreachable, is_network_trouble
+from study.faults.network import Unreachable
 from study.identity import digest
-from study.models.hub import one_per_node
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 use_sandbox()
@@ -49,7 +44,8 @@ class TaskLibrary:
         self._queues: dict[tuple[Cell, Split], dict[str, int]] = {}
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
-        self._managers: dict[str | None, TaskManager] = {}
+        self._catalogue = Catalogue(tasks)
+        self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
@@ -57,66 +53,54 @@ class TaskLibrary:
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
-        for cell in cells:
-            task = self._tasks[cell.task]
-            name = task.lm_eval_name(cell.language)
+        asked = [(cell, self._tasks[cell.task]) for cell in cells]
+        for cell, task in asked:
             manifest = task.train.manifest
             if manifest is not None and not Path(manifest).is_file():
                 key = f"tasks[{cell.task}].train.manifest"
                 fix = "name a CSV with the columns split,id, or draw one: python -m study.draw CONFIG"
                 raise ConfigError(key, manifest, "no such file", fix)
-            if name in self._manager(task.include_path, defaults=False).all_subtasks:
-                continue
-            known = self._manager(task.include_path, defaults=True).all_subtasks
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=3)
-                raise ConfigError(
-                    f"tasks[{cell.task}].lm_eval",
-                    task.lm_eval,
-                    f"lm-eval has no task {name!r} (language {cell.language!r})",
-                    f"did you mean {', '.join(near)}?"
-                    if near
-                    else "set include_path to the folder of its YAML file, or drop the language",
-                )
+        self._catalogue.check(asked)
 
     def load(self, cell: Cell) -> Task:
         """Load the cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, and Unreachable."""
         if cell not in self._loaded:
             task = self._tasks[cell.task]
-            name = task.lm_eval_name(cell.language)
-            defaults = name not in self._manager(task.include_path, defaults=False).all_subtasks
-            try:
-                with one_per_node(f"data {name}"):
-                    loaded = self._manager(task.include_path, defaults).load(str(name))["tasks"][name]
-            except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
-                raise _fault(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
-            if loaded.get_config("num_fewshot") != 0:
-                loaded.set_config(key="num_fewshot", value=self._scoring.num_fewshot)
+            name = str(task.lm_eval_name(cell.language))
+            loaded = load_task(self._catalogue.manager(task, name), name, cell)
+            own, wanted = loaded.get_config("num_fewshot"), self._scoring.num_fewshot
+            if own is None or (own != 0 and wanted is not None):
+                loaded.set_config(key="num_fewshot", value=wanted or 0)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
             self._loaded[cell] = loaded
         return self._loaded[cell]
+
+    def own_shots(self, cell: Cell) -> int:
+        """Count the examples that the cell's task itself puts before each item; 0 where the config says how many."""
+        return int(self.load(cell).get_config("num_fewshot")) if self._scoring.num_fewshot is None else 0
 
     def build_requests(self, cell: Cell, chat_template: Callable[..., str] | None = None) -> list[Instance]:
         """Build lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
         task = self.load(cell)
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
         try:
-            samples = self._samples(cell, task)
+            documents = task.eval_docs
+            rows = self._rows(cell, "test", documents, lambda number: is_told(task, documents[number]))
+            first = rows == list(range(len(rows)))
             task.build_all_requests(
-                limit=None,
-                samples=samples,
+                limit=len(rows) if first else None,
+                samples=None if first else set(rows),
+                system_instruction=self._scoring.system_prompt if chat_template is not None else None,
                 apply_chat_template=chat_template is not None,
                 fewshot_as_multiturn=chat_template is not None,  # lm-eval's default where there is a chat template
                 chat_template=chat_template,
-                tokenizer_name="",
             )
         except (TaskError, Unreachable):
             raise
         except Exception as error:  # templates meet the data here: anything can be raised
-            raise TaskError(f"{cell}: requests cannot be built: {type(error).__name__}: {error}") from error
-        if samples is not None:
-            for instance in task.instances:  # lm-eval counts the chosen documents; results name rows of the split
-                instance.doc_id = samples[instance.doc_id]
+            raise fault(f"{cell}: requests cannot be built", error) from error
+        for instance in task.instances:  # lm-eval counts the chosen documents; results name rows of the split
+            instance.doc_id = rows[instance.doc_id]
         return list(task.instances)
 
     def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
@@ -133,7 +117,7 @@ class TaskLibrary:
         task = self.load(cell)
         keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
         try:
-            requests = [[i.doc_id, i.request_type, plain(i.args), plain(gold(task, i.doc))] for i in instances]
+            requests = [[i.doc_id, i.request_type, plain(i.args), plain(beside(task, i.doc))] for i in instances]
             settings = plain({key: task.get_config(key) for key in keys})
             return digest({"cell": str(cell), "requests": requests, "settings": settings})
         except TaskError:
@@ -149,26 +133,45 @@ class TaskLibrary:
 
     def _build_examples(self, cell: Cell) -> tuple[Example, ...]:
         train, task = self._tasks[cell.task].train, self.load(cell)
+        made: dict[int, Example | None] = {}
+
+        def make(number: int) -> bool:
+            made[number] = example_of(task, documents[number], train)
+            return made[number] is not None
+
         try:
+            own = train.model_dump(include={"doc_to_text", "doc_to_target"})
+            check_names(task, **{f"tasks[{cell.task}].train.{key}": name for key, name in own.items()})
             documents = list(self._train_documents(cell, task))
-            chosen = self._limited(cell, "train", documents, positions(train.manifest, "train", documents))
-            examples = tuple(example_of(task, documents[i], train) for i in chosen)
+            rows = self._rows(cell, "train", documents, make)
         except (TaskError, Unreachable):
             raise
-        except Exception as error:  # templates and datasets: anything can be raised
-            raise _fault(f"{cell}: training examples cannot be built", error) from error
-        if not examples:
-            raise TaskError(f"{cell}: no training example")
-        return examples
+        except Exception as error:  # datasets: anything can be raised
+            raise fault(f"{cell}: training examples cannot be built", error) from error
+        return tuple(example for number in rows if (example := made[number]) is not None)
 
-    def _samples(self, cell: Cell, task: Task) -> list[int] | None:
-        """Number the documents to score, in order; None for all."""
-        manifest, limit = self._tasks[cell.task].train.manifest, self._scoring.limit
-        if manifest is None and limit is None:
-            return None
-        documents = list(task.eval_docs)
-        samples = self._limited(cell, "test", documents, sorted(positions(manifest, "test", documents)))
-        return None if samples == list(range(len(documents))) else samples
+    def _rows(self, cell: Cell, split: Split, documents: Documents, tells: Callable[[int], bool]) -> list[int]:
+        """Number the rows to use: of the manifest's those whose label is told, as many as the split's limit allows."""
+        known: dict[int, bool] = {}
+
+        def told(number: int) -> bool:
+            if number not in known:
+                with row(cell, split, number, documents[number]):
+                    known[number] = tells(number)
+            return known[number]
+
+        asked = positions(self._tasks[cell.task].train.manifest, split, documents)
+        asked = asked if split == "train" else sorted(asked)
+        rows = self._limited(cell, split, documents, asked)
+        if not all(told(number) for number in rows):
+            rows = self._limited(cell, split, documents, [number for number in asked if told(number)])
+        if not rows:
+            why = f"the labels of all {len(asked):,} rows of its split are hidden" if asked else "its split has no rows"
+            what = "example to train on" if split == "train" else "item to score"
+            raise TaskError(f"{cell}: no {what}: {why}; name another split in the task's YAML")
+        if hidden := sum(not one for one in known.values()):
+            self.hidden[cell, split] = hidden
+        return rows
 
     def _limited(self, cell: Cell, split: Split, documents: Documents, chosen: list[int]) -> list[int]:
         """Take as many of the chosen documents as the limit of the split allows, in their order."""
@@ -199,26 +202,6 @@ class TaskLibrary:
         """Digest each cell of a source: the cell, and its examples with templates applied. Raises TaskError."""
         return [digest([str(cell), *(told(one) for one in self.examples(cell))]) for cell in source.cells]
 
-    def _manager(self, include_path: str | None, defaults: bool) -> TaskManager:
-        """Index a folder of tasks as lm-eval does; its own thousands only when a name is not found there."""
-        if include_path is None:
-            return self._default_manager
-        if include_path not in self._managers:
-            if not Path(include_path).is_dir():
-                raise ConfigError(
-                    "tasks.include_path",
-                    include_path,
-                    f"no such folder (working directory: {Path.cwd()})",
-                    "name the folder of your lm-eval YAML files",
-                )
-            self._managers[include_path] = TaskManager(include_path=include_path, include_defaults=False)
-        return self._default_manager if defaults else self._managers[include_path]
-
-    @cached_property
-    def _default_manager(self) -> TaskManager:
-        folders = [task.include_path for task in self._tasks.values() if task.include_path]
-        return TaskManager(include_path=list(dict.fromkeys(folders)) or None)
-
     def _train_documents(self, cell: Cell, task: Task) -> Documents:
         train = self._tasks[cell.task].train
         if train.dataset_path is not None:
@@ -237,12 +220,3 @@ class TaskLibrary:
             raise TaskError(f"{cell}: its data has no split {split!r}, only {', '.join(task.dataset)}")
         documents = task.dataset[split]
         return task.config.process_docs(documents) if task.config.process_docs is not None else documents
-
-
-def _fault(what: str, error: Exception) -> TaskError | Unreachable:
-    """Make the error to raise for a fault of a task (TaskError), or of a network (Unreachable)."""
-    from huggingface_hub import constants
-
-    reason = f"{what}: {type(error).__name__}: {error}"
-    passes = is_network_trouble(error) and not constants.HF_HUB_OFFLINE
-    return Unreachable(reason) if passes else TaskError(reason)

@@ -7,7 +7,6 @@ holds all that its numbers come from.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from study.cells import Cell, Source
 from study.config import ExistingAdapter, StudyConfig
 from study.errors import ConfigError
 from study.identity import digest
+from study.models import peft_config
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.store import Store
@@ -55,11 +55,9 @@ def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
                 "name a folder made by PEFT's save_pretrained",
             )
     try:
-        kind = json.loads((folder / FILES[1]).read_text(encoding="utf-8"))["peft_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{key}.path", entry.path, f"its adapter_config.json cannot be read ({error!r})", "save the adapter again"
-        ) from error
+        kind = peft_config.read(folder / CONFIG_FILE)["peft_type"]
+    except ValueError as error:
+        raise ConfigError(f"{key}.path", entry.path, str(error), "save the adapter again, or leave it out") from error
     identity = {
         "kind": "existing adapter",
         "model": model.identity,

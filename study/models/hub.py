@@ -6,6 +6,7 @@ where the caches are; HF_HUB_OFFLINE that nothing is to be fetched.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from study.errors import ConfigError
+from study.faults.network import Unreachable
 
 WEIGHTS = "*.safetensors"
 MODEL_FILES = [WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no pickles, no other formats
@@ -41,6 +43,20 @@ def local_folder(path: str, revision: str | None, weights: bool = True) -> str:
         raise
 
 
+def file_of(path: str, revision: str | None, name: str) -> Path | None:
+    """Find a small file of a model, fetched where it is the Hub's; None where there is none, or it cannot be had."""
+    if revision is None:
+        file = Path(path) / name
+        return file if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(path, name, revision=revision))
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None
+
+
 def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:
     """List the commands that fetch, on a machine with a network, what one without needs."""
     missing = [model for model in models if not Path(model).exists()]
@@ -55,13 +71,22 @@ def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:
 
 @contextmanager
 def one_per_node(what: str) -> Iterator[None]:
-    """Let one process of this machine (of this HF_HOME, that is) at a time do what is named."""
+    """Let one process of this machine (of this HF_HOME, that is) at a time do what is named.
+
+    Raises Unreachable where HF_HOME's file system gives no locks, be it to us or to a library that locks there.
+    """
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HOME) / "crosscells-locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / (re.sub(r"[^A-Za-z0-9._-]+", "--", what) + ".lock")):
-        yield
+    try:
+        with FileLock(folder / (re.sub(r"[^A-Za-z0-9._-]+", "--", what) + ".lock")):
+            yield
+    except OSError as error:
+        if error.errno != errno.ENOLCK:
+            raise
+        reason = f"HF_HOME = {constants.HF_HOME}: its file system gives no locks ({error.strerror})"
+        raise Unreachable(f"{reason}; set HF_HOME to a folder on a local disk") from error
 
 
 def refused(key: str, repo: str, error: Exception) -> ConfigError:

@@ -196,7 +196,13 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dic
     """Find commit, config.json and tensor shapes of a hub model: on the Hub, else in its cache on this machine."""
     from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
     from huggingface_hub import errors as hub
+    from huggingface_hub.utils import validate_repo_id
 
+    try:
+        validate_repo_id(entry.id)
+    except hub.HFValidationError as error:
+        problem = f"no such folder, and no id of the Hub either (working directory: {Path.cwd()})"
+        raise ConfigError(f"{key}.id", entry.id, problem, "name a model folder or a hub id") from error
     try:
         if constants.HF_HUB_OFFLINE:
             raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
@@ -208,16 +214,12 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dic
         return str(commit), config_json, shapes
     except (hub.RepositoryNotFoundError, hub.GatedRepoError) as error:
         raise refused(f"{key}.id", entry.id, error) from error
-    except (hub.RevisionNotFoundError, hub.HFValidationError) as error:
+    except hub.RevisionNotFoundError as error:
         fix = "check id and revision, or name a local folder"
         raise ConfigError(f"{key}.id", entry.id, str(error).strip().splitlines()[0], fix) from error
     except hub.NotASafetensorsRepoError as error:
-        raise ConfigError(
-            f"{key}.id",
-            entry.id,
-            "has no safetensors weights (pickled weights are not read)",
-            "use a safetensors revision",
-        ) from error
+        problem = "has no safetensors weights (pickled weights are not read)"
+        raise ConfigError(f"{key}.id", entry.id, problem, "use a safetensors revision") from error
     except (OSError, hub.HTTPError) as error:
         unreachable = error
     try:

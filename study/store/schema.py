@@ -82,6 +82,9 @@ SCORES = _schema(
     _field("tokens", pa.int64(), "tokens the model read for this unit, count", False),
     _field("device", pa.string(), "device the model ran on", False),
     _field("engine", pa.string(), "scoring path and versions", False),
+    _field(
+        "base_compared", pa.bool_(), "whether the base was compared with what was loaded; null before that was done"
+    ),
     _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
 )
 

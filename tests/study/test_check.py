@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors.numpy import save
 from study.audit.audit import Audit
 from study.check import main
 from study.store import schema
-from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder
+from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder, given_folder
 from study.store.lease import Lease
 from study.store.store import Store
 from tests.support.rows import done_scores, item_row, record_of, score_row
@@ -305,3 +306,57 @@ def test_an_index_is_checked_and_one_of_an_older_layout_removed(
     store.write(segment, data.replace(b"s-a1", b"s-a0"))
     assert main([store.uri, "--repair"]) == 0
     assert store.files(SCORES_INDEX, ".parquet") == []
+
+
+SAVES = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "modules_to_save": ["lm_head"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "spoils"),
+    [
+        (SAVES, True),
+        ({"peft_type": "LORA", "bias": "all"}, True),
+        ({"peft_type": "LORA", "layer_replication": [[0, 1]]}, True),
+        ({"peft_type": "ADAPTION_PROMPT"}, True),
+        ({"peft_type": "LORA", "bias": "none", "modules_to_save": None}, False),
+    ],
+)
+def test_scores_that_an_adapter_may_have_spoilt_are_done_again(
+    config: dict[str, object], spoils: bool, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its model, since the first that was made with it, and not those made since bases are compared."""
+    folder = given_folder("m", "g", "g1")
+    store.write(f"{folder}/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
+    store.write(f"{folder}/adapter_config.json", json.dumps(config).encode())
+    start = datetime.now(UTC) + timedelta(hours=1)
+    for minute, (score_id, changes) in enumerate(
+        {
+            "of it": {"adapter_id": "g1"},
+            "after": {"adapter_id": "a1"},
+            "base after": {},
+            "other model": {"model": "n"},
+            "compared": {"adapter_id": "a2", "base_compared": True},
+            "of it again": {"adapter_id": "g1"},
+        }.items()
+    ):
+        row = score_row(score_id, **changes, written_at=start + timedelta(minutes=minute))
+        store.append([item_row(score_id, doc_id) for doc_id in range(4)], [row])
+    before = done_scores(store)
+    assert main([store.uri]) == int(spoils)
+    assert ("4 scores of m, made since adapter g1" in capsys.readouterr().out) == spoils
+    assert main([store.uri, "--repair"]) == 0
+    assert before - done_scores(store) == ({"of it", "after", "base after", "of it again"} if spoils else set())
+    assert set(store.items(["score_id"]).column("score_id").to_pylist()) == done_scores(store)
+    assert main([store.uri]) == 0
+
+
+def test_scores_of_an_older_release_lack_the_column(store: Store) -> None:
+    folder = given_folder("m", "g", "g1")
+    store.write(f"{folder}/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
+    store.write(f"{folder}/adapter_config.json", json.dumps(SAVES).encode())
+    store.append([item_row("old", i) for i in range(4)], [])
+    rows = schema.table(schema.SCORES, [score_row("old", adapter_id="g1")])
+    store.add_part("results/scores", rows.drop_columns(["base_compared"]))
+    assert store.scores().column("base_compared").null_count == 3
+    assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == {"s-a1", "s-a2"}

@@ -46,6 +46,14 @@ def test_the_scoring_limit_is_in_the_requests_and_nowhere_else() -> None:
     assert target_id("other", Scoring()) != target_id("requests", Scoring())
 
 
+def test_the_number_of_examples_in_effect_names_a_target() -> None:
+    before = target_id("requests", Scoring(num_fewshot=0))
+    assert target_id("requests", Scoring()) == before
+    assert target_id("requests", Scoring(), own_shots=5) == target_id("requests", Scoring(num_fewshot=5)) != before
+    assert target_id("requests", Scoring(num_fewshot=0), own_shots=5) == before
+    assert target_id("requests", Scoring(system_prompt="Be brief.")) != before
+
+
 def test_a_score_is_of_its_subject_and_its_target() -> None:
     assert len({score_id(*pair) for pair in (("a", "t"), ("b", "t"), ("a", "u"), ("t", "a"))}) == 4
 

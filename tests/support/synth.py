@@ -113,6 +113,7 @@ def unit_rows(
             "tokens": 100,
             "device": "cpu",
             "engine": "test",
+            "base_compared": True,
             "written_at": NOW,
         }
         for metric, value in metrics.items()

@@ -18,6 +18,7 @@ PAIRS = [
     ("the capital of Österreich is Wi", "en"),
     ("<s>Question:", " one"),
     ("one\n\n", "two three"),
+    ("the capital app", "lum"),  # which make another token together
 ]
 
 

@@ -123,7 +123,7 @@ def test_a_mean_is_over_all_targets_that_have_a_score(tmp_path: Path) -> None:
 def put(store: Store, unit: ScoreUnit, value: float) -> None:
     row = {
         **unit.keys(), "subject_id": unit.subject_id, "target_id": unit.target_id, "metric": "acc", "value": value,
-        "stderr": None, "n_items": 1, "seconds": 1.0, "tokens": 1, "device": "cpu", "engine": "",
+        "stderr": None, "n_items": 1, "seconds": 1.0, "tokens": 1, "device": "cpu", "engine": "", "base_compared": None,
         "written_at": datetime.now(UTC),
     }  # fmt: skip
     store.append([], [row])

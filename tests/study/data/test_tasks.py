@@ -198,7 +198,7 @@ def test_two_inputs_with_one_continuation(tmp_path: Path) -> None:
 def test_a_hidden_label_is_no_answer(tmp_path: Path) -> None:
     hidden = [{**doc, "answer": -1} for doc in docs(3)]
     write(tmp_path, train=hidden)
-    with pytest.raises(TaskError, match="right option -1 of 3"):
+    with pytest.raises(TaskError, match="the labels of all 3 rows of its split are hidden"):
         library(tmp_path).examples(CELL)
 
 

@@ -26,7 +26,7 @@ def resolve(*entries: dict[str, Any], model: Model = MODEL) -> list[GivenAdapter
 def adapter(folder: Path, weights: bytes = b"weights", **changes: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     (folder / FILES[0]).write_bytes(weights)
-    (folder / FILES[1]).write_text(json.dumps({"peft_type": "LORA"}))
+    (folder / FILES[1]).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
     return {"name": "a", "model": "m", "path": str(folder), **changes}
 
 
@@ -74,10 +74,43 @@ def test_a_wrong_entry_is_named(changes: dict[str, Any], key: str, says: str, tm
 def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
     entry = adapter(tmp_path / "a")
     (tmp_path / "a" / FILES[1]).write_text("{}")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="peft_type is null"):
         resolve(entry)
     (tmp_path / "a" / FILES[0]).rename(tmp_path / "a" / "adapter_model.bin")
     with pytest.raises(ConfigError, match="pickled"):
+        resolve(entry)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"lora_alpha": None}, "lora_alpha is null, not a number"),
+        ({"r": "4"}, 'r is "4", not a whole number from 1 on'),
+        ({"r": 0}, "r is 0, not a whole number"),
+        ({"r": True}, "r is true, not a whole number"),
+        ({"rank_pattern": {"q_proj": 0}}, "q_proj is 0, not a whole number"),
+        ({"alpha_pattern": [1]}, r"alpha_pattern is \[1\], not a mapping"),
+        ({"target_modules": [1]}, r"target_modules is \[1\], neither a text nor a list"),
+        ({"peft_type": "POLY"}, "peft_type is POLY, which wants to be told a task's number"),
+        ({"peft_type": "XLORA"}, "peft_type is XLORA"),
+        ({"peft_type": "SHADOW"}, "peft_type is SHADOW"),
+        ({"peft_type": 3}, "peft_type is 3"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused_in_a_line(
+    changes: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    entry = adapter(tmp_path / "a")
+    config = tmp_path / "a" / FILES[1]
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+    with pytest.raises(ConfigError, match=says) as caught:
+        resolve(entry)
+    assert str(caught.value).startswith(
+        f"adapters[0].path = '{tmp_path / 'a'}': its adapter_config.json cannot be used"
+    )
+    assert len(str(caught.value).splitlines()) == 2
+    config.write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
         resolve(entry)
 
 

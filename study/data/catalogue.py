@@ -1,0 +1,88 @@
+"""Where lm-eval's tasks are defined: in a study's own folders, else among its thousands, whose index takes a while.
+
+A name that is nowhere is told without that index: it would stand in one of the files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and takes no argument against it
+
+import lm_eval.tasks
+from lm_eval.tasks import TaskManager
+
+from study.cells import Cell
+from study.config import TaskConfig
+from study.errors import ConfigError
+
+
+class Catalogue:
+    """The definitions that a study's tasks are among."""
+
+    def __init__(self, tasks: Sequence[TaskConfig]) -> None:
+        self._folders = list(dict.fromkeys(task.include_path for task in tasks if task.include_path))
+        self._own: dict[str, TaskManager] = {}
+
+    def manager(self, task: TaskConfig, name: str) -> TaskManager:
+        """The manager that knows a task's name: of its own folder, where it is there. Raises ConfigError."""
+        return self._folder(task.include_path) if self._is_own(task, name) and task.include_path else self._everything
+
+    def check(self, cells: Sequence[tuple[Cell, TaskConfig]]) -> None:
+        """Raise ConfigError for a cell whose task is not defined anywhere."""
+        named = [(cell, task, str(task.lm_eval_name(cell.language))) for cell, task in cells]
+        elsewhere = [(cell, task, name) for cell, task, name in named if not self._is_own(task, name)]
+        mentioned = _mentioned({name for _, _, name in elsewhere}, [_LM_EVAL, *map(Path, self._folders)])
+        for cell, task, name in elsewhere:
+            if name not in mentioned or name not in self._everything.all_subtasks:
+                raise self._unknown(cell, task, name)
+
+    def _unknown(self, cell: Cell, task: TaskConfig, name: str) -> ConfigError:
+        known = self._folder(task.include_path).all_subtasks if task.include_path else []
+        near = difflib.get_close_matches(name, [*known, *(file.stem for file in _LM_EVAL.rglob("*.yaml"))], n=3)
+        return ConfigError(
+            f"tasks[{cell.task}].lm_eval",
+            task.lm_eval,
+            f"lm-eval has no task {name!r} (language {cell.language!r})",
+            f"did you mean {', '.join(near)}?"
+            if near
+            else "set include_path to the folder of its YAML file, or drop the language",
+        )
+
+    def _is_own(self, task: TaskConfig, name: str) -> bool:
+        return task.include_path is not None and name in self._folder(task.include_path).all_subtasks
+
+    def _folder(self, path: str) -> TaskManager:
+        if path not in self._own:
+            if not Path(path).is_dir():
+                raise ConfigError(
+                    "tasks.include_path",
+                    path,
+                    f"no such folder (working directory: {Path.cwd()})",
+                    "name the folder of your lm-eval YAML files",
+                )
+            self._own[path] = TaskManager(include_path=path, include_defaults=False)
+        return self._own[path]
+
+    @cached_property
+    def _everything(self) -> TaskManager:
+        return TaskManager(include_path=self._folders or None)
+
+
+_LM_EVAL = Path(lm_eval.tasks.__file__).parent
+
+
+def _mentioned(names: Collection[str], folders: Sequence[Path]) -> set[str]:
+    """Find which names stand in any of the YAML files of folders."""
+    missing, found = {name.encode(): name for name in names}, set[str]()
+    for file in (file for folder in folders for file in folder.rglob("*.yaml")):
+        if not missing:
+            break
+        text = file.read_bytes()
+        for name in [name for name in missing if name in text]:
+            found.add(missing.pop(name))
+    return found

@@ -1,0 +1,121 @@
+"""Loading one task as lm-eval does, and saying in words of the user's why one cannot be loaded.
+
+Invariant: cells of a CSV are read as they stand. pandas takes NA, None, null and nan for nothing, lm-eval leaves it to
+pandas, and then a country's code or an answer is gone.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import datasets
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
+
+from study.cells import Cell
+from study.data.gold import check_names, is_told, row
+from study.data.harness import Task
+from study.errors import TaskError
+from study.faults.network import Unreachable, is_network_trouble
+from study.models.hub import one_per_node
+
+
+def load_task(manager: TaskManager, name: str, cell: Cell) -> Task:
+    """Load a cell's task with its data. Raises TaskError, and Unreachable."""
+    try:
+        with one_per_node(f"data {name}"), _csv_as_it_stands():
+            task: Task = manager.load(name)["tasks"][name]
+    except Unreachable:
+        raise
+    except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
+        if (made := _half_made(error)) is not None:
+            _diagnose(made, cell)
+        raise fault(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
+    with _of(cell):
+        _check_names(task)
+    return task
+
+
+def fault(what: str, error: Exception) -> TaskError | Unreachable:
+    """Make the error to raise for a fault of a task (TaskError), or of a network (Unreachable)."""
+    from huggingface_hub import constants
+
+    cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None  # which says nothing itself
+    said = " ".join(str(cause or error).split())
+    reason = f"{what}: {type(cause or error).__name__}: {said:.400}"
+    passes = is_network_trouble(error) and not constants.HF_HUB_OFFLINE
+    return Unreachable(reason) if passes else TaskError(reason)
+
+
+@contextmanager
+def _csv_as_it_stands() -> Iterator[None]:
+    read = datasets.load_dataset
+
+    def load_dataset(path: str, *arguments: object, **options: object) -> object:
+        if path == "csv":
+            options.setdefault("keep_default_na", False)
+        return read(path, *arguments, **options)
+
+    datasets.load_dataset = load_dataset
+    try:
+        yield
+    finally:
+        datasets.load_dataset = read
+
+
+def _half_made(error: Exception) -> Task | None:
+    """Find the task whose making has failed: lm-eval reads its data then, and tries its first document."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        found = frame.f_locals.get("self")
+        if isinstance(found, ConfigurableTask):
+            return cast(Task, found)
+    return None
+
+
+def _diagnose(task: Task, cell: Cell) -> None:
+    """Raise TaskError for what is wrong with a task's data, where that is known."""
+    if not hasattr(task, "dataset"):
+        _check_files(task, cell)
+        return
+    splits = {name: len(task.dataset[name]) for name in task.dataset}
+    asked = [getattr(task.config, f"{kind}_split") for kind in ("test", "validation", "training", "fewshot")]
+    for split in dict.fromkeys(split for split in asked if split is not None):
+        if split not in splits:
+            raise TaskError(f"{cell}: its data has no split {split!r}, only {', '.join(splits)}")
+        if not splits[split]:
+            raise TaskError(f"{cell}: its split {split!r} has no rows: fill it, or name another one in the task's YAML")
+    if not hasattr(task, "features"):
+        return
+    with _of(cell):
+        _check_names(task)
+    with row(cell, "test", 0, task.eval_docs[0]):
+        is_told(task, task.eval_docs[0])
+
+
+def _check_files(task: Task, cell: Cell) -> None:
+    """Raise TaskError for a file of data that is empty: its reader says so in words of its own, or not at all."""
+    files = (task.config.dataset_kwargs or {}).get("data_files")
+    for split, names in files.items() if isinstance(files, dict) else ():
+        for name in names if isinstance(names, list) else [names]:
+            if Path(name).is_file() and not Path(name).read_bytes().strip():
+                raise TaskError(f"{cell}: its split {split!r} has no rows: {name} is empty; fill it, or leave it out")
+
+
+def _check_names(task: Task) -> None:
+    """Check the names that a task states; one of its own options is a text that is meant."""
+    own = {key: getattr(task.config, key) for key in ("doc_to_text", "doc_to_choice", "doc_to_target")}
+    options = own["doc_to_choice"]
+    texts = options if isinstance(options, list) else list(options.values()) if isinstance(options, dict) else []
+    check_names(task, **{key: name for key, name in own.items() if name not in texts})
+
+
+@contextmanager
+def _of(cell: Cell) -> Iterator[None]:
+    try:
+        yield
+    except TaskError as error:
+        raise TaskError(f"{cell}: {error}") from error

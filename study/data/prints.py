@@ -1,0 +1,37 @@
+"""What an identity of data is made from: a document's hash, what its scores depend on, values as JSON can hold them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+from study.data.harness import Document, Task
+from study.errors import TaskError
+
+
+def doc_hash(doc: object) -> str:
+    """Hash an item's content as the `doc_hash` of lm-eval's sample logs does."""
+    from lm_eval.utils import handle_non_serializable, hash_string  # slow to import, and few need it
+
+    return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
+
+
+def beside(task: Task, doc: Document) -> list[object]:
+    """Pick what a document's scores depend on beside its requests."""
+    if callable(task.config.process_results):  # the task's own code may read any of its fields
+        return [task.doc_to_target(doc), doc_hash(doc)]
+    return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
+
+
+def plain(value: object) -> object:
+    """Replace the functions in a value by their source, so that a changed metric changes the fingerprint."""
+    if callable(value):
+        try:
+            return {"function": inspect.getsource(value)}
+        except (OSError, TypeError) as error:
+            raise TaskError(f"the source of {value!r} cannot be read, so its results have no identity") from error
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value.item() if hasattr(value, "item") else value

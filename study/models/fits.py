@@ -1,0 +1,112 @@
+"""Whether a model has what a study asks of it beside weights: read from its small files, before anything is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from study.config import StudyConfig
+from study.errors import ConfigError
+from study.models.hub import file_of
+from study.models.resolve import Model
+
+LIBRARIES = {  # what transformers needs to load weights that are quantised so
+    "aqlm": "aqlm",
+    "auto-round": "auto_round",
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "gptq": "gptqmodel",
+    "hqq": "hqq",
+    "quanto": "optimum",
+    "torchao": "torchao",
+}
+
+
+def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
+    """Raise ConfigError for a model that lacks a library, a chat template or rows for its tokenizer's tokens."""
+    for i, model in enumerate(models):
+        key, told = f"models[{i}].id", _mapping(model, "config.json")
+        _check_quantised(told, key, model)
+        if config.scoring.apply_chat_template and not _has_chat_template(model):
+            raise ConfigError(
+                "scoring.apply_chat_template",
+                True,
+                f"the tokenizer of {model.name} has no chat template",
+                "set it to false, or take the model's instruction-tuned version",
+            )
+        _check_vocabulary(told, key, model, config.scoring.apply_chat_template)
+
+
+def _check_quantised(told: Mapping[str, Any], key: str, model: Model) -> None:
+    quantised = told.get("quantization_config")
+    if not isinstance(quantised, dict):
+        return
+    legacy = quantised.get("load_in_4bit") or quantised.get("load_in_8bit")
+    method = str(quantised.get("quant_method") or ("bitsandbytes" if legacy else ""))
+    library = LIBRARIES.get(method)
+    if library is not None and importlib.util.find_spec(library) is None:
+        problem = f"its weights are quantised by {method}, and the library {library} is not installed"
+        fix = f"take the model as it was before, or install {library.replace('_', '-')} here and on all nodes"
+        raise ConfigError(key, model.path, problem, fix)
+
+
+def _has_chat_template(model: Model) -> bool:
+    if file_of(model.path, model.revision, "chat_template.jinja") is not None:
+        return True
+    return any(_mapping(model, name).get("chat_template") for name in ("tokenizer_config.json", "chat_template.json"))
+
+
+def _check_vocabulary(told: Mapping[str, Any], key: str, model: Model, chat: bool) -> None:
+    """Hold the tokens that texts can become against the rows of the embedding.
+
+    A special token that no text of the study brings in may lie beyond: some models have one for images there.
+    """
+    text = told.get("text_config")
+    rows = told.get("vocab_size") or (text.get("vocab_size") if isinstance(text, dict) else None)
+    if not isinstance(rows, int):
+        return
+    beyond = {token: number for token, number in _tokens(model, chat) if number >= rows}
+    if beyond:
+        first = min(beyond, key=lambda token: beyond[token])
+        problem = f"its tokenizer makes token {beyond[first]} of {first!r}, and its embedding has {rows} rows"
+        problem += f" ({len(beyond)} such tokens)" if len(beyond) > 1 else ""
+        fix = "resize the embedding (model.resize_token_embeddings) and save it again, or use the base's own tokenizer"
+        raise ConfigError(key, model.path, problem, fix)
+
+
+def _tokens(model: Model, chat: bool) -> Iterator[tuple[str, int]]:
+    whole, settings = _mapping(model, "tokenizer.json"), _mapping(model, "tokenizer_config.json")
+    vocabulary = (whole.get("model") or {}).get("vocab") or {}
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.items()
+    else:
+        yield from ((entry[0], number) for number, entry in enumerate(vocabulary))
+    file = file_of(model.path, model.revision, "chat_template.jinja")
+    template = (file.read_text(encoding="utf-8") if file else str(settings.get("chat_template"))) if chat else ""
+    used = {_text(settings.get(f"{role}_token")) for role in ("bos", "eos")}
+    for added in whole.get("added_tokens") or ():
+        token = str(added["content"])
+        if not added.get("special") or token in used or token in template:
+            yield token, int(added["id"])
+
+
+def _text(token: object) -> str:
+    return str(token.get("content")) if isinstance(token, dict) else str(token)
+
+
+def _mapping(model: Model, name: str) -> dict[str, Any]:
+    """Read a JSON file of the model; nothing where there is none. Raises ConfigError."""
+    file: Path | None = file_of(model.path, model.revision, name)
+    if file is None:
+        return {}
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "models", model.path, f"its {name} cannot be read ({error})", "save the model again"
+        ) from error
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,65 @@
+"""adapter_config.json of an adapter that was made elsewhere: whether it can be an adapter's, told without PEFT.
+
+What is wrong here would fail each of the adapter's units later. What only PEFT knows, its scoring finds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+UNSUPPORTED = {  # kinds that no row of tokens decides
+    "MULTITASK_PROMPT_TUNING": "wants to be told a task's number with each text",
+    "POLY": "wants to be told a task's number with each text",
+    "SHADOW": "is not loaded by PEFT itself",
+    "XLORA": "mixes adapters that lie in other folders",
+}
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read and check an adapter's configuration. Raises ValueError, which says in a line what is wrong."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"its {file.name} cannot be read ({' '.join(str(error).split())})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"its {file.name} cannot be read (it holds no mapping)")
+    problem = _problem(config)
+    if problem is not None:
+        raise ValueError(f"its {file.name} cannot be used: {problem}")
+    return config
+
+
+def _problem(config: Mapping[str, Any]) -> str | None:
+    kind = config.get("peft_type")
+    if not isinstance(kind, str) or not kind:
+        return f"peft_type is {_told(kind)}, not the name of a kind of adapter"
+    if kind in UNSUPPORTED:
+        return f"peft_type is {kind}, which {UNSUPPORTED[kind]}"
+    targets = config.get("target_modules")
+    if targets is not None and not (isinstance(targets, str) or _are_texts(targets)):
+        return f"target_modules is {_told(targets)}, neither a text nor a list of texts"
+    return _wrong_number(config) if kind == "LORA" else None
+
+
+def _wrong_number(config: Mapping[str, Any]) -> str | None:
+    """Find a rank or an alpha of LoRA that is none."""
+    for key, pattern in (("r", "rank_pattern"), ("lora_alpha", "alpha_pattern")):
+        own = config.get(pattern) or {}
+        if not isinstance(own, dict):
+            return f"{pattern} is {_told(own)}, not a mapping of names to numbers"
+        for name, value in ((key, config.get(key)), *own.items()):
+            number = isinstance(value, int if key == "r" else int | float) and not isinstance(value, bool)
+            if not number or (key == "r" and value < 1):
+                return f"{name} is {_told(value)}, not {'a whole number from 1 on' if key == 'r' else 'a number'}"
+    return None
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _told(value: object) -> str:
+    return f"{json.dumps(value, ensure_ascii=False)}"[:60]

@@ -1,0 +1,76 @@
+"""What a study asks of a model beside weights is known while the study is planned."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config.file import parse
+from study.errors import ConfigError
+from study.models.fits import check_fits
+from study.models.resolve import resolve_all
+
+
+def check(folder: Path, *overrides: str) -> None:
+    config = parse(
+        f"models: [{{id: '{folder}'}}]\nlanguages: [en]\ntasks: [{{name: arc, lm_eval: 'arc_{{language}}'}}]", overrides
+    )
+    check_fits(config, tuple(resolve_all(config)))
+
+
+@pytest.fixture
+def model(tiny_model_dir: Path, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_model_dir, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change(folder: Path, name: str, how: Callable[[dict[str, Any]], object]) -> None:
+    told = json.loads((folder / name).read_text())
+    how(told)
+    (folder / name).write_text(json.dumps(told))
+
+
+def test_a_whole_model_fits(model: Path) -> None:
+    check(model)
+
+
+@pytest.mark.parametrize("told", [{"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_8bit": True}])
+def test_a_quantised_model_needs_its_library(told: dict[str, Any], model: Path) -> None:
+    change(model, "config.json", lambda config: config.update(quantization_config=told))
+    with pytest.raises(ConfigError, match="library bitsandbytes is not installed"):
+        check(model)
+
+
+def test_a_chat_needs_a_template(model: Path) -> None:
+    (model / "chat_template.jinja").unlink(missing_ok=True)
+    change(model, "tokenizer_config.json", lambda told: told.pop("chat_template", None))
+    check(model)
+    with pytest.raises(ConfigError, match=r"scoring.apply_chat_template .*the tokenizer of model has no chat template"):
+        check(model, "scoring.apply_chat_template=true")
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    check(model, "scoring.apply_chat_template=true")
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_the_embedding_has_a_row_for_each_token_that_a_text_can_become(special: bool, model: Path) -> None:
+    """A special token beyond it is harmless while nothing writes it: Gemma 3 has one for images."""
+    rows = json.loads((model / "config.json").read_text())["vocab_size"]
+    token = {
+        "id": rows,
+        "content": "<more>",
+        "special": special,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+    }
+    change(model, "tokenizer.json", lambda told: told["added_tokens"].append({**token, "normalized": False}))
+    if special:
+        check(model)
+        (model / "chat_template.jinja").write_text("<more>{{ messages }}")
+    with pytest.raises(ConfigError, match=rf"makes token {rows} of '<more>', and its embedding has {rows} rows"):
+        check(model, *(["scoring.apply_chat_template=true"] if special else []))
