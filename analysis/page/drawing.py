@@ -89,10 +89,14 @@ def run_rows(drawing: Drawing) -> pl.DataFrame:
 
 
 def quadrant_rows(drawing: Drawing) -> pl.DataFrame:
-    """`kind, name, donor, recipient` of what is both, raw as the reference study draws them."""
+    """`kind, name, donor, recipient` and their intervals, of the languages and tasks that are both.
+
+    Raw scores, as the reference study draws them.
+    """
     parts = []
+    columns = [f"{role}{end}" for role in ("donor", "recipient") for end in ("", "_low", "_high")]
     for kind in ("language", "task"):
         frame = drawing.made[f"{kind}_roles"].frame
         if frame is not None:
-            parts.append(frame.select(pl.lit(kind).alias("kind"), pl.col(kind).alias("name"), "donor", "recipient"))
-    return pl.concat(parts).drop_nulls()
+            parts.append(frame.select(pl.lit(kind).alias("kind"), pl.col(kind).alias("name"), *columns))
+    return pl.concat(parts).drop_nulls(["donor", "recipient"])

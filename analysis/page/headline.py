@@ -125,7 +125,7 @@ def _sources(made: dict[str, Made]) -> str:
         return ""
     parts: list[str] = []
     several = table["model"].n_unique() > 1
-    for family, words in (("source", "source"), ("task on task", "pair of tasks")):
+    for family, words in (("source", "sources"), ("task on task", "pairs of tasks")):
         rows = table.filter(pl.col("family") == family)
         worse = rows.filter("worse").sort("mean")
         if not worse.height:
@@ -134,7 +134,7 @@ def _sources(made: dict[str, Made]) -> str:
         name = f"{row['source_task']}/{row['source_language']}" if family == "source" else row["source_task"]
         on = "its other targets" if family == "source" else row["target_task"]
         parts.append(
-            f"{worse.height:,} of {count(rows.height, words)}{' (each model counted)' * several}, most of all "
+            f"{worse.height:,} of {rows.height:,} {words}{' (each model counted)' * several}, most of all "
             f"{(row['model'] + ': ') * several}{name} on {on}, {pp(row['mean'])}"
             f"{span(row['low'], row['high'], named=not parts)}"
         )

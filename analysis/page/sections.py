@@ -80,8 +80,9 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "language_roles",
         "Giving against taking",
-        "Right: helps others when it is trained on; up: gains when others are. The dashed lines are the means. Raw "
-        "scores, as the reference study draws them; points close together may lie so by noise.",
+        "Right: helps others when it is trained on; up: gains when others are. The dashed lines are the means, "
+        "the bars 95 % intervals where they are known: a point whose bars cross a line may lie on either side. Raw "
+        "scores, as the reference study draws them.",
         lambda drawing: published.quadrants(quadrant_rows(drawing), drawing.width(560)),
         figure="quadrants",
     ),

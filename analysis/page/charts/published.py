@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from analysis.page.charts.style import Spec, data, rule_at_zero, spec
+
+if TYPE_CHECKING:
+    import altair as alt
+
+ENDS = ("", "_low", "_high")
+SIZES = {"S": 40, "M": 130, "L": 320, "unknown": 70}  # px² of a point
+
+
+def _sizes(frame: pl.DataFrame) -> alt.Scale:
+    import altair as alt
+
+    there = [size for size in SIZES if size in frame["size"]]
+    return alt.Scale(domain=there, range=[SIZES[size] for size in there])
 
 
 def runs(frame: pl.DataFrame, width: int | str = "container") -> Spec:
@@ -20,7 +35,7 @@ def runs(frame: pl.DataFrame, width: int | str = "container") -> Spec:
             x=alt.X("on_task:Q", title="same task, other languages: mean Δ, pp"),
             y=alt.Y("off_task:Q", title="other tasks: mean Δ, pp"),
             shape=alt.Shape("model_family:N", title="family", legend=alt.Legend(orient="top", columns=3)),
-            size=alt.Size("size:O", title="size", sort=["S", "M", "L"], legend=alt.Legend(orient="top")),
+            size=alt.Size("size:O", title="size", scale=_sizes(frame), legend=alt.Legend(orient="top")),
             color=alt.Color("source_task:N", title="trained on", legend=alt.Legend(orient="top", columns=2)),
             tooltip=tips,
         )
@@ -30,28 +45,35 @@ def runs(frame: pl.DataFrame, width: int | str = "container") -> Spec:
 
 
 def quadrants(frame: pl.DataFrame, width: int | str = "container") -> Spec:
-    """Donor score against recipient score of every language and task; the lines are the means of each kind."""
+    """Donor score against recipient score of every language and task, with intervals where they are known.
+
+    The dashed lines are the means of each kind.
+    """
     import altair as alt
 
-    kinds = frame["kind"].unique(maintain_order=True).to_list() or ["language"]
+    kinds = frame["kind"].unique(maintain_order=True).to_list()
     panels = []
     for kind in kinds:
-        part = frame.filter(pl.col("kind") == kind)
-        axes = {"x": ("donor", "donor score, pp"), "y": ("recipient", "recipient score, pp")}
-        base = alt.Chart(data(part)).encode(
-            x=alt.X("donor:Q", title=axes["x"][1], scale=alt.Scale(zero=False)),
-            y=alt.Y("recipient:Q", title=axes["y"][1], scale=alt.Scale(zero=False)),
-            tooltip=["name:N", *(alt.Tooltip(f"{role}:Q", format="+.2f") for role in ("donor", "recipient"))],
-        )
-        middle = alt.Chart(data(part.select(pl.col("donor", "recipient").mean())))
-        lines = [
-            middle.mark_rule(strokeDash=[4, 3], color="#777777").encode(x="donor:Q"),
-            middle.mark_rule(strokeDash=[4, 3], color="#777777").encode(y="recipient:Q"),
-        ]
-        words = base.mark_text(dy=-9, fontSize=11).encode(text="name:N")
         size = {"width": width if len(kinds) == 1 else 300, "height": 280}
-        panels.append(
-            alt.layer(*lines, base.mark_point(filled=True, size=60), words).properties(title=f"{kind}s", **size)
-        )
+        panels.append(_quadrant(frame.filter(pl.col("kind") == kind)).properties(title=f"{kind}s", **size))
     chart = panels[0] if len(panels) == 1 else alt.hconcat(*panels)
     return spec(chart, "Donor score against recipient score of languages and tasks.")
+
+
+def _quadrant(frame: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    import altair as alt
+
+    roles, near = ("donor", "recipient"), alt.Scale(zero=False)
+    base = alt.Chart(data(frame)).encode(
+        x=alt.X("donor:Q", title="donor score, pp", scale=near),
+        y=alt.Y("recipient:Q", title="recipient score, pp", scale=near),
+        tooltip=["name:N", *(alt.Tooltip(f"{role}{end}:Q", format="+.2f") for role in roles for end in ENDS)],
+    )
+    bars = base.mark_rule(color="#a9c6de", strokeWidth=2)
+    across = bars.transform_filter("isValid(datum.donor_low)").encode(x="donor_low:Q", x2="donor_high:Q")
+    upright = bars.transform_filter("isValid(datum.recipient_low)").encode(y="recipient_low:Q", y2="recipient_high:Q")
+    middle = alt.Chart(data(frame.select(pl.col(roles).mean()))).mark_rule(strokeDash=[4, 3], color="#777777")
+    words = base.mark_text(dy=-9, dx=9, fontSize=11).encode(text="name:N")
+    dots = base.mark_point(filled=True, size=60, opacity=1)
+    means = [middle.encode(x="donor:Q"), middle.encode(y="recipient:Q")]
+    return alt.layer(across, upright, *means, dots, words)

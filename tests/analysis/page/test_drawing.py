@@ -1,0 +1,47 @@
+"""What the reference study's two headline figures are drawn from."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from analysis.page.charts.published import quadrants, runs
+from analysis.page.drawing import Drawing, quadrant_rows, run_rows
+from analysis.statistics import pareto, roles
+from analysis.tables.registry import make_all
+from tests.support.transfers import grid, study_of
+
+
+def drawing(transfer: pl.DataFrame) -> Drawing:
+    study = study_of(transfer)
+    made = make_all((*pareto.TABLES, *roles.TABLES), study)
+    frame = made["pareto"].frame
+    assert frame is not None
+    return Drawing(study, made, frame, page=False)
+
+
+def test_a_point_per_run_that_has_targets_enough() -> None:
+    few = (pl.col("source_language") == "de") & (pl.col("regime") == "MT-CL") & (pl.col("target_language") == "fr")
+    rows = run_rows(drawing(grid().filter(~few)))
+    assert (
+        rows.height == 3 * 3 * 3
+    )  # of three models' twelve sources, the German ones have two targets of their own task
+    assert "de" not in rows["source_language"]
+    about = dict(rows.select("model", pl.concat_str("model_family", "size")).unique().iter_rows())
+    assert about == {"m0": "xS", "m1": "yM", "m2": "xL"}
+    own = (pl.col("model") == "m1") & (pl.col("source_task") == "a") & (pl.col("source_language") == "en")
+    mean = grid().filter(own, pl.col("regime") == "MT-CL")["delta"].mean()
+    assert rows.row(by_predicate=own, named=True)["on_task"] == pytest.approx(mean)
+    spec = runs(rows)
+    assert spec["layer"][-1]["encoding"]["size"]["scale"]["domain"] == ["S", "M", "L"]  # type: ignore[index]
+
+
+def test_quadrants_have_languages_and_tasks_that_give_and_take_raw() -> None:
+    transfer = grid().filter(pl.col("source_language") != "zh")
+    rows = quadrant_rows(drawing(transfer))
+    assert set(rows["name"]) == {"de", "en", "fr", "a", "b", "c"}
+    table = roles.language_roles(transfer)
+    for row in rows.filter(pl.col("kind") == "language").iter_rows(named=True):
+        own = table.row(by_predicate=pl.col("language") == row["name"], named=True)
+        assert (row["donor"], row["recipient"]) == (own["donor"], own["recipient"])
+    assert [panel["title"] for panel in quadrants(rows)["hconcat"]] == ["languages", "tasks"]  # type: ignore[attr-defined]
