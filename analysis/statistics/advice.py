@@ -22,6 +22,7 @@ from analysis.statistics import predict
 from study.cells import Cell
 from study.errors import ConfigError
 
+SHARED = 0.5  # share of a target's noise that its cells have in common, where no items tell; the quickstart's is 0.47
 LEAST = 3  # sources, and targets, from which what to expect can be learned
 
 
@@ -149,7 +150,7 @@ def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) 
         for names, end in zip(ends, (SOURCE, TARGET), strict=True)
     ]
     shape = (len(ends[0]), len(ends[1]))
-    of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends, at)
+    of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends)
     if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < 1e-9:
         return table.with_columns(pl.col("delta").alias("expected"), pl.lit(None, pl.Float64).alias("sd"))
     delta, regime = np.full(shape, np.nan), np.zeros(shape, np.int64)
@@ -176,22 +177,20 @@ def _noise_of_items(grids: Sequence[ModelGrid], ends: Sequence[Sequence[tuple[st
     return averaged(deltas, noises)[1]
 
 
-def _noise_of_seeds(
-    rows: pl.DataFrame, ends: Sequence[Sequence[tuple[str, ...]]], at: Sequence[Sequence[int]]
-) -> Noise | None:
-    """From standard errors over seeds, averaged over the sources of a target; None where there are none."""
-    if rows["delta_se"].null_count() == rows.height:
+def _noise_of_seeds(rows: pl.DataFrame, ends: Sequence[Sequence[tuple[str, ...]]]) -> Noise | None:
+    """From standard errors over seeds that drew their items anew: then the base's score varies over them, too.
+
+    Averaged over the sources of a target; targets whose items stayed are taken to be as noisy as the others. None where
+    items stayed everywhere, for then nothing tells what they add.
+    """
+    fresh = rows.filter(pl.col("score_norm_base_std") > 0, pl.col("delta_se") > 0)
+    if not fresh.height:
         return None
-    errors = rows.group_by(TARGET).agg(
-        (pl.col("delta_se") ** 2).mean().alias("own"), pl.col("model").n_unique().alias("m")
-    )
-    by_target = {name: own / m for *name_parts, own, m in errors.iter_rows() for name in [tuple(name_parts)] if own}
-    middle = float(np.mean(list(by_target.values()) or [0.0]))
-    if not middle > 0:
-        return None
-    own = np.broadcast_to([by_target.get(name, middle) for name in ends[1]], (len(ends[0]), len(ends[1])))
-    zero = np.zeros(own.shape)
-    return Noise(np.maximum(own, 1e-6), zero, zero)
+    errors = fresh.group_by(TARGET).agg((pl.col("delta_se") ** 2).mean() / pl.col("model").n_unique())
+    by_target = {(task, language): variance for task, language, variance in errors.iter_rows()}
+    middle = float(np.mean(list(by_target.values())))
+    total = np.broadcast_to([by_target.get(name, middle) for name in ends[1]], (len(ends[0]), len(ends[1])))
+    return Noise((1 - SHARED) * total, SHARED * total, np.zeros(total.shape))
 
 
 def for_target(known: pl.DataFrame, target: str, max_harm: float | None = None) -> pl.DataFrame:

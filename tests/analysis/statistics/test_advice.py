@@ -53,14 +53,39 @@ def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
     assert set(strict["source"]) == set(table.filter(pl.col("harm_elsewhere") <= 20)["source"])
 
 
-def test_errors_over_seeds_are_used_where_items_are_not_known(study: Study) -> None:
-    known = advice.answers(study.transfer, (), None)
+def test_errors_over_seeds_tell_the_noise_only_where_seeds_drew_items_anew(study: Study) -> None:
+    """The table of a study whose seeds share items says nothing of what these add."""
+    stayed = advice.answers(study.transfer, (), None)
+    assert stayed["sd"].null_count() == stayed.height
+    anew = study.transfer.with_columns(pl.lit(0.02).alias("score_norm_base_std"))
+    known = advice.answers(anew, (), None)
     assert known["sd"].null_count() == 0
     assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
 
 
+def test_a_published_study_of_no_effect_promises_nothing() -> None:
+    """Of eighty targets whose base has luck of its own, few have 0 outside the interval of their best source."""
+    wrong = []
+    for seed in range(7):
+        rng = np.random.default_rng(seed)
+        transfer = grid(seed, models=1)
+        targets = transfer.select(pl.struct("target_task", "target_language").rank("dense") - 1).to_series().to_numpy()
+        luck = rng.normal(0, 1.5, 12)[targets.astype(int)] + rng.normal(0, 1.5, transfer.height)
+        columns = {
+            "delta": luck,
+            "delta_se": np.full(len(luck), 4.5**0.5),
+            "score_norm_base_std": np.full(len(luck), 0.02),
+        }
+        known = advice.answers(
+            transfer.with_columns(pl.Series(name, values) for name, values in columns.items()), (), None
+        )
+        best = known.group_by("target").agg(pl.all().sort_by("expected").last())
+        wrong += (best["low"] > 0).to_list()
+    assert np.mean(wrong) <= 0.05
+
+
 def test_where_no_noise_is_known_it_says_so() -> None:
-    transfer = grid().with_columns(pl.lit(None, pl.Float64).alias("delta_se"))
+    transfer = grid().with_columns(pl.lit(None, pl.Float64).alias(c) for c in ("delta_se", "score_norm_base_std"))
     known = advice.answers(transfer, (), None)
     assert known["expected"].equals(known["delta"].rename("expected"))
     assert known["low"].null_count() == known.height
