@@ -187,7 +187,7 @@ def _noise_of_seeds(rows: pl.DataFrame, ends: Sequence[Sequence[tuple[str, ...]]
     if not fresh.height:
         return None
     errors = fresh.group_by(TARGET).agg((pl.col("delta_se") ** 2).mean() / pl.col("model").n_unique())
-    by_target = {(task, language): variance for task, language, variance in errors.iter_rows()}
+    by_target = dict(zip(errors.select(TARGET).iter_rows(), errors.to_series(2), strict=True))
     middle = float(np.mean(list(by_target.values())))
     total = np.broadcast_to([by_target.get(name, middle) for name in ends[1]], (len(ends[0]), len(ends[1])))
     return Noise((1 - SHARED) * total, SHARED * total, np.zeros(total.shape))
