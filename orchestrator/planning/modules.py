@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,8 @@ def _check(names: Sequence[str], model: Model) -> None:
     from adapters.targeting import by_peft
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             auto: Any = AutoModelForCausalLM
             shell = auto.from_config(load_config(model), trust_remote_code=model.trust_remote_code)
         found = by_peft(shell, names)

@@ -24,11 +24,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            where = f"line {node.start_mark.line + 1} of {node.start_mark.name}"
+    seen: list[object] = []  # a key may be one that no set can hold
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            where = f"line {key_node.start_mark.line + 1} of {key_node.start_mark.name}"
             raise ConfigError(str(key), where, "the key stands twice in one mapping", "keep one of them")
+        seen.append(key)
     return dict(loader.construct_mapping(node, deep=True))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and t
 
 import lm_eval.tasks
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from study.cells import Cell
 from study.config import TaskConfig
@@ -44,14 +45,12 @@ class Catalogue:
     def _unknown(self, cell: Cell, task: TaskConfig, name: str) -> ConfigError:
         known = self._folder(task.include_path).all_subtasks if task.include_path else []
         near = difflib.get_close_matches(name, [*known, *(file.stem for file in _LM_EVAL.rglob("*.yaml"))], n=3)
-        return ConfigError(
-            f"tasks[{cell.task}].lm_eval",
-            task.lm_eval,
-            f"lm-eval has no task {name!r} (language {cell.language!r})",
-            f"did you mean {', '.join(near)}?"
-            if near
-            else "set include_path to the folder of its YAML file, or drop the language",
-        )
+        fix = "set include_path to the folder of its YAML file, or drop the language"
+        fix = f"did you mean {', '.join(near)}?" if near else fix
+        for file, reason in _unreadable(task.include_path) if task.include_path else ():
+            fix = f"mend {file}, which is left out as it cannot be read: {reason}"
+        problem = f"lm-eval has no task {name!r} (language {cell.language!r})"
+        return ConfigError(f"tasks[{cell.task}].lm_eval", task.lm_eval, problem, fix)
 
     def _is_own(self, task: TaskConfig, name: str) -> bool:
         return task.include_path is not None and name in self._folder(task.include_path).all_subtasks
@@ -74,6 +73,15 @@ class Catalogue:
 
 
 _LM_EVAL = Path(lm_eval.tasks.__file__).parent
+
+
+def _unreadable(folder: str) -> Iterator[tuple[Path, str]]:
+    """Yield the YAML files of a folder that lm-eval passes over without a word, and why."""
+    for file in sorted(Path(folder).rglob("*.yaml")):
+        try:
+            load_yaml(file, resolve_func=False)
+        except Exception as error:  # noqa: BLE001 - lm-eval's loader catches all, too
+            yield file, " ".join(str(error).split())[:300]
 
 
 def _mentioned(names: Collection[str], folders: Sequence[Path]) -> set[str]:

@@ -6,6 +6,7 @@ pandas, and then a country's code or an answer is gone.
 
 from __future__ import annotations
 
+import difflib
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import datasets
+from lm_eval.api.registry import METRIC_REGISTRY
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
@@ -38,6 +40,15 @@ def load_task(manager: TaskManager, name: str, cell: Cell) -> Task:
     with _of(cell):
         _check_names(task)
     return task
+
+
+def check_shots(task: Task, cell: Cell) -> None:
+    """Raise TaskError where a task is to draw more few-shot examples than it has."""
+    shots = int(task.get_config("num_fewshot"))
+    rows = len(task.fewshot_docs() or ()) if shots else 0
+    if shots > rows:
+        fix = "lower scoring.num_fewshot, or name a larger fewshot_split in the task's YAML"
+        raise TaskError(f"{cell}: {shots} few-shot examples are asked for, and there are {rows} to draw from: {fix}")
 
 
 def fault(what: str, error: Exception) -> TaskError | Unreachable:
@@ -79,6 +90,7 @@ def _half_made(error: Exception) -> Task | None:
 def _diagnose(task: Task, cell: Cell) -> None:
     """Raise TaskError for what is wrong with a task's data, where that is known."""
     if not hasattr(task, "dataset"):
+        _check_metrics(task, cell)
         _check_files(task, cell)
         return
     splits = {name: len(task.dataset[name]) for name in task.dataset}
@@ -94,6 +106,16 @@ def _diagnose(task: Task, cell: Cell) -> None:
         _check_names(task)
     with row(cell, "test", 0, task.eval_docs[0]):
         is_told(task, task.eval_docs[0])
+
+
+def _check_metrics(task: Task, cell: Cell) -> None:
+    """Raise TaskError for a metric of a name that lm-eval does not know: it would look for it on the Hub."""
+    for entry in task.get_config("metric_list") or ():
+        name = entry.get("metric")
+        if isinstance(name, str) and name not in METRIC_REGISTRY and not entry.get("hf_evaluate"):
+            near = difflib.get_close_matches(name, METRIC_REGISTRY, n=3)
+            fix = f"did you mean {', '.join(near)}?" if near else "write a function: metric: !function file.name"
+            raise TaskError(f"{cell}: lm-eval has no metric {name!r}: {fix}")
 
 
 def _check_files(task: Task, cell: Cell) -> None:

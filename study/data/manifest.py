@@ -44,8 +44,11 @@ def _check_once(what: str, ids: Sequence[str]) -> None:
 
 
 def _ids(manifest: str, split: str) -> list[str]:
-    with Path(manifest).open(newline="", encoding="utf-8-sig") as source:  # Excel begins with a byte-order mark
-        reader = csv.DictReader(source)
-        if not {"split", "id"} <= set(reader.fieldnames or ()):
-            raise ManifestError(f"{manifest}: a manifest is a CSV with the columns split,id")
-        return [row["id"] for row in reader if row["split"] == split]
+    try:
+        with Path(manifest).open(newline="", encoding="utf-8-sig") as source:  # Excel begins with a byte-order mark
+            reader = csv.DictReader(source)
+            if not {"split", "id"} <= set(reader.fieldnames or ()):
+                raise ManifestError(f"{manifest}: a manifest is a CSV with the columns split,id")
+            return [row["id"] for row in reader if row["split"] == split]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{manifest}: a manifest is a CSV in UTF-8 ({error})") from error

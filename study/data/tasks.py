@@ -18,7 +18,7 @@ from study.data.example import Example, example_of, told
 from study.data.gold import answer, check_names, is_told, row
 from study.data.harness import Document, Documents, Instance, Task
 from study.data.limited import behind, queue, taken
-from study.data.loading import fault, load_task
+from study.data.loading import check_shots, fault, load_task
 from study.data.manifest import positions, row_id
 from study.data.prints import beside, plain
 from study.data.templates import use_sandbox
@@ -26,7 +26,7 @@ from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
 from study.identity import digest
 
-logging.getLogger("lm_eval").setLevel(logging.ERROR)
+logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # what is wrong with a task is told in words of ours
 use_sandbox()
 
 Split = Literal["train", "test"]
@@ -71,6 +71,7 @@ class TaskLibrary:
             own, wanted = loaded.get_config("num_fewshot"), self._scoring.num_fewshot
             if own is None or (own != 0 and wanted is not None):
                 loaded.set_config(key="num_fewshot", value=wanted or 0)
+            check_shots(loaded, cell)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
             self._loaded[cell] = loaded
         return self._loaded[cell]
@@ -141,7 +142,7 @@ class TaskLibrary:
 
         try:
             own = train.model_dump(include={"doc_to_text", "doc_to_target"})
-            check_names(task, **{f"tasks[{cell.task}].train.{key}": name for key, name in own.items()})
+            check_names(task, **{f"{cell}: tasks[{cell.task}].train.{key}": name for key, name in own.items()})
             documents = list(self._train_documents(cell, task))
             rows = self._rows(cell, "train", documents, make)
         except (TaskError, Unreachable):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
     """Raise ConfigError for a model that lacks a library, a chat template or rows for its tokenizer's tokens."""
     for i, model in enumerate(models):
         key, told = f"models[{i}].id", _mapping(model, "config.json")
+        _check_type(told, key, model)
         _check_quantised(told, key, model)
         if config.scoring.apply_chat_template and not _has_chat_template(model):
             raise ConfigError(
@@ -39,6 +42,30 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
                 "set it to false, or take the model's instruction-tuned version",
             )
         _check_vocabulary(told, key, model, config.scoring.apply_chat_template)
+
+
+def _check_type(told: Mapping[str, Any], key: str, model: Model) -> None:
+    kind, known = told.get("model_type"), _causal_types()
+    if known and kind not in known and not model.trust_remote_code:
+        problem = f"is no causal language model that transformers knows: its model_type is {kind!r}"
+        fix = "take another model, or a newer transformers; a model's own code needs trust_remote_code: true"
+        raise ConfigError(key, model.path, problem, fix)
+
+
+@cache
+def _causal_types() -> frozenset[str]:
+    """The types of models that AutoModelForCausalLM makes: read, since importing them takes seconds and torch."""
+    found = importlib.util.find_spec("transformers")
+    if found is None or found.origin is None:
+        return frozenset()
+    source = (Path(found.origin).parent / "models" / "auto" / "modeling_auto.py").read_text(encoding="utf-8")
+    table = next(
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
+    )
+    pairs = (node for node in ast.walk(table) if isinstance(node, ast.Tuple))
+    return frozenset(str(ast.literal_eval(pair.elts[0])) for pair in pairs)
 
 
 def _check_quantised(told: Mapping[str, Any], key: str, model: Model) -> None:

@@ -17,6 +17,7 @@ from study.identity import digest
 from study.models import peft_config
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+from study.store.safetensors_header import header_in
 from study.store.store import Store
 from study.units import GivenAdapter
 
@@ -56,6 +57,7 @@ def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
             )
     try:
         kind = peft_config.read(folder / CONFIG_FILE)["peft_type"]
+        header_in(folder / WEIGHTS_FILE)
     except ValueError as error:
         raise ConfigError(f"{key}.path", entry.path, str(error), "save the adapter again, or leave it out") from error
     identity = {

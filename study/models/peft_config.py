@@ -5,8 +5,10 @@ What is wrong here would fail each of the adapter's units later. What only PEFT 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,23 @@ def _problem(config: Mapping[str, Any]) -> str | None:
     kind = config.get("peft_type")
     if not isinstance(kind, str) or not kind:
         return f"peft_type is {_told(kind)}, not the name of a kind of adapter"
+    if f'"{kind}"' not in _kinds():
+        return f"peft_type is {kind}, which the installed PEFT does not know"
     if kind in UNSUPPORTED:
         return f"peft_type is {kind}, which {UNSUPPORTED[kind]}"
     targets = config.get("target_modules")
     if targets is not None and not (isinstance(targets, str) or _are_texts(targets)):
         return f"target_modules is {_told(targets)}, neither a text nor a list of texts"
     return _wrong_number(config) if kind == "LORA" else None
+
+
+@cache
+def _kinds() -> str:
+    """The text in which PEFT names its kinds of adapters: importing it takes seconds and torch."""
+    found = importlib.util.find_spec("peft")
+    assert found is not None
+    assert found.origin is not None
+    return (Path(found.origin).parent / "utils" / "peft_types.py").read_text(encoding="utf-8")
 
 
 def _wrong_number(config: Mapping[str, Any]) -> str | None:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from study.errors import StoreRefused
+from study.errors import ConfigError, StoreRefused
 from study.store.filesystem import ATTEMPTS, is_cut_short, is_full, is_refused, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
@@ -75,9 +75,11 @@ class Files:
         """Ask for the store's place once. Raises ConfigError (key `store`) when it does not answer."""
         filesystem, root = open_uri(self.uri, PROBE_ATTEMPTS)
         try:
-            filesystem.get_file_info(root)
+            found = filesystem.get_file_info(root)
         except (OSError, pa.ArrowException) as error:
             raise trouble(self.uri, error) from error
+        if found.type == pafs.FileType.File:
+            raise ConfigError("store", self.uri, "is a file, not a folder", "name another place")
 
     def check_writable(self) -> None:
         """Write and delete a small file; raises ConfigError (key `store`) when that fails."""

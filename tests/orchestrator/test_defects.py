@@ -100,6 +100,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         "models[0].id = 'models/none/here': no such folder",
     ),
     "a chat template": (no_chat_template, "the tokenizer of model has no chat template"),
+    "a store": (lambda folder: (folder / "store").write_text("") and None, "store': is a file, not a folder"),
+    "a kind of model": (
+        model("config.json", lambda told: told.update(model_type="lamma")),
+        "its model_type is 'lamma'",
+    ),
     "a system prompt": (
         config(lambda told: told.update(scoring={"system_prompt": "x"})),
         "scoring.system_prompt = 'x'",

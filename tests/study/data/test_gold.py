@@ -211,6 +211,20 @@ def test_a_manifest_names_each_row_once(text: str, says: str, tmp_path: Path) ->
         library(tmp_path, manifest=str(tmp_path / "rows.csv")).build_requests(CELL)
 
 
+def test_a_manifest_that_is_no_text_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "rows.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(TaskError, match=r"rows\.csv: a manifest is a CSV in UTF-8"):
+        library(tmp_path, manifest=str(tmp_path / "rows.csv")).build_requests(CELL)
+
+
+def test_a_metric_that_lm_eval_does_not_have_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lm_eval.api.task.get_metric", lambda name, hub=False: {}[name])  # which asks the Hub
+    write(tmp_path, metric_list=[{"metric": "acc_nrom"}])
+    with pytest.raises(TaskError, match="quiz/en: lm-eval has no metric 'acc_nrom': did you mean acc_norm"):
+        library(tmp_path).build_requests(CELL)
+
+
 def test_a_manifest_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "rows.csv").write_text("split,id\ntest,q1\n", encoding="utf-8-sig")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from lm_eval.tasks import TaskManager
 
 from study.cells import Cell, Source
 from study.config import Scoring, TaskConfig
@@ -139,6 +140,13 @@ def test_few_shot_examples_come_from_train_and_are_the_same_each_time(tmp_path: 
     assert all(f"How much is {number} + 1?" not in context for number in range(1, 6))
 
 
+def test_more_few_shot_examples_than_there_are_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert library(tmp_path, Scoring(num_fewshot=5)).build_requests(CELL)
+    with pytest.raises(TaskError, match="quiz/en: 6 few-shot examples are asked for, and there are 5 to draw from"):
+        library(tmp_path, Scoring(num_fewshot=6)).build_requests(CELL)
+
+
 def test_few_shot_with_a_chat_template_is_a_conversation(tmp_path: Path) -> None:
     write(tmp_path)
 
@@ -147,6 +155,18 @@ def test_few_shot_with_a_chat_template_is_a_conversation(tmp_path: Path) -> None
 
     instances = library(tmp_path, Scoring(num_fewshot=2, apply_chat_template=True)).build_requests(CELL, template)
     assert instances[0].args[0] == "user | assistant | user | assistant | user"
+
+
+def test_a_chat_may_begin_with_a_system_prompt(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    def template(messages: list[dict[str, str]], **_: Any) -> str:
+        return " | ".join(f"{message['role']}: {message['content']}" for message in messages)
+
+    scoring = Scoring(apply_chat_template=True, system_prompt="Be brief.")
+    first = library(tmp_path, scoring).build_requests(CELL, template)[0].args[0]
+    assert first == "system: Be brief. | user: How much is 0 + 1?\nAnswer:"
+    assert fingerprint(tmp_path, scoring) == fingerprint(tmp_path)  # it stands in the scoring recipe
 
 
 def test_training_examples_from_the_definition_and_from_its_override(tmp_path: Path) -> None:
@@ -300,6 +320,32 @@ def test_an_unknown_task_names_the_key_and_its_neighbour(tmp_path: Path) -> None
     assert "quiz_en" in str(caught.value)
     with pytest.raises(ConfigError, match="no such folder"):
         library(tmp_path / "nowhere").check([CELL])
+
+
+def test_a_name_that_is_nowhere_is_told_without_lm_evals_own_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    asked: list[bool] = []
+
+    def manager(include_defaults: bool = True, **rest: Any) -> TaskManager:
+        asked.append(include_defaults)
+        return TaskManager(include_defaults=include_defaults, **rest)
+
+    monkeypatch.setattr("study.data.catalogue.TaskManager", manager)
+    with pytest.raises(ConfigError, match="did you mean quiz_en"):
+        library(tmp_path).check([CELL, Cell("quiz", "em")])
+    arc = TaskLibrary([TaskConfig(name="arc", lm_eval="arcc_{language}")], Scoring())
+    with pytest.raises(ConfigError, match=r"lm-eval has no task 'arcc_easy'[^$]*arc_easy"):
+        arc.check([Cell("arc", "easy")])
+    assert asked == [False]
+
+
+def test_a_definition_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "quiz_de.yaml").write_text("task: quiz_de\n  dataset_path: [\n")
+    with pytest.raises(ConfigError, match=r"mend .*quiz_de.yaml, which is left out as it cannot be read: .*line 2"):
+        library(tmp_path).check([Cell("quiz", "de")])
 
 
 def _missing_file(folder: Path) -> None:

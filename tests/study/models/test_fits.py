@@ -12,7 +12,7 @@ import pytest
 
 from study.config.file import parse
 from study.errors import ConfigError
-from study.models.fits import check_fits
+from study.models.fits import _causal_types, check_fits
 from study.models.resolve import resolve_all
 
 
@@ -37,6 +37,21 @@ def change(folder: Path, name: str, how: Callable[[dict[str, Any]], object]) -> 
 
 def test_a_whole_model_fits(model: Path) -> None:
     check(model)
+
+
+def test_a_model_is_of_a_type_that_transformers_has(model: Path) -> None:
+    change(model, "config.json", lambda config: config.update(model_type="lamma"))
+    with pytest.raises(
+        ConfigError, match="no causal language model that transformers knows: its model_type is 'lamma'"
+    ):
+        check(model)
+    check(model, "models.0.trust_remote_code=true")
+
+
+def test_the_types_of_models_are_transformers_own() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    assert _causal_types() == MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()
 
 
 @pytest.mark.parametrize("told", [{"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_8bit": True}])

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from study.config.file import parse
 from study.errors import ConfigError
@@ -23,9 +25,9 @@ def resolve(*entries: dict[str, Any], model: Model = MODEL) -> list[GivenAdapter
     return resolve_existing(parse(text + "adapters: " + json.dumps(entries)), [model])
 
 
-def adapter(folder: Path, weights: bytes = b"weights", **changes: Any) -> dict[str, Any]:
+def adapter(folder: Path, weights: float = 0.0, **changes: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    (folder / FILES[0]).write_bytes(weights)
+    (folder / FILES[0]).write_bytes(save({"a": np.full(3, weights)}))
     (folder / FILES[1]).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
     return {"name": "a", "model": "m", "path": str(folder), **changes}
 
@@ -36,7 +38,7 @@ def test_files_model_and_source_name_an_adapter_and_its_place_does_not(tmp_path:
     assert resolve(adapter(tmp_path / "b", name="b", model="org/m"))[0].adapter_id == first.adapter_id
     other = Model("m", "m", None, "another", "float32", "m", 1.0, 10, False, ())
     changed = [
-        resolve(adapter(tmp_path / "c", b"others")),
+        resolve(adapter(tmp_path / "c", 1.0)),
         resolve(adapter(tmp_path / "a", source="arc/de")),
         resolve(adapter(tmp_path / "a"), model=other),
     ]
@@ -49,7 +51,7 @@ def test_its_files_go_into_the_store_once(tmp_path: Path) -> None:
     put_into(store, found)
     (tmp_path / "a" / FILES[0]).unlink()
     put_into(store, found)
-    assert store.read(f"{found.folder}/{FILES[0]}") == b"weights"
+    assert store.read(f"{found.folder}/{FILES[0]}") == save({"a": np.zeros(3)})
     assert store.fetch_adapter(found.folder, tmp_path).is_dir()
 
 
@@ -95,6 +97,7 @@ def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
         ({"peft_type": "XLORA"}, "peft_type is XLORA"),
         ({"peft_type": "SHADOW"}, "peft_type is SHADOW"),
         ({"peft_type": 3}, "peft_type is 3"),
+        ({"peft_type": "LORAX"}, "peft_type is LORAX, which the installed PEFT does not know"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_refused_in_a_line(
@@ -111,6 +114,14 @@ def test_a_configuration_that_cannot_be_used_is_refused_in_a_line(
     assert len(str(caught.value).splitlines()) == 2
     config.write_text("{")
     with pytest.raises(ConfigError, match="cannot be read"):
+        resolve(entry)
+
+
+def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
+    entry = adapter(tmp_path / "a")
+    weights = tmp_path / "a" / FILES[0]
+    weights.write_bytes(weights.read_bytes()[:-5])
+    with pytest.raises(ConfigError, match=r"adapters\[0\].path = "):
         resolve(entry)
 
 

@@ -1,0 +1,37 @@
+"""One process per machine fills a cache; a file system that gives no locks is named with what to do."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from orchestrator.failures import kind_of
+from study.faults.kinds import TRANSIENT
+from study.faults.network import Unreachable
+from study.models.hub import one_per_node
+
+
+def no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    with one_per_node("data x"):
+        pass
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    says = rf"HF_HOME = {tmp_path}.*no locks.*set HF_HOME to a folder on a local disk"
+    with pytest.raises(Unreachable, match=says) as caught, one_per_node("data x"):
+        pass
+    assert kind_of(caught.value) == TRANSIENT
+
+
+def test_a_library_that_finds_no_locks_there_is_told_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    with pytest.raises(Unreachable, match="set HF_HOME"), one_per_node("data x"):
+        no_locks()
+    with pytest.raises(FileNotFoundError), one_per_node("data x"):
+        (tmp_path / "none").read_text()
