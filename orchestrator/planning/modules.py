@@ -40,16 +40,15 @@ def _check(names: Sequence[str], model: Model) -> None:
     except UnsupportedAdapter as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(KEY, list(names), f"{model.name}: {reason}", "use all-linear, or other names") from error
-    live = [*found.modules, *found.parameters]
-    for name in names:
-        if not any(one == name or one.endswith(f".{name}") for one in live):
-            there = ", ".join(sorted({one.rpartition(".")[2] for one in found.modules}))
-            problem = (
-                f"{model.name} has no linear module of this name when it is loaded (of those named it has {there})"
-            )
-            raise ConfigError(KEY, name, problem, "use all-linear, or leave it out")
     if found.parameters:
         problem = (
             f"{model.name}: PEFT reads these names as {found.parameters[0]} too, which holds several experts at once"
         )
         raise ConfigError(KEY, list(names), problem, "use all-linear, which leaves fused experts out, or other names")
+    for name in names:
+        if not any(one == name or one.endswith(f".{name}") for one in found.modules):
+            there = ", ".join(sorted({one.rpartition(".")[2] for one in found.modules}))
+            problem = (
+                f"{model.name} has no linear module of this name when it is loaded (of those named it has {there})"
+            )
+            raise ConfigError(KEY, name, problem, "use all-linear, or leave it out")

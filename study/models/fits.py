@@ -12,7 +12,7 @@ from typing import Any
 
 from study.config import StudyConfig
 from study.errors import ConfigError
-from study.models.hub import file_of
+from study.models.hub import file_of, local_folder
 from study.models.resolve import Model
 
 LIBRARIES = {  # what transformers needs to load weights that are quantised so
@@ -34,13 +34,8 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
         key, told = f"models[{i}].id", _mapping(model, "config.json")
         _check_type(told, key, model)
         _check_quantised(told, key, model)
-        if config.scoring.apply_chat_template and not _has_chat_template(model):
-            raise ConfigError(
-                "scoring.apply_chat_template",
-                True,
-                f"the tokenizer of {model.name} has no chat template",
-                "set it to false, or take the model's instruction-tuned version",
-            )
+        if config.scoring.apply_chat_template:
+            _check_chat(config.scoring.system_prompt, model)
         _check_vocabulary(told, key, model, config.scoring.apply_chat_template)
 
 
@@ -79,6 +74,37 @@ def _check_quantised(told: Mapping[str, Any], key: str, model: Model) -> None:
         problem = f"its weights are quantised by {method}, and the library {library} is not installed"
         fix = f"take the model as it was before, or install {library.replace('_', '-')} here and on all nodes"
         raise ConfigError(key, model.path, problem, fix)
+
+
+def _check_chat(system_prompt: str | None, model: Model) -> None:
+    """Let the chat template write a first turn, as scoring will."""
+    key, value = "scoring.apply_chat_template", "true"
+    fix = "set it to false, or take the model's instruction-tuned version"
+    if not _has_chat_template(model):
+        raise ConfigError(key, value, f"the tokenizer of {model.name} has no chat template", fix)
+    if system_prompt is not None:
+        key, value, fix = (
+            "scoring.system_prompt",
+            system_prompt,
+            "leave it out, or write it into the task's `description`",
+        )
+    from jinja2 import TemplateError
+    from transformers import AutoTokenizer  # which takes seconds
+
+    turns = [{"role": "user", "content": "?"}]
+    begun = turns if system_prompt is None else [{"role": "system", "content": system_prompt}, *turns]
+    try:
+        folder = local_folder(model.path, model.revision, weights=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    except OSError:  # its files cannot be had for now
+        return
+    try:
+        written = tokenizer.apply_chat_template(begun, tokenize=False, add_generation_prompt=True)
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(key, value, f"the chat template of {model.name} refuses it ({reason})", fix) from error
+    if system_prompt is not None and system_prompt.strip() not in written:
+        raise ConfigError(key, value, f"the chat template of {model.name} leaves it out", fix)
 
 
 def _has_chat_template(model: Model) -> bool:

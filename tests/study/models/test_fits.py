@@ -67,8 +67,26 @@ def test_a_chat_needs_a_template(model: Path) -> None:
     check(model)
     with pytest.raises(ConfigError, match=r"scoring.apply_chat_template .*the tokenizer of model has no chat template"):
         check(model, "scoring.apply_chat_template=true")
-    (model / "chat_template.jinja").write_text("{{ messages }}")
+    (model / "chat_template.jinja").write_text("{{ messages[-1].content }}")
     check(model, "scoring.apply_chat_template=true")
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{ messages[0].content }}{{ messages[1].content }}", None),
+        ("{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}", "no system role"),
+        ("{{ messages[-1].content }}", "leaves it out"),
+    ],
+)
+def test_a_system_prompt_has_to_reach_the_text(template: str, says: str | None, model: Path) -> None:
+    (model / "chat_template.jinja").write_text(template)
+    overrides = ("scoring.apply_chat_template=true", "scoring.system_prompt=Be brief.")
+    if says is None:
+        check(model, *overrides)
+        return
+    with pytest.raises(ConfigError, match=rf"scoring.system_prompt = 'Be brief.': the chat template .*{says}"):
+        check(model, *overrides)
 
 
 @pytest.mark.parametrize("special", [False, True])
@@ -86,6 +104,6 @@ def test_the_embedding_has_a_row_for_each_token_that_a_text_can_become(special: 
     change(model, "tokenizer.json", lambda told: told["added_tokens"].append({**token, "normalized": False}))
     if special:
         check(model)
-        (model / "chat_template.jinja").write_text("<more>{{ messages }}")
+        (model / "chat_template.jinja").write_text("<more>{{ messages[-1].content }}")
     with pytest.raises(ConfigError, match=rf"makes token {rows} of '<more>', and its embedding has {rows} rows"):
         check(model, *(["scoring.apply_chat_template=true"] if special else []))
