@@ -29,6 +29,7 @@ port=$((20000 + SLURM_JOB_ID % 10000))
 address=$(srun --overlap --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname -I | awk '{print $1}')
 start() { # start NODE ray-start-options…: Ray on one node, until the job ends
     srun --overlap --nodes=1 --ntasks=1 -w "$1" \
+        env RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$RAY_AUTH_TOKEN_PATH" \
         ray start --block --disable-usage-stats --num-cpus="${SLURM_CPUS_PER_TASK:-1}" "${@:2}" >"ray-$SLURM_JOB_ID-$1.log" 2>&1 &
     steps+=($!)
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PROGRAM = ("python", "-m", "orchestrator.sweep")
+ALLOW_OPEN = "--allow-open-cluster"
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Options:
     """`overrides` are key=value texts; `limit` cuts the study down to a trial run; `price` is of a device hour.
 
     `calibrate_from` names stores whose speed counts for what the study's own has not seen, `device` the one to assume
-    where nothing is measured.
+    where nothing is measured; `allow_open_cluster` insists on a cluster that asks nobody for a token.
     """
 
     config: str
@@ -28,6 +29,7 @@ class Options:
     price: float | None = None
     calibrate_from: tuple[str, ...] = ()
     device: str | None = None
+    allow_open_cluster: bool = False
 
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Options:
@@ -43,6 +45,8 @@ class Options:
             parts += ["--set", override]
         if self.limit is not None:
             parts += ["--limit", str(self.limit)]
+        if self.allow_open_cluster:
+            parts.append(ALLOW_OPEN)
         return shlex.join([*parts, *more])
 
 
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STORE",
         help="estimate by the speed measured in this store, for what the study's own store has not seen",
     )
+    result.add_argument(ALLOW_OPEN, action="store_true", help="run on a cluster that asks nobody for a token")
     result.add_argument(
         "--device",
         metavar="NAME",

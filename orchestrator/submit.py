@@ -24,8 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cluster.address import open_to_all, serves_strangers
 from orchestrator.cluster.token import TOKEN_FIX, use_token
-from orchestrator.options import Options
+from orchestrator.options import ALLOW_OPEN, Options
 from study.config import StudyConfig
 from study.config.file import load
 from study.errors import ConfigError
@@ -57,6 +58,7 @@ class Asked:
     follow: str | None
     status: str | None
     stop: str | None
+    allow_open: bool
 
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Asked:
@@ -65,8 +67,10 @@ class Asked:
         if bool(found.config) == bool(found.follow or found.stop or found.status is not None):
             fix = "name a YAML file, or use one of --follow, --status, --stop without one"
             raise ConfigError("CONFIG", found.config, "is either submitted or asked about", fix)
-        study = Options(found.config, tuple(found.overrides), found.limit) if found.config else None
-        words = found.no_follow, found.follow, found.status, found.stop
+        allow = found.allow_open_cluster
+        options = Options(found.config, tuple(found.overrides), found.limit, allow_open_cluster=allow)
+        study = options if found.config else None
+        words = found.no_follow, found.follow, found.status, found.stop, allow
         return cls(found.address, study, tuple(passed_on), tuple(found.env), *words)
 
 
@@ -98,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="environment of the study's processes, e.g. HF_HUB_OFFLINE=1; no secrets, Ray logs it",
     )
+    result.add_argument(ALLOW_OPEN, action="store_true", help="use a cluster that asks nobody for a token")
     what = result.add_mutually_exclusive_group()
     what.add_argument("--no-follow", action="store_true", help="return once the study is handed over")
     what.add_argument("--follow", metavar="ID", help="show the output of a study that was submitted before")
@@ -110,7 +115,7 @@ def run(asked: Asked) -> int:
     """Do what was asked. Returns the exit code. Raises ConfigError for bad input and a silent cluster."""
     if asked.study is not None:
         return hand_over(asked, asked.study)
-    client = connect(asked.address)
+    client = connect(asked.address, asked.allow_open)
     if asked.follow:
         return follow(client, _known(client, asked.follow))
     if asked.stop:
@@ -124,7 +129,7 @@ def hand_over(asked: Asked, study: Options) -> int:
     check(config, Path(study.config))
     environment = dict(check_environment(text) for text in asked.environment)
     file = Path(study.config).resolve().relative_to(Path.cwd())
-    client = connect(asked.address)
+    client = connect(asked.address, asked.allow_open)
     job = client.submit_job(
         entrypoint=replace(study, config=file.as_posix()).command(*asked.passed_on),
         submission_id=f"{re.sub(r'[^A-Za-z0-9_-]+', '-', config.study)}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
@@ -164,8 +169,10 @@ def package(folder: Path) -> dict[str, Any]:
     return own if program == folder else {**own, "py_modules": [str(program / name) for name in PACKAGES]}
 
 
-def connect(address: str) -> JobSubmissionClient:
-    """A client of the cluster. Raises ConfigError when none answers there, or it refuses the token."""
+def connect(address: str, allow_open: bool = False) -> JobSubmissionClient:
+    """A client of the cluster. Raises ConfigError when none answers there, it refuses the token, or asks for none."""
+    if not allow_open and serves_strangers(address):
+        raise open_to_all("--address", address)
     use_token()
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
@@ -176,7 +183,7 @@ def connect(address: str) -> JobSubmissionClient:
     except AuthenticationError as error:
         problem = f"the cluster refuses this client: {str(error).splitlines()[0]}"
         raise ConfigError("--address", address, problem, TOKEN_FIX) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # among them an answer that is no page of Ray
         fix = "open the way to it in another terminal (`ray dashboard cluster.yaml`), or name its dashboard's address"
         raise ConfigError("--address", address, f"no cluster answers there ({error})", fix) from error
 

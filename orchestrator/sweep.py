@@ -189,12 +189,10 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options) -> list[
     from orchestrator.cluster.connect import check_fits, connect
     from orchestrator.run import StudyRun
 
-    dashboard = connect()
+    cluster = connect(options.allow_open_cluster)
     on_signals()
     check_fits(prepared.config, ray.cluster_resources())  # type: ignore[no-untyped-call]
-    if dashboard:
-        hint = "it asks for the token that `ray get-auth-token` prints"
-        console.print(f"Ray dashboard: {dashboard} ({hint})", soft_wrap=True)
+    console.print(str(cluster), soft_wrap=True)
     run = StudyRun(prepared, console, options.profile)
     try:
         with as_raised():

@@ -7,11 +7,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import ray
 from ray._private import accelerators, services
 from ray.tune.execution import class_cache
 
+from orchestrator.cluster.address import check_closed, own_folder, temporary, to_use
 from orchestrator.cluster.scouts import autoscales
 from orchestrator.cluster.token import TOKEN_FIX, keep_to_owner
 from orchestrator.scheduling.decide import fits
@@ -21,14 +23,46 @@ from study.errors import ConfigError
 LEAST_SCRATCH = 256 << 20
 
 
-def connect() -> str | None:
-    """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one; its dashboard.
+@dataclass(frozen=True)
+class Connected:
+    """The cluster of this run: its dashboard, if any, and whether it refuses who shows no token (None: unseen)."""
+
+    dashboard: str | None
+    is_closed: bool | None
+
+    def __str__(self) -> str:
+        if self.is_closed:
+            seen = "a call without a token was refused; `ray get-auth-token` prints it"
+        elif self.is_closed is None:
+            seen = "whether it asks for a token could not be seen from here"
+        else:
+            seen = "OPEN: it answered without a token, as --allow-open-cluster lets it"
+        return f"Ray dashboard: {self.dashboard or 'none'} ({seen})"
+
+
+def connect(allow_open: bool = False) -> Connected:
+    """Connect to the cluster that RAY_ADDRESS names or `ray start` made on this machine, or start one.
 
     A cluster that another driver started for itself is left alone: it ends with that driver. One started here asks for
-    a token, which is made where there is none. Raises ConfigError when the cluster does not answer or refuses this one,
-    and when this machine's scratch is full, which Ray would notice after a minute and say in fifty lines.
+    a token, which is made where there is none, and has its sessions in a folder of this user's alone. Raises
+    ConfigError when the cluster does not answer or refuses this one, when it answers strangers too (unless
+    `allow_open`), and when this machine's scratch is full, which Ray would notice after a minute and say at length.
     """
     _check_scratch()
+    _quieten()
+    address = to_use()
+    if address is None:
+        os.environ["RAY_TMPDIR"] = str(own_folder())
+    elif "://" not in address:
+        check_closed(address, allow_open)
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one that is gone is told in a minute, not in 14
+    dashboard = _init(address or "local")
+    keep_to_owner()
+    return Connected(dashboard, check_closed(ray.get_runtime_context().gcs_address, allow_open))
+
+
+def _quieten() -> None:
+    """What Ray and Tune would do, or say, that a study has no use for."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the store is the record; Tune's files double it
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress output: ours tells of scoring too
@@ -40,25 +74,29 @@ def connect() -> str | None:
     )
     for silent in ("tune", "execution.tune_controller"):  # complaints of snapshots nobody reads, of trials tried again
         logging.getLogger(f"ray.tune.{silent}").setLevel(logging.CRITICAL)
-    if os.environ.get("RAY_ADDRESS", "local") != "local":  # a cluster that is gone is told within a minute, not 14
-        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+
+
+def _init(address: str) -> str | None:
+    """Join a cluster, or start one; its dashboard."""
     try:
         context = ray.init(
-            include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
+            address=address,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         if type(error) is RuntimeError and "connect to GCS" not in str(error):
             raise
-        address = os.environ.get("RAY_ADDRESS", "auto")
         problem = f"the cluster does not answer, or refuses this client ({str(error).splitlines()[0]})"
         fix = f"check that it runs; {TOKEN_FIX}; or start one here: unset RAY_ADDRESS"
         raise ConfigError("RAY_ADDRESS", address, problem, fix) from error
-    keep_to_owner()
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
 def _check_scratch() -> None:
-    for name, folder in (("RAY_TMPDIR", os.environ.get("RAY_TMPDIR", "/tmp")), ("TMPDIR", tempfile.gettempdir())):
+    for name, folder in (("RAY_TMPDIR", str(temporary())), ("TMPDIR", tempfile.gettempdir())):
         free = shutil.disk_usage(folder).free if os.path.isdir(folder) else LEAST_SCRATCH
         if free < LEAST_SCRATCH:
             raise ConfigError(

@@ -48,6 +48,8 @@ def test_ray_takes_the_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert raw["idle_timeout_minutes"] > 0
     for command in raw["head_start_ray_commands"][1:]:
         assert "--dashboard-host=127.0.0.1" in command
+    for command in (*raw["head_start_ray_commands"], *raw["worker_start_ray_commands"]):
+        assert command == "ray stop" or command.startswith("export RAY_AUTH_MODE=token; "), "a profile may not say so"
     assert {key: raw[key] for key in SHARED} == {
         key: read(ALL["aws"])[key] for key in SHARED
     }  # the same nodes everywhere

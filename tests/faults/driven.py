@@ -22,7 +22,10 @@ TIMEOUT_S = float(os.environ.get("FAULT_TIMEOUT_S", "400"))
 
 
 class Driver:
-    """`python -m orchestrator.sweep CONFIG`, its output in a file. As a context it is killed where it has not ended."""
+    """`python -m orchestrator.sweep CONFIG`, its output in a file. As a context it is killed where it has not ended.
+
+    Ray's own clusters for tests ask nobody for a token.
+    """
 
     def __init__(self, config: Path, address: str, *options: str, **environment: str) -> None:
         own = {**environment, "RAY_ADDRESS": address, "HF_DATASETS_CACHE": str(config.parent.parent / "datasets")}
@@ -30,7 +33,7 @@ class Driver:
         self.began = time.monotonic()
         with self._log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "orchestrator.sweep", str(config), *options],
+                [sys.executable, "-u", "-m", "orchestrator.sweep", str(config), "--allow-open-cluster", *options],
                 cwd=REPOSITORY,
                 env={**os.environ, **own},
                 stdout=out,

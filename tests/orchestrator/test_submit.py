@@ -15,6 +15,7 @@ import requests
 import yaml
 
 from orchestrator import submit
+from orchestrator.cluster.address import lets_strangers_in
 from study.store.store import Store
 from tests.support.local import Cluster, head
 from tests.support.rows import done_scores
@@ -68,6 +69,7 @@ def test_a_client_without_the_token_is_refused(cluster: Cluster, tmp_path: Path)
         assert refused.returncode == 2
         assert "the cluster refuses this client" in refused.stderr
         assert "Traceback" not in refused.stderr
+    assert lets_strangers_in(cluster.gcs) is False
     answer = gcs.communicate(timeout=60)[0]  # Ray tries for 20 s
     assert gcs.returncode != 0
     assert "inside" not in answer

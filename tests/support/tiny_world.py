@@ -122,11 +122,7 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _init_without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
-    """The dashboard is a dozen processes, which take longer to start than a tiny study takes.
-
-    That a cluster was started is said, for tests in which none may be.
-    """
-    print("Ray dashboard: none")
+    """The dashboard is a dozen processes, which take longer to start than a tiny study takes."""
     return init(**{**options, "include_dashboard": False})
 
 
