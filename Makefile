@@ -1,7 +1,7 @@
 # make sweep   a whole transfer study, offline, and its report      make unit   the tests without Ray, DeepSpeed or processes
 # make test    all tests but the long ones
-# make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go, and
-#                    the quick calibration of the statistics (three minutes; all of it: python -m bench.calibration, hours)
+# make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
+#                    (`make test` has the quick calibration of the statistics; all of it: python -m bench.calibration)
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
 CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.inference import rates, shrinkage
+from analysis.inference import ranks, rates, shrinkage
 from analysis.inference.additive import adjusted_weights, raw_weights
 from analysis.inference.cells import HARM, Cells, cells
 from analysis.inference.claims import LEVEL, gated, q_values
 from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Floats, Grid, Ints, grid
-from analysis.inference.means import Interval, means, over_models, within_model
+from analysis.inference.means import Interval, Means, means, over_models, within_model
 from bench.worlds import Study, World
 
 Values = dict[str, float]
 Mask = npt.NDArray[np.bool_]
 SPLITS = 10
+DRAWS = 500
 BIG = -8.0  # pp: harm whose power is told
 
 
@@ -134,7 +135,23 @@ def of_roles(seen: Seen) -> Values:
         else:
             interval, truth = over_models(several), (wanted * seen.study.common).sum(axis=(1, 2))
         found[name] = _covered(interval, truth)
+        drawn = _drawn(seen, several, of_models[0][name])
+        found[f"first {name.split()[0]} wrong"] = _wrongly_first(drawn, interval.value, truth)
     return found
+
+
+def _drawn(seen: Seen, several: list[Means], weights: Floats) -> Floats:
+    rng = np.random.default_rng(0)
+    if len(several) > 1:
+        return ranks.draws_over(several, DRAWS, rng)
+    return ranks.draws_within(several[0], weights, (seen.grids[0], seen.cells[0].seeds), DRAWS, rng)
+
+
+def _wrongly_first(drawn: Floats, value: Floats, truth: Floats) -> float:
+    """Whether a first and a last are named that are not so in truth."""
+    if not ranks.chance_of_range(drawn, value) <= LEVEL:
+        return 0.0
+    return float(truth[np.nanargmax(value)] <= truth[np.nanargmin(value)])
 
 
 def _covered(one: Interval, truth: Floats) -> float:

@@ -160,41 +160,28 @@ def _roles(made: dict[str, Made], kind: str) -> str:
         return ""
     verbs = (("donor", "gives"), ("recipient", "takes"))
     ends = [end for role, verb in verbs if (end := _ends(table, stable, (kind, role, verb)))]
-    if not ends:
-        return ""
-    said = "; ".join(words for words, _ in ends)
-    sure = [chance for _, chance in ends if chance is not None and chance <= LEVEL]
-    why = f" (noise alone spreads {kind}s as far in {_studies(max(sure))})" if sure else ""
-    return f"{kind.capitalize()}s: {said}{why}."
+    return f"{kind.capitalize()}s: " + "; ".join(ends) + "." if ends else ""
 
 
-def _ends(
-    table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, str]
-) -> tuple[str, float | None] | None:
-    """Who is first and last, adjusted for whom each met where that is known, and how often noise makes such a range.
-
-    None is named where noise often does.
-    """
+def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, str]) -> str:
+    """Who is first and last, adjusted for whom each met where that is known; none where noise often spreads as far."""
     kind, role, verb = of
     fair = table[f"{role}_adjusted"].null_count() < table.height
     score = f"{role}_adjusted" if fair else role
     ranked = table.drop_nulls(score).sort(score, kind, descending=[True, False])
     if ranked.height < 2:
-        return None
+        return ""
     chance = _chance_of_range(stable, kind, role, fair)
     first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
     ends = [f"{pp(row[score])}{span(row[f'{score}_low'], row[f'{score}_high'])}" for row in (first, last)]
     far = f"{pp(last[score])} to {pp(first[score])}"
     if chance is None:
-        return f"who {verb} most is not known, for nothing says how sure the scores are ({far})", None
+        return f"who {verb} most is not known, for nothing says how sure the scores are ({far})"
     if chance > LEVEL:
-        often = f"noise alone spreads {kind}s as far in {_studies(chance)}"
-        return f"none {verb} more than another beyond chance ({far}; {often})", chance
-    return f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}", chance
-
-
-def _studies(chance: float) -> str:
-    return f"{percent(100 * chance)} of studies" if chance >= 0.001 else "less than 0.1 % of studies"
+        said, how = f"none {verb} more than another beyond chance", f"as far ({far})"
+    else:
+        said, how = f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}", "as far"
+    return f"{said}: noise alone spreads them {how} in {_studies(chance)}"
 
 
 def _chance_of_range(stable: pl.DataFrame | None, kind: str, role: str, fair: bool) -> float | None:
@@ -203,6 +190,10 @@ def _chance_of_range(stable: pl.DataFrame | None, kind: str, role: str, fair: bo
     rows = stable.filter(pl.col("kind") == kind, pl.col("role") == role)
     found = rows["p_range_adjusted" if fair else "p_range"].drop_nulls()
     return float(found[0]) if len(found) else None
+
+
+def _studies(chance: float) -> str:
+    return f"{percent(100 * chance)} of studies" if chance >= 0.001 else "less than 0.1 % of studies"
 
 
 def _distrust(study: Study, made: dict[str, Made]) -> str:

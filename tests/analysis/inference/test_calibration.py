@@ -25,7 +25,6 @@ def test_world_keeps_its_bounds(world: World) -> None:
     assert [(r.measure, r.mean, r.se) for r in results if r.excess > 0] == []
 
 
-@pytest.mark.long
 @pytest.mark.processes
 def test_quick_worlds_keep_their_bounds() -> None:
     assert calibration.main(["--quick"]) == 0
