@@ -92,7 +92,12 @@ def is_told(task: Task, doc: Document) -> bool:
 
 def options_of(task: Task, doc: Document) -> list[str]:
     """List a document's options. Raises BadGold for those that are not a list of texts."""
-    found: object = task.doc_to_choice(doc)
+    try:
+        found: object = task.doc_to_choice(doc)
+    except (SyntaxError, ValueError):  # lm-eval reads what a template writes as Python writes a list
+        raise BadGold(
+            "doc_to_choice writes no list of texts: name a column that holds one, or {{ a.split(',') }}"
+        ) from None
     if isinstance(found, str) or not isinstance(found, Sequence) or not found:
         what = f"{'one text' if isinstance(found, str) else 'no list of texts'}, {_called(found)}"
         raise BadGold(f"doc_to_choice gives {what}: name a column that holds a list, or write {{{{ […] }}}}")

@@ -88,7 +88,10 @@ def _half_made(error: Exception) -> Task | None:
 
 
 def _diagnose(task: Task, cell: Cell) -> None:
-    """Raise TaskError for what is wrong with a task's data, where that is known."""
+    """Raise TaskError for what is wrong with a task or its data, where that is known."""
+    shots = task.get_config("num_fewshot")
+    if shots is not None and not isinstance(shots, int):
+        raise TaskError(f"{cell}: its num_fewshot is {shots!r}, not a whole number: mend the task's YAML")
     if not hasattr(task, "dataset"):
         _check_metrics(task, cell)
         _check_files(task, cell)

@@ -75,6 +75,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # of a row, of t
     "no options": ({"choices": []}, {}, "doc_to_choice gives no list of texts"),
     "null options": ({"choices": None}, {}, "doc_to_choice gives no list of texts, null"),
     "options that are a text": ({}, {"doc_to_choice": "question"}, "doc_to_choice gives one text"),
+    "options that a template writes": ({}, {"doc_to_choice": "{{question}}"}, "doc_to_choice writes no list"),
     "options that are numbers": ({}, {"doc_to_choice": "{{[1, 2, 3]}}"}, "option 0 is 1, not a text"),
     "fractions": ({}, {"doc_to_target": "share"}, r"the answer 0.0 is none of .*\{\{column \| int\}\}"),
 }
@@ -216,6 +217,12 @@ def test_a_manifest_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(TaskError, match=r"rows\.csv: a manifest is a CSV in UTF-8"):
         library(tmp_path, manifest=str(tmp_path / "rows.csv")).build_requests(CELL)
+
+
+def test_a_number_of_examples_that_is_a_text_is_named(tmp_path: Path) -> None:
+    write(tmp_path, num_fewshot="3")
+    with pytest.raises(TaskError, match="quiz/en: its num_fewshot is '3', not a whole number"):
+        library(tmp_path).build_requests(CELL)
 
 
 def test_a_metric_that_lm_eval_does_not_have_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
