@@ -28,7 +28,8 @@ def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, see
     for cell in cells:
         train, test = library.documents(cell)
         for split, documents in (("train", train), ("test", test)):
-            ids = {row_id(document, number) for number, document in enumerate(documents)}
+            field = library.train(cell).id_field
+            ids = {row_id(document, number, field) for number, document in enumerate(documents)}
             common[split] = common.get(split, ids) & ids
     lots = {split: sorted(ids) for split, ids in common.items()}
     for split, lot in lots.items():
@@ -41,12 +42,14 @@ def draw(library: TaskLibrary, cells: list[Cell], items: int, examples: int, see
 def write(config: StudyConfig, items: int, examples: int, seed: int) -> list[Path]:
     """Write every manifest that is not there yet. Raises TaskError for data that cannot be had."""
     library, written = TaskLibrary.of(config), []
-    for task in config.tasks:
-        if task.train.manifest is None or Path(task.train.manifest).exists():
+    named: dict[tuple[str, str | None], list[Cell]] = {}
+    for cell in config.cells():
+        named.setdefault((cell.task, library.train(cell).manifest), []).append(cell)
+    for (_, manifest), cells in named.items():
+        if manifest is None or Path(manifest).exists():
             continue
-        cells = [cell for cell in config.cells() if cell.task == task.name]
         drawn = draw(library, cells, items, examples, seed)
-        file = Path(task.train.manifest)
+        file = Path(manifest)
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w", newline="", encoding="utf-8") as out:
             csv.writer(out).writerows([("split", "id"), *((s, one) for s, ids in drawn.items() for one in ids)])

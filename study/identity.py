@@ -17,7 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from study.config import Recipe, Scoring
 
-AS_BEFORE: dict[str, object] = {"scoring.system_prompt": None}  # the value at which results are what they were before
+AS_BEFORE: dict[str, object] = {  # the value at which results are what they were before
+    "scoring.system_prompt": None,
+    "recipe.validation.split": "floor",
+    "example.bos": True,
+    "example.max_length": None,
+    "example.truncation": "left",
+}
 RECIPE_VERSION = 2  # raise when training maths changes
 SCORING_VERSION = 1  # raise when scoring maths changes
 

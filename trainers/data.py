@@ -6,10 +6,13 @@ alone; how a step is cut into micro-batches and dealt to processes changes nothi
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from study.config import LossOn, Validation
 from study.data.example import Example
@@ -36,11 +39,13 @@ class Row:
         return len(self.tokens) - self.first
 
 
-def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, bos: bool = True
+) -> tuple[list[int], list[int]]:
     """Tokens of the prompt, and those that the answer adds to it when both are tokenised together, as in lm-eval.
 
-    Spaces that end the prompt go to the answer. BOS is put first where the tokenizer does that; after an empty prompt
-    BOS (or EOS, where there is none) stands for it. EOS is not appended.
+    Spaces that end the prompt go to the answer. BOS is put first where the tokenizer does that and `bos` is true; for
+    an empty prompt BOS (or EOS, where there is none) stands in any case. EOS is not appended.
     """
     if not prompt:
         prefix = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
@@ -50,7 +55,7 @@ def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) ->
     if spaces:
         prompt, answer = prompt[:-spaces], prompt[-spaces:] + answer
     starts_with_bos = tokenizer.bos_token is not None and prompt.startswith(tokenizer.bos_token)
-    options = {"add_special_tokens": False} if starts_with_bos else {}
+    options = {"add_special_tokens": False} if starts_with_bos or not bos else {}
     before, whole = tokenizer.encode(prompt, **options), tokenizer.encode(prompt + answer, **options)
     return before, whole[len(before) :]
 
@@ -58,27 +63,39 @@ def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) ->
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int, loss_on: LossOn
 ) -> tuple[Row, ...]:
-    """A row per example, cut from the left to `max_length` tokens. Raises BadData for an answer without a token.
+    """A row per example, cut to `max_length` tokens. Raises BadData for an answer without a token.
 
-    `loss_on` applies to examples that state none.
+    `max_length` and `loss_on` apply to examples that state none.
     """
     rows = []
     for number, example in enumerate(examples, 1):
-        before, after = encode_pair(tokenizer, example.prompt, example.answer)
+        before, after = encode_pair(tokenizer, example.prompt, example.answer, example.bos)
         if not example.answer or not after:
             raise BadData(f"example {number} of {len(examples)} has an answer without a token: {example.answer!r}")
-        tokens = (before + after)[-max_length:]
-        first = max(1, len(tokens) - len(after) if (example.loss_on or loss_on) == "answer" else 1)
+        whole, most = before + after, example.max_length or max_length
+        cut = max(0, len(whole) - most)
+        tokens, answer_at = whole[:most], len(before)
+        if example.truncation == "left":
+            tokens, answer_at = whole[cut:], len(before) - cut
+        first = max(1, answer_at if (example.loss_on or loss_on) == "answer" else 1)
         if first >= len(tokens):
-            raise BadData(f"example {number} of {len(examples)} has no token before its answer")
-        rows.append(Row(tuple(tokens), first, len(before) + len(after) > max_length))
+            side = "before" if len(tokens) < 2 else "left of"
+            raise BadData(f"example {number} of {len(examples)} has no token {side} its answer")
+        rows.append(Row(tuple(tokens), first, cut > 0))
     if not rows:
         raise BadData("there is no example to train on")
     return tuple(rows)
 
 
 def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
-    """Indices to train on, and to validate on: `floor(fraction * count)` examples, drawn by the validation seed."""
+    """Indices to train on, and to validate on: `floor(fraction * count)` examples, drawn by the validation seed.
+
+    `split: datasets` draws ceil(fraction * count), but never all, as datasets' `train_test_split(fraction, seed=…)`.
+    """
+    if validation.split == "datasets" and validation.fraction:
+        drawn = np.random.default_rng(validation.seed).permutation(count).tolist()
+        held_out = min(math.ceil(validation.fraction * count), count - 1)
+        return sorted(drawn[held_out:]), sorted(drawn[:held_out])
     order = list(range(count))
     random.Random(f"validation:{validation.seed}").shuffle(order)
     held_out = int(validation.fraction * count)

@@ -69,10 +69,19 @@ def counter_of(model: Model) -> TokenCounter:
 
 
 def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
-    lengths = [min(n, recipe.max_length) for n in counter.count([one.prompt + one.answer for one in examples])]
+    lengths = _lengths(counter, examples, recipe.max_length)
     learn, held_out = split(len(lengths), recipe.validation)
     learned, epochs = sum(lengths[i] for i in learn), recipe.epochs
     return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out))
+
+
+def _lengths(counter: TokenCounter, examples: Sequence[Example], longest: int) -> list[int]:
+    """Each example's tokens, after it is cut."""
+    whole = {
+        begin: map(len, counter.tokens([one.prompt + one.answer for one in examples if one.bos is begin], begin))
+        for begin in (True, False)
+    }
+    return [min(next(whole[one.bos]), one.max_length or longest) for one in examples]
 
 
 def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:

@@ -9,10 +9,10 @@ from study.config.keys import (
     StudyConfig,
     TaskConfig,
     Training,
-    TrainOverride,
     reject_duplicates,
 )
-from study.config.recipe import Lora, LossOn, Recipe, Scoring, Validation
+from study.config.recipe import Lora, LossOn, Recipe, Scoring, Truncation, Validation
+from study.config.train import TrainOverride
 
 __all__ = [
     "Evaluators",
@@ -28,6 +28,7 @@ __all__ = [
     "TaskConfig",
     "TrainOverride",
     "Training",
+    "Truncation",
     "Validation",
     "reject_duplicates",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from study.cells import Cell
-from study.config import StudyConfig, reject_duplicates
+from study.config import StudyConfig, TaskConfig, reject_duplicates
 from study.errors import ConfigError
 
 
@@ -14,11 +16,7 @@ def check(config: StudyConfig) -> None:
     reject_duplicates("seeds", [str(seed) for seed in config.seeds])
     reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
     for task in config.tasks:
-        if isinstance(task.lm_eval, dict):
-            for language in task.lm_eval.keys() - set(config.languages):
-                raise ConfigError(
-                    f"tasks[{task.name}].lm_eval", language, "is not among `languages`", "add it there or drop it here"
-                )
+        _check_tables(task, config.languages)
     if not config.target_list():
         raise ConfigError(
             "targets", config.targets, "the grid is empty: no target to score", "use `all` or list task/language"
@@ -35,6 +33,17 @@ def check(config: StudyConfig) -> None:
             "is a part of a chat, and the prompts are plain texts",
             "set scoring.apply_chat_template to true, or write it into the task's `description`",
         )
+
+
+def _check_tables(task: TaskConfig, languages: Sequence[str]) -> None:
+    tables = {f"train.{key}": table for key, table in task.train.tables().items()}
+    if isinstance(task.lm_eval, dict):
+        tables["lm_eval"] = task.lm_eval
+    for key, table in tables.items():
+        for language in sorted(table.keys() - set(languages)):
+            raise ConfigError(
+                f"tasks[{task.name}].{key}", language, "is not among `languages`", "add it there or drop it here"
+            )
 
 
 def _check_existing_adapters(config: StudyConfig) -> None:

@@ -13,7 +13,8 @@ from pydantic import Field, StrictBool, StrictStr, field_validator
 
 from study.cells import Cell, Source
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
-from study.config.recipe import LossOn, Recipe, Scoring
+from study.config.recipe import Recipe, Scoring
+from study.config.train import ByLanguage, TrainOverride
 from study.errors import ConfigError
 
 
@@ -34,19 +35,6 @@ class ModelConfig(Frozen):
         return self.name or self.id.rstrip("/").rsplit("/", 1)[-1]
 
 
-class TrainOverride(Frozen):
-    """What an adapter is trained on, where that is not what is scored."""
-
-    doc_to_text: StrictStr | None = None
-    doc_to_target: StrictStr | None = None
-    dataset_path: StrictStr | None = None
-    dataset_name: StrictStr | None = None
-    split: StrictStr | None = None
-    limit: PositiveInt | None = None
-    manifest: StrictStr | None = None
-    loss_on: LossOn | None = None
-
-
 class TaskConfig(Frozen):
     """A task family: one lm-eval task per language, named by a pattern or a table."""
 
@@ -54,7 +42,7 @@ class TaskConfig(Frozen):
     lm_eval: StrictStr | dict[StrictStr, StrictStr]
     include_path: StrictStr | None = None
     harm: Annotated[Number, Field(gt=0)] | None = None
-    train: TrainOverride = TrainOverride()
+    train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
 
     @field_validator("lm_eval")
     @classmethod

@@ -13,6 +13,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 from study.config.fields import Count, Frozen, Number, PositiveInt
 
 LossOn = Literal["answer", "all"]
+Truncation = Literal["left", "right"]  # the side on which a text that is too long is cut
 
 
 class Lora(Frozen):
@@ -24,8 +25,11 @@ class Lora(Frozen):
 
 
 class Validation(Frozen):
+    """What is held out of a source's examples; `split: datasets` as `train_test_split` of that library draws it."""
+
     fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.1
     seed: StrictInt = 42
+    split: Literal["floor", "datasets"] = "floor"
     keep: Literal["best", "last"] = "best"
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from study.config import LossOn, TrainOverride
+from study.config import LossOn, TrainOverride, Truncation
 from study.data.gold import BadGold, right_options, right_text
 from study.data.harness import Document, Task
 from study.data.prints import doc_hash
+from study.identity import deciding
 
 _AS_SCORED = "border as scored"
 
@@ -21,16 +22,20 @@ class Example:
     """One training example: the model reads `prompt` and learns to go on with `answer`.
 
     `loss_on` is None where its task does not say: then the recipe's holds. `doc_hash` is that of the document it was
-    made from, to tell whether it is scored too.
+    made from, to tell whether it is scored too. Without `bos` no special token is put first; a text of more than
+    `max_length` tokens (else the recipe's) is cut on the side of `truncation`.
     """
 
     prompt: str
     answer: str
     doc_hash: str = field(default="", compare=False)
     loss_on: LossOn | None = None
+    bos: bool = True
+    max_length: int | None = None
+    truncation: Truncation = "left"
 
 
-def example_of(task: Task, doc: Document, train: TrainOverride) -> Example | None:
+def example_of(task: Task, doc: Document, train: TrainOverride[str]) -> Example | None:
     """Make the example of a document; None where its label is hidden. Raises BadGold."""
     right = right_text(task, doc, train.doc_to_target)
     if right is None:
@@ -38,7 +43,8 @@ def example_of(task: Task, doc: Document, train: TrainOverride) -> Example | Non
     prompt = _zero_shot(task, doc) if train.doc_to_text is None else _overridden(task, doc, train.doc_to_text)
     as_scored = train.doc_to_target is None and task.OUTPUT_TYPE.startswith("loglikelihood")
     delimiter = "" if as_scored else task.config.target_delimiter  # these texts are scored as they stand
-    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), train.loss_on)
+    how = (train.loss_on, train.bos, train.max_length, train.truncation)
+    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), *how)
 
 
 def _zero_shot(task: Task, doc: Document) -> str:
@@ -58,11 +64,19 @@ def _overridden(task: Task, doc: Document, template: str) -> str:
     return str(prompt)
 
 
-def told(example: Example) -> list[str]:
+def told(example: Example) -> list[object]:
     """List what decides what is learned from an example. The recipe's own `loss_on` is in the recipe.
 
     Where nothing parts prompt and answer, tokens may join across that border. An older release read them so; now they
     are as they are scored, which makes another example of it.
     """
     mark = [_AS_SCORED] if example.prompt and not (example.prompt[-1].isspace() or example.answer[:1].isspace()) else []
-    return [example.prompt, example.answer, *([example.loss_on] if example.loss_on else []), *mark]
+    own = {"bos": example.bos, "max_length": example.max_length, "truncation": example.truncation}
+    later = deciding("example", own)
+    return [
+        example.prompt,
+        example.answer,
+        *([example.loss_on] if example.loss_on else []),
+        *mark,
+        *([later] if later else []),
+    ]

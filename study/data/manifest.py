@@ -12,12 +12,20 @@ class ManifestError(Exception):
     """A file that is no manifest, or one that names rows that the data does not have."""
 
 
-def row_id(document: Mapping[str, object], index: int) -> str:
-    """Name a document as manifests do: by its `id` field, or by its number in the split where it has none."""
-    return str(document["id"]) if "id" in document else str(index)
+def row_id(document: Mapping[str, object], index: int, field: str | None = None) -> str:
+    """Name a document as manifests do: by a field, else by its `id`, or its number in the split where it has none.
+
+    Raises ManifestError for a field that it does not have.
+    """
+    if field is not None and field not in document:
+        raise ManifestError(f"train.id_field: {field!r} is no column of the data; columns are {', '.join(document)}")
+    field = field or "id"
+    return str(document[field]) if field in document else str(index)
 
 
-def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str, object]]) -> list[int]:
+def positions(
+    manifest: str | None, split: str, documents: Sequence[Mapping[str, object]], field: str | None = None
+) -> list[int]:
     """Find the documents that a manifest names for a split: their numbers, in the manifest's order.
 
     Without a manifest, or where it names none of this split, these are all documents in order. Raises ManifestError
@@ -27,7 +35,7 @@ def positions(manifest: str | None, split: str, documents: Sequence[Mapping[str,
     if not wanted:
         return list(range(len(documents)))
     _check_once(f"{manifest}: {split} ids that stand there more than once", wanted)
-    rows = [row_id(document, index) for index, document in enumerate(documents)]
+    rows = [row_id(document, index, field) for index, document in enumerate(documents)]
     asked = set(wanted)
     named = [row for row in rows if row in asked]
     _check_once(f"{manifest}: {split} ids that several rows of the data have", named)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from study.cells import Cell, Source
-from study.config import Scoring, StudyConfig, TaskConfig
+from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
 from study.data.catalogue import Catalogue
 from study.data.example import Example, example_of, told
 from study.data.gold import answer, check_names, is_told, row
 from study.data.harness import Document, Documents, Instance, Task
+from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
 from study.data.loading import check_shots, fault, load_task
 from study.data.manifest import positions, row_id
@@ -54,13 +55,17 @@ class TaskLibrary:
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
         asked = [(cell, self._tasks[cell.task]) for cell in cells]
-        for cell, task in asked:
-            manifest = task.train.manifest
+        for cell, _ in asked:
+            manifest = self.train(cell).manifest
             if manifest is not None and not Path(manifest).is_file():
                 key = f"tasks[{cell.task}].train.manifest"
                 fix = "name a CSV with the columns split,id, or draw one: python -m study.draw CONFIG"
                 raise ConfigError(key, manifest, "no such file", fix)
         self._catalogue.check(asked)
+
+    def train(self, cell: Cell) -> TrainOverride[str]:
+        """What the cell is trained on, where that is not what is scored."""
+        return self._tasks[cell.task].train.of(cell.language)
 
     def load(self, cell: Cell) -> Task:
         """Load the cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, and Unreachable."""
@@ -107,7 +112,7 @@ class TaskLibrary:
     def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
         """List the cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
         task = self.load(cell)
-        return list(self._train_documents(cell, task)), list(task.eval_docs)
+        return list(train_documents(cell, task, self.train(cell))), list(task.eval_docs)
 
     def target_fingerprint(self, cell: Cell, instances: Sequence[Instance]) -> str:
         """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.
@@ -133,7 +138,7 @@ class TaskLibrary:
         return self._examples[cell]
 
     def _build_examples(self, cell: Cell) -> tuple[Example, ...]:
-        train, task = self._tasks[cell.task].train, self.load(cell)
+        train, task = self.train(cell), self.load(cell)
         made: dict[int, Example | None] = {}
 
         def make(number: int) -> bool:
@@ -141,9 +146,9 @@ class TaskLibrary:
             return made[number] is not None
 
         try:
-            own = train.model_dump(include={"doc_to_text", "doc_to_target"})
+            own = train.model_dump(include={"doc_to_text", "doc_to_target", "where"})
             check_names(task, **{f"{cell}: tasks[{cell.task}].train.{key}": name for key, name in own.items()})
-            documents = list(self._train_documents(cell, task))
+            documents = list(train_documents(cell, task, train))
             rows = self._rows(cell, "train", documents, make)
         except (TaskError, Unreachable):
             raise
@@ -161,18 +166,29 @@ class TaskLibrary:
                     known[number] = tells(number)
             return known[number]
 
-        asked = positions(self._tasks[cell.task].train.manifest, split, documents)
-        asked = asked if split == "train" else sorted(asked)
+        asked = self._chosen(cell, split, documents)
         rows = self._limited(cell, split, documents, asked)
         if not all(told(number) for number in rows):
             rows = self._limited(cell, split, documents, [number for number in asked if told(number)])
         if not rows:
-            why = f"the labels of all {len(asked):,} rows of its split are hidden" if asked else "its split has no rows"
+            none = "its split has no rows" + (" that train.where lets pass" if self.train(cell).where else "")
+            why = f"the labels of all {len(asked):,} rows of its split are hidden" if asked else none
             what = "example to train on" if split == "train" else "item to score"
             raise TaskError(f"{cell}: no {what}: {why}; name another split in the task's YAML")
         if hidden := sum(not one for one in known.values()):
             self.hidden[cell, split] = hidden
         return rows
+
+    def _chosen(self, cell: Cell, split: Split, documents: Documents) -> list[int]:
+        """Number the documents that the manifest names, for training those that `where` lets pass."""
+        train = self.train(cell)
+        chosen = positions(train.manifest, split, documents, train.id_field)
+        if split == "test":
+            return sorted(chosen)
+        if train.where is None:
+            return chosen
+        task, where = self.load(cell), train.where
+        return [number for number in chosen if wanted(cell, task, number, documents[number], where)]
 
     def _limited(self, cell: Cell, split: Split, documents: Documents, chosen: list[int]) -> list[int]:
         """Take as many of the chosen documents as the limit of the split allows, in their order."""
@@ -181,17 +197,19 @@ class TaskLibrary:
         if limit is None or limit >= len(chosen):
             return chosen
         first = next((one for one in self._languages if task.lm_eval_name(one) is not None), cell.language)
-        places, names = self._queue(Cell(cell.task, first), split), [row_id(documents[i], i) for i in chosen]
+        places, field = self._queue(Cell(cell.task, first), split), self.train(cell).id_field
+        names = [row_id(documents[i], i, field) for i in chosen]
         if not places.keys() >= set(names):
             places = behind(places, self._queue(cell, split))
         return [chosen[i] for i in taken(names, places, limit)]
 
     def _queue(self, cell: Cell, split: Split) -> dict[str, int]:
         if (cell, split) not in self._queues:
-            task = self.load(cell)
-            documents = list(task.eval_docs if split == "test" else self._train_documents(cell, task))
-            chosen = positions(self._tasks[cell.task].train.manifest, split, documents)
-            names, answers = [row_id(documents[i], i) for i in chosen], [answer(task, documents[i]) for i in chosen]
+            task, train = self.load(cell), self.train(cell)
+            documents = list(task.eval_docs if split == "test" else train_documents(cell, task, train))
+            chosen = self._chosen(cell, split, documents)
+            names = [row_id(documents[i], i, train.id_field) for i in chosen]
+            answers = [answer(task, documents[i]) for i in chosen]
             self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
         return self._queues[cell, split]
 
@@ -202,22 +220,3 @@ class TaskLibrary:
     def example_fingerprints(self, source: Source) -> list[str]:
         """Digest each cell of a source: the cell, and its examples with templates applied. Raises TaskError."""
         return [digest([str(cell), *(told(one) for one in self.examples(cell))]) for cell in source.cells]
-
-    def _train_documents(self, cell: Cell, task: Task) -> Documents:
-        train = self._tasks[cell.task].train
-        if train.dataset_path is not None:
-            import datasets
-
-            loaded: Documents = datasets.load_dataset(
-                train.dataset_path, train.dataset_name, split=train.split or "train"
-            )
-            return loaded
-        split = train.split or task.config.training_split or task.config.fewshot_split
-        if split is None:
-            raise TaskError(
-                f"{cell}: its task has no training split; set tasks[{cell.task}].train.split or .dataset_path"
-            )
-        if split not in task.dataset:
-            raise TaskError(f"{cell}: its data has no split {split!r}, only {', '.join(task.dataset)}")
-        documents = task.dataset[split]
-        return task.config.process_docs(documents) if task.config.process_docs is not None else documents

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer
 
@@ -63,6 +64,42 @@ def test_validation_split_is_by_the_validation_seed_alone() -> None:
     assert split(50, Validation(fraction=0.1, seed=4)) != (learn, held_out)
     assert split(9, Validation(fraction=0.1)) == (list(range(9)), [])
     assert split(9, Validation(fraction=0.0)) == (list(range(9)), [])
+
+
+@pytest.mark.parametrize("count", [1, 5, 70, 215, 300])
+def test_the_split_of_datasets_is_train_test_splits(count: int) -> None:
+    learn, held_out = split(count, Validation(fraction=0.1, seed=42, split="datasets"))
+    if count == 1:  # of which that makes no training set
+        assert (learn, held_out) == ([0], [])
+        return
+    expected = Dataset.from_dict({"row": range(count)}).train_test_split(0.1, seed=42)
+    assert (learn, held_out) == (sorted(expected["train"]["row"]), sorted(expected["test"]["row"]))
+
+
+def test_nothing_is_held_out_of_a_fraction_of_zero() -> None:
+    assert split(9, Validation(fraction=0, split="datasets")) == (list(range(9)), [])
+
+
+def test_an_example_may_say_how_it_is_read(tiny_model_dir: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    prompt, answer = "one two three four five six seven eight nine ten", " Madrid Paris"
+    whole = tokenizer(prompt + answer)["input_ids"]
+    assert whole[0] == tokenizer.bos_token_id
+    [bare] = tokenise(tokenizer, [Example(prompt, answer, bos=False)], 99, "answer")
+    assert bare.tokens == tuple(whole[1:])
+    assert list(bare.tokens[bare.first :]) == tokenizer(answer, add_special_tokens=False)["input_ids"]
+    length = bare.targets + 3
+    [left] = tokenise(tokenizer, [Example(prompt, answer, max_length=length)], 99, "answer")
+    assert (left.tokens, left.first, left.truncated) == (tuple(whole[-length:]), 3, True)
+    cut = len(whole) - 1
+    [right] = tokenise(tokenizer, [Example(prompt, answer, max_length=cut, truncation="right")], 99, "answer")
+    assert (right.tokens, right.targets, right.truncated) == (tuple(whole[:-1]), bare.targets - 1, True)
+    [text] = tokenise(
+        tokenizer, [Example(prompt, answer, loss_on="all", max_length=6, truncation="right")], 99, "answer"
+    )
+    assert (text.tokens, text.first) == (tuple(whole[:6]), 1)
+    with pytest.raises(BadData, match="no token left of its answer"):
+        tokenise(tokenizer, [Example(prompt, answer, max_length=6, truncation="right")], 99, "answer")
 
 
 def test_order_is_by_seed_and_epoch() -> None:

@@ -214,6 +214,8 @@ def test_tokens_are_counted_as_training_counts_them(tmp_path: Path) -> None:
     examples = [Example("a a a a", " a"), Example("a", " a")]
     found = of_source(counter, examples, Recipe.model_validate({"epochs": 3, "max_length": 4}))
     assert (found.learned, found.read, found.train, found.validation) == (18, 18, 2, 0)
+    own = of_source(counter, [Example("a a a a", " a", max_length=3), *examples[1:]], Recipe(epochs=1))
+    assert own.learned == 3 + 2
 
 
 def test_it_is_said_where_tokens_are_guessed() -> None:
