@@ -171,7 +171,7 @@ def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, 
     ranked = table.drop_nulls(score).sort(score, kind, descending=[True, False])
     if ranked.height < 2:
         return ""
-    chance = _chance_of_range(stable, kind, role, fair)
+    chance, of_all = _chance_of_range(stable, of[:2], fair)
     first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
     ends = [f"{pp(row[score])}{span(row[f'{score}_low'], row[f'{score}_high'])}" for row in (first, last)]
     far = f"{pp(last[score])} to {pp(first[score])}"
@@ -181,15 +181,18 @@ def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, 
         said, how = f"none {verb} more than another beyond chance", f"as far ({far})"
     else:
         said, how = f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}", "as far"
-    return f"{said}: noise alone spreads them {how} in {_studies(chance)}"
+    which = "them" if of_all == 1 else f"one of the {of_all} rankings"
+    return f"{said}: noise alone spreads {which} {how} in {_studies(chance)}"
 
 
-def _chance_of_range(stable: pl.DataFrame | None, kind: str, role: str, fair: bool) -> float | None:
+def _chance_of_range(stable: pl.DataFrame | None, of: tuple[str, str], fair: bool) -> tuple[float | None, int]:
+    """How often noise spreads some ranking of the report as far as this one (Šidák); and how many there are."""
     if stable is None:
-        return None
-    rows = stable.filter(pl.col("kind") == kind, pl.col("role") == role)
-    found = rows["p_range_adjusted" if fair else "p_range"].drop_nulls()
-    return float(found[0]) if len(found) else None
+        return None, 0
+    column = "p_range_adjusted" if fair else "p_range"
+    known = stable.drop_nulls(column).unique(["kind", "role"])
+    found = known.filter(pl.col("kind") == of[0], pl.col("role") == of[1])[column]
+    return (1 - (1 - float(found[0])) ** known.height if len(found) else None), known.height
 
 
 def _studies(chance: float) -> str:

@@ -77,7 +77,8 @@ COLUMNS = {
     "high": "97.5th percentile, pp",
     "p_top3": "chance to be among the best three; null where no more than three are ranked",
     "p_top3_adjusted": "the same of the scores adjusted for what each met at the other end",
-    "p_range": "how often scores that are all alike spread as far by noise; above 0.05 none is called first or last",
+    "p_range": "how often scores that are all alike spread as far by noise; a first and a last are named where "
+    "noise does so in some ranking of the report in one of twenty studies at most",
     "p_range_adjusted": "the same of the adjusted scores",
     "n_models": "models that have it",
     "over": "what is drawn: models, or items and seeds of the one model",
