@@ -108,7 +108,8 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
         "and scored on every target cell beside the untouched model. The change in score, Δ, is given in percentage "
         f'points (pp).</p><ul class="lines">{items}</ul>{numbers}'
         '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
-        f"cells, %.{' ' + html.text(trained) if (trained := training.sentence(study)) else ''}</p>"
+        "cells, %; harm floor is what noise alone would show, harm least what truly loses as much at least (95 % sure)."
+        f"{' ' + html.text(trained) if (trained := training.sentence(study)) else ''}</p>"
         f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
     )
 

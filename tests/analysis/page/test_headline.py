@@ -1,0 +1,74 @@
+"""The sentences at the top: what they name, and what they leave unnamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from analysis.page import headline
+from analysis.reading.study import Study
+from analysis.tables.registry import TABLES, Made, make_all
+from tests.support.transfers import grid, study_of
+
+
+@pytest.fixture(scope="module")
+def made(study: Study) -> dict[str, Made]:
+    return make_all(TABLES, study)
+
+
+def changed(made: dict[str, Made], table: str, **columns: pl.Expr) -> dict[str, Made]:
+    """The tables with some columns of one replaced."""
+    frame = made[table].frame
+    assert frame is not None
+    return made | {table: replace(made[table], frame=frame.with_columns(**columns))}
+
+
+def line(lines: list[str], start: str) -> str:
+    return next(one for one in lines if one.startswith(start))
+
+
+@pytest.mark.parametrize(("chance", "named"), [(0.01, True), (0.2, False)])
+def test_first_and_last_are_named_where_noise_seldom_spreads_as_far(
+    study: Study, made: dict[str, Made], chance: float, named: bool
+) -> None:
+    drawn = changed(made, "rank_stability", p_range=pl.lit(chance), p_range_adjusted=pl.lit(chance))
+    said = line(headline.lines(study, drawn), "Tasks: ")
+    assert ("gives most" in said) is named
+    assert ("none gives more than another beyond chance" in said) is not named
+    assert f"in {100 * chance:.0f} % of studies" in said
+
+
+def test_harm_stands_beside_noise_and_a_bound(study: Study, made: dict[str, Made]) -> None:
+    rates = {"harm_rate": pl.lit(40.0), "harm_floor": pl.lit(30.0), "harm_least": pl.lit(0.4)}
+    said = line(headline.lines(study, changed(made, "regime_summary", **rates)), "Harm: ")
+    assert "40 % of transfer cells show a loss of a point or more; noise alone would show 30 %; at least 0.4 %" in said
+    none = changed(made, "regime_summary", **(rates | {"harm_least": pl.lit(0.0)}))
+    assert "that any truly loses as much is not shown" in line(headline.lines(study, none), "Harm: ")
+
+
+def test_claims_are_counted_in_words() -> None:
+    assert headline.claims({"worse": 0, "better": 0, "harmed": 0}) == "none can be called worse or better"
+    assert headline.claims({"worse": 0, "better": 3, "harmed": 0}).startswith("none can be called worse and 3 better: ")
+    some = headline.claims({"worse": 1200, "better": 0, "harmed": 7})
+    assert some.startswith("1,200 can be called worse, 7 of them by a point for certain, and none better: of either ")
+
+
+@pytest.mark.parametrize(
+    ("smallest", "words"),
+    [
+        ([-12.4], "12 points or more"),
+        ([-9.0, -14.0], "9 to 14 points or more, by model,"),
+        ([None], "more points than"),
+    ],
+)
+def test_what_can_be_seen_is_told_of_every_model(smallest: list[float | None], words: str) -> None:
+    assert headline.visible(pl.DataFrame({"smallest": smallest}, schema={"smallest": pl.Float64})).startswith(words)
+
+
+def test_one_table_of_means_of_one_model_says_that_nothing_tells_how_sure_it_is() -> None:
+    study = study_of(grid(models=1).with_columns(n_seeds=pl.lit(1), delta_se=pl.lit(None, pl.Float64)))
+    lines = headline.lines(study, make_all(TABLES, study))
+    assert "who gives most is not known" in line(lines, "Languages: ")
+    assert "how many noise alone would show is not known" in line(lines, "Harm: ")
