@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cluster.address import open_to_all, serves_strangers
 from orchestrator.cluster.token import TOKEN_FIX, use_token
 from orchestrator.options import ALLOW_OPEN, Options
+from study import secrets
 from study.config import StudyConfig
 from study.config.file import load
 from study.errors import ConfigError
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 ADDRESS = "http://127.0.0.1:8265"
 PACKAGES = ("study", "adapters", "trainers", "evaluators", "orchestrator", "analysis")
 EXCLUDED = [".git", ".venv", "venv", "runs", "scratch", "build", "**/__pycache__", "**/.*_cache"]
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY", re.IGNORECASE)
+EXCLUDED += [".env", "*.pem", "secrets.env"]
 POLL_S = 1.0
 
 
@@ -128,6 +129,7 @@ def hand_over(asked: Asked, study: Options) -> int:
     config = load(study.config, study.overrides, study.limit)
     check(config, Path(study.config))
     environment = dict(check_environment(text) for text in asked.environment)
+    secrets.reject("the command line", asked.passed_on)
     file = Path(study.config).resolve().relative_to(Path.cwd())
     client = connect(asked.address, asked.allow_open)
     job = client.submit_job(
@@ -152,13 +154,13 @@ def check(config: StudyConfig, file: Path) -> None:
 
 
 def check_environment(text: str) -> tuple[str, str]:
-    """NAME=VALUE as a pair. Raises ConfigError, also for a name that says it is a secret."""
+    """NAME=VALUE as a pair. Raises ConfigError, also for what is a secret by its name or by its shape."""
     name, equals, value = text.partition("=")
-    if SECRET.search(name):
-        problem = "looks like a secret, and Ray writes a job's environment to its logs and process titles"
-        raise ConfigError("--env", name, problem, "put it into ~/.crosscells/secrets.env of the nodes: docs/cluster.md")
     if not equals or not name:
-        raise ConfigError("--env", text, "is not NAME=VALUE", "write e.g. --env HF_HUB_OFFLINE=1")
+        raise ConfigError("--env", "…", "is not NAME=VALUE", "write e.g. --env HF_HUB_OFFLINE=1")
+    if secrets.is_name(name) or secrets.shape_of(value) or secrets.is_random(value):
+        problem = "looks like a secret, and Ray writes a job's environment to its logs and process titles"
+        raise ConfigError("--env", name, problem, secrets.FIX)
     return name, value
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from study import secrets
 from study.cells import Cell
 from study.config import StudyConfig, TaskConfig, reject_duplicates
 from study.errors import ConfigError
 
 
 def check(config: StudyConfig) -> None:
-    """Raise ConfigError for parts of a config that do not fit one another."""
+    """Raise ConfigError for parts of a config that do not fit one another, and for a secret in it."""
+    secrets.reject("", config.model_dump())
     reject_duplicates("languages", list(config.languages))
     reject_duplicates("tasks", [task.name for task in config.tasks])
     reject_duplicates("seeds", [str(seed) for seed in config.seeds])

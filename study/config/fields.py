@@ -30,6 +30,6 @@ def _path_part(value: str) -> str:
 
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Name = Annotated[StrictStr, BeforeValidator(lambda v: _path_part(v) if isinstance(v, str) else v)]
-PositiveInt = Annotated[StrictInt, Field(gt=0)]
-Count = Annotated[StrictInt, Field(ge=0)]
+PositiveInt = Annotated[StrictInt, Field(gt=0, lt=1 << 63)]  # as columns of results hold them
+Count = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
 Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]

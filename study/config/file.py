@@ -7,34 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from study.bounded import read_yaml
 from study.config import StudyConfig
 from study.config.check import check
+from study.config.text import mapping_of, read
 from study.errors import ConfigError
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not a silent replacement. Errors name the file."""
-
-    def __init__(self, text: str, file: str) -> None:
-        super().__init__(text)
-        self.name = file
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    seen: list[object] = []  # a key may be one that no set can hold
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            where = f"line {key_node.start_mark.line + 1} of {key_node.start_mark.name}"
-            raise ConfigError(str(key), where, "the key stands twice in one mapping", "keep one of them")
-        seen.append(key)
-    return dict(loader.construct_mapping(node, deep=True))
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
@@ -44,46 +23,24 @@ def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = No
     """
     data: dict[str, object] = {}
     for file in reversed(bases(path)):
-        data = _merged(data, {key: value for key, value in _read(file).items() if key != "extends"})
+        data = _merged(data, {key: value for key, value in read(file).items() if key != "extends"})
     return _checked(data, overrides, limit)
 
 
 def parse(text: str, overrides: Sequence[str] = (), limit: int | None = None) -> StudyConfig:
     """Do the same with the YAML text of one file."""
-    return _checked(_mapping_of(text), overrides, limit)
+    return _checked(mapping_of(text), overrides, limit)
 
 
 def bases(path: str | Path) -> list[Path]:
     """List a config file, the one that it extends, and so on. Raises ConfigError."""
     found = [Path(path)]
-    while (base := _read(found[-1]).get("extends")) is not None:
+    while (base := read(found[-1]).get("extends")) is not None:
         file = found[-1].parent / str(base)
         if any(file.resolve() == known.resolve() for known in found):
             raise ConfigError("extends", base, "extends itself", "name another file")
         found.append(file)
     return found
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        return _mapping_of(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            "CONFIG", path, f"cannot be read ({error})", "name a YAML file, e.g. examples/quickstart/study.yaml"
-        ) from error
-
-
-def _mapping_of(text: str, file: str = "the text") -> dict[str, object]:
-    try:
-        data = _Loader(text, file).get_single_data()
-    except yaml.YAMLError as error:
-        told = " ".join(str(error).split())
-        raise ConfigError("CONFIG", file, f"is not valid YAML: {told}", "mend the line it names") from error
-    if not isinstance(data, dict):
-        raise ConfigError(
-            "CONFIG", data, "is not a mapping of keys to values", "start from examples/quickstart/study.yaml"
-        )
-    return data
 
 
 def _merged(base: dict[str, object], own: dict[str, object]) -> dict[str, object]:
@@ -114,9 +71,9 @@ def _apply(data: dict[str, object], override: str) -> None:
     if not equals or not path:
         raise ConfigError("--set", override, "is not key=value", "write e.g. --set recipe.epochs=1")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError("--set", override, "the value is not valid YAML", "quote it") from error
+        value = read_yaml(text)
+    except ValueError as error:
+        raise ConfigError("--set", path, f"the value is not valid YAML ({error})", "quote it") from error
     *parents, last = path.split(".")
     node: object = data
     for part in parents:
@@ -162,8 +119,8 @@ def _readable(error: ValidationError) -> ConfigError:
     if kind == "extra_forbidden":
         known = _keys_at(location[:-1])
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        return ConfigError(
-            key, value, "unknown key", f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(known)}"
+        return ConfigError(  # its value may be of a file that was not meant
+            key, "…", "unknown key", f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(known)}"
         )
     message = ", or ".join(text.removeprefix("Value error, ") for text in dict.fromkeys(alternatives))
     fix = "give a value of that kind"

@@ -7,6 +7,9 @@ and `study.store`.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, field_validator
@@ -143,7 +146,7 @@ class StudyConfig(Frozen):
         if self.sources == "all":
             return [Source.of([cell]) for cell in self.cells()]
         groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
-        sources = [Source.of([self._cell("sources", text) for text in group]) for group in groups]
+        sources = [Source.of(self._listed("sources", group)) for group in groups]
         reject_duplicates("sources", [str(source) for source in sources])
         for source in sources:
             reject_duplicates(f"sources, in {source}", [str(cell) for cell in source.cells])
@@ -156,16 +159,23 @@ class StudyConfig(Frozen):
         """List what to score: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""
         if self.targets == "all":
             return self.cells()
-        targets = [self._cell("targets", text) for text in self.targets]
+        targets = self._listed("targets", self.targets)
         reject_duplicates("targets", [str(cell) for cell in targets])
         return targets
+
+    def _listed(self, key: str, texts: Sequence[str]) -> list[Cell]:
+        return [self._cell(key, text) for text in texts]
+
+    @cached_property
+    def _cells(self) -> frozenset[Cell]:
+        return frozenset(self.cells())
 
     def _cell(self, key: str, text: str) -> Cell:
         try:
             cell = Cell.parse(text)
         except ValueError as error:
             raise ConfigError(key, text, str(error), "write task/language") from error
-        if cell not in self.cells():
+        if cell not in self._cells:
             tasks, languages = ", ".join(t.name for t in self.tasks), ", ".join(self.languages)
             raise ConfigError(
                 key,
@@ -191,6 +201,6 @@ def _reject_equal_names(sources: list[Source]) -> None:
 
 
 def reject_duplicates(key: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise ConfigError(key, name, "is listed more than once", "list it once")

@@ -28,7 +28,7 @@ class Validation(Frozen):
     """What is held out of a source's examples; `split: datasets` as `train_test_split` of that library draws it."""
 
     fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.1
-    seed: StrictInt = 42
+    seed: Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)] = 42
     split: Literal["floor", "datasets"] = "floor"
     keep: Literal["best", "last"] = "best"
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
+from study.bounded import read_yaml
 from study.config.fields import Count, Frozen
 from study.config.file import bases
 from study.errors import ConfigError
@@ -59,6 +57,6 @@ def sizes_file(config: str | Path) -> Path | None:
 def read_sizes(file: Path) -> Sizes:
     """Read a file of sizes. Raises ConfigError for another file."""
     try:
-        return Sizes.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+        return Sizes.model_validate(read_yaml(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise ConfigError("sizes", file, f"cannot be read ({error})", "make it again: python -m study.sizes") from error

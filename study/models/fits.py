@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from study.bounded import read_json
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.models.hub import file_of, local_folder
@@ -157,7 +157,7 @@ def _mapping(model: Model, name: str) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = read_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             "models", model.path, f"its {name} cannot be read ({error})", "save the model again"

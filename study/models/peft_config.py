@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from study.bounded import read_json
+
 UNSUPPORTED = {  # kinds that no row of tokens decides
     "MULTITASK_PROMPT_TUNING": "wants to be told a task's number with each text",
     "POLY": "wants to be told a task's number with each text",
@@ -23,7 +25,7 @@ UNSUPPORTED = {  # kinds that no row of tokens decides
 def read(file: Path) -> dict[str, Any]:
     """Read and check an adapter's configuration. Raises ValueError, which says in a line what is wrong."""
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"its {file.name} cannot be read ({' '.join(str(error).split())})") from error
     if not isinstance(config, dict):

@@ -7,13 +7,13 @@ A hub model's revision is resolved to a commit; without a network the snapshot i
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.bounded import read_mapping
 from study.config import ModelConfig, StudyConfig
 from study.config.fields import SAFE_NAME
 from study.errors import ConfigError
@@ -150,9 +150,8 @@ def _read_folder(folder: Path, key: str) -> tuple[dict[str, object], dict[str, t
             key, folder, f"no such folder (working directory: {Path.cwd()})", "name a model folder or a hub id"
         )
     try:
-        config_json = json.loads((folder / "config.json").read_text())
-        assert isinstance(config_json, dict)
-    except (OSError, ValueError, AssertionError) as error:
+        config_json = read_mapping((folder / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
         raise ConfigError(
             key,
             folder,
@@ -208,7 +207,7 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dic
             raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
         commit = HfApi().model_info(entry.id, revision=entry.revision).sha
         # asked for by the branch's name: that is how the cache learns which commit the branch is, for use offline
-        config_json = json.loads(Path(hf_hub_download(entry.id, "config.json", revision=entry.revision)).read_text())
+        config_json = read_mapping(Path(hf_hub_download(entry.id, "config.json", revision=entry.revision)).read_bytes())
         metadata = HfApi().get_safetensors_metadata(entry.id, revision=commit)
         shapes = {n: tuple(t.shape) for file in metadata.files_metadata.values() for n, t in file.tensors.items()}
         return str(commit), config_json, shapes
@@ -220,6 +219,8 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dic
     except hub.NotASafetensorsRepoError as error:
         problem = "has no safetensors weights (pickled weights are not read)"
         raise ConfigError(f"{key}.id", entry.id, problem, "use a safetensors revision") from error
+    except ValueError as error:
+        raise ConfigError(f"{key}.id", entry.id, f"its config.json cannot be read ({error})", "use another") from error
     except (OSError, hub.HTTPError) as error:
         unreachable = error
     try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from safetensors import SafetensorError, deserialize
 
+from study.bounded import read_json, read_yaml
 from study.store import schema
 from study.store.layout import is_as_named
 from study.store.safetensors_header import header_of
@@ -80,14 +79,14 @@ def segment(file: str, data: bytes) -> None:
 
 def yaml_in(data: bytes) -> object:
     """Parse YAML. Raises Damaged."""
-    with as_damaged(yaml.YAMLError, ValueError):
-        return yaml.safe_load(data)
+    with as_damaged(ValueError):
+        return read_yaml(data)
 
 
 def mapping(data: bytes | str) -> dict[str, Any]:
     """Parse a JSON object. Raises Damaged."""
     with as_damaged(ValueError):
-        read = json.loads(data)
+        read = read_json(data)
     if not isinstance(read, dict):
         raise Damaged(f"it holds a {type(read).__name__}, not a mapping")
     return read
@@ -103,4 +102,4 @@ def members(data: bytes) -> set[str]:
     """Name the adapters of a checkpoint. Raises Damaged."""
     weights(data)
     with as_damaged(KeyError, TypeError, ValueError):
-        return set(json.loads(header_of(data).metadata["state"])["members"])
+        return set(mapping(header_of(data).metadata["state"])["members"])

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.bounded import read_json
+
 MOST = 100_000_000  # bytes of a header, as safetensors has it
+MOST_NUMBER = 1 << 63
 _LENGTH = 8
 
 
@@ -34,14 +36,30 @@ def header_end(start: bytes) -> int:
 def header_of(start: bytes) -> Header:
     """Parse a file's beginning: start[: header_end(start)] is enough of it. Raises ValueError."""
     end = header_end(start)
-    try:
-        read = json.loads(start[_LENGTH:end])
-        metadata = {str(key): str(value) for key, value in read.pop("__metadata__", {}).items()}
-        shapes = {str(name): tuple(map(int, tensor["shape"])) for name, tensor in read.items()}
-        last = max((int(tensor["data_offsets"][1]) for tensor in read.values()), default=0)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"a header that is none of safetensors ({error!r})") from error
-    return Header(end + last, shapes, metadata)
+    read = read_json(start[_LENGTH:end])
+    if not isinstance(read, dict):
+        raise ValueError("a header that is none of safetensors: it is no mapping")
+    metadata = read.pop("__metadata__", {})
+    if not isinstance(metadata, dict):
+        raise ValueError("a header that is none of safetensors: its metadata are no mapping")
+    tensors = {name: _tensor(name, stated) for name, stated in read.items()}
+    last = max((ends for _, ends in tensors.values()), default=0)
+    shapes = {name: shape for name, (shape, _) in tensors.items()}
+    return Header(end + last, shapes, {str(key): str(value) for key, value in metadata.items()})
+
+
+def _tensor(name: str, stated: object) -> tuple[tuple[int, ...], int]:
+    """The shape of a tensor, and where its bytes end. Raises ValueError."""
+    found = stated if isinstance(stated, dict) else {}
+    shape, place = (_numbers(found.get(key)) for key in ("shape", "data_offsets"))
+    if shape is None or place is None or len(place) != 2 or place[0] > place[1]:
+        raise ValueError(f"a header that is none of safetensors: {name[:80]!r} has no shape or no place")
+    return shape, place[1]
+
+
+def _numbers(stated: object) -> tuple[int, ...] | None:
+    is_list = isinstance(stated, list) and all(type(one) is int and 0 <= one < MOST_NUMBER for one in stated)
+    return tuple(stated) if is_list and isinstance(stated, list) else None
 
 
 def header_in(file: Path) -> Header:

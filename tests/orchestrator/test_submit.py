@@ -140,6 +140,11 @@ def refused(key: str, code: int, error: str) -> None:
         (["study.yaml", "--stop", "x"], "CONFIG"),
         (["study.yaml", "--set", "store=/s", "--env", "HF_TOKEN=x"], "--env"),
         (["study.yaml", "--set", "store=/s", "--env", "HF_HUB_OFFLINE"], "--env"),
+        (["study.yaml", "--set", "store=/s", "--env", "X=hf_AbCdEfGhIjKlMnOpQr"], "--env"),  # went through by its name
+        (["study.yaml", "--set", "store=/s", "--env", "X=0123456789abcdef0123456789abcdef01234567"], "--env"),
+        (["study.yaml", "--set", "store=/s", "--env", "GH_PAT=x"], "--env"),
+        (["study.yaml", "--set", "store=s3://key:c2VjcmV0@bucket/s"], "store"),  # stood in the job's command line
+        (["study.yaml", "--set", "store=/s", "--calibrate-from", "s3://key:c2VjcmV0@b/s"], "the command line[1]"),
     ],
 )
 def test_bad_input_names_the_key_and_the_fix(
@@ -148,7 +153,9 @@ def test_bad_input_names_the_key_and_the_fix(
     """What no cluster need be asked about: none is there."""
     monkeypatch.chdir(world)
     code = submit.main([*arguments, "--address", "http://127.0.0.1:1"])
-    refused(key, code, capsys.readouterr().err)
+    error = capsys.readouterr().err
+    refused(key, code, error)
+    assert not any(secret in error for secret in ("AbCdEf", "c2VjcmV0", "0123456789abcdef"))
 
 
 @pytest.mark.parametrize(

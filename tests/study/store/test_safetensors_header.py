@@ -28,3 +28,28 @@ def test_another_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "other").write_bytes(data)
     with pytest.raises(ValueError, match=r"other is (truncated|no safetensors file)"):
         header_in(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 100_000,
+        '{"a": ' + "9" * 5000 + "}",
+        '{"a": {"shape": "12", "data_offsets": [0, 1]}}',  # was read as (1, 2)
+        '{"a": {"shape": [-1], "data_offsets": [0, 1]}}',
+        '{"a": {"shape": [true], "data_offsets": [0, 1]}}',
+        '{"a": {"shape": [1e3], "data_offsets": [0, 1]}}',
+        '{"a": {"shape": [1], "data_offsets": [4, 0]}}',
+        '{"a": {"shape": [1], "data_offsets": [0, 1, 2]}}',
+        '{"a": {"shape": [9999999999999999999999], "data_offsets": [0, 1]}}',
+        '{"a": 1}',
+        '{"__metadata__": 1}',
+    ],
+)
+def test_an_odd_header_is_told_in_a_line(tmp_path: Path, header: str) -> None:
+    """Some of them ended in tracebacks (RecursionError), others were believed."""
+    (tmp_path / "odd").write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"x")
+    with pytest.raises(ValueError, match="odd is no safetensors file") as told:
+        header_in(tmp_path / "odd")
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 300
