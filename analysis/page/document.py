@@ -125,7 +125,8 @@ def _compared(compared: dict[str, Made]) -> str:
             continue
         shown = html.table(made.frame, made.table.columns, wrap=("conclusion",))
         first = made.table.name not in FOLDED
-        title = f"<h3>{html.text(made.table.title)}</h3>"
+        how = f'<p class="how">{html.text(made.table.how)}</p>' if made.table.how else ""
+        title = f"<h3>{html.text(made.table.title)}</h3>{how}"
         head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
         parts.append(title + shown if first else html.details(head, shown))
     return "".join(parts)

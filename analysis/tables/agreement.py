@@ -88,6 +88,7 @@ TABLES: tuple[Table[Pair], ...] = (
             "median_difference": "its median, pp",
         },
         compare_agreement,
+        how="Noise of items keeps the correlations below 1, and where nothing happens half of the signs agree.",
     ),
     Table[Pair](
         "compare_spread",

@@ -178,5 +178,7 @@ TABLES: tuple[Table[Pair], ...] = (
             "holds": "whether the answers are the same; null unless both are beyond noise",
         },
         compare_conclusions,
+        how="An answer counts where noise does not make it. Open means that it may, whatever was measured; as measured "
+        "that nothing tells. Studies agree or differ only where both answers count.",
     ),
 )
