@@ -2,8 +2,7 @@
 
 What is trained on and what is scored both ask here. The rule: a row whose label is hidden (-1 where there are options,
 an empty text, an empty list) is left out, and the plan says how many are; any other answer that is no option, or that
-is not there (null), refuses its cell with the row and the value. A task that judges by its own `process_results` is
-taken at its word.
+is not there (null), refuses its cell with the row and the value. A task that judges by itself is taken at its word.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def right_text(task: Task, doc: Document, template: str | None) -> str | None:
         found = right_options(task, doc)
         if not found or judged:
             return options[found[0]] if found and options else None
-    given = task.doc_to_target(doc, template)
+    given = task.doc_to_target(doc) if template is None else task.doc_to_target(doc, template)
     if isinstance(given, list | tuple):
         if not given:
             return None
@@ -72,7 +71,7 @@ def answer(task: Task, doc: Document) -> str:
 
 def is_told(task: Task, doc: Document) -> bool:
     """Whether a document that is to be scored says what is right of it. Raises BadGold."""
-    if callable(task.config.process_results):
+    if _judges_itself(task):
         return True
     if task.OUTPUT_TYPE == "multiple_choice":
         told = bool(right_options(task, doc))
@@ -133,7 +132,16 @@ def row(cell: Cell, split: str, number: int, doc: Document) -> Iterator[None]:
 
 def _is_judged_by_option(task: Task, template: str | None) -> bool:
     own = template is None and not task.multiple_input
-    return own and task.OUTPUT_TYPE == "multiple_choice" and not callable(task.config.process_results)
+    return own and task.OUTPUT_TYPE == "multiple_choice" and not _judges_itself(task)
+
+
+def _judges_itself(task: Task) -> bool:
+    """Whether a task has a `process_results` of its own: a function in its YAML file, or a method of its class."""
+    from lm_eval.api.task import ConfigurableTask  # slow to import, and there where there is a task
+
+    if callable(task.config.process_results):
+        return True
+    return isinstance(task, ConfigurableTask) and type(task).process_results is not ConfigurableTask.process_results
 
 
 def _is_hidden(given: object, options: Sequence[str] | None) -> bool:

@@ -82,7 +82,7 @@ def _half_made(error: Exception) -> Task | None:
     """Find the task whose making has failed: lm-eval reads its data then, and tries its first document."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         found = frame.f_locals.get("self")
-        if isinstance(found, ConfigurableTask):
+        if isinstance(found, ConfigurableTask) and found.config is not None:
             return cast(Task, found)
     return None
 

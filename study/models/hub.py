@@ -17,6 +17,7 @@ from filelock import FileLock
 from study.errors import ConfigError
 from study.faults.network import Unreachable
 
+LOCAL_DISK = "set HF_HOME to a folder on a local disk"
 WEIGHTS = "*.safetensors"
 MODEL_FILES = [WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no pickles, no other formats
 
@@ -86,7 +87,7 @@ def one_per_node(what: str) -> Iterator[None]:
         if error.errno != errno.ENOLCK:
             raise
         reason = f"HF_HOME = {constants.HF_HOME}: its file system gives no locks ({error.strerror})"
-        raise Unreachable(f"{reason}; set HF_HOME to a folder on a local disk") from error
+        raise Unreachable(f"{reason}; {LOCAL_DISK}") from error
 
 
 def refused(key: str, repo: str, error: Exception) -> ConfigError:
@@ -95,6 +96,8 @@ def refused(key: str, repo: str, error: Exception) -> ConfigError:
 
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.ENOLCK:
+        return ConfigError("HF_HOME", constants.HF_HOME, "its file system gives no locks", LOCAL_DISK)
     if isinstance(error, errors.GatedRepoError):
         fix = f"accept its licence at {constants.ENDPOINT}/{repo} and set HF_TOKEN to a token of that account"
         return ConfigError(key, repo, f"is gated, and the Hub does not let us in ({reason})", fix)

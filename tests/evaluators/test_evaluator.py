@@ -156,7 +156,7 @@ def test_a_broken_target_is_reported_and_the_others_are_written(
     for language in ("broken", "empty", "nodata", "sample"):
         assert results[language].kind == "bad_data"
         assert results[language].traceback
-    assert "option is empty" in str(results["empty"].message)
+    assert "option 1 is empty" in str(results["empty"].message)
     assert "at random" in str(results["sample"].message)
     assert {row["target_language"] for row in store.items().to_pylist()} == {"en", "de"}
 

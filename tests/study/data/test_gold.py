@@ -181,6 +181,23 @@ def test_a_task_that_judges_by_itself_is_taken_at_its_word(tmp_path: Path) -> No
     assert fingerprint(tmp_path)
 
 
+def test_so_is_a_task_that_is_a_class(tmp_path: Path) -> None:
+    rows = [{**one, "answer": 7} for one in docs(3)]
+    write(tmp_path, rows, rows)
+    definition = (tmp_path / "quiz_en.yaml").read_text()
+    (tmp_path / "quiz_en.yaml").write_text(definition + "class: !function own_class.Quiz\n")
+    (tmp_path / "own_class.py").write_text(
+        "from lm_eval.api.task import ConfigurableTask\n"
+        "class Quiz(ConfigurableTask):\n"
+        "    def __init__(self, config):\n        config.pop('class')\n        super().__init__(config=config)\n"
+        "    def doc_to_target(self, doc):\n        return 'seven'\n"
+        "    def process_results(self, doc, results):\n        return {'acc': 1.0}\n"
+        "    def construct_requests(self, doc, ctx, **more):\n        return []\n"
+    )
+    assert {example.answer for example in library(tmp_path).examples(CELL)} == {" seven"}
+    assert library(tmp_path).load(CELL).task_name == "quiz_en"
+
+
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_an_empty_split_is_named(split: str, tmp_path: Path) -> None:
     write(tmp_path, **{split: []})

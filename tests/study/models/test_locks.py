@@ -11,7 +11,7 @@ import pytest
 from orchestrator.failures import kind_of
 from study.faults.kinds import TRANSIENT
 from study.faults.network import Unreachable
-from study.models.hub import one_per_node
+from study.models.hub import one_per_node, refused
 
 
 def no_locks(*_: object) -> None:
@@ -35,3 +35,8 @@ def test_a_library_that_finds_no_locks_there_is_told_alike(tmp_path: Path, monke
         no_locks()
     with pytest.raises(FileNotFoundError), one_per_node("data x"):
         (tmp_path / "none").read_text()
+
+
+def test_nor_is_the_hub_blamed_for_it() -> None:
+    refusal = refused("models[0].id", "org/m", OSError(errno.ENOLCK, "No locks available"))
+    assert (refusal.key, refusal.fix) == ("HF_HOME", "set HF_HOME to a folder on a local disk")
