@@ -104,7 +104,8 @@ def _one_thread() -> AbstractContextManager[object]:
     import scipy.optimize  # noqa: F401
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1)
+    limited: AbstractContextManager[object] = threadpool_limits(1)
+    return limited
 
 
 def _codes(names: pl.Series) -> Codes:
