@@ -1,5 +1,6 @@
 # make sweep   a whole transfer study, offline, and its report      make unit   the tests without Ray, DeepSpeed or processes
 # make test    all tests but the long ones
+# make test-models   every type of model and kind of adapter, about ten minutes; writes docs/models.md
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
 #                    (`make test` has the quick calibration of the statistics; all of it: python -m bench.calibration)
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
@@ -7,7 +8,7 @@ CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
-.PHONY: install sweep smollm2 unit test test-faults lint clean
+.PHONY: install sweep smollm2 unit test test-models test-faults lint clean
 
 install:
 	@./install.sh
@@ -29,6 +30,11 @@ test: install
 test-faults: install
 	@trap 'exit 130' INT; code=0; FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s || code=$$?; \
 	$(PY) -m pytest -m long --ignore tests/faults || code=$$?; exit $$code
+
+test-models: install
+	@rm -rf build/zoo && mkdir -p build/zoo && $(PY) -m tests.zoo.types build/zoo/types.jsonl \
+	&& $(PY) -m tests.zoo.kinds build/zoo/kinds.jsonl \
+	&& $(PY) -m tests.zoo.table build/zoo/types.jsonl build/zoo/kinds.jsonl docs/models.md
 
 lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

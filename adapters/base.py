@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from adapters.probe import probe
 from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
@@ -40,9 +41,7 @@ def load_model(model: Model) -> PreTrainedModel:
             output_loading_info=True,
         )
     except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            raise
-        raise not_causal(model, "transformers has no causal language model of its type") from error
+        raise _of_no_type(model, error) from error
     loaded, info = cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], found)
     lacking = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
     if lacking:
@@ -51,8 +50,48 @@ def load_model(model: Model) -> PreTrainedModel:
     return loaded
 
 
+def shell_of(model: Model) -> PreTrainedModel:
+    """The base without weights. Raises ConfigError where it is of no kind that transformers knows as causal."""
+    try:
+        with torch.device("meta"):
+            shell: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                load_config(model), trust_remote_code=model.trust_remote_code
+            )
+    except ValueError as error:
+        raise _of_no_type(model, error) from error
+    return shell
+
+
+def _of_no_type(model: Model, error: ValueError) -> Exception:
+    if "Unrecognized configuration class" not in str(error):
+        return error
+    return not_causal(model, "transformers has no causal language model of its type")
+
+
+def check_readable(base: PreTrainedModel, model: Model) -> None:
+    """Raise ConfigError for a base that does not run on tokens alone, or whose logits hang on more than these before.
+
+    Its weights must be whole in this process.
+    """
+    try:
+        trouble = probe(base).trouble
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # whatever its code comes to
+        reason = f"cannot be run on tokens alone: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ConfigError("models", model.path, reason, "take another model") from error
+    if trouble is not None:
+        raise not_causal(model, trouble)
+
+
+def embedded(base: PreTrainedModel) -> int:
+    """How many tokens a base has an embedding of."""
+    weight = cast(torch.nn.Embedding, base.get_input_embeddings()).weight
+    return int(getattr(weight, "ds_shape", weight.shape)[0])  # that of one that is spread over processes
+
+
 def not_causal(model: Model, reason: str) -> ConfigError:
-    """Say that a model cannot be studied, because it does not predict each token from those before it."""
+    """Say that a model cannot be studied, because it does not predict each token from those before it alone."""
     fix = "use a causal language model; some of the BERT family are one with is_decoder: true in their config.json"
     return ConfigError("models", model.path, f"is no causal language model: {reason}", fix)
 

@@ -23,6 +23,7 @@ from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
 _HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
+REPEATABLE_STARTS = ("pissa", "olora")  # of these, those that come to the same from the same base each time
 _OFF = {  # keys that change what the weights mean, and the only values under which they do not
     "bias": ("none",),
     "use_dora": (False,),
@@ -81,14 +82,15 @@ def read(folder: Path) -> AdapterWeights:
     return from_tensors(config, tensors, str(folder))
 
 
-def check_start(config: Mapping[str, object], where: str) -> None:
+def check_start(config: Mapping[str, object], where: str, repeats: bool = False) -> None:
     """Raise UnsupportedAdapter for a start that has changed the base's weights: the adapter belongs to that base alone.
 
     Every way of putting an adapter on a base asks this, in every precision. A start that passes decides nothing more:
-    the folder's weights replace what it has made.
+    the folder's weights replace what it has made. Who `repeats` the start, so that the base is changed again, may do
+    so with those that come to the same.
     """
     start = config.get("init_lora_weights", True)
-    if start not in _HARMLESS_STARTS:
+    if start not in _HARMLESS_STARTS and not (repeats and start in REPEATABLE_STARTS):
         raise UnsupportedAdapter(
             f"{where}: init_lora_weights={start!r} changes the base model's weights; "
             "save it again with path_initial_model_for_weight_conversion"

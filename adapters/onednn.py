@@ -28,3 +28,10 @@ def use_onednn(base: nn.Module) -> None:
             weight = module.weight
             if weight.device.type == "cpu" and weight.dtype == torch.float32:
                 module.__class__ = OneDnnLinear
+
+
+def without_onednn(base: nn.Module) -> None:
+    """Give the modules their own class back, for code that asks for exactly that."""
+    for module in base.modules():
+        if type(module) is OneDnnLinear:
+            module.__class__ = nn.Linear  # type: ignore[assignment]  # the class that it had

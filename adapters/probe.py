@@ -1,140 +1,102 @@
-"""What a base does with its tokens and its linear modules, found by running it on a few.
+"""What a model says of a few tokens drawn from a seed: by that it is known whether it may be read as we read it.
 
-Whether earlier logits know of later tokens; how each linear module sees the rows of a batch; and whether anything but
-the module's own forward reads its matrix. A list of architectures would be out of date; the model itself is not.
+Earlier logits must not know of later tokens, nor a row's logits of the rows beside it; and two ways to compute the same
+adapter must say the same. A list of architectures or kinds would be out of date; the model itself is not.
 
-Shapes: B rows of T tokens, I features of a module's input, V vocabulary.
+Shapes: B rows of T tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.hooks import RemovableHandle
-from transformers.pytorch_utils import Conv1D
 
 ROWS, TOKENS = 3, 24
-TOLERANCE = {4: 1e-3, 2: 0.25}  # nats that an earlier logit may move for rounding, by the bytes of a number
-Sight = Literal["rows", "flat", "other", "unseen"]  # [B, …, I]; [B * T, I], row by row; neither; no token at all
+TOLERANCE = {4: 1e-3, 2: 0.25}  # nats that a logit may move for rounding, by the bytes of a number
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`later`: how far (nats) later tokens move earlier logits. `sight` and `read_elsewhere` are of linear modules."""
+    """How far (nats) later tokens move earlier logits, and other rows those of a row beside them."""
 
     later: float
+    others: float
     tolerance: float
-    sight: Mapping[str, Sight]
-    read_elsewhere: frozenset[str]
 
     @property
     def is_causal(self) -> bool:
         return self.later <= self.tolerance
 
-
-@torch.inference_mode()
-def probe(base: Any) -> Probe:
-    """Run a base a few times on tokens drawn from a seed. Raises what the base raises."""
-    vocabulary = int(base.get_input_embeddings().weight.shape[0])
-    draw = torch.Generator().manual_seed(0)
-    tokens_BT = torch.randint(vocabulary, (ROWS, TOKENS), generator=draw).to(base.device)
-    changed_BT = tokens_BT.clone()
-    changed_BT[:, TOKENS // 2 :] = torch.randint(vocabulary, (ROWS, TOKENS - TOKENS // 2), generator=draw)
-    modules = {name: module for name, module in base.named_modules() if isinstance(module, nn.Linear | Conv1D)}
-    with _inputs(modules) as seen:
-        before = _logprobs(base, tokens_BT)
-    with _inputs(modules) as seen_alone:
-        _logprobs(base, tokens_BT[:1])
-    after = _logprobs(base, changed_BT)
-    later = float((after - before)[:, : TOKENS // 2].abs().max())
-    sight = {name: _sight(seen[name], seen_alone[name]) for name in modules}
-    return Probe(later, TOLERANCE.get(base.dtype.itemsize, 1e-3), sight, _read_elsewhere(base, modules, tokens_BT[:1]))
+    @property
+    def trouble(self) -> str | None:
+        """Why what the model says of a text cannot be read off a batch, in words; None where it can."""
+        if not self.is_causal:
+            return f"later tokens move earlier logits by {self.later:.2g} nats"
+        return (
+            None if self.others <= self.tolerance else f"other texts of a batch move logits by {self.others:.2g} nats"
+        )
 
 
-def _logprobs(base: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
-    return torch.log_softmax(base(input_ids=tokens_BT, use_cache=False).logits.float(), -1)
+@dataclass(frozen=True)
+class Agreement:
+    """How far (nats) one way to compute an adapter is from another, and that other from the base alone.
 
-
-@contextmanager
-def _inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[torch.Tensor]]]:
-    """Within, what each module is given, call by call."""
-    seen: dict[str, list[torch.Tensor]] = {name: [] for name in modules}
-    hooks = [
-        module.register_forward_pre_hook(lambda _, inputs, calls=seen[name]: calls.append(inputs[0]))
-        for name, module in modules.items()
-    ]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _sight(together: Sequence[torch.Tensor], alone: Sequence[torch.Tensor]) -> Sight:
-    """How a module sees a batch, from its inputs for the batch and for the batch's first row alone."""
-    if not together:
-        return "unseen"
-    if len(together) != len(alone):
-        return "other"
-    found = {_shape(x, first) for x, first in zip(together, alone, strict=True)}
-    return found.pop() if len(found) == 1 else "other"
-
-
-def _shape(x: torch.Tensor, first: torch.Tensor) -> Sight:
-    rest = x.shape[1:]
-    if x.dim() > 2 and len(x) == ROWS and first.shape == (1, *rest):
-        ours, own, sight = x[:1], first, "rows"
-    elif x.shape == (ROWS * TOKENS, *rest) and first.shape == (TOKENS, *rest):
-        ours, own, sight = x[:TOKENS], first, "flat"
-    else:
-        return "other"
-    close = torch.allclose(ours.float(), own.float(), rtol=0.05, atol=0.05 * float(own.abs().max()))
-    return cast(Sight, sight) if close else "other"
-
-
-def _read_elsewhere(base: Any, modules: Mapping[str, nn.Module], tokens_BT: torch.Tensor) -> frozenset[str]:
-    """Modules whose matrix reaches the logits by another way than their forward: each in turn with those named alike.
-
-    Their matrices are NaN while their forwards compute with the true ones. One that several modules share is read
-    elsewhere too.
+    In half precision a typical token counts, not the worst: a router's choice may hang on rounding.
     """
-    alike: dict[str, dict[str, nn.Module]] = {}
-    for name, module in modules.items():
-        alike.setdefault(name.rpartition(".")[2], {})[name] = module
-    owners = Counter(id(weight) for module in base.modules() for weight in module.parameters(recurse=False))
-    found = {name for name, module in modules.items() if owners[id(module.weight)] > 1}
-    if not _spoils(base, modules, tokens_BT):
-        return frozenset(found)
-    spoilt = [group for group in alike.values() if _spoils(base, group, tokens_BT)]
-    found |= {name for group in spoilt for name, one in group.items() if _spoils(base, {name: one}, tokens_BT)}
-    return frozenset(found)
+
+    off: float
+    effect: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        return self.off <= self.allowed
+
+    @property
+    def tells(self) -> bool:
+        """Whether the adapter does enough for a difference to show."""
+        return self.effect > 4 * self.allowed
 
 
-def _spoils(base: Any, modules: Mapping[str, nn.Module], tokens_BT: torch.Tensor) -> bool:
-    """Whether NaN in place of these modules' matrices reaches the logits although their forwards do not see it."""
-    matrices = {module: cast(torch.Tensor, module.weight) for module in modules.values()}
-    true = {module: matrix.data for module, matrix in matrices.items()}
+def tokens_of(base: Any) -> torch.Tensor:
+    """Token ids [B, T] on the base's device, the same for every base of its vocabulary."""
+    vocabulary = int(base.get_input_embeddings().weight.shape[0])
+    drawn_BT = torch.randint(vocabulary, (ROWS, TOKENS), generator=torch.Generator().manual_seed(0))
+    return drawn_BT.to(base.device)
 
-    def put_back(module: nn.Module, _: object) -> None:
-        matrices[module].data = true[module]
 
-    def take_away(module: nn.Module, *_: object) -> None:
-        matrices[module].data = true[module].new_full((), float("nan")).expand(true[module].shape)
+@torch.no_grad()  # what a model keeps of it may be used in training
+def said(model: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities [B, T, V] of what comes after each token, in float32."""
+    return torch.log_softmax(model(input_ids=tokens_BT, use_cache=False).logits.float(), -1)
 
-    hooks: list[RemovableHandle] = [module.register_forward_pre_hook(put_back) for module in true]
-    hooks += [module.register_forward_hook(take_away, always_call=True) for module in true]
-    try:
-        for module in true:
-            take_away(module)
-        return not bool(torch.isfinite(_logprobs(base, tokens_BT)).all())
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module in true:
-            put_back(module, None)
+
+def probe(model: Any, tokens_BT: torch.Tensor | None = None) -> Probe:
+    """Run a model three times. Raises what it raises."""
+    tokens_BT = tokens_of(model) if tokens_BT is None else tokens_BT
+    other_BT = tokens_BT.roll(1, 1).flip(1)
+    later_BT, others_BT = tokens_BT.clone(), tokens_BT.clone()
+    later_BT[:, TOKENS // 2 :] = other_BT[:, TOKENS // 2 :]
+    others_BT[1:] = other_BT[1:]
+    first = said(model, tokens_BT)
+    later = float(apart(said(model, later_BT), first)[:, : TOKENS // 2].max())
+    others = float(apart(said(model, others_BT), first)[0].max())
+    return Probe(later, others, TOLERANCE.get(model.dtype.itemsize, 1e-3))
+
+
+def agreement(ours: torch.Tensor, theirs: torch.Tensor, alone: torch.Tensor, itemsize: int) -> Agreement:
+    """Compare what two ways to compute an adapter say, and the base `alone`; numbers of the base have so many bytes."""
+    off_BT, effect_BT = apart(ours, theirs), apart(theirs, alone)
+    if itemsize == 4:
+        off, effect, share = float(off_BT.max()), float(effect_BT.max()), 1e-3
+    else:
+        off, effect, share = float(off_BT.median()), float(effect_BT.median()), 0.1
+    return Agreement(off, effect, TOLERANCE.get(itemsize, 1e-3) + share * effect)
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The largest difference at each place [B, T]; what is equal, or in both no number, does not differ."""
+    same = (one == other) | (one.isnan() & other.isnan())
+    return (one - other).abs().masked_fill(same, 0.0).amax(-1)

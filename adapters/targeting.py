@@ -100,11 +100,12 @@ def _is_linear(module: nn.Linear | Conv1D) -> bool:
         return True
     x = torch.ones(1, 2, module.in_features if isinstance(module, nn.Linear) else module.nx).to(weight)
     try:
-        y: torch.Tensor = module(x)
+        y = module(x)
     except (RuntimeError, ValueError, IndexError):
         return False
     expected = nn.functional.linear(x, weight, module.bias)
-    return y.shape == expected.shape and torch.allclose(y, expected, rtol=0.05, atol=0.05)
+    same = isinstance(y, torch.Tensor) and y.shape == expected.shape
+    return same and torch.allclose(y, expected, rtol=0.05, atol=0.05)
 
 
 def all_linear(base: PreTrainedModel) -> Targets:
@@ -117,6 +118,16 @@ def all_linear(base: PreTrainedModel) -> Targets:
         if not accepted:
             raise
         return by_peft(base, accepted)
+
+
+def left_out(base: PreTrainedModel) -> tuple[str, ...]:
+    """What `all-linear` would take in PEFT, or by its name, and is not trained: by last parts, each once.
+
+    They are linear modules that PEFT cannot be told to adapt, and parameters that hold several experts at once.
+    """
+    parameters = all_linear(base).parameters
+    modules = set(linear(base)) - set(meant(base, "all-linear"))
+    return tuple(_last_parts([*modules, *(name.removesuffix(".weight") for name in parameters)]))
 
 
 def names_for(base: PreTrainedModel, modules: Sequence[str]) -> list[str]:

@@ -41,6 +41,7 @@ from evaluators.items.encoder import encoder_of
 from evaluators.items.targets import plain, shared
 from evaluators.subjects.on_base import adapter_on, load_base
 from evaluators.subjects.sharing import bank_on
+from evaluators.subjects.touchstone import Touchstone
 from study.flops import peak_of
 from study.models.resolve import Model
 
@@ -124,14 +125,14 @@ class Ours:
     def __init__(self, world: World) -> None:
         model = Model("bench", str(world.model), None, "bench", world.dtype, "bench", 0.0, 0, False, ())
         self._world, self._base, self._encoder = world, load_base(model), encoder_of(model)
-        self.engine = Engine(self._base)
+        self.engine, self._known = Engine(self._base), Touchstone(self._base)
 
     def one_by_one(self, lay_out: Callable[..., list[Row]]) -> Answers:
         """The first adapter's answers; every adapter is put on and scored."""
         requests, rows = self._laid_out(lay_out)
         found = []
         for adapter in self._world.adapters:
-            with adapter_on(self._base, adapter) as model, self.engine.running(model):
+            with adapter_on(self._base, adapter, self._known) as model, self.engine.running(model):
                 found.append(self._score(rows, [None], requests))
         return found[0]
 

@@ -177,7 +177,7 @@ class StudyRun:
     def _ended(self, gang: GangEnded) -> None:
         for adapter in gang.trained:
             unit = self._units[adapter.adapter_id]
-            self._books.trained(unit, adapter.tokens, adapter.seconds)
+            self._books.trained(unit, adapter.tokens, adapter.seconds, adapter.notes)
             if (part := self._waiting.take(unit.adapter_id)) is not None:
                 self._pool.backlog.add([part])
         for failure in gang.failed:

@@ -9,12 +9,12 @@ import torch
 import transformers
 from transformers.integrations import HfDeepSpeedConfig
 
-from adapters.base import load_model, load_tokenizer, not_causal
-from adapters.probe import probe
+from adapters.base import check_readable, embedded, load_model, load_tokenizer
+from adapters.kinds.kind import Kind
 from study.config import LossOn
 from study.data.example import Example
 from study.models.resolve import Model
-from trainers.data import Row, tokenise
+from trainers.data import BadData, Row, tokenise
 
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
 
@@ -38,23 +38,35 @@ class Base:
         del zero_3
         if spread is None:
             self.module.to(device)  # type: ignore[arg-type]  # behind a decorator that hides its arguments
-            self._check_causal()
+            check_readable(self.module.eval(), model)
+        self._left_out: dict[Kind, tuple[str, ...]] = {}
         self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
 
-    def _check_causal(self) -> None:
-        """Raise ConfigError for a base that reads what comes after a token. Spread ones cannot be run by themselves."""
-        self.module.eval()
-        if not (found := probe(self.module)).is_causal:
-            raise not_causal(self.model, f"later tokens move earlier logits by {found.later:.2g} nats")
+    def left_out(self, kind: Kind) -> tuple[str, ...]:
+        """What a kind of tuning leaves out of this base.
+
+        Raises ConfigError where an adapter's files would not be what was trained. A base that is spread cannot be run
+        by itself, so there only names are looked at.
+        """
+        if kind not in self._left_out:
+            if not self.partitioned:
+                kind.check(self.module, self.model)
+            self._left_out[kind] = kind.left_out(self.module)
+        return self._left_out[kind]
 
     @property
     def padding(self) -> int:
-        """A token to pad with; it is masked, so any will do."""
-        return int(self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0)
+        """A token to pad with; it is masked, so any that the embedding has will do."""
+        told = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((int(token) for token in told if token and token < embedded(self.module)), 0)
 
     def rows(self, examples: tuple[Example, ...], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
         """The examples' token rows. Raises BadData."""
         return self._rows(examples, max_length, loss_on)
 
     def _tokenise(self, examples: tuple[Example, ...], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
-        return tokenise(self.tokenizer, examples, max_length, loss_on)
+        rows = tokenise(self.tokenizer, examples, max_length, loss_on)
+        largest, known = max(max(row.tokens) for row in rows), embedded(self.module)
+        if largest >= known:
+            raise BadData(f"the tokenizer writes token {largest}, and the model's embedding has {known} rows")
+        return rows

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from adapters.kinds.kind import Sheet, kind_of
 from study.config import Recipe
+from study.errors import ConfigError
 from trainers.batch import MicroBatch
 from trainers.optimizer import GangAdamW
 from trainers.world import World, deepspeed, forget_modules
@@ -31,7 +32,7 @@ class GangModel(torch.nn.Module):
 
     def __init__(self, base: PreTrainedModel, sheet: Sheet) -> None:
         super().__init__()
-        self.sheet = sheet
+        self.sheet, self.name = sheet, type(base).__name__
         self._positions: torch.Tensor | None = None
         head: torch.nn.Module | None = base.get_output_embeddings()
         self._handle = head.register_forward_pre_hook(self._select) if head is not None else None
@@ -61,6 +62,7 @@ class Engine:
 
     def __init__(self, engine: Any, model: GangModel, optimizer: GangAdamW, world: World) -> None:
         self._engine, self._sheet, self._optimizer, self.world = engine, model.sheet, optimizer, world
+        self._name = model.name
         self._bad = torch.zeros(self._sheet.slots, device=world.device)
         if not engine.fp16_enabled():  # there infinite gradients are how DeepSpeed finds its loss scale
             self._sheet.weights.register_hook(self._without_bad)
@@ -72,8 +74,15 @@ class Engine:
         return losses
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of this process's part of the step's loss; the parts of all processes add up."""
-        self._engine.backward(loss * self.world.size)  # DeepSpeed averages gradients over processes
+        """Add the gradient of this process's part of the step's loss; the parts of all processes add up.
+
+        Raises ConfigError for a base whose layers run backward passes of their own, which DeepSpeed does not let them.
+        """
+        try:
+            self._engine.backward(loss * self.world.size)  # DeepSpeed averages gradients over processes
+        except AssertionError as error:
+            problem = f"DeepSpeed does not run its backward pass: {error}"
+            raise ConfigError("models", self._name, problem, "take another model to train") from error
 
     def bad_slots(self) -> set[int]:
         """Members whose gradient was NaN or infinite in this step, in any process. Theirs did not reach DeepSpeed."""

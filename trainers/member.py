@@ -120,8 +120,8 @@ class Member:
             setattr(self, name, state.books[name])
         self.kept = state.kept
 
-    def course(self) -> Course:
-        """How its training went."""
+    def course(self, learned_nothing: bool) -> Course:
+        """How its training went; that of what it has come to is for those to say who know the base."""
         kept = self._recipe.validation.keep
         return Course(
             epochs=tuple(Epoch(**epoch) for epoch in self._epochs),
@@ -132,6 +132,7 @@ class Member:
             truncated=sum(row.truncated for row in self._rows),
             tokens=Tokens(self.useful, self.padded),
             seconds=self.seconds,
+            learned_nothing=learned_nothing,
         )
 
 

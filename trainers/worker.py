@@ -65,8 +65,8 @@ class Worker:
         """
         if not self.world.joined and self.world.size == 1:
             self.join(*self.address())
-        base = self._load(setup)
-        recipe = setup.recipe
+        base, recipe = self._load(setup), setup.recipe
+        base.left_out(kind_of(recipe))
         results: dict[str, Trained | Rejected] = {}
         members: list[Member] = []
         for job in jobs:
@@ -112,7 +112,7 @@ class Worker:
         try:
             with opened(base.module, setup.recipe, settings, names, self.world, rows) as engine:
                 resumed = train_gang(engine, members, how, start, save)
-            return self._conditions(setup, how, len(members), resumed)
+            return self._conditions(base, setup, how, members, resumed)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -124,10 +124,11 @@ class Worker:
         job = member.job
         if member.failure is not None:
             return Rejected(job.adapter_id, NAN, member.failure)
-        folder = out / job.adapter_id
+        folder, kind, nothing = out / job.adapter_id, kind_of(setup.recipe), False
         if self.world.rank == 0:
-            kind_of(setup.recipe).write(folder, base.module, base.model, member.kept)
-        return Trained(job.adapter_id, folder, member.course(), shared)
+            kind.write(folder, base.module, base.model, member.kept)
+            nothing = kind.is_as_begun(base.module, member.kept)
+        return Trained(job.adapter_id, folder, member.course(nothing), shared)
 
     def _batching(self, setup: Setup, gang: int, padding: int) -> Batching:
         """Rows and tokens of a process per forward pass: what is fast, or the fewer rows that `training` sets."""
@@ -138,17 +139,20 @@ class Worker:
         dropout = kind_of(setup.recipe).dropout
         return Batching(rows, FULL_PASS[device], PASS_WORTH[device], padding, dropout)
 
-    def _conditions(self, setup: Setup, how: Batching, gang_size: int, resumed: tuple[int, ...]) -> Conditions:
+    def _conditions(
+        self, base: Base, setup: Setup, how: Batching, members: Sequence[Member], resumed: tuple[int, ...]
+    ) -> Conditions:
         device = self.world.device
         return Conditions(
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             world_size=self.world.size,
             dtype=setup.model.dtype,
             zero_stage=zero_stage(setup.training),
-            gang_size=gang_size,
+            gang_size=len(members),
             micro_batch_size=how.rows,
             micro_batch_tokens=how.tokens,
             resumed_at_steps=resumed,
+            left_out=base.left_out(kind_of(setup.recipe)),
             versions={name: importlib.metadata.version(name) for name in _VERSIONS},
         )
 

@@ -74,6 +74,18 @@ class Kind(Protocol):
         """About how many weights one adapter has on a base of so many parameters."""
         ...
 
+    def check(self, base: PreTrainedModel, model: Model) -> None:
+        """Raise ConfigError where files of an adapter of this base would not load as they were trained."""
+        ...
+
+    def left_out(self, base: PreTrainedModel) -> tuple[str, ...]:
+        """Names of what the recipe asks to train and this base does not let be trained, by their last parts."""
+        ...
+
+    def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
+        """Whether these `Sheet.copies` make of the base what it was before training."""
+        ...
+
     def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> Sheet:
         """The base with fresh weights for an adapter per (adapter_id, seed)."""
         ...

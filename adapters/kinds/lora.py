@@ -39,6 +39,20 @@ class LoraKind:
         share: float = params ** (2 / 3)
         return round(self.lora.r * share)
 
+    def check(self, base: PreTrainedModel, model: Model) -> None:
+        from adapters.kinds.lora_check import check
+
+        check(base, self.lora, model)
+
+    def left_out(self, base: PreTrainedModel) -> tuple[str, ...]:
+        from adapters.targeting import left_out
+
+        return left_out(base) if self.lora.modules == "all-linear" else ()
+
+    def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
+        """B starts as zeros, and as long as it is, A does nothing."""
+        return not any(matrix.any() for name, matrix in weights.items() if ".lora_B." in name)
+
     def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> LoraSheet:
         from adapters.kinds.lora_weights import LoraSheet
 

@@ -36,7 +36,7 @@ class LoraSheet(nn.Module):
         self, base: PreTrainedModel, lora: Lora, members: Sequence[tuple[str, int]], device: torch.device
     ) -> None:
         super().__init__()
-        sites = sites_named(base, _modules(base, lora))
+        sites = sites_named(base, modules_of(base, lora))
         self.bank = LoraBank(base, sites, lora.r, len(members), torch.float32, device)
         self.base = base
         for slot, (adapter_id, seed) in enumerate(members):
@@ -67,7 +67,8 @@ class LoraSheet(nn.Module):
         self.bank.detach()
 
 
-def _modules(base: PreTrainedModel, lora: Lora) -> tuple[str, ...]:
+def modules_of(base: PreTrainedModel, lora: Lora) -> tuple[str, ...]:
+    """The full names of the modules that are trained. Raises ConfigError."""
     try:
         return meant(base, lora.modules)
     except UnsupportedAdapter as error:

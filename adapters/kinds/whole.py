@@ -28,6 +28,16 @@ class WholeKind:
     def size(self, params: int) -> int:
         return params
 
+    def check(self, base: PreTrainedModel, model: Model) -> None:
+        """Does nothing: a whole model is written and read by transformers, and its weights are compared by name."""
+
+    def left_out(self, base: PreTrainedModel) -> tuple[str, ...]:
+        return ()
+
+    def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
+        own = dict(base.named_parameters())
+        return all(bool((weights[name] == own[name].to("cpu", weights[name].dtype)).all()) for name in weights)
+
     def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> WholeSheet:
         from adapters.kinds.whole_weights import WholeSheet
 

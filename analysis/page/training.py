@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.reading.study import Study
 from study.config import Recipe
 from study.store.records import AdapterRecord
@@ -26,8 +28,17 @@ def sentence(study: Study) -> str | None:
     padded = sum(record.course.tokens.padded for record in records)
     return (
         f"{len(records):,} adapters were trained: {'; '.join(ways)}. Training read {useful:,} tokens, which are "
-        f"{useful / padded:.0%} of those that went through the model; the others were padding."
+        f"{useful / padded:.0%} of those that went through the model; the others were padding.{_notes(records)}"
     )
+
+
+def _notes(records: Sequence[AdapterRecord]) -> str:
+    """What of the training was not as one might think."""
+    left_out = {record.model: ", ".join(record.conditions.left_out) for record in records if record.conditions.left_out}
+    told = [f" Of {model}’s modules, {names} were not trained." for model, names in sorted(left_out.items())]
+    if nothing := sum(record.course.learned_nothing for record in records):
+        told.append(f" {nothing:,} adapters came out as they began: they change nothing, and say nothing of transfer.")
+    return "".join(told)
 
 
 def _way(recipe: Recipe) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adapters.base import load_config, load_tokenizer
+from adapters.base import load_tokenizer, shell_of
 from evaluators.forward.rows import Request
 from study.data.harness import Instance
 from study.errors import TaskError
@@ -28,9 +27,7 @@ Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's
 class Encoder(HFLM):
     """lm-eval's `hf` model up to the point where it would run: texts in, token ids out."""
 
-    def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> None:
-        with torch.device("meta"):
-            shell = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    def __init__(self, shell: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(pretrained=shell, tokenizer=tokenizer)
         self._longest = int(self.max_length)
         self._known: dict[tuple[str, bool | None], list[int]] = {}
@@ -113,4 +110,4 @@ class Encoder(HFLM):
 
 def encoder_of(model: Model) -> Encoder:
     """The encoder of a model, read from its folder or the Hub without its weights."""
-    return Encoder(load_config(model), load_tokenizer(model), model.trust_remote_code)
+    return Encoder(shell_of(model), load_tokenizer(model))

@@ -10,31 +10,27 @@ A model that was fine-tuned as a whole takes the place of the base's weights mea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-import peft
 import safetensors
 import torch
 from peft.tuners import lora
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
-from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from adapters.base import load_model
-from adapters.folder import AdapterWeights, UnsupportedAdapter, check_numbers, check_start
+from adapters.folder import AdapterWeights, UnsupportedAdapter
+from adapters.loaded import one_line, peft_model
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
-from adapters.skeleton import skeleton
+from evaluators.subjects.touchstone import Touchstone
 from study.models.resolve import Model
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 
 class AdapterError(Exception):
@@ -51,20 +47,19 @@ def load_base(model: Model) -> PreTrainedModel:
 
 
 @contextmanager
-def adapter_on(base: PreTrainedModel, folder: Path, read_elsewhere: Collection[str] = ()) -> Iterator[PreTrainedModel]:
+def adapter_on(base: PreTrainedModel, folder: Path, known: Touchstone) -> Iterator[PreTrainedModel]:
     """Gives the model that computes with the adapter of a PEFT folder, or with the weights of a whole model.
 
-    It is the base itself, which is changed within, or one over its weights. Into modules that are `read_elsewhere` (by
-    others than their own forward) nothing is merged: PEFT's product beside such a one has no part in that reading.
-    Raises AdapterError.
+    It is the base itself, which is changed within, or one over its weights. Nothing is merged where that would say
+    other than PEFT's product beside the matrices. Raises AdapterError.
     """
     if (folder / "config.json").is_file():
         with _weights_on(base, folder):
             yield base
         return
     plain = plain_lora(folder, base) if base.dtype == torch.float32 else None
-    if plain is None or not plain.modules.keys().isdisjoint(read_elsewhere):
-        yield _by_peft(base, folder, read_elsewhere)
+    if plain is None or not known.holds(merged, plain, folder):
+        yield _by_peft(base, folder, known)
         return
     with merged(base, plain):
         yield base
@@ -85,33 +80,29 @@ def merged(base: PreTrainedModel, adapter: AdapterWeights) -> Iterator[None]:
             module.weight.data = torch.addmm(weight, left, right, alpha=factors.scaling)
         yield
     finally:
-        for module, weight in originals.items():
+        for module, weight in reversed(originals.items()):  # a matrix that two modules share was replaced twice
             module.weight.data = weight
 
 
-def _by_peft(base: PreTrainedModel, folder: Path, read_elsewhere: Collection[str]) -> PreTrainedModel:
+def _by_peft(base: PreTrainedModel, folder: Path, known: Touchstone) -> PreTrainedModel:
     """A skeleton of the base with the adapter as PEFT's own modules, merged where they can be. Raises AdapterError."""
-    config = _read_config(folder)
     try:
-        model = skeleton(base, _written_to(base, config))
-        wrapped = peft.PeftModel(model, config)
-        _load_weights(wrapped, folder)
-        wrapped.eval()
-        _merge(wrapped, model, read_elsewhere)
-        with torch.inference_mode():
-            model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=base.device), use_cache=False)
-    except (AdapterError, torch.OutOfMemoryError, MemoryError):
-        raise
-    except Exception as error:  # PEFT does what the folder's config says: anything can be raised
-        reason = " ".join(str(error).split())[:300]
-        raise AdapterError(f"{config.peft_type}: PEFT cannot run it on this model: {reason}") from error
+        wrapped = peft_model(base, folder)
+        model = cast(PreTrainedModel, wrapped.get_base_model())
+        if not known.settle(wrapped, _mergeable(model)):
+            model = cast(PreTrainedModel, peft_model(base, folder).get_base_model())
+    except (UnsupportedAdapter, ValueError) as error:  # PEFT raises the latter where a merged matrix is not finite
+        raise AdapterError(one_line(error)) from error
     return model
 
 
-def _written_to(base: PreTrainedModel, config: peft.PeftConfig) -> set[str]:
-    """Weights of the base that PEFT writes an adapter's own values into: a skeleton needs copies of these."""
-    trains_biases = getattr(config, "bias", "none") not in ("none", None)
-    return {name for name, _ in base.named_parameters() if trains_biases and name.endswith("bias")}
+def _mergeable(model: PreTrainedModel) -> bool:
+    """Whether every part of an adapter can be merged exactly enough: LoRA on matrices, their biases left alone."""
+    parts = list(model.modules())
+    layers = [part for part in parts if isinstance(part, BaseTunerLayer)]
+    if model.dtype != torch.float32 or any(isinstance(part, AuxiliaryTrainingWrapper) for part in parts):
+        return False
+    return bool(layers) and all(type(one) is lora.Linear and not any(one.lora_bias.values()) for one in layers)
 
 
 @contextmanager
@@ -120,14 +111,14 @@ def _weights_on(base: PreTrainedModel, folder: Path) -> Iterator[None]:
     try:
         other, found = _read_as(base, folder)
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise AdapterError(f"{folder}: its weights cannot be read: {error}") from error
+        raise AdapterError(f"its weights cannot be read: {error}") from error
     wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]
     if wrong:
-        raise AdapterError(f"{folder}: its weights do not fit the model: {sorted(map(str, wrong))[0]}")
+        raise AdapterError(f"its weights do not fit the model: {sorted(map(str, wrong))[0]}")
     originals = [(weight, weight.data) for weight in base.parameters()]
     for name, new in other.named_parameters():
         if not torch.isfinite(new).all():
-            raise AdapterError(f"{folder}: {name} holds values that are not finite")
+            raise AdapterError(f"{name} holds values that are not finite")
     try:
         for (weight, _), new in zip(originals, other.parameters(), strict=True):
             weight.data = new.data.to(weight.device)
@@ -143,62 +134,3 @@ def _read_as(base: PreTrainedModel, folder: Path) -> tuple[PreTrainedModel, Mapp
         folder, config=base.config, dtype=base.dtype, use_safetensors=True, output_loading_info=True
     )
     return cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], loaded)
-
-
-def _read_config(folder: Path) -> peft.PeftConfig:
-    if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
-        raise AdapterError(f"{folder} needs {CONFIG_FILE} and {WEIGHTS_FILE} (pickled weights are not read)")
-    try:
-        said = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        check_start(said, str(folder))
-        if said.get("peft_type") == "LORA":
-            check_numbers(said, str(folder))
-        config = peft.PeftConfig.from_pretrained(str(folder))
-    except UnsupportedAdapter as error:
-        raise AdapterError(str(error)) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise AdapterError(f"{folder}: {CONFIG_FILE} cannot be read: {error}") from error
-    if config.is_prompt_learning:
-        raise AdapterError(f"{folder}: {config.peft_type} adapters change the prompt and are not supported; use LoRA")
-    if getattr(config, "alora_invocation_tokens", None):
-        raise AdapterError(f"{folder}: activated LoRA depends on the text it stands in and is not supported; use LoRA")
-    if hasattr(config, "init_lora_weights"):
-        config.init_lora_weights = True  # the quickest start: the folder's weights replace it
-    config.inference_mode = True
-    return config
-
-
-def _load_weights(wrapped: peft.PeftModel, folder: Path) -> None:
-    """Fill the adapter's modules: every one of its tensors, and nothing of the base."""
-    try:
-        weights = load_file(folder / WEIGHTS_FILE)
-    except safetensors.SafetensorError as error:
-        raise AdapterError(f"{folder}: {WEIGHTS_FILE} cannot be read: {error}") from error
-    wanted = get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys()
-    base = wrapped.state_dict()
-    for name, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise AdapterError(f"{folder}: {name} holds values that are not finite")
-        if name not in wanted and not (name in base and torch.equal(base[name].cpu(), value.to(base[name].dtype))):
-            raise AdapterError(f"{folder}: {name} is no part of the adapter that {CONFIG_FILE} describes")
-    missing = wanted - weights.keys()
-    if missing:
-        raise AdapterError(f"{folder}: {WEIGHTS_FILE} lacks {min(missing)}, which {CONFIG_FILE} asks for")
-    try:
-        set_peft_model_state_dict(wrapped, {name: weights[name] for name in wanted})
-    except RuntimeError as error:  # shapes that differ
-        raise AdapterError(f"{folder}: its weights do not fit the model: {error}") from error
-
-
-def _merge(wrapped: peft.PeftModel, model: PreTrainedModel, read_elsewhere: Collection[str]) -> None:
-    """Merge into copies of the matrices, in float32 and where every part of the adapter can be."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
-    if model.dtype != torch.float32 or any(isinstance(part, AuxiliaryTrainingWrapper) for part in model.modules()):
-        return
-    if layers and layers.keys().isdisjoint(read_elsewhere) and all(_can_merge(layer) for layer in layers.values()):
-        wrapped.merge_adapter(safe_merge=True)
-
-
-def _can_merge(layer: BaseTunerLayer) -> bool:
-    """A LoRA on a matrix that leaves the bias alone."""
-    return type(layer) is lora.Linear and not any(layer.lora_bias.values())

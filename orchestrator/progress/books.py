@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -45,8 +46,14 @@ class Books:
         self._tracking = Tracking(config, store, self.display.warn)
         self._means = Means(plan, store) if self._tracking.is_on else None
         self._exported = 0.0
+        self._told: set[str] = set()
 
-    def trained(self, unit: AdapterUnit, tokens: int, seconds: float) -> None:
+    def trained(self, unit: AdapterUnit, tokens: int, seconds: float, notes: Sequence[str] = ()) -> None:
+        """An adapter is done. Each of `notes` is told once in a run."""
+        for note in notes:
+            if note not in self._told:
+                self._told.add(note)
+                self.display.warn(note)
         taken = seconds * self._estimates.devices[TRAIN]
         self.progress.finished(TRAIN, unit.model, tokens, self._train_s(unit), taken)
         self._succeeded(unit.unit_id)

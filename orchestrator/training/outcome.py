@@ -16,13 +16,17 @@ from study.store.records import FailureRecord
 
 @dataclass(frozen=True)
 class Trained:
-    """An adapter whose record is in the store: its useful tokens, its share of its gang's seconds, its best losses."""
+    """An adapter whose record is in the store: its useful tokens, its share of its gang's seconds, its best losses.
+
+    `notes` are what people should know of it, in words that are equal for adapters of which the same is to be said.
+    """
 
     adapter_id: str
     tokens: int
     seconds: float
     train_loss: float | None = None
     validation_loss: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,4 +82,4 @@ def of_result(result: Mapping[str, Any]) -> GangEnded | GangMoved:
     failed, lost = tuple(FailureRecord(**one) for one in result["failed"]), tuple(result["lost"])
     if result["moved"]:
         return GangMoved(dict(result["attempts"]), failed, lost)
-    return GangEnded(tuple(Trained(**one) for one in result["trained"]), failed, lost)
+    return GangEnded(tuple(Trained(**{**one, "notes": tuple(one["notes"])}) for one in result["trained"]), failed, lost)

@@ -27,5 +27,17 @@ def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -
 def headline(record: AdapterRecord) -> outcome.Trained:
     """What of a record the driver needs to know."""
     course, best = record.course, record.course.best
-    losses = (best.train_loss, best.validation_loss) if best is not None else (None, None)
-    return outcome.Trained(record.adapter_id, course.tokens.useful, course.seconds, *losses)
+    train, validation = (best.train_loss, best.validation_loss) if best is not None else (None, None)
+    useful = course.tokens.useful
+    return outcome.Trained(record.adapter_id, useful, course.seconds, train, validation, _notes(record))
+
+
+def _notes(record: AdapterRecord) -> tuple[str, ...]:
+    course, left_out = record.course, record.conditions.left_out
+    notes = []
+    if course.learned_nothing:
+        notes.append(f"{record.model}: {course.steps} steps leave adapters as they began: they change nothing")
+    if left_out:
+        kinds = "fused experts, routers, or modules that PEFT refuses"
+        notes.append(f"{record.model}: all-linear leaves out {', '.join(left_out)} ({kinds})")
+    return tuple(notes)

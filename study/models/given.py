@@ -1,7 +1,7 @@
 """Adapters that exist already: PEFT folders on this machine or on the Hub, scored beside the study's own.
 
-A run copies their two files into the store before it scores them, so that every machine finds them there and the store
-holds all that its numbers come from.
+A run puts their config and weights into the store before it scores them, so that every machine finds them there and the
+store holds all that its numbers come from.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from study.cells import Cell, Source
 from study.config import ExistingAdapter, StudyConfig
 from study.errors import ConfigError
 from study.identity import digest
-from study.models import peft_config
+from study.models import given_weights, peft_config
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
-from study.store.safetensors_header import header_in
 from study.store.store import Store
 from study.units import GivenAdapter
-
-FILES = (WEIGHTS_FILE, CONFIG_FILE)  # in the order in which they are put into the store
 
 
 def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[GivenAdapter]:
@@ -47,24 +44,24 @@ def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[Given
 def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
     source = Source.of([Cell.parse(entry.source)]) if entry.source is not None else None
     folder = _folder(entry, key)
-    for name in FILES:
-        if not (folder / name).is_file():
+    try:
+        held = given_weights.files(folder)
+        missing = [file.name for file in (*held, folder / CONFIG_FILE) if not file.is_file()]
+        if missing or not held:
             raise ConfigError(
                 f"{key}.path",
                 entry.path,
-                f"holds no {name} (pickled weights are not read)",
+                f"holds no {missing[0] if held else WEIGHTS_FILE}",
                 "name a folder made by PEFT's save_pretrained",
             )
-    try:
         kind = peft_config.read(folder / CONFIG_FILE)["peft_type"]
-        header_in(folder / WEIGHTS_FILE)
     except ValueError as error:
         raise ConfigError(f"{key}.path", entry.path, str(error), "save the adapter again, or leave it out") from error
     identity = {
         "kind": "existing adapter",
         "model": model.identity,
         "peft_type": kind,
-        "files": [_digest(folder / name) for name in FILES],
+        "files": [_digest(file) for file in (*held, folder / CONFIG_FILE)],
         "source": entry.source,  # decides no score, but stands in every row of results
     }
     return GivenAdapter(digest(identity), model.name, entry.name, source, str(folder))
@@ -86,7 +83,11 @@ def _folder(entry: ExistingAdapter, key: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(entry.path, revision=entry.revision, allow_patterns=list(FILES)))
+        return Path(
+            snapshot_download(
+                entry.path, revision=entry.revision, allow_patterns=[*given_weights.PATTERNS, CONFIG_FILE]
+            )
+        )
     except (OSError, hub.LocalEntryNotFoundError, hub.HTTPError, hub.HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
@@ -103,8 +104,16 @@ def _digest(file: Path) -> str:
 
 
 def put_into(store: Store, adapter: GivenAdapter) -> None:
-    """Copy an adapter's files into the store where they are not there yet: its config last, as a sign that all are."""
-    if store.exists(f"{adapter.folder}/{FILES[-1]}"):
+    """Put an adapter's files into the store where they are not there yet: its config last, as a sign that all are.
+
+    Raises ConfigError for weights that cannot be read.
+    """
+    if store.exists(f"{adapter.folder}/{CONFIG_FILE}"):
         return
-    for name in FILES:
-        store.write(f"{adapter.folder}/{name}", (Path(adapter.path) / name).read_bytes())
+    folder = Path(adapter.path)
+    try:
+        weights = given_weights.as_one_file(folder)
+    except ValueError as error:
+        raise ConfigError("adapters.path", adapter.path, str(error), "save the adapter again") from error
+    store.write(f"{adapter.folder}/{WEIGHTS_FILE}", weights)
+    store.write(f"{adapter.folder}/{CONFIG_FILE}", (folder / CONFIG_FILE).read_bytes())

@@ -37,7 +37,10 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How the training of one adapter went. `seconds` are its share of its gang's; `kept` says which epoch counts."""
+    """How the training of one adapter went. `seconds` are its share of its gang's; `kept` says which epoch counts.
+
+    `learned_nothing`: its weights make of the base what that was before.
+    """
 
     examples: Examples
     tokens: Tokens
@@ -47,6 +50,7 @@ class Course:
     kept: str = ""
     steps: int = 0
     truncated: int = 0
+    learned_nothing: bool = False
 
     @property
     def best(self) -> Epoch | None:
@@ -56,7 +60,10 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Under what conditions a gang was trained: all its members state the same."""
+    """Under what conditions a gang was trained: all its members state the same.
+
+    `left_out` names modules of the base that the recipe asks to train and that were not, by the last parts of names.
+    """
 
     device: str
     world_size: int
@@ -66,4 +73,5 @@ class Conditions:
     micro_batch_size: int = 0
     micro_batch_tokens: int = 0
     resumed_at_steps: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

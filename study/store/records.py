@@ -162,7 +162,12 @@ class AdapterRecord:
                 source=tuple(read["source"]),
                 train_doc_hashes=tuple(read.get("train_doc_hashes") or ()),
                 course=course,
-                conditions=_made(Conditions, read, resumed_at_steps=tuple(read.get("resumed_at_steps", ()))),
+                conditions=_made(
+                    Conditions,
+                    read,
+                    resumed_at_steps=tuple(read.get("resumed_at_steps", ())),
+                    left_out=tuple(read.get("left_out", ())),
+                ),
                 files={str(name): _made(StoredFile, file) for name, file in read["files"].items()},
                 folder=folder,
             )

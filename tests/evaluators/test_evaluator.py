@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import MambaConfig, MambaForCausalLM
+from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
 
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.profile import forward_flops
 from evaluators.items.item import check_supported
 from evaluators.subjects.on_base import adapter_on, load_base
+from evaluators.subjects.touchstone import Touchstone
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.data.tasks import TaskLibrary
@@ -135,7 +137,7 @@ def test_an_adapter_computes_what_peft_computes(
     base = load_base(model_of(outspoken_model, dtype))
     with torch.no_grad():
         plain = base(tokens).logits
-        with adapter_on(base, adapters[kind]) as model:
+        with adapter_on(base, adapters[kind], Touchstone(base)) as model:
             ours = model(tokens).logits
         assert torch.equal(base(tokens).logits, plain)
         theirs = PeftModel.from_pretrained(base, str(adapters[kind]))(tokens).logits
@@ -198,7 +200,7 @@ def _edit(**changes: Any) -> Any:
         _edit(r=8),
         _edit(target_modules=["no_such"]),
         _edit(target_modules=["q_proj"]),
-        _edit(init_lora_weights="pissa"),
+        _edit(init_lora_weights="pissa_niter_4"),
         _edit(lora_alpha=None),
         _edit(r="4"),
         _edit(r=0),
@@ -233,13 +235,17 @@ def test_a_broken_adapter_fails_its_units_and_spares_the_base(
 def test_numbers_that_are_none_are_a_failure_of_their_own(
     tmp_path: Path, quiz: TaskConfig, outspoken_model: Path
 ) -> None:
-    store = Store(str(tmp_path))
-    evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(limit=3)))
-    evaluator.score([unit_of(Cell("quiz", "en"))])
-    evaluator._base.model.norm.weight.data.fill_(float("nan"))
-    (result,) = evaluator.score([unit_of(Cell("quiz", "en"), None)])
+    broken = tmp_path / "model"
+    shutil.copytree(outspoken_model, broken)
+    base = AutoModelForCausalLM.from_pretrained(broken)
+    base.model.norm.weight.data.fill_(float("nan"))
+    save_model(base, broken)
+    store = Store(str(tmp_path / "store"))
+    (result,) = Evaluator(model_of(broken), store, Settings((quiz,), Scoring(limit=3))).score(
+        [unit_of(Cell("quiz", "en"))]
+    )
     assert (result.ok, result.kind) == (False, "nan")
-    assert store.items().num_rows == 3
+    assert store.items().num_rows == 0
 
 
 def test_a_recurrent_model_falls_back_to_plain_rows(tmp_path: Path, quiz: TaskConfig, harness: Any) -> None:

@@ -23,6 +23,7 @@ from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
 from evaluators.subjects.on_base import adapter_on
 from evaluators.subjects.sharing import bank_on
+from evaluators.subjects.touchstone import Touchstone
 from tests.evaluators.test_architectures import ARCHITECTURES, MODULES
 
 VOCABULARY = 99
@@ -91,6 +92,7 @@ def test_any_adapters_on_any_architecture_are_what_peft_makes_of_them(data: st.D
     for _, options in items:
         rows += lay_out(requests[start : start + len(options)], range(start, start + len(options)))
         start += len(options)
+    known = Touchstone(base)
     engine = Engine(base, data.draw(st.integers(10, 300)))
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / str(number) for number in range(len(configs))]
@@ -101,7 +103,7 @@ def test_any_adapters_on_any_architecture_are_what_peft_makes_of_them(data: st.D
             assert (weights is None) == configs[number]["use_dora"]
             if weights is not None:
                 together.append((number, weights))
-            with adapter_on(base, folder) as model, engine.running(model):
+            with adapter_on(base, folder, known) as model, engine.running(model):
                 lls, _ = engine.loglikelihoods(rows, len(requests))
             assert lls == pytest.approx(expected[number], abs=1e-3)
         if together:

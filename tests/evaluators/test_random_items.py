@@ -34,7 +34,7 @@ def pair(request: Any, outspoken_model: Path, outspoken_no_bos_model: Path) -> t
     folder = outspoken_model if request.param == "bos" else outspoken_no_bos_model
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     return (
-        Encoder(model.config, tokenizer, False),
+        Encoder(model, tokenizer),
         HFLM(model, tokenizer=tokenizer, logits_cache=False),
         Engine(model, 700),
     )

@@ -25,6 +25,7 @@ APART = (
     "tests/study/models/test_hub.py",
     "tests/study/store/test_bucket.py",
     "tests/study/store/test_killed.py",
+    "tests/zoo",
 )
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 ASKS = {"uname", "git"}  # Python's platform module, once, and which commit this is

@@ -9,7 +9,8 @@ from typing import Any
 import peft
 import torch
 from peft import get_peft_model
-from transformers import AutoModelForCausalLM
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 NOISE = 0.1  # standard deviation added to each trained number
 
@@ -71,6 +72,7 @@ def kinds(base: str) -> dict[str, dict[str, Any]]:
         found["LORA layer_replication"] = {**lora, "layer_replication": [[0, 1], [0, 2]]}
     if place.expert:
         found["LORA experts"] = {**lora, "target_parameters": [place.expert]}
+        found["LORA per expert"] = {**lora, "target_modules": [*place.linear, "w1", "w2", "w3"]}
         found["LORA experts alone"] = {**lora, "target_modules": None, "target_parameters": [place.expert]}
     own = {"target_modules": list(place.linear)}
     return {
@@ -133,6 +135,8 @@ LEFT_OUT = {"XLORA": "mixes other adapters, by their paths"}
 
 def make(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path:
     """Save an adapter of a kind, each of its trained numbers moved at random."""
+    if "w1" in (settings.get("target_modules") or ()):
+        return _per_expert(model, folder, settings, seed)
     arguments = {key: value for key, value in settings.items() if key != "kind"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -142,4 +146,27 @@ def make(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path
             if parameter.requires_grad and parameter.is_floating_point():
                 parameter.data += NOISE * torch.randn(parameter.shape)
     wrapped.save_pretrained(folder)
+    return folder
+
+
+def _per_expert(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path:
+    """A Mixtral adapter as PEFT wrote it when each expert had linear modules of its own."""
+    config = AutoConfig.from_pretrained(model)
+    hidden, wide, rank = config.hidden_size, config.intermediate_size, settings["r"]
+    shapes = {"w1": (hidden, wide), "w3": (hidden, wide), "w2": (wide, hidden)}
+    layers = [f"base_model.model.model.layers.{layer}" for layer in range(config.num_hidden_layers)]
+    experts = [f"{layer}.block_sparse_moe.experts.{e}" for layer in layers for e in range(config.num_local_experts)]
+    places = {f"{expert}.{name}": shape for expert in experts for name, shape in shapes.items()}
+    narrow = config.num_key_value_heads * (hidden // config.num_attention_heads)
+    for layer in layers:
+        places |= {f"{layer}.self_attn.q_proj": (hidden, hidden), f"{layer}.self_attn.v_proj": (hidden, narrow)}
+    draw = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for place, (fan_in, fan_out) in places.items():
+        tensors[f"{place}.lora_A.weight"] = NOISE * torch.randn(rank, fan_in, generator=draw)
+        tensors[f"{place}.lora_B.weight"] = NOISE * torch.randn(fan_out, rank, generator=draw)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    arguments = {key: value for key, value in settings.items() if key != "kind"}
+    peft.LoraConfig(task_type="CAUSAL_LM", **arguments).save_pretrained(str(folder))
     return folder

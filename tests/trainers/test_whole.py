@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
+from evaluators.subjects.touchstone import Touchstone
 from study.models.resolve import Model
 from tests.support.training import RECIPE, assert_close, job, train, training
 from tests.trainers.test_gang import by_transformers
@@ -65,10 +66,10 @@ def test_is_scored_in_the_bases_place(worker: Worker, model: Model, tmp_path: Pa
     base, ids = load_base(model), torch.tensor([[5, 9, 11]])
     before = [weight.clone() for weight in base.parameters()]
     plain = AutoModelForCausalLM.from_pretrained(trained.folder)
-    with torch.no_grad(), adapter_on(base, trained.folder) as model:
+    with torch.no_grad(), adapter_on(base, trained.folder, Touchstone(base)) as model:
         torch.testing.assert_close(model(ids).logits, plain(ids).logits, rtol=1e-4, atol=1e-5)
     for weight, own in zip(base.parameters(), before, strict=True):
         assert torch.equal(weight, own)
     (trained.folder / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(AdapterError), adapter_on(base, trained.folder):
+    with pytest.raises(AdapterError), adapter_on(base, trained.folder, Touchstone(base)):
         pass

@@ -16,12 +16,13 @@ from unittest.mock import patch
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects import sharing
 from study.config import Scoring, TaskConfig
+from study.data.tasks import TaskLibrary
 from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 from tests.evaluators.conftest import make_docs, model_of, put_adapter, unit_of, write_task
 from tests.support import peft_zoo, zoo
 from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
-from tests.zoo.types import CELL, by_lm_eval, largest
+from tests.zoo.types import CELL, by_hand, by_lm_eval, largest
 
 Lls = list[list[float]]
 
@@ -35,6 +36,7 @@ class World:
         self.tasks = self.folder / "tasks"
         write_task(self.tasks, "quiz_en", make_docs(4, seed=3))
         plain = peft_zoo.kinds(base)["LORA"]
+        self.quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(self.tasks))
         self.a, self.b = (peft_zoo.make(self.model, self.folder / name, plain, seed) for seed, name in enumerate("ab"))
 
     @functools.cache  # noqa: B019  # a world lasts as long as its base is asked about
@@ -52,9 +54,8 @@ class Scores:
     def __init__(self, world: World, dtype: str, together: int = 1) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="zoo-store-"))
         self._store = Store(str(self.folder))
-        quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(world.tasks))
         self._together = together
-        self._evaluator = Evaluator(model_of(world.model, dtype), self._store, Settings((quiz,), Scoring()))
+        self._evaluator = Evaluator(model_of(world.model, dtype), self._store, Settings((world.quiz,), Scoring()))
         self._put: dict[str, AdapterUnit] = {}
         self._calls = 0
 
@@ -106,10 +107,8 @@ def one(name: str) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="zoo-adapter-"))
     try:
         if found.ask("made", lambda: _none(peft_zoo.make(world.model, folder, peft_zoo.kinds(base)[kind], 7))):
-            expected: dict[str, Lls] = {}
-            found.ask("lm-eval", lambda: _none(expected.update(k=by_lm_eval(world.model, world.tasks, folder))))
             for dtype in ("float32", "bfloat16"):
-                _between(found, world, folder, dtype, expected.get("k"))
+                _between(found, world, folder, dtype)
                 _banked(found, world, folder, dtype)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -120,16 +119,30 @@ def _none(_: object) -> None:
     return None
 
 
-def _between(found: Outcome, world: World, folder: Path, dtype: str, expected: Lls | None) -> None:
+def _expected(found: Outcome, world: World, folder: Path, dtype: str) -> Lls | None:
+    """What PEFT makes of a folder, and so lm-eval; how far lm-eval is from that, where it is, is a step of its own."""
+    library = TaskLibrary((world.quiz,), Scoring())
+    expected: dict[str, Lls] = {}
+
+    def by_peft() -> None:
+        expected["peft"] = by_hand(model_of(world.model, dtype), library, folder)
+
+    found.ask(f"{dtype[-2:]} PEFT", by_peft)
+    if dtype == "float32":
+        found.ask("lm-eval", lambda: largest(by_lm_eval(world.model, world.tasks, folder), expected["peft"]))
+    return expected.get("peft")
+
+
+def _between(found: Outcome, world: World, folder: Path, dtype: str) -> None:
     alone, short = world.alone(dtype), dtype.replace("float", "")
-    allowed = 0.0 if dtype == "float32" else 0.5
+    expected, allowed = _expected(found, world, folder, dtype), 0.0 if dtype == "float32" else 0.5
     with Scores(world, dtype) as scores:
         scores.one("a", world.a)
 
         def itself() -> float:
             ours = scores.one("k", folder)
             if expected is None:
-                raise Crashed("scored, though lm-eval cannot")
+                raise Crashed("scored, though PEFT cannot")
             return max(0.0, largest(ours, expected) - allowed)
 
         found.ask(f"{short} itself", itself)

@@ -1,13 +1,14 @@
 """The outcomes of the walks as a page: what works, what is refused and in which words.
 
-python -m tests.zoo.table TYPES.jsonl KINDS.jsonl > docs/models.md
+python -m tests.zoo.table TYPES.jsonl KINDS.jsonl [PAGE.md]     ends with 1 where anything is wrong or a bug
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.support import peft_zoo, zoo
@@ -15,6 +16,48 @@ from tests.zoo.outcome import Outcome, Step, read
 
 TYPE_COLUMNS = ("base", "trained", "loads in PEFT", "adapter")
 KIND_COLUMNS = ("32 itself", "32 next", "32 base", "32 banked", "b16 itself", "b16 next", "b16 base", "b16 banked")
+OPENING = f"""# Models and adapters
+
+Which models can be studied and which adapters can be scored, as found by trying every one of them: a tiny random model
+of each type that transformers {version("transformers")} calls a causal language model, and an adapter of each kind that
+PEFT {version("peft")} knows, on four bases. `make test-models` does it again and writes this page. Nothing here is a
+list in the program: it looks at the model and the adapter themselves (what it does there: [below](#what-is-looked-at)).
+
+“right” means within 0.001 nats of lm-eval {version("lm-eval")} with PEFT (in bfloat16: 0.5 nats on an option's
+log-likelihood, of PEFT in bfloat16). “refused” means that nothing is trained or scored, and the words say why. Where
+lm-eval fails or differs from PEFT itself, PEFT counts, and the words say so.
+
+## Types of models
+
+`base`: a multiple-choice task scored as lm-eval does. `trained`: two adapters in one gang, `modules: all-linear`.
+`loads in PEFT`: the trained folder computes in PEFT what it did in training. `adapter`: it is scored as lm-eval does.
+"""
+LOOKED_AT = """
+## What is looked at
+
+- **A base** is run on a few tokens when it is loaded: later tokens must not move earlier logits, nor other rows of a
+  batch those of a row. Its folder must have all its weights.
+- **A recipe's modules** are what PEFT makes of the names. `all-linear` means what it means in PEFT, without what
+  cannot be told to PEFT by any names, without what PEFT refuses, and without experts that one parameter holds
+  together; what is left out is said in the terminal, in `record.json` (`left_out`) and in the report.
+- **Before training** an adapter with random weights is written, loaded by PEFT and compared with what training
+  computes.
+- **Before scoring** an adapter is put on in two ways, ours and PEFT's; where they differ, PEFT's modules compute. An
+  adapter under which a text's score hangs on the texts beside it is refused.
+- **After scoring** the base must be what was loaded, bit for bit; if not, it is loaded again and the batch is scored
+  again.
+
+## Choices
+
+- *A vocabulary that is padded beyond the tokenizer*: probabilities are over all that the model computes, for the base
+  and for adapters alike, as in training. lm-eval cuts the padding off where it is given an adapter, and there only.
+- *Tied embeddings with `modules_to_save`*: as PEFT has trained it, each with weights of its own. lm-eval ties them
+  again.
+- *Tensors whose names do not begin with `base_model.`* are refused: PEFT would leave them out without a word.
+- *Starts that change the base* (PiSSA, OLoRA) are repeated on the base, as PEFT does; those that come to something
+  else each time (`pissa_niter_…`, LoftQ, CorDA) are refused.
+- *`adapter_model.bin`* is read with `weights_only=True`, and stands in the store as safetensors.
+"""
 
 
 def cell(step: Step | None) -> str:
@@ -26,48 +69,68 @@ def cell(step: Step | None) -> str:
 
 
 def words(found: Outcome) -> str:
-    """What was said first where it did not go through."""
-    said = next((step for step in found.steps.values() if step.words), None)
-    if said is None:
-        return ""
-    short = re.sub(r"/\S*/(model|adapter|store|trained)\S*", r"…/\1", said.words)
-    return short.replace("|", "\\|")[:160]
+    """What was said first where it did not go through, and where lm-eval says other than PEFT."""
+    said = [step.words for step in found.steps.values() if step.words and step.outcome == "refused"][:1]
+    theirs = found.steps.get("lm-eval")
+    if theirs is not None and theirs.outcome == "wrong":
+        said.append(f"lm-eval is {theirs.off:.2g} nats from PEFT")
+    if theirs is not None and theirs.outcome == "crashed" and not said:
+        said.append(f"lm-eval fails: {theirs.words}")
+    short = re.sub(r"/\S*/(model|adapter|store|trained)\S*", r"…/\1", "; ".join(said))
+    return short.replace("|", "\\|").replace("<", "‹").replace(">", "›")[:200]
 
 
-def rows(outcomes: Iterable[Outcome], columns: tuple[str, ...]) -> Iterable[str]:
+def troubles(outcomes: Iterable[Outcome], columns: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong or a bug of ours."""
+    for found in outcomes:
+        for name in (*columns, "planned", "process"):
+            step = found.steps.get(name)
+            if step is not None and step.outcome in ("wrong", "crashed"):
+                yield f"{found.name}: {name}: {step.outcome} {step.off or ''} {step.words}"
+
+
+def rows(outcomes: Iterable[Outcome], columns: tuple[str, ...]) -> Iterator[str]:
     for found in outcomes:
         made = found.steps.get("made")
         if made is not None and made.outcome != "right":
-            yield (
-                f"| {found.name} | " + " | ".join("–" for _ in columns) + f" | PEFT does not make it: {words(found)} |"
-            )
+            empty = " | ".join("–" for _ in columns)
+            yield f"| {found.name} | {empty} | PEFT does not make it |"
             continue
         yield f"| {found.name} | " + " | ".join(cell(found.steps.get(c)) for c in columns) + f" | {words(found)} |"
 
 
-def head(first: str, columns: tuple[str, ...]) -> Iterable[str]:
+def head(first: str, columns: tuple[str, ...]) -> Iterator[str]:
     yield f"| {first} | " + " | ".join(columns) + " | words |"
     yield "|---" * (len(columns) + 2) + "|"
 
 
-def page(types: Path, kinds: Path) -> Iterable[str]:
-    found = read(types)
-    yield "# Models and adapters\n"
-    yield "Tiny random models and adapters of every type and kind that the installed transformers and PEFT know,"
-    yield "beside lm-eval and PEFT.\n"
-    yield "## Types of models\n"
+def page(types: dict[str, Outcome], kinds: dict[str, Outcome]) -> Iterator[str]:
+    yield OPENING
     yield from head("type", TYPE_COLUMNS)
-    yield from rows((found[kind] for kind in zoo.TYPES if kind in found), TYPE_COLUMNS)
-    yield from (f"| {kind} | not made: {reason} |" + " |" * 4 for kind, reason in zoo.NOT_MADE.items())
+    yield from rows((types[kind] for kind in sorted(zoo.TYPES) if kind in types), TYPE_COLUMNS)
+    yield from (
+        f"| {kind} |" + " – |" * len(TYPE_COLUMNS) + f" not tried: {why} |" for kind, why in zoo.NOT_MADE.items()
+    )
     yield "\n## Kinds of adapters\n"
-    found = read(kinds)
+    yield "Each between two plain ones on one evaluator, in float32 (`32`) and bfloat16 (`b16`): `itself`, the `next`"
+    yield "adapter, the `base` after it, and the plain ones in one batch around it (`banked`)."
     for base in peft_zoo.PLACES:
-        own = [one for name, one in found.items() if name.startswith(f"{base}: ")]
+        own = [one for name, one in kinds.items() if name.startswith(f"{base}: ")]
         if own:
             yield f"\n### {base}\n"
             yield from head("kind", KIND_COLUMNS)
             yield from rows((Outcome(one.name.partition(": ")[2], one.steps) for one in own), KIND_COLUMNS)
+    yield LOOKED_AT
+
+
+def main() -> None:
+    types, kinds = (read(Path(name)) for name in sys.argv[1:3])
+    found = [*troubles(types.values(), TYPE_COLUMNS), *troubles(kinds.values(), KIND_COLUMNS)]
+    if len(sys.argv) > 3:
+        Path(sys.argv[3]).write_text("\n".join(page(types, kinds)), encoding="utf-8")
+    print("\n".join(found) or f"{len(types)} types, {len(kinds)} kinds: nothing wrong")
+    sys.exit(bool(found))
 
 
 if __name__ == "__main__":
-    print("\n".join(page(Path(sys.argv[1]), Path(sys.argv[2]))))
+    main()

@@ -135,23 +135,24 @@ def _scored(found: Outcome, model: Model, adapter: Path | None, scratch: Path) -
         raise (Refused if scored.kind == "bad_data" else Crashed)(f"{scored.kind}: {scored.message}")
     found.about["path"] = next(iter(store.scores().to_pylist()))["engine"].split()[0]
     ours = [row["loglikelihoods"] for row in sorted(store.items().to_pylist(), key=lambda row: row["doc_id"])]
-    try:
-        theirs = by_lm_eval(Path(model.path), tasks, adapter)
-    except Exception as error:  # noqa: BLE001  # lm-eval has bugs of its own: then the model is asked directly
-        found.about["lm-eval"] = f"{type(error).__name__}: {error}"[:200]
-        theirs = by_hand(model, TaskLibrary((quiz,), Scoring()), adapter)
-    return largest(ours, theirs)
+    theirs = by_hand(model, TaskLibrary((quiz,), Scoring()), adapter)
+    if adapter is not None:  # lm-eval has bugs and conventions of its own, which are told
+        found.ask("lm-eval", lambda: largest(by_lm_eval(Path(model.path), tasks, adapter), theirs))
+        return largest(ours, theirs)
+    return max(largest(ours, theirs), largest(ours, by_lm_eval(Path(model.path), tasks)))
 
 
 @torch.no_grad()
 def by_hand(model: Model, library: TaskLibrary, adapter: Path | None) -> list[list[float]]:
     """Log-likelihoods of each document's options by the model itself, text by text."""
-    running: Any = AutoModelForCausalLM.from_pretrained(model.path, dtype=torch.float32)
+    running: Any = AutoModelForCausalLM.from_pretrained(model.path, dtype=getattr(torch, model.dtype))
     running = (running if adapter is None else PeftModel.from_pretrained(running, adapter)).eval()
     instances = library.build_requests(CELL)
     found: dict[int, list[float]] = {}
     for instance, request in zip(instances, encoder_of(model).requests(instances), strict=True):
-        logprobs = running(input_ids=torch.tensor([request.tokens[:-1]]), use_cache=False).logits[0].log_softmax(-1)
+        logprobs = (
+            running(input_ids=torch.tensor([request.tokens[:-1]]), use_cache=False).logits[0].float().log_softmax(-1)
+        )
         wanted = torch.tensor(request.tokens[-request.n_scored :])[:, None]
         found.setdefault(instance.doc_id, []).append(float(logprobs[-request.n_scored :].gather(1, wanted).sum()))
     return [found[doc_id] for doc_id in sorted(found)]

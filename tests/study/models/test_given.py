@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save
+import torch
+from safetensors.torch import load, save
 
 from study.config.file import parse
 from study.errors import ConfigError
-from study.models.given import FILES, put_into, resolve_existing
+from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.store import Store
 from study.units import GivenAdapter
 
@@ -27,8 +29,8 @@ def resolve(*entries: dict[str, Any], model: Model = MODEL) -> list[GivenAdapter
 
 def adapter(folder: Path, weights: float = 0.0, **changes: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    (folder / FILES[0]).write_bytes(save({"a": np.full(3, weights)}))
-    (folder / FILES[1]).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
+    (folder / WEIGHTS_FILE).write_bytes(save({"a": torch.full((3,), weights)}))
+    (folder / CONFIG_FILE).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
     return {"name": "a", "model": "m", "path": str(folder), **changes}
 
 
@@ -49,9 +51,9 @@ def test_its_files_go_into_the_store_once(tmp_path: Path) -> None:
     (found,) = resolve(adapter(tmp_path / "a"))
     store = Store(str(tmp_path / "store"))
     put_into(store, found)
-    (tmp_path / "a" / FILES[0]).unlink()
+    (tmp_path / "a" / WEIGHTS_FILE).unlink()
     put_into(store, found)
-    assert store.read(f"{found.folder}/{FILES[0]}") == save({"a": np.zeros(3)})
+    assert store.read(f"{found.folder}/{WEIGHTS_FILE}") == save({"a": torch.zeros(3)})
     assert store.fetch_adapter(found.folder, tmp_path).is_dir()
 
 
@@ -75,11 +77,14 @@ def test_a_wrong_entry_is_named(changes: dict[str, Any], key: str, says: str, tm
 
 def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
     entry = adapter(tmp_path / "a")
-    (tmp_path / "a" / FILES[1]).write_text("{}")
+    (tmp_path / "a" / CONFIG_FILE).write_text("{}")
     with pytest.raises(ConfigError, match="peft_type is null"):
         resolve(entry)
-    (tmp_path / "a" / FILES[0]).rename(tmp_path / "a" / "adapter_model.bin")
-    with pytest.raises(ConfigError, match="pickled"):
+    (tmp_path / "a" / WEIGHTS_FILE).unlink()
+    with pytest.raises(ConfigError, match=f"holds no {WEIGHTS_FILE}"):
+        resolve(entry)
+    (tmp_path / "a" / "adapter_model.safetensors.index.json").write_text("[]")
+    with pytest.raises(ConfigError, match="lists no files"):
         resolve(entry)
 
 
@@ -104,7 +109,7 @@ def test_a_configuration_that_cannot_be_used_is_refused_in_a_line(
     changes: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     entry = adapter(tmp_path / "a")
-    config = tmp_path / "a" / FILES[1]
+    config = tmp_path / "a" / CONFIG_FILE
     config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
     with pytest.raises(ConfigError, match=says) as caught:
         resolve(entry)
@@ -119,10 +124,62 @@ def test_a_configuration_that_cannot_be_used_is_refused_in_a_line(
 
 def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
     entry = adapter(tmp_path / "a")
-    weights = tmp_path / "a" / FILES[0]
+    weights = tmp_path / "a" / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-5])
     with pytest.raises(ConfigError, match=r"adapters\[0\].path = "):
         resolve(entry)
+
+
+MATRICES = {f"base_model.model.{name}.lora_{half}.weight": torch.ones(2, 3) for name in "pq" for half in "AB"}
+
+
+def _pickled(folder: Path) -> None:
+    torch.save(MATRICES, folder / "adapter_model.bin")
+
+
+def _in_parts(folder: Path) -> None:
+    parts = {name: f"adapter_model-{number}.safetensors" for number, name in enumerate(MATRICES)}
+    for name, part in parts.items():
+        (folder / part).write_bytes(save({name: MATRICES[name]}))
+    (folder / "adapter_model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+
+
+def _by_other_names(folder: Path) -> None:
+    renamed = {
+        name.replace("base_model.model.", "base_model.model._orig_mod.").replace(".weight", ".default.weight"): matrix
+        for name, matrix in MATRICES.items()
+    }
+    (folder / WEIGHTS_FILE).write_bytes(save(renamed))
+
+
+@pytest.mark.parametrize("write", [_pickled, _in_parts, _by_other_names])
+def test_weights_in_other_files_or_by_other_names_stand_in_the_store_as_pefts(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    entry = adapter(tmp_path / "a")
+    (tmp_path / "a" / WEIGHTS_FILE).unlink()
+    write(tmp_path / "a")
+    (found,) = resolve(entry)
+    store = Store(str(tmp_path / "store"))
+    put_into(store, found)
+    held = load(store.read(f"{found.folder}/{WEIGHTS_FILE}"))
+    assert held.keys() == MATRICES.keys()
+    assert all(torch.equal(matrix, MATRICES[name]) for name, matrix in held.items())
+
+
+class _Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("this ran",))
+
+
+def test_code_in_pickled_weights_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = adapter(tmp_path / "a")
+    (tmp_path / "a" / WEIGHTS_FILE).unlink()
+    torch.save({"x": _Code()}, tmp_path / "a" / "adapter_model.bin")
+    (found,) = resolve(entry)
+    with pytest.raises(ConfigError, match="without running code"):
+        put_into(Store(str(tmp_path / "store")), found)
+    assert "this ran" not in capsys.readouterr().out
 
 
 def test_the_hub_is_asked_where_the_path_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,76 @@
+"""The weights of an adapter that was trained elsewhere, as the one safetensors file that a store holds.
+
+Invariant: no code of a folder runs. Where PEFT's own file is there under PEFT's own names, its bytes stay as they are;
+pickled tensors are read by torch's restricted unpickler, parts are put together, and what `torch.compile` and training
+loops put into names is taken out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.store.layout import WEIGHTS_FILE
+from study.store.safetensors_header import header_in
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLED, PARTS = "adapter_model.bin", "adapter_model.safetensors.index.json"
+PATTERNS = ("adapter_model*.safetensors", PICKLED, PARTS)
+_OTHER_NAMES = (("_orig_mod.", ""), (".default.weight", ".weight"))
+
+
+def files(folder: Path) -> list[Path]:
+    """The files that hold an adapter's weights; none where it has none. Raises ValueError where they cannot be read."""
+    if (folder / WEIGHTS_FILE).is_file():
+        held = [folder / WEIGHTS_FILE]
+    elif (folder / PARTS).is_file():
+        try:
+            parts = json.loads((folder / PARTS).read_text(encoding="utf-8"))["weight_map"].values()
+            held = [folder / PARTS, *sorted({folder / Path(name).name for name in parts})]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{PARTS} lists no files: {error!r}") from error
+    else:
+        return [folder / PICKLED] if (folder / PICKLED).is_file() else []
+    for file in held:
+        if file.suffix == ".safetensors" and file.is_file():
+            header_in(file)
+    return held
+
+
+def as_one_file(folder: Path) -> bytes:
+    """An adapter's weights as the bytes of one safetensors file. Raises ValueError for what cannot be read."""
+    held = files(folder)
+    if held[0].name == WEIGHTS_FILE and all(_named(name) == name for name in header_in(held[0]).shapes):
+        return held[0].read_bytes()
+    from safetensors.torch import save
+
+    return save({_named(name): tensor for name, tensor in _tensors(held)}, metadata={"format": "pt"})
+
+
+def _named(name: str) -> str:
+    for other, ours in _OTHER_NAMES:
+        name = name.replace(other, ours)  # as in base_model.model._orig_mod.x and lora_A.default.weight
+    return name
+
+
+def _tensors(held: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for file in held:
+        try:
+            if file.suffix == ".safetensors":
+                yield from load_file(file).items()
+            elif file.name == PICKLED:
+                read = torch.load(file, map_location="cpu", weights_only=True)
+                yield from ((str(name), tensor.contiguous()) for name, tensor in read.items())
+        except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{file.name} holds no weights that can be read without running code: {reason}") from error

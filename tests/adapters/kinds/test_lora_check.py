@@ -1,0 +1,47 @@
+"""A base whose adapters PEFT would load otherwise than they are trained is refused before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adapters.fingerprint import changed, fingerprint
+from adapters.kinds import lora_check
+from adapters.kinds.lora_check import check
+from adapters.targeting import left_out
+from study.config import Lora
+from study.errors import ConfigError
+from tests.evaluators.conftest import model_of
+from tests.support import zoo
+
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.processes]  # PEFT loads DeepSpeed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "glm4_moe", "mamba", "zamba2"])
+def test_what_is_trained_is_what_peft_loads(kind: str, dtype: torch.dtype, tmp_path: Any) -> None:
+    base = zoo.build(kind, 320).to(dtype).requires_grad_(False)
+    before = fingerprint(base)
+    check(base, Lora(r=4, alpha=8, rslora=True), model_of(tmp_path))
+    assert changed(base, before) is None
+
+
+def test_a_difference_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = zoo.build("llama", 320).requires_grad_(False)
+    lora = Lora(r=4, alpha=8)
+    honest = lora_check.write
+
+    def without_scaling(folder: Any, lora: Lora, *rest: Any) -> None:
+        honest(folder, lora.model_copy(update={"alpha": 1}), *rest)
+
+    monkeypatch.setattr(lora_check, "write", without_scaling)
+    with pytest.raises(ConfigError, match="otherwise than it is trained"):
+        check(base, lora, model_of(tmp_path))
+
+
+def test_what_is_left_out_is_told_by_name() -> None:
+    assert left_out(zoo.build("llama", 320)) == ()
+    assert left_out(zoo.build("mamba", 320)) == ("out_proj",)
+    assert left_out(zoo.build("qwen3_moe", 320)) == ("down_proj", "gate", "gate_up_proj")

@@ -1,0 +1,149 @@
+"""An adapter is put on as PEFT computes it, or by PEFT; a base that was changed meanwhile is loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from adapters.fingerprint import changed, fingerprint
+from adapters.plain import plain_lora
+from evaluators import evaluator as evaluators
+from evaluators.evaluator import Evaluator, Settings
+from evaluators.subjects import sharing
+from evaluators.subjects.on_base import AdapterError, adapter_on, load_base, merged
+from evaluators.subjects.sharing import banked
+from evaluators.subjects.touchstone import Touchstone
+from evaluators.waves import Waves
+from study.cells import Cell
+from study.config import Scoring, TaskConfig
+from study.store.store import Store
+from study.units import ScoreUnit
+from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
+from tests.support import peft_zoo, zoo
+
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.processes]  # PEFT loads DeepSpeed
+TOKENS = torch.arange(20, 60)[None]
+LORA = peft_zoo.kinds("llama")["LORA"]
+
+
+@torch.no_grad()
+def logits(model: Any) -> torch.Tensor:
+    found: torch.Tensor = model(input_ids=TOKENS, use_cache=False).logits
+    return found
+
+
+def by_peft(model: Path, folder: Path) -> torch.Tensor:
+    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    return logits(peft.PeftModel.from_pretrained(base, folder).eval())
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return zoo.make("llama", tmp_path_factory.mktemp("llama"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "modules", "merges"),
+    [
+        ("mamba", ["x_proj", "dt_proj"], False),  # its mixer reads dt_proj's matrix, and not through the module
+        ("zamba", ["q_proj", "down_proj"], False),  # layers that share a matrix
+        ("llama", ["q_proj", "down_proj"], True),
+    ],
+)
+def test_an_adapter_is_merged_where_that_is_what_peft_computes(
+    kind: str, modules: list[str], merges: bool, tmp_path: Path
+) -> None:
+    model = zoo.make(kind, tmp_path / "model")
+    folder = peft_zoo.make(model, tmp_path / "adapter", {**LORA, "target_modules": modules}, seed=1)
+    base = load_base(model_of(model))
+    known, plain = Touchstone(base), plain_lora(folder, base)
+    assert plain is not None
+    assert known.holds(merged, plain, folder) == merges
+    assert known.holds(banked, plain, folder), "beside the modules it is PEFT's product"
+    with adapter_on(base, folder, known) as found:
+        torch.testing.assert_close(logits(found), by_peft(model, folder), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["LORA pissa", "LORA olora", "GLORA", "LORA saves head and embedding", "LORA bias all"]
+)
+def test_kinds_that_change_or_wrap_more_than_a_product_are_what_peft_makes_of_them(
+    kind: str, llama: Path, tmp_path: Path
+) -> None:
+    folder = peft_zoo.make(llama, tmp_path, peft_zoo.kinds("llama")[kind], seed=2)
+    base = load_base(model_of(llama))
+    before = fingerprint(base)
+    with adapter_on(base, folder, Touchstone(base)) as found:
+        torch.testing.assert_close(logits(found), by_peft(llama, folder), atol=1e-4, rtol=0)
+    assert changed(base, before) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_under_which_texts_know_of_each_other_is_refused(dtype: str, llama: Path, tmp_path: Path) -> None:
+    folder = peft_zoo.make(llama, tmp_path, peft_zoo.kinds("llama")["LILY"], seed=2)
+    base = load_base(model_of(llama, dtype))
+    with pytest.raises(AdapterError, match="no score of its own"), adapter_on(base, folder, Touchstone(base)):
+        pass
+
+
+@pytest.fixture
+def world(llama: Path, tmp_path: Path) -> tuple[Store, Evaluator, list[ScoreUnit]]:
+    """A base and two plain adapters on it, to be scored in one call."""
+    write_task(tmp_path / "tasks", "quiz_en", make_docs(4, seed=2))
+    quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path / "tasks"))
+    store = Store(str(tmp_path / "store"))
+    adapters = [put_adapter(store, make_adapter(llama, tmp_path / name, seed), name) for seed, name in enumerate("ab")]
+    units = [unit_of(Cell("quiz", "en"), adapter) for adapter in (None, *adapters)]
+    return store, Evaluator(model_of(llama), store, Settings((quiz,), Scoring())), units
+
+
+def scored(store: Store) -> dict[tuple[str, int], list[float]]:
+    """The log-likelihoods that readers take: those that were written last."""
+    rows = sorted(store.items().to_pylist(), key=lambda row: str(row["written_at"]))
+    return {(row["score_id"], row["doc_id"]): row["loglikelihoods"] for row in rows}
+
+
+def test_a_batch_is_scored_again_where_the_base_was_written_to(
+    world: tuple[Store, Evaluator, list[ScoreUnit]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, evaluator, units = world
+    evaluator.score(units)
+    expected, honest, times = scored(store), Waves.score, 0
+
+    def writes_to_the_base(self: Waves, *arguments: Any) -> None:
+        nonlocal times
+        times += 1
+        if times == 2:
+            self._engine.model.get_input_embeddings().weight.data += 0.5
+        honest(self, *arguments)
+
+    monkeypatch.setattr(Waves, "score", writes_to_the_base)
+    results = evaluator.score(units)
+    assert all(result.ok for result in results)
+    assert times == 6
+    assert scored(store) == expected
+
+
+def test_a_bank_that_says_other_than_peft_is_not_used(
+    world: tuple[Store, Evaluator, list[ScoreUnit]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, evaluator, units = world
+    evaluator.score(units)
+    expected = scored(store)
+
+    @contextmanager
+    def does_nothing(_base: object, _adapter: object) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(sharing, "adapters_per_batch", lambda *_: 4)
+    monkeypatch.setattr(evaluators, "banked", does_nothing)
+    monkeypatch.setattr(evaluators, "bank_on", None)
+    evaluator.score(units)
+    assert scored(store) == expected
