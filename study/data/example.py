@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from study.config import LossOn, TrainOverride, Truncation
-from study.data.gold import BadGold, right_options, right_text
+from study.data.gold import BadGold, number_of, options_of, right_options, right_text
 from study.data.harness import Document, Task
 from study.data.prints import doc_hash
 from study.identity import deciding
@@ -58,7 +58,8 @@ def _zero_shot(task: Task, doc: Document) -> str:
 def _overridden(task: Task, doc: Document, template: str) -> str:
     prompt = task.doc_to_text(doc, template)
     if isinstance(prompt, int) and task.config.doc_to_choice is not None:  # several inputs, one continuation
-        return task.doc_to_choice(doc)[prompt]
+        options = options_of(task, doc)
+        return options[number_of(prompt, options)]
     if prompt is None:
         raise BadGold("train.doc_to_text is null: mend the row, or the template")
     return str(prompt)

@@ -35,7 +35,7 @@ def right_options(task: Task, doc: Document) -> tuple[int, ...]:
     if several is not bool(task.multiple_target) and task.OUTPUT_TYPE == "multiple_choice":
         here, there = ("a list", "one answer") if several else ("one answer", "a list")
         raise BadGold(f"{given!r:.60} is {here} here and {there} in other rows: write lists in all, or in none")
-    found = [_number(one, options) for one in (given if isinstance(given, list | tuple) else [given])]
+    found = [number_of(one, options) for one in (given if isinstance(given, list | tuple) else [given])]
     return tuple(dict.fromkeys(found))
 
 
@@ -58,7 +58,7 @@ def right_text(task: Task, doc: Document, template: str | None) -> str | None:
     _check_there(given, doc)
     if _is_hidden(given, options):
         return None
-    return str(given) if options is None or isinstance(given, str) else options[_number(given, options)]
+    return str(given) if options is None or isinstance(given, str) else options[number_of(given, options)]
 
 
 def answer(task: Task, doc: Document) -> str:
@@ -107,6 +107,21 @@ def options_of(task: Task, doc: Document) -> list[str]:
     return list(found)
 
 
+def number_of(given: object, options: Sequence[str]) -> int:
+    """Number an option that is named by its number, or by its text. Raises BadGold."""
+    if isinstance(given, str) and given in options:
+        return options.index(given)
+    if not isinstance(given, str) and given is not None:
+        try:
+            number = operator.index(given)  # type: ignore[arg-type]  # raises for what is none
+        except TypeError:
+            number = -1
+        if 0 <= number < len(options):
+            return number
+    which = f"none of its {len(options)} options ({_some(options)})"
+    raise BadGold(f"the answer {_called(given)} is {which}{_hint(given, options)}")
+
+
 def check_names(task: Task, **templates: object) -> None:
     """Raise TaskError for a template that is a name of no column: lm-eval takes it for a text, the same in all rows."""
     for key, template in templates.items():
@@ -148,21 +163,6 @@ def _is_hidden(given: object, options: Sequence[str] | None) -> bool:
     if options is None:
         return given == ""
     return given not in options and (given in ("", []) or given in HIDDEN)
-
-
-def _number(given: object, options: Sequence[str]) -> int:
-    """Number an option that is named by its number, or by its text."""
-    if isinstance(given, str) and given in options:
-        return options.index(given)
-    if not isinstance(given, str) and given is not None:
-        try:
-            number = operator.index(given)  # type: ignore[arg-type]  # raises for what is none
-        except TypeError:
-            number = -1
-        if 0 <= number < len(options):
-            return number
-    which = f"none of its {len(options)} options ({_some(options)})"
-    raise BadGold(f"the answer {_called(given)} is {which}{_hint(given, options)}")
 
 
 def _hint(given: object, options: Sequence[str]) -> str:

@@ -242,6 +242,16 @@ def test_a_number_of_examples_that_is_a_text_is_named(tmp_path: Path) -> None:
         library(tmp_path).build_requests(CELL)
 
 
+def test_a_prompt_that_is_no_option_is_refused(tmp_path: Path) -> None:
+    rows = [{**one, "best": 1 if i else -1} for i, one in enumerate(docs(3))]
+    write(tmp_path, rows, rows)
+    train = {"doc_to_text": "best", "doc_to_target": "{{note}}"}
+    with pytest.raises(TaskError, match=r"row 0 \(id 'q0'\) to learn: the answer -1 is none of its 3 options"):
+        library(tmp_path, **train).examples(CELL)
+    write(tmp_path, rows, [{**one, "best": 1} for one in rows])
+    assert {example.prompt for example in library(tmp_path, **train).examples(CELL)} == {"none"}
+
+
 def test_a_metric_that_lm_eval_does_not_have_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lm_eval.api.task.get_metric", lambda name, hub=False: {}[name])  # which asks the Hub
     write(tmp_path, metric_list=[{"metric": "acc_nrom"}])
