@@ -72,7 +72,7 @@ def _overall(study: Study, made: dict[str, Made]) -> str:
     )
     return (
         f"Effect: {pp(row['mean'])} on average{span(row['low'], row['high'], named=True)}, median {pp(row['median'])}, "
-        f"over {row['n']:,} transfer cells ({size}); {row['positive_rate']:.0f} % show a gain."
+        f"over {count(row['n'], 'transfer cell')} ({size}); {row['positive_rate']:.0f} % show a gain."
     )
 
 

@@ -37,15 +37,18 @@ def correlate(a: Array, b: Array, permutations: int = PERMUTATIONS, seed: int = 
 
 
 def _correlations(a: Array, many: Array) -> Array:
-    """Pearson's r of N × N a with each of B matrices, over off-diagonal cells that both have; 0 where undefined."""
+    """Pearson's r of N × N a with each of B matrices, over off-diagonal cells that both have.
+
+    1 where it is undefined, since few cells meet: such a draw proves nothing.
+    """
     here = ~(np.isnan(a) | np.eye(len(a), dtype=bool) | np.isnan(many))
-    n = here.sum(axis=(1, 2))
+    n = np.maximum(here.sum(axis=(1, 2)), 1)
     x, y = np.where(here, a, 0.0), np.where(here, many, 0.0)
     x_sum, y_sum = x.sum(axis=(1, 2)), y.sum(axis=(1, 2))
     covariance = (x * y).sum(axis=(1, 2)) - x_sum * y_sum / n
     spread = ((x**2).sum(axis=(1, 2)) - x_sum**2 / n) * ((y**2).sum(axis=(1, 2)) - y_sum**2 / n)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread > 1e-18, covariance / np.sqrt(spread), 0.0)
+        return np.where(spread > 1e-18, covariance / np.sqrt(spread), 1.0)
 
 
 def ranked(matrix: Array) -> Array:
