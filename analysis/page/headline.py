@@ -211,6 +211,8 @@ def _distrust(study: Study, made: dict[str, Made]) -> str:
     if health is not None and health.height:
         targets = health.select("model", "target_task", "target_language").n_unique()
         doubts.append(f"{count(targets, 'target')} cannot be trusted ({', '.join(sorted(set(health['check'])))})")
+    if study.transfer.height and not study.panels:
+        doubts.append("no items are known: nothing is said of single cells, and no interval has the items models share")
     if power is not None:
         doubts.append(f"a single cell must lose {visible(power)} to be called worse with 80 % chance")
     if study.transfer.filter(pl.col("regime").is_in(TRANSFER_REGIMES)).height and study.transfer["n_seeds"].max() == 1:

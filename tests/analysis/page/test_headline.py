@@ -70,5 +70,6 @@ def test_what_can_be_seen_is_told_of_every_model(smallest: list[float | None], w
 def test_one_table_of_means_of_one_model_says_that_nothing_tells_how_sure_it_is() -> None:
     study = study_of(grid(models=1).with_columns(n_seeds=pl.lit(1), delta_se=pl.lit(None, pl.Float64)))
     lines = headline.lines(study, make_all(TABLES, study))
+    assert lines[0].startswith("Distrust: no items are known")
     assert "who gives most is not known" in line(lines, "Languages: ")
     assert "how many noise alone would show is not known" in line(lines, "Harm: ")
