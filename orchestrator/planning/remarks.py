@@ -14,6 +14,10 @@ def remarks(found: Survey, recipe: Recipe) -> Iterator[str]:
     """Give a line for each thing that a person should know before the study is run."""
     for (cell, part), count in found.library.hidden.items():
         yield f"{cell}, {part} rows: {count:,} are left out, their labels are hidden"
+    for (cell, part), count in found.library.nulls.items():
+        if count:
+            fix = "fill it, or write {{ column or '' }}"
+            yield f"{cell}, {part} rows: {count:,} prompts hold a null as the word None: {fix}"
     short = {}
     for source, examples in found.examples.items():
         learn, _ = split(len(examples), recipe.validation)

@@ -132,6 +132,11 @@ def check_names(task: Task, **templates: object) -> None:
             )
 
 
+def writes_null(doc: Document, text: str) -> bool:
+    """Whether a template seems to have written a null of its document: it becomes the word None."""
+    return "None" in text and None in doc.values()
+
+
 @contextmanager
 def row(cell: Cell, split: str, number: int, doc: Document) -> Iterator[None]:
     """Within, what is raised over a document becomes a TaskError that names the cell, the row and its id."""

@@ -15,7 +15,7 @@ from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
 from study.data.catalogue import Catalogue
 from study.data.example import Example, example_of, told
-from study.data.gold import answer, check_names, is_told, row
+from study.data.gold import answer, check_names, is_told, row, writes_null
 from study.data.harness import Document, Documents, Instance, Task
 from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
@@ -47,6 +47,7 @@ class TaskLibrary:
         self._examples: dict[Cell, tuple[Example, ...]] = {}
         self._catalogue = Catalogue(tasks)
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
+        self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
@@ -107,6 +108,8 @@ class TaskLibrary:
             raise fault(f"{cell}: requests cannot be built", error) from error
         for instance in task.instances:  # lm-eval counts the chosen documents; results name rows of the split
             instance.doc_id = rows[instance.doc_id]
+        written = (writes_null(i.doc, str(i.args[0])) for i in task.instances if i.idx == 0)
+        self.nulls[cell, "test"] = sum(written)
         return list(task.instances)
 
     def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
@@ -154,7 +157,9 @@ class TaskLibrary:
             raise
         except Exception as error:  # datasets: anything can be raised
             raise fault(f"{cell}: training examples cannot be built", error) from error
-        return tuple(example for number in rows if (example := made[number]) is not None)
+        examples = {number: example for number in rows if (example := made[number]) is not None}
+        self.nulls[cell, "train"] = sum(writes_null(documents[n], one.prompt) for n, one in examples.items())
+        return tuple(examples.values())
 
     def _rows(self, cell: Cell, split: Split, documents: Documents, tells: Callable[[int], bool]) -> list[int]:
         """Number the rows to use: of the manifest's those whose label is told, as many as the split's limit allows."""

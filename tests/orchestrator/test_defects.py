@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save
 
 from orchestrator.sweep import main
 from tests.support.tiny_world import make_config, make_tasks
@@ -52,7 +54,7 @@ def rows(split: str, change: Callable[[list[Study]], object]) -> Callable[[Path]
 def adapter(**changes: Any) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         (folder / "lora").mkdir()
-        (folder / "lora" / "adapter_model.safetensors").write_bytes(b"")
+        (folder / "lora" / "adapter_model.safetensors").write_bytes(save({"a": np.zeros(1)}))
         told = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, **changes}
         (folder / "lora" / "adapter_config.json").write_text(json.dumps(told))
         given = [{"name": "l", "model": "model", "path": str(folder / "lora")}]
@@ -202,11 +204,17 @@ def test_gpus_are_not_asked_of_a_machine_that_has_none(
 
 
 def test_what_a_plan_knows_of_its_data_is_told(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task(doc_to_text="{{question}}")(study.parent)
     rows("train", lambda told: told[2].update(answer=-1))(study.parent)
     rows("test", lambda told: told[1].update(answer=-1))(study.parent)
+    rows("test", lambda told: told[2].update(question=None))(study.parent)
+    rows("train", lambda told: [row.update(question=None) for row in told[4:6]])(study.parent)
     config(lambda told: told["recipe"].update(batch_size=16, epochs=1))(study.parent)
     assert main([str(study), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "seq/xx, train rows: 1 are left out" in told
     assert "seq/xx, test rows: 1 are left out" in told
+    assert "seq/xx, train rows: 2 prompts hold a null" in told
+    assert "seq/xx, test rows: 1 prompts hold a null" in told
+    assert "seq/yy, train rows" not in told
     assert "too short to learn: 2 sources end within their warm-up, e.g. seq/xx at step 1" in told
