@@ -82,6 +82,23 @@ def meant(base: PreTrainedModel, modules: str | Sequence[str]) -> tuple[str, ...
     return found
 
 
+def other_than_first(base: PreTrainedModel, modules: str | Sequence[str]) -> tuple[str, ...]:
+    """What is `meant`, where the first release meant others: every linear module but the head, or of these last names.
+
+    Empty where it meant the same. Raises UnsupportedAdapter.
+    """
+    head = base.get_output_embeddings()  # type: ignore[no-untyped-call]
+    ends = () if isinstance(modules, str) else tuple(modules)
+    first = {
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and (module is not head if isinstance(modules, str) else any(f".{name}".endswith(f".{end}") for end in ends))
+    }
+    now = meant(base, modules)
+    return now if set(now) != first else ()
+
+
 def linear(base: PreTrainedModel, head: bool = False) -> tuple[str, ...]:
     """Every linear module; the output head's only with `head`."""
     own = base.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -98,6 +115,11 @@ def _is_linear(module: nn.Linear | Conv1D) -> bool:
     weight = module.weight
     if type(module).forward in (nn.Linear.forward, Conv1D.forward) or not weight.numel():  # spread ones are empty here
         return True
+    if weight.is_meta:
+        module = copy.deepcopy(module).to_empty(device="cpu")
+        for parameter in module.parameters():
+            nn.init.normal_(parameter)
+        weight = module.weight
     x = torch.ones(1, 2, module.in_features if isinstance(module, nn.Linear) else module.nx).to(weight)
     try:
         y = module(x)

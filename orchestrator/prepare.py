@@ -16,7 +16,7 @@ from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.grid import Grid, expand
-from orchestrator.planning.modules import check_modules
+from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
@@ -76,7 +76,7 @@ def check(config: StudyConfig, options: Options) -> Checked:
     library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
     models = tuple(resolve_all(config))
     check_fits(config, models)
-    check_modules(config, models)
+    models = with_modules(config, models)
     settings.check(config.training)
     trackers.check(config)
     store = Store(config.store)

@@ -39,10 +39,12 @@ def digest(value: object) -> str:
     return _digest(canonical_json(value).encode())
 
 
-def adapter_ids(model: str, recipe: Recipe) -> Callable[[Sequence[str], int], str]:
+def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Callable[[Sequence[str], int], str]:
     """Make a function from fingerprints of a source's examples, one per cell, and a seed to an adapter's identity.
 
-    `model` is the base model's identity. The text that adapters share is made once: a study may have 100,000.
+    `model` is the base model's identity; `adapts` are the modules that are trained where they are others than those
+    that the first release trained of this model, so that only its adapters grow stale. The text that adapters share is
+    made once: a study may have 100,000.
     """
     examples, seed = "@examples", "@seed"
     text = canonical_json(
@@ -53,6 +55,7 @@ def adapter_ids(model: str, recipe: Recipe) -> Callable[[Sequence[str], int], st
             "examples": examples,
             "recipe": deciding("recipe", recipe.model_dump(mode="json")),
             "seed": seed,
+            **({"adapts": list(adapts)} if adapts else {}),
         }
     )
     head, middle, tail = _around(text, examples, seed)

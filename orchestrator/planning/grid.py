@@ -101,7 +101,7 @@ def expand(
     """
     adapters: list[AdapterUnit] = []
     for model in models:
-        name = adapter_ids(model.identity, config.recipe)
+        name = adapter_ids(model.identity, config.recipe, model.adapts)
         adapters += [
             AdapterUnit(name(prints, seed), model.name, source, seed)
             for seed in config.seeds

@@ -1,45 +1,56 @@
-"""Whether a model has the modules that a recipe names, as PEFT itself reads names: asked without its weights."""
+"""The modules of a model that a recipe means, as PEFT itself reads names: asked without its weights."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.models.resolve import Model
 
+if TYPE_CHECKING:
+    from adapters.targeting import Targets
+
 KEY = "recipe.lora.modules"
 
 
-def check_modules(config: StudyConfig, models: Sequence[Model]) -> None:
-    """Raise ConfigError for a name that means no linear module of a model, or more than linear modules.
+def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, ...]:
+    """The models, each with the modules that it `adapts` where these are others than in the first release.
 
-    `all-linear` means what is there: nothing is asked, and no model library loaded.
+    Raises ConfigError for a name that means no linear module of a model, or more than linear modules. Where
+    `all-linear` is asked of a model that has linear modules alone, that is what it means: no model library is loaded.
     """
-    names = config.recipe.named_modules
-    for model in models if names else ():
-        _check(names, model)
+    lora, names = config.recipe.lora, config.recipe.named_modules
+    if lora is None or not config.source_list():
+        return tuple(models)
+    return tuple(
+        replace(model, adapts=_adapts(lora.modules, names, model)) if names or model.is_mixed else model
+        for model in models
+    )
 
 
-def _check(names: Sequence[str], model: Model) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from adapters.base import load_config
+def _adapts(modules: str | Sequence[str], names: Sequence[str], model: Model) -> tuple[str, ...]:
+    from adapters.base import shell_of
     from adapters.folder import UnsupportedAdapter
-    from adapters.targeting import by_peft
+    from adapters.targeting import by_peft, other_than_first
 
     try:
-        with torch.device("meta"), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            auto: Any = AutoModelForCausalLM
-            shell = auto.from_config(load_config(model), trust_remote_code=model.trust_remote_code)
-        found = by_peft(shell, names)
+            shell = shell_of(model)
+        if names:
+            _check(names, model, by_peft(shell, names))
+        return other_than_first(shell, modules)
     except UnsupportedAdapter as error:
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(KEY, list(names), f"{model.name}: {reason}", "use all-linear, or other names") from error
+        told = list(names) or modules
+        raise ConfigError(KEY, told, f"{model.name}: {reason}", "use all-linear, or other names") from error
+
+
+def _check(names: Sequence[str], model: Model, found: Targets) -> None:
     if found.parameters:
         problem = (
             f"{model.name}: PEFT reads these names as {found.parameters[0]} too, which holds several experts at once"

@@ -29,7 +29,9 @@ _HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear le
 class Model:
     """A base model, resolved. `identity` changes when the weights, tokenizer, config or dtype do.
 
-    `embedded` of its `params` are embeddings and output heads.
+    `embedded` of its `params` are embeddings and output heads. `is_mixed`: it has weights that are no matrix of one
+    linear module each, as experts and convolutions are. `adapts` are the modules that a study's recipe trains, where
+    the first release trained others of this model; it is for planning to find out.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Model:
     trust_remote_code: bool
     modules: tuple[str, ...]
     embedded: int = 0
+    is_mixed: bool = False
+    adapts: tuple[str, ...] = ()
 
 
 def resolve_all(config: StudyConfig) -> list[Model]:
@@ -91,6 +95,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         trust_remote_code=entry.trust_remote_code,
         modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
         embedded=sum(math.prod(shape) for name, shape in shapes.items() if _is_embedding(name)),
+        is_mixed=any(len(shape) > 2 or "expert" in name for name, shape in shapes.items()),
     )
 
 

@@ -83,7 +83,7 @@ def words(found: Outcome) -> str:
 def troubles(outcomes: Iterable[Outcome], columns: tuple[str, ...]) -> Iterator[str]:
     """What is wrong or a bug of ours."""
     for found in outcomes:
-        for name in (*columns, "planned", "process"):
+        for name in (*columns, "planned", "identity", "process"):
             step = found.steps.get(name)
             if step is not None and step.outcome in ("wrong", "crashed"):
                 yield f"{found.name}: {name}: {step.outcome} {step.off or ''} {step.words}"

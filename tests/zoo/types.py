@@ -19,7 +19,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from adapters.bank import for_adapters
+from adapters.base import shell_of
 from adapters.folder import WEIGHTS_FILE, AdapterWeights, Factors
+from adapters.targeting import other_than_first
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.items.encoder import encoder_of
 from study.cells import Cell
@@ -77,10 +79,17 @@ def _ask(found: Outcome, kind: str, scratch: Path) -> None:
 
     if not (found.ask("made", make) and found.ask("planned", plan)):
         return
+    found.ask("identity", lambda: _is_asked(made["model"]))
     found.ask("base", lambda: score(False))
     if found.ask("trained", train):
         found.ask("loads in PEFT", load)
         found.ask("adapter", lambda: score(True))
+
+
+def _is_asked(model: Model) -> None:
+    """Whether planning asks which modules a model's adapters have where they are others than in the first release."""
+    if other_than_first(shell_of(model), "all-linear") and not model.is_mixed:
+        raise Crashed("other modules are trained than at first, under the same identity")
 
 
 def _trained(model: Model, out: Path) -> Path:

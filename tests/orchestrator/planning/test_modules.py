@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from orchestrator.planning.modules import check_modules
+from orchestrator.planning.modules import with_modules
+from study.config import ModelConfig, Recipe
 from study.config.file import parse
 from study.errors import ConfigError
-from study.models.resolve import Model
+from study.identity import adapter_ids
+from study.models.resolve import Model, resolve
+from tests.support import zoo
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def mixture(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def check(model: Model, modules: str) -> None:
     text = "models: [{id: m}]\nlanguages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]"
-    check_modules(parse(text, [f"recipe.lora.modules={modules}"]), [model])
+    with_modules(parse(text, [f"recipe.lora.modules={modules}"]), [model])
 
 
 def test_linear_modules_can_be_named(mixture: Model) -> None:
@@ -44,3 +49,19 @@ def test_a_name_that_is_in_the_files_alone_is_refused(mixture: Model) -> None:
         check(mixture, "[q_proj, dense]")
     with pytest.raises(ConfigError, match=r"recipe.lora.modules = .*m: PEFT does not adapt"):
         check(mixture, "[dense]")
+
+
+@pytest.mark.processes  # transformers loads DeepSpeed when it saves a model
+@pytest.mark.parametrize(
+    ("kind", "differs"), [("llama", False), ("gpt2", False), ("ctrl", False), ("mamba", True), ("glm4_moe", True)]
+)
+def test_adapters_grow_stale_where_other_modules_are_trained_than_at_first(
+    kind: str, differs: bool, tmp_path: Path
+) -> None:
+    text = "models: [{id: m}]\nlanguages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]"
+    model = resolve(ModelConfig(id=str(zoo.make(kind, tmp_path / kind))), "float32", "models[0]")
+    (found,) = with_modules(parse(text), [model])
+    assert bool(found.adapts) == differs
+    assert (found == model) != differs
+    before, now = (adapter_ids(one.identity, Recipe(), one.adapts)(["x"], 1) for one in (model, found))
+    assert (before != now) == differs
