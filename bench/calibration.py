@@ -77,9 +77,13 @@ class Result:
 
 
 def bound_of(world: World, measure: str) -> Bound:
-    """The bound in this world: shares and floors have one only where there is no effect."""
+    """The bound in this world: shares and floors have one only where there is no effect.
+
+    With one seed what that seed does is an effect: it is the adapter's.
+    """
     if measure.endswith("share") or measure == "floor − printed":
-        return BOUNDS[measure] if world.effects == "null" and measure in BOUNDS else Bound()
+        none = world.effects == "null" and (world.seeds > 1 or not world.seed_sd)
+        return BOUNDS[measure] if none and measure in BOUNDS else Bound()
     bound = BOUNDS.get(measure, Bound())
     if measure == "coverage" and min(world.items) <= SMALL_N:
         return replace(bound, high=SMALL_HIGH)
@@ -104,7 +108,8 @@ def _run(world: World, studies: int) -> list[Result]:
     for name, many in found.items():
         known = np.array(many)[~np.isnan(many)]
         if len(known):
-            se = float(known.std(ddof=1) / np.sqrt(len(known))) if len(known) > 1 else 0.0
+            se = float(known.std() / np.sqrt(len(known) - 1)) if len(known) > 1 else 0.0
+            se = max(se, 0.5 / len(known))  # studies that all agree prove no more than their number can
             results.append(Result(world.name, name, float(known.mean()), se, bound_of(world, name)))
     return results
 

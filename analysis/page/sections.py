@@ -66,7 +66,8 @@ SECTIONS: tuple[Section, ...] = (
         "A circle far right means that training on this language helps the same task in other languages; a square far "
         "right means that this language gains when others are trained on; both are adjusted for what each met at the "
         "other end. Bars are 95 % intervals, over models where there are several, else over items and seeds of the one "
-        "model: when two bars overlap, do not call one the better donor.",
+        "model. Two whose bars overlap are not ranked, but for the first and the last: the lines at the top say how "
+        "often noise alone spreads them as far.",
         lambda drawing: effects.roles(role_rows(drawing, "language"), "language", drawing.width(620)),
         chapter="Who gives, who takes",
     ),

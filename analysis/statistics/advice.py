@@ -48,7 +48,8 @@ def read(store: str, model: str | None) -> Study:
     """The study to ask, of one model if it is named; ConfigError when there is nothing to ask."""
     study = load(store)
     if not study.transfer.height:
-        raise ConfigError("STORE", store, "no adapter with a source cell has been scored", "run the sweep first")
+        problem = "no adapter with a source cell has been scored on a target with an accuracy"
+        raise ConfigError("STORE", store, problem, "run the sweep first")
     if model is None:
         return study
     names = study.transfer["model"].unique().sort().to_list()

@@ -14,7 +14,7 @@ refits to data simulated from the fit (parametric bootstrap).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import numpy as np
 import polars as pl
@@ -88,18 +88,24 @@ def variance_nested(
 
 def _scopes(transfer: pl.DataFrame, nested: bool, draws: int, seed: int) -> pl.DataFrame:
     """Every scope that can be fitted; NotComputable when none can."""
-    from threadpoolctl import threadpool_limits
-
     tables, reasons = [], []
-    with threadpool_limits(1):  # the matrices are small: threads only get in each other's way
-        for scope, regimes in SCOPES.items():
-            try:
-                tables.append(_scope(scope, transfer_rows(transfer, *regimes), nested, draws, seed))
-            except NotComputable as why:
-                reasons.append(f"{scope}: {why}")
+    for scope, regimes in SCOPES.items():
+        try:
+            tables.append(_scope(scope, transfer_rows(transfer, *regimes), nested, draws, seed))
+        except NotComputable as why:
+            reasons.append(f"{scope}: {why}")
     if not tables:
         raise NotComputable("; ".join(reasons))
     return pl.concat(tables)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """The matrices are small: threads only get in each other's way, those of every library that is loaded by then."""
+    import scipy.optimize  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    limited: AbstractContextManager[object] = threadpool_limits(1)
+    return limited
 
 
 def _codes(names: pl.Series) -> Codes:
@@ -117,8 +123,9 @@ def _scope(scope: str, rows: pl.DataFrame, nested: bool, draws: int, seed: int) 
     if np.ptp(y) < 1e-9:
         raise NotComputable("every Δ is the same, there is no variance to share out")
     parts = blocks([codes[name] for name in used], codes["model"] if nested else None)
-    at = fit(parts, y, len(used))
-    errors = share_errors(parts, at, len(y), draws, seed) if draws > 1 else np.full(len(used) + 1, np.nan)
+    with _one_thread():
+        at = fit(parts, y, len(used))
+        errors = share_errors(parts, at, len(y), draws, seed) if draws > 1 else np.full(len(used) + 1, np.nan)
     found = {name: (float(at.shares[i]), float(errors[i])) for i, name in enumerate([*used, "residual"])}
     table = [(scope, name, *found.get(name, (None, None))) for name in (*FACTORS, "residual")]
     schema = {"scope": pl.String, "component": pl.String, "share": pl.Float64, "share_se": pl.Float64}

@@ -16,7 +16,7 @@ from analysis.reading.study import Study
 
 Transfer = pl.DataFrame
 Pair = tuple[Study, Study]  # this study, the other
-PLACES = ("store", "study", "dashboard")  # keys that say where and under which name, not what
+HOW_IT_RAN = ("store", "study", "dashboard", "track", "training", "evaluators", "failures")  # decides no result
 UNKNOWN = "null where items are not known, or models are averaged"
 NO_CELLS = "the two studies have no source and target cell in common"
 
@@ -47,13 +47,13 @@ def _over_models(transfer: Transfer) -> Transfer:
 
 
 def compare_configs(pair: Pair) -> pl.DataFrame:
-    """`key, here, there`: every key of the configs that differs; NotComputable where one has no config."""
+    """`key, here, there`: every key that decides results and differs; NotComputable where one has no config."""
     need(all(study.config for study in pair), "a published table has no config")
     here, there = (_flat(study.config) for study in pair)
     rows = [
         (key, here.get(key, "not set"), there.get(key, "not set"))
         for key in sorted(here.keys() | there.keys())
-        if here.get(key) != there.get(key) and key.split(".")[0] not in PLACES
+        if here.get(key) != there.get(key) and key.split(".")[0] not in HOW_IT_RAN
     ]
     need(bool(rows), "their configs ask for the same")
     return pl.DataFrame(rows, schema=dict.fromkeys(("key", "here", "there"), pl.String), orient="row")
@@ -87,7 +87,7 @@ TABLES: tuple[Table[Pair], ...] = (
     Table[Pair](
         "compare_configs",
         "What was done otherwise",
-        "the configs of both",
+        "the configs of both, without what says where and how they ran",
         {"key": "key of the config", "here": "its value in this study", "there": "its value in the other"},
         compare_configs,
     ),

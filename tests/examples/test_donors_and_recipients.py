@@ -103,6 +103,8 @@ def test_its_tasks_exist_and_train_on_letters_or_on_whole_texts(
     class Task:
         """What of an lm-eval task makes an example, for a row as `process_docs` leaves it."""
 
+        OUTPUT_TYPE, multiple_input = "multiple_choice", 0
+
         def __init__(self, **settings: str) -> None:
             self.config = type("Config", (), {"doc_to_choice": None, "target_delimiter": " ", **settings})
 

@@ -144,7 +144,11 @@ def test_two_ways_of_training_agree_as_pandas_says() -> None:
 
 def test_configs_that_differ_are_listed_key_by_key() -> None:
     here, there = grid(1), grid(2)
-    configs = [{"store": s, "recipe": {"learning_rate": rate, "epochs": 3}} for s, rate in (("a", 1e-4), ("b", 5e-5))]
+    ways = (("a", 1e-4, 1), ("b", 5e-5, 8))
+    configs = [
+        {"store": s, "recipe": {"learning_rate": rate, "epochs": 3}, "training": {"gang_size": size}}
+        for s, rate, size in ways
+    ]
     pair = tuple(replace(study_of(t), config=c) for t, c in zip((here, there), configs, strict=True))
     table = common.compare_configs((pair[0], pair[1]))
     assert table.rows() == [("recipe.learning_rate", "0.0001", "5e-05")]
