@@ -9,7 +9,7 @@ from pyarrow import fs as pafs
 
 from study.store import schema
 from study.store.files import PROBE
-from study.store.layout import DAMAGED, SCORES
+from study.store.layout import DAMAGED, ITEMS, SCORES
 from study.store.store import Store
 
 
@@ -28,9 +28,10 @@ def drop(store: Store, folder: str) -> None:
 
 
 def undo(store: Store, score_ids: set[str]) -> None:
-    """Remove scores, so that the next run makes them again."""
-    for file in store.files(SCORES, ".parquet"):
-        leave_out(store, file, schema.SCORES, score_ids)
+    """Remove scores, then their items, so that the next run makes them again."""
+    for folder, like in ((SCORES, schema.SCORES), (ITEMS, schema.ITEMS)):
+        for file in store.files(folder, ".parquet"):
+            leave_out(store, file, like, score_ids)
 
 
 def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> None:

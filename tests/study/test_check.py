@@ -345,6 +345,7 @@ def test_scores_that_an_adapter_may_have_spoilt_are_done_again(
     assert main([store.uri]) == int(spoils)
     assert ("4 scores of m, made since adapter g1" in capsys.readouterr().out) == spoils
     assert main([store.uri, "--repair"]) == 0
+    assert ("1 problems, all repaired" in capsys.readouterr().out) == spoils
     assert before - done_scores(store) == ({"of it", "after", "base after", "of it again"} if spoils else set())
     assert set(store.items(["score_id"]).column("score_id").to_pylist()) == done_scores(store)
     assert main([store.uri]) == 0
