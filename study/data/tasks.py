@@ -16,7 +16,7 @@ from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
 from study.data.catalogue import Catalogue
 from study.data.example import Example, example_of, told
 from study.data.gold import answer, check_names, is_told, row, writes_null
-from study.data.harness import Document, Documents, Instance, Task
+from study.data.harness import Documents, Instance, Task
 from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
 from study.data.loading import check_shots, fault, load_task
@@ -60,7 +60,7 @@ class TaskLibrary:
             manifest = self.train(cell).manifest
             if manifest is not None and not Path(manifest).is_file():
                 key = f"tasks[{cell.task}].train.manifest"
-                fix = "name a CSV with the columns split,id, or draw one: python -m study.draw CONFIG"
+                fix = "name a CSV with the columns split,id"
                 raise ConfigError(key, manifest, "no such file", fix)
         self._catalogue.check(asked)
 
@@ -111,11 +111,6 @@ class TaskLibrary:
         written = (writes_null(i.doc, str(i.args[0])) for i in task.instances if i.idx == 0)
         self.nulls[cell, "test"] = sum(written)
         return list(task.instances)
-
-    def documents(self, cell: Cell) -> tuple[list[Document], list[Document]]:
-        """List the cell's documents to train on and to score, without regard to a manifest. Raises TaskError."""
-        task = self.load(cell)
-        return list(train_documents(cell, task, self.train(cell))), list(task.eval_docs)
 
     def target_fingerprint(self, cell: Cell, instances: Sequence[Instance]) -> str:
         """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from orchestrator import sweep
 from orchestrator.costs.outlook import outlook
 from study.config.file import load
-from study.data.example import example_of
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
 from tests.support.tiny_world import REPOSITORY
+from trainers.data import split
+from trainers.learning_rates import learning_rates
 
 EXAMPLES = REPOSITORY / "examples"
 PRESET = EXAMPLES / "donors_and_recipients" / "study.yaml"
@@ -90,41 +92,30 @@ def test_every_preset_is_a_config(config: Path) -> None:
     assert load(config).source_list()
 
 
-def test_its_tasks_exist_and_train_on_letters_or_on_whole_texts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_its_44_tasks_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
-    manifest = tmp_path / "manifest.csv"
-    manifest.write_text("split,id\n")
-    config = load(PRESET, [f"tasks.{i}.train.manifest={manifest}" for i in range(4)])
-    library = TaskLibrary.of(config)
-    library.check(config.cells())  # every one of the 44 is an lm-eval task
+    config = load(PRESET)
+    library, tasks = TaskLibrary.of(config), PRESET.parent / "tasks"
+    library.check(config.cells())
+    named = {str(config.task(cell.task).lm_eval_name(cell.language)) for cell in config.cells()}
+    assert named == {file.stem for file in tasks.glob("[!_]*.yaml")}
+    assert len(named) == 44
 
-    class Task:
-        """What of an lm-eval task makes an example, for a row as `process_docs` leaves it."""
 
-        OUTPUT_TYPE, multiple_input = "multiple_choice", 0
+def test_its_recipe_is_the_released_one() -> None:
+    """300 examples hold out 30 and take 102 steps, 215 hold out 22 and take 75."""
+    config = load(PRESET)
+    assert [task.train.bos for task in config.tasks] == [False, False, False, True]
+    assert [task.train.max_length for task in config.tasks] == [256, 512, 512, 128]
+    assert [task.train.truncation for task in config.tasks] == ["left", "left", "left", "right"]
+    for count, held_out, steps, warm_up in ((300, 30, 102, 11), (215, 22, 75, 8)):
+        learn, out = split(count, config.recipe.validation)
+        rates = learning_rates(config.recipe, math.ceil(len(learn) / config.recipe.batch_size) * config.recipe.epochs)
+        assert (len(out), len(rates), rates.index(max(rates))) == (held_out, steps, warm_up)
+        assert max(rates) == 5e-5
 
-        def __init__(self, **settings: str) -> None:
-            self.config = type("Config", (), {"doc_to_choice": None, "target_delimiter": " ", **settings})
 
-        def doc_to_text(self, doc: dict[str, object], template: str) -> str:
-            from lm_eval import utils
-
-            return str(utils.apply_template(template, doc))
-
-        doc_to_target = doc_to_text
-
-    row = {
-        "instruction": "Why?",
-        "query": "He: runs",
-        "choices": ["a", "b"],
-        "gold": 1,
-        "question": "Q",
-        "mc1_choices": ["x", "y"],
-    }
-    made = {task.name: example_of(Task(), row, task.train) for task in config.tasks if task.train.doc_to_text}
-    assert (made["arc_challenge"].prompt, made["arc_challenge"].answer) == ("Why?\nA. a\nB. b\nAnswer:", " B")
-    assert (made["hellaswag"].prompt, made["hellaswag"].answer) == ("He: runs\nA. a\nB. b\nAnswer:", " B")
-    assert (made["truthfulqa"].prompt, made["truthfulqa"].answer) == ("Q: Q\nA:", " x")
-    assert [task.train.loss_on for task in config.tasks] == [None, None, None, "all"]
+def test_full_fine_tuning_is_of_the_released_cells() -> None:
+    config = load(PRESET.parent / "ablations" / "full.yaml")
+    assert len(config.models) * len(config.source_list()) * len(config.target_list()) == 792
+    assert config.seeds == (101,)

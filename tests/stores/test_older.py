@@ -25,6 +25,7 @@ from orchestrator.planning.survey import survey
 from study.cells import Cell
 from study.config import StudyConfig
 from study.config.file import load
+from study.data.learned import train_documents
 from study.data.manifest import row_id
 from study.data.tasks import TaskLibrary
 from study.models.resolve import resolve_all
@@ -48,7 +49,9 @@ def first_rows(config: StudyConfig, items: int, folder: Path) -> StudyConfig:
     """The config with a manifest of the first so many rows of each task and split."""
     tasks, library = [], TaskLibrary.of(config)
     for task in config.tasks:
-        documents = library.documents(Cell(task.name, config.languages[0]))
+        cell = Cell(task.name, config.languages[0])
+        loaded = library.load(cell)
+        documents = [list(train_documents(cell, loaded, library.train(cell))), list(loaded.eval_docs)]
         names = [row_id(document, i) for rows in documents for i, document in enumerate(rows[:items])]
         splits = [split for split, rows in zip(("train", "test"), documents, strict=True) for _ in rows[:items]]
         manifest = folder / f"{task.name}.csv"

@@ -1,15 +1,13 @@
-"""Sizes and manifests are counted from the data that a config names; presets build on one another."""
+"""Sizes are counted from the data that a config names; presets build on one another."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
-import yaml
 from tokenizers import Tokenizer
 
-from study import draw, sizes
+from study import sizes
 from study.cells import Cell, Source
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
@@ -33,26 +31,6 @@ def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path
     assert size.train_tokens == sum(len(tokenizer.encode(e.prompt + e.answer)) for e in examples)
     texts = [f"xx: {i}, {i + 1}," + "".join(f" {i + k}" for k in (1, 2, 3)) for i in range(24, 36)]
     assert size.score_tokens == sum(len(tokenizer.encode(text)) for text in texts)
-
-
-def test_drawn_manifests_never_train_on_what_is_scored(tiny_model_dir: Path, tmp_path: Path) -> None:
-    tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx", "yy"])
-    config = make_config(tmp_path, [tiny_model_dir], ["next"], ["xx", "yy"], tasks)
-    data = yaml.safe_load(config.read_text())
-    manifest = tmp_path / "manifests" / "next.csv"
-    data["tasks"][0]["train"] = {"split": "test", "manifest": str(manifest)}  # trains on the split that it scores
-    config.write_text(yaml.safe_dump(data))
-    with pytest.raises(ConfigError, match=r"study\.draw"):
-        TaskLibrary.of(load(config)).check([Cell("next", "xx")])
-    assert draw.main([str(config), "--items", "5", "--examples", "6"]) == 0
-    with manifest.open() as source:
-        rows = [(row["split"], row["id"]) for row in csv.DictReader(source)]
-    train, test = ({one for split, one in rows if split == which} for which in ("train", "test"))
-    assert (len(train), len(test)) == (6, 5)
-    assert not train & test
-    library = TaskLibrary.of(load(config))
-    assert len(library.examples(Cell("next", "yy"))) == 6
-    assert len({request.doc_id for request in library.build_requests(Cell("next", "yy"))}) == 5
 
 
 def test_a_task_can_say_where_its_loss_is_and_that_is_in_the_identity(tiny_model_dir: Path, tmp_path: Path) -> None:

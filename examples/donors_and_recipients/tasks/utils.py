@@ -1,7 +1,33 @@
-"""lm-eval's own reading of the okapi data sets, for the languages that it has no task for."""
+"""The rows of the published study's data as lm-eval reads the okapi sets, with what training texts need beside that.
 
-from lm_eval.tasks.okapi.arc_multilingual.utils import process_docs as process_arc
+Scored is what lm-eval's own functions make. An answer of ARC that is none of A to E is a hidden label here.
+"""
+
+from lm_eval.tasks.okapi.arc_multilingual.utils import preprocess
 from lm_eval.tasks.okapi.hellaswag_multilingual.utils import process_docs as process_hellaswag
-from lm_eval.tasks.okapi.truthfulqa_multilingual.utils import process_docs as process_truthfulqa
+from lm_eval.tasks.okapi.truthfulqa_multilingual.utils import process_docs as _process_truthfulqa
 
 __all__ = ["process_arc", "process_hellaswag", "process_truthfulqa"]
+
+
+def process_arc(dataset):
+    return dataset.map(_arc)
+
+
+def _arc(row):
+    options = [row.get(f"option_{letter}") for letter in "abcde"]
+    return {
+        "query": "Question: " + preprocess(row["instruction"]) + "\nAnswer:",
+        "choices": [preprocess(option) for option in options if option],
+        "gold": "ABCDE".find(row["answer"]) if row["answer"] else -1,
+    }
+
+
+def process_truthfulqa(dataset):
+    """`asked` is the question as it stands, which lm-eval cleans; `learned` is the first choice labelled right."""
+    return _process_truthfulqa(dataset.map(_learned))
+
+
+def _learned(row):
+    right = list(row["mc1_targets_labels"]).index(1)
+    return {"asked": row["question"], "learned": row["mc1_targets_choices"][right]}

@@ -1,0 +1,103 @@
+"""The published study's data, made: rows of the same fields and types in a folder each, laid out as on the Hub.
+
+`datasets` takes `Dr4kl3s/…` for a folder of the working directory where there is one, so nothing of the preset changes.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LANGUAGES = ["ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "pt", "zh"]
+FOLDERS = {
+    "arc_challenge": "arc_challenge_core_grid_seed42",
+    "global_mmlu": "global_mmlu_lite_core_grid_seed42",
+    "hellaswag": "hellaswag_coregrid_seed42",
+    "truthfulqa": "truthfulqa_coregrid_seed42",
+}
+WORDS = {
+    "ar": "ما هي عاصمة فرنسا الماء الشمس كتاب واحد اثنان ثلاثة مدرسة قلب",
+    "bn": "কোন শহর রাজধানী জল সূর্য বই এক দুই তিন বিদ্যালয় মন",
+    "en": "what is the capital of France water sun book one two three school heart",
+    "hi": "क्या है राजधानी फ्रांस पानी सूरज किताब एक दो तीन विद्यालय दिल",
+    "zh": "什么 是 法国 首都 水 太阳 书 一 二 三 学校 心",
+}
+Row = dict[str, Any]
+
+
+def make_data(folder: Path, train: int, test: int, languages: list[str] | None = None) -> Path:
+    """Lay the four sets below `folder`, one config per language, so many rows in each split."""
+    for task, name in FOLDERS.items():
+        home = folder / "Dr4kl3s" / name
+        configs = []
+        for language in languages or LANGUAGES:
+            files = []
+            for split, count in (("train", train), ("test", test)):
+                file = home / language / f"{split}.jsonl"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                text = "".join(json.dumps(row) + "\n" for row in rows(task, language, split, count))
+                file.write_text(text, encoding="utf-8")
+                files.append({"split": split, "path": f"{language}/{split}.jsonl"})
+            configs.append({"config_name": language, "data_files": files})
+        (home / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")
+    return folder
+
+
+def rows(task: str, language: str, split: str, count: int) -> list[Row]:
+    """Rows with what the released code has to deal with: spaces, marks, hidden and fifth options, long texts."""
+    draw = random.Random(f"{task}/{language}/{split}")
+    words = WORDS.get(language, WORDS["en"]).split()
+
+    def text(least: int, most: int) -> str:
+        return " ".join(draw.choices(words, k=draw.randint(least, most)))
+
+    make = {"arc_challenge": _arc, "global_mmlu": _mmlu, "hellaswag": _hellaswag, "truthfulqa": _truthfulqa}[task]
+    return [make(i, split, draw, text) for i in range(count)]
+
+
+def _arc(i: int, split: str, draw: random.Random, text: Any) -> Row:
+    options = {f"option_{letter}": f"{text(1, 4)} " * (1 + i % 2) for letter in "abcd"}
+    right = "E" if i % 9 == 4 else draw.choice("ABCD")
+    options["option_e"] = text(1, 3) if right == "E" else None
+    if i % 7 == 3 and right != "D":
+        options["option_d"] = None
+    long = 250 if i % 10 == 7 else 0
+    return {
+        "id": f"ARC-Challenge/{split}/{i}",
+        "instruction": f" {text(3 + long, 9 + long)}?\n",
+        **options,
+        "answer": right,
+    }
+
+
+def _mmlu(i: int, split: str, draw: random.Random, text: Any) -> Row:
+    options = {f"option_{letter}": text(1, 5) for letter in "abcd"}
+    return {"sample_id": f"law/{split}/{i}", "question": f"{text(3, 12)}? ", **options, "answer": draw.choice("ABCD")}
+
+
+def _hellaswag(i: int, split: str, draw: random.Random, text: Any) -> Row:
+    return {
+        "id": f"hellaswag/validation/{i if split == 'train' else 1000 + i}",
+        "ctx_a": f"{text(2, 5)} [title] {text(1, 3)}  {text(1, 2)}. [step] {text(1, 4)}",
+        "ctx_b": f"mR {text(1, 3)}",
+        "activity_label": text(1, 2),
+        "endings": [f" {text(2, 6)} [substeps]  {text(1, 3)}." for _ in range(4)],
+        "label": str(draw.randrange(4)),
+    }
+
+
+def _truthfulqa(i: int, split: str, draw: random.Random, text: Any) -> Row:
+    several = draw.randint(2, 5)
+    long = 130 if i % 10 == 6 else 0  # cut off, answer and all
+    choices = [text(1 + (90 if i % 10 == 3 else 0), 9 + (90 if i % 10 == 3 else 0)) for _ in range(several)]
+    targets = {"choices": choices, "labels": [1, *[0] * (several - 1)]}
+    return {
+        "truth_id": i if split == "train" else 400 + i,
+        "question": f"{text(3 + long, 8 + long)}  [x]?",
+        **{f"mc1_targets_{key}": value for key, value in targets.items()},
+        **{f"mc2_targets_{key}": value for key, value in targets.items()},
+    }
