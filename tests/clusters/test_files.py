@@ -85,7 +85,7 @@ def test_nodes_come_from_zero_as_spot_and_on_demand_when_there_is_none(name: str
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str]]:
-    """A pretended AWS account; the set of the actions that were called in it."""
+    """A pretended AWS account; the set of the actions that were called in it. What is made there bears Ray's mark."""
     for key, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(key, value)
     (tmp_path / ".ssh").mkdir()
@@ -95,6 +95,9 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str]]:
 
     def recorded(self: Any, operation: str, parameters: dict[str, Any]) -> Any:
         calls.add(f"{self.meta.service_model.service_name}:{operation}")
+        if operation in ("RunInstances", "CreateSecurityGroup"):  # the policies' conditions ask for it
+            tags = [tag for one in parameters["TagSpecifications"] for tag in one["Tags"]]
+            assert {"Key": "ray-cluster-name", "Value": "crosscells"} in tags
         return call(self, operation, parameters)
 
     with mock_aws():
