@@ -25,6 +25,7 @@ from trainers.data import BadData
 from trainers.engine import opened
 from trainers.gang import train_gang
 from trainers.job import Job, Rejected, Setup, Trained
+from trainers.meeting import Meeting
 from trainers.member import Member
 from trainers.settings import FULL_PASS, PASS_WORTH, engine_config, rows_per_process, zero_stage
 from trainers.world import World
@@ -39,13 +40,13 @@ class Worker:
         self.world = World(rank, world_size)
         self.base: Base | None = None
 
-    def address(self) -> tuple[str, int]:
-        """Host and free port at which rank 0 can be met; given to `join` of every process."""
+    def address(self) -> Meeting:
+        """Where rank 0 can be met; given to `join` of every process."""
         return self.world.address()
 
-    def join(self, host: str, port: int) -> None:
+    def join(self, meeting: Meeting) -> None:
         """Enter the process group; again with the same address it does nothing."""
-        self.world.join(host, port)
+        self.world.join(meeting)
 
     def train(
         self,
@@ -64,7 +65,7 @@ class Worker:
         others wait in a collective, is of no more use after an error.
         """
         if not self.world.joined and self.world.size == 1:
-            self.join(*self.address())
+            self.join(self.address())
         base, recipe = self._load(setup), setup.recipe
         base.left_out(kind_of(recipe))
         results: dict[str, Trained | Rejected] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import sys
 import warnings
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
+
+from trainers.meeting import Meeting
 
 
 @contextmanager
@@ -48,12 +51,15 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 LOST_AFTER = timedelta(minutes=10)  # a process that does not answer a collective for so long is taken for lost
 
 
-def init_process_group(host: str, port: int, rank: int, size: int, device: torch.device) -> None:
+def init_process_group(store: torch.distributed.Store, rank: int, size: int, device: torch.device) -> None:
     """Meet the other processes: NCCL between GPUs, gloo between CPUs. Blocks until all `size` are there."""
-    os.environ.update(
-        MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(device.index or 0)
-    )
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(device.index or 0))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0")  # DeepSpeed wants them set, and meets nobody there
     backend = "nccl" if device.type == "cuda" else "gloo"
+    bound = device if device.type == "cuda" and size > 1 else None  # as DeepSpeed does
+    torch.distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=size, timeout=LOST_AFTER, device_id=bound
+    )
     deepspeed.init_distributed(dist_backend=backend, verbose=False, timeout=LOST_AFTER)
 
 
@@ -69,7 +75,8 @@ class World:
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
-        self._joined: tuple[str, int] | None = None
+        self._joined: Meeting | None = None
+        self._listener: socket.socket | None = None
         if torch.cuda.is_available():
             self.device = torch.device("cuda", rank % torch.cuda.device_count())
         else:
@@ -79,20 +86,43 @@ class World:
     def joined(self) -> bool:
         return self._joined is not None
 
-    def address(self) -> tuple[str, int]:
-        """A host name that others reach this machine by, and a port that is free on it."""
-        with socket.socket() as listener:
-            listener.bind(("", 0))
-            return _own_address() if self.size > 1 else "127.0.0.1", int(listener.getsockname()[1])
+    def address(self) -> Meeting:
+        """Where rank 0 listens for the others, at an address of this machine that they reach; alone it does not."""
+        if self.size == 1:
+            return Meeting("127.0.0.1", 0, "")
+        host = _own_address()
+        self._listener = socket.create_server((host, 0))
+        return Meeting(host, int(self._listener.getsockname()[1]), secrets.token_hex(16))
 
-    def join(self, host: str, port: int) -> None:
+    def join(self, meeting: Meeting) -> None:
         """Meet the other processes. Joining the same group again does nothing; another one is an error."""
-        if self._joined == (host, port):
+        if self._joined == meeting:
             return
         if self._joined is not None:
             raise RuntimeError(f"this process is in the group of {self._joined}; a new group needs new processes")
-        init_process_group(host, port, self.rank, self.size, self.device)
-        self._joined = (host, port)
+        init_process_group(self._store(meeting), self.rank, self.size, self.device)
+        self._joined = meeting
+
+    def _store(self, meeting: Meeting) -> torch.distributed.Store:
+        """What the processes tell each other at first: within this one where it is alone, else under the secret word.
+
+        A server of torch's own would listen at all addresses of the machine. Whoever reaches this one may still use it:
+        between nodes the network must be one's own (docs/security.md).
+        """
+        if self.size == 1:
+            if sys.platform == "linux":
+                os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # gloo listens too, where the host's name leads to
+            return torch.distributed.HashStore()
+        listening = self._listener.detach() if self._listener is not None else None  # the server closes it
+        server = torch.distributed.TCPStore(
+            meeting.host,
+            meeting.port,
+            self.size,
+            is_master=listening is not None,
+            timeout=LOST_AFTER,
+            master_listen_fd=listening,
+        )
+        return torch.distributed.PrefixStore(meeting.secret, server)
 
     def sum_each(self, values: torch.Tensor) -> list[float]:
         """The sums of a vector's elements over all processes, in each of them."""

@@ -30,6 +30,7 @@ from study.config import Training
 from study.faults.kinds import BUG, NODE_LOST
 from study.scratch import scratch
 from study.units import failure_of
+from trainers.meeting import Meeting
 
 
 class TrainerProcess:
@@ -40,11 +41,11 @@ class TrainerProcess:
 
         self._worker = Worker(rank, world_size)
 
-    def address(self) -> tuple[str, int]:
+    def address(self) -> Meeting:
         return self._worker.address()
 
-    def join(self, host: str, port: int) -> None:
-        self._worker.join(host, port)
+    def join(self, meeting: Meeting) -> None:
+        self._worker.join(meeting)
 
     def train(
         self, context: TrialContext, adapter_ids: Sequence[str], training: Training, start: bytes | None
@@ -78,7 +79,7 @@ class TrainerProcess:
 class Trainer(Actor, Protocol):
     """A handle of a TrainerProcess."""
 
-    address: Method[tuple[str, int]]
+    address: Method[Meeting]
     join: Method[None]
     train: Method[GangEnded]
 
@@ -132,8 +133,8 @@ class WorkerGroup:
         self.workers = [self._worker(rank, f"{name} worker {rank}") for rank in range(self.size)]
         within = self._waits.start_s
         try:
-            host, port = ray.get(self.workers[0].address.remote(), timeout=within)
-            ray.get([worker.join.remote(host, port) for worker in self.workers], timeout=within)
+            meeting = ray.get(self.workers[0].address.remote(), timeout=within)
+            ray.get([worker.join.remote(meeting) for worker in self.workers], timeout=within)
         except GetTimeoutError as error:
             self.stop()
             raise NotStarted(f"{self.size} workers were not all there within {within:.0f} s") from error

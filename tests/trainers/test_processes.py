@@ -5,12 +5,18 @@ They also go on from where one has got to, and one from where they have.
 
 from __future__ import annotations
 
+import ipaddress
 import multiprocessing
+import multiprocessing.queues
 import os
 import traceback
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeAlias
 
+import psutil
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from study.config import Lora
@@ -19,6 +25,7 @@ from tests.support.training import RECIPE, assert_close, job, train, training, w
 from trainers.checkpoint import Checkpoint
 from trainers.checkpoint_header import header
 from trainers.job import Setup, Trained
+from trainers.meeting import Meeting
 from trainers.worker import Worker
 
 STAGES = (0, 1, 2, 3)
@@ -29,14 +36,34 @@ ODD = RECIPE.model_copy(
 )  # with micro-batches of 1, one process has none in each step's last round
 
 
-def work(rank: int, address: tuple[str, int], model: Model, out: Path, begun: bytes) -> None:
+Meetings: TypeAlias = "multiprocessing.queues.Queue[Meeting]"
+
+
+def check_closed(meeting: Meeting, rank: int) -> None:
+    """Nobody listens at all addresses, as torch's server did, and guessed keys find nothing."""
+    listening = {c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert not listening & {"0.0.0.0", "::", "::0"}, listening
+    if rank == 0:
+        assert meeting.host in listening
+    stranger = torch.distributed.TCPStore(meeting.host, meeting.port, is_master=False, timeout=timedelta(seconds=20))
+    assert not any(stranger.check([f"{prefix}0"]) for prefix in ("", "default_pg/0//", "default_pg/0/"))
+    assert meeting.secret not in repr(meeting)
+
+
+def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> None:
     """One process of the group; leaves at once, for gloo's threads may abort at exit after ZeRO 3."""
     saved: list[bytes] = []
     status = 1
     try:
         worker = Worker(rank, 2)
-        worker.join(*address)
-        worker.join(*address)
+        if rank == 0:
+            met.put(worker.address())
+        meeting = met.get(timeout=60)
+        if rank == 0:
+            met.put(meeting)
+        worker.join(meeting)
+        worker.join(meeting)
+        check_closed(meeting, rank)
         for stage in STAGES:
             how = training(stage, micro_batch_size=1)
             start = Checkpoint.from_bytes(begun) if stage in RESUMED else None
@@ -59,15 +86,22 @@ def by_two(worker: Worker, model: Model, tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("by_two")
     saved: list[bytes] = []
     worker.train(Setup(model, ODD, training(2)), GANG, out / "one", None, lambda c: saved.append(c.to_bytes()))
-    address = Worker(0, 2).address()
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(rank, address, model, out, saved[0])) for rank in range(2)]
+    met: Meetings = context.Queue()
+    processes = [context.Process(target=work, args=(rank, met, model, out, saved[0])) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(300)
     assert [process.exitcode for process in processes] == [0, 0]
     return out
+
+
+def test_one_process_listens_to_this_machine_alone(worker: Worker, by_two: Path) -> None:
+    """A server of torch's listened at all addresses of a laptop."""
+    listening = [c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert worker.world.joined
+    assert all(ipaddress.ip_address(one).is_loopback for one in listening), listening
 
 
 @pytest.mark.parametrize("stage", STAGES)
