@@ -44,6 +44,7 @@ class TaskConfig(Frozen):
     name: Name
     lm_eval: StrictStr | dict[StrictStr, StrictStr]
     include_path: StrictStr | None = None
+    trust_code: StrictBool = False
     harm: Annotated[Number, Field(gt=0)] | None = None
     train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
 

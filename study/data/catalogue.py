@@ -19,6 +19,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from study.cells import Cell
 from study.config import TaskConfig
+from study.data.code import check_trusted
 from study.errors import ConfigError
 
 
@@ -30,8 +31,12 @@ class Catalogue:
         self._own: dict[str, TaskManager] = {}
 
     def manager(self, task: TaskConfig, name: str) -> TaskManager:
-        """The manager that knows a task's name: of its own folder, where it is there. Raises ConfigError."""
-        return self._folder(task.include_path) if self._is_own(task, name) and task.include_path else self._everything
+        """The manager that knows a task's name: of its own folder, where it is there. Raises ConfigError, also for code
+        that the config does not trust."""
+        found = self._folder(task.include_path) if self._is_own(task, name) and task.include_path else self._everything
+        if name in found.task_index:
+            check_trusted(task, found.task_index[name].yaml_path)
+        return found
 
     def check(self, cells: Sequence[tuple[Cell, TaskConfig]]) -> None:
         """Raise ConfigError for a cell whose task is not defined anywhere."""
@@ -41,6 +46,8 @@ class Catalogue:
         for cell, task, name in elsewhere:
             if name not in mentioned or name not in self._everything.all_subtasks:
                 raise self._unknown(cell, task, name)
+        for _, task, name in named:
+            self.manager(task, name)
 
     def _unknown(self, cell: Cell, task: TaskConfig, name: str) -> ConfigError:
         known = self._folder(task.include_path).all_subtasks if task.include_path else []

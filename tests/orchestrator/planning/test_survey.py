@@ -77,7 +77,7 @@ def surveyed(folder: Path, server: Server, warnings: list[str], waits: int) -> S
     for language in ("xx", "yy"):
         url = f"http://127.0.0.1:{server.server_port}/{language}"
         (folder / f"far_{language}.yaml").write_text(DEFINITION.format(language=language, url=url))
-    task = f"{{name: far, lm_eval: 'far_{{language}}', include_path: '{folder}'}}"
+    task = f"{{name: far, lm_eval: 'far_{{language}}', include_path: '{folder}', trust_code: true}}"
     config = parse(
         f"models: [{{id: none}}]\nlanguages: [xx, yy]\ntasks: [{task}]\nfailures: {{transient: {waits}}}\n"
         "sources: [far/xx]"

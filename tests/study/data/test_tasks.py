@@ -71,7 +71,7 @@ def write(
 
 
 def library(folder: Path, scoring: Scoring | None = None, **train: Any) -> TaskLibrary:
-    task = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder), train=train)
+    task = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder), train=train, trust_code=True)
     return TaskLibrary([task], scoring or Scoring())
 
 
