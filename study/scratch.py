@@ -10,10 +10,12 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from safetensors import SafetensorError
 
@@ -41,9 +43,25 @@ def scratch() -> Iterator[Path]:
 
 def _tidy() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError), open(folder / LOCK) as lock:  # another user's, or gone meanwhile
+        with suppress(OSError), _own_lock(folder) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its process lives
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_lock(folder: Path) -> BinaryIO:
+    """The lock of a folder of ours. Raises OSError for what is another user's, a link, a pipe, or gone meanwhile.
+
+    Anybody may put anything into the temporary space: it is opened without following a link or waiting for a writer.
+    """
+    lock = os.fdopen(os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    files = folder.lstat(), os.fstat(lock.fileno())
+    if not stat.S_ISDIR(files[0].st_mode) or not stat.S_ISREG(files[1].st_mode):
+        lock.close()
+        raise FileNotFoundError(folder)
+    if any(one.st_uid != os.getuid() for one in files):
+        lock.close()
+        raise PermissionError(folder)
+    return lock
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from study.audit.findings import Findings
 from study.audit.repairs import undo
-from study.store import contents
+from study.store import checksums, contents
 from study.store.contents import Damaged
 from study.store.layout import CONFIG_FILE, SCORES, WEIGHTS_FILE, adapter_in, is_given
 from study.store.store import Store
@@ -33,7 +33,7 @@ _STAYS = ("modules_to_save", "layer_replication", "trainable_token_indices", "ta
 
 
 def unreadable(store: Store, folder: str) -> str | None:
-    """Say what is wrong with the two files of an adapter made elsewhere, which has no checksums."""
+    """Say what is wrong with the two files of an adapter made elsewhere, which has no record."""
     for name, parse in ((CONFIG_FILE, contents.mapping), (WEIGHTS_FILE, contents.weights)):
         try:
             parse(store.read(f"{folder}/{name}"))
@@ -41,6 +41,8 @@ def unreadable(store: Store, folder: str) -> str | None:
             return f"{name} is missing"
         except Damaged as error:
             return f"cannot be read ({error})"
+    if (other := checksums.changed(store, folder)) is not None:
+        return f"{other} is not what was put there"
     return None
 
 

@@ -15,6 +15,7 @@ from study.config import ExistingAdapter, StudyConfig
 from study.errors import ConfigError
 from study.identity import digest
 from study.models import given_weights, peft_config
+from study.models.given_safety import link_out_of
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.store import Store
@@ -78,6 +79,9 @@ def _folder(entry: ExistingAdapter, key: str) -> Path:
                 f"no such folder (working directory: {Path.cwd()})",
                 "name an adapter's folder or its hub id",
             )
+        if (link := link_out_of(folder)) is not None:
+            problem = f"its {link} is a link out of the folder, and would be copied into the store"
+            raise ConfigError(f"{key}.path", entry.path, problem, "put the file itself there")
         return folder
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from study.bounded import read_json
+from study.models.given_safety import slow_pattern
 
 UNSUPPORTED = {  # kinds that no row of tokens decides
     "MULTITASK_PROMPT_TUNING": "wants to be told a task's number with each text",
@@ -47,7 +48,7 @@ def _problem(config: Mapping[str, Any]) -> str | None:
     targets = config.get("target_modules")
     if targets is not None and not (isinstance(targets, str) or _are_texts(targets)):
         return f"target_modules is {_told(targets)}, neither a text nor a list of texts"
-    return _wrong_number(config) if kind == "LORA" else None
+    return slow_pattern(config) or (_wrong_number(config) if kind == "LORA" else None)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -62,3 +63,25 @@ def test_what_a_killed_process_leaves_goes_with_the_next_and_what_a_living_one_h
         for holder in holders:
             holder.kill()
             holder.wait()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "linked folder"])
+def test_what_a_stranger_left_is_neither_followed_nor_waited_for(temporary: Path, kind: str) -> None:
+    """Opening a pipe waited for its writer for ever: no trial began. A link to somebody's file was opened."""
+    theirs, victim = temporary / f"{PREFIX}theirs", temporary / "victim"
+    victim.mkdir()
+    (victim / ".lock").write_text("")
+    if kind == "linked folder":
+        theirs.symlink_to(victim)
+    else:
+        theirs.mkdir()
+        lock = theirs / ".lock"
+        if kind == "link":
+            lock.symlink_to(victim / ".lock")
+        elif kind == "pipe":
+            os.mkfifo(lock)
+        else:
+            lock.mkdir()
+    with scratch():
+        assert theirs.exists()
+    assert (victim / ".lock").exists()

@@ -1,0 +1,65 @@
+"""Folders of strangers' adapters: links that lead out of them, and patterns that never end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from study.models.given_safety import link_out_of, slow_pattern
+from study.store.checksums import changed, note
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+from study.store.store import Store
+
+SLOW = ["(a+)+$", "(a|b+)*c", "(.*a){12}", ".*.*.*x", r"(\w+\.)*x", r"(?:x{0,99}y?)+z", r"(.+)\1+x", "x" * 501, "("]
+FINE = ["q_proj", "all-linear", r"layers\.\d+\.q_proj", r"model\.layers\.([0-9]|1[0-9])\..*(q|v)_proj", ".*attn.*"]
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_that_stalls_everything_is_refused(pattern: str) -> None:
+    """PEFT matches it with each module's name: `(a+)+$` held the planner and every evaluator for ever."""
+    for config in ({"rank_pattern": {pattern: 4}}, {"alpha_pattern": {pattern: 4}}, {"target_modules": pattern}):
+        assert "pattern" in str(slow_pattern(config))
+    assert slow_pattern({"layers_pattern": ["x", pattern]}) is not None
+
+
+@pytest.mark.parametrize("pattern", FINE)
+def test_patterns_that_adapters_have_are_taken(pattern: str) -> None:
+    assert slow_pattern({"rank_pattern": {pattern: 4}, "target_modules": pattern, "exclude_modules": None}) is None
+    re.match(rf"(.*\.)?({pattern})$", "model.layers.1.self_attn.q_proj" * 20)
+
+
+def test_a_link_out_of_the_folder_is_named(tmp_path: Path) -> None:
+    """`adapter_model.safetensors -> ~/.ray/auth_token` was copied into the store."""
+    folder, secret = tmp_path / "a", tmp_path / "secret"
+    folder.mkdir()
+    secret.write_text("x")
+    (folder / "own.json").write_text("{}")
+    (folder / "adapter_config.json").symlink_to(folder / "own.json")
+    assert link_out_of(folder) is None
+    (folder / "adapter_model.safetensors").symlink_to(secret)
+    assert link_out_of(folder) == "adapter_model.safetensors"
+
+
+def test_the_hubs_cache_links_within_itself(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    blob = snapshot.parent.parent / "blobs" / "x"
+    blob.parent.mkdir()
+    blob.write_text("x")
+    (snapshot / "adapter_model.safetensors").symlink_to(blob)
+    assert link_out_of(snapshot) is None
+
+
+def test_what_was_copied_is_known_again(tmp_path: Path) -> None:
+    """An adapter that was changed in the store was taken for whole, if only it could be read."""
+    store = Store(str(tmp_path))
+    store.write(f"f/{WEIGHTS_FILE}", b"1")
+    store.write(f"f/{CONFIG_FILE}", b"{}")
+    assert changed(store, "f") is None
+    note(store, "f")
+    assert changed(store, "f") is None
+    store.write(f"f/{CONFIG_FILE}", b"[]")
+    note(store, "f")
+    assert changed(store, "f") == CONFIG_FILE
