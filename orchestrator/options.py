@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from study.errors import ConfigError
 
 PROGRAM = ("python", "-m", "orchestrator.sweep")
 ALLOW_OPEN = "--allow-open-cluster"
@@ -17,7 +20,8 @@ class Options:
     """`overrides` are key=value texts; `limit` cuts the study down to a trial run; `price` is of a device hour.
 
     `calibrate_from` names stores whose speed counts for what the study's own has not seen, `device` the one to assume
-    where nothing is measured; `allow_open_cluster` insists on a cluster that asks nobody for a token.
+    where nothing is measured. `max_device_hours` and `max_cost` say how much this run may hold; `allow_open_cluster`
+    insists on a cluster that asks nobody for a token.
     """
 
     config: str
@@ -30,6 +34,8 @@ class Options:
     calibrate_from: tuple[str, ...] = ()
     device: str | None = None
     allow_open_cluster: bool = False
+    max_device_hours: float | None = None
+    max_cost: float | None = None
 
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Options:
@@ -37,6 +43,20 @@ class Options:
         found: dict[str, Any] = vars(_parser().parse_args(arguments))
         lists = {name: tuple(found[name]) for name in ("overrides", "calibrate_from")}
         return cls(**{**found, **lists})
+
+    def most_device_hours(self) -> float | None:
+        """How many device hours this run may hold, if there is a limit. Raises ConfigError for one that is none."""
+        found = []
+        for key, most in (("--max-device-hours", self.max_device_hours), ("--max-cost", self.max_cost)):
+            if most is not None and not 0 < most < math.inf:
+                raise ConfigError(key, most, "is no positive number", "leave it out for a run without a limit")
+        if self.max_device_hours is not None:
+            found.append(self.max_device_hours)
+        if self.max_cost is not None:
+            if self.price is None or not 0 < self.price < math.inf:
+                raise ConfigError("--max-cost", self.max_cost, "needs the price of a device hour", "add --price P")
+            found.append(self.max_cost / self.price)
+        return min(found, default=None)
 
     def command(self, *more: str) -> str:
         """The command line that runs this study, with further arguments: what decides the study, not how it is run."""
@@ -73,9 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--dry-run", action="store_true", help="print the plan and its cost, do nothing")
     result.add_argument(
-        "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
-    )
-    result.add_argument(
         "--calibrate-from",
         action="append",
         default=[],
@@ -88,4 +105,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="where nothing is measured, assume this device, e.g. A100 (default: H100, or CPU)",
     )
+    _add_limits(result)
     return result
+
+
+def _add_limits(result: argparse.ArgumentParser) -> None:
+    result.add_argument(
+        "--price", type=float, metavar="P", help="price of one device hour, to print the cost of the plan"
+    )
+    result.add_argument(
+        "--max-device-hours", type=float, metavar="H", help="stop, to be gone on with, when this run has held so many"
+    )
+    result.add_argument("--max-cost", type=float, metavar="C", help="the same, by --price")

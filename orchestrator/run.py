@@ -33,7 +33,7 @@ from orchestrator.scheduling.waiting import Waiting
 from orchestrator.scoring.actor import EvaluatorProcess, ScoringContext
 from orchestrator.scoring.pool import Evaluators, ScoringPool
 from orchestrator.scoring.requests import StudyRequests
-from orchestrator.stop import StudyStopped
+from orchestrator.stop import LimitReached, StudyStopped
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost, TuneStopped
 from orchestrator.training.record import headline
@@ -58,11 +58,16 @@ class StudyRun:
     """One run of a prepared study on a connected cluster."""
 
     def __init__(
-        self, prepared: Prepared, console: Console, profile: bool = False, actors: Actors | None = None
+        self,
+        prepared: Prepared,
+        console: Console,
+        profile: bool = False,
+        actors: Actors | None = None,
+        most_device_hours: float | None = None,
     ) -> None:
         config, plan, store, estimates = prepared.config, prepared.plan, prepared.store, prepared.estimates
         self._config, self._plan, self._store, self._estimates = config, plan, store, estimates
-        self._actors = actors or Actors()
+        self._actors, self._most_hours = actors or Actors(), most_device_hours
         models = {model.name: model for model in plan.grid.models}
         self._units = {unit.adapter_id: unit for unit in plan.grid.adapters}
         self._context = TrialContext(config, models, self._units, prepared.survey.examples, store)
@@ -85,7 +90,9 @@ class StudyRun:
         return self._books.progress
 
     def run(self) -> list[FailureRecord]:
-        """Do all there is to do. Returns what failed. Raises StudyStopped when nothing more can be done."""
+        """Do all there is to do. Returns what failed. Raises StudyStopped when nothing more can be done, and
+        LimitReached when it has held devices for as long as it may.
+        """
         self._pool.backlog.add(self._waiting.ready)
         gangs: GangQueue[Event] = GangQueue(self._gangs())
         trials = Trials(self._context, gangs, self._actors.trial, self._nodes)
@@ -146,6 +153,9 @@ class StudyRun:
         self._books.hold(len(gangs.state()[1]), have, self._pool.work())
         for model in have:
             self._pool.backlog.pace[model] = self.progress.pace(SCORE, model) or 1.0
+        held = self.progress.held.device_s / 3600
+        if self._most_hours is not None and held >= self._most_hours:
+            raise LimitReached(f"this run has held {held:.4g} device hours, of {self._most_hours:.4g} that it may")
 
     def _drain(self, gangs: GangQueue[Event]) -> None:
         """Book every trial that has ended and pass its adapters on to scoring."""

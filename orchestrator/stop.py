@@ -21,6 +21,10 @@ class StudyStopped(Exception):
     """The study cannot go on at all (the disk is full, Tune itself failed); what is done is in the store."""
 
 
+class LimitReached(Exception):
+    """The run has held the devices for as long as it was to; what is done is in the store."""
+
+
 def on_signals() -> None:
     """SIGINT and SIGTERM raise Interrupted in the main thread."""
     for number in (signal.SIGINT, signal.SIGTERM):

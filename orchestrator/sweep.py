@@ -28,7 +28,7 @@ from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared, begin, check, prepare
 from orchestrator.progress import tables
 from orchestrator.progress.outlook_table import show
-from orchestrator.stop import Interrupted, StudyStopped, as_raised, leave, on_signals
+from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 def sweep(options: Options, console: Console) -> int:
     """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
     warn = partial(tables.warn, console)
+    options.most_device_hours()
     config = load(options.config, options.overrides, options.limit)
     if options.dry_run and (file := sizes_beside(options, config, warn)):
         return show_outlook(console, config, file, options)
@@ -171,6 +172,10 @@ def execute(console: Console, prepared: Prepared, options: Options, lease: Lease
         text = f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}"
         console.print(text, soft_wrap=True, highlight=False)
         leave(130, lease)
+    except LimitReached as limit:
+        text = f"limit reached: {limit}. What is finished is in {store.uri}. To go on: {again}"
+        console.print(text, soft_wrap=True, highlight=False)
+        leave(1, lease)
     except (StudyStopped, OSError) as stop:
         text = f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}"
         say(text, sys.stderr)
@@ -193,7 +198,7 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options) -> list[
     on_signals()
     check_fits(prepared.config, ray.cluster_resources())  # type: ignore[no-untyped-call]
     console.print(str(cluster), soft_wrap=True)
-    run = StudyRun(prepared, console, options.profile)
+    run = StudyRun(prepared, console, options.profile, most_device_hours=options.most_device_hours())
     try:
         with as_raised():
             failures = run.run()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 
+import pytest
+
 from orchestrator.options import Options
+from study.errors import ConfigError
 
 
 def test_options_are_what_the_command_line_says() -> None:
@@ -20,3 +23,14 @@ def test_a_study_is_gone_on_with_by_what_decides_it_and_not_by_how_it_was_run() 
     python, option, module, *arguments = shlex.split(options.command("--profile"))
     assert (python, option, module) == ("python", "-m", "orchestrator.sweep")
     assert Options.parse(arguments) == Options(options.config, options.overrides, 3, profile=True)
+
+
+def test_a_limit_is_in_device_hours_or_in_money() -> None:
+    ask = ["s.yaml", "--max-device-hours", "10", "--max-cost", "6"]
+    assert Options.parse(ask[:3]).most_device_hours() == 10
+    assert Options.parse([*ask, "--price", "2"]).most_device_hours() == 3
+    assert Options.parse(["s.yaml", "--price", "2"]).most_device_hours() is None
+    for wrong in (ask, [*ask, "--price", "0"], [*ask[:2], "nan"], [*ask[:2], "-1"], [*ask[:2], "inf"]):
+        with pytest.raises(ConfigError, match="--max-"):
+            Options.parse(wrong).most_device_hours()
+    assert "--max" not in Options.parse(ask).command()

@@ -309,6 +309,18 @@ def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Pa
         assert store.files("logs/runs", ".json") == []
 
 
+def test_a_limit_ends_a_run_that_can_be_gone_on_with(world: tuple[Path, Path], tmp_path: Path) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
+    done = sweep(config, "--price", "2", "--max-cost", "0.0001")
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "limit reached: this run has held " in said
+    assert f"To go on: python -m orchestrator.sweep {config}" in said
+    assert "device time: " in said
+    assert "error" not in said + done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -324,6 +336,8 @@ def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Pa
         (["--set", "store=/proc/none"], "store"),
         (["--set", "training.deepspeed={train_batch_size: 4}"], "training.deepspeed.train_batch_size"),
         (["--limit", "0"], "--limit"),
+        (["--max-cost", "5"], "--max-cost"),
+        (["--max-device-hours", "-1"], "--max-device-hours"),
         (["--set", "epochs"], "--set"),
     ],
 )
