@@ -3,12 +3,13 @@
 # make test-models   every type of model and kind of adapter, about ten minutes; writes docs/models.md
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
 #                    (`make test` has the quick calibration of the statistics; all of it: python -m bench.calibration)
+# make audit   known vulnerabilities of what is pinned, by PyPI
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
 CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
-.PHONY: install sweep smollm2 unit test test-models test-faults lint clean
+.PHONY: install sweep smollm2 unit test test-models test-faults lint audit clean
 
 install:
 	@./install.sh
@@ -38,6 +39,11 @@ test-models: install
 
 lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+audit: install
+	@mkdir -p build && [ -x build/audit/bin/pip-audit ] || { $(PY) -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
+	@{ cat constraints.txt; sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml; } >build/audited.txt
+	@build/audit/bin/pip-audit --requirement build/audited.txt --no-deps --disable-pip
 
 clean:
 	rm -rf .venv runs build

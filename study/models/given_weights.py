@@ -7,11 +7,11 @@ loops put into names is taken out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.bounded import read_mapping
 from study.store.layout import WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 
@@ -29,7 +29,7 @@ def files(folder: Path) -> list[Path]:
         held = [folder / WEIGHTS_FILE]
     elif (folder / PARTS).is_file():
         try:
-            parts = json.loads((folder / PARTS).read_text(encoding="utf-8"))["weight_map"].values()
+            parts = read_mapping((folder / PARTS).read_bytes())["weight_map"].values()
             held = [folder / PARTS, *sorted({folder / Path(name).name for name in parts})]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{PARTS} lists no files: {error!r}") from error

@@ -19,6 +19,7 @@ from orchestrator.cluster.address import lets_strangers_in
 from study.store.store import Store
 from tests.support.local import Cluster, head
 from tests.support.rows import done_scores
+from tests.support.sockets import documented, listening
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import REPOSITORY, make_config, make_tasks
 
@@ -88,12 +89,16 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
     study = re.split(r"[ .]", laptop.stdout.readline())[1]
     laptop.kill()
     laptop.communicate()
-    titles = set()
+    titles, sockets = set(), set[tuple[str, str]]()
     status = cluster.submit("--status", study).stdout
     assert re.search("pending|running", status), status
     while cluster.get(f"/api/jobs/{study}").json()["status"] in ("PENDING", "RUNNING"):
         titles |= {path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
+        if {"TrainerProcess", "EvaluatorProcess"} & set(re.findall(r"ray::(\w+)", str(titles))):
+            sockets |= set(listening(cluster.pid))  # takes a moment
         time.sleep(0.2)
+    assert sockets <= documented(), "docs/security.md does not say so"
+    assert {("gcs_server", "all"), ("dashboard.py", "loopback"), ("TrainerProcess", "loopback")} <= sockets
     again = cluster.submit("--follow", study)
     assert again.returncode == 1, again.stdout  # the broken cell
     assert "target next/zz" in again.stdout

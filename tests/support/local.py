@@ -31,6 +31,7 @@ class Cluster:
     session: Path
     token: str
     env: dict[str, str]
+    pid: int = 0  # of `ray start`, below which all of it runs
 
     def submit(self, *arguments: str, cwd: Path = REPOSITORY, **env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "orchestrator.submit", "--address", self.dashboard, *arguments]
@@ -64,6 +65,7 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
     ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
     options = ["--head", f"--num-cpus={cpus}", f"--temp-dir={session}", "--dashboard-host=127.0.0.1", *ports]
     with node(found, home / "head.log", *options, **env) as ray:
+        found.pid = ray.pid
         deadline = time.monotonic() + 90
         while not found.takes_jobs():
             assert ray.poll() is None, (home / "head.log").read_text()
