@@ -31,7 +31,7 @@ def files(folder: Path) -> list[Path]:
         try:
             parts = read_mapping((folder / PARTS).read_bytes())["weight_map"].values()
             held = [folder / PARTS, *sorted({folder / Path(name).name for name in parts})]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{PARTS} lists no files: {error!r}") from error
     else:
         return [folder / PICKLED] if (folder / PICKLED).is_file() else []
