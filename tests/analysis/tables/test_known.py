@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from analysis.reading import published
+from analysis.statistics.regimes import regime_summary
 from analysis.tables import known
 from tests.support.transfers import grid
 
@@ -17,6 +18,17 @@ def test_known_figures_are_checked_on_a_table_of_the_published_size() -> None:
     frame = pl.concat([grid()] * 41)[: known.PUBLISHED_ROWS]
     assert frame.height == known.PUBLISHED_ROWS
     assert "not its figures" in known.known_values(frame)[0]
+
+
+def test_a_figure_that_is_off_by_more_than_a_billionth_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pl.concat([grid()] * 41)[: known.PUBLISHED_ROWS]
+    mean = regime_summary(frame).row(by_predicate=pl.col("regime") == "MT-CL", named=True)["mean"]
+    said = {}
+    for off in (0.0, 5e-10, 2e-9):
+        monkeypatch.setattr(known, "KNOWN", {"MT-CL": {"mean": mean + off}})
+        said[off] = known.known_values(frame)
+    assert said[0.0] == said[5e-10] == ["All 1 known figures of the published grid are reproduced."]
+    assert "MT-CL mean is" in said[2e-9][0]
 
 
 @pytest.mark.skipif("PUBLISHED_CSV" not in os.environ, reason="set PUBLISHED_CSV to the study's transfer_results.csv")
