@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator import sweep
 from orchestrator.costs.outlook import outlook
@@ -85,7 +86,7 @@ def test_a_plan_by_sizes_says_when_it_could_not_ask_the_store(
 
 @pytest.mark.parametrize(
     "config",
-    sorted([*EXAMPLES.glob("*/study.yaml"), *EXAMPLES.glob("*/ablations/*.yaml")]),
+    sorted([*EXAMPLES.glob("*/study.yaml"), *EXAMPLES.glob("*/v1_*.yaml"), *EXAMPLES.glob("*/ablations/*.yaml")]),
     ids=lambda path: path.relative_to(EXAMPLES).as_posix(),
 )
 def test_every_preset_is_a_config(config: Path) -> None:
@@ -100,6 +101,11 @@ def test_its_44_tasks_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     named = {str(config.task(cell.task).lm_eval_name(cell.language)) for cell in config.cells()}
     assert named == {file.stem for file in tasks.glob("[!_]*.yaml")}
     assert len(named) == 44
+    for cell in config.cells():
+        name = str(config.task(cell.task).lm_eval_name(cell.language))
+        stated = yaml.safe_load((tasks / f"{name}.yaml").read_text())
+        base = f"_{name.partition('_' + cell.language)[0]}.yaml"
+        assert stated == {"include": base, "task": name, "dataset_name": cell.language}
 
 
 def test_its_recipe_is_the_released_one() -> None:

@@ -32,19 +32,26 @@ Row = dict[str, Any]
 def make_data(folder: Path, train: int, test: int, languages: list[str] | None = None) -> Path:
     """Lay the four sets below `folder`, one config per language, so many rows in each split."""
     for task, name in FOLDERS.items():
-        home = folder / "Dr4kl3s" / name
-        configs = []
-        for language in languages or LANGUAGES:
-            files = []
-            for split, count in (("train", train), ("test", test)):
-                file = home / language / f"{split}.jsonl"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                text = "".join(json.dumps(row) + "\n" for row in rows(task, language, split, count))
-                file.write_text(text, encoding="utf-8")
-                files.append({"split": split, "path": f"{language}/{split}.jsonl"})
-            configs.append({"config_name": language, "data_files": files})
-        (home / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")
+        configs = {
+            language: {"train": rows(task, language, "train", train), "test": rows(task, language, "test", test)}
+            for language in languages or LANGUAGES
+        }
+        lay_out(folder / "Dr4kl3s" / name, configs)
     return folder
+
+
+def lay_out(home: Path, configs: dict[str, dict[str, list[Row]]]) -> None:
+    """Write a set as a folder of the Hub's: its configs, each with its splits."""
+    stated = []
+    for name, splits in configs.items():
+        files = []
+        for split, made in splits.items():
+            file = home / name / f"{split}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
+            files.append({"split": split, "path": f"{name}/{split}.jsonl"})
+        stated.append({"config_name": name, "data_files": files})
+    (home / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': stated})}---\n")
 
 
 def rows(task: str, language: str, split: str, count: int) -> list[Row]:

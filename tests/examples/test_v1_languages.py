@@ -1,0 +1,84 @@
+"""The languages of the paper's first version: what a finished study gains by them, and that it loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import datasets
+import pytest
+
+from study.cells import Cell, Source
+from study.config import StudyConfig
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from tests.support.published import FOLDERS, Row, lay_out, make_data, rows
+from tests.support.tiny_world import REPOSITORY
+
+EXAMPLE = REPOSITORY / "examples" / "donors_and_recipients"
+TRAIN, TEST = 12, 8
+ORIGINAL = {
+    "arc_challenge": ("alexandrainst/m_arc", "nl", "train", "test"),
+    "global_mmlu": ("CohereLabs/Global-MMLU-Lite", "ja", "dev", "test"),
+    "hellaswag": ("alexandrainst/m_hellaswag", "nl", "val", "val"),
+    "truthfulqa": ("alexandrainst/m_truthfulqa", "nl", "val", "val"),
+}
+
+
+def original(task: str, language: str) -> dict[str, list[Row]]:
+    """More rows than the study has, in another order; of truthfulqa the number of a row is its id."""
+    _, _, train, test = ORIGINAL[task]
+    if task == "truthfulqa":
+        return {
+            "val": [{k: v for k, v in row.items() if k != "truth_id"} for row in rows(task, language, "train", 420)]
+        }
+    made = {"train": rows(task, language, "train", TRAIN + 5), "test": rows(task, language, "test", TEST + 5)}
+    if train == test:
+        return {train: [*made["test"], *made["train"]][::-1]}
+    return {train: made["train"][::-1], test: made["test"][::-1]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = make_data(tmp_path_factory.mktemp("data"), TRAIN, TEST, ["ar"])
+    for task, (path, language, _, _) in ORIGINAL.items():
+        lay_out(folder / path, {language: original(task, language)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
+def config_of(name: str) -> StudyConfig:
+    here = [f"tasks.{i}.include_path={EXAMPLE / 'tasks'}" for i in range(4)]
+    if name == "study.yaml":
+        return load(EXAMPLE / name, here)
+    limits = [f"tasks.{i}.train.limit={TRAIN}" for i in range(4)]
+    return load(EXAMPLE / name, [*here, *limits, f"scoring.limit={TEST}"])
+
+
+def test_nothing_of_the_study_is_computed_anew() -> None:
+    before, after = config_of("study.yaml"), config_of("v1_languages.yaml")
+    assert (before.recipe, before.models, before.seeds, before.store) == (
+        after.recipe,
+        after.models,
+        after.seeds,
+        after.store,
+    )
+    assert set(before.cells()) < set(after.cells())
+    assert len(after.cells()) == 44 + 3 * 2 + 4
+    old, new = TaskLibrary.of(before), TaskLibrary.of(after)
+    for task in FOLDERS:
+        cell = Cell(task, "ar")
+        assert old.example_fingerprints(Source.of([cell])) == new.example_fingerprints(Source.of([cell]))
+        first, second = (one.target_fingerprint(cell, one.build_requests(cell)) for one in (old, new))
+        assert first == second
+
+
+@pytest.mark.parametrize("task", FOLDERS)
+def test_a_new_language_has_the_studys_rows(task: str) -> None:
+    library, field = TaskLibrary.of(config_of("v1_languages.yaml")), "sample_id" if task == "global_mmlu" else "id"
+    cell = Cell(task, ORIGINAL[task][1])
+    scored = {request.doc_id: request.doc for request in library.build_requests(cell)}
+    known = [row.get(field, row.get("truth_id")) for row in rows(task, "ar", "test", TEST)]
+    assert {doc.get(field, number) for number, doc in scored.items()} == set(known)
+    assert 0 < len(library.examples(cell)) <= TRAIN
