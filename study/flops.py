@@ -13,6 +13,7 @@ LORA_TRAINING = 4  # the base is frozen: no gradient of its weights
 WHOLE_TRAINING = 6
 
 UTILISATION = 0.4  # of the peak, in training and in scoring: assumed
+UTILISATIONS = (0.2, 0.6)  # between which it is assumed to be
 PEAK_FLOPS = {  # per second, dense bf16 (T4, V100: fp16); CPU: a core with AVX2 at 3 GHz in float32
     "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12,
     "V100": 125e12, "T4": 65e12, "CPU": 96e9,

@@ -29,10 +29,13 @@ class Outlook:
 
     def hours(self, train_on: str, score_on: str) -> float:
         """Device hours, on each stage's device."""
-        return sum(
-            flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
-            for flops, device in ((self.train_flops, train_on), (self.score_flops, score_on))
-        )
+        return self.train_hours(train_on) + self.score_hours(score_on)
+
+    def train_hours(self, device: str) -> float:
+        return self.train_flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
+
+    def score_hours(self, device: str) -> float:
+        return self.score_flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
 
 
 def outlook(config: StudyConfig, sizes: Sizes) -> list[Outlook]:

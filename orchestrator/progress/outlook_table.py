@@ -10,9 +10,9 @@ from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.outlook import Outlook
 from orchestrator.progress.tables import hours_of, table_of
 from study.data.sizes import Sizes
-from study.flops import FORWARD, LORA_TRAINING, UTILISATION, WHOLE_TRAINING
+from study.flops import FORWARD, LORA_TRAINING, UTILISATION, UTILISATIONS, WHOLE_TRAINING
 
-DEVICES = ("H100", "H200", "A100")
+DEVICES = ("H100", "H200", "A100", "L40S")
 
 
 def show(
@@ -50,11 +50,22 @@ def show(
     for line in (
         f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",
         f"hours: {LORA_TRAINING} FLOPs per parameter and token in training ({WHOLE_TRAINING} of all weights), "
-        f"{FORWARD} in scoring, at "
-        f"{UTILISATION:.0%} of the device's bf16 peak (assumed)",
+        f"{FORWARD} in scoring, at {UTILISATION:.0%} of the device's bf16 peak (assumed)",
+        *(_apart(total, device) for device in devices),
         *sizes.notes,
     ):
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _apart(total: Outlook, device: str) -> str:
+    """Training and scoring on a device, and what both take when it is used worse or better than assumed."""
+    train, score = total.train_hours(device), total.score_hours(device)
+    worst, best = UTILISATIONS
+    low, high = ((train + score) * UTILISATION / share for share in (best, worst))
+    return (
+        f"{device}: {hours_of(train)} hours of training, {hours_of(score)} of scoring; "
+        f"{hours_of(low)} to {hours_of(high)} in all at {best:.0%} to {worst:.0%} of the peak"
+    )
 
 
 def _numbers(row: Outlook) -> tuple[str, ...]:

@@ -39,6 +39,10 @@ def test_the_plan_of_the_published_study_needs_no_network(
     file = sizes_file(PRESET)
     assert file is not None
     rows = outlook(load(PRESET), read_sizes(file))
+    train, score = (sum(getattr(row, part)("L40S") for row in rows) for part in ("train_hours", "score_hours"))
+    assert f"L40S: {train:.3f} hours of training, {score:.1f} of scoring; " in out
+    whole = sum(row.hours("L40S", "L40S") for row in rows)
+    assert f"{whole * 2 / 3:.1f} to {whole * 2:,.0f} in all at 60% to 20% of the peak" in out
     assert all(row.hours("A100", "A100") == pytest.approx(row.hours("H100", "H100") * 989 / 312) for row in rows)
     assert f"{sum(row.hours('A100', 'A100') for row in rows) * 2.5:,.2f}" in priced
     on_two = ["--set", "evaluators={resources: {CPU: 1}}", "--device", "A100", "--price", "2.5"]
