@@ -148,7 +148,11 @@ def _scored(found: Outcome, model: Model, adapter: Path | None, scratch: Path) -
     if adapter is not None:  # lm-eval has bugs and conventions of its own, which are told
         found.ask("lm-eval", lambda: largest(by_lm_eval(Path(model.path), tasks, adapter), theirs))
         return largest(ours, theirs)
-    return max(largest(ours, theirs), largest(ours, by_lm_eval(Path(model.path), tasks)))
+    try:
+        return max(largest(ours, theirs), largest(ours, by_lm_eval(Path(model.path), tasks)))
+    except Exception as error:  # noqa: BLE001  # lm-eval's own: then the model is asked alone
+        found.about["lm-eval"] = f"{type(error).__name__}: {error}"[:200]
+        return largest(ours, theirs)
 
 
 @torch.no_grad()
