@@ -154,7 +154,7 @@ def _between(found: Outcome, world: World, folder: Path, dtype: str) -> None:
 def _beyond_rounding(ours: Lls, theirs: Lls) -> float:
     """How far over 0.5 nats the worst option is, unless most are equal: a choice of experts may hang on rounding."""
     off = [abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True)]
-    return 0.0 if statistics.median(off) <= 0.1 else max(0.0, max(off) - 0.5)
+    return 0.0 if statistics.median(off) <= 0.25 else max(0.0, max(off) - 0.5)
 
 
 def _banked(found: Outcome, world: World, folder: Path, dtype: str) -> None:

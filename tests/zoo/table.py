@@ -24,7 +24,7 @@ PEFT {version("peft")} knows, on four bases. `make test-models` does it again an
 list in the program: it looks at the model and the adapter themselves (what it does there: [below](#what-is-looked-at)).
 
 “right” means within 0.001 nats of lm-eval {version("lm-eval")} with PEFT on an option's log-likelihood; in bfloat16
-within 0.5 nats of PEFT in bfloat16, or within 0.1 at the median where rounding chooses other experts. “refused” means
+within 0.5 nats of PEFT in bfloat16, or within 0.25 at the median where rounding chooses other experts. “refused” means
 that nothing is trained or scored, and the words say why. Where lm-eval fails or differs from PEFT itself, PEFT counts,
 and the words say so.
 
@@ -78,6 +78,7 @@ def words(found: Outcome) -> str:
     if theirs is not None and theirs.outcome == "crashed" and not said:
         said.append(f"lm-eval fails: {theirs.words}")
     short = re.sub(r"/\S*/(model|adapter|store|trained)\S*", r"…/\1", "; ".join(said))
+    short = re.sub(r" \(\w+\.py:\d+\)|models(\[0\]\.id)? = '…/model'? |(?<= )fix: .*", "", short).rstrip()
     return short.replace("|", "\\|").replace("<", "‹").replace(">", "›")[:200]
 
 

@@ -40,7 +40,7 @@ def test_a_type_that_is_no_causal_language_model_is_refused(kind: str) -> None:
     asked = types.one(kind).steps
     assert asked.pop("made").outcome == "right"
     assert {asked.pop("planned").outcome, *(step.outcome for step in asked.values())} <= {"right", "refused"}
-    assert all(step.outcome == "refused" for step in asked.values())
+    assert {asked[question].outcome for question in asked.keys() - {"identity"}} <= {"refused"}
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

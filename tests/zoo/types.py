@@ -6,6 +6,7 @@ python -m tests.zoo.types OUTCOMES.jsonl [--seconds N] [--types TYPE …]
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import math
 import tempfile
@@ -92,9 +93,15 @@ def _is_asked(model: Model) -> None:
         raise Crashed("other modules are trained than at first, under the same identity")
 
 
+@functools.cache
+def _worker() -> Worker:
+    """A process is in one group of trainers."""
+    return Worker(0, 1)
+
+
 def _trained(model: Model, out: Path) -> Path:
     training = Training.model_validate({"deepspeed": {"zero_optimization": {"stage": 0}}})
-    worker = Worker(0, 1)
+    worker = _worker()
     try:
         jobs = [job("a", count=8), job("b", count=5)]  # a gang: the first must not know of the second
         result, _ = worker.train(Setup(model, RECIPE, training), jobs, out)
