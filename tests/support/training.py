@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from dataclasses import asdict
@@ -29,6 +30,12 @@ RECIPE = Recipe(
     max_length=64,
     validation=Validation(fraction=0.2),
 )
+
+
+@functools.cache
+def shared_worker() -> Worker:
+    """The worker of this process: one can be in one process group only."""
+    return Worker(0, 1)
 
 
 def job(adapter_id: str = "a", seed: int = 7, count: int = 24) -> Job:

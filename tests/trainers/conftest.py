@@ -8,12 +8,13 @@ import pytest
 
 from study.config import ModelConfig
 from study.models.resolve import Model, resolve
+from tests.support.training import shared_worker
 from trainers.worker import Worker
 
 
 @pytest.fixture(scope="session")
 def worker() -> Worker:
-    return Worker(0, 1)
+    return shared_worker()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ python -m tests.zoo.types OUTCOMES.jsonl [--seconds N] [--types TYPE …]
 from __future__ import annotations
 
 import argparse
-import functools
 import gc
 import math
 import tempfile
@@ -32,10 +31,9 @@ from study.models.resolve import Model, resolve
 from study.store.store import Store
 from tests.evaluators.conftest import make_docs, put_adapter, unit_of, write_task
 from tests.support import zoo
-from tests.support.training import job
+from tests.support.training import job, shared_worker
 from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
 from trainers.job import Setup, Trained
-from trainers.worker import Worker
 
 RECIPE = Recipe(
     lora=Lora(r=4, alpha=8),
@@ -93,15 +91,9 @@ def _is_asked(model: Model) -> None:
         raise Crashed("other modules are trained than at first, under the same identity")
 
 
-@functools.cache
-def _worker() -> Worker:
-    """A process is in one group of trainers."""
-    return Worker(0, 1)
-
-
 def _trained(model: Model, out: Path) -> Path:
     training = Training.model_validate({"deepspeed": {"zero_optimization": {"stage": 0}}})
-    worker = _worker()
+    worker = shared_worker()
     try:
         jobs = [job("a", count=8), job("b", count=5)]  # a gang: the first must not know of the second
         result, _ = worker.train(Setup(model, RECIPE, training), jobs, out)

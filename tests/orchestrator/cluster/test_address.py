@@ -10,6 +10,7 @@ from concurrent import futures
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import grpc
 import pytest
@@ -136,7 +137,8 @@ def test_a_dashboard_that_lets_strangers_in_is_refused_before_it_sees_the_token(
     monkeypatch.setattr(address, "ANSWER_S", 30)
     with ThreadingHTTPServer(("127.0.0.1", 0), Dashboard) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        code = submit.main(["--status", "--address", f"http://127.0.0.1:{server.server_port}"])
+        with mock.patch.dict(os.environ):  # what Ray is told there would hold for all clusters of this process
+            code = submit.main(["--status", "--address", f"http://127.0.0.1:{server.server_port}"])
         server.shutdown()
     told = capsys.readouterr().err
     assert code == 2
