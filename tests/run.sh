@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests in processes side by side, whose words follow each other.
-#   tests/run.sh         all but the long ones: those of the orchestrator, those of faults (which mostly wait), all others
+#   tests/run.sh         all but the long ones, in four parts of about the same length; those of clusters and faults mostly wait
 #   tests/run.sh unit    those without Ray, DeepSpeed or processes of their own, in two processes of about the same length
 # An interrupt ends all; the exit code is that of a part that failed.
 set -u
@@ -8,9 +8,13 @@ cd "$(dirname "$0")/.." || exit
 if [ "${1:-}" = unit ]; then
     level=unit parts=("tests/adapters tests/evaluators tests/orchestrator")
 else
-    level="not long" parts=(tests/orchestrator tests/faults)
+    level="not long" parts=(
+        "tests/orchestrator/cluster tests/orchestrator/test_submit.py tests/orchestrator/training"
+        "tests/orchestrator tests/study/store"
+        tests/faults
+    )
 fi
-read -ra named <<<"${parts[*]}"
+named=() # in the parts so far, which those that follow leave out
 logs=$(mktemp -d)
 trap 'cat "$logs"/*; rm -r "$logs"' EXIT
 pids=()
@@ -26,8 +30,9 @@ set -m # a group for each part, which could not be interrupted without
 trap stop INT TERM HUP
 for part in "${parts[@]}"; do
     read -ra paths <<<"$part"
-    .venv/bin/python -m pytest -m "$level" "${paths[@]}" >"$logs/${#pids[@]}" 2>&1 &
+    .venv/bin/python -m pytest -m "$level" "${paths[@]}" "${named[@]/#/--ignore=}" >"$logs/${#pids[@]}" 2>&1 &
     pids+=($!)
+    named+=("${paths[@]}")
 done
 .venv/bin/python -m pytest -m "$level" "${named[@]/#/--ignore=}" &
 pids+=($!)
