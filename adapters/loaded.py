@@ -1,7 +1,8 @@
 """An adapter folder as PEFT's own modules, on a skeleton of a base: what PEFT, and so lm-eval, would compute.
 
 Invariants: every tensor of the folder has found its place and every place its tensor, else the folder is refused; and
-the base's own numbers are never written to.
+the base's own numbers are never written to. An adapter that is a prompt of trained vectors (prompt, prefix and P-tuning
+among others) is run by PEFT's own forward, which puts these before each text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import peft
 import torch
@@ -21,15 +22,17 @@ from adapters.folder import PREFIX, REPEATABLE_STARTS, UnsupportedAdapter, check
 from adapters.onednn import use_onednn, without_onednn
 from adapters.skeleton import skeleton
 from adapters.targeting import by_peft
+from study.models.peft_config import PROMPTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
+VECTORS = "prompt_embeddings"  # the one tensor of an adapter that is a prompt
 _SHARED = ("vblora_vector_bank", "prompt_encoder", ".tinylora_v.", ".unilora_theta_d.")  # one tensor of many names
 
 
 def peft_model(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
     """A skeleton of the base with the folder's adapter on it. Raises UnsupportedAdapter with the reason."""
     config = _config(folder)
-    tensors = _tensors(folder)
+    tensors = _tensors(folder, config)
     try:
         model = skeleton(base, _written_to(base, config, tensors))
         without_onednn(model)
@@ -44,13 +47,30 @@ def peft_model(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
         raise
     except Exception as error:  # PEFT does what the folder's config says: anything can be raised
         raise UnsupportedAdapter(f"PEFT cannot put it on this model: {one_line(error)}") from error
-    if found.unexpected_keys:
-        reason = f"{min(found.unexpected_keys)} is no part of the adapter that {CONFIG_FILE} describes"
+    unexpected = [name for name in found.unexpected_keys if not (config.is_prompt_learning and name == VECTORS)]
+    if unexpected:
+        reason = f"{min(unexpected)} is no part of the adapter that {CONFIG_FILE} describes"
         raise UnsupportedAdapter(f"{WEIGHTS_FILE}: {reason}")
     missing = [name for name in found.missing_keys if not any(part in name for part in _SHARED)]
     if missing:
         raise UnsupportedAdapter(f"{WEIGHTS_FILE} lacks {min(missing)}, which {CONFIG_FILE} asks for")
     return wrapped
+
+
+def runs(wrapped: peft.PeftModel) -> PreTrainedModel:
+    """What is to be run: the base with PEFT's modules in it, or PEFT around it where vectors stand before a text."""
+    model = wrapped if wrapped.active_peft_config.is_prompt_learning else wrapped.get_base_model()
+    return cast(PreTrainedModel, model)
+
+
+def virtual_tokens(folder: Path) -> int:
+    """How many vectors of its own an adapter puts before each text. What is wrong with its config, loading says."""
+    try:
+        said = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        number = said.get("num_virtual_tokens") if said.get("peft_type") in PROMPTS else 0
+    except (OSError, ValueError, AttributeError):
+        return 0
+    return max(0, number) if isinstance(number, int) else 0
 
 
 def one_line(error: Exception) -> str:
@@ -71,9 +91,8 @@ def _config(folder: Path) -> peft.PeftConfig:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnsupportedAdapter(f"{CONFIG_FILE} cannot be read: {one_line(error)}") from error
-    if config.is_prompt_learning:
-        kind = str(config.peft_type).rpartition(".")[2]
-        raise UnsupportedAdapter(f"{kind} adapters change the prompt and are not supported; use LoRA")
+    if config.is_prompt_learning and config.task_type != peft.TaskType.CAUSAL_LM:
+        raise UnsupportedAdapter(f"its task_type is {config.task_type}, not CAUSAL_LM: PEFT would leave its prompt out")
     if config.peft_type == peft.PeftType.XLORA:
         raise UnsupportedAdapter("XLORA mixes other adapters, which are no part of its folder; use one of them")
     if getattr(config, "alora_invocation_tokens", None):
@@ -84,16 +103,18 @@ def _config(folder: Path) -> peft.PeftConfig:
     return config
 
 
-def _tensors(folder: Path) -> Mapping[str, torch.Tensor]:
+def _tensors(folder: Path, config: peft.PeftConfig) -> Mapping[str, torch.Tensor]:
     """The folder's tensors on the CPU. Raises UnsupportedAdapter where they cannot be read, or are not finite."""
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, SafetensorError) as error:
         raise UnsupportedAdapter(f"its weights cannot be read: {one_line(error)}") from error
+    if config.is_prompt_learning and tensors.keys() != {VECTORS}:
+        raise UnsupportedAdapter(f"{WEIGHTS_FILE} holds {min(tensors, default='nothing')}, and not {VECTORS} alone")
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise UnsupportedAdapter(f"{name} holds values that are not finite")
-        if not name.startswith(PREFIX[: PREFIX.index(".") + 1]):
+        if name != VECTORS and not name.startswith(PREFIX[: PREFIX.index(".") + 1]):
             raise UnsupportedAdapter(f"{name} does not begin with {PREFIX}: PEFT would leave it out")
     return tensors
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft import PeftModel
 
 ROWS, TOKENS = 3, 24
 TOLERANCE = {4: 1e-3, 2: 0.25}  # nats that a logit may move for rounding, by the bytes of a number
@@ -70,7 +71,13 @@ def tokens_of(base: Any) -> torch.Tensor:
 @torch.no_grad()  # what a model keeps of it may be used in training
 def said(model: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
     """Log-probabilities [B, T, V] of what comes after each token, in float32."""
-    return torch.log_softmax(model(input_ids=tokens_BT, use_cache=False).logits.float(), -1)
+    logits = model(input_ids=tokens_BT, use_cache=has_prompt(model)).logits[:, -tokens_BT.shape[1] :]
+    return torch.log_softmax(logits.float(), -1)
+
+
+def has_prompt(model: Any) -> bool:
+    """Whether PEFT puts vectors before each text: they come first in what it computes, or lie in its cache."""
+    return isinstance(model, PeftModel)
 
 
 def probe(model: Any, tokens_BT: torch.Tensor | None = None) -> Probe:

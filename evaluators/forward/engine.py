@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from adapters.bank import LoraBank
+from adapters.probe import has_prompt
 from evaluators.forward.masks import Masks
 from evaluators.forward.profile import Profile, forward_flops
 from evaluators.forward.rows import Row
@@ -125,27 +126,34 @@ class Engine:
         at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
         at_U, where_S = np.unique(at_S, return_inverse=True)
         want_S = self._tensor(np.concatenate([row.want_S for row in batch]).astype(np.int64))
-        arguments: dict[str, object] = {"input_ids": tokens_BL, "use_cache": False}
+        arguments: dict[str, object] = {"input_ids": tokens_BL, "use_cache": has_prompt(self.model)}
         if branches:
             depth_BL = self._padded([row.depth_N for row in batch], length)
             arguments["position_ids"] = depth_BL
             arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
         with self._masks.attention(length) if branches else nullcontext():
-            logits_UV = self._logits(arguments, self._tensor(at_U), [row.slot for row in batch])
+            logits_UV = self._logits(arguments, tokens_BL.shape, self._tensor(at_U), [row.slot for row in batch])
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
         index_S = self._tensor(where_S)
         logprob_S = logprobs_UV[index_S, want_S]
         return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
 
-    def _logits(self, arguments: dict[str, object], at_U: torch.Tensor, slots: Sequence[int | None]) -> torch.Tensor:
-        """Logits of the given nodes, numbered through the batch: [U, V].
+    def _logits(
+        self, arguments: dict[str, object], shape: torch.Size, at_U: torch.Tensor, slots: Sequence[int | None]
+    ) -> torch.Tensor:
+        """Logits of the given nodes, numbered through a batch of this shape [B, L]: [U, V].
 
-        The model calls its own head, so what follows it there (soft caps, scaling) is applied.
+        The model calls its own head, so what follows it there (soft caps, scaling) is applied. What an adapter puts
+        before each row comes first in what is computed, and is passed over.
         """
+        rows, length = shape
+
+        def nodes(values: torch.Tensor) -> torch.Tensor:
+            own_BLX = values.reshape(rows, -1, values.shape[-1])[:, -length:]
+            return own_BLX.reshape(-1, values.shape[-1])[at_U]
 
         def keep(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            hidden_BLH = inputs[0]
-            return (hidden_BLH.reshape(1, -1, hidden_BLH.shape[-1])[:, at_U],)
+            return (nodes(inputs[0])[None],)
 
         head: torch.nn.Module | None = self.model.get_output_embeddings()
         hook = head.register_forward_pre_hook(keep) if head is not None else None
@@ -157,7 +165,7 @@ class Engine:
                 hook.remove()
         if logits.shape[:2] == (1, len(at_U)):
             return logits[0]
-        return logits.reshape(-1, logits.shape[-1])[at_U]  # a model that does not call its head as a module
+        return nodes(logits)  # a model that does not call its head as a module
 
     def _padded(self, values: Sequence[NDArray[np.int32]], length: int) -> torch.Tensor:
         padded = np.zeros((len(values), length), dtype=np.int64)

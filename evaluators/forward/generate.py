@@ -14,6 +14,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from adapters.probe import has_prompt
 from evaluators.forward.engine import Engine
 from study.data.harness import Instance
 from study.errors import TaskError
@@ -37,9 +38,9 @@ class _Request:
 class _Hf(HFLM):
     """lm-eval's `hf` model, each row of a batch with its own adapter of the engine's bank."""
 
-    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
         self._engine = engine
-        super().__init__(pretrained=engine.model, tokenizer=tokenizer)
+        super().__init__(pretrained=engine.model, tokenizer=tokenizer, max_length=longest)
         self._slots: list[int | None] = []
 
     @property
@@ -61,11 +62,11 @@ class _Hf(HFLM):
 
 
 class Writer:
-    """Has one causal LM write answers."""
+    """Has one causal LM, which reads texts of up to `longest` tokens, write answers."""
 
-    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
         self._engine = engine
-        self._hf = _Hf(engine, tokenizer)
+        self._hf = _Hf(engine, tokenizer, longest)
 
     def write(self, instances: Sequence[Instance], slots: Sequence[int | None], longest: int) -> list[str]:
         """Greedy continuations of lm-eval's instances, each by the adapter in its slot, in their order.
@@ -75,6 +76,8 @@ class Writer:
         """
         requests = [_request(instance, slot) for instance, slot in zip(instances, slots, strict=True)]
         rows = max(1, min(MOST_ROWS, CACHE_FACTOR * self._engine.budget // longest))
+        if has_prompt(self._engine.model):  # PEFT takes no positions there: a row that is filled up would be read wrong
+            rows = 1
         while True:
             self._hf.batch_size_per_gpu = rows
             try:

@@ -27,10 +27,16 @@ Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's
 class Encoder(HFLM):
     """lm-eval's `hf` model up to the point where it would run: texts in, token ids out."""
 
-    def __init__(self, shell: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        super().__init__(pretrained=shell, tokenizer=tokenizer)
+    def __init__(
+        self, shell: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
+    ) -> None:
+        super().__init__(pretrained=shell, tokenizer=tokenizer, max_length=max_length)
         self._longest = int(self.max_length)
         self._known: dict[tuple[str, bool | None], list[int]] = {}
+
+    def shortened(self, by: int) -> Encoder:
+        """The same for texts that leave room for so many tokens before them."""
+        return Encoder(self.model, self.tokenizer, self._longest - by)
 
     @property
     def identity(self) -> str:

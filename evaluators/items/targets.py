@@ -60,11 +60,18 @@ class Target:
 class Targets:
     """The targets of one evaluator, made ready on first use and kept. For a cell that has none the reason is kept.
 
-    `shared` returns a cell's requests if another process has made them; else they are made here.
+    `shared` returns a cell's requests if another process has made them; else they are made here. `branch` says whether
+    options may share their prompt.
     """
 
     def __init__(
-        self, library: TaskLibrary, encoder: Encoder, engine: Engine, chat: bool, shared: SharedRequests
+        self,
+        library: TaskLibrary,
+        encoder: Encoder,
+        engine: Engine,
+        chat: bool,
+        shared: SharedRequests,
+        branch: bool = True,
     ) -> None:
         self._library = library
         self._encoder = encoder
@@ -72,7 +79,7 @@ class Targets:
         self._chat = chat
         self._shared = shared
         self._ready: dict[Cell, Target | TaskError] = {}
-        self._shares_prompts = True
+        self._shares_prompts = branch
 
     def ready(self, cell: Cell) -> Target:
         """The target of a cell. Raises TaskError, which stays, or Unreachable, which may pass."""

@@ -26,7 +26,7 @@ from transformers.pytorch_utils import Conv1D
 
 from adapters.base import load_model
 from adapters.folder import AdapterWeights, UnsupportedAdapter
-from adapters.loaded import one_line, peft_model
+from adapters.loaded import one_line, peft_model, runs
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
 from evaluators.subjects.touchstone import Touchstone
@@ -88,9 +88,9 @@ def _by_peft(base: PreTrainedModel, folder: Path, known: Touchstone) -> PreTrain
     """A skeleton of the base with the adapter as PEFT's own modules, merged where they can be. Raises AdapterError."""
     try:
         wrapped = peft_model(base, folder)
-        model = cast(PreTrainedModel, wrapped.get_base_model())
+        model = runs(wrapped)
         if not known.settle(wrapped, _mergeable(model)):
-            model = cast(PreTrainedModel, peft_model(base, folder).get_base_model())
+            model = runs(peft_model(base, folder))
     except (UnsupportedAdapter, ValueError) as error:  # PEFT raises the latter where a merged matrix is not finite
         raise AdapterError(one_line(error)) from error
     return model

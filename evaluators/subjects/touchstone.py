@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adapters.folder import AdapterWeights, UnsupportedAdapter
-from adapters.loaded import one_line, peft_model
+from adapters.loaded import one_line, peft_model, runs
 from adapters.probe import TOLERANCE, Agreement, agreement, probe, said, tokens_of
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Touchstone:
         False where that has come out now: the model is to be made again. Raises UnsupportedAdapter where what the model
         says of a text hangs on more than the text.
         """
-        model = wrapped.get_base_model()
+        model = runs(wrapped)
         config = {key: value for key, value in wrapped.active_peft_config.to_dict().items() if "name" not in key}
         shape = (str(config), *((name, weight.shape) for name, weight in wrapped.named_parameters()))
         if self._known.get(shape) is not None:

@@ -21,6 +21,7 @@ UNSUPPORTED = {  # kinds that no row of tokens decides
     "SHADOW": "is not loaded by PEFT itself",
     "XLORA": "mixes adapters that lie in other folders",
 }
+PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "CARTRIDGE")  # vectors that stand before each text
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -45,6 +46,8 @@ def _problem(config: Mapping[str, Any]) -> str | None:
         return f"peft_type is {kind}, which the installed PEFT does not know"
     if kind in UNSUPPORTED:
         return f"peft_type is {kind}, which {UNSUPPORTED[kind]}"
+    if kind in PROMPTS and (problem := _wrong_prompt(config)) is not None:
+        return problem
     targets = config.get("target_modules")
     if targets is not None and not (isinstance(targets, str) or _are_texts(targets)):
         return f"target_modules is {_told(targets)}, neither a text nor a list of texts"
@@ -58,6 +61,15 @@ def _kinds() -> str:
     assert found is not None
     assert found.origin is not None
     return (Path(found.origin).parent / "utils" / "peft_types.py").read_text(encoding="utf-8")
+
+
+def _wrong_prompt(config: Mapping[str, Any]) -> str | None:
+    number = config.get("num_virtual_tokens")
+    if config.get("task_type") != "CAUSAL_LM":
+        return f"task_type is {_told(config.get('task_type'))}, and PEFT puts a prompt before texts for CAUSAL_LM alone"
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        return f"num_virtual_tokens is {_told(number)}, not a whole number from 1 on"
+    return None
 
 
 def _wrong_number(config: Mapping[str, Any]) -> str | None:

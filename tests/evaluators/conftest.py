@@ -156,8 +156,7 @@ def harness() -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
             peft=str(adapter) if adapter else None,
             dtype="float32",
             device="cpu",
-            batch_size=4,
-            **hf,
+            **{"batch_size": 4, **hf},
         )
         output = simple_evaluate(
             model=lm,

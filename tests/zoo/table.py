@@ -57,6 +57,10 @@ LOOKED_AT = """
 - *Tensors whose names do not begin with `base_model.`* are refused: PEFT would leave them out without a word.
 - *Starts that change the base* (PiSSA, OLoRA) are repeated on the base, as PEFT does; those that come to something
   else each time (`pissa_niter_…`, LoftQ, CorDA) are refused.
+- *Prompt, prefix and P-tuning* are run by PEFT's forward, row by row and without a bank. Their vectors take room of the
+  text: one that is too long with them is cut from the left, as lm-eval does when it is told `max_length`, the model's
+  less `num_virtual_tokens`; by default lm-eval reads more than the model's length there. Answers are written one at a time
+  (`batch_size=1`): PEFT does not count positions in rows that are filled up.
 - *`adapter_model.bin`* is read with `weights_only=True`, and stands in the store as safetensors.
 """
 

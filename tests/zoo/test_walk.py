@@ -24,6 +24,7 @@ ADAPTERS = (
     "llama: LORA saves head and embedding",
     "llama: ADAPTION_PROMPT",
     "gpt2: LORA bias all",
+    "gpt2: PREFIX_TUNING",
     "mixtral: LORA per expert",
 )
 

@@ -101,6 +101,8 @@ def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
         ({"peft_type": "POLY"}, "peft_type is POLY, which wants to be told a task's number"),
         ({"peft_type": "XLORA"}, "peft_type is XLORA"),
         ({"peft_type": "SHADOW"}, "peft_type is SHADOW"),
+        ({"peft_type": "P_TUNING", "num_virtual_tokens": 4}, "task_type is null"),
+        ({"peft_type": "CPT", "task_type": "CAUSAL_LM"}, "num_virtual_tokens is null, not a whole number from 1 on"),
         ({"peft_type": 3}, "peft_type is 3"),
         ({"peft_type": "LORAX"}, "peft_type is LORAX, which the installed PEFT does not know"),
     ],
