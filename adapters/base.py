@@ -7,6 +7,7 @@ safetensors alone, and the code that a model brings with it runs only where the 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -107,3 +108,8 @@ def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     folder = local_folder(model.path, model.revision, weights=False)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
     return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def tokenizer_in(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies in an adapter's folder; code of its own does not run. Raises what its files come to."""
+    return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))

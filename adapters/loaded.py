@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from adapters.base import embedded
 from adapters.folder import PREFIX, REPEATABLE_STARTS, UnsupportedAdapter, check_numbers, check_start
 from adapters.onednn import use_onednn, without_onednn
 from adapters.skeleton import skeleton
 from adapters.targeting import by_peft
+from adapters.vocabulary import lacking, own_rows, resize
 from study.models.peft_config import PROMPTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
@@ -32,10 +34,12 @@ _SHARED = ("vblora_vector_bank", "prompt_encoder", ".tinylora_v.", ".unilora_the
 def peft_model(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
     """A skeleton of the base with the folder's adapter on it. Raises UnsupportedAdapter with the reason."""
     config = _config(folder)
-    tensors = _tensors(folder, config)
+    tensors, rows = _tensors(folder, config), own_rows(folder, base)
     try:
         model = skeleton(base, _written_to(base, config, tensors))
         without_onednn(model)
+        if rows is not None:
+            resize(model, rows)
         kind = peft.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(str(config.task_type), peft.PeftModel)
         wrapped: peft.PeftModel = kind(model, config)
         mapping = getattr(model, "_checkpoint_conversion_mapping", None) or None
@@ -43,14 +47,16 @@ def peft_model(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
             str(folder), "default", torch_device=str(base.device), key_mapping=mapping, low_cpu_mem_usage=False
         )
         use_onednn(model)
+        lacks = None if rows is None else lacking(runs(wrapped), embedded(base), rows)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # PEFT does what the folder's config says: anything can be raised
         raise UnsupportedAdapter(f"PEFT cannot put it on this model: {one_line(error)}") from error
-    unexpected = [name for name in found.unexpected_keys if not (config.is_prompt_learning and name == VECTORS)]
-    if unexpected:
+    if unexpected := [name for name in found.unexpected_keys if not _stands_twice(name, tensors)]:
         reason = f"{min(unexpected)} is no part of the adapter that {CONFIG_FILE} describes"
         raise UnsupportedAdapter(f"{WEIGHTS_FILE}: {reason}")
+    if lacks is not None:
+        raise UnsupportedAdapter(f"{WEIGHTS_FILE} holds no rows of the {lacks} for the tokens that were added")
     missing = [name for name in found.missing_keys if not any(part in name for part in _SHARED)]
     if missing:
         raise UnsupportedAdapter(f"{WEIGHTS_FILE} lacks {min(missing)}, which {CONFIG_FILE} asks for")
@@ -117,6 +123,14 @@ def _tensors(folder: Path, config: peft.PeftConfig) -> Mapping[str, torch.Tensor
         if name != VECTORS and not name.startswith(PREFIX[: PREFIX.index(".") + 1]):
             raise UnsupportedAdapter(f"{name} does not begin with {PREFIX}: PEFT would leave it out")
     return tensors
+
+
+def _stands_twice(name: str, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether PEFT takes a tensor by another way, or has written an embedding or a head by two names."""
+    if name == VECTORS:
+        return True
+    other = name.replace(".modules_to_save.", ".")
+    return name != other and {name, other} <= tensors.keys() and torch.equal(tensors[name], tensors[other])
 
 
 def _written_to(base: PreTrainedModel, config: peft.PeftConfig, tensors: Mapping[str, torch.Tensor]) -> set[str]:

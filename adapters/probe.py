@@ -104,6 +104,11 @@ def agreement(ours: torch.Tensor, theirs: torch.Tensor, alone: torch.Tensor, ite
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The largest difference at each place [B, T]; what is equal, or in both no number, does not differ."""
+    """The largest difference at each place [B, T]; what is equal, or in both no number, does not differ.
+
+    Of two vocabularies the tokens count that both have.
+    """
+    both = min(one.shape[-1], other.shape[-1])
+    one, other = one[..., :both], other[..., :both]
     same = (one == other) | (one.isnan() & other.isnan())
     return (one - other).abs().masked_fill(same, 0.0).amax(-1)

@@ -18,13 +18,13 @@ from transformers import PreTrainedModel
 from adapters.base import check_readable
 from adapters.fingerprint import changed, fingerprint
 from adapters.folder import AdapterWeights
-from adapters.loaded import virtual_tokens
 from adapters.plain import plain_lora
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile
 from evaluators.items.encoder import Encoder, encoder_of
 from evaluators.items.targets import SharedRequests, Targets
+from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
@@ -76,7 +76,7 @@ class Evaluator:
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._targets = self._targets_of(self._encoder, self._shared)
         self._waves = self._waves_of(self._encoder, self._targets)
-        self._own_waves: dict[int, Waves] = {}
+        self._readings = Readings(self._base, self._encoder, settings.scoring.apply_chat_template, self._own_waves)
         self._known = Touchstone(self._base)
         self._print = fingerprint(self._base)  # now that lm-eval has had it and tied what is tied
 
@@ -89,19 +89,9 @@ class Evaluator:
         writer = Writer(self._engine, encoder.tokenizer, int(encoder.max_length))
         return Waves(self._engine, targets, writer, self._store)
 
-    def _waves_for(self, folder: Path | None) -> Waves:
-        """What reads texts for an adapter: one that puts vectors before them leaves less room. Raises AdapterError."""
-        before = 0 if folder is None else virtual_tokens(folder)
-        if not before:
-            return self._waves
-        if before >= self._encoder.max_length:
-            longest = self._encoder.max_length
-            raise AdapterError(f"its {before} virtual tokens leave no room: the model reads {longest} tokens")
-        if before not in self._own_waves:
-            encoder = self._encoder.shortened(before)
-            targets = self._targets_of(encoder, lambda cell: None, branch=False)
-            self._own_waves[before] = self._waves_of(encoder, targets)
-        return self._own_waves[before]
+    def _own_waves(self, encoder: Encoder, branch: bool) -> Waves:
+        """Waves of requests that are made here and used by no other process."""
+        return self._waves_of(encoder, self._targets_of(encoder, lambda cell: None, branch))
 
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:
         """Score units, adapter by adapter or several at once, and write their rows. An outcome per unit, in order.
@@ -163,7 +153,7 @@ class Evaluator:
     def _score_alone(self, units: Sequence[ScoreUnit], folder: Path | None, done: dict[str, Scored]) -> None:
         """Score units of one adapter, whose files are in a folder, or of the base where there is none."""
         try:
-            waves = self._waves_for(folder)
+            waves = (None if folder is None else self._readings.of(folder)) or self._waves
             with self._subject(folder) as model, self._engine.running(model):
                 waves.score([(unit, None) for unit in units], done)
         except AdapterError as error:

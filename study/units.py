@@ -33,13 +33,17 @@ class AdapterUnit:
 
 @dataclass(frozen=True)
 class GivenAdapter:
-    """An adapter of the config's `adapters` list, trained elsewhere. Its files are in the local folder `path`."""
+    """An adapter of the config's `adapters` list, trained elsewhere. Its files are in the local folder `path`.
+
+    `tokenizer` are the names of those that are of a tokenizer of its own.
+    """
 
     adapter_id: str
     model: str
     name: str
     source: Source | None
     path: str
+    tokenizer: tuple[str, ...] = ()
     seed: None = None
 
     @property

@@ -24,7 +24,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from adapters.base import load_model
+from adapters.base import embedded, load_model
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import one_line, peft_model, runs
 from adapters.onednn import use_onednn
@@ -89,7 +89,7 @@ def _by_peft(base: PreTrainedModel, folder: Path, known: Touchstone) -> PreTrain
     try:
         wrapped = peft_model(base, folder)
         model = runs(wrapped)
-        if not known.settle(wrapped, _mergeable(model)):
+        if not known.settle(wrapped, _mergeable(model) and embedded(model) == embedded(base)):
             model = runs(peft_model(base, folder))
     except (UnsupportedAdapter, ValueError) as error:  # PEFT raises the latter where a merged matrix is not finite
         raise AdapterError(one_line(error)) from error

@@ -118,9 +118,8 @@ def _check_vocabulary(told: Mapping[str, Any], key: str, model: Model, chat: boo
 
     A special token that no text of the study brings in may lie beyond: some models have one for images there.
     """
-    text = told.get("text_config")
-    rows = told.get("vocab_size") or (text.get("vocab_size") if isinstance(text, dict) else None)
-    if not isinstance(rows, int):
+    rows = _rows(told)
+    if rows is None:
         return
     beyond = {token: number for token, number in _tokens(model, chat) if number >= rows}
     if beyond:
@@ -129,6 +128,17 @@ def _check_vocabulary(told: Mapping[str, Any], key: str, model: Model, chat: boo
         problem += f" ({len(beyond)} such tokens)" if len(beyond) > 1 else ""
         fix = "resize the embedding (model.resize_token_embeddings) and save it again, or use the base's own tokenizer"
         raise ConfigError(key, model.path, problem, fix)
+
+
+def embedded(model: Model) -> int | None:
+    """How many tokens a model has an embedding of; None where its config does not say. Raises ConfigError."""
+    return _rows(_mapping(model, "config.json"))
+
+
+def _rows(told: Mapping[str, Any]) -> int | None:
+    text = told.get("text_config")
+    rows = told.get("vocab_size") or (text.get("vocab_size") if isinstance(text, dict) else None)
+    return rows if isinstance(rows, int) else None
 
 
 def _tokens(model: Model, chat: bool) -> Iterator[tuple[str, int]]:

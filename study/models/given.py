@@ -14,7 +14,7 @@ from study.cells import Cell, Source
 from study.config import ExistingAdapter, StudyConfig
 from study.errors import ConfigError
 from study.identity import digest
-from study.models import given_weights, peft_config
+from study.models import fits, given_weights, peft_config
 from study.models.given_safety import link_out_of
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
@@ -56,16 +56,18 @@ def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
                 "name a folder made by PEFT's save_pretrained",
             )
         kind = peft_config.read(folder / CONFIG_FILE)["peft_type"]
+        tokens = given_weights.tokenizer(held, fits.embedded(model))
     except ValueError as error:
         raise ConfigError(f"{key}.path", entry.path, str(error), "save the adapter again, or leave it out") from error
     identity = {
         "kind": "existing adapter",
         "model": model.identity,
         "peft_type": kind,
-        "files": [_digest(file) for file in (*held, folder / CONFIG_FILE)],
+        "files": [_digest(file) for file in (*held, folder / CONFIG_FILE, *tokens)],
         "source": entry.source,  # decides no score, but stands in every row of results
     }
-    return GivenAdapter(digest(identity), model.name, entry.name, source, str(folder))
+    own = tuple(file.name for file in tokens)
+    return GivenAdapter(digest(identity), model.name, entry.name, source, str(folder), own)
 
 
 def _folder(entry: ExistingAdapter, key: str) -> Path:
@@ -120,4 +122,6 @@ def put_into(store: Store, adapter: GivenAdapter) -> None:
     except ValueError as error:
         raise ConfigError("adapters.path", adapter.path, str(error), "save the adapter again") from error
     store.write(f"{adapter.folder}/{WEIGHTS_FILE}", weights)
+    for name in adapter.tokenizer:
+        store.write(f"{adapter.folder}/{name}", (folder / name).read_bytes())
     store.write(f"{adapter.folder}/{CONFIG_FILE}", (folder / CONFIG_FILE).read_bytes())

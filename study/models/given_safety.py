@@ -21,7 +21,7 @@ def link_out_of(folder: Path) -> str | None:
     """The name of a file of the folder that lies elsewhere; what the Hub's cache links within itself is its own."""
     home = folder.resolve()
     root = home.parent.parent if home.parent.name == "snapshots" else home
-    files = (file for file in sorted(home.iterdir()) if file.suffix in (".json", ".safetensors", ".bin"))
+    files = (file for file in sorted(home.iterdir()) if file.suffix in (".json", ".safetensors", ".bin", ".jinja"))
     return next((file.name for file in files if not file.resolve().is_relative_to(root)), None)
 
 

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.bounded import read_mapping
-from study.store.layout import WEIGHTS_FILE
+from study.models.resolve import is_embedding
+from study.store.layout import TOKENIZER_FILE, WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 
 if TYPE_CHECKING:
     import torch
 
 PICKLED, PARTS = "adapter_model.bin", "adapter_model.safetensors.index.json"
-PATTERNS = ("adapter_model*.safetensors", PICKLED, PARTS)
+TOKENIZER = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+PATTERNS = ("adapter_model*.safetensors", PICKLED, PARTS, *TOKENIZER)
+_OTHER_EMBEDDINGS = ("wpe", "pos", "type", "per_layer")
 _OTHER_NAMES = (("_orig_mod.", ""), (".default.weight", ".weight"))
 
 
@@ -41,6 +44,18 @@ def files(folder: Path) -> list[Path]:
     return held
 
 
+def tokenizer(held: list[Path], embedded: int | None) -> list[Path]:
+    """The files of an adapter's own tokenizer, where its embedding or head has more or fewer rows than the base's.
+
+    Any other adapter is read with the base's tokenizer, whatever lies beside it.
+    """
+    shapes = [one for file in held if file.suffix == ".safetensors" for one in header_in(file).shapes.items()]
+    rows = {shape[0] for name, shape in shapes if len(shape) == 2 and _is_of_tokens(name)}
+    if embedded is None or not rows - {embedded}:
+        return []
+    return [file for name in TOKENIZER if (file := held[0].parent / name).is_file()]
+
+
 def as_one_file(folder: Path) -> bytes:
     """An adapter's weights as the bytes of one safetensors file. Raises ValueError for what cannot be read."""
     held = files(folder)
@@ -49,6 +64,12 @@ def as_one_file(folder: Path) -> bytes:
     from safetensors.torch import save
 
     return save({_named(name): tensor for name, tensor in _tensors(held)}, metadata={"format": "pt"})
+
+
+def _is_of_tokens(name: str) -> bool:
+    """Whether a tensor is a whole embedding of tokens, or a whole head."""
+    module = name.replace(".base_layer", "").replace(".modules_to_save", "")
+    return name.endswith(".weight") and is_embedding(module) and not any(part in module for part in _OTHER_EMBEDDINGS)
 
 
 def _named(name: str) -> str:

@@ -94,7 +94,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         params=params,
         trust_remote_code=entry.trust_remote_code,
         modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
-        embedded=sum(math.prod(shape) for name, shape in shapes.items() if _is_embedding(name)),
+        embedded=sum(math.prod(shape) for name, shape in shapes.items() if is_embedding(name)),
         is_mixed=any(len(shape) > 2 or "expert" in name for name, shape in shapes.items()),
     )
 
@@ -128,10 +128,10 @@ def linear_modules(shapes: dict[str, tuple[int, ...]], tied: bool) -> tuple[str,
     matrices = {
         n.removesuffix(".weight").rsplit(".", 1)[-1] for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2
     }
-    return tuple(sorted(m for m in matrices if not _is_embedding(m)))
+    return tuple(sorted(m for m in matrices if not is_embedding(m)))
 
 
-def _is_embedding(name: str) -> bool:
+def is_embedding(name: str) -> bool:
     """Whether a tensor or module is an embedding or an output head, by its name."""
     last = name.removesuffix(".weight").removesuffix(".bias").rsplit(".", 1)[-1]
     return "embed" in last or last in {"wte", "wpe", *_HEAD}

@@ -14,6 +14,7 @@ from study.store.schema import SCHEMA_VERSION
 
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
+TOKENIZER_FILE = "tokenizer.json"
 CHECKSUMS_FILE = "checksums.json"  # of an adapter made elsewhere
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 CHECKPOINTS, INDEX, LEASE, DAMAGED = "checkpoints", "index", "lease", "damaged"

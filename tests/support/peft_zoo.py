@@ -10,7 +10,7 @@ import peft
 import torch
 from peft import get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 NOISE = 0.1  # standard deviation added to each trained number
 
@@ -34,13 +34,14 @@ PLACES = {
     "mixtral": Place(("q_proj", "v_proj"), (), "embed_tokens", "norm", False, "experts.gate_up_proj"),
 }
 TOKENS = [20, 30, 40, 50]
+ADDED = ["plum", "Answer", "une"]  # to the adapter's own tokenizer, for parts of the texts that are scored
 
 
 def kinds(base: str) -> dict[str, dict[str, Any]]:
     """Every kind by a name: `kind` is the name of its configuration class in PEFT, the rest its arguments."""
     place = PLACES[base]
     lora = {"kind": "LoraConfig", "r": 4, "lora_alpha": 8, "target_modules": list(place.linear)}
-    first = place.linear[0]
+    first, both = place.linear[0], [*place.linear, place.embedding, "lm_head"]
     found = {
         "LORA": lora,
         "LORA rslora": {**lora, "use_rslora": True},
@@ -59,6 +60,9 @@ def kinds(base: str) -> dict[str, dict[str, Any]]:
         "LORA saves the embedding": {**lora, "modules_to_save": [place.embedding]},
         "LORA saves a norm": {**lora, "modules_to_save": [place.norm]},
         "LORA saves head and embedding": {**lora, "modules_to_save": ["lm_head", place.embedding]},
+        "LORA own tokens": {**lora, "added": ADDED},
+        "LORA own tokens saved": {**lora, "added": ADDED, "modules_to_save": ["lm_head", place.embedding]},
+        "LORA own tokens on both": {**lora, "added": ADDED, "target_modules": both},
         "LORA tokens": {**lora, "trainable_token_indices": TOKENS},
         "LORA pissa": {**lora, "init_lora_weights": "pissa"},
         "LORA olora": {**lora, "init_lora_weights": "olora"},
@@ -137,10 +141,15 @@ def make(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path
     """Save an adapter of a kind, each of its trained numbers moved at random."""
     if "w1" in (settings.get("target_modules") or ()):
         return _per_expert(model, folder, settings, seed)
-    arguments = {key: value for key, value in settings.items() if key != "kind"}
+    arguments = {key: value for key, value in settings.items() if key not in ("kind", "added")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+        if "added" in settings:
+            tokenizer = AutoTokenizer.from_pretrained(model)
+            tokenizer.add_tokens(settings["added"])
+            tokenizer.save_pretrained(folder)
+            base.resize_token_embeddings(len(tokenizer))
         wrapped = get_peft_model(base, getattr(peft, settings["kind"])(task_type="CAUSAL_LM", **arguments))
         for parameter in wrapped.parameters():
             if parameter.requires_grad and parameter.is_floating_point():

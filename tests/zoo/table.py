@@ -59,8 +59,12 @@ LOOKED_AT = """
   else each time (`pissa_niter_…`, LoftQ, CorDA) are refused.
 - *Prompt, prefix and P-tuning* are run by PEFT's forward, row by row and without a bank. Their vectors take room of the
   text: one that is too long with them is cut from the left, as lm-eval does when it is told `max_length`, the model's
-  less `num_virtual_tokens`; by default lm-eval reads more than the model's length there. Answers are written one at a time
-  (`batch_size=1`): PEFT does not count positions in rows that are filled up.
+  less `num_virtual_tokens`; by default lm-eval reads more than the model's length there. Answers are written one at a
+  time (`batch_size=1`): PEFT does not count positions in rows that are filled up.
+- *Tokens of an adapter's own*: where its embedding or head has more or fewer rows than the base's, texts are read with
+  the tokenizer in its folder, as by lm-eval with `tokenizer=` and `peft=` that folder. There must be `tokenizer.json`,
+  and in safetensors both whole, or one where they are tied. Any other adapter is read with the base's tokenizer,
+  whatever lies beside it.
 - *`adapter_model.bin`* is read with `weights_only=True`, and stands in the store as safetensors.
 """
 

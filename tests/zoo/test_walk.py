@@ -25,6 +25,7 @@ ADAPTERS = (
     "llama: ADAPTION_PROMPT",
     "gpt2: LORA bias all",
     "gpt2: PREFIX_TUNING",
+    "llama: LORA own tokens saved",
     "mixtral: LORA per expert",
 )
 

@@ -19,15 +19,16 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from adapters.bank import for_adapters
-from adapters.base import shell_of
+from adapters.base import shell_of, tokenizer_in
 from adapters.folder import WEIGHTS_FILE, AdapterWeights, Factors
 from adapters.targeting import other_than_first
 from evaluators.evaluator import Evaluator, Settings
-from evaluators.items.encoder import encoder_of
+from evaluators.items.encoder import Encoder, encoder_of
 from study.cells import Cell
 from study.config import Lora, ModelConfig, Recipe, Scoring, TaskConfig, Training, Validation
 from study.data.tasks import TaskLibrary
 from study.models.resolve import Model, resolve
+from study.store.layout import TOKENIZER_FILE
 from study.store.store import Store
 from tests.evaluators.conftest import make_docs, put_adapter, unit_of, write_task
 from tests.support import zoo
@@ -158,10 +159,14 @@ def _scored(found: Outcome, model: Model, adapter: Path | None, scratch: Path) -
 def by_hand(model: Model, library: TaskLibrary, adapter: Path | None) -> list[list[float]]:
     """Log-likelihoods of each document's options by the model itself, text by text."""
     running: Any = AutoModelForCausalLM.from_pretrained(model.path, dtype=getattr(torch, model.dtype))
+    encoder = encoder_of(model)
+    if adapter is not None and (adapter / TOKENIZER_FILE).is_file():
+        encoder = Encoder(encoder.model, tokenizer_in(adapter))
+        running.resize_token_embeddings(len(encoder.tokenizer))
     running = (running if adapter is None else PeftModel.from_pretrained(running, adapter)).eval()
     instances = library.build_requests(CELL)
     found: dict[int, list[float]] = {}
-    for instance, request in zip(instances, encoder_of(model).requests(instances), strict=True):
+    for instance, request in zip(instances, encoder.requests(instances), strict=True):
         logprobs = (
             running(input_ids=torch.tensor([request.tokens[:-1]]), use_cache=False).logits[0].float().log_softmax(-1)
         )
@@ -183,7 +188,8 @@ def by_lm_eval(model: Path, tasks: Path, adapter: Path | None = None, dtype: str
 
     evaluator.add_env_info = lambda results: None  # `pip list` each time, longer than most tasks
     peft = None if adapter is None else str(adapter)
-    lm = HFLM(pretrained=str(model), peft=peft, dtype=dtype, device="cpu", batch_size=1)
+    own = peft if adapter is not None and (adapter / TOKENIZER_FILE).is_file() else None
+    lm = HFLM(pretrained=str(model), tokenizer=own, peft=peft, dtype=dtype, device="cpu", batch_size=1)
     output = simple_evaluate(
         model=lm,
         tasks=["quiz_en"],

@@ -124,6 +124,38 @@ def test_a_configuration_that_cannot_be_used_is_refused_in_a_line(
         resolve(entry)
 
 
+ENDS = "base_model.model.model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "counts"),
+    [
+        (ENDS, 12, True),
+        ("base_model.model.lm_head.base_layer.weight", 9, True),
+        (ENDS, 10, False),  # as many as the base has
+        ("base_model.model.model.wpe.weight", 64, False),
+        ("base_model.model.model.embed_tokens.lora_embedding_A", 4, False),
+        ("base_model.model.model.layers.0.q_proj.lora_A.weight", 4, False),
+    ],
+)
+def test_a_tokenizer_beside_counts_where_the_vocabulary_is_another(
+    name: str, rows: int, counts: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text('{"vocab_size": 10}')
+    model = Model("m", str(tmp_path / "m"), None, "identity", "float32", "m", 1.0, 10, False, ())
+    entry = adapter(tmp_path / "a")
+    (tmp_path / "a" / WEIGHTS_FILE).write_bytes(save({name: torch.zeros(rows, 4)}))
+    (before,) = resolve(entry, model=model)
+    (tmp_path / "a" / "tokenizer.json").write_text("{}")
+    (found,) = resolve(entry, model=model)
+    assert (found.adapter_id != before.adapter_id) == counts
+    assert found.tokenizer == (("tokenizer.json",) if counts else ())
+    store = Store(str(tmp_path / "store"))
+    put_into(store, found)
+    assert store.exists(f"{found.folder}/tokenizer.json") == counts
+
+
 def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
     entry = adapter(tmp_path / "a")
     weights = tmp_path / "a" / WEIGHTS_FILE
