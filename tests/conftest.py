@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve its workers beside anything else that runs
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tiny models threads mostly wait for one another
 
 from tests.support import levels
 from tests.support.tiny_models import tiny_model_dir, tiny_model_no_bos_dir  # noqa: F401
+
+# On a busy machine an example takes as long as it takes: that is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -77,7 +77,7 @@ def by_peft(model: Any, requests: list[Request]) -> list[float]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=16)
 @given(st.data())
 def test_any_adapters_on_any_architecture_are_what_peft_makes_of_them(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(set(ARCHITECTURES) - {"gpt2"})))

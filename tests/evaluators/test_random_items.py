@@ -40,7 +40,7 @@ def pair(request: Any, outspoken_model: Path, outspoken_no_bos_model: Path) -> t
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(CONTEXT, st.lists(OPTION, min_size=1, max_size=4)), min_size=1, max_size=3))
 def test_any_item_scores_as_in_lm_eval(pair: tuple[Encoder, HFLM, Engine], items: list[tuple[str, list[str]]]) -> None:
     encoder, reference, engine = pair

@@ -40,7 +40,7 @@ def expected(number: int, request: Request) -> tuple[int, list[tuple[int, ...]],
     return number, [request.tokens[:i] for i in range(first, len(request.tokens))], list(request.tokens[first:])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(REQUESTS, st.integers(1, 40))
 def test_rows_hold_every_request_exactly(requests: list[Request], cap: int) -> None:
     owners = range(len(requests))
@@ -70,7 +70,7 @@ def model(outspoken_model: Path) -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(outspoken_model, dtype=torch.float32).eval()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(REQUESTS, st.integers(8, 200))
 def test_shared_and_plain_equal_one_by_one(model: torch.nn.Module, requests: list[Request], budget: int) -> None:
     lls, greedy = [], []
