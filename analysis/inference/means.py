@@ -2,6 +2,8 @@
 
 A mean is a row of weights over S × T cells. Item noise: the influences of its cells are added up cluster by cluster
 before they are squared, so a base that a whole column shares, and items that languages share, count once and in full.
+Tasks are strata: each has its own items, as many as it has, and its own variance; their degrees of freedom are put
+together by Satterthwaite (1946), as Welch does for two samples.
 Seed noise: a source's seeds are its own, and move its targets together as `seeds` estimates. Over M models the spread
 of the models' values is the error, with M − 1 degrees of freedom (normal intervals cover 70 % at M = 2); it holds all
 noise that models do not share, and what they do share, the items, is added.
@@ -33,14 +35,25 @@ def means(grid: Grid, spread: SeedSpread, weights: Floats) -> Means:
     """The means with weights A × S × T, 0 where a cell takes no part and where there is no cell."""
     with np.errstate(invalid="ignore"):
         value = np.nansum(weights * grid.delta, axis=(1, 2))
-    clusters = np.zeros((len(weights), grid.n_clusters))
-    for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
-        clusters[:, cluster] += weights[:, :, t] @ influence
-    n = (np.abs(clusters) > 0).sum(axis=1).clip(2)
-    items = (clusters**2).sum(axis=1) * n / (n - 1)
+    clusters, items, unsure = _from_items(grid, weights)
     seeds, doubt = _from_seeds(grid, spread, weights)
     empty = ~weights.any(axis=(1, 2))
-    return Means(np.where(empty, np.nan, value), clusters, items, seeds, 2 * items**2 / (n - 1) + doubt)
+    return Means(np.where(empty, np.nan, value), clusters, items, seeds, unsure + doubt)
+
+
+def _from_items(grid: Grid, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """What each cluster adds, the variance of its sum, and the variance of that estimate."""
+    clusters = np.zeros((len(weights), grid.n_clusters))
+    met = np.zeros(clusters.shape, bool)
+    task = np.zeros(grid.n_clusters, np.int64)
+    for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
+        clusters[:, cluster] += weights[:, :, t] @ influence
+        met[:, cluster] |= np.any(weights[:, :, t], axis=1, keepdims=True)
+        task[cluster] = grid.task[t]
+    member = np.eye(int(grid.task.max()) + 1)[task]
+    n = (met @ member).clip(2)  # A × tasks
+    items = clusters**2 @ member * n / (n - 1)
+    return clusters, items.sum(axis=1), (2 * items**2 / (n - 1)).sum(axis=1)
 
 
 def alone(value: Floats) -> Means:

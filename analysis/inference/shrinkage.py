@@ -7,6 +7,11 @@ large the effects are is learned from the same grid (empirical Bayes), and as a 
 are averaged over what their standard deviations may be: half-Cauchy priors (Gelman 2006), as wide as half the error
 with which one level is measured, so that effects no larger than their noise are drawn in; Metropolis draws from a seed.
 A posterior mean is unbiased whichever source it makes one pick, as far as effects are drawn as the grid says.
+
+A target on which, by luck, few items were gained has a low Δ and a low variance both. Weighted by such variances the
+level of a grid comes out too low where there are gains only, and too high where there are losses only. Variances that
+targets' cells share are therefore moved towards their average, with as many degrees of freedom as `POOLED` says
+(moderated variances: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3(1); there these are learned, from variances alone).
 """
 
 from __future__ import annotations
@@ -19,12 +24,14 @@ import numpy.typing as npt
 
 from analysis.inference.items import Floats, Grid, Ints
 from analysis.inference.seeds import SeedSpread, at_cells
+from analysis.inference.shape import shaped
 
 LEAST = 1e-4  # a variance that is as good as 0
 SEED = 20251113
 WARM_UP, DRAWS, EVERY = 100, 25, 6
 WIDTH = 0.5  # of the prior of an effect's standard deviation, in standard errors of a level
 ACCEPTED = 0.3  # share of steps to be taken
+POOLED = 60.0  # degrees of freedom of targets' average variance: at 20 items it counts three times a target's own
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,24 @@ class Noise:
 def noise(grid: Grid, spread: SeedSpread) -> Noise:
     """What items and seeds add to the Δ of one model."""
     there = ~np.isnan(grid.delta)
-    own, shared = np.zeros(there.shape), np.zeros(there.shape)
+    own, shared, size = np.zeros(there.shape), np.zeros(there.shape[1]), np.ones(there.shape[1])
     for t, influence in enumerate(grid.influence):
         here, n = there[:, t], influence.shape[1]
         among = influence[here].astype(np.float64) @ influence[here].T * n / max(n - 1, 1)
         alone, s = np.trace(among), len(among)
         between = max(float(among.sum() - alone), 0.0) / (s * (s - 1)) if s > 1 else 0.0
-        shared[:, t], own[:, t] = between, max(alone / max(s, 1) - between, LEAST)
+        shared[t], size[t], own[:, t] = between, n, max(alone / max(s, 1) - between, LEAST)
     seeds, _ = at_cells(spread, grid.n_seeds)
     together = spread.parts[2] / spread.pooled if spread.pooled else 0.0
-    return Noise(own + np.nan_to_num(seeds) * (1 - together), shared, np.nan_to_num(seeds) * together)
+    met = there.any(axis=0)
+    shared[met] = moderated((shared * size)[met], size[met] - 1) / size[met]
+    everywhere = np.broadcast_to(shared, there.shape)
+    return Noise(own + np.nan_to_num(seeds) * (1 - together), everywhere, np.nan_to_num(seeds) * together)
+
+
+def moderated(variance: Floats, df: Floats) -> Floats:
+    """Variances of these degrees of freedom, moved towards their average."""
+    return np.asarray((df * variance + POOLED * variance.mean()) / (df + POOLED))
 
 
 def averaged(deltas: Sequence[Floats], noises: Sequence[Noise]) -> tuple[Floats, Noise]:
@@ -98,8 +113,12 @@ def expected(seen: Measured, seed: int = SEED) -> Expected:
     design = _design(seen)
     kept = _chain(seen, design, np.random.default_rng(seed))
     means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
-    spread = np.mean([fit.sds for fit in kept], axis=0)
-    return Expected(np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0) + np.var(means, axis=0)), spread)
+    sds = np.array([fit.sds for fit in kept])
+    rest, pair, doubt = np.mean([_pair(seen, design, fit) for fit in kept], axis=0)
+    shaped_pair, shaped_doubt = shaped(rest, seen.own, sds[:, 2])
+    variance = np.mean(variances, axis=0) + np.var(means, axis=0) + shaped_doubt - doubt
+    mean = np.mean(means, axis=0) + shaped_pair - pair
+    return Expected(mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -179,9 +198,15 @@ def _widths(seen: Measured) -> Floats:
 def _posterior(seen: Measured, design: Floats, fit: _Fit) -> tuple[Floats, Floats]:
     """Mean and variance of every true Δ."""
     signal = design * _prior(seen, fit.sds)[1]
-    pair = fit.sds[2] ** 2 + LEAST
-    share = pair / (pair + seen.own)
-    rest = seen.delta - fit.mean - design @ fit.effects
-    left = signal - share[:, None] * design
+    _, pair, own = _pair(seen, design, fit)
+    left = signal - (own / seen.own)[:, None] * design
     doubt = ((left @ fit.covariance) * left).sum(axis=1)
-    return fit.mean + signal @ fit.effects + share * rest, doubt + share * seen.own
+    return fit.mean + signal @ fit.effects + pair, doubt + own
+
+
+def _pair(seen: Measured, design: Floats, fit: _Fit) -> tuple[Floats, Floats, Floats]:
+    """What is left of every Δ for its pair and its own error, and the pair's posterior mean and variance."""
+    variance = fit.sds[2] ** 2 + LEAST
+    share = variance / (variance + seen.own)
+    rest = seen.delta - fit.mean - design @ fit.effects
+    return rest, share * rest, share * seen.own

@@ -31,6 +31,20 @@ def test_a_mean_over_columns_is_a_test_of_its_item_means() -> None:
     assert found.items[0] == pytest.approx(x.var(ddof=1) / 60, rel=1e-3)
 
 
+def test_tasks_are_strata_with_items_of_their_own() -> None:
+    """Of two tasks it is Welch's interval, for the sum of two means of unlike samples."""
+    study = draw(World("", "additive", tasks=2, languages=1, items=(12, 40)), 3)
+    made = grid(study.columns[0], study.source[0], 52)
+    x, y = (column.difference[0].astype(float) for column in study.columns[0])
+    weights = np.zeros((1, 2, 2))
+    weights[0, 0] = 1.0
+    found = within_model(means(made, seed_spread(made), weights))
+    welch = stats.ttest_ind(x, -y, equal_var=False)
+    plain = welch.confidence_interval(0.95)
+    assert found.df[0] == pytest.approx(welch.df, rel=1e-3)
+    assert (found.low[0], found.high[0]) == pytest.approx((plain.low, plain.high), rel=1e-3)
+
+
 def test_raw_scores_are_means_of_their_rows() -> None:
     delta = np.random.default_rng(0).normal(size=(N, N))
     source = np.broadcast_to(np.arange(N)[:, None], (N, N))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.inference.shrinkage import Measured, Noise, _design, _fit, _posterior, averaged, expected, measured
+from analysis.inference.items import grid
+from analysis.inference.seeds import SeedSpread
+from analysis.inference.shrinkage import Measured, Noise, _design, _fit, _posterior, averaged, expected, measured, noise
 from bench.measures import analyse, of_advice
 from bench.worlds import World, draw
 
 RNG = np.random.default_rng(5)
+NO_SEEDS = SeedSpread(False, np.zeros(4), np.zeros(4), np.zeros(3), np.zeros((3, 3)))
 
 
 def some(n: int = 6) -> Measured:
@@ -43,6 +46,19 @@ def test_more_noise_draws_more_in() -> None:
     ]
     assert spreads[0] > spreads[1] > spreads[2]
     assert spreads[0] == pytest.approx(delta.std(), rel=0.05)
+
+
+def test_what_targets_share_is_moved_towards_their_average() -> None:
+    """Against covariances of the sources' items: at 20 items the average counts 60 to 19, at 200 items 60 to 199."""
+    study = draw(World("", "gains", tasks=2, languages=2, items=(20, 200)), 7)
+    found = noise(grid(study.columns[0], study.source[0], 220), NO_SEEDS)
+    own = []
+    for column in study.columns[0]:
+        among = np.cov(column.difference.astype(float))
+        own.append((among.sum() - np.trace(among)) / 12)
+    for t, n in enumerate((20, 20, 200, 200)):
+        wanted = (60 * np.mean(own) + (n - 1) * own[t]) / (60 + n - 1) / n
+        assert found.shared[:, t] == pytest.approx(np.full(4, wanted), rel=1e-3)
 
 
 def test_models_are_averaged_over_those_that_have_the_cell() -> None:

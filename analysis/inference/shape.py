@@ -1,0 +1,43 @@
+"""Effects need not be normal: most sources may do nothing for a target and a few much. Their shape is learned, too.
+
+The distribution of effects that were measured with known errors is the one under which they are most likely, whatever
+its shape (Kiefer and Wolfowitz 1956, Ann. Math. Stat. 27): masses on a grid of values, by the EM algorithm (Laird 1978,
+J. Am. Stat. Assoc. 73). Few cells say little of a shape, so `NORMAL` cells more are taken to be drawn as a normal
+prior says, where EM also starts: a Dirichlet prior around it. Each mass is a normal as wide as a step of the grid, so
+that effects which are well known are not rounded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.inference.items import Floats
+
+POINTS = 80  # of the grid, nearly
+REACH = 4.0  # standard deviations of the normal prior that it holds at least
+STEPS = 100  # of EM; 300 give the same
+NORMAL = 10.0  # cells
+
+
+def shaped(seen: Floats, error: Floats, sds: Floats) -> tuple[Floats, Floats]:
+    """Posterior means and variances of n effects seen with errors of these variances.
+
+    `sds` are draws of the normal prior's standard deviation.
+    """
+    reach = REACH * np.sqrt((sds**2).mean()) + 1e-6
+    low, high = min(float(seen.min()), -reach), max(float(seen.max()), reach)
+    step = (high - low) / POINTS
+    grid = step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)  # 0 is one of them
+    width = step**2
+    normal = np.exp(-(grid**2) / 2 / np.maximum(sds[:, None] ** 2 - width, width / 16))
+    start = (normal / normal.sum(axis=1, keepdims=True)).mean(axis=0)
+    apart = (seen[:, None] - grid) ** 2 / 2 / (error + width)[:, None]
+    likely = np.exp(apart.min(axis=1, keepdims=True) - apart)
+    mass = start
+    for _ in range(STEPS):
+        mass = (mass * (likely / (likely @ mass)[:, None]).sum(axis=0) + NORMAL * start) / (len(seen) + NORMAL)
+    chance = likely * mass / (likely @ mass)[:, None]
+    centre = chance @ grid
+    spread = np.maximum(chance @ grid**2 - centre**2, 0.0)
+    moved = width / (width + error)
+    return centre + moved * (seen - centre), (1 - moved) ** 2 * spread + moved * error
