@@ -33,6 +33,11 @@ PLACES = {
     "qwen2": Place(("q_proj", "v_proj", "down_proj"), ("down_proj",), "embed_tokens", "norm", False),
     "mixtral": Place(("q_proj", "v_proj"), (), "embed_tokens", "norm", False, "experts.gate_up_proj"),
 }
+EXPERTS = {  # where older PEFT found the linear modules of single experts: below a layer, first the two that go in
+    "mixtral": ("block_sparse_moe.experts", ("w1", "w3", "w2")),
+    "qwen2_moe": ("mlp.experts", ("gate_proj", "up_proj", "down_proj")),
+    "qwen3_moe": ("mlp.experts", ("gate_proj", "up_proj", "down_proj")),
+}
 TOKENS = [20, 30, 40, 50]
 ADDED = ["plum", "Answer", "une"]  # to the adapter's own tokenizer, for parts of the texts that are scored
 
@@ -76,7 +81,7 @@ def kinds(base: str) -> dict[str, dict[str, Any]]:
         found["LORA layer_replication"] = {**lora, "layer_replication": [[0, 1], [0, 2]]}
     if place.expert:
         found["LORA experts"] = {**lora, "target_parameters": [place.expert]}
-        found["LORA per expert"] = {**lora, "target_modules": [*place.linear, "w1", "w2", "w3"]}
+        found["LORA per expert"] = per_expert(base)
         found["LORA experts alone"] = {**lora, "target_modules": None, "target_parameters": [place.expert]}
     own = {"target_modules": list(place.linear)}
     return {
@@ -134,12 +139,18 @@ def kinds(base: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def per_expert(base: str) -> dict[str, Any]:
+    """LoRA on each expert by itself, as older PEFT had it in a type of models."""
+    modules = ["q_proj", "v_proj", *EXPERTS[base][1]]
+    return {"kind": "LoraConfig", "r": 4, "lora_alpha": 8, "target_modules": modules, "experts": base}
+
+
 LEFT_OUT = {"XLORA": "mixes other adapters, by their paths"}
 
 
 def make(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path:
     """Save an adapter of a kind, each of its trained numbers moved at random."""
-    if "w1" in (settings.get("target_modules") or ()):
+    if "experts" in settings:
         return _per_expert(model, folder, settings, seed)
     arguments = {key: value for key, value in settings.items() if key not in ("kind", "added")}
     with torch.random.fork_rng(devices=[]):
@@ -159,16 +170,20 @@ def make(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path
 
 
 def _per_expert(model: Path, folder: Path, settings: dict[str, Any], seed: int) -> Path:
-    """A Mixtral adapter as PEFT wrote it when each expert had linear modules of its own."""
+    """An adapter as PEFT wrote it when each expert had linear modules of its own."""
     config = AutoConfig.from_pretrained(model)
-    hidden, wide, rank = config.hidden_size, config.intermediate_size, settings["r"]
-    shapes = {"w1": (hidden, wide), "w3": (hidden, wide), "w2": (wide, hidden)}
+    hidden, rank = config.hidden_size, settings["r"]
+    wide = getattr(config, "moe_intermediate_size", None) or config.intermediate_size
+    where, (gate, up, down) = EXPERTS[settings["experts"]]
+    shapes = {gate: (hidden, wide), up: (hidden, wide), down: (wide, hidden)}
     layers = [f"base_model.model.model.layers.{layer}" for layer in range(config.num_hidden_layers)]
-    experts = [f"{layer}.block_sparse_moe.experts.{e}" for layer in layers for e in range(config.num_local_experts)]
+    number = getattr(config, "num_local_experts", None) or config.num_experts
+    experts = [f"{layer}.{where}.{e}" for layer in layers for e in range(number)]
     places = {f"{expert}.{name}": shape for expert in experts for name, shape in shapes.items()}
-    narrow = config.num_key_value_heads * (hidden // config.num_attention_heads)
+    head = getattr(config, "head_dim", None) or hidden // config.num_attention_heads
+    full, narrow = config.num_attention_heads * head, config.num_key_value_heads * head
     for layer in layers:
-        places |= {f"{layer}.self_attn.q_proj": (hidden, hidden), f"{layer}.self_attn.v_proj": (hidden, narrow)}
+        places |= {f"{layer}.self_attn.q_proj": (hidden, full), f"{layer}.self_attn.v_proj": (hidden, narrow)}
     draw = torch.Generator().manual_seed(seed)
     tensors = {}
     for place, (fan_in, fan_out) in places.items():
@@ -176,6 +191,6 @@ def _per_expert(model: Path, folder: Path, settings: dict[str, Any], seed: int) 
         tensors[f"{place}.lora_B.weight"] = NOISE * torch.randn(fan_out, rank, generator=draw)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    arguments = {key: value for key, value in settings.items() if key != "kind"}
+    arguments = {key: value for key, value in settings.items() if key not in ("kind", "experts")}
     peft.LoraConfig(task_type="CAUSAL_LM", **arguments).save_pretrained(str(folder))
     return folder
