@@ -77,23 +77,8 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
             "target_language": target[1],
         }
         keys = {name: keys[name] for name in schema.ITEMS.names[:9]}
-        likes = pa.ListArray.from_arrays(
-            np.arange(0, OPTIONS * n + 1, OPTIONS).astype(np.int32), rng.normal(-9, 3, OPTIONS * n).astype(np.float32)
-        )
-        chars = pa.ListArray.from_arrays(
-            np.arange(0, OPTIONS * n + 1, OPTIONS).astype(np.int32), np.full(OPTIONS * n, 12, np.int32)
-        )
-        facts = {
-            "doc_id": np.arange(n),
-            "doc_hash": [_hash(target, i) for i in range(n)] if source is None else ["same"] * n,
-            "gold": gold.astype(np.int32),
-            "pred": pred.astype(np.int32),
-            "pred_norm": pred.astype(np.int32),
-            "correct": right.astype(np.float32),
-            "correct_norm": right.astype(np.float32),
-            "loglikelihoods": likes,
-            "option_chars": chars,
-        }
+        hashes = [_hash(target, i) for i in range(n)] if source is None else ["same"] * n
+        facts = _facts(rng, right, gold, pred, hashes)
         now = datetime(2026, 1, 1, tzinfo=UTC)
         items.append(
             _table(
@@ -109,6 +94,25 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         numbers |= {"base_compared": True, "written_at": now}
         scores.append(_table(schema.SCORES, keys | numbers, {}, 1))
     return pa.concat_tables(items), pa.concat_tables(scores)
+
+
+def _facts(
+    rng: np.random.Generator, right: np.ndarray, gold: np.ndarray, pred: np.ndarray, hashes: list[str]
+) -> dict[str, object]:
+    """The columns of a target's items that differ from item to item."""
+    n = len(right)
+    ends = np.arange(0, OPTIONS * n + 1, OPTIONS).astype(np.int32)
+    return {
+        "doc_id": np.arange(n),
+        "doc_hash": hashes,
+        "gold": gold.astype(np.int32),
+        "pred": pred.astype(np.int32),
+        "pred_norm": pred.astype(np.int32),
+        "correct": right.astype(np.float32),
+        "correct_norm": right.astype(np.float32),
+        "loglikelihoods": pa.ListArray.from_arrays(ends, rng.normal(-9, 3, OPTIONS * n).astype(np.float32)),
+        "option_chars": pa.ListArray.from_arrays(ends, np.full(OPTIONS * n, 12, np.int32)),
+    }
 
 
 def _table(like: pa.Schema, constant: dict[str, object], columns: dict[str, object], n: int) -> pa.Table:

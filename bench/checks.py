@@ -11,7 +11,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -108,16 +109,12 @@ def ways(folder: Path, model: Model) -> Mapping[str, Callable[[bool], None]]:
         "a trainer loads a base, for the first gang": load_and_train,
     }
 
-    def with_or_without(way: Callable[[bool], None]) -> Callable[[bool], None]:
-        def run(checked: bool) -> None:
-            with ExitStack() as stack:
-                if not checked:
-                    stack.enter_context(unchecked())
-                way(checked)
+    return {name: partial(_with_or_without, way) for name, way in plain.items()}
 
-        return run
 
-    return {name: with_or_without(way) for name, way in plain.items()}
+def _with_or_without(way: Callable[[bool], None], checked: bool) -> None:
+    with nullcontext() if checked else unchecked():
+        way(checked)
 
 
 def main() -> None:

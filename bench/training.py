@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -26,6 +26,9 @@ from study.config.file import load
 from study.data.example import Example
 from study.data.tasks import TaskLibrary
 from study.models.resolve import Model, resolve_all
+
+if TYPE_CHECKING:
+    from trainers.data import Row
 
 REFERENCE_LENGTH = 512  # what the reference study pads to
 
@@ -40,23 +43,13 @@ def plain(model: Model, config: StudyConfig, examples: tuple[Example, ...], pad_
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, Trainer, TrainingArguments
 
-    from trainers.data import Row, split, tokenise
+    from trainers.data import split, tokenise
 
     recipe = config.recipe
     tokenizer = AutoTokenizer.from_pretrained(model.path)
     rows = tokenise(tokenizer, examples, recipe.max_length, recipe.loss_on)
     learn, held_out = split(len(rows), recipe.validation)
     wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(model.path), lora_config(recipe.lora))
-
-    def collate(batch: list[Row]) -> dict[str, torch.Tensor]:
-        length = pad_to or max(len(row.tokens) for row in batch)
-        ids = torch.full((len(batch), length), tokenizer.pad_token_id)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for i, row in enumerate(batch):
-            tokens = torch.tensor(row.tokens)
-            ids[i, : len(tokens)], mask[i, : len(tokens)] = tokens, 1
-            labels[i, row.first : len(tokens)] = tokens[row.first :]
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -75,13 +68,24 @@ def plain(model: Model, config: StudyConfig, examples: tuple[Example, ...], pad_
         trainer = Trainer(
             wrapped,
             arguments,
-            data_collator=collate,
+            data_collator=lambda batch: _collated(batch, pad_to, tokenizer.pad_token_id),
             train_dataset=[rows[i] for i in learn],  # type: ignore[arg-type]
             eval_dataset=[rows[i] for i in held_out],  # type: ignore[arg-type]
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         wrapped.save_pretrained(folder)
+
+
+def _collated(batch: list[Row], length: int | None, pad: int) -> dict[str, torch.Tensor]:
+    """Rows padded to a length, or to the longest, as transformers takes them."""
+    ids = torch.full((len(batch), length or max(len(row.tokens) for row in batch)), pad)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for i, row in enumerate(batch):
+        tokens = torch.tensor(row.tokens)
+        ids[i, : len(tokens)], mask[i, : len(tokens)] = tokens, 1
+        labels[i, row.first : len(tokens)] = tokens[row.first :]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def ours(model: Model, config: StudyConfig, sources: list[tuple[Example, ...]], gang: int) -> float:

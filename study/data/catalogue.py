@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval draws a bar per task and takes no argument against it
+# datasets would tell a server of each load, of local files too, and wait for an answer where there is no network.
+os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
 
 import lm_eval.tasks
 from lm_eval.tasks import TaskManager

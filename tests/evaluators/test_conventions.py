@@ -18,7 +18,7 @@ from study.store.layout import WEIGHTS_FILE
 from study.store.store import Store
 from tests.evaluators.conftest import make_docs, model_of, put_adapter, unit_of, write_task
 from tests.support import peft_zoo, zoo
-from tests.zoo.types import CELL, by_hand, by_lm_eval, largest
+from tests.support.yardsticks import CELL, by_hand, by_lm_eval, largest
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.processes]  # PEFT loads DeepSpeed
 

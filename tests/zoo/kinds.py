@@ -22,8 +22,8 @@ from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 from tests.evaluators.conftest import make_docs, model_of, put_adapter, unit_of, write_task
 from tests.support import peft_zoo, zoo
+from tests.support.yardsticks import CELL, by_hand, by_lm_eval, largest
 from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
-from tests.zoo.types import CELL, by_hand, by_lm_eval, largest
 
 Lls = list[list[float]]
 

@@ -12,7 +12,7 @@ from study.config import Scoring, TaskConfig
 from study.store.store import Store
 from tests.evaluators.conftest import make_docs, model_of, unit_of, write_task
 from tests.support import zoo
-from tests.zoo.types import CELL
+from tests.support.yardsticks import CELL
 
 pytestmark = pytest.mark.processes  # transformers loads DeepSpeed when it saves a model
 
