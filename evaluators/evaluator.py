@@ -107,10 +107,12 @@ class Evaluator:
             folders = {a: self._store.fetch_adapter(a.folder, local) for a in waiting if a is not None}
             tokens = self._tokens_of(max(waiting.values(), key=len))
             many = sharing.adapters_per_batch(self._engine.device.type, self._engine.budget, tokens)
+            loaded = self._print
             alone = self._score_together(waiting, folders, many, done) if many > 1 and len(folders) > 1 else waiting
             for adapter, own in alone.items():
                 self._score_alone(own, None if adapter is None else folders[adapter], done)
-            if self._renewed():
+            self._renewed()
+            if self._print is not loaded:  # now, or after one of the subjects: whose doing it was is not known
                 for adapter, own in waiting.items():
                     self._score_alone(own, None if adapter is None else folders[adapter], done)
                     self._renewed()
