@@ -23,6 +23,7 @@ from orchestrator.training.trial import GangTrainer
 from orchestrator.training.workers import WorkerGroup
 from study.faults.kinds import OUT_OF_MEMORY
 from study.store.store import Store
+from tests.support.local_ray import local_ray
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_tasks
 from tests.support.trials import LANGUAGES, TASKS, assert_equal, context_of, study, trained
@@ -46,9 +47,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(cpus=1):
+        yield
 
 
 def two_adapters(world: tuple[Path, Path], folder: Path, out_of_memory: int = 0) -> TrialContext:

@@ -34,6 +34,7 @@ from study.store.records import FailureRecord
 from study.store.store import Store
 from tests.faults.disk import Disk
 from tests.faults.memory import limited
+from tests.support.local_ray import local_ray
 from tests.support.tiny_world import REPOSITORY, ended
 from tests.support.victim import Victim
 
@@ -43,12 +44,8 @@ def _cluster(**system: object) -> Iterator[Callable[..., Any]]:
     folder = tempfile.TemporaryDirectory(prefix="kinds-", dir="/tmp", ignore_cleanup_errors=True)
     with folder as short, pytest.MonkeyPatch.context() as patch:  # sockets need a short path
         patch.delenv("RAY_ADDRESS", raising=False)
-        options = {"include_dashboard": False, "log_to_driver": False, "_system_config": system, "_temp_dir": short}
-        ray.init("local", num_cpus=2, **options)
-        try:
+        with local_ray(cpus=2, _system_config=system, _temp_dir=short):
             yield lambda *arguments: ray.remote(Victim).remote(*arguments)
-        finally:
-            ray.shutdown()
 
 
 @pytest.mark.processes

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -104,11 +103,11 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     import ray
 
     from orchestrator import sweep as command
+    from tests.support.local_ray import lean
 
     out, err = StringIO(), StringIO()
-    with _as_before(), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+    with _as_before(), lean(), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "leave", _leave)
-        patch.setattr(ray, "init", partial(_init_without_dashboard, ray.init))
         os.environ["RAY_ADDRESS"] = "local"
         signal.signal(signal.SIGALRM, _too_late)
         signal.alarm(TIMEOUT_S)
@@ -119,11 +118,6 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         finally:
             ray.shutdown()
     return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
-
-
-def _init_without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
-    """The dashboard is a dozen processes, which take longer to start than a tiny study takes."""
-    return init(**{**options, "include_dashboard": False})
 
 
 class Ended(BaseException):

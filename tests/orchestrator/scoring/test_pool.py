@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from evaluators.scored import Scored
 from orchestrator.cluster.nodes import Nodes, shape
@@ -29,6 +28,7 @@ from study.models.resolve import Model
 from study.store.records import FailureRecord
 from study.store.store import Store
 from study.units import ScoreUnit
+from tests.support.local_ray import local_ray
 from tests.support.stand_ins import Broken, Flaky, Held, Late, Poisoned, Stubborn
 from tests.support.tiny_world import REPOSITORY
 
@@ -42,9 +42,8 @@ class NoTasks(TaskLibrary):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(cpus=4):
+        yield
 
 
 @dataclass

@@ -18,6 +18,7 @@ from study.config import Scoring
 from study.config.file import load
 from study.data.tasks import TaskLibrary
 from study.models.resolve import Model, resolve_all
+from tests.support.local_ray import local_ray
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_config, make_tasks
 
@@ -26,9 +27,8 @@ CELLS = [Cell("next", "xx"), Cell("next", "yy")]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(cpus=1):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
+from tests.support.local_ray import local_ray
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_tasks
 
@@ -25,6 +25,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(cpus=4):
+        yield
