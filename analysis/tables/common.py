@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from analysis.frames import ALL_MODELS, KEYS, SOURCE, TARGET, Table, need
+from analysis.inference.paired import mean_difference
 from analysis.reading.study import Study
 
 Transfer = pl.DataFrame
@@ -44,6 +46,22 @@ def _over_models(transfer: Transfer) -> Transfer:
             pl.lit(ALL_MODELS).alias("model"), *(pl.lit(None, kind).alias(name) for name, kind in lacking.items())
         )
     )
+
+
+def paired(rows: pl.DataFrame) -> dict[str, float | None]:
+    """`low, high, p` of the mean difference, models averaged first; None where they cannot be told."""
+    from scipy.stats import t
+
+    cells = rows.group_by(*SOURCE, *TARGET).agg(pl.col("difference").mean())
+    row, column = (
+        cells.select(pl.struct(end).rank("dense") - 1).to_series().cast(pl.Int64).to_numpy() for end in (SOURCE, TARGET)
+    )
+    grid = np.full((row.max() + 1, column.max() + 1), np.nan)
+    grid[row, column] = cells["difference"].to_numpy()
+    found = mean_difference(grid)
+    ends = [float(one[0]) for one in (found.low, found.high)]
+    p = float(2 * t.sf(abs(found.value[0] / found.se[0]), found.df[0])) if found.se[0] > 0 else np.nan
+    return {name: None if np.isnan(one) else one for name, one in zip(("low", "high", "p"), (*ends, p), strict=True)}
 
 
 def compare_configs(pair: Pair) -> pl.DataFrame:

@@ -14,20 +14,17 @@ from analysis.frames import (
     HARM,
     KEYS,
     MODEL_WORDS,
-    SOURCE,
-    TARGET,
     NotComputable,
     Table,
     harm_rate,
     need,
 )
-from analysis.inference.paired import mean_difference
 from analysis.statistics.mantel import Array, correlate, ranked
 from analysis.statistics.matrices import cell_matrix, language_matrix, square, task_matrix
 from analysis.statistics.rates import beside, evidence
 from analysis.statistics.roles import REGIME_OF, SIDES, language_roles, task_roles
-from analysis.tables import agreement, common, conclusions
-from analysis.tables.common import UNKNOWN, Pair, Transfer, on_common_cells
+from analysis.tables import agreement, common, conclusions, graded
+from analysis.tables.common import UNKNOWN, Pair, Transfer, on_common_cells, paired
 from study.cells import REGIMES
 
 REGIME_WORDS = {
@@ -68,7 +65,7 @@ def compare_regimes(pair: Pair) -> pl.DataFrame:
             pl.lit(name).alias("regime"),
             pl.len().cast(pl.Int64).alias("n"),
             *means,
-            *(pl.lit(value, pl.Float64).alias(column) for column, value in _paired(part).items()),
+            *(pl.lit(value, pl.Float64).alias(column) for column, value in paired(part).items()),
             *(harm_rate(side).alias(f"harm_{side}") for side in ("here", "there")),
         )
         for name, part in parts.items()
@@ -78,22 +75,6 @@ def compare_regimes(pair: Pair) -> pl.DataFrame:
         table = beside(table, named, ["regime"], evidence(study.grids))
         table = table.rename({"harm_floor": f"floor_{side}", "harm_least": f"least_{side}"})
     return table.select(*REGIME_WORDS)
-
-
-def _paired(rows: pl.DataFrame) -> dict[str, float | None]:
-    """`low, high, p` of the mean difference, models averaged first; None where they cannot be told."""
-    from scipy.stats import t
-
-    cells = rows.group_by(*SOURCE, *TARGET).agg(pl.col("difference").mean())
-    row, column = (
-        cells.select(pl.struct(end).rank("dense") - 1).to_series().cast(pl.Int64).to_numpy() for end in (SOURCE, TARGET)
-    )
-    grid = np.full((row.max() + 1, column.max() + 1), np.nan)
-    grid[row, column] = cells["difference"].to_numpy()
-    found = mean_difference(grid)
-    ends = [float(one[0]) for one in (found.low, found.high)]
-    p = float(2 * t.sf(abs(found.value[0] / found.se[0]), found.df[0])) if found.se[0] > 0 else np.nan
-    return {name: None if np.isnan(one) else one for name, one in zip(("low", "high", "p"), (*ends, p), strict=True)}
 
 
 def compare_roles(pair: Pair) -> pl.DataFrame:
@@ -112,7 +93,7 @@ def compare_roles(pair: Pair) -> pl.DataFrame:
             sides = [pl.col(role).alias("here"), pl.col(f"{role}_there").alias("there")]
             labels = [pl.lit(kind).alias("kind"), pl.lit(role).alias("role"), pl.col(kind).alias("name")]
             found = both.select(*labels, *sides).drop_nulls()
-            ends = [_paired(rows.filter(pl.col(f"{end}_{kind}") == name)) for name in found["name"]]
+            ends = [paired(rows.filter(pl.col(f"{end}_{kind}") == name)) for name in found["name"]]
             tables.append(found.with_columns(pl.Series(c, [e[c] for e in ends], pl.Float64) for c in ("low", "high")))
     need(any(table.height for table in tables), "; ".join(reasons) or "they rank no language or task in common")
     table = pl.concat(tables).with_columns((pl.col("here") - pl.col("there")).alias("difference"))
@@ -157,6 +138,7 @@ TABLES: tuple[Table[Pair], ...] = (
         compare_regimes,
     ),
     *agreement.TABLES,
+    *graded.TABLES,
     Table[Pair](
         "compare_matrices",
         "Do the matrices agree",

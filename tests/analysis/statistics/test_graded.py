@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 from analysis.frames import NotComputable
 from analysis.reading.study import Study, load_store
 from analysis.statistics import graded
+from analysis.tables.graded import compare_graded
 from study.store import layout, schema
 from study.store.store import Store
 from tests.support.synth import Shape, unit_rows
@@ -95,3 +97,21 @@ def test_parts_that_were_written_before_have_no_grades(tmp_path: Path) -> None:
     assert study.transfer.height == 1
     with pytest.raises(NotComputable, match="accuracy"):
         graded.graded(study)
+
+
+def test_two_studies_are_compared_metric_by_metric_on_the_cells_both_have(table: pl.DataFrame, study: Study) -> None:
+    """The other has no unit of one source: its cells are left out, and means are those of what is left."""
+    lost = study.units.filter(pl.col("source_task") == "text", pl.col("source_language") == "de")["unit"].unique()
+    fewer = replace(study, units=study.units.filter(~pl.col("unit").is_in(lost.to_list())))
+    both = compare_graded((study, fewer))
+    left = table.filter(~((pl.col("source_task") == "text") & (pl.col("source_language") == "de")))
+    assert both["target_task"].to_list() == ["text", "sum"]
+    for row in both.iter_rows(named=True):
+        own = left.filter(pl.col("metric") == row["metric"], pl.col("target_task") == row["target_task"])
+        assert row["n"] == own.height == 6
+        assert row["here"] == pytest.approx(own["delta"].mean(), abs=1e-9)
+        assert row["difference"] == pytest.approx(0, abs=1e-9)
+    apart = replace(study, units=study.units.with_columns(pl.lit("another-1B").alias("model")))
+    assert set(compare_graded((study, apart))["n"]) == {8}  # models are averaged where the studies share none
+    with pytest.raises(NotComputable, match="accuracy"):
+        compare_graded((study, replace(study, graded=())))
