@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 CONTROL = Path("/sys/fs/cgroup/memory")
 
 
 @contextmanager
-def limited(pids: Iterable[int], most: int) -> Iterator[None]:
-    """Processes and those that they will start get `most` bytes together, of what they take from now on.
+def limited(most: int) -> Iterator[None]:
+    """This process's children, and those that they will start, get `most` bytes together, of what they take from now on.
 
     Raises PermissionError where that is not allowed.
     """
@@ -24,8 +26,12 @@ def limited(pids: Iterable[int], most: int) -> Iterator[None]:
         raise PermissionError(f"no control group for memory: {error}") from error
     try:
         (group / "memory.limit_in_bytes").write_text(str(most))
-        for pid in pids:
-            (group / "cgroup.procs").write_text(str(pid))
+        moved = set[int]()
+        while new := {child.pid for child in psutil.Process().children(recursive=True)} - moved:
+            for pid in new:  # one that a process starts before it is moved is found by the next look
+                with suppress(ProcessLookupError):
+                    (group / "cgroup.procs").write_text(str(pid))
+            moved |= new
         yield
     finally:
         _empty(group)
