@@ -15,7 +15,7 @@ CONTROL = Path("/sys/fs/cgroup/memory")
 
 @contextmanager
 def limited(most: int) -> Iterator[None]:
-    """This process's children, and those that they will start, get `most` bytes together, of what they take from now on.
+    """This process's children, and those they will start, get `most` bytes together, of what they take from now on.
 
     Raises PermissionError where that is not allowed.
     """
