@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from study.config import Recipe, Training
 from study.errors import ConfigError
+from trainers.deepspeed_keys import check_keys
 
 FULL_PASS = {"cpu": 2048, "cuda": 16384}  # padded tokens of a forward pass from which on more are hardly faster
 PASS_WORTH = {"cpu": 128, "cuda": 2048}  # padded tokens that cost about as much as one more forward pass
@@ -56,10 +57,11 @@ def zero_stage(training: Training) -> int:
 
 
 def check(training: Training) -> None:
-    """Raise ConfigError for a DeepSpeed key that the recipe or the trainer decides."""
+    """Raise ConfigError for a DeepSpeed key that the recipe or the trainer decides, or that DeepSpeed does not know."""
     for key, value in training.deepspeed.items():
         if key in _DECIDED:
             raise ConfigError(f"training.deepspeed.{key}", value, "is decided elsewhere in the config", _DECIDED[key])
+    check_keys(training.deepspeed)
     zero_stage(training)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from study.config import Recipe, Training
 from study.errors import ConfigError
+from trainers.deepspeed_keys import KEYS, OFFLOAD_KEYS, ZERO_KEYS
 from trainers.learning_rates import learning_rates
-from trainers.settings import engine_config
+from trainers.settings import check, engine_config
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,13 @@ from trainers.settings import engine_config
             {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}},
             "zero_optimization.offload_optimizer.device",
         ),
+        ({"zero_optimisation": {"stage": 2}}, "zero_optimisation"),
+        ({"amp": {"enabled": True}}, "amp"),  # of an older release, which DeepSpeed refuses as it starts
+        ({"zero_optimization": {"stage": 2, "offload_optimiser": {}}}, "zero_optimization.offload_optimiser"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"devise": "cpu"}}},
+            "zero_optimization.offload_optimizer.devise",
+        ),
     ],
 )
 def test_keys_that_are_decided_elsewhere_are_named(settings: dict[str, Any], key: str) -> None:
@@ -33,6 +41,46 @@ def test_keys_that_are_decided_elsewhere_are_named(settings: dict[str, Any], key
         engine_config(Training(deepspeed=settings), "float32")
     assert caught.value.key == f"training.deepspeed.{key}"
     assert caught.value.fix
+
+
+def test_a_misspelt_key_is_told_the_right_one() -> None:
+    with pytest.raises(ConfigError, match="write zero_optimization"):
+        check(Training(deepspeed={"zero_optimisation": {"stage": 2}}))
+
+
+class Asked(dict[str, Any]):
+    """A configuration that knows for which keys it was asked."""
+
+    keys_: ClassVar[set[str]] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.keys_.add(key)
+        return super().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self.keys_.add(str(key))
+        return super().__contains__(key)
+
+    def keys(self) -> Any:  # a dict's own would answer `in` without being seen
+        return self
+
+
+@pytest.mark.processes  # DeepSpeed is loaded
+def test_the_keys_are_those_of_the_installed_deepspeed() -> None:
+    from deepspeed.runtime import config
+    from deepspeed.runtime.zero import offload_config
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    config.DeepSpeedConfig(Asked({"train_micro_batch_size_per_gpu": 1}))
+    asked = Asked.keys_ - {"sequence_parallel_size"}  # only where there are several processes
+    assert asked - config._REMOVED_TOP_LEVEL_CONFIG_KEYS.keys() == KEYS
+    assert fields(DeepSpeedZeroConfig) == ZERO_KEYS
+    assert fields(offload_config.DeepSpeedZeroOffloadParamConfig) == OFFLOAD_KEYS["offload_param"]
+    assert fields(offload_config.DeepSpeedZeroOffloadOptimizerConfig) == OFFLOAD_KEYS["offload_optimizer"]
+
+
+def fields(model: Any) -> set[str]:
+    return {name for field, about in model.model_fields.items() for name in (field, about.alias) if name}
 
 
 def test_the_users_settings_are_kept_and_the_models_added() -> None:
