@@ -19,11 +19,10 @@ from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from study.models.peft_config import HARMLESS_STARTS, REPEATABLE_STARTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
-_HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
-REPEATABLE_STARTS = ("pissa", "olora")  # of these, those that come to the same from the same base each time
 _OFF = {  # keys that change what the weights mean, and the only values under which they do not
     "bias": ("none",),
     "use_dora": (False,),
@@ -90,7 +89,7 @@ def check_start(config: Mapping[str, object], where: str, repeats: bool = False)
     so with those that come to the same.
     """
     start = config.get("init_lora_weights", True)
-    if start not in _HARMLESS_STARTS and not (repeats and start in REPEATABLE_STARTS):
+    if start not in HARMLESS_STARTS and not (repeats and start in REPEATABLE_STARTS):
         raise UnsupportedAdapter(
             f"{where}: init_lora_weights={start!r} changes the base model's weights; "
             "save it again with path_initial_model_for_weight_conversion"

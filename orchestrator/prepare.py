@@ -28,6 +28,7 @@ from study.models.fits import check_fits
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
 from study.store.store import Store
@@ -169,7 +170,7 @@ def begin(prepared: Prepared) -> None:
     write_study(store, study_file(prepared.config, to_do.grid))
     for adapter in {part.adapter for part in to_do.parts if isinstance(part.adapter, GivenAdapter)}:
         put_into(store, adapter)
-        note(store, adapter.folder)
+        note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     store.write_grid(*to_do.grid.tables())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)

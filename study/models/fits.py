@@ -14,6 +14,7 @@ from study.config import StudyConfig
 from study.errors import ConfigError
 from study.models.hub import file_of, local_folder
 from study.models.resolve import Model
+from study.store.safetensors_header import header_in
 
 LIBRARIES = {  # what transformers needs to load weights that are quantised so
     "aqlm": "aqlm",
@@ -133,6 +134,24 @@ def _check_vocabulary(told: Mapping[str, Any], key: str, model: Model, chat: boo
 def embedded(model: Model) -> int | None:
     """How many tokens a model has an embedding of; None where its config does not say. Raises ConfigError."""
     return _rows(_mapping(model, "config.json"))
+
+
+def longest(model: Model) -> int | None:
+    """How many tokens a model has positions for; None where its config does not say. Raises ConfigError."""
+    told = _mapping(model, "config.json")
+    inner = told.get("text_config")
+    found = told.get("max_position_embeddings") or (inner if isinstance(inner, dict) else {}).get(
+        "max_position_embeddings"
+    )
+    return found if isinstance(found, int) else None
+
+
+def weights(model: Model) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of a local model's weights by their names; none of one of the Hub, or that is quantised."""
+    folder = Path(model.path)
+    if not folder.is_dir() or _mapping(model, "config.json").get("quantization_config"):
+        return {}
+    return {name: shape for file in folder.glob("*.safetensors") for name, shape in header_in(file).shapes.items()}
 
 
 def _rows(told: Mapping[str, Any]) -> int | None:

@@ -14,7 +14,7 @@ from study.cells import Cell, Source
 from study.config import ExistingAdapter, StudyConfig
 from study.errors import ConfigError
 from study.identity import digest
-from study.models import fits, given_weights, peft_config
+from study.models import fits, given_fits, given_weights, peft_config
 from study.models.given_safety import link_out_of
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
@@ -32,7 +32,7 @@ def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[Given
             raise ConfigError(
                 f"adapters[{i}].model", entry.model, "is no model of this study", f"use one of {known}, or add it there"
             )
-        adapter = _resolve(entry, names[entry.model], f"adapters[{i}]")
+        adapter = _resolve(entry, names[entry.model], f"adapters[{i}]", config.scoring.apply_chat_template)
         for other in found:
             if other.adapter_id == adapter.adapter_id:
                 raise ConfigError(
@@ -42,7 +42,7 @@ def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[Given
     return found
 
 
-def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
+def _resolve(entry: ExistingAdapter, model: Model, key: str, chat: bool) -> GivenAdapter:
     source = Source.of([Cell.parse(entry.source)]) if entry.source is not None else None
     folder = _folder(entry, key)
     try:
@@ -55,19 +55,26 @@ def _resolve(entry: ExistingAdapter, model: Model, key: str) -> GivenAdapter:
                 f"holds no {missing[0] if held else WEIGHTS_FILE}",
                 "name a folder made by PEFT's save_pretrained",
             )
-        kind = peft_config.read(folder / CONFIG_FILE)["peft_type"]
-        tokens = given_weights.tokenizer(held, fits.embedded(model))
+        told, own, embedded = (
+            peft_config.read(folder / CONFIG_FILE),
+            given_weights.shapes(held),
+            fits.embedded(model),
+        )
+        given_fits.check_tensors(told, own, fits.weights(model), fits.longest(model))
+        if embedded is not None:
+            given_fits.check_tokenizer(folder, own, embedded, chat)
+        tokens = given_weights.tokenizer(folder, own, embedded)
     except ValueError as error:
         raise ConfigError(f"{key}.path", entry.path, str(error), "save the adapter again, or leave it out") from error
     identity = {
         "kind": "existing adapter",
         "model": model.identity,
-        "peft_type": kind,
+        "peft_type": told["peft_type"],
         "files": [_digest(file) for file in (*held, folder / CONFIG_FILE, *tokens)],
         "source": entry.source,  # decides no score, but stands in every row of results
     }
-    own = tuple(file.name for file in tokens)
-    return GivenAdapter(digest(identity), model.name, entry.name, source, str(folder), own)
+    names = tuple(file.name for file in tokens)
+    return GivenAdapter(digest(identity), model.name, entry.name, source, str(folder), names)
 
 
 def _folder(entry: ExistingAdapter, key: str) -> Path:

@@ -7,12 +7,12 @@ loops put into names is taken out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.bounded import read_mapping
-from study.models.resolve import is_embedding
+from study.models.given_fits import rows_of_tokens
 from study.store.layout import TOKENIZER_FILE, WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 PICKLED, PARTS = "adapter_model.bin", "adapter_model.safetensors.index.json"
 TOKENIZER = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 PATTERNS = ("adapter_model*.safetensors", PICKLED, PARTS, *TOKENIZER)
-_OTHER_EMBEDDINGS = ("wpe", "pos", "type", "per_layer")
 _OTHER_NAMES = (("_orig_mod.", ""), (".default.weight", ".weight"))
 
 
@@ -44,16 +43,25 @@ def files(folder: Path) -> list[Path]:
     return held
 
 
-def tokenizer(held: list[Path], embedded: int | None) -> list[Path]:
+def shapes(held: list[Path]) -> dict[str, tuple[int, ...]]:
+    """The shapes of an adapter's tensors, by the names that they get in a store. Raises ValueError.
+
+    Safetensors say them in their headers; pickled ones have to be read.
+    """
+    if held[0].name == PICKLED:
+        return {_named(name): tuple(tensor.shape) for name, tensor in _tensors(held)}
+    headers = (header_in(file).shapes for file in held if file.suffix == ".safetensors")
+    return {_named(name): shape for header in headers for name, shape in header.items()}
+
+
+def tokenizer(folder: Path, own: Mapping[str, tuple[int, ...]], embedded: int | None) -> list[Path]:
     """The files of an adapter's own tokenizer, where its embedding or head has more or fewer rows than the base's.
 
     Any other adapter is read with the base's tokenizer, whatever lies beside it.
     """
-    shapes = [one for file in held if file.suffix == ".safetensors" for one in header_in(file).shapes.items()]
-    rows = {shape[0] for name, shape in shapes if len(shape) == 2 and _is_of_tokens(name)}
-    if embedded is None or not rows - {embedded}:
+    if embedded is None or not rows_of_tokens(own) - {embedded}:
         return []
-    return [file for name in TOKENIZER if (file := held[0].parent / name).is_file()]
+    return [file for name in TOKENIZER if (file := folder / name).is_file()]
 
 
 def as_one_file(folder: Path) -> bytes:
@@ -64,12 +72,6 @@ def as_one_file(folder: Path) -> bytes:
     from safetensors.torch import save
 
     return save({_named(name): tensor for name, tensor in _tensors(held)}, metadata={"format": "pt"})
-
-
-def _is_of_tokens(name: str) -> bool:
-    """Whether a tensor is a whole embedding of tokens, or a whole head."""
-    module = name.replace(".base_layer", "").replace(".modules_to_save", "")
-    return name.endswith(".weight") and is_embedding(module) and not any(part in module for part in _OTHER_EMBEDDINGS)
 
 
 def _named(name: str) -> str:

@@ -21,6 +21,8 @@ UNSUPPORTED = {  # kinds that no row of tokens decides
     "SHADOW": "is not loaded by PEFT itself",
     "XLORA": "mixes adapters that lie in other folders",
 }
+HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
+REPEATABLE_STARTS = ("pissa", "olora")  # of these, those that come to the same from the same base each time
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "CARTRIDGE")  # vectors that stand before each text
 
 
@@ -48,6 +50,11 @@ def _problem(config: Mapping[str, Any]) -> str | None:
         return f"peft_type is {kind}, which {UNSUPPORTED[kind]}"
     if kind in PROMPTS and (problem := _wrong_prompt(config)) is not None:
         return problem
+    if config.get("alora_invocation_tokens"):
+        return "activated LoRA depends on the text it stands in; use LoRA"
+    if (start := config.get("init_lora_weights", True)) not in (*HARMLESS_STARTS, *REPEATABLE_STARTS):
+        told = "save it again with path_initial_model_for_weight_conversion"
+        return f"init_lora_weights is {_told(start)}, which changes the model's weights, each time otherwise; {told}"
     targets = config.get("target_modules")
     if targets is not None and not (isinstance(targets, str) or _are_texts(targets)):
         return f"target_modules is {_told(targets)}, neither a text nor a list of texts"

@@ -15,11 +15,11 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
-from adapters.folder import REPEATABLE_STARTS
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects import sharing
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
+from study.models.peft_config import REPEATABLE_STARTS
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 

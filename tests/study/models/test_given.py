@@ -14,11 +14,13 @@ from safetensors.torch import load, save
 from study.config.file import parse
 from study.errors import ConfigError
 from study.models.given import put_into, resolve_existing
+from study.models.given_fits import check_tokenizer
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.store import Store
 from study.units import GivenAdapter
 
+NAME = "base_model.model.a"
 MODEL = Model("m", "m", None, "identity", "float32", "m", 1.0, 10, False, ())
 
 
@@ -29,7 +31,7 @@ def resolve(*entries: dict[str, Any], model: Model = MODEL) -> list[GivenAdapter
 
 def adapter(folder: Path, weights: float = 0.0, **changes: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    (folder / WEIGHTS_FILE).write_bytes(save({"a": torch.full((3,), weights)}))
+    (folder / WEIGHTS_FILE).write_bytes(save({NAME: torch.full((3,), weights)}))
     (folder / CONFIG_FILE).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
     return {"name": "a", "model": "m", "path": str(folder), **changes}
 
@@ -53,7 +55,7 @@ def test_its_files_go_into_the_store_once(tmp_path: Path) -> None:
     put_into(store, found)
     (tmp_path / "a" / WEIGHTS_FILE).unlink()
     put_into(store, found)
-    assert store.read(f"{found.folder}/{WEIGHTS_FILE}") == save({"a": torch.zeros(3)})
+    assert store.read(f"{found.folder}/{WEIGHTS_FILE}") == save({NAME: torch.zeros(3)})
     assert store.fetch_adapter(found.folder, tmp_path).is_dir()
 
 
@@ -104,6 +106,8 @@ def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
         ({"peft_type": "P_TUNING", "num_virtual_tokens": 4}, "task_type is null"),
         ({"peft_type": "CPT", "task_type": "CAUSAL_LM"}, "num_virtual_tokens is null, not a whole number from 1 on"),
         ({"peft_type": 3}, "peft_type is 3"),
+        ({"alora_invocation_tokens": [3]}, "activated LoRA depends on the text"),
+        ({"init_lora_weights": "pissa_niter_4"}, 'init_lora_weights is "pissa_niter_4", which changes'),
         ({"peft_type": "LORAX"}, "peft_type is LORAX, which the installed PEFT does not know"),
     ],
 )
@@ -146,14 +150,95 @@ def test_a_tokenizer_beside_counts_where_the_vocabulary_is_another(
     model = Model("m", str(tmp_path / "m"), None, "identity", "float32", "m", 1.0, 10, False, ())
     entry = adapter(tmp_path / "a")
     (tmp_path / "a" / WEIGHTS_FILE).write_bytes(save({name: torch.zeros(rows, 4)}))
-    (before,) = resolve(entry, model=model)
+    if counts:
+        with pytest.raises(ConfigError, match=f"{rows} rows, the model's 10, and no tokenizer.json lies beside"):
+            resolve(entry, model=model)
+    before = None if counts else resolve(entry, model=model)[0].adapter_id
     (tmp_path / "a" / "tokenizer.json").write_text("{}")
     (found,) = resolve(entry, model=model)
-    assert (found.adapter_id != before.adapter_id) == counts
+    assert (found.adapter_id != before) == counts
     assert found.tokenizer == (("tokenizer.json",) if counts else ())
     store = Store(str(tmp_path / "store"))
     put_into(store, found)
     assert store.exists(f"{found.folder}/tokenizer.json") == counts
+
+
+A, B = "base_model.model.h.0.q_proj.lora_A.weight", "base_model.model.h.0.q_proj.lora_B.weight"
+FINE = {A: (4, 8), B: (6, 4)}
+PROMPT = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM"}
+
+
+@pytest.fixture
+def based(tmp_path: Path) -> Model:
+    """A model of whose weights one is there, 6 × 8, that reads 20 tokens and knows 10."""
+    folder = tmp_path / "based"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"vocab_size": 10, "max_position_embeddings": 20}')
+    (folder / "model.safetensors").write_bytes(save({"h.0.q_proj.weight": torch.zeros(6, 8)}))
+    return Model("m", str(folder), None, "identity", "float32", "m", 1.0, 10, False, ())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "changes", "says"),
+    [
+        (FINE, {}, ""),
+        (FINE, {"target_modules": ["q_proj"]}, ""),
+        (FINE, {"target_modules": r".*\.q_proj"}, ""),
+        ({A: (4, 8), B: (7, 4)}, {}, ""),  # one of them fits: loading looks closer
+        ({A.replace("h.0", "x"): (4, 9), B.replace("h.0", "x"): (9, 4)}, {}, ""),  # of no weight that is known by name
+        ({**FINE, A.replace("q_proj.lora_A", "mlp.experts.lora_A"): (8, 3)}, {"target_parameters": ["experts.x"]}, ""),
+        (
+            {A: (4, 9), B: (9, 4)},
+            {},
+            "made for a matrix of other size than the model's 6 × 8: it was trained on another",
+        ),
+        ({A: (2, 8), B: (6, 2)}, {}, "has rank 2, and its adapter_config.json says r = 4"),
+        ({A: (2, 8), B: (6, 2)}, {"rank_pattern": {"q_proj": 2}}, ""),
+        (FINE, {"target_modules": ["v_proj"]}, "is of no module that target_modules names"),
+        ({"h.0.q_proj.lora_A.weight": (4, 8)}, {}, "does not begin with base_model.model."),
+        ({"prompt_embeddings": (4, 8)}, {**PROMPT, "num_virtual_tokens": 4}, ""),
+        (
+            {"prompt_embeddings": (4, 8), "x": (1,)},
+            {**PROMPT, "num_virtual_tokens": 4},
+            "and not prompt_embeddings alone",
+        ),
+        ({"prompt_embeddings": (20, 8)}, {**PROMPT, "num_virtual_tokens": 20}, "leave no room for a text"),
+    ],
+)
+def test_what_headers_tell_is_told_before_anything_starts(
+    tensors: dict[str, tuple[int, ...]], changes: dict[str, Any], says: str, based: Model, tmp_path: Path
+) -> None:
+    entry = adapter(tmp_path / "a")
+    (tmp_path / "a" / WEIGHTS_FILE).write_bytes(save({name: torch.zeros(shape) for name, shape in tensors.items()}))
+    config = tmp_path / "a" / CONFIG_FILE
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+    if not says:
+        assert resolve(entry, model=based)
+        return
+    with pytest.raises(ConfigError, match=says) as caught:
+        resolve(entry, model=based)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "chat", "says"),
+    [
+        ({"model": {"vocab": {"a": 0}}, "added_tokens": [{"content": "b"}]}, False, ""),
+        ({"model": {"vocab": {str(number): number for number in range(13)}}}, False, "13 tokens, and its embedding 12"),
+        ({}, True, "its tokenizer has no chat template"),
+        (None, False, "its tokenizer.json cannot be read"),
+    ],
+)
+def test_a_tokenizer_of_its_own_is_looked_at_before_anything_starts(
+    tokenizer: dict[str, Any] | None, chat: bool, says: str, based: Model, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.json").write_text("{" if tokenizer is None else json.dumps(tokenizer))
+    own = {ENDS: (12, 8)}
+    if not says:
+        check_tokenizer(tmp_path, own, 10, chat)
+        return
+    with pytest.raises(ValueError, match=says):
+        check_tokenizer(tmp_path, own, 10, chat)
 
 
 def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
@@ -164,7 +249,7 @@ def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
         resolve(entry)
 
 
-MATRICES = {f"base_model.model.{name}.lora_{half}.weight": torch.ones(2, 3) for name in "pq" for half in "AB"}
+MATRICES = {f"base_model.model.{name}.lora_{half}.weight": torch.ones(4, 4) for name in "pq" for half in "AB"}
 
 
 def _pickled(folder: Path) -> None:
@@ -210,9 +295,8 @@ def test_code_in_pickled_weights_does_not_run(tmp_path: Path, capsys: pytest.Cap
     entry = adapter(tmp_path / "a")
     (tmp_path / "a" / WEIGHTS_FILE).unlink()
     torch.save({"x": _Code()}, tmp_path / "a" / "adapter_model.bin")
-    (found,) = resolve(entry)
     with pytest.raises(ConfigError, match="without running code"):
-        put_into(Store(str(tmp_path / "store")), found)
+        resolve(entry)
     assert "this ran" not in capsys.readouterr().out
 
 

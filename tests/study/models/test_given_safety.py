@@ -9,7 +9,7 @@ import pytest
 
 from study.models.given_safety import link_out_of, slow_pattern
 from study.store.checksums import changed, note
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+from study.store.layout import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from study.store.store import Store
 
 SLOW = ["(a+)+$", "(a|b+)*c", "(.*a){12}", ".*.*.*x", r"(\w+\.)*x", r"(?:x{0,99}y?)+z", r"(.+)\1+x", "x" * 501, "("]
@@ -52,14 +52,29 @@ def test_the_hubs_cache_links_within_itself(tmp_path: Path) -> None:
     assert link_out_of(snapshot) is None
 
 
-def test_what_was_copied_is_known_again(tmp_path: Path) -> None:
-    """An adapter that was changed in the store was taken for whole, if only it could be read."""
+@pytest.fixture
+def copied(tmp_path: Path) -> Store:
+    """A store with an adapter that has a tokenizer of its own, whose checksums an older run has noted in part."""
     store = Store(str(tmp_path))
-    store.write(f"f/{WEIGHTS_FILE}", b"1")
-    store.write(f"f/{CONFIG_FILE}", b"{}")
+    for name in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE):
+        store.write(f"f/{name}", b"{}")
     assert changed(store, "f") is None
-    note(store, "f")
+    note(store, "f", (WEIGHTS_FILE, CONFIG_FILE))
+    note(store, "f", (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE))
     assert changed(store, "f") is None
-    store.write(f"f/{CONFIG_FILE}", b"[]")
-    note(store, "f")
-    assert changed(store, "f") == CONFIG_FILE
+    return store
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE])
+def test_what_was_copied_is_known_again(name: str, copied: Store) -> None:
+    """An adapter that was changed in the store was taken for whole, if only it could be read."""
+    copied.write(f"f/{name}", b"[]")
+    note(copied, "f", (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE))
+    assert changed(copied, "f") == name
+    copied.delete(f"f/{name}")
+    assert changed(copied, "f") == name
+
+
+def test_what_was_put_beside_it_is_found(copied: Store) -> None:
+    copied.write("f/tokenizer_config.json", b"{}")
+    assert changed(copied, "f") == "tokenizer_config.json"
