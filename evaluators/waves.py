@@ -1,6 +1,6 @@
 """Units that are scored on one model as it stands: their targets' rows are pooled into waves of some seconds of work.
 
-Each wave runs as one list, longest row first, and its results are in the store before the next one starts.
+Each wave runs as one list, longest row first, and is judged before the next one starts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
+from evaluators.held import Held
 from evaluators.items.results import Answers, Judged, Run, ScoringError, judged_unit, read_answers
 from evaluators.items.targets import Target, Targets
 from evaluators.scored import Scored, failed
@@ -21,10 +22,9 @@ from study.cells import Cell
 from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, NAN, TRANSIENT
 from study.faults.network import Unreachable
-from study.store.store import Store
 from study.units import ScoreUnit
 
-WAVE_SECONDS = 10.0  # results reach the store about this often
+WAVE_SECONDS = 10.0  # of work in a wave, about
 FIRST_WAVE_TOKENS = 16  # times the token budget, before the speed is known
 
 
@@ -38,10 +38,10 @@ class Placed:
 
 
 class Waves:
-    """What an engine reads and writes for units, judged and put into the store."""
+    """What an engine reads and writes for units, judged; their rows wait in `held`."""
 
-    def __init__(self, engine: Engine, targets: Targets, writer: Writer, store: Store) -> None:
-        self._engine, self._targets, self._writer, self._store = engine, targets, writer, store
+    def __init__(self, engine: Engine, targets: Targets, writer: Writer, held: Held) -> None:
+        self._engine, self._targets, self._writer, self._held = engine, targets, writer, held
         self._tokens_per_second: float | None = None
         versions = " ".join(f"{name}/{version(name)}" for name in ("lm-eval", "torch", "transformers", "peft"))
         self._run = Run(str(engine.device), versions)
@@ -75,7 +75,7 @@ class Waves:
             yield wave
 
     def _score_wave(self, wave: Sequence[Placed], done: dict[str, Scored]) -> None:
-        """Have the model answer all requests of a wave; judge and write each unit."""
+        """Have the model answer all requests of a wave; judge each unit."""
         read, written = self._read(wave), self._written(wave)
         judged: list[Judged] = []
         results: list[Scored] = []
@@ -90,8 +90,7 @@ class Waves:
             except ScoringError as error:
                 results.append(failed(place.unit, NAN, error))
         with self._engine.stage("write"):
-            items, scores = [row for one in judged for row in one.items], [row for one in judged for row in one.scores]
-            self._store.append(items, scores)
+            self._held.add([row for one in judged for row in one.items], [row for one in judged for row in one.scores])
         done.update((result.score_id, result) for result in results)
 
     def _read(self, wave: Sequence[Placed]) -> list[Answers]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,6 +140,32 @@ def test_a_batch_is_scored_again_where_the_base_was_written_to(
     assert all(result.ok for result in results)
     assert times == 2 * len(units)
     assert scored(store) == expected
+
+
+def test_a_process_that_is_killed_before_the_base_was_looked_at_leaves_no_row(
+    world: tuple[Store, Evaluator, list[ScoreUnit]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is that between what was scored on a changed base and the look that finds it."""
+    store, evaluator, units = world
+    honest, times = Waves.score, 0
+
+    def writes_to_the_base_and_is_killed(self: Waves, *arguments: Any) -> None:
+        nonlocal times
+        times += 1
+        self._engine.model.get_input_embeddings().weight.data += 0.5
+        honest(self, *arguments)
+        if times == len(units):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as changed_waves:
+        changed_waves.setattr(Waves, "score", writes_to_the_base_and_is_killed)
+        process = multiprocessing.get_context("fork").Process(target=evaluator.score, args=(units,))
+        process.start()
+        process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    assert (store.items().num_rows, store.scores().num_rows) == (0, 0)
+    assert all(result.ok for result in evaluator.score(units))
+    assert store.items().num_rows == 4 * len(units)
 
 
 def test_a_bank_that_says_other_than_peft_is_not_used(
