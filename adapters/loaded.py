@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from adapters.base import embedded
-from adapters.folder import PREFIX, REPEATABLE_STARTS, UnsupportedAdapter, check_numbers, check_start
+from adapters.folder import PREFIX, UnsupportedAdapter, check_numbers, check_start
 from adapters.onednn import use_onednn, without_onednn
 from adapters.skeleton import skeleton
 from adapters.targeting import by_peft
 from adapters.vocabulary import lacking, own_rows, resize
-from study.models.peft_config import PROMPTS
+from study.models.peft_config import PROMPTS, REPEATABLE_STARTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 VECTORS = "prompt_embeddings"  # the one tensor of an adapter that is a prompt
@@ -105,6 +105,8 @@ def _config(folder: Path) -> peft.PeftConfig:
         raise UnsupportedAdapter("activated LoRA depends on the text it stands in and is not supported; use LoRA")
     if getattr(config, "init_lora_weights", None) not in REPEATABLE_STARTS and hasattr(config, "init_lora_weights"):
         config.init_lora_weights = True  # the quickest start: the folder's weights replace it
+    if hasattr(config, "lora_dropout"):
+        config.lora_dropout = 0.0  # nothing is trained; PEFT refuses any where one parameter holds several experts
     config.inference_mode = True
     return config
 

@@ -19,9 +19,11 @@ from adapters.base import check_readable
 from adapters.fingerprint import changed, fingerprint
 from adapters.folder import AdapterWeights
 from adapters.plain import plain_lora
+from adapters.renamed import as_read
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile
+from evaluators.held import Held
 from evaluators.items.encoder import Encoder, encoder_of
 from evaluators.items.targets import SharedRequests, Targets
 from evaluators.readings import Readings
@@ -64,7 +66,7 @@ class Evaluator:
         self, model: Model, store: Store, settings: Settings, shared: SharedRequests = lambda cell: None
     ) -> None:
         self._model, self._store, self._settings, self._shared = model, store, settings, shared
-        self._encoder = encoder_of(model)
+        self._encoder, self._held = encoder_of(model), Held(store)
         self._open()
 
     def _open(self) -> None:
@@ -87,7 +89,7 @@ class Evaluator:
 
     def _waves_of(self, encoder: Encoder, targets: Targets) -> Waves:
         writer = Writer(self._engine, encoder.tokenizer, int(encoder.max_length))
-        return Waves(self._engine, targets, writer, self._store)
+        return Waves(self._engine, targets, writer, self._held)
 
     def _own_waves(self, encoder: Encoder, branch: bool) -> Waves:
         """Waves of requests that are made here and used by no other process."""
@@ -96,15 +98,17 @@ class Evaluator:
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:
         """Score units, adapter by adapter or several at once, and write their rows. An outcome per unit, in order.
 
-        Were the base's numbers written to meanwhile, all is scored again on a fresh one, subject by subject; readers
-        take the rows that were written last.
+        Were the base's numbers written to meanwhile, no row of it is written: all is scored again on a fresh one,
+        subject by subject.
         """
+        self._held.drop()  # of a batch that did not come to its end
         waiting: dict[AdapterUnit | GivenAdapter | None, list[ScoreUnit]] = {}
         for unit in units:
             waiting.setdefault(unit.adapter, []).append(unit)
         done: dict[str, Scored] = {}
         with scratch() as local:
-            folders = {a: self._store.fetch_adapter(a.folder, local) for a in waiting if a is not None}
+            fetched = {a: self._store.fetch_adapter(a.folder, local) for a in waiting if a is not None}
+            folders = {a: as_read(self._base, folder, local) for a, folder in fetched.items()}
             tokens = self._tokens_of(max(waiting.values(), key=len))
             many = sharing.adapters_per_batch(self._engine.device.type, self._engine.budget, tokens)
             loaded = self._print
@@ -113,9 +117,12 @@ class Evaluator:
                 self._score_alone(own, None if adapter is None else folders[adapter], done)
             self._renewed()
             if self._print is not loaded:  # now, or after one of the subjects: whose doing it was is not known
+                self._held.drop()
                 for adapter, own in waiting.items():
                     self._score_alone(own, None if adapter is None else folders[adapter], done)
                     self._renewed()
+        with self._engine.stage("write"):
+            self._held.write()
         if self._engine.profile is not None:
             self._engine.profile.write(self._store, self._model)
         return [done[unit.score_id] for unit in units]
