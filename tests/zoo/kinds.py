@@ -22,7 +22,8 @@ from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 from tests.evaluators.conftest import make_docs, model_of, put_adapter, unit_of, write_task
 from tests.support import peft_zoo, zoo
-from tests.support.yardsticks import CELL, by_hand, by_lm_eval, largest
+from tests.support.yardsticks import CELL, by_hand, largest
+from tests.zoo.lm_eval import ask_lm_eval
 from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
 
 Lls = list[list[float]]
@@ -128,9 +129,8 @@ def _expected(found: Outcome, world: World, folder: Path, dtype: str) -> Lls | N
     def by_peft() -> None:
         expected["peft"] = by_hand(model_of(world.model, dtype), library, folder)
 
-    found.ask(f"{dtype[-2:]} PEFT", by_peft)
-    if dtype == "float32":
-        found.ask("lm-eval", lambda: largest(by_lm_eval(world.model, world.tasks, folder), expected["peft"]))
+    if found.ask(f"{dtype[-2:]} PEFT", by_peft) and dtype == "float32":
+        ask_lm_eval(found, model_of(world.model), world.quiz, folder, expected["peft"])
     return expected.get("peft")
 
 

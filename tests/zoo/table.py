@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.support import peft_zoo, zoo
+from tests.zoo.lm_eval import WHY
 from tests.zoo.outcome import Outcome, Step, read
 
 TYPE_COLUMNS = ("base", "trained", "loads in PEFT", "adapter")
@@ -51,10 +52,19 @@ LOOKED_AT = """
 ## Choices
 
 - *A vocabulary that is padded beyond the tokenizer*: probabilities are over all that the model computes, for the base
-  and for adapters alike, as in training. lm-eval cuts the padding off where it is given an adapter, and there only.
-- *Tied embeddings with `modules_to_save`*: as PEFT has trained it, each with weights of its own. lm-eval ties them
-  again.
+  and for adapters alike, as in training. lm-eval cuts the padding off where it is given an adapter, and there only:
+  that is all its difference on the types of which it is said above.
+- *Weights that an adapter has parted*: tied embeddings with `modules_to_save`, and layers that share a matrix (Zamba),
+  have matrices of their own each, as PEFT has trained them. lm-eval ties them again after it has put the adapter on,
+  so that one takes the place of the other: that is all its difference there.
+- *Adapters of single experts*, as PEFT wrote them when each was a module, are put together for the parameter that holds
+  all experts of a layer now: by PEFT, which asks for them on Mixtral, Qwen3-MoE and some more, and on Qwen2-MoE by us,
+  where PEFT 0.21 leaves them out (2.3 nats). Both equal what each expert computes with its own matrices.
 - *Tensors whose names do not begin with `base_model.`* are refused: PEFT would leave them out without a word.
+- *A language model within another* (`language_model`): an adapter of the whole is scored on that language model alone,
+  and the reverse, under the names that PEFT would have given there, wherever libraries of its time had put that word.
+  What it has beside the language model (in towers for images) is left out there, for no text comes by. Where names do
+  not tell one module from another it is refused.
 - *Starts that change the base* (PiSSA, OLoRA) are repeated on the base, as PEFT does; those that come to something
   else each time (`pissa_niter_…`, LoftQ, CorDA) are refused.
 - *Prompt, prefix and P-tuning* are run by PEFT's forward, row by row and without a bank. Their vectors take room of the
@@ -82,7 +92,8 @@ def words(found: Outcome) -> str:
     said = [step.words for step in found.steps.values() if step.words and step.outcome == "refused"][:1]
     theirs = found.steps.get("lm-eval")
     if theirs is not None and theirs.outcome == "wrong":
-        said.append(f"lm-eval is {theirs.off:.2g} nats from PEFT")
+        why = found.steps.get(WHY)
+        said.append(f"lm-eval is {theirs.off:.2g} nats from PEFT: {why.words if why else 'nobody knows why'}")
     if theirs is not None and theirs.outcome == "crashed" and not said:
         said.append(f"lm-eval fails: {theirs.words}")
     short = re.sub(r"/\S*/(model|adapter|store|trained)\S*", r"…/\1", "; ".join(said))
@@ -93,7 +104,7 @@ def words(found: Outcome) -> str:
 def troubles(outcomes: Iterable[Outcome], columns: tuple[str, ...]) -> Iterator[str]:
     """What is wrong or a bug of ours."""
     for found in outcomes:
-        for name in (*columns, "planned", "identity", "process"):
+        for name in (*columns, "planned", "identity", "process", WHY):
             step = found.steps.get(name)
             if step is not None and step.outcome in ("wrong", "crashed"):
                 yield f"{found.name}: {name}: {step.outcome} {step.off or ''} {step.words}"

@@ -29,6 +29,7 @@ from tests.evaluators.conftest import make_docs, put_adapter, unit_of, write_tas
 from tests.support import zoo
 from tests.support.training import job, shared_worker
 from tests.support.yardsticks import CELL, by_hand, by_lm_eval, largest
+from tests.zoo.lm_eval import ask_lm_eval
 from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
 from trainers.job import Setup, Trained
 
@@ -140,8 +141,8 @@ def _scored(found: Outcome, model: Model, adapter: Path | None, scratch: Path) -
     found.about["path"] = next(iter(store.scores().to_pylist()))["engine"].split()[0]
     ours = [row["loglikelihoods"] for row in sorted(store.items().to_pylist(), key=lambda row: row["doc_id"])]
     theirs = by_hand(model, TaskLibrary((quiz,), Scoring()), adapter)
-    if adapter is not None:  # lm-eval has bugs and conventions of its own, which are told
-        found.ask("lm-eval", lambda: largest(by_lm_eval(Path(model.path), tasks, adapter), theirs))
+    if adapter is not None:
+        ask_lm_eval(found, model, quiz, adapter, theirs)
         return largest(ours, theirs)
     try:
         return max(largest(ours, theirs), largest(ours, by_lm_eval(Path(model.path), tasks)))
