@@ -104,6 +104,7 @@ def _is_inner(name: str) -> bool:
 
 
 def _short(name: str) -> str:
+    """A name without the part that says where the language model is."""
     return ".".join(part for part in name.split(".") if part != _INNER)
 
 
@@ -114,10 +115,10 @@ def _told(config: Mapping[str, Any], new: Mapping[str, str], names: _Names) -> d
         return dict(config)
     told = {**config, **dict.fromkeys(_RESOLVED), "target_modules": sorted(set(modules.values()))}
     if saved := config.get("modules_to_save"):
-        told["modules_to_save"] = [own for name in saved if names.has(own := names.of_module(name))]
+        told["modules_to_save"] = [one for name in saved if names.has(one := names.of_module(name))]
     for key in ("rank_pattern", "alpha_pattern"):
-        own = config.get(key) or {}
-        found = {other: _by_pattern(own, name) for name, other in modules.items()}
+        patterns: Mapping[str, Any] = config.get(key) or {}
+        found = {other: _by_pattern(patterns, name) for name, other in modules.items()}
         told[key] = {name: value for name, value in found.items() if value is not None}
     return told
 
