@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from adapters.probe import probe
+from adapters.probe import Probe, probe
 from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
@@ -69,20 +69,21 @@ def _of_no_type(model: Model, error: ValueError) -> Exception:
     return not_causal(model, "transformers has no causal language model of its type")
 
 
-def check_readable(base: PreTrainedModel, model: Model) -> None:
+def check_readable(base: PreTrainedModel, model: Model) -> Probe:
     """Raise ConfigError for a base that does not run on tokens alone, or whose logits hang on more than these before.
 
-    Its weights must be whole in this process.
+    Its weights must be whole in this process. Returns what was found.
     """
     try:
-        trouble = probe(base).trouble
+        found = probe(base)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # whatever its code comes to
         reason = f"cannot be run on tokens alone: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ConfigError("models", model.path, reason, "take another model") from error
-    if trouble is not None:
-        raise not_causal(model, trouble)
+    if found.trouble is not None:
+        raise not_causal(model, found.trouble)
+    return found
 
 
 def embedded(base: PreTrainedModel) -> int:

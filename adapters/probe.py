@@ -27,17 +27,16 @@ class Probe:
     tolerance: float
 
     @property
-    def is_causal(self) -> bool:
-        return self.later <= self.tolerance
+    def rounds(self) -> bool:
+        """Whether what is no part of a text moves its logits at all: by rounding, where experts get their tokens."""
+        return self.later > 0 or self.others > 0
 
     @property
     def trouble(self) -> str | None:
         """Why what the model says of a text cannot be read off a batch, in words; None where it can."""
-        if not self.is_causal:
-            return f"later tokens move earlier logits by {self.later:.2g} nats"
-        return (
-            None if self.others <= self.tolerance else f"other texts of a batch move logits by {self.others:.2g} nats"
-        )
+        if self.others > self.tolerance:
+            return f"other texts of a batch move logits by {self.others:.2g} nats"
+        return None if self.later <= self.tolerance else f"later tokens move earlier logits by {self.later:.2g} nats"
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,18 @@ def has_prompt(model: Any) -> bool:
     return isinstance(model, PeftModel)
 
 
-def probe(model: Any, tokens_BT: torch.Tensor | None = None) -> Probe:
-    """Run a model three times. Raises what it raises."""
+def probe(model: Any, tokens_BT: torch.Tensor | None = None, first_BTV: torch.Tensor | None = None) -> Probe:
+    """Run a model twice, or once where what it `said` of the tokens is given. Raises what it raises.
+
+    The second time the first row is as before, beside another one; of the last row the later half is other tokens.
+    """
     tokens_BT = tokens_of(model) if tokens_BT is None else tokens_BT
-    other_BT = tokens_BT.roll(1, 1).flip(1)
-    later_BT, others_BT = tokens_BT.clone(), tokens_BT.clone()
-    later_BT[:, TOKENS // 2 :] = other_BT[:, TOKENS // 2 :]
-    others_BT[1:] = other_BT[1:]
-    first = said(model, tokens_BT)
-    later = float(apart(said(model, later_BT), first)[:, : TOKENS // 2].max())
-    others = float(apart(said(model, others_BT), first)[0].max())
+    first_BTV = said(model, tokens_BT) if first_BTV is None else first_BTV
+    other_BT, second_BT = tokens_BT.roll(1, 1).flip(1), tokens_BT.clone()
+    second_BT[1:-1] = other_BT[1:-1]
+    second_BT[-1, TOKENS // 2 :] = other_BT[-1, TOKENS // 2 :]
+    apart_BT = apart(said(model, second_BT), first_BTV)
+    later, others = float(apart_BT[-1, : TOKENS // 2].max()), float(apart_BT[0].max())
     return Probe(later, others, TOLERANCE.get(model.dtype.itemsize, 1e-3))
 
 

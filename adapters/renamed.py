@@ -65,7 +65,7 @@ class _Names:
     """What a base calls its modules, found by these names without the part that says where the language model is."""
 
     def __init__(self, base: PreTrainedModel) -> None:
-        self.modules = {name for name, _ in base.named_modules()}
+        self.modules: set[str] = {name for name, _ in base.named_modules()}
         counts = Counter(map(_short, self.modules))
         self._known = {_short(name): name for name in self.modules if counts[_short(name)] == 1}
         self._is_text_alone = not any(_is_inner(name) for name in self.modules)

@@ -21,6 +21,7 @@ from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from adapters.kinds.kind import kind_of
+from adapters.probe import Probe
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects.touchstone import Touchstone
 from study.cells import Cell
@@ -38,7 +39,7 @@ ITEMS = 100
 def unchecked() -> Iterator[None]:
     """Within, nothing is looked at."""
     with ExitStack() as stack:
-        stack.enter_context(patch("evaluators.evaluator.check_readable", lambda *_: None))
+        stack.enter_context(patch("evaluators.evaluator.check_readable", lambda *_: Probe(0.0, 0.0, 0.0)))
         stack.enter_context(patch("evaluators.evaluator.fingerprint", lambda *_: None))
         stack.enter_context(patch("evaluators.evaluator.changed", lambda *_: None))
         stack.enter_context(patch("trainers.base.check_readable", lambda *_: None))
@@ -119,10 +120,12 @@ def _with_or_without(way: Callable[[bool], None], checked: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=12, help="at least 2: of fewer there is no interval")
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
     options = parser.parse_args()
+    if options.pairs < 2:
+        parser.error(f"--pairs {options.pairs}: of fewer than 2 pairs there is no interval; take 12")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         model = model_in(Path(folder) / "model", options.hidden, options.layers)

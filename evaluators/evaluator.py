@@ -25,7 +25,7 @@ from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile
 from evaluators.held import Held
 from evaluators.items.encoder import Encoder, encoder_of
-from evaluators.items.targets import SharedRequests, Targets
+from evaluators.items.targets import EXACT, ROUNDED, SharedRequests, Targets
 from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
@@ -73,7 +73,7 @@ class Evaluator:
         """Load the base, and all that holds on to it. Raises ConfigError for one that cannot be scored."""
         model, settings = self._model, self._settings
         self._base = load_base(model)
-        check_readable(self._base, model)
+        self._exact = ROUNDED if check_readable(self._base, model).rounds else EXACT
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._targets = self._targets_of(self._encoder, self._shared)
@@ -85,7 +85,8 @@ class Evaluator:
     def _targets_of(self, encoder: Encoder, shared: SharedRequests, branch: bool = True) -> Targets:
         settings = self._settings
         library = TaskLibrary(settings.tasks, settings.scoring, settings.languages)
-        return Targets(library, encoder, self._engine, settings.scoring.apply_chat_template, shared, branch)
+        exact = self._exact if branch else None
+        return Targets(library, encoder, self._engine, settings.scoring.apply_chat_template, shared, exact)
 
     def _waves_of(self, encoder: Encoder, targets: Targets) -> Waves:
         writer = Writer(self._engine, encoder.tokenizer, int(encoder.max_length))

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 ROW_TOKENS = 512  # a row of several requests grows to this, or to twice its longest request: attention is dense
 SharedRequests = Callable[[Cell], pa.Table | None]
-EXACT = 2e-3  # nats that an option may differ where nothing but what others are is different
+EXACT = 1e-5  # nats that an option may differ where nothing but what others are is different,
+ROUNDED = 2e-3  # and where a router is: how many tokens an expert gets decides how its sums are rounded
 CHECKED_ITEMS = 2  # longest items of a target on which both paths are compared
 
 
@@ -60,8 +61,8 @@ class Target:
 class Targets:
     """The targets of one evaluator, made ready on first use and kept. For a cell that has none the reason is kept.
 
-    `shared` returns a cell's requests if another process has made them; else they are made here. `branch` says whether
-    options may share their prompt.
+    `shared` returns a cell's requests if another process has made them; else they are made here. Options share their
+    prompt where others beside one move it by no more than `exact` nats, and nowhere where that is None.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Targets:
         engine: Engine,
         chat: bool,
         shared: SharedRequests,
-        branch: bool = True,
+        exact: float | None,
     ) -> None:
         self._library = library
         self._encoder = encoder
@@ -79,7 +80,8 @@ class Targets:
         self._chat = chat
         self._shared = shared
         self._ready: dict[Cell, Target | TaskError] = {}
-        self._shares_prompts = branch
+        self._exact = 0.0 if exact is None else exact
+        self._shares_prompts = exact is not None
 
     def ready(self, cell: Cell) -> Target:
         """The target of a cell. Raises TaskError, which stays, or Unreachable, which may pass."""
@@ -125,7 +127,8 @@ class Targets:
         """Compare both paths on the target's longest items.
 
         In half precision rounding is allowed for, per token, which a layer that carries its state from one option into
-        the next would pass too. So there an option is also read beside other ones: that must not change it.
+        the next would pass too. So an option is also read beside other ones: that must not change it, in any precision,
+        for all else is computed in the same order.
         """
         longest = sorted(items, key=lambda item: _longest(item, requests), reverse=True)[:CHECKED_ITEMS]
         rows, halved = shared(longest, requests), self._engine.model.dtype.itemsize != 4
@@ -144,7 +147,7 @@ class Targets:
             last = [int(row.owner_S[-1]) for row in rows]
             moved = np.abs(beside - found)[last].max(initial=0.0)
             tolerance = 0.1 + 0.05 * scored if halved else np.full(len(requests), 1e-3)
-            exact = (difference <= tolerance).all() and moved <= EXACT
+            exact = (difference <= tolerance).all() and moved <= self._exact
             self._shares_prompts = bool(exact or np.isnan(expected).any())
             reason = f"log-likelihoods differ by up to {difference.max():.3g}, and by {moved:.3g} beside other options"
         if not self._shares_prompts:

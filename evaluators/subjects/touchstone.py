@@ -47,7 +47,7 @@ class Touchstone:
 
         That is nothing in most, for shapes are the same; how many tokens an expert gets is not.
         """
-        found = probe(self._base, self._tokens_BT)
+        found = probe(self._base, self._tokens_BT, self._alone)
         return max(TOLERANCE[4], 2 * found.later, 2 * found.others)
 
     def holds(self, way: Way, adapter: AdapterWeights, folder: Path) -> bool:
@@ -80,7 +80,7 @@ class Touchstone:
             return True
         try:
             theirs = said(model, self._tokens_BT)
-            trouble = replace(probe(model, self._tokens_BT), tolerance=self._rounding).trouble
+            trouble = replace(probe(model, self._tokens_BT, theirs), tolerance=self._rounding).trouble
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # a stranger's modules run: anything can be raised

@@ -27,8 +27,8 @@ def _probe(kind: str, dtype: torch.dtype = torch.float32) -> Probe:
 @pytest.mark.parametrize("kind", [*CAUSAL, *NOT_CAUSAL])
 def test_later_tokens_move_earlier_logits_where_a_model_is_not_causal(kind: str, dtype: torch.dtype) -> None:
     found = _probe(kind, dtype)
-    assert found.is_causal == (kind in CAUSAL)
     assert (found.trouble is None) == (kind in CAUSAL)
+    assert "later tokens" in (found.trouble or "later tokens")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -39,9 +39,7 @@ def test_a_model_whose_rows_know_of_each_other_is_found(dtype: torch.dtype) -> N
         return output + output.mean(0, keepdim=True)
 
     base.model.layers[0].mlp.register_forward_hook(mean_of_rows)
-    found = probe(base)
-    assert found.is_causal
-    assert "other texts" in str(found.trouble)
+    assert "other texts" in str(probe(base).trouble)
 
 
 def test_what_is_no_number_or_minus_infinite_in_both_does_not_differ() -> None:
