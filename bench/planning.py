@@ -3,8 +3,8 @@
 `python -m bench.planning [MILLIONS ...]`: each number of scores done in a process of its own. Their rows lie in the
 segments of a store's index as the store writes them, 64 rows of a file after the other, without the columns that
 planning does not read; the listing of the files they came from is given, not counted. Wall-clock and CPU time, and peak
-memory, of each step: expand the grid, plan by what is done, measure the speed so far and sum up the costs, record the
-grid.
+memory, of each step: expand the grid, plan by what is done and sum up what it took, make a speed of that and sum up the
+costs, record the grid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from orchestrator.costs.devices import CPU, SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates, costs
 from orchestrator.costs.measured import measure
 from orchestrator.planning.grid import Grid, expand
-from orchestrator.planning.plan import plan
+from orchestrator.prepare import planned
 from study.cells import Source
 from study.config.file import parse
 from study.models.resolve import Model
@@ -117,10 +117,10 @@ def run(folder: str, count: int) -> None:
         store = Listed(folder, [File(*pair) for pair in json.load(source)])
     some = timed("expand the grid", grid)
     print(f" {count / 1e6:g} million of {some.n_scores:,} scores done")
-    todo = timed("plan", lambda: plan(some, {}, store.scored()))
+    todo, took = timed("plan, and sum up what was done", lambda: planned(store, some, {}))
     assert todo.n_scores == some.n_scores - count
     timed("costs", lambda: cost(todo))
-    timed("measure", lambda: measure(store, {TRAIN: CPU, SCORE: CPU}))
+    timed("measure", lambda: measure(store, {TRAIN: CPU, SCORE: CPU}, took))
     timed("record the grid", lambda: store.write_grid(*some.tables()))
 
 

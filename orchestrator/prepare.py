@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from evaluators.items.item import check_supported
 from orchestrator.costs.devices import assumed, kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
@@ -18,6 +20,7 @@ from orchestrator.options import Options
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
+from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from study.config import StudyConfig
@@ -28,7 +31,9 @@ from study.models.fits import check_fits
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
+from study.store.compaction import compact, is_due
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
 from study.store.store import Store
@@ -115,12 +120,29 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
         trained = store.trained()
         check_names(store, grid, trained)
         if not options.dry_run:
-            store.write_indexes()
-        everything, own = plan(grid, trained, store.scored()), measure(store, kinds)
+            tidy(store, warn)
+        everything, took = undisturbed(lambda: planned(store, grid, trained))
+        own = measure(store, kinds, took)
         failed = {} if options.retry_failed else lasting(store.failures())
     to_do, kept = without(everything, failed)
     estimates = estimate(grid, found, config, merged([own, *others]), checked.devices)
     return Prepared(config, store, found, to_do, estimates, tuple(failed[unit_id] for unit_id in sorted(kept)))
+
+
+def tidy(store: Store, warn: Callable[[str], None]) -> None:
+    """Compact the results where that is due, and bring the indexes up to date: the store is only quicker to read."""
+    try:
+        if is_due(store):
+            compact(store)
+        store.write_indexes()
+    except OSError as error:
+        warn(f"the store could not be tidied up ({error}): the next run will")
+
+
+def planned(store: Store, grid: Grid, trained: Mapping[str, str]) -> tuple[Plan, pl.DataFrame]:
+    """The plan, by what a store has, and what its scores took."""
+    spent = Spent()
+    return plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS))), spent.table()
 
 
 def check_usable(config: StudyConfig, found: Survey) -> None:
@@ -157,7 +179,7 @@ def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
         store.check_reachable()
         if read_study(store) is None:
             raise no_study("--calibrate-from", uri, "name the store of a study that was run, or leave it out")
-        return measure(store, kinds)
+        return measure(store, kinds, took_in(store))
 
 
 def begin(prepared: Prepared) -> None:

@@ -25,7 +25,7 @@ from orchestrator.costs.sight import seen
 from orchestrator.options import Options
 from orchestrator.planning.remarks import remarks
 from orchestrator.planning.standing import of_plan
-from orchestrator.prepare import Prepared, begin, check, prepare
+from orchestrator.prepare import Prepared, begin, check, prepare, tidy
 from orchestrator.progress import tables
 from orchestrator.progress.outlook_table import show
 from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
@@ -180,10 +180,7 @@ def execute(console: Console, prepared: Prepared, options: Options, lease: Lease
         text = f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}"
         say(text, sys.stderr)
         leave(1, lease)
-    try:
-        store.write_indexes()
-    except OSError as error:  # all that is in the index is in other files too
-        tables.warn(console, f"the store's index could not be written ({error}): the next run will")
+    tidy(store, partial(tables.warn, console))
     return failures
 
 

@@ -1,9 +1,12 @@
-"""`python -m study.check STORE [--repair]`: whether a store holds what it says it holds.
+"""`python -m study.check STORE [--repair] [--compact]`: whether a store holds what it says it holds.
 
 Every file is read: records and Parquet parts against their checksums, parts against the schema, item rows against the
 number that the scores state. What no run has left whole is a problem, and so is what a killed run has left lying about.
 `--repair` moves damaged files to `<store>/damaged/`, removes what is of no use, and has units whose results are damaged
 done again by the next run. Nothing that is whole is ever touched.
+
+`--compact` puts the many small files of the results into few large ones, with the same rows; alone it checks nothing
+but what it puts together, and leaves what is damaged as it is.
 
 A store that does not answer is no damaged one: the check ends there, as it does when another process takes the store
 over, and what was repaired until then stays repaired.
@@ -16,16 +19,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext
 
 from study.audit.audit import Audit
 from study.audit.findings import Findings, Problem
 from study.errors import ConfigError
 from study.plain import say
+from study.store.compaction import compact, settle
 from study.store.filesystem import trouble
 from study.store.layout import ADAPTERS, SCORES, STUDY_FILE
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper
+from study.store.parts import undisturbed
 from study.store.readable import no_study
 from study.store.store import Store
 
@@ -35,7 +39,9 @@ def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings
 
     What is repaired is added to `repaired` at once.
     """
-    first = findings = Audit(store).run()
+    if repair:
+        settle(store)  # else what a repair leaves out might be in a part that was to go
+    first = findings = undisturbed(lambda: Audit(store).run())
     while repair and any(problem.repair for problem in findings.problems):
         for problem in findings.problems:
             if problem.repair is not None:
@@ -49,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.check", description="Verify a store; repair it.")
     parser.add_argument("store", help="the study's store: a folder or a bucket URI")
     parser.add_argument("--repair", action="store_true", help="move damaged files aside, remove leftovers, say what")
+    parser.add_argument("--compact", action="store_true", help="put small files of the results into large ones")
     options = parser.parse_args(arguments)
     store, repaired = Store(options.store), list[Problem]()
     try:
@@ -58,16 +65,28 @@ def main(arguments: list[str] | None = None) -> int:
             and not store.files(ADAPTERS, "", recursive=True)
         ):
             raise no_study("STORE", store.uri)
-        if not options.repair and (held := holder(store)) is not None:
+        if options.repair or options.compact:
+            with Lease(store, stopper()):
+                return _mend(store, options.repair, options.compact, repaired)
+        if (held := holder(store)) is not None:
             say(f"in use by {held}: what it is writing just now may look unfinished")
-        with Lease(store, stopper()) if options.repair else nullcontext():
-            found, left = check(store, options.repair, repaired)
+        return _tell(*check(store, False, repaired), repaired)
     except (ConfigError, LeaseLost, OSError) as error:
         _tell_problems(repaired, "repaired: ")
         say(f"error: {_reason(store, error)}", sys.stderr)
         return 2
-    _tell(found, repaired, left)
-    return 1 if left else 0
+
+
+def _mend(store: Store, repair: bool, put_together: bool, repaired: list[Problem]) -> int:
+    """Repair, then compact, as far as that is asked for. Returns the exit code."""
+    code = _tell(*check(store, True, repaired), repaired) if repair else 0
+    if put_together:
+        replaced = compact(store)
+        for folder, count in replaced.items():
+            say(f"{folder}: {count:,} files put together")
+        if not replaced:
+            say("there is nothing to put together")
+    return code
 
 
 def _reason(store: Store, error: BaseException) -> str:
@@ -76,7 +95,8 @@ def _reason(store: Store, error: BaseException) -> str:
     return f"{error}; run the check again" if isinstance(error, LeaseLost) else str(error)
 
 
-def _tell(found: Findings, repaired: list[Problem], left: list[Problem]) -> None:
+def _tell(found: Findings, left: list[Problem], repaired: list[Problem]) -> int:
+    """Print what was found. Returns the exit code."""
     counts = ", ".join(f"{found.counts[name]:,} {name}" for name in ("adapters", "scores", "items", "item parts"))
     say(f"read: {counts}")
     for note in found.notes:
@@ -88,6 +108,7 @@ def _tell(found: Findings, repaired: list[Problem], left: list[Problem]) -> None
         say(f"{len(left):,} problems" + (" left" if repaired else ""))
     else:
         say(f"{len(repaired):,} problems, all repaired" if repaired else "nothing is wrong")
+    return 1 if left else 0
 
 
 def _tell_problems(problems: list[Problem], then: str) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from study.store.contents import reading
 from study.store.layout import ITEMS
+from study.store.parts import undisturbed
 from study.store.store import Store
 
 Floats = npt.NDArray[np.float32]
@@ -64,8 +65,18 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
     Damaged.
     """
     known = units.select("score_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"), "adapter_id")
+    parts, facts, ignored = undisturbed(lambda: _read(store, known))
+    if not parts:
+        return [], ignored
+    together = _Rows(*(np.concatenate([getattr(p, name) for p in parts]) for name in _Rows.__annotations__))
+    del parts
+    return _split(units, together, pl.concat(facts) if facts else None), ignored
+
+
+def _read(store: Store, known: pl.DataFrame) -> tuple[list[_Rows], list[pl.DataFrame], int]:
+    """The rows of known units, what bases' rows say of items, and how many rows are of no known unit."""
     parts, facts, ignored = [], [], 0
-    files = store.files(ITEMS, ".parquet")
+    files = store.parts(ITEMS)
     for name, file in zip(files, store.parquet_files(files), strict=True):
         frame = _columns(name, file, COLUMNS)
         rows = frame.join(known, on="score_id", how="inner")
@@ -74,11 +85,7 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
             base = known.filter(pl.col("adapter_id").is_null())
             facts.append(_base_facts(_columns(name, file, BASE_COLUMNS)).join(base, on="score_id", how="inner"))
         parts.append(_rows(rows))
-    if not parts:
-        return [], ignored
-    together = _Rows(*(np.concatenate([getattr(p, name) for p in parts]) for name in _Rows.__annotations__))
-    del parts
-    return _split(units, together, pl.concat(facts) if facts else None), ignored
+    return parts, facts, ignored
 
 
 def _columns(name: str, file: pq.ParquetFile, columns: list[str]) -> pl.DataFrame:

@@ -107,13 +107,16 @@ def merged(stores: Iterable[Measured]) -> Measured:
     return result
 
 
-def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
-    """What a store has seen on the kind of device that is asked for in each stage. Raises Damaged, OtherVersion."""
+def measure(store: Store, kinds: Mapping[str, str], took: pl.DataFrame) -> Measured:
+    """What a store has seen on the kind of device that is asked for in each stage. Raises Damaged, OtherVersion.
+
+    `took` is what its scores took (orchestrator.planning.spent).
+    """
     result = Measured()
     study = read_study(store) or StudyFile({})
     result.body.update(study.bodies)
     per_worker, per_evaluator = used(study.trainer_resources), used(study.evaluator_resources)
-    for row in scored(store).iter_rows(named=True):
+    for row in took.iter_rows(named=True):
         kind = kind_of_device(row["device"])
         if kind == kinds[SCORE]:
             seen = Seen(row["seconds"] * per_evaluator, row["tokens"], row["n_items"], frozenset([kind]), store.uri)
@@ -131,19 +134,3 @@ def measure(store: Store, kinds: Mapping[str, str]) -> Measured:
 def _work(record: AdapterRecord) -> float:
     course, recipe = record.course, Recipe.of_record(record.recipe)
     return train_work(course.tokens.useful, course.examples.train, course.examples.validation, recipe)
-
-
-def scored(store: Store) -> pl.DataFrame:
-    """Sums by model, device and target: seconds, tokens, items, units. Of a unit's rows, one per metric, one counts."""
-    texts = ["model", "device", "target_id", "target_task", "target_language", "metric"]
-    numbers = ["seconds", "tokens", "n_items"]
-    sums = [
-        pl.DataFrame(pl.from_arrow(batch)).group_by(texts).agg(pl.sum(*numbers), pl.len())
-        for batch in store.score_batches([*texts, *numbers], texts)
-    ]
-    if not sums:
-        return pl.DataFrame()
-    keys = texts[:-1]
-    per_metric = pl.concat([part.with_columns(pl.col(texts).cast(pl.String)) for part in sums])
-    units = per_metric.group_by(texts).agg(pl.sum(*numbers, "len"))
-    return units.sort(texts).unique(keys, keep="first", maintain_order=True).drop("metric")

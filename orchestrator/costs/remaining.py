@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from orchestrator.costs.devices import held, kind, kind_of_device
-from orchestrator.costs.measured import scored
 from orchestrator.planning.standing import ToDo
 from study.store.records import StudyFile
 from study.store.store import Store
@@ -21,7 +20,7 @@ from study.store.store import Store
 def seconds_left(store: Store, study: StudyFile, to_do: ToDo) -> dict[str, float | None]:
     """Device seconds by model; None where nothing tells them. `study` is what the store's study.yaml says."""
     body = study.bodies
-    parts = (_training(store, to_do, study.trainer_resources), _scoring(store, to_do, study.evaluator_resources))
+    parts = (_training(store, to_do, study.trainer_resources), _scoring(to_do, study.evaluator_resources))
     result: dict[str, float | None] = {}
     for model in dict.fromkeys(to_do.subjects["model"].to_list()):
         known = [_of_model(counts_of[model], seen, model, body) for counts_of, seen in parts]
@@ -69,14 +68,14 @@ def _training(store: Store, to_do: ToDo, resources: Mapping[str, float]) -> tupl
     return counts_of, took
 
 
-def _scoring(store: Store, to_do: ToDo, resources: Mapping[str, float]) -> tuple[Counts, Took]:
+def _scoring(to_do: ToDo, resources: Mapping[str, float]) -> tuple[Counts, Took]:
     targets, models = to_do.targets["target_id"].to_list(), to_do.subjects["model"].to_numpy()
     counts_of: Counts = {}
     for model in dict.fromkeys(models.tolist()):
         counts: np.ndarray = to_do.score[models == model].sum(axis=0)
         counts_of[model] = dict(zip(targets, counts.tolist(), strict=True))
     took: Took = {}
-    rows = scored(store)
+    rows = to_do.took
     for row in rows.filter(pl.col("target_id").is_in(targets)).iter_rows(named=True) if len(rows) else ():
         if kind_of_device(row["device"]) == kind(resources):
             each = row["seconds"] / row["len"] * held(resources)

@@ -16,8 +16,10 @@ import polars as pl
 
 from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
 from study.store.coverage import Coverage
+from study.store.parts import undisturbed
 from study.store.readable import no_study
 from study.store.records import FailureRecord
 from study.store.store import Store
@@ -43,12 +45,14 @@ class ToDo:
     """What a store's grid still asks for. Rows are its subjects, columns its targets.
 
     `subjects` has the columns of study.store.schema.SUBJECTS; `train` are those to train, `score` the scores to make.
+    `took` is what those that are made took (orchestrator.planning.spent).
     """
 
     subjects: pl.DataFrame
     targets: pl.DataFrame
     train: np.ndarray
     score: np.ndarray
+    took: pl.DataFrame
 
 
 def of_plan(plan: Plan) -> list[Standing]:
@@ -75,7 +79,7 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
     trained, failures = store.trained(), lasting(store.failures())
     names = subjects["subject_id"].to_list()
-    coverage = Coverage(names, targets["target_id"].to_list(), store.scored())
+    coverage, took = undisturbed(lambda: covered(store, names, targets["target_id"].to_list()))
     missing = ~coverage.there
     ours = subjects["seed"].is_not_null().to_numpy()  # others are a base, or were trained elsewhere
     wanted = missing.any(axis=1) if len(targets) else np.ones(len(names), dtype=bool)
@@ -92,7 +96,13 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
         open_scores = int((missing & ~failed)[own].sum())
         scores = int(own.sum()) * len(targets), stale_scores[model], int(failed[own].sum()), open_scores
         rows.append(Standing(model, _tally(*adapters), _tally(*scores)))
-    return rows, ToDo(subjects, targets, train & ~lost, missing & ~failed)
+    return rows, ToDo(subjects, targets, train & ~lost, missing & ~failed, took)
+
+
+def covered(store: Store, subjects: Sequence[str], targets: Sequence[str]) -> tuple[Coverage, pl.DataFrame]:
+    """Which scores a store has, and what its scores took."""
+    spent = Spent()
+    return Coverage(subjects, targets, spent.passing(store.scored(TEXTS, NUMBERS))), spent.table()
 
 
 def _tally(everything: int, stale: int, failed: int, to_do: int) -> Tally:

@@ -166,11 +166,12 @@ class Audit:
             )
 
     def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
-        """Read all columns of every part of a folder, and yield the whole ones; the others become problems."""
-        for file in self.store.files(folder, ".parquet"):
-            data = self._read(file)
-            if data is None:
-                continue
+        """Read all columns of every part of a folder, and yield the whole ones; the others become problems.
+
+        Raises FileNotFoundError where one is put into another meanwhile.
+        """
+        for file in self.store.parts(folder):
+            data = self.store.read(file)
             try:
                 contents.check_whole(file, data)
                 part = contents.table(file, like, data)

@@ -9,7 +9,8 @@ from pyarrow import fs as pafs
 
 from study.store import schema
 from study.store.files import PROBE
-from study.store.layout import DAMAGED, ITEMS, SCORES
+from study.store.layout import DAMAGED, ITEMS, SCORES, new_part, rows_in
+from study.store.parquet import to_bytes
 from study.store.store import Store
 
 
@@ -43,7 +44,8 @@ def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> 
     if kept.num_rows == 0:
         store.delete(file)
     elif kept.num_rows < part.num_rows:
-        store.add_part(file.rpartition("/")[0], kept.replace_schema_metadata(like.metadata))
+        data = to_bytes(kept.replace_schema_metadata(like.metadata))
+        store.write(new_part(file.rpartition("/")[0], data, None if rows_in(file) is None else kept.num_rows), data)
         store.delete(file)
 
 

@@ -35,10 +35,11 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True)
 class File:
-    """A file as a listing shows it. `stamp` changes when the file is replaced."""
+    """A file as a listing shows it. `stamp` changes when the file is replaced; `size` is in bytes."""
 
     path: str
     stamp: str
+    size: int = 0
 
 
 class Files:
@@ -94,7 +95,7 @@ class Files:
 
     def write(self, relative: str, data: bytes) -> None:
         """Write a file so that readers see all of it or nothing."""
-        with self._refusals():
+        with self.refusals():
             final = self.path(relative)
             if self.is_local:
                 _replace(final, data)
@@ -148,7 +149,11 @@ class Files:
         """Open a file that nobody replaces, to read parts of it; from a bucket it comes whole."""
         if not self.is_local:
             return pa.BufferReader(self._get(relative)[0])
-        with self._refusals():
+        return self.ranges(relative)
+
+    def ranges(self, relative: str) -> pa.NativeFile:
+        """Open a file that nobody replaces, of which a bucket is asked for what is read."""
+        with self.refusals():
             return self.fs.open_input_file(self.path(relative))
 
     def _get(self, relative: str, most: int | None = None) -> tuple[bytes, object]:
@@ -159,7 +164,7 @@ class Files:
         """
         for attempt in range(ATTEMPTS):
             try:
-                with self._refusals(), self.fs.open_input_file(self.path(relative)) as source:
+                with self.refusals(), self.fs.open_input_file(self.path(relative)) as source:
                     size = source.size()
                     data = source.read(size if most is None else min(size, most))
                     return bytes(data), None if self.is_local else source.metadata()
@@ -169,18 +174,17 @@ class Files:
         raise AssertionError("unreachable")
 
     def _version(self, relative: str) -> object:
-        with self._refusals(), self.fs.open_input_file(self.path(relative)) as source:
+        with self.refusals(), self.fs.open_input_file(self.path(relative)) as source:
             return source.metadata()
 
     def exists(self, relative: str) -> bool:
-        with self._refusals():
+        with self.refusals():
             return bool(self.fs.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
 
     def delete(self, relative: str) -> None:
         """Delete one file; fine when it is not there, also when another process deletes it at the same time."""
-        with suppress(FileNotFoundError), self._refusals():
-            if self.exists(relative):
-                self.fs.delete_file(self.path(relative))
+        with suppress(FileNotFoundError), self.refusals():
+            self.fs.delete_file(self.path(relative))
 
     def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
         """List the relative paths of the files below a folder, sorted, without those that are still being written."""
@@ -190,18 +194,18 @@ class Files:
         """List the same files with their stamps."""
         root = self.path("")
         selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
-        with self._refusals():
+        with self.refusals():
             try:
                 there = self.fs.get_file_info(selector)
             except FileNotFoundError:  # Arrow says so of a folder that is made just while it looks for it
                 there = self.fs.get_file_info(selector)
         infos = [info for info in there if info.type == pafs.FileType.File]
-        found = [File(i.path[len(root) :], f"{i.path[len(root) :]} {i.size} {i.mtime_ns}") for i in infos]
+        found = [File(i.path[len(root) :], f"{i.path[len(root) :]} {i.size} {i.mtime_ns}", i.size) for i in infos]
         shown = [f for f in found if f.path.endswith(suffix) and not f.path.rsplit("/", 1)[-1].startswith(".")]
         return sorted(shown, key=lambda file: file.path)
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def refusals(self) -> Iterator[None]:
         """Raise StoreRefused for what the store refuses; what may work the next time stays as it is."""
         try:
             yield

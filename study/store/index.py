@@ -8,9 +8,9 @@ while it is listed with the size and time that it had when they were read.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from study.store.files import File, Files
 from study.store.layout import new_part
+from study.store.parquet import sought, to_bytes
 
 STAMPS, ROWS = b"files", b"rows"  # in a segment's metadata: a line each, what files it holds, how many rows of each
 WORTH_IT = 64  # files outside the index from which on a segment is written
@@ -64,14 +65,21 @@ class Index:
         self, files: Sequence[File], columns: Sequence[str], coded: Sequence[str] = ()
     ) -> tuple[Iterator[pa.RecordBatch], list[File]]:
         """Give the rows that it holds of these files, and the files that it lacks. `coded` columns are dictionaries."""
-        segments, missing = self._segments(files, coded)
+        segments, missing = self._segments(files, coded) if files else ([], [])
         return (batch for segment in segments for batch in segment.batches(columns)), missing
 
     def renew(self, files: Sequence[File], read: Callable[[Sequence[File]], Sequence[pa.Table]]) -> None:
-        """Write segments of the files that are in none, if there are many; a segment with room becomes part of them."""
+        """Write segments of the files that are in none, if there are many; a segment with room becomes part of them.
+
+        A segment none of whose files is there any more goes.
+        """
         segments, missing = self._segments(files, ())
+        for segment in segments:
+            if not any(segment.kept):
+                self._store.delete(segment.file)
         if len(missing) <= WORTH_IT:
             return
+        segments = [segment for segment in segments if any(segment.kept)]
         small = [segment for segment in segments if sum(segment.kept) < MOST_FILES]
         parts = [part for segment in small for part in segment.parts()]
         while parts or missing:
@@ -87,30 +95,29 @@ class Index:
     def _segments(self, files: Sequence[File], coded: Sequence[str]) -> tuple[list[_Segment], list[File]]:
         """Open all segments, and find the files that are in none. A file's rows count in the first segment alone."""
         missing = {file.stamp: file for file in files}
+        names = self._store.files(self._folder, ".parquet")
         segments = []
-        for name in self._store.files(self._folder, ".parquet") if files else ():
-            try:
-                source = self._store.opened(name)
-            except FileNotFoundError:  # a newer segment has taken its place meanwhile
-                continue
-            try:
-                parquet = pq.ParquetFile(source, read_dictionary=list(coded))
-                told = parquet.metadata.metadata
-                held, rows = told[STAMPS].decode().split("\n"), np.array(told[ROWS].split(b"\n"), dtype=np.int64)
-            except (ValueError, TypeError, KeyError):  # damaged: no segment
-                continue
-            except OSError as error:
-                if error.errno is not None:
-                    raise
-                continue  # pyarrow's, of bytes that are no footer: damaged too
-            kept = [missing.pop(stamp, None) is not None for stamp in held]
-            segments.append(_Segment(name, parquet, held, rows, kept))
+        for name, opened in zip(names, self._store.each(partial(self._opened, coded), names), strict=True):
+            if opened is not None:
+                kept = [missing.pop(stamp, None) is not None for stamp in opened[1]]
+                segments.append(_Segment(name, *opened, kept))
         return segments, list(missing.values())
+
+    def _opened(self, coded: Sequence[str], name: str) -> tuple[pq.ParquetFile, list[str], NDArray[np.int64]] | None:
+        """Open a segment, and say what it holds; None where it is damaged, or a newer one has taken its place."""
+        try:
+            parquet = sought(self._store, name, coded)
+            told = parquet.metadata.metadata
+            return parquet, told[STAMPS].decode().split("\n"), np.array(told[ROWS].split(b"\n"), dtype=np.int64)
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            return None  # pyarrow's, of bytes that are no footer
 
 
 def _segment(parts: Sequence[tuple[str, pa.Table]]) -> bytes:
     metadata = {STAMPS: "\n".join(stamp for stamp, _ in parts), ROWS: "\n".join(str(len(rows)) for _, rows in parts)}
     table = pa.concat_tables([rows.replace_schema_metadata(None) for _, rows in parts], promote_options="default")
-    buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), buffer, compression="zstd")
-    return buffer.getvalue()
+    return to_bytes(table.replace_schema_metadata(metadata))

@@ -17,10 +17,11 @@ WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"  
 TOKENIZER_FILE = "tokenizer.json"
 CHECKSUMS_FILE = "checksums.json"  # of an adapter made elsewhere
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
-CHECKPOINTS, INDEX, LEASE, DAMAGED = "checkpoints", "index", "lease", "damaged"
+CHECKPOINTS, INDEX, LEASE, DAMAGED, SWAPS = "checkpoints", "index", "lease", "damaged", "swaps"
 SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{SCHEMA_VERSION}", f"{INDEX}/records"
 EXCLUDED, RUNS = f"{LOGS}/excluded", f"{LOGS}/runs"
 _GIVEN = "existing"  # where other adapters have their task
+OPEN, ENDED = ".json", ".ended"  # of swaps
 
 
 def adapter_folder(model: str, task: str, language: str, seed: int, adapter_id: str) -> str:
@@ -57,13 +58,37 @@ def unit_in(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(".json")
 
 
-def new_part(folder: str, data: bytes) -> str:
-    """Name a new part of the results or segment of an index; the name ends in 16 digits of its sha256."""
+def new_part(folder: str, data: bytes, rows: int | None = None) -> str:
+    """Name a new part of the results or segment of an index; the name has 16 digits of its sha256.
+
+    That of a large part, which others were put together into, ends in the number of its `rows`.
+    """
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}-{hashlib.sha256(data).hexdigest()[:16]}"
-    return f"{folder}/{name}.parquet"
+    return f"{folder}/{name}{'' if rows is None else f'-{rows}'}.parquet"
+
+
+def rows_in(file: str) -> int | None:
+    """Read the number of rows off the name of a large part; None for another part."""
+    words = _words(file)
+    return int(words[3]) if len(words) == 4 and words[3].isdecimal() else None
+
+
+def swap_file(number: int, ending: str) -> str:
+    """Name a swap of parts that is open, or the trace of one that has ended."""
+    return f"{SWAPS}/{number:08d}{ending}"
+
+
+def swap_in(file: str) -> int:
+    """Read the number off a swap's file; 0 for what is none."""
+    name = file.rpartition("/")[2].partition(".")[0]
+    return int(name) if name.isdecimal() else 0
 
 
 def is_as_named(file: str, data: bytes) -> bool:
-    """Whether a part or segment has the checksum that its name ends in. One of an older release states none."""
-    stated = file.rpartition("/")[2].removesuffix(".parquet").split("-")[2:]
+    """Whether a part or segment has the checksum that its name states. One of an older release states none."""
+    stated = _words(file)[2:]
     return not stated or hashlib.sha256(data).hexdigest().startswith(stated[0])
+
+
+def _words(file: str) -> list[str]:
+    return file.rpartition("/")[2].removesuffix(".parquet").split("-")

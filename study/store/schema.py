@@ -7,6 +7,8 @@ from those of an older config without loading a task: a score of each of its sub
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 SCHEMA_VERSION = "2"
@@ -115,6 +117,11 @@ def table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
         if not field.nullable and result.column(field.name).null_count:
             raise ValueError(f"column {field.name} has a null")
     return result
+
+
+def empty(schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    """Make a table without rows of some columns."""
+    return pa.schema([schema.field(name) for name in names]).empty_table()
 
 
 class OtherVersion(ValueError):

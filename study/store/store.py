@@ -10,11 +10,11 @@ be told from a listing is not read.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +25,8 @@ from study.store import contents, layout, schema
 from study.store.contents import reading
 from study.store.files import File, Files
 from study.store.index import Index
+from study.store.parquet import columns, to_bytes
+from study.store.parts import by_size, current, undisturbed
 from study.store.records import AdapterRecord, FailureRecord, StoredFile
 
 SCORED = ("model", "subject_id", "target_id")
@@ -41,7 +43,7 @@ class Store(Files):
             pa.array([part.to_pylist()], field.type)
             for part, field in zip((subjects, targets), schema.GRID, strict=True)
         ]
-        self.write(layout.GRID_FILE, _parquet(pa.table(lists, schema=schema.GRID)))
+        self.write(layout.GRID_FILE, to_bytes(pa.table(lists, schema=schema.GRID)))
 
     def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
         """Read the current config's subjects and targets; None without a grid. Raises Damaged, OtherVersion."""
@@ -125,19 +127,29 @@ class Store(Files):
             self.add_part(layout.SCORES, schema.table(schema.SCORES, scores))
 
     def add_part(self, folder: str, rows: pa.Table) -> None:
-        """Add a part file to the items or scores. Its name ends in the first 16 hex digits of its sha256."""
-        data = _parquet(rows)
+        """Add a part file to the items or scores. Its name states the first 16 hex digits of its sha256."""
+        data = to_bytes(rows)
         self.write(layout.new_part(folder, data), data)
+
+    def parts(self, folder: str) -> list[str]:
+        """List the part files of the items or scores that count; until they are opened one may be put into another."""
+        return [file.path for file in current(self, folder)]
 
     def scores(self, columns: Iterable[str] | None = None) -> pa.Table:
         """Read all score rows (a unit that ran twice appears twice: de-duplicate on score_id and metric)."""
         names = list(columns or schema.SCORES.names)
-        parts = (pa.Table.from_batches([batch]) for batch in self.score_batches(names))
-        return pa.concat_tables([_empty(schema.SCORES, names), *parts], promote_options="default")
+        parts = undisturbed(lambda: [pa.Table.from_batches([batch]) for batch in self.score_batches(names)])
+        return pa.concat_tables([schema.empty(schema.SCORES, names), *parts], promote_options="default")
 
     def score_batches(self, names: Sequence[str], coded: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Read them batch by batch; `coded` columns are dictionaries where they come from the index."""
-        known, missing = Index(self, layout.SCORES_INDEX).split(self.listed(layout.SCORES, ".parquet"), names, coded)
+        """Read them batch by batch; `coded` columns are dictionaries where they come from large parts or the index.
+
+        Raises FileNotFoundError when a part is put into another meanwhile (study.store.parts.undisturbed).
+        """
+        large, small = by_size(current(self, layout.SCORES))
+        for part in self.each(partial(columns, self, names=names, coded=coded), large):
+            yield from part.to_batches()
+        known, missing = Index(self, layout.SCORES_INDEX).split(small, names, coded)
         for batch in known:
             yield batch.replace_schema_metadata(None)
         for part in self._parts([file.path for file in missing], list(names)):
@@ -146,31 +158,34 @@ class Store(Files):
     def items(self, columns: Iterable[str] | None = None) -> pa.Table:
         """Read all item rows (de-duplicate on score_id and doc_id)."""
         names = list(columns) if columns is not None else schema.ITEMS.names
-        parts = [_empty(schema.ITEMS, names), *self._parts(self.files(layout.ITEMS, ".parquet"), names)]
-        return pa.concat_tables(parts, promote_options="default")  # a column that came later is null in older files
+        parts = undisturbed(lambda: list(self._parts(self.parts(layout.ITEMS), names)))
+        return pa.concat_tables([schema.empty(schema.ITEMS, names), *parts], promote_options="default")
 
     def scored_among(self, score_ids: Iterable[str]) -> set[str]:
         """Find those of some score_ids whose score rows are there."""
-        asked, found = pa.array(sorted(score_ids), pa.string()), set[str]()
-        for batch in self.score_batches(["score_id"]):
-            column = batch.column("score_id")
-            found.update(column.filter(pc.is_in(column, asked)).to_pylist())
-        return found
+        asked = pa.array(sorted(score_ids), pa.string())
+
+        def found() -> set[str]:
+            ids = (batch.column(0) for batch in self.score_batches(["score_id"]))
+            return {name for some in ids for name in some.filter(pc.is_in(some, asked)).to_pylist()}
+
+        return undisturbed(found)
 
     def write_indexes(self) -> None:
         """Bring the indexes up to date where many files are not in them. Readers need none of this."""
-        scores, records = self.listed(layout.SCORES, ".parquet"), self._record_files()
+        scores, records = by_size(current(self, layout.SCORES))[1], self._record_files()
         Index(self, layout.SCORES_INDEX).renew(
             scores, lambda new: list(self._parts([file.path for file in new], schema.SCORES.names))
         )
         Index(self, layout.RECORDS_INDEX).renew(records, self._record_rows)
 
-    def scored(self) -> Iterator[pa.RecordBatch]:
-        """Read the `SCORED` columns of all finished scores, as dictionaries. A score is among them once or more."""
-        for batch in self.score_batches(SCORED, SCORED):
-            columns = (batch.column(name) for name in SCORED)
-            coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
-            yield pa.record_batch(coded, names=list(SCORED))
+    def scored(self, texts: Sequence[str] = (), numbers: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Read the `SCORED` columns of all finished scores, and others, as dictionaries but for `numbers`."""
+        coded = list(dict.fromkeys([*SCORED, *texts]))
+        for batch in self.score_batches([*coded, *numbers], coded):
+            found = [batch.column(name) for name in (*coded, *numbers)]
+            codes = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in found[: len(coded)]]
+            yield pa.record_batch([*codes, *found[len(coded) :]], names=[*coded, *numbers])
 
     # -- failures ----------------------------------------------------------------------------------------------------
 
@@ -231,14 +246,3 @@ class Store(Files):
             with reading(file):
                 rows = part.read(columns=names)
             yield rows.replace_schema_metadata(None)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
-
-
-def _empty(like: pa.Schema, names: list[str]) -> pa.Table:
-    fields = [like.field(name) for name in names]
-    return pa.schema(fields).empty_table()

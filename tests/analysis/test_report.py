@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from analysis import report
 from analysis.reading.study import Study, load
 from analysis.statistics.health import without_unhealthy
+from analysis.tables.registry import TABLES, make_all
 from study.errors import ConfigError
+from study.store.compaction import compact
+from study.store.layout import ITEMS, SCORES
 from study.store.store import Store
 from tests.support.synth import Shape, write_store
 
@@ -32,6 +36,23 @@ def test_nothing_heavy_is_imported_to_start(command: str) -> None:
     code = f"import analysis.{command}, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_compacted_store_gives_the_same_tables(tmp_path: Path, store_path: Path, study: Study) -> None:
+    shutil.copytree(store_path, tmp_path / "s")
+    store = Store(str(tmp_path / "s"))
+    assert len(store.files(ITEMS, "")) > 4
+    compact(store, lambda _: None)
+    assert len(store.files(ITEMS, "")) == len(store.files(SCORES, "")) == 4
+    compacted = load(store.uri)
+    assert compacted.excluded == study.excluded
+    before, after = (make_all(TABLES, of) for of in (study, compacted))
+    for name, made in before.items():
+        assert after[name].reason == made.reason
+        if made.frame is not None:
+            assert after[name].frame is not None
+            assert made.frame.equals(after[name].frame), name
+    assert sum(made.frame is not None for made in before.values()) > 20
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -23,6 +23,7 @@ from orchestrator.costs.estimate import BYTES_PER_S, START_S, costs, estimate
 from orchestrator.costs.measured import measure
 from orchestrator.planning.grid import expand
 from orchestrator.planning.plan import plan
+from orchestrator.planning.spent import took_in
 from orchestrator.planning.survey import survey
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -374,7 +375,7 @@ def test_the_estimate_goes_by_the_speed_that_the_store_has_seen(undisturbed: Pat
     store, models = Store(config.store), resolve_all(config)
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     todo = plan(expand(config, models, found.sources, found.targets), store.trained(), store.scored())
-    measured = measure(store, {"train": "cpu", "score": "cpu"})
+    measured = measure(store, {"train": "cpu", "score": "cpu"}, took_in(store))
     estimates = estimate(todo.grid, found, config, measured, {"train": "CPU", "score": "CPU"})
     (cost,) = costs(todo, estimates)
     units = pl.DataFrame(pl.from_arrow(store.scores())).unique("score_id")

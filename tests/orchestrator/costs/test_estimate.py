@@ -16,6 +16,7 @@ from orchestrator.costs.measured import measure, merged
 from orchestrator.costs.tokens import counter_of, of_source
 from orchestrator.planning.grid import expand
 from orchestrator.planning.plan import plan
+from orchestrator.planning.spent import took_in
 from orchestrator.planning.survey import Question, Survey
 from orchestrator.progress.tables import cost_table, hours_of
 from study.config import Recipe, StudyConfig
@@ -88,7 +89,9 @@ def estimated(config: StudyConfig, *stores: Store, examples: int = 20, items: in
     found.target_items = dict.fromkeys(targets, items)
     grid = expand(config, MODELS, found.sources, found.targets)
     kinds = {stage: kind(resources) for stage, resources in stages(config).items()}
-    return estimate(grid, found, config, merged(measure(store, kinds) for store in stores), assumed(config, None))
+    return estimate(
+        grid, found, config, merged(measure(store, kinds, took_in(store)) for store in stores), assumed(config, None)
+    )
 
 
 def test_what_was_measured_on_a_part_of_the_data_says_what_all_of_it_takes(tmp_path: Path) -> None:

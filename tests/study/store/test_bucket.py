@@ -23,8 +23,9 @@ from study.check import main
 from study.config import StudyConfig
 from study.errors import ConfigError, StoreRefused
 from study.store import schema
+from study.store.compaction import compact
 from study.store.filesystem import open_uri
-from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder
+from study.store.layout import OPEN, SCORES_INDEX, STUDY_FILE, adapter_folder
 from study.store.lease import Lease, holder
 from study.store.store import Store
 from tests.support.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
@@ -169,6 +170,30 @@ def test_throttling_server_errors_and_resets_lose_nothing(
         assert len(adapters) == len(done) == 66
         assert len(Store(uri).scores()) == 66
         assert {"503 SlowDown", "500 InternalError", "reset before", "reset after"} <= faulty.counts().keys()
+
+
+def test_a_compacted_bucket_is_the_same_and_asks_for_less(
+    counted: Proxy, server: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is compacted while one request in ten fails, and goes on where deleting failed too often."""
+    store, size = Store(f"s3://{BUCKET}/compacted"), 90
+    fill(store, 0, size)
+    before = store.scores().sort_by("score_id")
+    with proxy(server, share=0.1, seed=3) as faulty:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.environment["AWS_ENDPOINT_URL"])
+        again = Store(store.uri)
+        while again.files("swaps", OPEN) or len(again.files("results/scores", "")) > 1:
+            with contextlib.suppress(OSError):
+                compact(again, lambda _: None)
+            assert again.scores().sort_by("score_id").equals(before)
+        assert {"503 SlowDown", "reset after"} <= faulty.counts().keys()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", counted.environment["AWS_ENDPOINT_URL"])
+    assert len(store.files("results/scores", "")) == 1
+    counted.counts()
+    assert sum(batch.num_rows for batch in Store(store.uri).scored()) == size
+    asked = counted.counts()
+    assert asked["LIST"] == 3
+    assert asked["GET"] <= 4
 
 
 @pytest.mark.parametrize("refused", ["?uploads", "partNumber=2", "uploadId="])

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pytest
 
 from study.check import main
-from study.store import index, schema
-from study.store.layout import STUDY_FILE, adapter_folder
+from study.store import compaction, index, schema
+from study.store.compaction import compact
+from study.store.layout import ITEMS as ITEM_PARTS
+from study.store.layout import OPEN, STUDY_FILE, SWAPS, adapter_folder, rows_in
 from study.store.store import Store
 from tests.support.rows import item_row, record_of, score_row
 
@@ -22,10 +24,11 @@ ITEMS, GRID = 2000, 300  # rows: a part, and a list of the grid
 
 
 @pytest.fixture(autouse=True)
-def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that an index is renewed, and segments become part of others, every moment."""
+def _small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an index is renewed, and segments and large parts become part of others, every moment."""
     monkeypatch.setattr(index, "WORTH_IT", 2)
     monkeypatch.setattr(index, "MOST_FILES", 7)
+    monkeypatch.setattr(compaction, "ROWS", 5 * ITEMS)
 
 
 def _grid(version: int) -> tuple[pa.Table, pa.Table]:
@@ -45,6 +48,8 @@ def _write_for_ever(uri: str, scratch: str, start: int) -> None:
         if n % 3 == 0:
             store.put_adapter(folder, local, record_of(name, steps=-n))  # one that is trained again
         store.write_indexes()
+        if n % 4 == 0:
+            compact(store, lambda _: None)
         store.write_grid(*_grid(n))
 
 
@@ -101,4 +106,6 @@ def test_writers_killed_at_any_moment_leave_what_readers_can_trust(tmp_path: Pat
     assert before >= 24
     assert main([store.uri, "--repair"]) == 0
     assert _look(store) == before
+    assert store.files(SWAPS, OPEN) == []
+    assert any(rows_in(part) for part in store.parts(ITEM_PARTS))
     _assert_indexes_say_what_the_files_say(store)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from study.store.layout import (
+    ENDED,
+    OPEN,
     adapter_folder,
     adapter_in,
     failure_file,
@@ -13,6 +15,9 @@ from study.store.layout import (
     is_given,
     model_in,
     new_part,
+    rows_in,
+    swap_file,
+    swap_in,
     unit_in,
 )
 
@@ -33,3 +38,13 @@ def test_the_name_of_a_part_states_its_content() -> None:
     assert is_as_named(name, b"rows")
     assert not is_as_named(name, b"others")
     assert is_as_named("results/items/20250101T000000-0123456789ab.parquet", b"of an older release")
+    assert rows_in(name) is None
+    large = new_part("results/items", b"rows", 42)
+    assert rows_in(large) == 42
+    assert is_as_named(large, b"rows")
+    assert not is_as_named(large, b"others")
+
+
+def test_a_swap_has_a_number() -> None:
+    assert [swap_in(swap_file(7, ending)) for ending in (OPEN, ENDED)] == [7, 7]
+    assert swap_in("swaps/notes.txt") == 0
