@@ -1,9 +1,10 @@
 """What looking at a store costs, with many small files and with few large ones: on a disk, and in a slow bucket.
 
 `python -m bench.stores FOLDER [MILLIONS ...]`: 100,000 adapters × 1,000 targets, of which the first so many scores are
-done, in large parts, and up to a million also in small ones of 64 rows, with their index. Each look in a process of its own: what a run
-asks before its plan (`planned`), and `orchestrator.status`. The bucket waits 20 ms before each answer. No adapter lies
-in the store: the listing of their folders is not in it. `python -m bench.stores compact STORE` times a compaction.
+done, in large parts, and up to a million also in small ones of 64 rows, with their index. Each look in a process of its
+own: what a run asks before its plan (`planned`), and `orchestrator.status`. The bucket waits 20 ms before each answer.
+No adapter lies in the store: the listing of their folders is not in it. `python -m bench.stores compact STORE` times a
+compaction.
 """
 
 from __future__ import annotations
