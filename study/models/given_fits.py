@@ -37,8 +37,11 @@ def check_tensors(config: Mapping[str, Any], own: Shapes, base: Shapes, longest:
     for name in own:
         if not name.startswith(_BEGINS):
             raise ValueError(f"its {name} does not begin with {_PREFIX}: PEFT would leave it out")
+    if not own:
+        raise ValueError("its weights hold nothing")
     if config["peft_type"] == "LORA":
         matrices = {name.removeprefix(_PREFIX): shape for name, shape in own.items() if ".lora_" in name}
+        _check_halves(matrices)
         _check_rank(config, matrices)
         if not config.get("target_parameters"):
             _check_targets(config.get("target_modules"), matrices)
@@ -73,6 +76,16 @@ def check_tokenizer(folder: Path, own: Shapes, embedded: int, chat: bool) -> Non
     )
     if chat and not has_template:
         raise ValueError("its tokenizer has no chat template, and scoring.apply_chat_template asks for one")
+
+
+def _check_halves(matrices: Shapes) -> None:
+    for name in matrices:
+        for half, other in (("A", "B"), ("B", "A")):
+            if (
+                name.endswith(f".lora_{half}.weight")
+                and name.replace(f".lora_{half}.", f".lora_{other}.") not in matrices
+            ):
+                raise ValueError(f"its {name} is without lora_{other}")
 
 
 def _check_rank(config: Mapping[str, Any], matrices: Shapes) -> None:

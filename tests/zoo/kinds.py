@@ -37,7 +37,7 @@ class World:
         self.model = zoo.make(base, self.folder / "model")
         self.tasks = self.folder / "tasks"
         write_task(self.tasks, "quiz_en", make_docs(4, seed=3))
-        plain = peft_zoo.kinds(base)["LORA"]
+        plain, self.has_experts = peft_zoo.kinds(base)["LORA"], peft_zoo.PLACES[base].expert is not None
         self.quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(self.tasks))
         self.a, self.b = (peft_zoo.make(self.model, self.folder / name, plain, seed) for seed, name in enumerate("ab"))
 
@@ -144,17 +144,18 @@ def _between(found: Outcome, world: World, folder: Path, dtype: str) -> None:
             ours = scores.one("k", folder)
             if expected is None:
                 raise Crashed("scored, though PEFT cannot")
-            return largest(ours, expected) if dtype == "float32" else _beyond_rounding(ours, expected)
+            exact = dtype == "float32"
+            return largest(ours, expected) if exact else _beyond_rounding(ours, expected, world.has_experts)
 
         found.ask(f"{short} itself", itself)
         found.ask(f"{short} next", lambda: _moved(scores.one("b", world.b), alone["b"]))
         found.ask(f"{short} base", lambda: _moved(scores.one("base", None), alone["base"]))
 
 
-def _beyond_rounding(ours: Lls, theirs: Lls) -> float:
-    """How far over 0.5 nats the worst option is, unless most are equal: a choice of experts may hang on rounding."""
+def _beyond_rounding(ours: Lls, theirs: Lls, has_experts: bool) -> float:
+    """How far over 0.5 nats the worst option is; where most are equal a choice of experts may hang on rounding."""
     off = [abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True)]
-    return 0.0 if statistics.median(off) <= 0.25 else max(0.0, max(off) - 0.5)
+    return 0.0 if has_experts and statistics.median(off) <= 0.25 else max(0.0, max(off) - 0.5)
 
 
 def _banked(found: Outcome, world: World, folder: Path, dtype: str) -> None:

@@ -139,7 +139,7 @@ ENDS = "base_model.model.model.embed_tokens.weight"
         (ENDS, 10, False),  # as many as the base has
         ("base_model.model.model.wpe.weight", 64, False),
         ("base_model.model.model.embed_tokens.lora_embedding_A", 4, False),
-        ("base_model.model.model.layers.0.q_proj.lora_A.weight", 4, False),
+        ("base_model.model.model.layers.0.q_proj.lora_magnitude_vector.weight", 4, False),
     ],
 )
 def test_a_tokenizer_beside_counts_where_the_vocabulary_is_another(
@@ -186,7 +186,11 @@ def based(tmp_path: Path) -> Model:
         (FINE, {"target_modules": r".*\.q_proj"}, ""),
         ({A: (4, 8), B: (7, 4)}, {}, ""),  # one of them fits: loading looks closer
         ({A.replace("h.0", "x"): (4, 9), B.replace("h.0", "x"): (9, 4)}, {}, ""),  # of no weight that is known by name
-        ({**FINE, A.replace("q_proj.lora_A", "mlp.experts.lora_A"): (8, 3)}, {"target_parameters": ["experts.x"]}, ""),
+        (
+            {A.replace("q_proj", "mlp.experts"): (8, 3), B.replace("q_proj", "mlp.experts"): (3, 8)},
+            {"target_parameters": ["experts.x"]},
+            "",
+        ),
         (
             {A: (4, 9), B: (9, 4)},
             {},
@@ -195,6 +199,9 @@ def based(tmp_path: Path) -> Model:
         ({A: (2, 8), B: (6, 2)}, {}, "has rank 2, and its adapter_config.json says r = 4"),
         ({A: (2, 8), B: (6, 2)}, {"rank_pattern": {"q_proj": 2}}, ""),
         (FINE, {"target_modules": ["v_proj"]}, "is of no module that target_modules names"),
+        ({A: (4, 8)}, {}, "lora_A.weight is without lora_B"),
+        ({B: (6, 4)}, {}, "lora_B.weight is without lora_A"),
+        ({}, {}, "its weights hold nothing"),
         ({"h.0.q_proj.lora_A.weight": (4, 8)}, {}, "does not begin with base_model.model."),
         ({"prompt_embeddings": (4, 8)}, {**PROMPT, "num_virtual_tokens": 4}, ""),
         (
