@@ -33,7 +33,7 @@ _SHARED = ("vblora_vector_bank", "prompt_encoder", ".tinylora_v.", ".unilora_the
 
 def peft_model(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
     """A skeleton of the base with the folder's adapter on it. Raises UnsupportedAdapter with the reason."""
-    config = _config(folder)
+    config = config_in(folder)
     tensors, rows = _tensors(folder, config), own_rows(folder, base)
     try:
         model = skeleton(base, _written_to(base, config, tensors))
@@ -84,7 +84,8 @@ def one_line(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
-def _config(folder: Path) -> peft.PeftConfig:
+def config_in(folder: Path) -> peft.PeftConfig:
+    """PEFT's own reading of an adapter's configuration. Raises UnsupportedAdapter for one that it does not take."""
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise UnsupportedAdapter(f"it needs {CONFIG_FILE} and {WEIGHTS_FILE}")
     try:

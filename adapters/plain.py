@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from adapters.bank import sites_named
 from adapters.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.loaded import config_in
 from adapters.targeting import by_peft
 from study.store.layout import CONFIG_FILE
 
@@ -25,6 +26,7 @@ def plain_lora(folder: Path, base: PreTrainedModel) -> AdapterWeights | None:
     """The adapter's matrices; None where adding their products would not be what PEFT does, or the folder is broken."""
     try:
         weights = read(folder)
+        config_in(folder)  # what PEFT does not take is refused, whichever adapters came before it
     except UnsupportedAdapter:
         return None
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))

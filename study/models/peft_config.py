@@ -23,6 +23,7 @@ UNSUPPORTED = {  # kinds that no row of tokens decides
 }
 HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
 REPEATABLE_STARTS = ("pissa", "olora")  # of these, those that come to the same from the same base each time
+TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION", None)
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "CARTRIDGE")  # vectors that stand before each text
 
 
@@ -50,6 +51,8 @@ def _problem(config: Mapping[str, Any]) -> str | None:
         return f"peft_type is {kind}, which {UNSUPPORTED[kind]}"
     if kind in PROMPTS and (problem := _wrong_prompt(config)) is not None:
         return problem
+    if (task := config.get("task_type")) not in TASKS:
+        return f"task_type is {_told(task)}, which the installed PEFT does not know"
     if config.get("alora_invocation_tokens"):
         return "activated LoRA depends on the text it stands in; use LoRA"
     if (start := config.get("init_lora_weights", True)) not in (*HARMLESS_STARTS, *REPEATABLE_STARTS):

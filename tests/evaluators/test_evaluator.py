@@ -208,6 +208,7 @@ def _edit(**changes: Any) -> Any:
         _edit(peft_type="POLY"),
         _edit(peft_type="NONE_SUCH"),
         _edit(target_modules=3),
+        _edit(task_type="FOO"),
         _without_prefix,
     ],
     ids=str,
@@ -219,12 +220,13 @@ def test_a_broken_adapter_fails_its_units_and_spares_the_base(
     folder = make_adapter(outspoken_model, tmp_path / "adapter", seed=1)
     damage(folder)
     evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring(limit=3)))
-    good = evaluator.score([unit_of(Cell("quiz", "en"))])
+    sound = put_adapter(store, make_adapter(outspoken_model, tmp_path / "sound", seed=2), "sound")  # of its shape
+    good = evaluator.score([unit_of(Cell("quiz", "en")), unit_of(Cell("quiz", "en"), sound)])
     names = list(evaluator._base.state_dict())
     bad = evaluator.score(
         [unit_of(Cell("quiz", language), put_adapter(store, folder, "bad")) for language in ("en", "de")]
     )
-    assert good[0].ok
+    assert all(result.ok for result in good)
     assert [(result.ok, result.kind) for result in bad] == [(False, "bad_data")] * 2
     assert list(evaluator._base.state_dict()) == names
     first = logits_of(store)

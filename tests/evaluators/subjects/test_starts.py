@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
@@ -19,7 +19,7 @@ from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects import sharing
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
-from study.models.peft_config import REPEATABLE_STARTS
+from study.models.peft_config import REPEATABLE_STARTS, TASKS
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 
@@ -35,6 +35,7 @@ STARTS = starts_of_peft()
 
 
 def test_peft_knows_the_starts_that_this_was_written_for() -> None:
+    assert {task.value for task in TaskType} | {None} == {*TASKS}
     assert {"gaussian", "eva", "olora", "pissa", "pissa_niter_4", "loftq", "corda", "orthogonal", "lora_ga"} < {*STARTS}
 
 

@@ -106,6 +106,7 @@ def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
         ({"peft_type": "P_TUNING", "num_virtual_tokens": 4}, "task_type is null"),
         ({"peft_type": "CPT", "task_type": "CAUSAL_LM"}, "num_virtual_tokens is null, not a whole number from 1 on"),
         ({"peft_type": 3}, "peft_type is 3"),
+        ({"task_type": "FOO"}, 'task_type is "FOO", which the installed PEFT does not know'),
         ({"alora_invocation_tokens": [3]}, "activated LoRA depends on the text"),
         ({"init_lora_weights": "pissa_niter_4"}, 'init_lora_weights is "pissa_niter_4", which changes'),
         ({"peft_type": "LORAX"}, "peft_type is LORAX, which the installed PEFT does not know"),
