@@ -30,6 +30,7 @@ from orchestrator.progress import tables
 from orchestrator.progress.outlook_table import show
 from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
+from study.config.assumed import assumptions
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
 from study.errors import ConfigError, StoreRefused
@@ -111,9 +112,17 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
     cells = [sizes.cell(name, str(cell)) for cell in config.target_list()]
     limit = config.scoring.limit
     items = [cell.items if limit is None else min(cell.items, limit) for cell in cells if cell]
-    for line in (*seen(config, items), *to_fetch([model.id for model in config.models], sizes.datasets)):
+    for line in (
+        *_assumed(config),
+        *seen(config, items),
+        *to_fetch([model.id for model in config.models], sizes.datasets),
+    ):
         console.print(line, soft_wrap=True, highlight=False)
     return 0
+
+
+def _assumed(config: StudyConfig) -> list[str]:
+    return [f"assumed: {one}" for one in assumptions(config.model_dump())]
 
 
 def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
@@ -131,7 +140,8 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
-        for line in seen(prepared.config, [len(texts) for texts in prepared.survey.target_texts.values()]):
+        items = [len(texts) for texts in prepared.survey.target_texts.values()]
+        for line in (*_assumed(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0
 

@@ -41,14 +41,20 @@ OWN_CHAPTER = ("groups",)
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
-def page(study: Study, made: dict[str, Made], lines: list[str], compared: dict[str, Made] | None = None) -> str:
-    """The whole document; `compared` holds the tables that set another study beside it."""
+def page(
+    study: Study,
+    made: dict[str, Made],
+    lines: list[str],
+    compared: dict[str, Made] | None = None,
+    note: str | None = None,
+) -> str:
+    """The whole document; `compared` holds the tables that set another study beside it, `note` what to know there."""
     drawn = specs(study, made, page=True)
     body = "".join(
         (
             distrust.chapter(study, made),
             sure.chapter(made),
-            _compared(compared or {}),
+            _compared(compared or {}, note),
             *(_section(s, made, drawn) for s in SECTIONS),
             _plain(made),
             _tables(made | (compared or {})),
@@ -109,16 +115,16 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
         f'points (pp).</p><ul class="lines">{items}</ul>{numbers}'
         '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
         "cells, %; harm floor is what noise alone would show, harm least what truly loses as much at least (95 % sure)."
-        f"{' ' + html.text(trained) if (trained := training.sentence(study)) else ''}</p>"
+        f"{''.join(f' {html.text(told)}' for told in (training.sentence(study), training.assumed(study)) if told)}</p>"
         f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
     )
 
 
-def _compared(compared: dict[str, Made]) -> str:
+def _compared(compared: dict[str, Made], note: str | None) -> str:
     """The other study beside this one: conclusions first, the rest folded."""
     if not compared:
         return ""
-    parts = ['<h2 id="compare">Beside the other study</h2>']
+    parts = ['<h2 id="compare">Beside the other study</h2>', *([f"<p>{html.text(note)}</p>"] if note else [])]
     for made in compared.values():
         if made.frame is None:
             parts.append(html.absent(made.table.title, made.reason))

@@ -19,7 +19,7 @@ from analysis.reading.published import as_reference
 from analysis.reading.study import Study, load, load_published
 from analysis.statistics.health import without_unhealthy
 from analysis.tables import compare, registry
-from analysis.tables.known import with_known_values
+from analysis.tables.known import not_comparable, with_known_values
 from analysis.tables.registry import Made, make_all
 from study.errors import ConfigError
 
@@ -67,7 +67,8 @@ def write(study: Study, out: Path, other: Study | None = None) -> Written:
     write_tables(made | compared, study, out / "tables")
     write_figures(study, made, out / "figures")
     index = out / "index.html"
-    index.write_text(page(study, made, lines, compared), encoding="utf-8")
+    note = not_comparable((study, other)) if other is not None else None
+    index.write_text(page(study, made, lines, compared, note), encoding="utf-8")
     return Written(index, lines)
 
 

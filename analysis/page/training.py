@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.reading.study import Study
 from study.config import Recipe
+from study.config.assumed import assumptions
 from study.store.records import AdapterRecord
 
 LORA = "a small set of trained weights (LoRA) put on top of the untouched model, the base"
@@ -30,6 +31,12 @@ def sentence(study: Study) -> str | None:
         f"{len(records):,} adapters were trained: {'; '.join(ways)}. Training read {useful:,} tokens, which are "
         f"{useful / padded:.0%} of those that went through the model; the others were padding.{_notes(records)}"
     )
+
+
+def assumed(study: Study) -> str | None:
+    """What of the config was a guess; None where nothing is said to be."""
+    told = assumptions(study.config)
+    return f"Assumed in this study’s config: {'; '.join(told)}." if told else None
 
 
 def _notes(records: Sequence[AdapterRecord]) -> str:

@@ -14,6 +14,11 @@ from analysis.statistics.regimes import regime_summary
 
 PUBLISHED_ROWS = 17_424
 TOLERANCE = 1e-9  # that of the study's own validator
+NOT_COMPARABLE = (
+    "The published table’s three seeds seem to be three samples of items, of which one is public; its authors’ own "
+    "lm-eval tasks are not. So single cells cannot be reproduced, and a base’s spread over seeds is not what it is here. "
+    "What compares is Δ against the base of the same items: regimes, roles, matrices."
+)
 KNOWN: dict[str, dict[str, float]] = {
     "all": {
         "n": 17_028,
@@ -67,6 +72,12 @@ def known_values(transfer: pl.DataFrame) -> list[str]:
         return ["This table has the size of the published grid but not its figures: " + "; ".join(wrong) + "."]
     count = sum(len(values) for values in KNOWN.values())
     return [f"All {count} known figures of the published grid are reproduced."]
+
+
+def not_comparable(pair: tuple[Study, Study]) -> str | None:
+    """What to know where a study stands beside the published grid; None for any other two."""
+    grids = [study.published and study.transfer.height == PUBLISHED_ROWS for study in pair]
+    return NOT_COMPARABLE if any(grids) and not all(grids) else None
 
 
 def with_known_values(study: Study) -> Study:

@@ -1,21 +1,29 @@
-"""What a study will come to, from its sizes alone: no model, no data, no network."""
+"""What a study will come to, from its sizes alone: no model, no data, no network.
+
+Beside what it will take stands what it would take one by one, as `Trainer` and lm-eval do it: every row padded to its
+greatest length, every option read with its prompt. Rows padded so are also the most that training can read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.kinds.kind import kind_of as tuning_of
+from study.cells import Cell
 from study.config import ModelConfig, StudyConfig
 from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
-from study.flops import FORWARD, PEAK_FLOPS, UTILISATION
+from study.flops import FORWARD, PEAK_FLOPS, UTILISATION, UTILISATIONS
 
 
 @dataclass(frozen=True)
 class Outlook:
     """One model's part of a study: adapters to train, scores of these and of those that exist already, of the base.
 
-    `train_flops` and `score_flops` are what these take.
+    `train_flops` and `score_flops` are what these take; `padded` and `apart` are tokens to train on and to score one
+    by one, with `padded_flops` and `apart_flops`; `apart` is None where the sizes do not say it. True tokens are taken
+    to be `within` this factor of those here.
     """
 
     model: str
@@ -26,16 +34,42 @@ class Outlook:
     score_tokens: int
     train_flops: float
     score_flops: float
+    padded: int
+    padded_flops: float
+    apart: int | None
+    apart_flops: float
+    within: float
 
     def hours(self, train_on: str, score_on: str) -> float:
         """Device hours, on each stage's device."""
         return self.train_hours(train_on) + self.score_hours(score_on)
 
     def train_hours(self, device: str) -> float:
-        return self.train_flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
+        return _hours(self.train_flops, device)
 
     def score_hours(self, device: str) -> float:
-        return self.score_flops / (UTILISATION * PEAK_FLOPS[device]) / 3600
+        return _hours(self.score_flops, device)
+
+    def train_range(self, device: str) -> tuple[float, float]:
+        """Hours of training at least and at most: by how well the device is used, and how many tokens there are."""
+        most = min(self.train_flops * self.within, self.padded_flops)
+        return _best(self.train_flops / self.within, device), _worst(most, device)
+
+    def score_range(self, device: str) -> tuple[float, float]:
+        """The same of scoring."""
+        return _best(self.score_flops / self.within, device), _worst(self.score_flops * self.within, device)
+
+
+def _hours(flops: float, device: str, utilisation: float = UTILISATION) -> float:
+    return flops / (utilisation * PEAK_FLOPS[device]) / 3600
+
+
+def _best(flops: float, device: str) -> float:
+    return _hours(flops, device, UTILISATIONS[1])
+
+
+def _worst(flops: float, device: str) -> float:
+    return _hours(flops, device, UTILISATIONS[0])
 
 
 def outlook(config: StudyConfig, sizes: Sizes) -> list[Outlook]:
@@ -43,23 +77,60 @@ def outlook(config: StudyConfig, sizes: Sizes) -> list[Outlook]:
     return [_of_model(config, sizes, entry) for entry in config.models]
 
 
+def total(rows: Sequence[Outlook]) -> Outlook:
+    """All models together."""
+    apart = [row.apart for row in rows if row.apart is not None]
+    return Outlook(
+        "all",
+        sum(row.adapters for row in rows),
+        sum(row.adapter_scores for row in rows),
+        sum(row.base_scores for row in rows),
+        sum(row.train_tokens for row in rows),
+        sum(row.score_tokens for row in rows),
+        sum(row.train_flops for row in rows),
+        sum(row.score_flops for row in rows),
+        sum(row.padded for row in rows),
+        sum(row.padded_flops for row in rows),
+        sum(apart) if len(apart) == len(rows) else None,
+        sum(row.apart_flops for row in rows),
+        max(row.within for row in rows),
+    )
+
+
 def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     name = entry.called
     if name not in sizes.params:
         raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
-
-    def size(cell: object) -> CellSize:
-        found = sizes.cell(name, str(cell))
-        if found is None:
-            raise ConfigError("tasks", cell, "is not among the sizes", "count them: python -m study.sizes CONFIG")
-        return found
-
-    sources, targets, seeds = config.source_list(), config.target_list(), len(config.seeds)
-    adapters = len(sources) * seeds
+    learned = [cell for source in config.source_list() for cell in source.cells]
+    targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
+    adapters = len(config.source_list()) * seeds
     subjects = adapters + sum(given.model in (name, entry.id) for given in config.adapters)
-    once = sum(size(c).learned(config.task(c.task).train.limit) for s in sources for c in s.cells)
-    train = once * seeds * config.recipe.epochs
-    score = sum(size(cell).read(config.scoring.limit) for cell in targets) * (subjects + 1)
+    times, subject_count = seeds * config.recipe.epochs, subjects + 1
+    to_learn = [_learning(config, cell, _size(sizes, name, cell)) for cell in learned]
+    train, padded = (times * sum(pair[i] for pair in to_learn) for i in (0, 1))
+    to_score = [_size(sizes, name, cell) for cell in targets]
+    score = subject_count * sum(size.read(limit) for size in to_score)
+    options_apart = [size.read_apart(limit) for size in to_score]
+    known = [count for count in options_apart if count is not None]
+    apart = subject_count * sum(known) if len(known) == len(targets) else None
     params = float(sizes.params[name])
-    to_train, to_score = params * tuning_of(config.recipe).train_flops * train, params * FORWARD * score
-    return Outlook(name, adapters, subjects * len(targets), len(targets), train, score, to_train, to_score)
+    per_train, per_score = params * tuning_of(config.recipe).train_flops, params * FORWARD
+    return Outlook(
+        name, adapters, subjects * len(targets), len(targets), train, score, per_train * train, per_score * score,
+        padded, per_train * padded, apart, per_score * (apart or 0), sizes.within,
+    )  # fmt: skip
+
+
+def _size(sizes: Sizes, model: str, cell: Cell) -> CellSize:
+    found = sizes.cell(model, str(cell))
+    if found is None:
+        raise ConfigError("tasks", cell, "is not among the sizes", "count them: python -m study.sizes CONFIG")
+    return found
+
+
+def _learning(config: StudyConfig, cell: Cell, size: CellSize) -> tuple[int, int]:
+    """Tokens of a cell's examples, once through: as they are, and each as long as it may be."""
+    train = config.task(cell.task).train
+    longest = train.max_length or config.recipe.max_length
+    examples = size.examples if train.limit is None else min(size.examples, train.limit)
+    return min(size.learned(train.limit), examples * longest), examples * longest

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from orchestrator.costs.devices import SCORE, TRAIN
-from orchestrator.costs.outlook import Outlook
+from orchestrator.costs.outlook import Outlook, total
 from orchestrator.progress.tables import hours_of, table_of
 from study.data.sizes import Sizes
 from study.flops import FORWARD, LORA_TRAINING, UTILISATION, UTILISATIONS, WHOLE_TRAINING
@@ -32,40 +32,56 @@ def show(
     columns += [f"{one} hours" for one in devices]
     columns += [f"cost on {' and '.join(dict.fromkeys(on.values()))}"] if price is not None else []
     table = table_of("model", *columns, title=title)
-    total = Outlook(
-        "all",
-        *(sum(getattr(row, name) for row in rows) for name in ("adapters", "adapter_scores", "base_scores")),
-        *(
-            sum(getattr(row, name) for row in rows)
-            for name in ("train_tokens", "score_tokens", "train_flops", "score_flops")
-        ),
-    )
-    for row in (*rows, total):
-        if row is total:
+    whole = total(rows)
+    for row in (*rows, whole):
+        if row is whole:
             table.add_section()
         hours = (hours_of(row.hours(one, one)) for one in devices)
         cost = [] if price is None else [f"{row.hours(on[TRAIN], on[SCORE]) * price:,.2f}"]
         table.add_row(row.model, *_numbers(row), *hours, *cost)
     console.print(table)
     for line in (
-        f"{total.adapters:,} adapters, {total.adapter_scores:,} adapter scores, {total.base_scores:,} base scores",
+        f"{whole.adapters:,} adapters, {whole.adapter_scores:,} adapter scores, {whole.base_scores:,} base scores",
         f"hours: {LORA_TRAINING} FLOPs per parameter and token in training ({WHOLE_TRAINING} of all weights), "
         f"{FORWARD} in scoring, at {UTILISATION:.0%} of the device's bf16 peak (assumed)",
-        *(_apart(total, device) for device in devices),
+        _how_sure(whole),
+        *(_ranges(whole, device) for device in devices),
+        *_one_by_one(whole),
         *sizes.notes,
     ):
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _apart(total: Outlook, device: str) -> str:
-    """Training and scoring on a device, and what both take when it is used worse or better than assumed."""
-    train, score = total.train_hours(device), total.score_hours(device)
-    worst, best = UTILISATIONS
-    low, high = ((train + score) * UTILISATION / share for share in (best, worst))
-    return (
-        f"{device}: {hours_of(train)} hours of training, {hours_of(score)} of scoring; "
-        f"{hours_of(low)} to {hours_of(high)} in all at {best:.0%} to {worst:.0%} of the peak"
-    )
+def _how_sure(whole: Outlook) -> str:
+    """What the ends of the ranges below it are."""
+    worst, best = (f"{share:.0%} of the peak" for share in UTILISATIONS)
+    if whole.within == 1:
+        return f"from {best} to {worst}:"
+    most = "in training at most each example's greatest length"
+    return f"from {best} with fewer tokens to {worst} with more, by a factor of {whole.within:g} (assumed), {most}:"
+
+
+def _ranges(whole: Outlook, device: str) -> str:
+    """Training and scoring on a device, each at least and at most."""
+    train, score = whole.train_range(device), whole.score_range(device)
+    return f"{device}: {_to(train)} hours of training, {_to(score)} of scoring"
+
+
+def _to(ends: tuple[float, float]) -> str:
+    return " to ".join(map(hours_of, ends))
+
+
+def _one_by_one(whole: Outlook) -> list[str]:
+    """What gangs and shared prompts save."""
+    if not whole.train_flops:
+        return []
+    padded = f"each training alone, rows padded to their greatest length: {whole.padded_flops / whole.train_flops:.1f} "
+    told = [f"one by one it would be: {padded}times the computing of training"]
+    if whole.apart is not None:
+        more = whole.apart_flops / whole.score_flops
+        told.append(f"each option read with its prompt: {more:.1f} times that of scoring")
+    told.append(f"a base loaded {2 * whole.adapters:,} times, to train and to score each adapter")
+    return ["; ".join(told)]
 
 
 def _numbers(row: Outlook) -> tuple[str, ...]:

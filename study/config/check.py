@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from study import secrets
 from study.cells import Cell
 from study.config import StudyConfig, TaskConfig, reject_duplicates
+from study.config.assumed import value_of
 from study.errors import ConfigError
 
 
@@ -28,6 +29,7 @@ def check(config: StudyConfig) -> None:
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
     _check_existing_adapters(config)
+    _check_assumed(config)
     if config.scoring.system_prompt is not None and not config.scoring.apply_chat_template:
         raise ConfigError(
             "scoring.system_prompt",
@@ -46,6 +48,15 @@ def _check_tables(task: TaskConfig, languages: Sequence[str]) -> None:
             raise ConfigError(
                 f"tasks[{task.name}].{key}", language, "is not among `languages`", "add it there or drop it here"
             )
+
+
+def _check_assumed(config: StudyConfig) -> None:
+    whole = config.model_dump()
+    for key in config.assumed:
+        try:
+            value_of(whole, key)
+        except KeyError as error:
+            raise ConfigError("assumed", key, "is no key of the config", "write e.g. recipe.learning_rate") from error
 
 
 def _check_existing_adapters(config: StudyConfig) -> None:

@@ -118,6 +118,7 @@ class StudyConfig(Frozen):
     evaluators: Evaluators = Evaluators()
     failures: Failures = Failures()
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
+    assumed: dict[StrictStr, StrictStr] = Field(default={})  # keys whose values are a guess, and why: said, not used
     trial_run: StrictBool = False  # the mark of `--limit` in a store's study.yaml: no file of a user has it
 
     def limited(self, limit: int) -> StudyConfig:

@@ -6,9 +6,12 @@ Figures that nobody could count may be assumed: `notes` says so and is printed w
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from study.bounded import read_yaml
-from study.config.fields import Count, Frozen
+from study.config.fields import Count, Frozen, Number
 from study.config.file import bases
 from study.errors import ConfigError
 
@@ -16,16 +19,24 @@ ALL = "all"  # in `cells`: what holds for every model
 
 
 class CellSize(Frozen):
-    """Items to score and their tokens, a prompt once per item; training examples and their tokens, once through."""
+    """Items to score and their tokens, a prompt once per item; training examples and their tokens, once through.
+
+    `apart_tokens` are those of scoring where every option is read with its prompt, as lm-eval does; None if uncounted.
+    """
 
     items: Count
     score_tokens: Count
     examples: Count
     train_tokens: Count
+    apart_tokens: Count | None = None
 
     def read(self, limit: int | None) -> int:
         """Count the tokens to score, of so many items at most."""
         return _part(self.score_tokens, self.items, limit)
+
+    def read_apart(self, limit: int | None) -> int | None:
+        """Count the tokens to score with every option apart; None where they are not known."""
+        return None if self.apart_tokens is None else _part(self.apart_tokens, self.items, limit)
 
     def learned(self, limit: int | None) -> int:
         """Count the tokens to train on, of so many examples at most."""
@@ -37,15 +48,21 @@ def _part(tokens: int, count: int, limit: int | None) -> int:
 
 
 class Sizes(Frozen):
-    """`params` by model, `cells` by model (or `all`) and cell, the Hub's `datasets` they are from, and what to know."""
+    """`params` by model, `cells` by model (or `all`) and cell, the Hub's `datasets` they are from, and what to know.
+
+    `alike` says in whose cells a model is counted that reads as another does; true tokens are taken to be `within`
+    this factor of those counted.
+    """
 
     notes: tuple[str, ...]
     params: dict[str, Count]
     cells: dict[str, dict[str, CellSize]]
+    alike: dict[str, str] = Field(default={})
+    within: Annotated[Number, Field(ge=1)] = 1.0
     datasets: tuple[str, ...] = ()
 
     def cell(self, model: str, cell: str) -> CellSize | None:
-        return (self.cells.get(model) or self.cells.get(ALL, {})).get(cell)
+        return (self.cells.get(self.alike.get(model, model)) or self.cells.get(ALL, {})).get(cell)
 
 
 def sizes_file(config: str | Path) -> Path | None:

@@ -96,3 +96,16 @@ def test_report_without_unhealthy_targets(tmp_path: Path, capsys: pytest.Capture
 def test_bad_options_are_clear(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main(arguments) == 2
     assert "fix:" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_a_config_assumes_is_said(tmp_path: Path) -> None:
+    store, out = write_store(tmp_path / "s", Shape(items=8)), tmp_path / "r"
+    store.write(
+        "study.yaml",
+        b"config: {study: synthetic, recipe: {learning_rate: 1.0e-5}, models: [{id: m}],"
+        b" assumed: {recipe.learning_rate: not released, models: which is not told}}\n",
+    )
+    assert report.main([str(tmp_path / "s"), "--out", str(out)]) == 0
+    said = "recipe.learning_rate = 1e-05: not released; models: which is not told."
+    assert said in (out / "index.html").read_text(encoding="utf-8")

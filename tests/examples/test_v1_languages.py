@@ -11,39 +11,18 @@ from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.tasks import TaskLibrary
-from tests.support.published import FOLDERS, Row, lay_out, make_data, rows
+from tests.support.published import FOLDERS, NEW_LANGUAGES, id_field, make_data, make_originals, rows
 from tests.support.tiny_world import REPOSITORY
 
 EXAMPLE = REPOSITORY / "examples" / "donors_and_recipients"
 TRAIN, TEST = 12, 8
-ORIGINAL = {
-    "arc_challenge": ("alexandrainst/m_arc", "nl", "train", "test"),
-    "global_mmlu": ("CohereLabs/Global-MMLU-Lite", "ja", "dev", "test"),
-    "hellaswag": ("alexandrainst/m_hellaswag", "nl", "val", "val"),
-    "truthfulqa": ("alexandrainst/m_truthfulqa", "nl", "val", "val"),
-}
-
-
-def original(task: str, language: str) -> dict[str, list[Row]]:
-    """More rows than the study has, in another order; of truthfulqa the number of a row is its id."""
-    _, _, train, test = ORIGINAL[task]
-    if task == "truthfulqa":
-        return {
-            "val": [{k: v for k, v in row.items() if k != "truth_id"} for row in rows(task, language, "train", 420)]
-        }
-    made = {"train": rows(task, language, "train", TRAIN + 5), "test": rows(task, language, "test", TEST + 5)}
-    if train == test:
-        return {train: [*made["test"], *made["train"]][::-1]}
-    return {train: made["train"][::-1], test: made["test"][::-1]}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = make_data(tmp_path_factory.mktemp("data"), TRAIN, TEST, ["ar"])
-    for task, (path, language, _, _) in ORIGINAL.items():
-        lay_out(folder / path, {language: original(task, language)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(make_originals(folder, TRAIN, TEST))
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
         yield
 
@@ -76,9 +55,10 @@ def test_nothing_of_the_study_is_computed_anew() -> None:
 
 @pytest.mark.parametrize("task", FOLDERS)
 def test_a_new_language_has_the_studys_rows(task: str) -> None:
-    library, field = TaskLibrary.of(config_of("v1_languages.yaml")), "sample_id" if task == "global_mmlu" else "id"
-    cell = Cell(task, ORIGINAL[task][1])
-    scored = {request.doc_id: request.doc for request in library.build_requests(cell)}
-    known = [row.get(field, row.get("truth_id")) for row in rows(task, "ar", "test", TEST)]
-    assert {doc.get(field, number) for number, doc in scored.items()} == set(known)
-    assert 0 < len(library.examples(cell)) <= TRAIN
+    library, field = TaskLibrary.of(config_of("v1_languages.yaml")), id_field(task)
+    known = {row[field] for row in rows(task, "ar", "test", TEST)}
+    for language in NEW_LANGUAGES[task]:
+        cell = Cell(task, language)
+        scored = {request.doc_id: request.doc for request in library.build_requests(cell)}
+        assert {doc.get(field, number) for number, doc in scored.items()} == known
+        assert 0 < len(library.examples(cell)) <= TRAIN

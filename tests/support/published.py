@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 LANGUAGES = ["ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "pt", "zh"]
@@ -26,6 +27,23 @@ WORDS = {
     "hi": "क्या है राजधानी फ्रांस पानी सूरज किताब एक दो तीन विद्यालय दिल",
     "zh": "什么 是 法国 首都 水 太阳 书 一 二 三 学校 心",
 }
+ORIGINALS = {  # a task's original set, its splits to train on and to score
+    "arc_challenge": ("alexandrainst/m_arc", "train", "test"),
+    "global_mmlu": ("CohereLabs/Global-MMLU-Lite", "dev", "test"),
+    "hellaswag": ("alexandrainst/m_hellaswag", "val", "val"),
+    "truthfulqa": ("alexandrainst/m_truthfulqa", "val", "val"),
+}
+ELSEWHERE = {  # those that another set has, and its split
+    ("hellaswag", "zh"): ("richmondsin/m_hellaswag", "val"),
+    ("truthfulqa", "en"): ("Dr4kl3s/truthfulqa_en_aligned", "validation"),
+}
+NEW_LANGUAGES = {  # of the paper's first version, that have data
+    "arc_challenge": ["nl", "uk"],
+    "global_mmlu": ["ja", "ko", "sw", "yo"],
+    "hellaswag": ["nl", "uk"],
+    "truthfulqa": ["nl", "uk"],
+}
+FIRST_SCORED = 60  # of TruthfulQA, whose ids are numbers of rows
 Row = dict[str, Any]
 
 
@@ -38,6 +56,54 @@ def make_data(folder: Path, train: int, test: int, languages: list[str] | None =
         }
         lay_out(folder / "Dr4kl3s" / name, configs)
     return folder
+
+
+def make_originals(folder: Path, train: int, test: int) -> Path:
+    """Lay the original sets below `folder`: the rows of the four among others, in another order, in every language."""
+    for task, (path, learned, scored) in ORIGINALS.items():
+        here = [one for one in [*LANGUAGES, *NEW_LANGUAGES[task]] if (task, one) not in ELSEWHERE]
+        lay_out(folder / path, {one: _pool(task, one, (learned, scored), (train, test)) for one in here})
+    for (task, language), (path, split) in ELSEWHERE.items():
+        pool = _pool(task, language, (split, split), (train, test))
+        if task == "truthfulqa":
+            pool = {split: [_in_one_column(row) for row in pool[split]]}
+        lay_out(folder / path, {"default" if task == "truthfulqa" else language: pool})
+    return folder
+
+
+def make_manifests(folder: Path, train: int, test: int) -> Path:
+    """Write the release's manifests below `folder`: one a task, for all languages."""
+    home = folder / "split_manifests" / "canonical"
+    home.mkdir(parents=True)
+    for task in FOLDERS:
+        made = [(split, rows(task, "en", split, count)) for split, count in (("train", train), ("test", test))]
+        lines = [f"{split},{row[id_field(task)]}\n" for split, some in made for row in some]
+        (home / f"{task}.csv").write_text("split,id\n" + "".join(lines))
+    return folder
+
+
+def id_field(task: str) -> str:
+    return {"global_mmlu": "sample_id", "truthfulqa": "truth_id"}.get(task, "id")
+
+
+def _pool(task: str, language: str, splits: tuple[str, str], counts: tuple[int, int]) -> dict[str, list[Row]]:
+    (learned, scored), (train, test) = splits, counts
+    if task == "truthfulqa":  # the number of a row is its id
+        made = rows(task, language, "train", FIRST_SCORED) + rows(task, language, "test", test + 3)
+        return {learned: [{key: value for key, value in row.items() if key != "truth_id"} for row in made]}
+    made = {"train": rows(task, language, "train", train + 5), "test": rows(task, language, "test", test + 3)}
+    if learned == scored:
+        return {learned: [*made["test"], *made["train"]][::-1]}
+    return {learned: made["train"][::-1], scored: made["test"][::-1]}
+
+
+def _in_one_column(row: Row) -> Row:
+    """Targets as the English set of TruthfulQA has them: what numpy writes of them."""
+    told = {"question": row["question"]}
+    for name in ("mc1_targets", "mc2_targets"):
+        choices, labels = np.array(row[f"{name}_choices"], dtype=object), np.array(row[f"{name}_labels"])
+        told[name] = repr({"choices": choices, "labels": labels})
+    return told
 
 
 def lay_out(home: Path, configs: dict[str, dict[str, list[Row]]]) -> None:
@@ -103,7 +169,7 @@ def _truthfulqa(i: int, split: str, draw: random.Random, text: Any) -> Row:
     choices = [text(1 + (90 if i % 10 == 3 else 0), 9 + (90 if i % 10 == 3 else 0)) for _ in range(several)]
     targets = {"choices": choices, "labels": [1, *[0] * (several - 1)]}
     return {
-        "truth_id": i if split == "train" else 400 + i,
+        "truth_id": i if split == "train" else FIRST_SCORED + i,
         "question": f"{text(3 + long, 8 + long)}  [x]?",
         **{f"mc1_targets_{key}": value for key, value in targets.items()},
         **{f"mc2_targets_{key}": value for key, value in targets.items()},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from analysis.reading import published
+from analysis.reading.study import Study
 from analysis.statistics.regimes import regime_summary
 from analysis.tables import known
 from tests.support.transfers import grid
@@ -29,6 +31,16 @@ def test_a_figure_that_is_off_by_more_than_a_billionth_is_another(monkeypatch: p
         said[off] = known.known_values(frame)
     assert said[0.0] == said[5e-10] == ["All 1 known figures of the published grid are reproduced."]
     assert "MT-CL mean is" in said[2e-9][0]
+
+
+def test_what_does_not_compare_is_said_beside_the_published_grid_alone() -> None:
+    published_grid = Study("published", "t.csv", pl.concat([grid()] * 41)[: known.PUBLISHED_ROWS])
+    mine = Study("mine", "store", grid(), pl.DataFrame({"adapter_id": ["a"]}))
+    assert published_grid.published
+    assert not mine.published
+    assert known.not_comparable((mine, published_grid)) == known.NOT_COMPARABLE
+    for pair in ((mine, mine), (published_grid, published_grid), (mine, replace(published_grid, transfer=grid()))):
+        assert known.not_comparable(pair) is None
 
 
 @pytest.mark.skipif("PUBLISHED_CSV" not in os.environ, reason="set PUBLISHED_CSV to the study's transfer_results.csv")
