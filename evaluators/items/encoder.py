@@ -2,12 +2,14 @@
 
 The rules (joint encoding of context and option, trailing spaces moved to the option, BOS handling, what stands
 in for an empty context, the chat template, the model's maximum length) are not written again here: lm-eval's own
-class applies them, on a model without weights.
+class applies them, on a model without weights. One thing differs: a chat template that writes today's date (Llama 3.2's)
+writes the same one on every day, or a base and an adapter that are scored on two days would be asked otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
@@ -21,6 +23,7 @@ from study.errors import TaskError
 from study.identity import digest
 from study.models.resolve import Model
 
+TODAY = date(2024, 7, 26)  # to chat templates: what Llama's say where nobody tells them a date
 Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's: texts, tokens of prompt and option
 
 
@@ -30,7 +33,8 @@ class Encoder(HFLM):
     def __init__(
         self, shell: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
     ) -> None:
-        super().__init__(pretrained=shell, tokenizer=tokenizer, max_length=max_length)
+        on_a_day = {"strftime_now": TODAY.strftime}
+        super().__init__(pretrained=shell, tokenizer=tokenizer, max_length=max_length, chat_template_args=on_a_day)
         self._longest = int(self.max_length)
         self._known: dict[tuple[str, bool | None], list[int]] = {}
 

@@ -86,3 +86,9 @@ def test_models_share_requests_exactly_where_their_tokens_are_the_same(
     )
     assert with_bos == other  # other weights, the same tokenizer
     assert with_bos != without
+
+
+def test_a_template_that_writes_todays_date_writes_the_same_one_on_every_day(outspoken_model: Path) -> None:
+    encoder = encoder_of(model_of(outspoken_model))
+    encoder.tokenizer.chat_template = "Today is {{ strftime_now('%d %b %Y') }}. {{ messages[0]['content'] }}"
+    assert encoder.apply_chat_template([{"role": "user", "content": "Who?"}]) == "Today is 26 Jul 2024. Who?"
