@@ -18,7 +18,16 @@ from analysis.reading.study import Study
 
 Transfer = pl.DataFrame
 Pair = tuple[Study, Study]  # this study, the other
-HOW_IT_RAN = ("store", "study", "dashboard", "track", "training", "evaluators", "failures", "assumed")  # decides no result
+HOW_IT_RAN = (
+    "store",
+    "study",
+    "dashboard",
+    "track",
+    "training",
+    "evaluators",
+    "failures",
+    "assumed",
+)  # decides no result
 UNKNOWN = "null where items are not known, or models are averaged"
 NO_CELLS = "the two studies have no source and target cell in common"
 

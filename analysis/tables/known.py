@@ -16,8 +16,8 @@ PUBLISHED_ROWS = 17_424
 TOLERANCE = 1e-9  # that of the study's own validator
 NOT_COMPARABLE = (
     "The published table’s three seeds seem to be three samples of items, of which one is public; its authors’ own "
-    "lm-eval tasks are not. So single cells cannot be reproduced, and a base’s spread over seeds is not what it is here. "
-    "What compares is Δ against the base of the same items: regimes, roles, matrices."
+    "lm-eval tasks are not. So single cells cannot be reproduced, and a base’s spread over seeds is not what it is "
+    "here. What compares is Δ against the base of the same items: regimes, roles, matrices."
 )
 KNOWN: dict[str, dict[str, float]] = {
     "all": {

@@ -2,8 +2,8 @@
 
 The rules (joint encoding of context and option, trailing spaces moved to the option, BOS handling, what stands
 in for an empty context, the chat template, the model's maximum length) are not written again here: lm-eval's own
-class applies them, on a model without weights. One thing differs: a chat template that writes today's date (Llama 3.2's)
-writes the same one on every day, or a base and an adapter that are scored on two days would be asked otherwise.
+class applies them, on a model without weights. One thing differs: a chat template that writes today's date (as Llama
+3.2's does) writes the same one on every day, or a base and an adapter scored on two days would be asked otherwise.
 """
 
 from __future__ import annotations
