@@ -9,12 +9,13 @@ class applies them, on a model without weights. One thing differs: a chat templa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime, tzinfo
 
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from adapters.base import load_tokenizer, shell_of
 from evaluators.forward.rows import Request
@@ -23,8 +24,18 @@ from study.errors import TaskError
 from study.identity import digest
 from study.models.resolve import Model
 
-TODAY = date(2024, 7, 26)  # to chat templates: what Llama's say where nobody tells them a date
 Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's: texts, tokens of prompt and option
+
+
+class _OneDay(datetime):
+    """What Llama's chat templates say where nobody tells them a date, whatever the clock says."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> _OneDay:
+        return cls(2024, 7, 26, tzinfo=tz)
+
+
+chat_template_utils.datetime = _OneDay  # type: ignore[attr-defined]  # of which it asks no more than the time
 
 
 class Encoder(HFLM):
@@ -33,8 +44,7 @@ class Encoder(HFLM):
     def __init__(
         self, shell: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
     ) -> None:
-        on_a_day = {"strftime_now": TODAY.strftime}
-        super().__init__(pretrained=shell, tokenizer=tokenizer, max_length=max_length, chat_template_args=on_a_day)
+        super().__init__(pretrained=shell, tokenizer=tokenizer, max_length=max_length)
         self._longest = int(self.max_length)
         self._known: dict[tuple[str, bool | None], list[int]] = {}
 
