@@ -35,7 +35,7 @@ class _OneDay(datetime):
         return cls(2024, 7, 26, tzinfo=tz)
 
 
-chat_template_utils.datetime = _OneDay  # type: ignore[attr-defined]  # of which it asks no more than the time
+chat_template_utils.datetime = _OneDay  # type: ignore[misc]  # of which it asks no more than the time
 
 
 class Encoder(HFLM):
