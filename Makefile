@@ -3,7 +3,7 @@
 # make test-models   every type of model and kind of adapter, about ten minutes; writes docs/models.md
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
 #                    (`make test` has the quick calibration of the statistics; all of it: python -m bench.calibration)
-# make audit   known vulnerabilities of what is pinned, by PyPI
+# make audit   known vulnerabilities of what is pinned, by PyPI; lock.txt is renewed by ./install.sh renew
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
 CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
@@ -42,8 +42,8 @@ lint: install
 
 audit: install
 	@mkdir -p build && [ -x build/audit/bin/pip-audit ] || { $(PY) -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
-	@{ cat constraints.txt; sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml; } >build/audited.txt
-	@build/audit/bin/pip-audit --requirement build/audited.txt --no-deps --disable-pip
+	@build/audit/bin/pip-audit --requirement lock.txt --disable-pip --require-hashes --progress-spinner off || { \
+	echo "make audit: either something is vulnerable, as told above, or PyPI could not be asked: then try again with a network" >&2; exit 1; }
 
 clean:
 	rm -rf .venv runs build
