@@ -45,9 +45,10 @@ if [ -z "${VENV:-}" ]; then
 fi
 [ -x "$VENV/bin/ray" ] || { echo "error: VENV = $VENV has no ray in it; unset VENV to have it made here" >&2; exit 2; }
 
+own=$(clusters/own.sh)
 cat >~/.crosscells/env.sh <<EOF
 export PATH="$VENV/bin:\$PATH"
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR="$own"
 export HF_HOME="$cache/huggingface"
 set -a; . ~/.crosscells/secrets.env; set +a
 EOF

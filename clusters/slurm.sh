@@ -17,7 +17,8 @@ set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 export PATH="${VENV:-$PWD/.venv}/bin:$PATH"
 export RAY_USAGE_STATS_ENABLED=0
-export HF_HOME=${CACHE:-${SLURM_TMPDIR:-/tmp}/crosscells-$USER}/huggingface   # a disk of each node's own
+own=$(clusters/own.sh)                                  # in /tmp, the same name on each node
+export HF_HOME=${CACHE:-${SLURM_TMPDIR:-$own}}/huggingface   # a disk of each node's own
 
 umask 077 # a token for this job alone, in a file that only its owner reads
 mkdir -p ~/.ray
@@ -27,9 +28,10 @@ head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH"
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 10000))
 address=$(srun --overlap --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname -I | awk '{print $1}')
-start() { # start NODE ray-start-options…: Ray on one node, until the job ends
+start() { # start NODE ray-start-options…: Ray on one node, until the job ends; not where its folder there is another's
     srun --overlap --nodes=1 --ntasks=1 -w "$1" \
         env RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$RAY_AUTH_TOKEN_PATH" \
+        bash -c 'clusters/own.sh >/dev/null && exec "$@"' own \
         ray start --block --disable-usage-stats --num-cpus="${SLURM_CPUS_PER_TASK:-1}" "${@:2}" >"ray-$SLURM_JOB_ID-$1.log" 2>&1 &
     steps+=($!)
 }
@@ -41,7 +43,7 @@ finish() {
 }
 trap finish EXIT
 
-start "${nodes[0]}" --head --node-ip-address="$address" --port="$port" --dashboard-host=127.0.0.1 --temp-dir="/tmp/ray-$SLURM_JOB_ID"
+start "${nodes[0]}" --head --node-ip-address="$address" --port="$port" --dashboard-host=127.0.0.1 --temp-dir="$own/$SLURM_JOB_ID"
 for _ in $(seq 60); do ray health-check --address "$address:$port" >/dev/null 2>&1 && break; sleep 1; done
 for node in "${nodes[@]:1}"; do start "$node" --address="$address:$port"; done
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import inspect
 import json
+import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +34,26 @@ from tests.support.tiny_world import REPOSITORY
 CLUSTERS = REPOSITORY / "clusters"
 CLOUDS = {"aws": REPOSITORY / "cluster.yaml", "gcp": CLUSTERS / "gcp.yaml"}
 ALL = {**CLOUDS, "onpremise": CLUSTERS / "onpremise.yaml"}
+START = "export RAY_AUTH_MODE=token; RAY_TMPDIR=$(~/crosscells/clusters/own.sh) && export RAY_TMPDIR || exit 2; "
 SHARED = ("file_mounts", "setup_commands", "worker_start_ray_commands")
+
+
+SLURM_COMMANDS = {
+    "srun": """#!/usr/bin/env bash
+while [[ $1 == -* ]]; do [ "$1" = -w ] && shift; shift; done
+[ "$1" = hostname ] && { echo 10.0.0.1; exit; }
+exec "$@"
+""",
+    "scontrol": """#!/usr/bin/env bash
+printf 'n1\\nn2\\n'
+""",
+    "ray": """#!/usr/bin/env bash
+[ "$1" = health-check ] || echo "ray $*" >>"$ASKED"
+""",
+    "python": """#!/usr/bin/env bash
+sleep 1; echo "python $*" >>"$ASKED"
+""",
+}
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -49,7 +71,7 @@ def test_ray_takes_the_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in raw["head_start_ray_commands"][1:]:
         assert "--dashboard-host=127.0.0.1" in command
     for command in (*raw["head_start_ray_commands"], *raw["worker_start_ray_commands"]):
-        assert command == "ray stop" or command.startswith("export RAY_AUTH_MODE=token; "), "a profile may not say so"
+        assert command == "ray stop" or command.startswith(START), "a profile may not say so"
     assert {key: raw[key] for key in SHARED} == {
         key: read(ALL["aws"])[key] for key in SHARED
     }  # the same nodes everywhere
@@ -212,6 +234,73 @@ def test_grafana_asks_for_metrics_that_there_are() -> None:
     assert names - {f"ray_{name}" for name in emitted} <= {"ray_node_gpus_utilization"}  # Ray's own
     provider = yaml.safe_load((CLUSTERS / "grafana" / "dashboards.yaml").read_text())["providers"][0]
     assert provider["options"]["path"] == "$CROSSCELLS/clusters/grafana"
+
+
+def own_folder(base: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TMP_BASE": str(base)}
+    return subprocess.run([str(CLUSTERS / "own.sh")], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_sessions_of_ray_lie_where_nobody_else_may_enter(tmp_path: Path) -> None:
+    """On a node whose /tmp others write to: they cannot take the place of the folder, nor look into it."""
+    made = own_folder(tmp_path)
+    own = Path(made.stdout.strip())
+    assert own == tmp_path / f"cc-{getpass.getuser()}"
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert own_folder(tmp_path).stdout == made.stdout
+    for mode in (0o777, 0o755, 0o710):
+        own.chmod(mode)
+        refused = own_folder(tmp_path)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "may enter" in refused.stderr
+    own.rmdir()
+    (tmp_path / "another").mkdir(mode=0o700)
+    own.symlink_to(tmp_path / "another")
+    assert own_folder(tmp_path).returncode == 2
+    own.unlink()
+    own.write_text("")
+    assert own_folder(tmp_path).returncode == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user needs root")
+def test_a_folder_that_another_has_made_is_not_used(tmp_path: Path) -> None:
+    own = tmp_path / f"cc-{getpass.getuser()}"
+    own.mkdir(mode=0o700)
+    os.chown(own, 12345, 12345)
+    refused = own_folder(tmp_path)
+    assert refused.returncode == 2
+    assert "have its owner remove it" in refused.stderr
+
+
+def test_a_slurm_job_starts_ray_on_each_node_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Real script, with Slurm's commands and Ray's in the place of which scripts say what they were asked."""
+    for name in ("srun", "scontrol", "ray", "python"):
+        (tmp_path / name).write_text(SLURM_COMMANDS[name])
+        (tmp_path / name).chmod(0o755)
+    home, base, asked, submit = (tmp_path / name for name in ("home", "tmp", "asked", "submit"))
+    for folder in (home, base, submit):
+        folder.mkdir()
+    (submit / "clusters").symlink_to(CLUSTERS)
+    environment = {**os.environ, "HOME": str(home), "TMP_BASE": str(base), "ASKED": str(asked), "SLURM_JOB_ID": "7"}
+    environment |= {"SLURM_SUBMIT_DIR": str(submit), "SLURM_JOB_NODELIST": "n[1-2]", "VENV": str(tmp_path / "none")}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    command = ["bash", str(CLUSTERS / "slurm.sh"), "study.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    own = base / f"cc-{getpass.getuser()}"
+    head, sweep, worker = sorted(
+        asked.read_text().splitlines(), key=lambda line: ("--address" in line, "sweep" in line)
+    )
+    assert f"--temp-dir={own}/7" in head
+    assert "--address=10.0.0.1:20007" in worker
+    assert "orchestrator.sweep study.yaml" in sweep
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    own.chmod(0o777)
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "may enter" in refused.stderr
 
 
 def test_shell_scripts_are_sound() -> None:

@@ -1,5 +1,5 @@
 """Several machines on one: each a network, process, mount and host-name space with an address, an SSH server, a home, a
-`/tmp/ray` and a `/dev/shm` of its own, on a bridge that a further space, the operator's, looks at. Needs root.
+`/tmp/cc-root` and a `/dev/shm` of its own, on a bridge that a further space, the operator's, looks at. Needs root.
 
 What they share is the rest of the disk: the environment, and a folder for the store, as an NFS mount would be.
 """
@@ -25,8 +25,8 @@ mount --make-rprivate /
 mount -t overlay overlay -o lowerdir=$HOME,upperdir={folder}/{name}/disk,workdir={folder}/{name}/work $HOME
 rm -rf $HOME/.crosscells; [ -e {folder}/{name}/booted ] || rm -rf $HOME/.ray
 touch {folder}/{name}/booted
-mkdir -p /tmp/ray /run/sshd
-mount -t tmpfs tmpfs /tmp/ray; mount -t tmpfs tmpfs /dev/shm
+mkdir -p /run/sshd; [ -d /tmp/cc-root ] || mkdir -m 700 /tmp/cc-root
+mount -t tmpfs -o mode=700 tmpfs /tmp/cc-root; mount -t tmpfs tmpfs /dev/shm
 mount --bind {folder}/hosts /etc/hosts
 mount --bind {folder}/resolv.conf /etc/resolv.conf
 exec /usr/sbin/sshd -D -e -f /dev/null -o ListenAddress={address} -o HostKey={folder}/hostkey -o PidFile=none \\
