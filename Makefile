@@ -42,8 +42,8 @@ lint: install
 
 audit: install
 	@mkdir -p build && [ -x build/audit/bin/pip-audit ] || { $(PY) -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
-	@build/audit/bin/pip-audit --requirement lock.txt --disable-pip --require-hashes --progress-spinner off || { \
-	echo "make audit: either something is vulnerable, as told above, or PyPI could not be asked: then try again with a network" >&2; exit 1; }
+	@build/audit/bin/pip-audit --requirement lock.txt --disable-pip --require-hashes --strict --progress-spinner off || { \
+	echo "make audit: something is vulnerable, as told above, or PyPI could not be asked about it: then try again with a network" >&2; exit 1; }
 
 clean:
 	rm -rf .venv runs build
