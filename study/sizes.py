@@ -21,6 +21,8 @@ from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
 from study.plain import say
 
+Lengths = Callable[[Sequence[str]], list[int]]  # tokens of each text
+
 
 def count(config: StudyConfig) -> Sizes:
     """Count everything. Raises ConfigError for a model that cannot be had, TaskError for data."""
@@ -33,18 +35,19 @@ def count(config: StudyConfig) -> Sizes:
     rows = {
         cell: [e.prompt + e.answer for e in library.examples(cell)] for s in config.source_list() for cell in s.cells
     }
-    items = {cell: _item_texts(library, cell) for cell in config.target_list()}
+    items = {cell: _items(library, cell) for cell in config.target_list()}
     cells: dict[str, dict[str, CellSize]] = {}
     for model in models:
         folder = local_folder(model.path, model.revision, weights=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
-        tokens: Callable[[Sequence[str]], int] = lambda texts, t=tokenizer: sum(map(len, t(list(texts))["input_ids"]))  # type: ignore[misc]  # noqa: E731
+        lengths: Lengths = lambda texts, t=tokenizer: [len(ids) for ids in t(list(texts))["input_ids"]] if texts else []  # type: ignore[misc]  # noqa: E731
         cells[model.name] = {
             str(cell): CellSize(
                 items=len(items.get(cell, ())),
-                score_tokens=tokens(items[cell]) if items.get(cell) else 0,
+                score_tokens=sum(lengths(["".join(item) for item in items.get(cell, ())])),
                 examples=len(rows.get(cell, ())),
-                train_tokens=tokens(rows[cell]) if rows.get(cell) else 0,
+                train_tokens=sum(lengths(rows.get(cell, ()))),
+                apart_tokens=_apart(lengths, items.get(cell, ())),
             )
             for cell in dict.fromkeys([*items, *rows])
         }
@@ -52,13 +55,24 @@ def count(config: StudyConfig) -> Sizes:
     return Sizes(notes=notes, params={model.name: model.params for model in models}, cells=cells)
 
 
-def _item_texts(library: TaskLibrary, cell: Cell) -> list[str]:
-    """List each item's prompt with all its options, as the engine reads them."""
+def _items(library: TaskLibrary, cell: Cell) -> list[list[str]]:
+    """List each item's prompt and its options, which the engine reads as one text."""
     texts: dict[int, list[str]] = {}
     for request in library.build_requests(cell):
         prompt, *rest = (part for part in request.args if isinstance(part, str))
         texts.setdefault(request.doc_id, [prompt]).extend(rest)
-    return ["".join(parts) for parts in texts.values()]
+    return list(texts.values())
+
+
+def _apart(lengths: Lengths, items: Sequence[Sequence[str]]) -> int:
+    """Count the tokens where every option is read with its prompt, as lm-eval does where any has several tokens."""
+    prompts = lengths([prompt for prompt, *_ in items])
+    wholes = iter(lengths([prompt + option for prompt, *options in items for option in options]))
+    read = 0
+    for prompt, (_, *options) in zip(prompts, items, strict=True):
+        each = [next(wholes) for _ in options]
+        read += prompt if not each or max(each) == prompt + 1 else sum(each)
+    return read
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,6 +31,8 @@ def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path
     assert size.train_tokens == sum(len(tokenizer.encode(e.prompt + e.answer)) for e in examples)
     texts = [f"xx: {i}, {i + 1}," + "".join(f" {i + k}" for k in (1, 2, 3)) for i in range(24, 36)]
     assert size.score_tokens == sum(len(tokenizer.encode(text)) for text in texts)
+    apart = [f"xx: {i}, {i + 1}, {i + k}" for i in range(24, 36) for k in (1, 2, 3)]
+    assert size.apart_tokens == sum(len(tokenizer.encode(text)) for text in apart)
 
 
 def test_a_task_can_say_where_its_loss_is_and_that_is_in_the_identity(tiny_model_dir: Path, tmp_path: Path) -> None:
@@ -53,3 +55,8 @@ def test_a_config_can_build_on_another(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
     with pytest.raises(ConfigError, match="extends itself"):
         load(tmp_path / "b.yaml")
+
+
+def test_options_of_one_token_are_read_off_their_prompt() -> None:
+    items = [["ab", "x", "y"], ["ab", "xy", "z"], ["abcde"]]
+    assert sizes._apart(lambda texts: [len(text) for text in texts], items) == 2 + (4 + 3) + 5
