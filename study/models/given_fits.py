@@ -17,6 +17,7 @@ from study.store.layout import TOKENIZER_FILE
 
 Shapes = Mapping[str, tuple[int, ...]]
 _BEGINS, _PREFIX, _VECTORS = "base_model.", "base_model.model.", "prompt_embeddings"
+_A_ROW_EACH = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")  # kinds whose vectors have a row for each virtual token
 _OTHER_EMBEDDINGS = ("wpe", "pos", "type", "per_layer")
 _ENDS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")  # that are of tokens for certain
 
@@ -30,8 +31,10 @@ def check_tensors(config: Mapping[str, Any], own: Shapes, base: Shapes, longest:
     if config["peft_type"] in PROMPTS:
         if own and own.keys() != {_VECTORS}:
             raise ValueError(f"its weights hold {min(own)}, and not {_VECTORS} alone")
-        if longest is not None and config["num_virtual_tokens"] >= longest:
-            number = config["num_virtual_tokens"]
+        number, shape = config["num_virtual_tokens"], own.get(_VECTORS, ())
+        if config["peft_type"] in _A_ROW_EACH and shape and shape[0] != number:
+            raise ValueError(f"its weights hold {shape[0]} virtual tokens, and its adapter_config.json says {number}")
+        if longest is not None and number >= longest:
             raise ValueError(f"its {number} virtual tokens leave no room for a text: the model reads {longest} tokens")
         return
     for name in own:

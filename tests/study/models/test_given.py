@@ -211,6 +211,11 @@ def based(tmp_path: Path) -> Model:
             "and not prompt_embeddings alone",
         ),
         ({"prompt_embeddings": (20, 8)}, {**PROMPT, "num_virtual_tokens": 20}, "leave no room for a text"),
+        (
+            {"prompt_embeddings": (4, 8)},
+            {**PROMPT, "num_virtual_tokens": 9},
+            "hold 4 virtual tokens, and its .* says 9",
+        ),
     ],
 )
 def test_what_headers_tell_is_told_before_anything_starts(
