@@ -37,6 +37,7 @@ from study.config import Scoring, StudyConfig, TaskConfig
 from study.data.tasks import TaskLibrary
 from study.faults.kinds import BAD_DATA
 from study.models.resolve import Model
+from study.pulse import LOADING, beat
 from study.scratch import scratch
 from study.store.store import Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
@@ -72,8 +73,11 @@ class Evaluator:
     def _open(self) -> None:
         """Load the base, and all that holds on to it. Raises ConfigError for one that cannot be scored."""
         model, settings = self._model, self._settings
+        beat(LOADING)
         self._base = load_base(model)
+        beat()
         self._exact = ROUNDED if check_readable(self._base, model).rounds else EXACT
+        beat()
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._targets = self._targets_of(self._encoder, self._shared)
@@ -81,6 +85,7 @@ class Evaluator:
         self._readings = Readings(self._base, self._encoder, settings.scoring.apply_chat_template, self._own_waves)
         self._known = Touchstone(self._base)
         self._print = fingerprint(self._base)  # now that lm-eval has had it and tied what is tied
+        beat()
 
     def _targets_of(self, encoder: Encoder, shared: SharedRequests, branch: bool = True) -> Targets:
         settings = self._settings

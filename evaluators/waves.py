@@ -22,6 +22,7 @@ from study.cells import Cell
 from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, NAN, TRANSIENT
 from study.faults.network import Unreachable
+from study.pulse import beat
 from study.units import ScoreUnit
 
 WAVE_SECONDS = 10.0  # of work in a wave, about
@@ -59,6 +60,7 @@ class Waves:
         for unit, slot in units:
             try:
                 target = self._targets.ready(unit.target)
+                beat()
             except TaskError as error:
                 done[unit.score_id] = failed(unit, BAD_DATA, error)
                 continue

@@ -12,6 +12,7 @@ from study.faults.device import breaks_process, is_broken, is_out_of_memory, say
 from study.faults.kinds import (
     BAD_DATA,
     BUG,
+    HUNG,
     KILLED_FOR_MEMORY,
     LASTING,
     NO_SPACE,
@@ -33,6 +34,10 @@ class NotStarted(Exception):
     """A process has not come up in time: the node that it needs is gone, or slow."""
 
 
+class Hung(Exception):
+    """A process lives and does nothing; it has been killed."""
+
+
 def raised(unit: AdapterUnit | ScoreUnit, kind: FailureKind, error: BaseException, attempts: int) -> FailureRecord:
     """The record of a unit that has failed by an exception."""
     return failure_of(unit, kind, last_line(error), attempts, "".join(format_exception(error)))
@@ -44,6 +49,8 @@ def kind_of(error: BaseException) -> FailureKind:
 
     if isinstance(error, ray_errors.RayTaskError):
         return kind_of(error.cause) if isinstance(error.cause, BaseException) else BUG
+    if isinstance(error, Hung):
+        return HUNG
     if isinstance(error, ray_errors.OutOfMemoryError):
         return KILLED_FOR_MEMORY
     if isinstance(error, ray_errors.OutOfDiskError):
@@ -129,6 +136,7 @@ def budget(kind: str, failures: Failures) -> int:
     budgets: dict[str, int] = {
         NODE_LOST: failures.node_lost,
         KILLED_FOR_MEMORY: failures.killed_for_memory,
+        HUNG: failures.hung,
         OUT_OF_MEMORY: failures.out_of_memory,
         TRANSIENT: failures.transient,
     }

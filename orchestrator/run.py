@@ -30,8 +30,8 @@ from orchestrator.scheduling.decide import Decision, Demand, decide, in_order, u
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.gangs import Gang, planned
 from orchestrator.scheduling.waiting import Waiting
-from orchestrator.scoring.actor import EvaluatorProcess, ScoringContext
-from orchestrator.scoring.pool import Evaluators, ScoringPool
+from orchestrator.scoring.actor import EvaluatorProcess, Evaluators, ScoringContext
+from orchestrator.scoring.pool import ScoringPool
 from orchestrator.scoring.requests import StudyRequests
 from orchestrator.stop import LimitReached, StudyStopped
 from orchestrator.training.context import TrialContext
@@ -104,6 +104,8 @@ class StudyRun:
                     decision = self._decide(gangs)
                     gangs.allow(decision.trials)
                     self._pool.step(decision, WAIT_S, starved=gangs.starves() and lacks_place())
+                    for hung in trials.end_hung():
+                        self._books.warn(str(hung))
                     self._tell(gangs)
                 self._books.export()
         except BaseException:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from study.pulse import WORKING, beat
 from trainers.batch import Batching, GangRow, collate, deal
 from trainers.checkpoint import Checkpoint, Save
 from trainers.engine import Engine
@@ -130,6 +131,7 @@ class _Losses:
                     self._engine.backward((losses_N * batch.weights).sum())
                 if micro_batch:
                     self._add(losses_N.detach().double(), micro_batch)
+                beat(WORKING)
 
     def take(self, slots: list[int]) -> dict[int, float]:
         """These members' sums over all processes since they were last taken; every process has to ask."""

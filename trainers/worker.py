@@ -17,6 +17,7 @@ from adapters.kinds.kind import kind_of
 from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN
+from study.pulse import LOADING, beat
 from study.store.course import Conditions
 from trainers.base import Base
 from trainers.batch import Batching
@@ -66,13 +67,16 @@ class Worker:
         """
         if not self.world.joined and self.world.size == 1:
             self.join(self.address())
+        beat(LOADING)
         base, recipe = self._load(setup), setup.recipe
+        beat()
         base.left_out(kind_of(recipe))
         results: dict[str, Trained | Rejected] = {}
         members: list[Member] = []
         for job in jobs:
             try:
                 rows = base.rows(job.examples, recipe.max_length, recipe.loss_on)
+                beat()
                 members.append(Member(len(members), job, rows, recipe))
             except BadData as error:
                 results[job.adapter_id] = Rejected(job.adapter_id, BAD_DATA, str(error))
@@ -127,6 +131,7 @@ class Worker:
             return Rejected(job.adapter_id, NAN, member.failure)
         folder, kind, nothing = out / job.adapter_id, kind_of(setup.recipe), False
         if self.world.rank == 0:
+            beat(LOADING)  # weights of a whole model are written as slowly as they are read
             kind.write(folder, base.module, base.model, member.kept)
             nothing = kind.is_as_begun(base.module, member.kept)
         return Trained(job.adapter_id, folder, member.course(nothing), shared)

@@ -24,6 +24,7 @@ from evaluators.forward.masks import Masks
 from evaluators.forward.profile import Profile, forward_flops
 from evaluators.forward.rows import Row
 from study.faults.device import is_out_of_memory
+from study.pulse import beat
 
 CPU_BYTES = 2**25  # activations of a batch stay in a processor's last cache
 CPU_TOKENS = (256, 8192)  # fewer do not fill a matrix product, more gain nothing
@@ -85,6 +86,7 @@ class Engine:
                 body, head = self._flops
                 tokens, scored = sum(map(len, batch)), sum(len(np.unique(row.at_S)) for row in batch)
                 self.profile.count(tokens, len(batch) * len(waiting[start]), body * tokens + head * scored)
+            beat()
             logprobs.append(logprob_S)
             greedy.append(greedy_S)
             owners.extend(row.owner_S for row in batch)

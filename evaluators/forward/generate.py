@@ -19,6 +19,7 @@ from evaluators.forward.engine import Engine
 from study.data.harness import Instance
 from study.errors import TaskError
 from study.faults.device import is_out_of_memory
+from study.pulse import beat
 
 MOST_ROWS = 256
 CACHE_FACTOR = 4  # rows in generation keep keys and values alone, a fraction of a forward pass over the same tokens
@@ -56,8 +57,12 @@ class _Hf(HFLM):
         return ids_BT, mask_BT
 
     def _model_generate(self, *args: object, **kwargs: object) -> torch.Tensor:
-        with self._engine.rows_of(self._slots):
-            written_BT: torch.Tensor = super()._model_generate(*args, **kwargs)
+        each_token = self.model.register_forward_hook(_beat)
+        try:
+            with self._engine.rows_of(self._slots):
+                written_BT: torch.Tensor = super()._model_generate(*args, **kwargs)
+        finally:
+            each_token.remove()
         return written_BT
 
 
@@ -90,6 +95,10 @@ class Writer:
                 rows //= 2
                 if self._engine.device.type == "cuda":
                     torch.cuda.empty_cache()
+
+
+def _beat(*_: object) -> None:
+    beat()
 
 
 def _request(instance: Instance, slot: int | None) -> _Request:

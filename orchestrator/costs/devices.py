@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.flops import PEAK_FLOPS
+from study.models.resolve import Model
 
+START_S, BYTES_PER_S = 10.0, 1e9  # to import the libraries, and to load weights: assumed
 TRAIN, SCORE = "train", "score"
 CPU, CUDA = "cpu", "cuda"
 
@@ -34,6 +36,11 @@ def held(resources: Mapping[str, float]) -> float:
 def used(resources: Mapping[str, float]) -> float:
     """Devices that a process computes on."""
     return min(1.0, held(resources)) if "GPU" in resources else held(resources)
+
+
+def load_s(model: Model) -> float:
+    """Seconds in which a trainer or an evaluator loads a model, before that was seen."""
+    return START_S + model.params * (4 if model.dtype == "float32" else 2) / BYTES_PER_S
 
 
 def stages(config: StudyConfig) -> dict[str, Mapping[str, float]]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.kinds.kind import kind_of as tuning_of
-from orchestrator.costs.devices import SCORE, TRAIN, held, of_actors, stages, used
+from orchestrator.costs.devices import SCORE, TRAIN, held, load_s, of_actors, stages, used
 from orchestrator.costs.measured import Measured, train_work
 from orchestrator.costs.tokens import SourceTokens, counter_of, of_source, of_targets
 from orchestrator.planning.grid import Grid, Part
@@ -25,8 +25,6 @@ from study.config import StudyConfig
 from study.flops import FORWARD, PEAK_FLOPS, UTILISATION
 from study.models.resolve import Model
 from study.units import AdapterUnit
-
-START_S, BYTES_PER_S = 10.0, 1e9  # to import the libraries, and to load weights: assumed
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def estimate(
     read_tokens: dict[str, dict[str, int]] = {}
     score_s: dict[str, list[float]] = {}
     score_tokens: dict[str, list[int]] = {}
-    load_s: dict[str, float] = {}
+    loads: dict[str, float] = {}
     basis: dict[str, str] = {}
     counted: dict[str, tuple[dict[str, SourceTokens], list[int]]] = {}
     for model in grid.models:
@@ -105,12 +103,11 @@ def estimate(
             score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
             for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
         ]
-        size = model.params * (4 if model.dtype == "float32" else 2)
-        load_s[name] = START_S + size / BYTES_PER_S
+        loads[name] = load_s(model)
         guessed = "" if counter.exact else "; tokens guessed from characters: its tokenizer cannot be read by itself"
         basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"
     held_by = of_actors(config)
-    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, load_s, basis, held_by)
+    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by)
 
 
 class _Speed:

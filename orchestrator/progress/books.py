@@ -92,6 +92,9 @@ class Books:
             self._store.exclude_node(node)
             self.display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
 
+    def warn(self, text: str) -> None:
+        self.display.warn(text)
+
     def hold(self, trials: int, evaluators: Counter[str], work: dict[str, Work]) -> None:
         """What there is of either kind from now on; shown and exported when it is time to."""
         at_work = sum(min(one.actors, one.units) for one in work.values())  # who has just finished goes on at once

@@ -12,15 +12,20 @@ import ray
 
 from evaluators.scored import Scored
 from orchestrator.cluster.actors import Actor, Method, start_actor
+from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, watch
 from orchestrator.cluster.resources import as_options
 from orchestrator.scheduling.backlog import Batch
+from orchestrator.scheduling.silence import Duty
 from orchestrator.scoring.requests import Table
 from study.cells import Cell
 from study.config import StudyConfig
 from study.models.resolve import Model
+from study.pulse import LOADING, WORKING, beat
 from study.store.store import Store
 from study.units import ScoreUnit
+
+Awaited = ray.ObjectRef[None] | ray.ObjectRef[list[Scored]]  # what tells that an actor has started, or has scored
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,33 @@ class EvaluatorProcess:
     """One evaluator in an actor of its own, which is there before the base model is."""
 
     def load(self, context: ScoringContext, model: Model) -> None:
+        self._pulse = own_pulse()
+        self._pulse.begin(LOADING)
         from evaluators.evaluator import Evaluator, Settings
 
+        beat()
         self._requests: dict[Cell, Table] = {}
         settings = Settings.of(context.config, context.profile)
         self._evaluator = Evaluator(model, context.store, settings, self._table)
 
     def score(self, units: tuple[ScoreUnit, ...], requests: Mapping[Cell, Table]) -> list[Scored]:
+        self._pulse.begin(WORKING)
         self._requests.update(requests)
         return list(self._evaluator.score(units))
 
     def _table(self, cell: Cell) -> pa.Table | None:
         ref = self._requests.get(cell)
         return None if ref is None else ray.get(ref)
+
+
+@dataclass(frozen=True)
+class Evaluators:
+    """How evaluators of a study's models are made. `load_s`: seconds that each model is expected to take to load."""
+
+    context: ScoringContext
+    models: Mapping[str, Model]
+    load_s: Mapping[str, float]
+    process: type = EvaluatorProcess
 
 
 class EvaluatorActor(Actor, Protocol):
@@ -67,6 +86,7 @@ class ScoringActor:
     watch: Count  # of its node, from before what it does now
     starting: ray.ObjectRef[None] | None  # resolves when the base model is loaded; None from then on
     since: float
+    duty: Duty  # what it does, or did last
     batch: Batch | None = None
     scoring: ray.ObjectRef[list[Scored]] | None = None  # of the batch
 
@@ -74,20 +94,30 @@ class ScoringActor:
     def is_free(self) -> bool:
         return self.starting is None and self.batch is None
 
-    def begin(self, batch: Batch, requests: Mapping[Cell, Table]) -> ray.ObjectRef[list[Scored]]:
-        """Give it a batch; the reference of what becomes of its units."""
+    @property
+    def awaits(self) -> Awaited | None:
+        """What tells that it has started, or has scored its batch."""
+        return self.scoring if self.starting is None else self.starting
+
+    def begin(self, batch: Batch, requests: Mapping[Cell, Table], seconds: float) -> ray.ObjectRef[list[Scored]]:
+        """Give it a batch that should take so many seconds; the reference of what becomes of its units."""
         self.batch, self.watch = batch, watch(self.handle)
+        what = f"{self.model}, scoring {batch.units[0]} and {len(batch.units) - 1} more"
+        self.duty = Duty(what, self.model, WORKING, seconds)
         self.scoring = self.handle.score.remote(batch.units, requests)
         return self.scoring
 
 
-def start(process: type, name: str, context: ScoringContext, model: Model, where: Mapping[str, str]) -> ScoringActor:
-    """Start a `process` for a model, on a node that Ray's label selector `where` allows."""
+def start(evaluators: Evaluators, model: str, name: str, where: Mapping[str, str]) -> ScoringActor:
+    """Start an evaluator of a model, on a node that Ray's label selector `where` allows."""
+    context = evaluators.context
     handle: EvaluatorActor = start_actor(
-        process,
-        name=f"evaluator {model.name} {name}",
+        evaluators.process,
+        name=f"evaluator {model} {name}",
         label_selector=dict(where),
         **as_options(context.config.evaluators.resources),
     )
     seen = watch(handle)
-    return ScoringActor(handle, model.name, seen, handle.load.remote(context, model), time.monotonic())
+    duty = Duty(f"{model}, loading an evaluator", model, LOADING, evaluators.load_s[model])
+    starting = handle.load.remote(context, evaluators.models[model])
+    return ScoringActor(handle, model, seen, starting, time.monotonic(), duty)

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import ray
@@ -22,20 +21,18 @@ from evaluators.scored import Scored
 from orchestrator.cluster.actors import kill
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
+from orchestrator.cluster.vigil import Vigil
 from orchestrator.failures import budget, is_spoilt, kind_of, raised
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
 from orchestrator.scheduling.retry import again, later
 from orchestrator.scheduling.starts import Starts
 from orchestrator.scheduling.waits import Waits
-from orchestrator.scoring.actor import EvaluatorProcess, ScoringActor, ScoringContext, start
+from orchestrator.scoring.actor import Awaited, Evaluators, ScoringActor, start
 from orchestrator.scoring.requests import StudyRequests
-from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT, FailureKind
-from study.models.resolve import Model
+from study.faults.kinds import HUNG, KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT, FailureKind
 from study.store.records import FailureRecord
 from study.units import ScoreUnit, failure_of
-
-Awaited = ray.ObjectRef[None] | ray.ObjectRef[list[Scored]]  # what tells that an actor has started, or has scored
 
 
 class Bookkeeper(Protocol):
@@ -45,15 +42,7 @@ class Bookkeeper(Protocol):
 
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None: ...
 
-
-@dataclass(frozen=True)
-class Evaluators:
-    """How evaluators of a study's models are made. `load_s`: seconds that each model is expected to take to load."""
-
-    context: ScoringContext
-    models: Mapping[str, Model]
-    load_s: Mapping[str, float]
-    process: type = EvaluatorProcess
+    def warn(self, text: str) -> None: ...
 
 
 class ScoringPool:
@@ -74,6 +63,7 @@ class ScoringPool:
         self._actors: list[ScoringActor] = []
         self._pending: dict[Awaited, ScoringActor] = {}
         self._starts = Starts()
+        self._vigil = Vigil(evaluators.context.store, self._config.failures.hung_after_s)
         self._able: set[str] = set()  # models of which scores were made
         self._freed = -self._waits.give_way_s  # when an evaluator's place was, last
         self._named = 0
@@ -115,7 +105,8 @@ class ScoringPool:
             batch = self.backlog.take(actor.model, have[actor.model], time.monotonic()) if actor.is_free else None
             if batch is not None:
                 requests = self._requests.refs(actor.model, {unit.target for unit in batch.units})
-                self._pending[actor.begin(batch, requests)] = actor
+                seconds = batch.seconds * self.backlog.pace.get(actor.model, 1.0)
+                self._pending[actor.begin(batch, requests, seconds)] = actor
         if not self._pending:
             time.sleep(wait_s)
             return
@@ -129,10 +120,23 @@ class ScoringPool:
                 self._started(actor, actor.starting)
             elif actor.scoring is not None:
                 self._collect(actor, actor.scoring)
+        self._end_hung()
 
     def stop(self) -> None:
         for actor in list(self._actors):
             self._remove(actor)
+
+    def _end_hung(self) -> None:
+        """End evaluators that live and do nothing; what they had in hand is tried elsewhere."""
+        at_work = [(actor.handle, actor.duty) for actor in self._actors if not actor.is_free]
+        for handle, seconds in self._vigil.silent(at_work):
+            actor = next(one for one in self._actors if one.handle is handle)
+            error = self._vigil.end([handle], actor.duty.what, seconds)
+            self._books.warn(str(error))
+            if actor.batch is None:
+                self._not_started(actor, error)
+            else:
+                self._failed(actor, actor.batch, error)
 
     def _resize(self, decision: Decision, starved: bool) -> None:
         surplus = decision.surplus(self.actors())
@@ -157,8 +161,7 @@ class ScoringPool:
         if not self._starts.may(model, time.monotonic()):
             return
         self._named += 1
-        how, where = self._evaluators, self._nodes.selector()
-        actor = start(how.process, str(self._named), how.context, how.models[model], where)
+        actor = start(self._evaluators, model, str(self._named), self._nodes.selector())
         self._actors.append(actor)
         if actor.starting is not None:
             self._pending[actor.starting] = actor
@@ -167,8 +170,8 @@ class ScoringPool:
         kill(actor.handle)
         self._freed = time.monotonic()
         self._actors.remove(actor)
-        if actor.starting is not None:
-            self._pending.pop(actor.starting, None)
+        if actor.awaits is not None:
+            self._pending.pop(actor.awaits, None)
 
     def _started(self, actor: ScoringActor, ref: ray.ObjectRef[None]) -> None:
         """An actor has loaded its model, or could not: after enough tries all that waits for the model has failed."""
@@ -178,13 +181,16 @@ class ScoringPool:
             self._load_s[actor.model] = time.monotonic() - actor.since
             self._starts.succeeded(actor.model)
         except Exception as error:  # noqa: BLE001 - whatever a model raises when it is loaded is classified there
-            kind = self._kind(actor, error, f"load {actor.model}")
-            self._remove(actor)
-            attempts = self._starts.failed(actor.model, kind, actor.since, time.monotonic())
-            loaded = any(other.model == actor.model and other.starting is None for other in self._actors)
-            if kind in STOPS or (attempts > budget(kind, self._config.failures) and not loaded):
-                self._starts.succeeded(actor.model)
-                self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
+            self._not_started(actor, error)
+
+    def _not_started(self, actor: ScoringActor, error: Exception) -> None:
+        kind = self._kind(actor, error, f"load {actor.model}")
+        self._remove(actor)
+        attempts = self._starts.failed(actor.model, kind, actor.since, time.monotonic())
+        loaded = any(other.model == actor.model and other.starting is None for other in self._actors)
+        if kind in STOPS or (attempts > budget(kind, self._config.failures) and not loaded):
+            self._starts.succeeded(actor.model)
+            self._give_up(self.backlog.drop(actor.model), kind, attempts, error)
 
     def _collect(self, actor: ScoringActor, ref: ray.ObjectRef[list[Scored]]) -> None:
         """An actor has scored its batch, or could not: each unit of it is booked, or goes back into the backlog."""
@@ -213,7 +219,7 @@ class ScoringPool:
     def _failed(self, actor: ScoringActor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
         kind = self._kind(actor, error, *(unit.score_id for unit in batch.units))
-        if kind in (NODE_LOST, KILLED_FOR_MEMORY) or is_spoilt(error):
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY, HUNG) or is_spoilt(error):
             self._remove(actor)
         batches = again(batch, kind, actor.model in self._able, self._config.failures, time.monotonic())
         for one in batches:
@@ -224,7 +230,9 @@ class ScoringPool:
     def _kind(self, actor: ScoringActor, error: Exception, *work: str) -> FailureKind:
         """The kind of what an actor has raised, or died of; a death, or its device's failure, is booked on its node."""
         kind = kind_of(error)
-        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
+        if kind == HUNG:
+            self._nodes.lost(placed_on([actor.handle]), work)
+        elif kind in (NODE_LOST, KILLED_FOR_MEMORY):
             dead = died_on([actor.handle])
             self._nodes.lost(dead or (placed_on([actor.handle]) if is_spoilt(error) else []), work)
             kind = KILLED_FOR_MEMORY if dead and kind == NODE_LOST and struck([actor.watch]) else kind

@@ -5,6 +5,8 @@ result; then it hands the same actor the next gang (`reuse_actors`), so that the
 data and process group stay warm. Its `GangTrainer` does the work: it asks the store what of the gang is recorded or has
 a checkpoint, gives the rest to the `WorkerGroup`, and answers with an outcome.
 
+While workers train, the trial watches over them, and the driver over the trial: what lives and does nothing is killed.
+
 Invariant: whatever fails is given its kind in here and ends the trial with an outcome, never with an exception; Tune's
 own budget is for actors that are lost. A worker that is lost costs the steps since the last checkpoint, as does the
 loss of the trial's actor, of its node or of the whole run: `scheduling.attempt` says what is tried again.
@@ -20,6 +22,7 @@ from typing import Any, Protocol
 import ray
 from ray import tune
 
+from orchestrator.cluster.beats import own_pulse
 from orchestrator.failures import NotStarted, backoff_s, is_spoilt, kind_of, raised
 from orchestrator.scheduling.attempt import AGAIN, GIVEN_UP, Attempt
 from orchestrator.scheduling.blame import MOST_LOSSES
@@ -30,7 +33,8 @@ from orchestrator.training.outcome import GangEnded, GangMoved, Trained, as_resu
 from orchestrator.training.record import headline
 from orchestrator.training.workers import WorkerGroup, is_lost
 from study.config import Training
-from study.faults.kinds import KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY, FailureKind
+from study.faults.kinds import HUNG, KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY, FailureKind
+from study.pulse import LOADING
 from study.store.records import AdapterRecord
 
 
@@ -41,6 +45,8 @@ class AdapterTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]  # the rest comes by tune.with_parameters
+        self._pulse = own_pulse()
+        self._pulse.begin(LOADING)
         group = WorkerGroup(ray.util.get_current_placement_group(), context.config.training)
         self._trainer = GangTrainer(context, group)
         self.reset_config(config)
@@ -51,6 +57,7 @@ class AdapterTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        self._pulse.begin(LOADING)
         started = time.monotonic()
         outcome = self._trainer.train(self.gang, self._attempts)
         result = {"done": True, "seconds": time.monotonic() - started, **as_result(outcome)}
@@ -140,11 +147,12 @@ class GangTrainer:
     def _kind(self, error: Exception, lost: list[str]) -> FailureKind:
         """The kind of what a try has raised. Nodes that lost a worker are booked; workers that are of no use end."""
         kind = kind_of(error)
-        if kind in (NODE_LOST, KILLED_FOR_MEMORY):
+        if kind in (NODE_LOST, KILLED_FOR_MEMORY, HUNG):
             lost += self._workers.failed_on()
         if kind == NODE_LOST and is_lost(error) and self._workers.struck():
             kind = KILLED_FOR_MEMORY
-        if self._workers.size > 1 or is_lost(error) or is_spoilt(error):  # the others wait for it: begin anew
+        ended = kind == HUNG or is_lost(error) or is_spoilt(error)
+        if ended or self._workers.size > 1:  # the others wait for it: begin anew
             self._workers.stop()
         return kind
 

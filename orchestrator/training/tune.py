@@ -16,13 +16,17 @@ from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from orchestrator.cluster.actors import Actor
 from orchestrator.cluster.nodes import Nodes
-from orchestrator.failures import kind_of
+from orchestrator.cluster.vigil import Vigil
+from orchestrator.failures import Hung, kind_of
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.gangs import Gang
+from orchestrator.scheduling.silence import Duty
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost, GangMoved, TuneStopped, of_result
 from study.faults.kinds import NODE_LOST
+from study.pulse import LOADING
 from study.scratch import scratch
 
 
@@ -36,6 +40,26 @@ class Trials(threading.Thread):
         self._config, self._context, self._trainable = context.config, context, trainable
         self.gangs, self.nodes = gangs, nodes
         self._where = nodes.selector()
+        self._vigil = Vigil(context.store, context.config.failures.hung_after_s)
+        self._at_work: dict[str, tuple[Actor, Duty]] = {}  # by trial
+
+    def end_hung(self) -> list[Hung]:
+        """Kill the actors of trials that do nothing, not even watch over their workers: Tune tries them again."""
+        found = []
+        for actor, seconds in self._vigil.silent(list(self._at_work.values())):
+            duty = next(duty for one, duty in list(self._at_work.values()) if one is actor)
+            found.append(self._vigil.end([actor], duty.what, seconds))
+        return found
+
+    def began(self, trial: Trial) -> None:
+        """A trial's actor is there."""
+        name, actor = trial.config["name"], trial.temporary_state.ray_actor
+        self._at_work[trial.trial_id] = actor, Duty(f"the trial of {name}", name, LOADING)
+        self.gangs.placed(trial.trial_id)
+
+    def over(self, trial: Trial) -> None:
+        """A trial does nothing more."""
+        self._at_work.pop(trial.trial_id, None)
 
     def run(self) -> None:
         try:
@@ -122,9 +146,10 @@ class _Report(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        self._trials.gangs.placed(trial.trial_id)
+        self._trials.began(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        self._trials.over(trial)
         outcome, gangs = of_result(trial.last_result), self._trials.gangs
         self._trials.nodes.lost(outcome.lost, trial.config["gang"])
         if isinstance(outcome, GangMoved):
@@ -133,8 +158,12 @@ class _Report(tune.Callback):
         else:
             gangs.ended(trial.trial_id, outcome)
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        self._trials.over(trial)
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """The trial's actor is lost, or could not be made, as often as the budget allows."""
+        self._trials.over(trial)
         error = _error_of(trial)
         kind = kind_of(error) if error else NODE_LOST
         text = str(error or "the trial's actor was lost")

@@ -17,10 +17,14 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.cluster.actors import Actor, Method, kill, start_actor
+from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
 from orchestrator.cluster.resources import as_options
+from orchestrator.cluster.vigil import Vigil
+from orchestrator.costs.devices import load_s
 from orchestrator.failures import NotStarted, kind_of
+from orchestrator.scheduling.silence import Duty
 from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import file_of
 from orchestrator.training.context import TrialContext
@@ -28,6 +32,7 @@ from orchestrator.training.outcome import GangEnded
 from orchestrator.training.record import adapter_record, headline
 from study.config import Training
 from study.faults.kinds import BUG, NODE_LOST
+from study.pulse import LOADING, beat
 from study.scratch import scratch
 from study.units import failure_of
 from trainers.meeting import Meeting
@@ -37,6 +42,7 @@ class TrainerProcess:
     """One worker of a group: trains, and (rank 0) puts the adapters into the store."""
 
     def __init__(self, rank: int, world_size: int) -> None:
+        self._pulse = own_pulse()
         from trainers.worker import Worker
 
         self._worker = Worker(rank, world_size)
@@ -53,6 +59,8 @@ class TrainerProcess:
         """Train a gang, or go on with it from the checkpoint `start`. Only rank 0 knows what became of it."""
         from trainers.checkpoint import Checkpoint
         from trainers.job import Job, Rejected, Setup
+
+        self._pulse.begin(LOADING)
 
         def save(reached: Checkpoint) -> None:
             rows = None if training.micro_batch_size == "auto" else training.micro_batch_size
@@ -93,24 +101,42 @@ class WorkerGroup:
         self.size = training.workers_per_trial
         self.workers: list[Trainer] = []
         self._watches: list[Count] = []
+        self._vigil: Vigil | None = None
         self._shared: tuple[TrialContext, ray.ObjectRef[TrialContext]] | None = None  # lies in Ray's store once
 
     def train(
         self, context: TrialContext, adapter_ids: Sequence[str], training: Training, start: bytes | None
     ) -> GangEnded:
-        """Train a gang on the group, starting it first if need be; from a checkpoint where `start` is one."""
+        """Train a gang on the group, starting it first if need be; from a checkpoint where `start` is one.
+
+        Raises what a worker raises or died of, and Hung where one has lived and done nothing: all are dead then.
+        """
         self.start()
         if self._shared is None or self._shared[0] is not context:
             self._shared = context, ray.put(context)
+            self._vigil = Vigil(context.store, context.config.failures.hung_after_s)
         arguments = self._shared[1], adapter_ids, training, ray.put(start)  # one copy for all, and the same for all
         self._watches = [watch(worker) for worker in self.workers]
         answers = [worker.train.remote(*arguments) for worker in self.workers]
         try:
-            return ray.get(answers)[0]
+            return self._answers(answers, _duty(context, adapter_ids))[0]
         except RayTaskError as error:
             if kind_of(error) in (BUG, NODE_LOST):
                 self._raise_loss(answers)
             raise
+
+    def _answers(self, answers: list[ray.ObjectRef[GangEnded]], duty: Duty) -> list[GangEnded]:
+        """Wait for the workers as long as they say their steps. This process, too, says that it goes on."""
+        assert self._vigil is not None
+        while True:
+            try:
+                return ray.get(answers, timeout=self._vigil.every_s)
+            except GetTimeoutError as error:
+                if isinstance(error, RayTaskError):  # a worker's own
+                    raise
+            beat()
+            if silent := self._vigil.silent([(worker, duty) for worker in self.workers]):
+                raise self._vigil.end(self.workers, duty.what, max(seconds for _, seconds in silent))
 
     def failed_on(self) -> list[str]:
         """The nodes of those workers that are dead; of all where none is, since one of their devices has failed."""
@@ -133,7 +159,9 @@ class WorkerGroup:
         self.workers = [self._worker(rank, f"{name} worker {rank}") for rank in range(self.size)]
         within = self._waits.start_s
         try:
+            beat()
             meeting = ray.get(self.workers[0].address.remote(), timeout=within)
+            beat()
             ray.get([worker.join.remote(meeting) for worker in self.workers], timeout=within)
         except GetTimeoutError as error:
             self.stop()
@@ -155,6 +183,13 @@ class WorkerGroup:
         for answer in ray.wait(answers, num_returns=len(answers), timeout=self._waits.loss_s)[0]:
             with suppress(RayTaskError):
                 ray.get(answer)
+
+
+def _duty(context: TrialContext, adapter_ids: Sequence[str]) -> Duty:
+    """What a gang is to those who watch over it."""
+    model = context.models[context.units[adapter_ids[0]].model]
+    what = f"{model.name}, training {context.units[adapter_ids[0]]} and {len(adapter_ids) - 1} more"
+    return Duty(what, model.name, LOADING, load_s(model))
 
 
 def is_lost(error: Exception) -> bool:

@@ -82,10 +82,12 @@ class Evaluators(Frozen):
 
 
 class Failures(Frozen):
-    """How often a unit may fail in each way before the study goes on without it."""
+    """How often a unit may fail in each way before the study goes on without it; what says nothing for long hangs."""
 
     node_lost: Count = 20
     killed_for_memory: Count = 4
+    hung: Count = 2
+    hung_after_s: Annotated[Number, Field(gt=0)] = 600.0
     out_of_memory: Count = 4
     transient: Count = 5
 

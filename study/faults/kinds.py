@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 NODE_LOST: Final = "node_lost"
 KILLED_FOR_MEMORY: Final = "killed_for_memory"
+HUNG: Final = "hung"
 OUT_OF_MEMORY: Final = "out_of_memory"
 TRANSIENT: Final = "transient"
 NO_SPACE: Final = "no_space"
@@ -20,6 +21,7 @@ BUG: Final = "bug"
 FailureKind = Literal[
     "node_lost",
     "killed_for_memory",
+    "hung",
     "out_of_memory",
     "transient",
     "no_space",

@@ -11,12 +11,18 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from study.errors import ConfigError
 from study.faults.network import Unreachable
+from study.pulse import beat
 
+if TYPE_CHECKING:
+    from huggingface_hub.utils import tqdm
+
+BEAT_S = 5.0
 LOCAL_DISK = "set HF_HOME to a folder on a local disk"
 WEIGHTS = "*.safetensors"
 MODEL_FILES = [WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # no pickles, no other formats
@@ -35,7 +41,7 @@ def local_folder(path: str, revision: str | None, weights: bool = True) -> str:
     files = MODEL_FILES if weights else [pattern for pattern in MODEL_FILES if pattern != WEIGHTS]
     try:
         with one_per_node(f"{path}@{revision}"):
-            return str(snapshot_download(path, revision=revision, allow_patterns=files))
+            return str(snapshot_download(path, revision=revision, allow_patterns=files, tqdm_class=beating()))
     except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise refused("models", path, error) from error
     except errors.LocalEntryNotFoundError as error:
@@ -81,13 +87,40 @@ def one_per_node(what: str) -> Iterator[None]:
     folder = Path(constants.HF_HOME) / "crosscells-locks"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / (re.sub(r"[^A-Za-z0-9._-]+", "--", what) + ".lock")):
+        with _held(FileLock(folder / (re.sub(r"[^A-Za-z0-9._-]+", "--", what) + ".lock"))):
             yield
     except OSError as error:
         if error.errno != errno.ENOLCK:
             raise
         reason = f"HF_HOME = {constants.HF_HOME}: its file system gives no locks ({error.strerror})"
         raise Unreachable(f"{reason}; {LOCAL_DISK}") from error
+
+
+@contextmanager
+def _held(lock: FileLock) -> Iterator[None]:
+    """Hold a lock; who waits for another one's work is at work as well."""
+    while True:
+        try:
+            lock.acquire(timeout=BEAT_S)
+            break
+        except Timeout:
+            beat()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def beating() -> type[tqdm[Any]]:
+    """Progress bars of huggingface_hub that say each piece that has come."""
+    from huggingface_hub.utils import tqdm
+
+    class Beating(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            beat()
+            return super().update(n)
+
+    return Beating
 
 
 def refused(key: str, repo: str, error: Exception) -> ConfigError:

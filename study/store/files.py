@@ -15,19 +15,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
 from study.errors import ConfigError, StoreRefused
+from study.pulse import beat
 from study.store.filesystem import ATTEMPTS, is_cut_short, is_full, is_refused, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
+PIECE = 64 << 20  # bytes
 PROBE = ".probe-"
 PROBE_ATTEMPTS = 3  # a wrong address is told within seconds
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
 ONE_PUT = 8 << 20  # bytes; pyarrow begins an upload in parts when it has gathered 10 MiB
+
+
+class _Out(Protocol):
+    """A stream that is open for writing."""
+
+    def write(self, data: memoryview) -> object: ...
+
 
 Some = TypeVar("Some")
 Other = TypeVar("Other")
@@ -108,7 +117,7 @@ class Files:
         # large one is granted before there is a stream; without all of its parts it is never completed
         filesystem = self.fs if len(data) <= ONE_PUT else self._fs_in_parts
         with filesystem.open_output_stream(path, compression=None) as out:
-            out.write(data)
+            _write(out, data)
 
     @cached_property
     def _fs_in_parts(self) -> pafs.FileSystem:
@@ -167,6 +176,7 @@ class Files:
                 with self.refusals(), self.fs.open_input_file(self.path(relative)) as source:
                     size = source.size()
                     data = source.read(size if most is None else min(size, most))
+                    beat()
                     return bytes(data), None if self.is_local else source.metadata()
             except OSError as error:
                 if not is_cut_short(error) or attempt == ATTEMPTS - 1:
@@ -218,13 +228,20 @@ class Files:
             raise
 
 
+def _write(out: _Out, data: bytes) -> None:
+    """Write piece by piece, a step of work each."""
+    for start in range(0, len(data), PIECE):
+        out.write(memoryview(data)[start : start + PIECE])
+        beat()
+
+
 def _replace(final: str, data: bytes) -> None:
     folder, name = final.rsplit("/", 1)
     os.makedirs(folder, exist_ok=True)
     temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
     try:
         with open(temporary, "wb") as out:
-            out.write(data)
+            _write(out, data)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, final)

@@ -7,6 +7,7 @@ into them.
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from datetime import UTC, datetime
 
@@ -47,6 +48,11 @@ def model_in(folder: str) -> str:
 def adapter_in(folder: str) -> str:
     """Read the adapter_id off an adapter's folder."""
     return folder.rpartition("-")[2]
+
+
+def hung_file(when: datetime, what: str) -> str:
+    """Name the file that says where a process stood that did nothing."""
+    return f"{LOGS}/hung/{when:%Y%m%dT%H%M%S.%f}-{re.sub(r'[^A-Za-z0-9._-]+', '-', what)[:100]}.txt"
 
 
 def failure_file(unit_id: str) -> str:

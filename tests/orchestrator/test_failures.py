@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
@@ -26,10 +26,11 @@ from pyarrow import fs as pafs
 from safetensors.torch import save_file
 
 from orchestrator.cluster.kernel_kills import struck, watch
-from orchestrator.failures import NotStarted, backoff_s, budget, is_spoilt, kind_of, lasting
+from orchestrator.failures import Hung, NotStarted, backoff_s, budget, is_spoilt, kind_of, lasting
 from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
 from study.errors import StoreRefused, TaskError
+from study.faults.kinds import FailureKind
 from study.store.records import FailureRecord
 from study.store.store import Store
 from tests.faults.disk import Disk
@@ -198,9 +199,9 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> None:
-    kinds = ("node_lost", "killed_for_memory", "out_of_memory", "transient", "no_space", "store_refused", "nan", "bug")
+    kinds = [kind for kind in get_args(FailureKind) if kind != "bad_data"]
     budgets = [budget(kind, Failures()) for kind in kinds]
-    assert budgets == [20, 4, 4, 5, 0, 0, 0, 0]
+    assert budgets == [20, 4, 2, 4, 5, 0, 0, 0, 0]
     recorded = {kind: FailureRecord(kind, kind, kind, "", 1, subject_id="id") for kind in (*kinds, "bad_data")}
     assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
     assert lasting({"old": FailureRecord("old", "m/base on t/en", "nan", "", 1)}) == {}  # it does not say of which unit
@@ -222,6 +223,7 @@ def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> Non
         (RuntimeError("shape '[2]' is invalid for input of size 3"), "bug", False),
         (ValueError("CUDA error: says no device"), "bug", False),
         (NotStarted("2 workers were not all there"), "node_lost", False),
+        (Hung("no sign of life for 600 s"), "hung", False),
     ],
 )
 def test_what_devices_and_their_connections_raise(error: Exception, kind: str, spoilt: bool) -> None:

@@ -19,7 +19,8 @@ from analysis.reading.study import load_store
 from evaluators.items.item import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
-from orchestrator.costs.estimate import BYTES_PER_S, START_S, costs, estimate
+from orchestrator.costs.devices import BYTES_PER_S, START_S
+from orchestrator.costs.estimate import costs, estimate
 from orchestrator.costs.measured import measure
 from orchestrator.planning.grid import expand
 from orchestrator.planning.plan import plan

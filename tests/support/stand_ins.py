@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.cluster.beats import own_pulse
 from study.cells import Cell
+from study.pulse import LOADING, WORKING, beat
 from study.units import ScoreUnit
 
 if TYPE_CHECKING:
@@ -90,6 +93,33 @@ class Held(Flaky):
         while units[0].model == "m":
             time.sleep(0.1)
         return super().score(units, requests)
+
+
+class Freezing(Flaky):
+    """An evaluator whose first process is stopped while it loads, and whose second one is while it scores.
+
+    Those after them say their steps for longer than silence may last.
+    """
+
+    def load(self, context: ScoringContext, *_: object) -> None:
+        self._pulse = own_pulse()
+        self._pulse.begin(LOADING)
+        with open(f"{context.config.store}.starts", "a+") as starts:
+            starts.write("x")
+            starts.flush()
+            self._number = starts.tell()
+        if self._number == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def score(self, units: tuple[ScoreUnit, ...], requests: object) -> list[Answer]:
+        self._pulse.begin(WORKING)
+        beat()
+        if self._number == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        for _ in range(20):
+            time.sleep(0.3)
+            beat()
+        return [scored(unit, self._number) for unit in units]
 
 
 class Stubborn(Flaky):

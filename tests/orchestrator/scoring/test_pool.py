@@ -17,8 +17,8 @@ from orchestrator.planning.grid import expand
 from orchestrator.scheduling.backlog import Backlog
 from orchestrator.scheduling.decide import Decision
 from orchestrator.scheduling.waits import Waits
-from orchestrator.scoring.actor import ScoringContext
-from orchestrator.scoring.pool import Evaluators, ScoringPool
+from orchestrator.scoring.actor import Evaluators, ScoringContext
+from orchestrator.scoring.pool import ScoringPool
 from orchestrator.scoring.requests import StudyRequests
 from study.cells import Cell, Source
 from study.config.file import parse
@@ -29,7 +29,7 @@ from study.store.records import FailureRecord
 from study.store.store import Store
 from study.units import ScoreUnit
 from tests.support.local_ray import local_ray
-from tests.support.stand_ins import Broken, Flaky, Held, Late, Poisoned, Stubborn
+from tests.support.stand_ins import Broken, Flaky, Freezing, Held, Late, Poisoned, Stubborn
 from tests.support.tiny_world import REPOSITORY
 
 
@@ -52,6 +52,7 @@ class Told:
 
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[FailureRecord] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def scored(self, unit: ScoreUnit, result: Scored) -> None:
         self.seconds[unit.target.language] = result.seconds
@@ -59,12 +60,16 @@ class Told:
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None:
         self.failures.append(failure)
 
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
 
 @dataclass
 class Run:
     pool: ScoringPool
     scored: dict[str, float]
     failed: list[FailureRecord]
+    warnings: list[str]
     changed: list[tuple[str, bool]]
 
     def to_its_end(self, actors: int) -> None:
@@ -104,7 +109,7 @@ def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
             Nodes(shape(config), [], lambda *change: changed.append(change)),
             waits,
         )
-        runs.append(Run(pool, told.seconds, told.failures, changed))
+        runs.append(Run(pool, told.seconds, told.failures, told.warnings, changed))
         return runs[-1]
 
     yield make
@@ -181,6 +186,20 @@ def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callabl
         run.pool.step(Decision(0, 3, {"m": 2, "n": 1}), 0.1)
     run.pool.step(Decision(1, 2, {"m": 1, "n": 1}), 0.0, starved=True)
     assert run.pool.actors() == {"m": 2, "n": 1}
+
+
+def test_a_process_that_is_stopped_is_looked_at_killed_and_replaced_and_one_that_takes_long_is_not(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = start(Freezing, ["xx"], "{hung_after_s: 4}")
+    run.to_its_end(1)
+    assert (run.scored, run.failed) == ({"xx": 3}, [])
+    loading, scoring = run.warnings
+    assert ("m, loading" in loading, "m, scoring" in scoring) == (True, True)
+    for warning in run.warnings:
+        stood = (tmp_path / "store" / warning.rpartition(": ")[2]).read_text()
+        assert "State:\tT (stopped)" in stood
+        assert "stand_ins.py" in stood or "no stacks: " in stood
 
 
 def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., Run]) -> None:

@@ -72,12 +72,12 @@ def undisturbed(
     group.stop()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_worker_costs_an_epoch_and_no_result(
-    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path, workers: int
+@pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGSTOP)])
+def test_a_worker_that_is_killed_or_stopped_costs_an_epoch_and_no_result(
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path, workers: int, number: int
 ) -> None:
     training = {"workers_per_trial": workers, "resources_per_worker": {"CPU": 1}}
-    context = context_of(study(world, tmp_path, training=training)[1])
+    context = context_of(study(world, tmp_path, training=training, failures={"hung_after_s": 10})[1])
     group = WorkerGroup(None, context.config.training)
     group.start()
     pid = ray.get(group.workers[-1].__ray_call__.remote(lambda _: os.getpid()))
@@ -87,9 +87,10 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
     until(lambda: farthest(context.store) > 0, running.is_alive)
     [file] = context.store.files(CHECKPOINTS, "")
     reached = context.store.read(file)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     running.join(200)
     group.stop()
+    looked_at(context.store, number == signal.SIGSTOP)
     assert [(len(outcome.trained), outcome.failed) for outcome in outcomes] == [(4, ())]
     assert_equal(context.store, undisturbed[1], exactly=workers == 1)
     for record in context.store.records().values():
@@ -97,6 +98,17 @@ def test_a_killed_worker_costs_an_epoch_and_no_result(
         assert record.conditions.world_size == workers
     assert context.store.files(CHECKPOINTS, "") == []
     go_on_with_one(*undisturbed, world, tmp_path / "one", file, reached, exactly=workers == 1)
+
+
+def looked_at(store: Store, stopped: bool) -> None:
+    """Of workers that hang together it is told where each stood, and nothing of those that died."""
+    files = store.files("logs/hung", ".txt")
+    assert len(files) == stopped
+    for file in files:
+        text = store.read(file).decode()
+        assert text.count("State:") == 2
+        assert "T (stopped)" in text
+        assert "train_gang" in text or "no stacks: " in text
 
 
 def go_on_with_one(

@@ -7,11 +7,13 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from orchestrator.failures import kind_of
+from study import pulse
 from study.faults.kinds import TRANSIENT
 from study.faults.network import Unreachable
-from study.models.hub import one_per_node, refused
+from study.models.hub import beating, one_per_node, refused
 
 
 def no_locks(*_: object) -> None:
@@ -35,6 +37,37 @@ def test_a_library_that_finds_no_locks_there_is_told_alike(tmp_path: Path, monke
         no_locks()
     with pytest.raises(FileNotFoundError), one_per_node("data x"):
         (tmp_path / "none").read_text()
+
+
+def test_who_waits_for_another_process_that_fetches_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr("study.models.hub.BEAT_S", 0.05)
+    monkeypatch.setattr("study.pulse._listeners", [])
+    heard: list[str | None] = []
+
+    def hear(stage: str | None) -> None:
+        heard.append(stage)
+        if len(heard) == 3:
+            other.release()
+
+    pulse.listen(hear)
+    other = FileLock(tmp_path / "crosscells-locks" / "model-x.lock")
+    Path(other.lock_file).parent.mkdir()
+    other.acquire()
+    with one_per_node("model-x"):
+        assert heard == [None] * 3
+
+
+def test_what_comes_from_the_hub_says_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where bars are switched off, as they are in actors."""
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    monkeypatch.setattr("study.pulse._listeners", [])
+    heard: list[str | None] = []
+    pulse.listen(heard.append)
+    with beating()(total=10, disable=True) as bar:
+        bar.update(3)
+        bar.update(7)
+    assert heard == [None, None]
 
 
 def test_nor_is_the_hub_blamed_for_it() -> None:

@@ -1,0 +1,61 @@
+"""Watches over actors that were given work: which are silent for too long, and how these are ended and told of.
+
+It is asked in the watcher's own loop, and looks every few seconds. What it decides by is `scheduling.silence`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from orchestrator.cluster import beats, stacks
+from orchestrator.cluster.actors import Actor
+from orchestrator.cluster.nodes import placed_on
+from orchestrator.failures import Hung
+from orchestrator.scheduling.silence import Duty, Silences
+from study.pulse import LOADING
+from study.store.layout import hung_file
+from study.store.store import Store
+
+LOOK_S = 5.0
+
+
+class Vigil:
+    """Over the actors of one study. `limit_s`: no silence is too long before."""
+
+    def __init__(self, store: Store, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._silences = Silences(limit_s)
+        self._every_s = min(LOOK_S, limit_s / 10)
+        self._looked = clock()
+
+    @property
+    def every_s(self) -> float:
+        """How often it looks, at most."""
+        return self._every_s
+
+    def silent(self, at_work: Sequence[tuple[Actor, Duty]]) -> list[tuple[Actor, float]]:
+        """Those of the actors at work that have been silent for too long, and for how many seconds."""
+        now = self._clock()
+        if now - self._looked < self._every_s:
+            return []
+        self._looked = now
+        actors = {actor._actor_id.hex(): (actor, duty) for actor, duty in at_work}
+        self._silences.hear({one: duty for one, (_, duty) in actors.items()}, beats.beats(actors), now)
+        for one, (actor, duty) in actors.items():
+            if duty.stage == LOADING and not self._silences.spoke(one) and not placed_on([actor]):
+                self._silences.begin_anew(one, duty, now)  # it waits for a place
+        return [(actors[one][0], seconds) for one, seconds in self._silences.too_long(now).items()]
+
+    def end(self, actors: Sequence[Actor], what: str, seconds: float) -> Hung:
+        """Kill actors that hang, and leave where they stood in the store's logs. What is to be said of it."""
+        said = f"{what}: no sign of life for {seconds:.0f} s"
+        found = stacks.end(actors)
+        file = hung_file(datetime.now(UTC), what)
+        try:
+            self._store.write(file, f"{said}\n\n{found}\n".encode())
+        except OSError as error:
+            file = f"not written ({error})"
+        beats.forget(actor._actor_id.hex() for actor in actors)
+        return Hung(f"{said}: killed; where it stood: {file}")

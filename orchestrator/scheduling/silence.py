@@ -1,0 +1,89 @@
+"""Which work has been silent for too long: a decision, a function of what was heard of it, and when. No Ray in here.
+
+Work says each step that it takes (`study.pulse`). How long a step may take is learned from the run: many times the
+longest that was seen, or at first many times what the whole work is expected to take, and never less than a limit.
+Times are seconds of the watcher's own clock: nothing depends on what a frozen process would say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from study.pulse import LOADING
+
+TIMES = 20.0  # as long as the longest step: a false kill costs more than a late one
+LOADING_TIMES = 3.0  # as long as the limit: a download or a slow disk may say nothing for long
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a process was given to do. `stage` is the one that it begins in; another object is other work."""
+
+    what: str
+    model: str
+    stage: str
+    expected_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a process says of its work: how many steps it has taken, its stage, and the longest step of each stage."""
+
+    count: int
+    stage: str
+    longest_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class _Heard:
+    duty: Duty
+    at: float
+    count: int
+    stage: str
+    spoke: bool = False
+
+
+class Silences:
+    """What was heard of each process, by its id. `limit_s`: silence is never too long before."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._heard: dict[str, _Heard] = {}
+        self._longest: dict[tuple[str, str], float] = {}  # step seen, by model and stage
+
+    def hear(self, duties: Mapping[str, Duty], beats: Mapping[str, Beat], now: float) -> None:
+        """Take in what all processes at work are to do, and what was heard of them last."""
+        for process in self._heard.keys() - duties.keys():
+            del self._heard[process]
+        for process, duty in duties.items():
+            beat = beats.get(process)
+            count = beat.count if beat else 0
+            heard = self._heard.get(process)
+            if heard is None or heard.duty is not duty:
+                self._heard[process] = _Heard(duty, now, count, duty.stage)
+            elif beat and beat.count != heard.count:
+                self._heard[process] = _Heard(duty, now, count, beat.stage, True)
+            for stage, seconds in (beat.longest_s if beat else {}).items():
+                key = duty.model, stage
+                self._longest[key] = max(seconds, self._longest.get(key, 0.0))
+
+    def too_long(self, now: float) -> dict[str, float]:
+        """The processes that have been silent for too long, and for how long."""
+        silent = {process: now - heard.at for process, heard in self._heard.items()}
+        return {process: s for process, s in silent.items() if s > self._may_s(self._heard[process])}
+
+    def spoke(self, process: str) -> bool:
+        """Whether anything was heard of what a process was given."""
+        return self._heard[process].spoke
+
+    def begin_anew(self, process: str, duty: Duty, now: float) -> None:
+        """A process could not begin before now."""
+        self._heard[process] = _Heard(duty, now, self._heard[process].count, duty.stage)
+
+    def _may_s(self, heard: _Heard) -> float:
+        duty = heard.duty
+        step_s = self._longest.get((duty.model, heard.stage), duty.expected_s)
+        if heard.stage == LOADING:
+            return max(LOADING_TIMES * self._limit_s, TIMES * max(step_s, duty.expected_s))
+        return max(self._limit_s, TIMES * step_s)

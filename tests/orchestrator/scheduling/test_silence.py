@@ -1,0 +1,58 @@
+"""Which silence is too long: learned from the longest step, never below the limit, and by the watcher's clock alone."""
+
+from __future__ import annotations
+
+from orchestrator.scheduling.silence import LOADING_TIMES, TIMES, Beat, Duty, Silences
+from study.pulse import LOADING, WORKING
+
+LIMIT_S = 60.0
+
+
+def scoring(expected_s: float = 0.0) -> Duty:
+    return Duty("m, scoring", "m", WORKING, expected_s)
+
+
+def test_what_says_its_steps_may_take_as_long_as_it_likes() -> None:
+    silences, duty = Silences(LIMIT_S), scoring()
+    for minute in range(1000):
+        silences.hear({"a": duty}, {"a": Beat(minute, WORKING)}, minute * 59.0)
+        assert silences.too_long(minute * 59.0) == {}
+    silences.hear({"a": duty}, {"a": Beat(999, WORKING)}, 999 * 59.0 + 61)
+    assert silences.too_long(999 * 59.0 + 61) == {"a": 61.0}
+
+
+def test_silence_may_last_many_times_the_longest_step_that_any_process_of_the_model_took() -> None:
+    silences, slow, other = Silences(LIMIT_S), scoring(), scoring()
+    silences.hear({"a": slow}, {"a": Beat(2, WORKING, {WORKING: 10.0})}, 0.0)
+    silences.hear({"b": other}, {}, 0.0)
+    assert silences.too_long(10 * TIMES) == {}
+    assert silences.too_long(10 * TIMES + 1) == {"b": 10 * TIMES + 1}
+
+
+def test_before_anything_was_seen_the_estimate_counts_and_loading_may_take_longest() -> None:
+    silences = Silences(LIMIT_S)
+    duties = {"a": scoring(30.0), "b": Duty("m, loading", "m", LOADING, 30.0), "c": Duty("n", "n", LOADING)}
+    silences.hear(duties, {}, 0.0)
+    assert silences.too_long(30 * TIMES) == {"c": 30 * TIMES}
+    assert silences.too_long(30 * TIMES + 1).keys() == {"a", "b", "c"}
+    assert Silences(LIMIT_S).too_long(1e9) == {}
+    silences.hear({"c": duties["c"]}, {"c": Beat(1, LOADING)}, 0.0)
+    assert silences.too_long(LOADING_TIMES * LIMIT_S) == {}
+
+
+def test_other_work_begins_anew_and_what_is_idle_is_never_silent() -> None:
+    silences, said = Silences(LIMIT_S), {"a": Beat(7, WORKING)}
+    silences.hear({"a": scoring()}, said, 0.0)
+    silences.hear({}, said, 50.0)
+    silences.hear({"a": scoring()}, said, 1000.0)
+    assert (silences.too_long(1060.0), silences.spoke("a")) == ({}, False)
+    silences.hear({"a": scoring()}, said, 1050.0)  # equal, and yet another batch
+    assert silences.too_long(1100.0) == {}
+
+
+def test_a_process_that_begins_anew_with_its_count_has_spoken() -> None:
+    """Ray starts an actor again under its id."""
+    silences, duty = Silences(LIMIT_S), scoring()
+    silences.hear({"a": duty}, {"a": Beat(7, WORKING)}, 0.0)
+    silences.hear({"a": duty}, {"a": Beat(1, WORKING)}, 59.0)
+    assert (silences.too_long(100.0), silences.spoke("a")) == ({}, True)
