@@ -35,7 +35,11 @@ class NotStarted(Exception):
 
 
 class Hung(Exception):
-    """A process lives and does nothing; it has been killed."""
+    """A process lives and does nothing; it has been killed. Where it stood is `found`, to be left in a `file`."""
+
+    def __init__(self, said: str, file: str = "", found: str = "") -> None:
+        super().__init__(f"{said}: killed; where it stood: {file}")
+        self.file, self.found = file, f"{said}\n\n{found}\n".encode()
 
 
 def raised(unit: AdapterUnit | ScoreUnit, kind: FailureKind, error: BaseException, attempts: int) -> FailureRecord:

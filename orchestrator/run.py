@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import queue
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from ray import tune
 from rich.console import Console
@@ -64,10 +66,12 @@ class StudyRun:
         profile: bool = False,
         actors: Actors | None = None,
         most_device_hours: float | None = None,
+        asked: Callable[[], float | None] = lambda: None,
     ) -> None:
+        """`asked`: since when the store has owed an answer to whoever else asks it (by time.monotonic)."""
         config, plan, store, estimates = prepared.config, prepared.plan, prepared.store, prepared.estimates
         self._config, self._plan, self._store, self._estimates = config, plan, store, estimates
-        self._actors, self._most_hours = actors or Actors(), most_device_hours
+        self._actors, self._most_hours, self._asked = actors or Actors(), most_device_hours, asked
         models = {model.name: model for model in plan.grid.models}
         self._units = {unit.adapter_id: unit for unit in plan.grid.adapters}
         self._context = TrialContext(config, models, self._units, prepared.survey.examples, store)
@@ -105,10 +109,12 @@ class StudyRun:
                     gangs.allow(decision.trials)
                     self._pool.step(decision, WAIT_S, starved=gangs.starves() and lacks_place())
                     for hung in trials.end_hung():
-                        self._books.warn(str(hung))
+                        self._books.hung(hung)
                     self._tell(gangs)
+                    self._books.visit(self._asked())
                 self._books.export()
         except BaseException:
+            trials.stop()
             with suppress(OSError):  # what has ended the run is what is said
                 self._books.close()
             raise
@@ -119,7 +125,8 @@ class StudyRun:
 
     def _is_running(self, gangs: GangQueue[Event]) -> bool:
         waiting, running = gangs.state()
-        return bool(waiting or running or not gangs.events.empty() or not self._pool.is_idle)
+        told = gangs.events.empty() and not self._books.errands.pending
+        return bool(waiting or running or not told or not self._pool.is_idle)
 
     def _gangs(self) -> list[Gang]:
         """What there is to train, in gangs, those first that most waits for."""
@@ -172,19 +179,20 @@ class StudyRun:
                     scratch = f", on this machine's scratch, {tempfile.gettempdir()} and Ray's session in it"
                     raise StudyStopped(f"Ray Tune failed: {error}{scratch * full}") from error
                 case GangLost():
-                    self._lost(event)
+                    self._books.errands.send(partial(self._found, event), self._ended)
                 case GangEnded():
                     self._ended(event)
 
-    def _lost(self, gang: GangLost) -> None:
+    def _found(self, gang: GangLost) -> GangEnded:
         """A trial has ended without an answer: those of its gang that are recorded are trained, the others failed."""
-        for adapter_id in gang.adapter_ids:
-            unit = self._units[adapter_id]
+        trained, failed = [], []
+        for unit in (self._units[adapter_id] for adapter_id in gang.adapter_ids):
             if (record := self._store.record(unit.folder)) is not None:
-                self._ended(GangEnded(trained=(headline(record),)))
+                trained.append(headline(record))
                 continue
             last, attempts = gang.message.strip().splitlines()[-1], self._config.failures.node_lost + 1
-            self._failed(failure_of(unit, gang.kind, last, attempts, gang.message))
+            failed.append(failure_of(unit, gang.kind, last, attempts, gang.message))
+        return GangEnded(tuple(trained), tuple(failed))
 
     def _ended(self, gang: GangEnded) -> None:
         for adapter in gang.trained:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 from study.store.lease import Lease
 from study.store.lost import LeaseLost
+
+LEAVE_S = 12.0  # an interrupt ends a run within half a minute: Tune and the errands into the store come before
 
 
 class Interrupted(BaseException):
@@ -48,8 +51,16 @@ def as_raised() -> Iterator[None]:
 
 
 def leave(code: int, lease: Lease) -> NoReturn:
-    """Free the cluster's devices, give the store back and end the process; Tune's thread would wait for its trials."""
+    """Free the cluster's devices, give the store back and end the process, LEAVE_S from now at the latest.
+
+    A cluster or a store that does not answer then finds out by itself: processes of a cluster that this one has started
+    end with it, and its hold on the store runs out.
+    """
     import ray
+
+    at_latest = threading.Timer(LEAVE_S, os._exit, [code])
+    at_latest.daemon = True
+    at_latest.start()
 
     sys.stdout.flush()
     sys.stderr.flush()

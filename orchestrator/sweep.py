@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (LeaseLost, StoreRefused) as error:
         say(f"error: {error}", sys.stderr)
         return 1
-    except Interrupted as interruption:
-        say(f"{interruption}: stopped. To go on, run the same command again", sys.stderr)
+    except (Interrupted, KeyboardInterrupt) as interruption:
+        say(f"{str(interruption) or 'SIGINT'}: stopped. To go on, run the same command again", sys.stderr)
         return 130
 
 
@@ -70,6 +70,7 @@ def sweep(options: Options, console: Console) -> int:
         return show_plan(console, prepare(checked, options, warn), options)
     if not checked.store.exists(STUDY_FILE):  # one that is begun may be done
         check_machine(config)
+    on_signals()
     with Lease(checked.store, stopper()) as lease:
         prepared = prepare(checked, options, warn)
         show_plan(console, prepared, options)
@@ -174,7 +175,7 @@ def execute(console: Console, prepared: Prepared, options: Options, lease: Lease
         return []
     again, store = options.command(), prepared.store
     try:
-        failures = _on_cluster(console, prepared, options)
+        failures = _on_cluster(console, prepared, options, lease)
     except LeaseLost as lost:
         say(f"error: {lost}", sys.stderr)
         leave(1, lease)
@@ -194,7 +195,7 @@ def execute(console: Console, prepared: Prepared, options: Options, lease: Lease
     return failures
 
 
-def _on_cluster(console: Console, prepared: Prepared, options: Options) -> list[FailureRecord]:
+def _on_cluster(console: Console, prepared: Prepared, options: Options, lease: Lease) -> list[FailureRecord]:
     """Connect, run, and say how the estimate compares, however the run ends. Imports Ray, which takes seconds."""
     import ray
 
@@ -202,10 +203,11 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options) -> list[
     from orchestrator.run import StudyRun
 
     cluster = connect(options.allow_open_cluster)
-    on_signals()
+    on_signals()  # Ray has put handlers of its own in their place
     check_fits(prepared.config, ray.cluster_resources())  # type: ignore[no-untyped-call]
     console.print(str(cluster), soft_wrap=True)
-    run = StudyRun(prepared, console, options.profile, most_device_hours=options.most_device_hours())
+    most = options.most_device_hours()
+    run = StudyRun(prepared, console, options.profile, most_device_hours=most, asked=lambda: lease.asked)
     try:
         with as_raised():
             failures = run.run()

@@ -5,18 +5,16 @@ It is asked in the watcher's own loop, and looks every few seconds. What it deci
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from orchestrator.cluster import beats, stacks
 from orchestrator.cluster.actors import Actor
 from orchestrator.cluster.nodes import placed_on
 from orchestrator.failures import Hung
-from orchestrator.scheduling.silence import Duty, Silences
+from orchestrator.scheduling.silence import Awake, Duty, Silences
 from study.pulse import LOADING
 from study.store.layout import hung_file
-from study.store.store import Store
 
 LOOK_S = 5.0
 
@@ -24,11 +22,11 @@ LOOK_S = 5.0
 class Vigil:
     """Over the actors of one study. `limit_s`: no silence is too long before."""
 
-    def __init__(self, store: Store, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, limit_s: float) -> None:
+        self._clock = Awake()
         self._silences = Silences(limit_s)
         self._every_s = min(LOOK_S, limit_s / 10)
-        self._looked = clock()
+        self._looked = self._clock()
 
     @property
     def every_s(self) -> float:
@@ -49,13 +47,7 @@ class Vigil:
         return [(actors[one][0], seconds) for one, seconds in self._silences.too_long(now).items()]
 
     def end(self, actors: Sequence[Actor], what: str, seconds: float) -> Hung:
-        """Kill actors that hang, and leave where they stood in the store's logs. What is to be said of it."""
-        said = f"{what}: no sign of life for {seconds:.0f} s"
+        """Kill actors that hang. What is to be said of it, and to be left in the store's logs."""
         found = stacks.end(actors)
-        file = hung_file(datetime.now(UTC), what)
-        try:
-            self._store.write(file, f"{said}\n\n{found}\n".encode())
-        except OSError as error:
-            file = f"not written ({error})"
         beats.forget(actor._actor_id.hex() for actor in actors)
-        return Hung(f"{said}: killed; where it stood: {file}")
+        return Hung(f"{what}: no sign of life for {seconds:.0f} s", hung_file(datetime.now(UTC), what), found)

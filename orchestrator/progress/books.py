@@ -7,21 +7,25 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from rich.console import Console
 
 from evaluators.scored import Scored
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates
+from orchestrator.failures import Hung
 from orchestrator.planning.grid import Part
 from orchestrator.planning.plan import Plan
 from orchestrator.progress.display import Display
+from orchestrator.progress.errands import Errands
 from orchestrator.progress.means import Means
 from orchestrator.progress.metrics import Metrics
 from orchestrator.progress.numbers import begin
 from orchestrator.progress.trackers import Tracking
 from orchestrator.scheduling.blame import MOST_LOSSES
 from orchestrator.scheduling.decide import Work
+from orchestrator.scheduling.silence import Awake, Unanswered
 from orchestrator.stop import StudyStopped
 from study.config import StudyConfig
 from study.faults.kinds import STOPS
@@ -31,6 +35,7 @@ from study.store.store import Store
 from study.units import AdapterUnit, ScoreUnit
 
 EXPORT_EVERY_S = 5.0
+CLOSE_S = 10.0  # for what is to be written yet, however a run ends
 
 
 class Books:
@@ -38,6 +43,8 @@ class Books:
 
     def __init__(self, config: StudyConfig, plan: Plan, store: Store, estimates: Estimates, console: Console) -> None:
         self._store, self._estimates = store, estimates
+        self.errands = Errands()
+        self._unanswered, self._most_silence_s = Unanswered(Awake()), config.failures.hung_after_s / 2
         self._target = {cell: number for number, cell in enumerate(plan.grid.targets)}
         self._failed_before = store.failed()
         self.progress = begin(plan, estimates)
@@ -57,7 +64,8 @@ class Books:
         taken = seconds * self._estimates.devices[TRAIN]
         self.progress.finished(TRAIN, unit.model, tokens, self._train_s(unit), taken)
         self._succeeded(unit.unit_id)
-        self._tracking.trained(unit)
+        if self._tracking.is_on:
+            self.errands.send(partial(self._tracking.course, unit), partial(self._tracking.trained, unit))
 
     def scored(self, unit: ScoreUnit, result: Scored) -> None:
         taken = result.seconds * self._estimates.devices[SCORE]
@@ -86,14 +94,16 @@ class Books:
     def node(self, node: str, used: bool) -> None:
         """A node is used no more, or again."""
         if used:
-            self._store.take_back_node(node)
+            self.errands.send(partial(self._store.take_back_node, node))
             self.display.warn(f"node {node} was excluded, but the study cannot go on without it: it is used again")
         else:
-            self._store.exclude_node(node)
+            self.errands.send(partial(self._store.exclude_node, node))
             self.display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
 
-    def warn(self, text: str) -> None:
-        self.display.warn(text)
+    def hung(self, error: Hung) -> None:
+        """Tell of a process that lived and did nothing, and leave where it stood in the store's logs."""
+        self.display.warn(str(error))
+        self.errands.send(partial(self._store.write, error.file, error.found))
 
     def hold(self, trials: int, evaluators: Counter[str], work: dict[str, Work]) -> None:
         """What there is of either kind from now on; shown and exported when it is time to."""
@@ -108,6 +118,17 @@ class Books:
         if time.monotonic() - self._exported > EXPORT_EVERY_S:
             self.export()
 
+    def visit(self, asked: float | None) -> None:
+        """Take in what came of errands into the store. `asked`: since when somebody else has waited for its answer.
+
+        Raises StudyStopped where it has not answered for too long: before those who wait for it are taken for hung.
+        """
+        self.errands.collect()
+        silent_s = self.progress.store_silent_s = self._unanswered.look((asked, self.errands.asked))
+        if silent_s > self._most_silence_s:
+            problem = f"the store {self._store.uri} has not answered for {silent_s:.0f} s"
+            raise StudyStopped(f"{problem}: its file system, or the way there, is frozen")
+
     def export(self) -> None:
         self._exported = time.monotonic()
         self._metrics.export(self.progress)
@@ -119,8 +140,11 @@ class Books:
         record |= {"units": self.progress.against_estimate(), "held_s": self.progress.held.device_s}
         record |= {"basis": dict(self._estimates.basis)}
         try:
-            self._store.write(f"{RUNS}/{time.time():.0f}.json", json.dumps(record, indent=1).encode())
+            file = f"{RUNS}/{time.time():.0f}.json"
+            self.errands.send(partial(self._store.write, file, json.dumps(record, indent=1).encode()))
+            self.errands.finish(CLOSE_S)
         finally:
+            self.errands.close()
             self._tracking.close()
 
     def _train_s(self, unit: AdapterUnit) -> float:
@@ -131,11 +155,11 @@ class Books:
 
     def _succeeded(self, unit_id: str) -> None:
         if unit_id in self._failed_before:
-            self._store.clear_failure(unit_id)
+            self.errands.send(partial(self._store.clear_failure, unit_id))
 
     def _record(self, failure: FailureRecord) -> None:
         self.progress.failures.append(failure)
-        self._store.put_failure(failure)
+        self.errands.send(partial(self._store.put_failure, failure))
         self.display.failure(failure)
 
 

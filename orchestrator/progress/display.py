@@ -61,6 +61,6 @@ def table(progress: Progress) -> Table:
     eta = progress.eta_s()
     left = f"about {clock(eta)} left" if eta is not None else "warming up"
     evaluators = ", ".join(f"{model} {count}" for model, count in progress.evaluators.items() if count)
-    running = f"running {clock(progress.seconds)} · {progress.tokens_per_s:,.0f} tokens/s · {left}"
+    running = f"running {clock(progress.seconds)} · {progress.tokens_per_s:,.0f} tokens/s · {left}{progress.silence()}"
     result.caption = f"{running}\nevaluators: {evaluators}" if evaluators else running
     return result

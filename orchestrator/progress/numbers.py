@@ -40,6 +40,7 @@ class Progress:
     evaluators: Counter[str] = field(default_factory=Counter)
     failures: list[FailureRecord] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    store_silent_s: float = 0.0
 
     def finished(self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float) -> None:
         """Book a unit that is done."""
@@ -127,8 +128,12 @@ class Progress:
         ratios = " · ".join(f"{STAGES[stage]} {n['done']:,}/{n['of']:,}" for stage, n in counts.items())
         return (
             f"[{clock(self.seconds)}] {ratios} · failed {sum(n['failed'] for n in counts.values())} · "
-            f"{self.tokens_per_s:,.0f} tokens/s · left {clock(eta) if eta is not None else 'unknown'}"
+            f"{self.tokens_per_s:,.0f} tokens/s · left {clock(eta) if eta is not None else 'unknown'}{self.silence()}"
         )
+
+    def silence(self) -> str:
+        """For how long the store has not answered, where that is worth a word."""
+        return f" · the store has not answered for {clock(silent)}" if (silent := self.store_silent_s) > TELL_S else ""
 
     def against_estimate(self) -> list[dict[str, str | int | float]]:
         """Device seconds estimated of what this run did and those it took, by stage and model."""
@@ -169,6 +174,9 @@ def begin(plan: Plan, estimates: Estimates) -> Progress:
     planned = {TRAIN: len(plan.train), SCORE: plan.n_scores}
     before = {stage: total[stage] - planned[stage] - kept[stage] for stage in total}
     return Progress(total, before, to_do, seconds, kept_failed=kept)
+
+
+TELL_S = 10.0
 
 
 def clock(seconds: float) -> str:

@@ -19,6 +19,7 @@ from study.config import StudyConfig
 from study.errors import ConfigError
 from study.store.contents import Damaged
 from study.store.layout import LOGS
+from study.store.records import AdapterRecord
 from study.store.store import Store
 from study.units import AdapterUnit
 
@@ -124,15 +125,17 @@ class Tracking:
     def is_on(self) -> bool:
         return bool(self._open)
 
-    def trained(self, unit: AdapterUnit) -> None:
-        """Send an adapter's losses and learning rate, epoch by epoch, as its record has them."""
-        if not self._open:
-            return
+    def course(self, unit: AdapterUnit) -> AdapterRecord | Exception:
+        """Read how an adapter was trained, in any thread; or why that cannot be read."""
         try:
-            if (record := self._store.record(unit.folder)) is None:
-                raise FileNotFoundError(f"{unit.folder} has no record")
+            return self._store.record(unit.folder) or FileNotFoundError(f"{unit.folder} has no record")
         except (OSError, Damaged) as error:
-            self._warn(f"trackers are not told how {unit} was trained: {error}")
+            return error
+
+    def trained(self, unit: AdapterUnit, record: AdapterRecord | Exception) -> None:
+        """Send an adapter's losses and learning rate, epoch by epoch, as its record has them."""
+        if isinstance(record, Exception):
+            self._warn(f"trackers are not told how {unit} was trained: {record}")
             return
         for epoch in record.course.epochs:
             kinds = ("train_loss", "validation_loss", "learning_rate")

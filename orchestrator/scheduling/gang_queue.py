@@ -43,6 +43,12 @@ class GangQueue(Generic[Event]):
             self._allowed = trials
             self._changed.notify()
 
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify()
+
     def state(self) -> tuple[list[Gang], list[Gang]]:
         """The gangs that wait and those that run."""
         with self._changed:

@@ -7,12 +7,14 @@ Times are seconds of the watcher's own clock: nothing depends on what a frozen p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from study.pulse import LOADING
 
 TIMES = 20.0  # as long as the longest step: a false kill costs more than a late one
+CAP_S = 60.0
 LOADING_TIMES = 3.0  # as long as the limit: a download or a slow disk may say nothing for long
 
 
@@ -42,6 +44,35 @@ class _Heard:
     count: int
     stage: str
     spoke: bool = False
+
+
+class Awake:
+    """A clock that counts CAP_S at most between two looks at it: who did not look may have been stopped itself."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._seen, self._counted = clock, clock(), 0.0
+
+    def __call__(self) -> float:
+        now = self._clock()
+        self._counted += min(now - self._seen, CAP_S)
+        self._seen = now
+        return self._counted
+
+
+class Unanswered:
+    """For how long one question has not been answered, by a watcher's clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._question: float | None = None
+        self._since = 0.0
+
+    def look(self, questions: Iterable[float | None]) -> float:
+        """Given when each of some questions was asked that has no answer yet (None: there is none)."""
+        now, oldest = self._clock(), min((one for one in questions if one is not None), default=None)
+        if oldest != self._question:
+            self._question, self._since = oldest, now
+        return 0.0 if oldest is None else now - self._since
 
 
 class Silences:

@@ -22,7 +22,7 @@ from orchestrator.cluster.actors import kill
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
 from orchestrator.cluster.vigil import Vigil
-from orchestrator.failures import budget, is_spoilt, kind_of, raised
+from orchestrator.failures import Hung, budget, is_spoilt, kind_of, raised
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
 from orchestrator.scheduling.retry import again, later
@@ -42,7 +42,7 @@ class Bookkeeper(Protocol):
 
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None: ...
 
-    def warn(self, text: str) -> None: ...
+    def hung(self, error: Hung) -> None: ...
 
 
 class ScoringPool:
@@ -63,7 +63,7 @@ class ScoringPool:
         self._actors: list[ScoringActor] = []
         self._pending: dict[Awaited, ScoringActor] = {}
         self._starts = Starts()
-        self._vigil = Vigil(evaluators.context.store, self._config.failures.hung_after_s)
+        self._vigil = Vigil(self._config.failures.hung_after_s)
         self._able: set[str] = set()  # models of which scores were made
         self._freed = -self._waits.give_way_s  # when an evaluator's place was, last
         self._named = 0
@@ -132,7 +132,7 @@ class ScoringPool:
         for handle, seconds in self._vigil.silent(at_work):
             actor = next(one for one in self._actors if one.handle is handle)
             error = self._vigil.end([handle], actor.duty.what, seconds)
-            self._books.warn(str(error))
+            self._books.hung(error)
             if actor.batch is None:
                 self._not_started(actor, error)
             else:

@@ -29,6 +29,12 @@ from study.faults.kinds import NODE_LOST
 from study.pulse import LOADING
 from study.scratch import scratch
 
+STOP_S = 5.0  # a step of Tune takes less, unless it waits for a cluster that does not answer
+
+
+class Stopped(Exception):
+    """The run is over before its trials are."""
+
 
 class Trials(threading.Thread):
     """Runs the gangs of a queue until none is left."""
@@ -40,7 +46,8 @@ class Trials(threading.Thread):
         self._config, self._context, self._trainable = context.config, context, trainable
         self.gangs, self.nodes = gangs, nodes
         self._where = nodes.selector()
-        self._vigil = Vigil(context.store, context.config.failures.hung_after_s)
+        self.stopped = False
+        self._vigil = Vigil(context.config.failures.hung_after_s)
         self._at_work: dict[str, tuple[Actor, Duty]] = {}  # by trial
 
     def end_hung(self) -> list[Hung]:
@@ -63,7 +70,7 @@ class Trials(threading.Thread):
 
     def run(self) -> None:
         try:
-            while self.gangs.is_wanted():
+            while not self.stopped and self.gangs.is_wanted():
                 self._fit()
         except Exception as error:  # noqa: BLE001 - a thread's exception would vanish: the main thread gets it
             self.gangs.events.put(TuneStopped(error))
@@ -71,6 +78,13 @@ class Trials(threading.Thread):
     def is_over(self) -> bool:
         """Whether Tune should end: also when a node is used no more, which it cannot learn."""
         return self.gangs.is_over() or self._where != self.nodes.selector()
+
+    def stop(self) -> None:
+        """End Tune with the run, whatever its trials do, so that nobody asks Ray for anything any more."""
+        self.stopped = True
+        self.gangs.stop()
+        if self.is_alive():
+            self.join(STOP_S)
 
     def _placed(self) -> list[dict[str, str]]:
         """Where Tune may put the workers of trials, as label selectors of their bundles."""
@@ -144,6 +158,10 @@ class _Report(tune.Callback):
 
     def __getstate__(self) -> dict[str, object]:
         return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
+        if self._trials.stopped:
+            raise Stopped
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._trials.began(trial)

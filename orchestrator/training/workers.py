@@ -6,6 +6,7 @@ stopped and started anew.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,14 +17,14 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from orchestrator.cluster.actors import Actor, Method, kill, start_actor
+from orchestrator.cluster.actors import Actor, Answer, Method, kill, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
 from orchestrator.cluster.resources import as_options
 from orchestrator.cluster.vigil import Vigil
 from orchestrator.costs.devices import load_s
-from orchestrator.failures import NotStarted, kind_of
+from orchestrator.failures import Hung, NotStarted, kind_of
 from orchestrator.scheduling.silence import Duty
 from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import file_of
@@ -36,6 +37,8 @@ from study.pulse import LOADING, beat
 from study.scratch import scratch
 from study.units import failure_of
 from trainers.meeting import Meeting
+
+START_LOOK_S = 5.0
 
 
 class TrainerProcess:
@@ -114,29 +117,28 @@ class WorkerGroup:
         self.start()
         if self._shared is None or self._shared[0] is not context:
             self._shared = context, ray.put(context)
-            self._vigil = Vigil(context.store, context.config.failures.hung_after_s)
+            self._vigil = Vigil(context.config.failures.hung_after_s)
         arguments = self._shared[1], adapter_ids, training, ray.put(start)  # one copy for all, and the same for all
         self._watches = [watch(worker) for worker in self.workers]
         answers = [worker.train.remote(*arguments) for worker in self.workers]
         try:
             return self._answers(answers, _duty(context, adapter_ids))[0]
+        except Hung as hung:
+            with suppress(OSError):  # it says what there is to say anyway
+                context.store.write(hung.file, hung.found)
+            raise
         except RayTaskError as error:
             if kind_of(error) in (BUG, NODE_LOST):
                 self._raise_loss(answers)
             raise
 
     def _answers(self, answers: list[ray.ObjectRef[GangEnded]], duty: Duty) -> list[GangEnded]:
-        """Wait for the workers as long as they say their steps. This process, too, says that it goes on."""
+        """Wait for the workers as long as they say their steps."""
         assert self._vigil is not None
-        while True:
-            try:
-                return ray.get(answers, timeout=self._vigil.every_s)
-            except GetTimeoutError as error:
-                if isinstance(error, RayTaskError):  # a worker's own
-                    raise
-            beat()
+        while (found := _soon(answers, self._vigil.every_s)) is None:
             if silent := self._vigil.silent([(worker, duty) for worker in self.workers]):
                 raise self._vigil.end(self.workers, duty.what, max(seconds for _, seconds in silent))
+        return found
 
     def failed_on(self) -> list[str]:
         """The nodes of those workers that are dead; of all where none is, since one of their devices has failed."""
@@ -157,15 +159,16 @@ class WorkerGroup:
             return
         name = f"trainer {uuid.uuid4().hex[:6]}"  # of its own: the group before it may still be dying
         self.workers = [self._worker(rank, f"{name} worker {rank}") for rank in range(self.size)]
-        within = self._waits.start_s
-        try:
-            beat()
-            meeting = ray.get(self.workers[0].address.remote(), timeout=within)
-            beat()
-            ray.get([worker.join.remote(meeting) for worker in self.workers], timeout=within)
-        except GetTimeoutError as error:
-            self.stop()
-            raise NotStarted(f"{self.size} workers were not all there within {within:.0f} s") from error
+        [meeting] = self._started([self.workers[0].address.remote()])
+        self._started([worker.join.remote(meeting) for worker in self.workers])
+
+    def _started(self, answers: list[ray.ObjectRef[Answer]]) -> list[Answer]:
+        deadline = time.monotonic() + self._waits.start_s
+        while (found := _soon(answers, min(START_LOOK_S, self._waits.start_s))) is None:
+            if time.monotonic() > deadline:
+                self.stop()
+                raise NotStarted(f"{self.size} workers were not all there within {self._waits.start_s:.0f} s")
+        return found
 
     def _worker(self, rank: int, name: str) -> Trainer:
         options = {**as_options(self._resources), "name": name}
@@ -190,6 +193,17 @@ def _duty(context: TrialContext, adapter_ids: Sequence[str]) -> Duty:
     model = context.models[context.units[adapter_ids[0]].model]
     what = f"{model.name}, training {context.units[adapter_ids[0]]} and {len(adapter_ids) - 1} more"
     return Duty(what, model.name, LOADING, load_s(model))
+
+
+def _soon(answers: list[ray.ObjectRef[Answer]], within_s: float) -> list[Answer] | None:
+    """What some workers answer within so many seconds, if they do; this process, too, says that it goes on."""
+    beat()
+    try:
+        return ray.get(answers, timeout=within_s)
+    except GetTimeoutError as error:
+        if isinstance(error, RayTaskError):  # a worker's own
+            raise
+        return None
 
 
 def is_lost(error: Exception) -> bool:

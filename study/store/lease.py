@@ -74,6 +74,7 @@ class Lease:
         self._generation = 0
         self._mine: Holder | None = None
         self._good_until = 0.0  # by _clock
+        self.asked: float | None = None  # when the renewal began that is under way, by time.monotonic
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -131,6 +132,7 @@ class Lease:
             mine = self._mine
             if mine is None:
                 return
+            self.asked = time.monotonic()
             try:
                 if (problem := self._renewed(mine)) is None:
                     continue
@@ -138,6 +140,8 @@ class Lease:
                 if _clock() < self._good_until:
                     continue
                 problem = f"the lease could not be renewed for {self._hold_s:.0f} s ({error!r})"
+            finally:
+                self.asked = None
             self._end.set()
             self._on_lost(problem)
 

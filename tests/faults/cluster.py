@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,25 @@ class Nodes:
             process.kill()
         self._cluster.remove_node(node, allow_graceful=False)
         return str(node.node_id)
+
+    def cut_off(self, choose: Callable[[list[Any]], Any], seconds: float) -> None:
+        """Have no process of a node answer anybody for a while, as if the way to it were cut; then all go on."""
+        node = choose(sorted(self._cluster.worker_nodes, key=lambda node: str(node.node_id)))
+        family = [*_raylets([node]), *_children([node])]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        time.sleep(seconds)
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def replace_lost(self) -> None:
+        """Have two nodes beside the head again where Ray counts one as lost, as one that was cut off may be."""
+        lost = [node for node in self._cluster.worker_nodes if not any(p.is_running() for p in _raylets([node]))]
+        for node in lost:
+            self._cluster.remove_node(node, allow_graceful=False)
+        self._complete()
 
     def kill_head(self) -> None:
         """SIGKILL the whole cluster, GCS first."""

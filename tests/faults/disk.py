@@ -21,7 +21,7 @@ class Disk:
     def __enter__(self) -> Self:
         self.where.mkdir(parents=True)
         try:
-            self._mount("-t", "tmpfs", "-o", f"size={self._size_mb}m", "tmpfs")
+            self._begin()
         except PermissionError as error:
             pytest.skip(f"a small disk needs a mount: {error}")
         return self
@@ -51,6 +51,9 @@ class Disk:
         self._mount("-o", "remount,rw")
         (self.where / "filler").unlink(missing_ok=True)
 
+    def _begin(self) -> None:
+        self._mount("-t", "tmpfs", "-o", f"size={self._size_mb}m", "tmpfs")
+
     def _mount(self, *arguments: str) -> None:
         plain = {**os.environ, "LC_ALL": "C"}
         command = ["mount", *arguments, str(self.where)]
@@ -58,3 +61,28 @@ class Disk:
         if done.returncode != 0:
             denied = os.geteuid() != 0 or "permi" in done.stderr  # permission denied, operation not permitted
             raise (PermissionError if denied else OSError)(done.stderr.strip())
+
+
+class FreezingDisk(Disk):
+    """A small ext4 disk in a file, which can be frozen: who writes to it then waits, and not even SIGKILL ends that."""
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+        super().__exit__()
+        self._file.unlink()
+
+    def freeze(self) -> None:
+        subprocess.run(["fsfreeze", "--freeze", str(self.where)], check=True)
+
+    def thaw(self) -> None:
+        subprocess.run(["fsfreeze", "--unfreeze", str(self.where)], check=False, capture_output=True)
+
+    @property
+    def _file(self) -> Path:
+        return self.where.with_suffix(".ext4")
+
+    def _begin(self) -> None:
+        with self._file.open("wb") as out:
+            out.truncate(self._size_mb << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(self._file)], check=True)
+        self._mount("-o", "loop", str(self._file))

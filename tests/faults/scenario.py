@@ -5,9 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-SURVIVED = ("trainer", "trial", "evaluator", "node", "raylet", "requests")  # the same driver goes on
-ENDED = ("driver", "interrupt", "full", "read_only", "cluster")  # the next run goes on
-ON_DISK = ("full", "read_only")
+SURVIVED = (  # the same driver goes on
+    *("trainer", "trial", "evaluator", "node", "raylet"),  # killed
+    *("stopped trainer", "stopped trial", "stopped evaluator"),  # by a signal, and not continued
+    *("cut off", "asleep"),  # a node that answers nobody for a while, and a driver past the end of its lease
+    *("requests", "slow"),
+)
+ENDED = ("driver", "interrupt", "full", "read_only", "frozen", "cluster")  # the next run goes on
+ON_DISK = ("full", "read_only", "frozen")
+IN_BUCKET = ("requests", "slow")
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ def faults(seed: str, number: int) -> list[Fault]:
     """
     draw = random.Random(f"{seed}-{number}")
     ended = ENDED[number % len(ENDED)]
-    survived = [kind for kind in SURVIVED if kind != "requests" or ended not in ON_DISK]
+    survived = [kind for kind in SURVIVED if kind not in IN_BUCKET or ended not in ON_DISK]
     kinds = [ended, *draw.sample(survived, draw.randint(1, 2))]
     moments = sorted(draw.choice((0.0, draw.uniform(0.0, 0.8))) for _ in kinds)
     draw.shuffle(kinds)

@@ -22,9 +22,9 @@ from psutil import Process
 from study.check import main as check
 from study.store.store import Store
 from tests.faults.cluster import TITLES, Nodes
-from tests.faults.disk import Disk
+from tests.faults.disk import Disk, FreezingDisk
 from tests.faults.driven import TIMEOUT_S, Driver, done, tables
-from tests.faults.scenario import ENDED, ON_DISK, Fault, faults
+from tests.faults.scenario import ENDED, IN_BUCKET, ON_DISK, Fault, faults
 from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, make_config, make_tasks
@@ -35,6 +35,9 @@ SEED = os.environ.get("FAULT_SEED", "")
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 UNITS = 4 + 5 * 4
 SHARE = 0.2  # of a bucket's requests that are refused, fail or are cut off
+SLOW_S = 0.3  # that each of a slow bucket's requests takes longer
+HUNG = {"hung": 20, "hung_after_s": 20}  # a machine that is shared may take longer between two steps: it costs a try
+CUT_S, ASLEEP_S = 45.0, 75.0  # until Ray counts a node as lost, about; more than a lease lasts
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,8 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
     folder, model, tasks = world
     (folder / name).mkdir()
     where = {"store": store} if store else {}
-    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**CROWDED, **where, **more})
+    more = {**CROWDED, "failures": HUNG, **where, **more}
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **more)
     return config, Store(store or str(folder / name / "store"))
 
 
@@ -105,17 +109,23 @@ def test_a_study_under_faults_ends_like_an_undisturbed_one(
     todo = faults(seed, number)
     kinds = {fault.kind for fault in todo}
     print(f"\nrun {number} of FAULT_SEED={seed}: {', '.join(map(str, todo))}")
-    where = f"s3://{BUCKET}/run{number}" if "requests" in kinds else ""
-    with nullcontext() if kinds.isdisjoint(ON_DISK) else Disk(world[0] / f"disk{number}") as disk:
+    where = f"s3://{BUCKET}/run{number}" if kinds & {*IN_BUCKET} else ""
+    kind_of_disk = FreezingDisk if "frozen" in kinds else Disk
+    with nullcontext() if kinds.isdisjoint(ON_DISK) else kind_of_disk(world[0] / f"disk{number}") as disk:
         config, store = study(world, f"run{number}", str(disk.where / "store") if disk else where)
         try:
             met = disturbed(todo, config, store, nodes, disk, bucket)
-            bucket.fail(0.0)
+            mend(bucket)
             compare(store, undisturbed)
         finally:
-            bucket.fail(0.0)
+            mend(bucket)
             nodes.restore()
     survived.update(met)
+
+
+def mend(bucket: Proxy) -> None:
+    bucket.fail(0.0)
+    bucket.slow(0.0)
 
 
 def disturbed(
@@ -155,8 +165,10 @@ def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None, bucket
     if driver.ended:
         return None
     choose = random.Random(fault.draw).choice
-    if fault.kind in TITLES:
-        return kill(fault.kind, driver, nodes, choose)
+    how, _, title = fault.kind.rpartition(" ")
+    if title in TITLES:
+        found = strike(title, driver, nodes, choose, Process.suspend if how else Process.kill)
+        return f"{how} {found}".strip() if found else None
     if fault.kind == "node":
         nodes.kill_node(choose)
         nodes.add()
@@ -171,17 +183,42 @@ def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None, bucket
         nodes.kill_head()
     elif fault.kind == "requests":
         bucket.fail(SHARE)
-    elif fault.kind == "full":
-        assert disk
-        disk.fill()
-    elif fault.kind == "read_only":
-        assert disk
-        disk.refuse()
+    elif fault.kind == "slow":
+        bucket.slow(SLOW_S)
+    elif fault.kind == "cut off":
+        nodes.cut_off(choose, CUT_S)
+        nodes.replace_lost()
+    elif fault.kind == "asleep":
+        driver.signal(signal.SIGSTOP)
+        time.sleep(ASLEEP_S)
+        driver.signal(signal.SIGCONT)
+    else:
+        strike_disk(fault.kind, driver, disk)
     return fault.kind
 
 
-def kill(kind: str, driver: Driver, nodes: Nodes, choose: Callable[[list[Process]], Process]) -> str | None:
-    """Kill one process of a kind, or of another where the study is past that kind. Returns the kind."""
+def strike_disk(kind: str, driver: Driver, disk: Disk | None) -> None:
+    if kind == "frozen":
+        assert isinstance(disk, FreezingDisk)
+        disk.freeze()
+        driver.until(lambda: "has not answered for" in driver.output and "error: " in driver.output)
+        disk.thaw()
+    elif kind == "full":
+        assert disk
+        disk.fill()
+    elif kind == "read_only":
+        assert disk
+        disk.refuse()
+
+
+def strike(
+    kind: str,
+    driver: Driver,
+    nodes: Nodes,
+    choose: Callable[[list[Process]], Process],
+    how: Callable[[Process], None],
+) -> str | None:
+    """Strike one process of a kind, or of another where the study is past that kind. Returns the kind."""
     seen = None
     while not driver.ended:
         present = {name: found for name in TITLES if (found := nodes.processes(name))}
@@ -189,7 +226,7 @@ def kill(kind: str, driver: Driver, nodes: Nodes, choose: Callable[[list[Process
         if seen and kind not in present and present and time.monotonic() > seen + 3:
             kind = choose(sorted(present))
         if kind in present:
-            choose(present[kind]).kill()
+            how(choose(present[kind]))
             return kind
         time.sleep(0.1)
     return None

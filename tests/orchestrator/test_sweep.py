@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import polars as pl
+import psutil
 import pytest
 from safetensors.torch import load as tensors
 from safetensors.torch import save
@@ -270,9 +271,11 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
     store = Store(str(tmp_path / "store"))
     with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
         wait_until(lambda: len(done_scores(store)) > 4, driver)  # more than the base's: an adapter has been trained
+        started = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(signal.SIGINT)
-        output, _ = driver.communicate(timeout=120)
+        output, _ = driver.communicate(timeout=30)
     assert driver.returncode == 130, output
+    assert psutil.wait_procs(started, timeout=10)[1] == []
     assert f"To go on: python -m orchestrator.sweep {config}" in output
     assert "Traceback" not in output
     assert "device time: adapters" in output

@@ -42,6 +42,10 @@ class Proxy:
     def fail(self, share: float) -> None:
         self._ask(f"share/{share}")
 
+    def slow(self, seconds: float) -> None:
+        """Have every request take so much longer."""
+        self._ask(f"late/{seconds}")
+
     def slow_listings(self, seconds: float) -> None:
         self._ask(f"slow/{seconds}")
 

@@ -4,7 +4,8 @@
 probability, drawn by the seed, in one of four ways in turn: 503 SlowDown, 500 InternalError, a connection that is reset
 before or after the server has done its part. `GET /-/counts` tells how often each kind of request was made since it was
 last asked; `GET /-/deny/STATUS/CODE/PART` answers every later request whose path contains PART so (PART empty: none);
-`GET /-/slow/SECONDS` delays every later listing; `GET /-/share/SHARE` sets the share anew.
+`GET /-/slow/SECONDS` delays every later listing, `GET /-/late/SECONDS` every later request; `GET /-/share/SHARE` sets
+the share anew.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class State:
     """What all connections share."""
 
     def __init__(self, target: int, share: float, seed: int) -> None:
-        self.target, self.share, self.slow_s = target, share, 0.0
+        self.target, self.share, self.slow_s, self.late_s = target, share, 0.0, 0.0
         self.faults = 0
         self.random, self.lock = random.Random(seed), threading.Lock()
         self.counts: Counter[str] = Counter()
@@ -67,8 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(int(fate[:3]), fate[4:])
         if fate == "reset before":
             return self._reset()
-        if self._kind() == "LIST":
-            time.sleep(state.slow_s)
+        time.sleep(state.late_s + (state.slow_s if self._kind() == "LIST" else 0.0))
         upstream = http.client.HTTPConnection("127.0.0.1", state.target, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
         upstream.request(self.command, self.path, body=body, headers=headers)
@@ -108,6 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             if words[0] == "counts":
                 answer = dict(self.state.counts)
                 self.state.counts.clear()
+            elif words[0] == "late":
+                self.state.late_s = float(words[1])
             elif words[0] == "slow":
                 self.state.slow_s = float(words[1])
             elif words[0] == "share":

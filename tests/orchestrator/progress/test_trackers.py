@@ -44,7 +44,7 @@ def run(config: StudyConfig) -> list[str]:
     store = Store(config.store)
     tracked = Tracking(config, store, warnings.append)
     store.write(f"{UNIT.folder}/{RECORD_FILE}", record_text(UNIT.adapter_id, epochs=EPOCHS))
-    tracked.trained(UNIT)
+    tracked.trained(UNIT, tracked.course(UNIT))
     tracked.scored(str(UNIT), {})
     tracked.scored(str(UNIT), {"acc": 0.5})
     tracked.progress({"scores_done": 2.0})
@@ -94,7 +94,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_record_that_cannot_be_read_ends_neither_the_study_nor_its_trackers(tmp_path: Path) -> None:
     config, warnings = config_of(tmp_path, "tensorboard"), []
     tracked = Tracking(config, Store(config.store), warnings.append)
-    tracked.trained(UNIT)
+    tracked.trained(UNIT, tracked.course(UNIT))
     tracked.scored(str(UNIT), {"acc": 0.5})
     tracked.close()
     assert [warning.partition(":")[0] for warning in warnings] == [

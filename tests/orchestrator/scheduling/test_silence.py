@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.scheduling.silence import LOADING_TIMES, TIMES, Beat, Duty, Silences
+from orchestrator.scheduling.silence import CAP_S, LOADING_TIMES, TIMES, Awake, Beat, Duty, Silences, Unanswered
 from study.pulse import LOADING, WORKING
 
 LIMIT_S = 60.0
@@ -56,3 +56,24 @@ def test_a_process_that_begins_anew_with_its_count_has_spoken() -> None:
     silences.hear({"a": duty}, {"a": Beat(7, WORKING)}, 0.0)
     silences.hear({"a": duty}, {"a": Beat(1, WORKING)}, 59.0)
     assert (silences.too_long(100.0), silences.spoke("a")) == ({}, True)
+
+
+def test_a_watcher_that_was_stopped_itself_does_not_count_that_time() -> None:
+    now = 0.0
+    awake = Awake(lambda: now)
+    now = 30.0
+    assert awake() == 30.0
+    now = 5000.0
+    assert awake() == 30.0 + CAP_S
+
+
+def test_one_question_without_an_answer_is_silence_and_many_that_are_answered_are_not() -> None:
+    now = 0.0
+    unanswered = Unanswered(lambda: now)
+    for second in range(100):
+        now = float(second)
+        assert unanswered.look((now, None)) == 0.0
+    for second in range(100):
+        now = 100.0 + second
+        assert unanswered.look((None, 100.0, now)) == second
+    assert unanswered.look((None, None)) == 0.0

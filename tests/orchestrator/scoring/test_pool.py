@@ -13,6 +13,7 @@ import pytest
 
 from evaluators.scored import Scored
 from orchestrator.cluster.nodes import Nodes, shape
+from orchestrator.failures import Hung
 from orchestrator.planning.grid import expand
 from orchestrator.scheduling.backlog import Backlog
 from orchestrator.scheduling.decide import Decision
@@ -52,7 +53,7 @@ class Told:
 
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[FailureRecord] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    hangs: list[Hung] = field(default_factory=list)
 
     def scored(self, unit: ScoreUnit, result: Scored) -> None:
         self.seconds[unit.target.language] = result.seconds
@@ -60,8 +61,8 @@ class Told:
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None:
         self.failures.append(failure)
 
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+    def hung(self, error: Hung) -> None:
+        self.hangs.append(error)
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Run:
     pool: ScoringPool
     scored: dict[str, float]
     failed: list[FailureRecord]
-    warnings: list[str]
+    hangs: list[Hung]
     changed: list[tuple[str, bool]]
 
     def to_its_end(self, actors: int) -> None:
@@ -109,7 +110,7 @@ def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
             Nodes(shape(config), [], lambda *change: changed.append(change)),
             waits,
         )
-        runs.append(Run(pool, told.seconds, told.failures, told.warnings, changed))
+        runs.append(Run(pool, told.seconds, told.failures, told.hangs, changed))
         return runs[-1]
 
     yield make
@@ -189,17 +190,15 @@ def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callabl
 
 
 def test_a_process_that_is_stopped_is_looked_at_killed_and_replaced_and_one_that_takes_long_is_not(
-    start: Callable[..., Run], tmp_path: Path
+    start: Callable[..., Run],
 ) -> None:
     run = start(Freezing, ["xx"], "{hung_after_s: 4}")
     run.to_its_end(1)
     assert (run.scored, run.failed) == ({"xx": 3}, [])
-    loading, scoring = run.warnings
-    assert ("m, loading" in loading, "m, scoring" in scoring) == (True, True)
-    for warning in run.warnings:
-        stood = (tmp_path / "store" / warning.rpartition(": ")[2]).read_text()
-        assert "State:\tT (stopped)" in stood
-        assert "stand_ins.py" in stood or "no stacks: " in stood
+    assert ["loading" in hang.file for hang in run.hangs] == [True, False]
+    for hang in run.hangs:
+        assert b"State:\tT (stopped)" in hang.found
+        assert b"stand_ins.py" in hang.found or b"no stacks: " in hang.found
 
 
 def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., Run]) -> None:
