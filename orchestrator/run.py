@@ -121,6 +121,7 @@ class StudyRun:
         self._books.close()
         self._pool.stop()
         trials.join(timeout=60)
+        trials.stop()
         return self.progress.failures
 
     def _is_running(self, gangs: GangQueue[Event]) -> bool:

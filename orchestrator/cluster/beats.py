@@ -60,7 +60,7 @@ class Pulse:
 
 def own_pulse() -> Pulse:
     """The pulse of the actor that asks, told of all beats in its process from now on."""
-    key = ray.get_runtime_context().get_actor_id().encode()
+    key = str(ray.get_runtime_context().get_actor_id()).encode()
 
     def say(beat: bytes) -> None:
         with suppress(RayError):
@@ -71,12 +71,12 @@ def own_pulse() -> Pulse:
     return found
 
 
-def beats(actor_ids: Iterable[str]) -> dict[str, Beat]:
-    """What was heard last of some actors; nothing where the control service does not answer."""
+def beats(actor_ids: Iterable[str]) -> dict[str, Beat] | None:
+    """What was heard last of some actors; None where the control service does not answer."""
     with suppress(RayError):
         said = _service().internal_kv_multi_get([one.encode() for one in actor_ids], _SPACE, ANSWER_S)
         return {key.decode(): Beat(*json.loads(beat)) for key, beat in said.items()}
-    return {}
+    return None
 
 
 def forget(actor_ids: Iterable[str]) -> None:
@@ -87,4 +87,4 @@ def forget(actor_ids: Iterable[str]) -> None:
 
 
 def _service() -> Any:
-    return internal_kv_get_gcs_client()
+    return internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]

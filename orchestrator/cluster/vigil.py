@@ -38,9 +38,12 @@ class Vigil:
         now = self._clock()
         if now - self._looked < self._every_s:
             return []
-        self._looked = now
+        since_last, self._looked = now - self._looked, now
         actors = {actor._actor_id.hex(): (actor, duty) for actor, duty in at_work}
-        self._silences.hear({one: duty for one, (_, duty) in actors.items()}, beats.beats(actors), now)
+        if (heard := beats.beats(actors)) is None:
+            self._silences.forgive(since_last)
+            return []
+        self._silences.hear({one: duty for one, (_, duty) in actors.items()}, heard, now)
         for one, (actor, duty) in actors.items():
             if duty.stage == LOADING and not self._silences.spoke(one) and not placed_on([actor]):
                 self._silences.begin_anew(one, duty, now)  # it waits for a place

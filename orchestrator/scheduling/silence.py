@@ -99,6 +99,11 @@ class Silences:
                 key = duty.model, stage
                 self._longest[key] = max(seconds, self._longest.get(key, 0.0))
 
+    def forgive(self, seconds: float) -> None:
+        """So long the watcher could hear nobody: it knows nothing of anybody's silence then."""
+        for heard in self._heard.values():
+            heard.at += seconds
+
     def too_long(self, now: float) -> dict[str, float]:
         """The processes that have been silent for too long, and for how long."""
         silent = {process: now - heard.at for process, heard in self._heard.items()}

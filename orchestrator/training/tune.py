@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
@@ -60,7 +60,7 @@ class Trials(threading.Thread):
 
     def began(self, trial: Trial) -> None:
         """A trial's actor is there."""
-        name, actor = trial.config["name"], trial.temporary_state.ray_actor
+        name, actor = trial.config["name"], cast(Actor, trial.temporary_state.ray_actor)
         self._at_work[trial.trial_id] = actor, Duty(f"the trial of {name}", name, LOADING)
         self.gangs.placed(trial.trial_id)
 

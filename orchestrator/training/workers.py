@@ -133,11 +133,14 @@ class WorkerGroup:
             raise
 
     def _answers(self, answers: list[ray.ObjectRef[GangEnded]], duty: Duty) -> list[GangEnded]:
-        """Wait for the workers as long as they say their steps."""
+        """Wait for the workers as long as any of those that have not answered says its steps: others wait for it."""
         assert self._vigil is not None
         while (found := _soon(answers, self._vigil.every_s)) is None:
-            if silent := self._vigil.silent([(worker, duty) for worker in self.workers]):
-                raise self._vigil.end(self.workers, duty.what, max(seconds for _, seconds in silent))
+            left = set(ray.wait(answers, num_returns=len(answers), timeout=0)[1])
+            at_work = [(worker, duty) for worker, one in zip(self.workers, answers, strict=True) if one in left]
+            silent = [seconds for _, seconds in self._vigil.silent(at_work)]
+            if silent and len(silent) == len(at_work):
+                raise self._vigil.end(self.workers, duty.what, min(silent))
         return found
 
     def failed_on(self) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -111,14 +111,14 @@ def _held(lock: FileLock) -> Iterator[None]:
         lock.release()
 
 
-def beating() -> type[tqdm[Any]]:
+def beating() -> type[tqdm]:
     """Progress bars of huggingface_hub that say each piece that has come."""
     from huggingface_hub.utils import tqdm
 
     class Beating(tqdm):
-        def update(self, n: float | None = 1) -> bool | None:
+        def update(self, n: float | None = 1) -> bool:
             beat()
-            return super().update(n)
+            return bool(super().update(n))
 
     return Beating
 

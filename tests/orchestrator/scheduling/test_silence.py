@@ -58,6 +58,14 @@ def test_a_process_that_begins_anew_with_its_count_has_spoken() -> None:
     assert (silences.too_long(100.0), silences.spoke("a")) == ({}, True)
 
 
+def test_a_time_in_which_nobody_could_be_heard_does_not_count() -> None:
+    silences, duty = Silences(LIMIT_S), scoring()
+    silences.hear({"a": duty}, {"a": Beat(1, WORKING)}, 0.0)
+    silences.forgive(500.0)
+    assert silences.too_long(560.0) == {}
+    assert silences.too_long(561.0) == {"a": 61.0}
+
+
 def test_a_watcher_that_was_stopped_itself_does_not_count_that_time() -> None:
     now = 0.0
     awake = Awake(lambda: now)

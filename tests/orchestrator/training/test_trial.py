@@ -17,6 +17,7 @@ import pytest
 import ray
 import torch
 
+from orchestrator.scheduling import silence
 from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
 from orchestrator.training.outcome import GangEnded, GangMoved
@@ -74,10 +75,16 @@ def undisturbed(
 
 @pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGSTOP)])
 def test_a_worker_that_is_killed_or_stopped_costs_an_epoch_and_no_result(
-    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path, workers: int, number: int
+    undisturbed: tuple[WorkerGroup, Store],
+    world: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    number: int,
 ) -> None:
+    monkeypatch.setattr(silence, "TIMES", 2.0)  # a first step takes seconds
     training = {"workers_per_trial": workers, "resources_per_worker": {"CPU": 1}}
-    context = context_of(study(world, tmp_path, training=training, failures={"hung_after_s": 10})[1])
+    context = context_of(study(world, tmp_path, training=training, failures={"hung_after_s": 20})[1])
     group = WorkerGroup(None, context.config.training)
     group.start()
     pid = ray.get(group.workers[-1].__ray_call__.remote(lambda _: os.getpid()))
@@ -88,7 +95,7 @@ def test_a_worker_that_is_killed_or_stopped_costs_an_epoch_and_no_result(
     [file] = context.store.files(CHECKPOINTS, "")
     reached = context.store.read(file)
     os.kill(pid, number)
-    running.join(200)
+    running.join(300)
     group.stop()
     looked_at(context.store, number == signal.SIGSTOP)
     assert [(len(outcome.trained), outcome.failed) for outcome in outcomes] == [(4, ())]
