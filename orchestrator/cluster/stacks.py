@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,19 +27,11 @@ TITLE = b"ray::"
 
 
 def end(actors: Sequence[Actor]) -> str:
-    """Kill the processes of some actors; what was found out about them before, as a text."""
+    """Kill the processes of some actors; what was found out about all of them before, as a text."""
     states = [actor_states(actor._actor_id.hex()) for actor in actors]
-    task = ray.remote(num_cpus=0, max_retries=0)(_end)
-    found = []
-    for state in states:
-        if state.get("Pid"):
-            place = NodeAffinitySchedulingStrategy(state["Address"]["NodeID"], soft=False)
-            found.append(task.options(scheduling_strategy=place).remote(state["Pid"]))
-    ready = ray.wait(found, num_returns=len(found), timeout=ANSWER_S)[0] if found else []
-    texts = []
-    for reference in ready:
-        with suppress(RayError):  # a node that is lost meanwhile
-            texts.append(str(ray.get(reference)))
+    processes = [(state["Address"]["NodeID"], state["Pid"]) for state in states if state.get("Pid")]
+    texts = _on_their_nodes(_look, processes)
+    _on_their_nodes(_kill, processes)
     for actor in actors:
         kill(actor)
     if len(texts) < len(actors):
@@ -47,15 +39,36 @@ def end(actors: Sequence[Actor]) -> str:
     return "\n\n".join(texts)
 
 
-def _end(pid: int) -> str:
-    """Look at a process of this machine and kill it, if it is still Ray's."""
-    with suppress(OSError):
-        if not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(TITLE):
-            return f"process {pid} was gone"
-    text = f"{_state(pid)}\n{_stacks(pid)}"
+def _on_their_nodes(do: Callable[[int], str], processes: Sequence[tuple[str, int]]) -> list[str]:
+    """Do something with each process (its node's id, its pid) where it is; what it came to, where that is known."""
+    task = ray.remote(num_cpus=0, max_retries=0)(do)
+    begun = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(pid)
+        for node, pid in processes
+    ]
+    answers = []
+    for reference in ray.wait(begun, num_returns=len(begun), timeout=ANSWER_S)[0] if begun else []:
+        with suppress(RayError):  # a node that is lost meanwhile
+            answers.append(str(ray.get(reference)))
+    return answers
+
+
+def _look(pid: int) -> str:
+    return f"{_state(pid)}\n{_stacks(pid)}" if _is_ours(pid) else f"process {pid} was gone"
+
+
+def _kill(pid: int) -> str:
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    return text
+        if _is_ours(pid):
+            os.kill(pid, signal.SIGKILL)
+    return ""
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a process of this machine is still one of Ray's."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(TITLE)
+    return False
 
 
 def _state(pid: int) -> str:
