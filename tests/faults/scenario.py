@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-SURVIVED = (  # the same driver goes on
-    *("trainer", "trial", "evaluator", "node", "raylet"),  # killed
+SURVIVED = ("trainer", "trial", "evaluator", "node", "raylet", "requests")  # the same driver goes on
+ENDED = ("driver", "interrupt", "full", "read_only", "cluster")  # the next run goes on
+DEAR_SURVIVED = (  # minutes each
     *("stopped trainer", "stopped trial", "stopped evaluator"),  # by a signal, and not continued
     *("cut off", "asleep"),  # a node that answers nobody for a while, and a driver past the end of its lease
-    *("requests", "slow"),
+    "slow",
 )
-ENDED = ("driver", "interrupt", "full", "read_only", "frozen", "cluster")  # the next run goes on
+DEAR_ENDED = ("frozen",)
 ON_DISK = ("full", "read_only", "frozen")
 IN_BUCKET = ("requests", "slow")
 
@@ -29,14 +30,15 @@ class Fault:
         return f"{self.kind} at {self.after:.0%} + {self.wait_s:.2f} s"
 
 
-def faults(seed: str, number: int) -> list[Fault]:
+def faults(seed: str, number: int, dear: bool) -> list[Fault]:
     """The faults of run `number`: kinds take turns, so that every one occurs; moments and company are random.
 
     A store is on a disk that fails or in a bucket whose requests fail, not both.
     """
     draw = random.Random(f"{seed}-{number}")
-    ended = ENDED[number % len(ENDED)]
-    survived = [kind for kind in SURVIVED if kind not in IN_BUCKET or ended not in ON_DISK]
+    ends, goes_on = (ENDED + DEAR_ENDED, SURVIVED + DEAR_SURVIVED) if dear else (ENDED, SURVIVED)
+    ended = ends[number % len(ends)]
+    survived = [kind for kind in goes_on if kind not in IN_BUCKET or ended not in ON_DISK]
     kinds = [ended, *draw.sample(survived, draw.randint(1, 2))]
     moments = sorted(draw.choice((0.0, draw.uniform(0.0, 0.8))) for _ in kinds)
     draw.shuffle(kinds)

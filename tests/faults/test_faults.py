@@ -24,7 +24,7 @@ from study.store.store import Store
 from tests.faults.cluster import TITLES, Nodes
 from tests.faults.disk import Disk, FreezingDisk
 from tests.faults.driven import TIMEOUT_S, Driver, done, tables
-from tests.faults.scenario import ENDED, IN_BUCKET, ON_DISK, Fault, faults
+from tests.faults.scenario import DEAR_ENDED, ENDED, IN_BUCKET, ON_DISK, Fault, faults
 from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, make_config, make_tasks
@@ -32,6 +32,7 @@ from tests.support.tiny_world import CROWDED, make_config, make_tasks
 RUNS = int(os.environ.get("FAULT_RUNS", "2"))
 FIRST = int(os.environ.get("FAULT_FIRST", "0"))
 SEED = os.environ.get("FAULT_SEED", "")
+DEAR = RUNS > 2  # faults that take minutes each are drawn, too
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 UNITS = 4 + 5 * 4
 SHARE = 0.2  # of a bucket's requests that are refused, fail or are cut off
@@ -83,8 +84,7 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
     folder, model, tasks = world
     (folder / name).mkdir()
     where = {"store": store} if store else {}
-    more = {**CROWDED, "failures": HUNG, **where, **more}
-    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **more)
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**CROWDED, **where, **more})
     return config, Store(store or str(folder / name / "store"))
 
 
@@ -106,13 +106,14 @@ def test_a_study_under_faults_ends_like_an_undisturbed_one(
     undisturbed: Store,
     survived: Counter[str],
 ) -> None:
-    todo = faults(seed, number)
+    todo = faults(seed, number, DEAR)
     kinds = {fault.kind for fault in todo}
     print(f"\nrun {number} of FAULT_SEED={seed}: {', '.join(map(str, todo))}")
     where = f"s3://{BUCKET}/run{number}" if kinds & {*IN_BUCKET} else ""
+    hung: dict[str, Any] = {"failures": HUNG} if DEAR else {}
     kind_of_disk = FreezingDisk if "frozen" in kinds else Disk
     with nullcontext() if kinds.isdisjoint(ON_DISK) else kind_of_disk(world[0] / f"disk{number}") as disk:
-        config, store = study(world, f"run{number}", str(disk.where / "store") if disk else where)
+        config, store = study(world, f"run{number}", str(disk.where / "store") if disk else where, **hung)
         try:
             met = disturbed(todo, config, store, nodes, disk, bucket)
             mend(bucket)
@@ -142,7 +143,7 @@ def disturbed(
             time.sleep(fault.wait_s)
             if (kind := inject(fault, driver, nodes, disk, bucket)) is not None:
                 met.append(kind)
-            if driver.ended or fault.kind in ENDED:
+            if driver.ended or fault.kind in ENDED + DEAR_ENDED:
                 driver = resumed(fault, driver, config, nodes, disk)
         for _ in range(3):
             if driver.wait() == 0:

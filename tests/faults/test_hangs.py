@@ -12,7 +12,7 @@ from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.disk import FreezingDisk
 from tests.faults.driven import Driver, tables
-from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import HUNG, bucket, compare, nodes, study, undisturbed, world
 from tests.support.rows import done_scores
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
@@ -33,7 +33,7 @@ def test_what_is_stopped_is_looked_at_and_killed_and_done_by_another(
     state: str, world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store
 ) -> None:
     kind, when, more = STATES[state]
-    config, store = study(world, state.replace(" ", "-").replace(",", ""), **more)
+    config, store = study(world, state.replace(" ", "-").replace(",", ""), failures=HUNG, **more)
     with Driver(config, nodes.address) as driver:
         driver.until(lambda: when(store) and nodes.processes(kind))
         victim = nodes.processes(kind)[0]
@@ -52,7 +52,7 @@ def test_a_store_that_freezes_ends_the_run_with_a_word_and_costs_what_was_in_han
     world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store
 ) -> None:
     with FreezingDisk(world[0] / "frozen-disk") as disk:
-        config, store = study(world, "frozen", str(disk.where / "store"))
+        config, store = study(world, "frozen", str(disk.where / "store"), failures=HUNG)
         with Driver(config, nodes.address) as driver:
             driver.until(lambda: done_scores(store))
             disk.freeze()
