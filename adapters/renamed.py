@@ -26,6 +26,7 @@ from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 
 _INNER = "language_model"
+_PATTERNS = ("rank_pattern", "alpha_pattern")
 _RESOLVED = ("layers_to_transform", "layers_pattern", "exclude_modules")  # how the modules were chosen that are there
 
 
@@ -53,6 +54,8 @@ def under_names_of(base: PreTrainedModel, folder: Path, scratch: Path) -> Path:
     try:
         tensors, told = load_file(folder / WEIGHTS_FILE), _told(config, new, names)
     except (SafetensorError, TypeError, AttributeError, re.error):
+        return folder
+    if told is None:
         return folder
     copy = scratch / "renamed" / folder.name
     shutil.copytree(folder, copy)
@@ -108,15 +111,18 @@ def _short(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != _INNER)
 
 
-def _told(config: Mapping[str, Any], new: Mapping[str, str], names: _Names) -> dict[str, Any]:
-    """The configuration for the new names: each module that is adapted by its own, with the rank and alpha it had."""
+def _told(config: Mapping[str, Any], new: Mapping[str, str], names: _Names) -> dict[str, Any] | None:
+    """The configuration for the new names: each module that is adapted by its own, with the rank and alpha it had.
+
+    None where experts are among them and patterns, whose names would have to be those of PEFT's own way with experts.
+    """
     modules = {_module(name): _module(other) for name, other in new.items() if ".lora_" in name}
-    if not names.modules.issuperset(modules.values()):  # single experts, which PEFT finds by last names
-        return dict(config)
+    if config.get("target_parameters") or not names.modules.issuperset(modules.values()):  # experts, by last names
+        return None if any(config.get(key) for key in (*_PATTERNS, "layers_pattern")) else dict(config)
     told = {**config, **dict.fromkeys(_RESOLVED), "target_modules": sorted(set(modules.values()))}
     if saved := config.get("modules_to_save"):
         told["modules_to_save"] = [one for name in saved if names.has(one := names.of_module(name))]
-    for key in ("rank_pattern", "alpha_pattern"):
+    for key in _PATTERNS:
         patterns: Mapping[str, Any] = config.get(key) or {}
         found = {other: _by_pattern(patterns, name) for name, other in modules.items()}
         told[key] = {name: value for name, value in found.items() if value is not None}

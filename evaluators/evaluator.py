@@ -104,8 +104,8 @@ class Evaluator:
     def score(self, units: Sequence[ScoreUnit]) -> list[Scored]:
         """Score units, adapter by adapter or several at once, and write their rows. An outcome per unit, in order.
 
-        Were the base's numbers written to meanwhile, no row of it is written: all is scored again on a fresh one,
-        subject by subject.
+        Were the base's numbers written to meanwhile, no row of it is written: all is scored again, each subject on a
+        base that none before it has written to.
         """
         self._held.drop()  # of a batch that did not come to its end
         waiting: dict[AdapterUnit | GivenAdapter | None, list[ScoreUnit]] = {}

@@ -1,7 +1,7 @@
 """Rows that wait until the base they were made on was looked at.
 
-Invariant: the store holds no row of a base that may have been written to; a process that dies before the look leaves
-none, and the next run makes them.
+Invariant: the store holds no row of a base that another subject may have written to; a process that dies before the
+look leaves none, and the next run makes them.
 """
 
 from __future__ import annotations

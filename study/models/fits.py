@@ -147,11 +147,14 @@ def longest(model: Model) -> int | None:
 
 
 def weights(model: Model) -> Mapping[str, tuple[int, ...]]:
-    """The shapes of a local model's weights by their names; none of one of the Hub, or that is quantised."""
+    """The shapes of a local model's weights by their names; none of one of the Hub, or that is quantised or damaged."""
     folder = Path(model.path)
     if not folder.is_dir() or _mapping(model, "config.json").get("quantization_config"):
         return {}
-    return {name: shape for file in folder.glob("*.safetensors") for name, shape in header_in(file).shapes.items()}
+    try:
+        return {name: shape for file in folder.glob("*.safetensors") for name, shape in header_in(file).shapes.items()}
+    except ValueError:  # loading the base says so of the base
+        return {}
 
 
 def _rows(told: Mapping[str, Any]) -> int | None:

@@ -6,6 +6,7 @@ layouts of weights differ between libraries, and loading looks at the modules th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 _BEGINS, _PREFIX, _VECTORS = "base_model.", "base_model.model.", "prompt_embeddings"
 _A_ROW_EACH = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")  # kinds whose vectors have a row for each virtual token
 _OTHER_EMBEDDINGS = ("wpe", "pos", "type", "per_layer")
+_SINGLE_EXPERT = re.compile(r"\.experts\.\d+\.")
 _ENDS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")  # that are of tokens for certain
 
 
@@ -46,6 +48,8 @@ def check_tensors(config: Mapping[str, Any], own: Shapes, base: Shapes, longest:
         matrices = {name.removeprefix(_PREFIX): shape for name, shape in own.items() if ".lora_" in name}
         _check_halves(matrices)
         _check_rank(config, matrices)
+        if config.get("use_rslora") and (single := next(filter(_SINGLE_EXPERT.search, matrices), None)):
+            raise ValueError(f"{single} is of a single expert and scaled by use_rslora: PEFT scales it otherwise")
         if not config.get("target_parameters"):
             _check_targets(config.get("target_modules"), matrices)
         if not config.get("use_qalora"):

@@ -59,7 +59,9 @@ LOOKED_AT = """
   so that one takes the place of the other: that is all its difference there.
 - *Adapters of single experts*, as PEFT wrote them when each was a module, are put together for the parameter that holds
   all experts of a layer now: by PEFT, which asks for them on Mixtral, Qwen3-MoE and some more, and on Qwen2-MoE by us,
-  where PEFT 0.21 leaves them out (2.3 nats). Both equal what each expert computes with its own matrices.
+  where PEFT 0.21 leaves them out (2.3 nats). Both equal what each expert computes with its own matrices. With
+  `use_rslora` they are refused: PEFT doubles rank and alpha of two matrices that it puts together, which is right for
+  alpha / rank, and √2 too much for alpha / √rank.
 - *Tensors whose names do not begin with `base_model.`* are refused: PEFT would leave them out without a word.
 - *A language model within another* (`language_model`): an adapter of the whole is scored on that language model alone,
   and the reverse, under the names that PEFT would have given there, wherever libraries of its time had put that word.

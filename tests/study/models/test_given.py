@@ -200,6 +200,13 @@ def based(tmp_path: Path) -> Model:
         ({A: (2, 8), B: (6, 2)}, {}, "has rank 2, and its adapter_config.json says r = 4"),
         ({A: (2, 8), B: (6, 2)}, {"rank_pattern": {"q_proj": 2}}, ""),
         (FINE, {"target_modules": ["v_proj"]}, "is of no module that target_modules names"),
+        (FINE, {"use_rslora": True}, ""),
+        ({A.replace("h.0", "experts.3"): (4, 8), B.replace("h.0", "experts.3"): (6, 4)}, {}, ""),
+        (
+            {A.replace("h.0", "experts.3"): (4, 8), B.replace("h.0", "experts.3"): (6, 4)},
+            {"use_rslora": True},
+            "is of a single expert and scaled by use_rslora",
+        ),
         ({A: (4, 8)}, {}, "lora_A.weight is without lora_B"),
         ({B: (6, 4)}, {}, "lora_B.weight is without lora_A"),
         ({}, {}, "its weights hold nothing"),
