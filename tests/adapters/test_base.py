@@ -35,7 +35,7 @@ def test_no_weights_are_fetched_for_config_and_tokenizer(
 ) -> None:
     asked: list[list[str]] = []
 
-    def snapshot(repo: str, revision: str, allow_patterns: list[str]) -> str:
+    def snapshot(repo: str, revision: str, allow_patterns: list[str], tqdm_class: type) -> str:
         asked.append(allow_patterns)
         return str(tiny_model_dir)
 
