@@ -20,7 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 _BEGINS, _PREFIX, _VECTORS = "base_model.", "base_model.model.", "prompt_embeddings"
 _A_ROW_EACH = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")  # kinds whose vectors have a row for each virtual token
 _OTHER_EMBEDDINGS = ("wpe", "pos", "type", "per_layer")
-_SINGLE_EXPERT = re.compile(r"\.experts\.\d+\.")
+_SINGLE_EXPERT = re.compile(r"(^|\.)experts\.\d+\.")
 _ENDS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")  # that are of tokens for certain
 
 
