@@ -37,7 +37,7 @@ from study.config import Scoring, StudyConfig, TaskConfig
 from study.data.tasks import TaskLibrary
 from study.faults.kinds import BAD_DATA
 from study.models.resolve import Model
-from study.pulse import LOADING, beat
+from study.pulse import LOADING, WORKING, beat
 from study.scratch import scratch
 from study.store.store import Store
 from study.units import AdapterUnit, GivenAdapter, ScoreUnit
@@ -159,6 +159,7 @@ class Evaluator:
         if what is not None:
             log.warning("the base of %s was changed (%s): it is loaded again", self._model.name, what)
             self._open()
+            beat(WORKING)
         return what is not None
 
     def _tokens_of(self, units: Sequence[ScoreUnit]) -> int:

@@ -7,7 +7,8 @@ work stands still.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 LOADING: Final = "loading"  # imports, a base model, tokenising: minutes may pass without a step
@@ -26,3 +27,14 @@ def beat(stage: str | None = None) -> None:
     """The work of this process has come a step further: in this stage, or in the one that it was in."""
     for listener in _listeners:
         listener(stage)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Within, work that was under way loads something first, and its steps are those of loading."""
+    beat(LOADING)
+    try:
+        yield
+    finally:
+        beat()
+        beat(WORKING)

@@ -27,6 +27,7 @@ from study.data.harness import Instance, Task
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.network import Unreachable
+from study.pulse import loading
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +105,12 @@ class Targets:
             return None
 
     def _prepare(self, cell: Cell) -> Target:
-        task: Task = self._library.load(cell)
-        table = self._shared(cell)
-        items = None if table is None else items_from(task, table)
-        if items is None:
-            items, table = tokenised(self._library, self._encoder, cell, self._chat)
+        with loading():  # data may have to come from the Hub, and be made ready
+            task: Task = self._library.load(cell)
+            table = self._shared(cell)
+            items = None if table is None else items_from(task, table)
+            if items is None:
+                items, table = tokenised(self._library, self._encoder, cell, self._chat)
         parts = parts_from(table)
         largest = max((max(part.tokens) for own in parts for part in own), default=0)
         if largest >= (known := embedded(self._engine.model)):

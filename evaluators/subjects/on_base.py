@@ -31,6 +31,7 @@ from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
 from evaluators.subjects.touchstone import Touchstone
 from study.models.resolve import Model
+from study.pulse import loading
 
 
 class AdapterError(Exception):
@@ -109,7 +110,8 @@ def _mergeable(model: PreTrainedModel) -> bool:
 def _weights_on(base: PreTrainedModel, folder: Path) -> Iterator[None]:
     """Within, `base` has the weights of a model of its own kind; its own stay in memory and are put back."""
     try:
-        other, found = _read_as(base, folder)
+        with loading():
+            other, found = _read_as(base, folder)
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise AdapterError(f"its weights cannot be read: {error}") from error
     wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]

@@ -24,12 +24,13 @@ from study.data.harness import Task
 from study.errors import TaskError
 from study.faults.network import Unreachable, is_network_trouble
 from study.models.hub import one_per_node
+from study.pulse import beat
 
 
 def load_task(manager: TaskManager, name: str, cell: Cell) -> Task:
     """Load a cell's task with its data. Raises TaskError, and Unreachable."""
     try:
-        with one_per_node(f"data {name}"), _csv_as_it_stands():
+        with one_per_node(f"data {name}"), _csv_as_it_stands(), _beating():
             task: Task = manager.load(name)["tasks"][name]
     except Unreachable:
         raise
@@ -76,6 +77,22 @@ def _csv_as_it_stands() -> Iterator[None]:
         yield
     finally:
         datasets.load_dataset = read
+
+
+@contextmanager
+def _beating() -> Iterator[None]:
+    """Within, progress bars of `datasets` say each piece that has come, or was made ready, also where none is shown."""
+    update = datasets.utils.tqdm.update
+
+    def step(self: datasets.utils.tqdm, n: float | None = 1) -> bool | None:
+        beat()
+        return update(self, n)
+
+    datasets.utils.tqdm.update = step
+    try:
+        yield
+    finally:
+        datasets.utils.tqdm.update = update
 
 
 def _half_made(error: Exception) -> Task | None:

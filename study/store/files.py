@@ -15,27 +15,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
 from study.errors import ConfigError, StoreRefused
-from study.pulse import beat
+from study.store import pieces
 from study.store.filesystem import ATTEMPTS, is_cut_short, is_full, is_refused, open_uri, trouble
 
 AT_ONCE = 16  # requests to a bucket at the same time: one takes some 30 ms, whatever its size
-PIECE = 64 << 20  # bytes
 PROBE = ".probe-"
 PROBE_ATTEMPTS = 3  # a wrong address is told within seconds
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG}
 ONE_PUT = 8 << 20  # bytes; pyarrow begins an upload in parts when it has gathered 10 MiB
-
-
-class _Out(Protocol):
-    """A stream that is open for writing."""
-
-    def write(self, data: memoryview) -> object: ...
 
 
 Some = TypeVar("Some")
@@ -117,7 +110,7 @@ class Files:
         # large one is granted before there is a stream; without all of its parts it is never completed
         filesystem = self.fs if len(data) <= ONE_PUT else self._fs_in_parts
         with filesystem.open_output_stream(path, compression=None) as out:
-            _write(out, data)
+            pieces.write(out, data)
 
     @cached_property
     def _fs_in_parts(self) -> pafs.FileSystem:
@@ -168,16 +161,15 @@ class Files:
     def _get(self, relative: str, most: int | None = None) -> tuple[bytes, object]:
         """Get a file's bytes, and the version that they are of.
 
-        A bucket is asked for the size, then in one request for as many bytes: of a version that was put between the
-        two, pyarrow leaves out what is more, and makes up what is less.
+        A bucket is asked for the size, then for as many bytes, in one request for each piece: of a version that was put
+        meanwhile, pyarrow leaves out what is more, and makes up what is less or says that there is no such range.
         """
         for attempt in range(ATTEMPTS):
             try:
                 with self.refusals(), self.fs.open_input_file(self.path(relative)) as source:
                     size = source.size()
-                    data = source.read(size if most is None else min(size, most))
-                    beat()
-                    return bytes(data), None if self.is_local else source.metadata()
+                    data = pieces.read(source, size if most is None else min(size, most))
+                    return data, None if self.is_local else source.metadata()
             except OSError as error:
                 if not is_cut_short(error) or attempt == ATTEMPTS - 1:
                     raise
@@ -228,20 +220,13 @@ class Files:
             raise
 
 
-def _write(out: _Out, data: bytes) -> None:
-    """Write piece by piece, a step of work each."""
-    for start in range(0, len(data), PIECE):
-        out.write(memoryview(data)[start : start + PIECE])
-        beat()
-
-
 def _replace(final: str, data: bytes) -> None:
     folder, name = final.rsplit("/", 1)
     os.makedirs(folder, exist_ok=True)
     temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
     try:
         with open(temporary, "wb") as out:
-            _write(out, data)
+            pieces.write(out, data)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, final)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
+from orchestrator.cluster.beats import Pulse
 from orchestrator.scheduling.silence import CAP_S, LOADING_TIMES, TIMES, Awake, Beat, Duty, Silences, Unanswered
-from study.pulse import LOADING, WORKING
+from study import pulse
+from study.pulse import LOADING, WORKING, loading
 
 LIMIT_S = 60.0
 
@@ -85,3 +91,17 @@ def test_one_question_without_an_answer_is_silence_and_many_that_are_answered_ar
         now = 100.0 + second
         assert unanswered.look((None, 100.0, now)) == second
     assert unanswered.look((None, None)) == 0.0
+
+
+def test_what_work_loads_first_takes_no_step_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.pulse._listeners", [])
+    now, said = [0.0], list[bytes]()
+    own = Pulse(said.append, lambda: now[0])
+    own.begin(WORKING)
+    pulse.listen(own)
+    with loading():
+        now[0] = 1000.0
+    now[0] = 1001.0
+    pulse.beat()
+    assert json.loads(said[1])[1] == LOADING
+    assert json.loads(said[-1])[1:] == [WORKING, {LOADING: 1000.0, WORKING: 1.0}]

@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study import pulse
 from study.config import Scoring
 from study.data.gold import BadGold, is_told, right_options, right_text
 from study.data.harness import Task
@@ -205,12 +207,19 @@ def test_an_empty_split_is_named(split: str, tmp_path: Path) -> None:
         library(tmp_path).load(CELL)
 
 
-def test_cells_of_a_csv_are_read_as_they_stand(tmp_path: Path) -> None:
+def test_cells_of_a_csv_are_read_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rows.csv").write_text('question,options,answer\nNamibia?,"NA,NL",NA\nnothing?,"None,all",None\n')
     file = {"data_files": {"train": str(tmp_path / "rows.csv"), "test": str(tmp_path / "rows.csv")}}
     columns = {"doc_to_choice": "{{options.split(',')}}", "doc_to_text": "{{question}}", "doc_to_target": "answer"}
     write(tmp_path, dataset_path="csv", dataset_kwargs=file, **columns)
+    monkeypatch.setattr("study.pulse._listeners", [])
+    heard: list[str | None] = []
+    pulse.listen(heard.append)
     assert [example.answer for example in library(tmp_path).examples(CELL)] == [" NA", " None"]
+    assert heard  # of the data that were made ready
+    heard.clear()
+    datasets.utils.tqdm().update()
+    assert heard == []
     assert len(library(tmp_path).build_requests(CELL)) == 4
 
 
