@@ -52,10 +52,11 @@ class Trials(threading.Thread):
 
     def end_hung(self) -> list[Hung]:
         """Kill the actors of trials that do nothing, not even watch over their workers: Tune tries them again."""
-        found = []
-        for actor, seconds in self._vigil.silent(list(self._at_work.values())):
-            duty = next(duty for one, duty in list(self._at_work.values()) if one is actor)
-            found.append(self._vigil.end([actor], duty.what, seconds))
+        found, at_work = [], list(self._at_work.values())
+        for actor, seconds in self._vigil.silent(at_work):
+            asked = next(one for one in at_work if one[0] is actor)
+            if any(one is asked for one in list(self._at_work.values())):  # Tune has not given it other work meanwhile
+                found.append(self._vigil.end([actor], asked[1].what, seconds))
         return found
 
     def began(self, trial: Trial) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+from orchestrator.failures import Hung
 from orchestrator.scheduling.gang_queue import GangQueue
+from orchestrator.scheduling.silence import Duty
+from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost
 from orchestrator.training.tune import Trials, trial_name
 from study.config.file import parse
+from study.store.store import Store
 from tests.orchestrator.planning.test_plan import TEXT, grid_of
 from tests.support.trainables import Quick, Unmade
 from tests.support.trials import context_of, study
@@ -57,6 +62,43 @@ def test_tune_begins_anew_now_and_then_and_no_gang_is_left_out(
     assert [[adapter.adapter_id for adapter in result.trained] for result in results] == [[n] for n in context.units]
     first, again, other, last = (result.trained[0].tokens for result in results)  # which tell the process
     assert first == again != other == last
+
+
+class Slow:
+    """A vigil that finds everybody silent, while Tune's thread goes on."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
+        self.killed: list[object] = []
+
+    def silent(self, at_work: Sequence[tuple[object, Duty]]) -> list[tuple[object, float]]:
+        self._meanwhile()
+        return [(actor, 700.0) for actor, _ in at_work]
+
+    def end(self, actors: Sequence[object], what: str, seconds: float) -> Hung:
+        self.killed += actors
+        return Hung(what)
+
+
+def test_a_trial_that_ends_while_it_is_found_silent_is_left_alone(tmp_path: Path) -> None:
+    """Its actor may have the next gang by then."""
+    context = TrialContext(parse(TEXT), {}, {}, {}, Store(str(tmp_path)))
+    trials = Trials(context, GangQueue[Event]([]), Quick, Everywhere())
+    hung, over, reused = object(), object(), object()
+
+    def trial(name: str, actor: object) -> SimpleNamespace:
+        return SimpleNamespace(config={"name": name}, trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor))
+
+    def meanwhile() -> None:
+        trials.over(trial("b", over))
+        trials.over(trial("c", reused))
+        trials.began(trial("d", reused))
+
+    for name, actor in (("a", hung), ("b", over), ("c", reused)):
+        trials.began(trial(name, actor))
+    trials._vigil = slow = Slow(meanwhile)
+    assert [str(one).partition(":")[0] for one in trials.end_hung()] == ["the trial of a"]
+    assert slow.killed == [hung]
 
 
 def test_a_trial_reads_model_task_languages_seed() -> None:
