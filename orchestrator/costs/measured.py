@@ -17,6 +17,7 @@ from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, kind_of_device, used
 from study.config import Recipe
 from study.flops import FORWARD
+from study.store.parts import undisturbed
 from study.store.records import AdapterRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
@@ -122,7 +123,7 @@ def measure(store: Store, kinds: Mapping[str, str], took: pl.DataFrame) -> Measu
             seen = Seen(row["seconds"] * per_evaluator, row["tokens"], row["n_items"], frozenset([kind]), store.uri)
             names = row["target_id"], f"{row['target_task']}/{row['target_language']}"
             result.add(SCORE, row["model"], names, seen)
-    for record in store.records().values():
+    for record in undisturbed(store.records).values():
         device = record.conditions.device
         if kind_of_device(device) == kinds[TRAIN]:
             seconds, work = record.course.seconds * record.conditions.world_size * per_worker, _work(record)

@@ -13,6 +13,7 @@ import polars as pl
 
 from orchestrator.costs.devices import held, kind, kind_of_device
 from orchestrator.planning.standing import ToDo
+from study.store.parts import undisturbed
 from study.store.records import StudyFile
 from study.store.store import Store
 
@@ -61,7 +62,7 @@ def _training(store: Store, to_do: ToDo, resources: Mapping[str, float]) -> tupl
         source[subject] = f"{task}/{language}"
         counts = counts_of.setdefault(model, {})
         counts[source[subject]] = counts.get(source[subject], 0) + bool(train)
-    for adapter_id, record in store.records().items():
+    for adapter_id, record in undisturbed(store.records).items():
         if adapter_id in source and kind_of_device(record.conditions.device) == kind(resources):
             seconds = record.course.seconds * record.conditions.world_size * held(resources)
             took.setdefault(record.model, {}).setdefault(source[adapter_id], []).append(seconds)

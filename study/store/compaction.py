@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -33,19 +34,17 @@ KINDS = ((ITEMS, schema.ITEMS), (SCORES, schema.SCORES))
 class _Group:
     """Parts that hold rows of the same models, and either of bases or of adapters."""
 
-    files: list[str] = field(default_factory=list)
-    tables: list[pa.Table] = field(default_factory=list)
+    tables: dict[str, pa.Table] = field(default_factory=dict)  # by file
     full: float = 0.0  # share of what a large part holds
 
     def add(self, part: File, rows: pa.Table) -> None:
-        self.files.append(part.path)
-        self.tables.append(rows)
+        self.tables[part.path] = rows
         self.full += _share(part, rows.num_rows)
 
     @property
-    def is_large(self) -> bool:
-        """Whether it is a single large part, which there is nothing to do with."""
-        return len(self.files) == 1 and rows_in(self.files[0]) is not None
+    def files(self) -> list[str]:
+        """Its files in the order in which their rows came: what is in large parts already came first."""
+        return sorted(self.tables, key=lambda file: (rows_in(file) is None, file))
 
 
 def is_due(store: Store) -> bool:
@@ -60,11 +59,12 @@ def compact(store: Store, wait: Callable[[float], None] = time.sleep) -> Counter
     for folder, like in KINDS:
         for group in _groups(store, folder, like):
             _put_together(store, folder, like, group)
-            replaced[folder] += len(group.files)
+            replaced[folder] += len(group.tables)
     if replaced:
         wait(GRACE_S)
         settle(store)
-        store.write_indexes()
+        with suppress(Damaged, schema.OtherVersion):  # an index is a cache; whoever needs the rows tells
+            store.write_indexes()
     return replaced
 
 
@@ -83,20 +83,23 @@ def settle(store: Store) -> None:
 
 
 def _groups(store: Store, folder: str, like: pa.Schema) -> Iterator[_Group]:
-    """Read the small parts, and large ones with room; whoever is full, or would be held too long, comes out."""
+    """Read the small parts, then large ones with room; whoever is full, or would be held too long, comes out.
+
+    A large part that no small one joins stays as it is.
+    """
     large, small = by_size(current(store, folder))
-    if not small:
-        return
-    sources = [*(part for part in large if _share(part, rows_in(part.path) or 0) < 0.5), *small]
+    sources = [*small, *(part for part in large if _share(part, rows_in(part.path) or 0) < 0.5)] if small else []
     groups: dict[tuple[object, ...], _Group] = {}
     for part, rows in zip(sources, store.each(lambda part: _whole(store, part, like), sources), strict=True):
         if rows is None:
             continue
         key = tuple(sorted(pc.unique(rows.column("model")).to_pylist())), rows.column("adapter_id").null_count > 0
+        if key not in groups and rows_in(part.path) is not None:
+            continue
         groups.setdefault(key, _Group()).add(part, rows)
         if groups[key].full >= 1 or sum(group.full for group in groups.values()) >= 2:
             yield groups.pop(max(groups, key=lambda key: groups[key].full))
-    yield from (group for group in groups.values() if not group.is_large)
+    yield from groups.values()
 
 
 def _share(part: File, rows: int) -> float:
@@ -116,7 +119,8 @@ def _whole(store: Store, part: File, like: pa.Schema) -> pa.Table | None:
 
 def _put_together(store: Store, folder: str, like: pa.Schema, group: _Group) -> None:
     """Write the large part of a group. Rows that stand there twice keep their order."""
-    rows = pa.concat_tables([like.empty_table(), *group.tables], promote_options="default").combine_chunks()
+    tables = [like.empty_table(), *(group.tables[file] for file in group.files)]
+    rows = pa.concat_tables(tables, promote_options="default").combine_chunks()
     rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in SORTED]))
     data = to_bytes(rows.replace_schema_metadata(like.metadata))
     into = new_part(folder, data, rows.num_rows)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,10 +43,13 @@ def columns(store: Files, file: File, names: Sequence[str], coded: Sequence[str]
 
 
 class _Sought(io.RawIOBase):
-    """A file of a bucket that is asked for in ranges, again where an answer breaks off."""
+    """A file of a bucket that is asked for in ranges, again where an answer breaks off.
+
+    Reading one that is gone by then raises FileNotFoundError.
+    """
 
     def __init__(self, store: Files, file: str) -> None:
-        self._store, self._source, self._at = store, store.ranges(file), 0
+        self._store, self._file, self._source, self._at = store, file, store.ranges(file), 0
         self._size = self._source.size()
 
     def readable(self) -> bool:
@@ -75,5 +80,12 @@ class _Sought(io.RawIOBase):
                 raise
             except OSError as error:
                 if not is_cut_short(error) or attempt == ATTEMPTS - 1:
-                    raise OSError(errno.EIO, str(error)) from error  # by its number no damage of the file
+                    raise self._trouble(error) from error
         raise AssertionError("unreachable")
+
+    def _trouble(self, error: OSError) -> OSError:
+        """What to raise: that the file is gone, or what is by its number no damage of it."""
+        with suppress(OSError):
+            if not self._store.exists(self._file):
+                return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._file)
+        return OSError(errno.EIO, str(error))

@@ -100,7 +100,8 @@ def _is_seen(before: Sequence[str], after: Sequence[str], known: dict[str, Swap]
     """Whether every swap that ended between two looks was seen while it was open."""
     ended = max((swap_in(file) for file in after if file.endswith(ENDED)), default=0)
     first = max((swap_in(file) for file in before), default=0) + 1
-    return {swap.number for swap in known.values()}.issuperset(range(first, ended + 1))
+    newest_after = max((swap_in(file) for file in after), default=0)  # torn itself where it lacks what was there before
+    return newest_after >= first - 1 and {swap.number for swap in known.values()} >= set(range(first, ended + 1))
 
 
 def _read(store: Files, files: Sequence[str]) -> list[Swap]:

@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from study import pulse
 from study.audit.audit import Audit
 from study.check import main
 from study.config import StudyConfig
@@ -27,6 +29,7 @@ from study.store.compaction import compact
 from study.store.filesystem import open_uri
 from study.store.layout import OPEN, SCORES_INDEX, STUDY_FILE, adapter_folder
 from study.store.lease import Lease, holder
+from study.store.parquet import sought
 from study.store.store import Store
 from tests.support.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
 from tests.support.rows import done_scores, item_row, record_text, score_row
@@ -285,6 +288,38 @@ def test_a_large_file_is_read_with_one_request_and_is_of_one_version(counted: Pr
         store.write("file", old)
         replaced_after_it_is_opened(store, lambda new=new: Store(store.uri).write("file", new))  # type: ignore[misc]
         assert store.read("file") == new
+
+
+def test_columns_of_what_has_gone_since_it_was_opened_are_asked_for_elsewhere() -> None:
+    """A large part that has become part of another, or a segment of an index that was renewed."""
+    store = Store(f"s3://{BUCKET}/gone")
+    store.append([], [score_row(f"s{i}") for i in range(50)])
+    (file,) = store.files("results/scores", ".parquet")
+    opened = sought(store, file)
+    store.delete(file)
+    with pytest.raises(FileNotFoundError, match=file):
+        opened.read(columns=["score_id"])
+
+
+def test_a_file_that_comes_in_pieces_says_each_and_is_of_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.store.pieces.PIECE", 1 << 20)
+    monkeypatch.setattr("study.pulse._listeners", [])
+    data, other, heard = os.urandom((3 << 20) + 1), os.urandom((3 << 20) + 1), list[str | None]()
+    for uri in (f"s3://{BUCKET}/pieces", str(tmp_path / "store")):
+        store = Store(uri)
+        store.write("large", data)
+        pulse.listen(heard.append)
+        assert store.read("large") == data
+        assert len(heard) == 4
+        assert store.read_start("large", 1 << 20) == data[: 1 << 20]
+        heard.clear()
+        if not store.is_local:
+            replaced_after_it_is_opened(store, partial(Store(uri).write, "large", other))
+            assert store.read("large") == other
+        pulse.listen(lambda _: None)
+        heard.clear()
 
 
 def test_a_signal_in_the_middle_of_a_write_publishes_all_or_nothing() -> None:

@@ -106,6 +106,21 @@ def test_what_comes_later_joins_what_has_room(store: Store, monkeypatch: pytest.
     assert len(store.files(SWAPS, "")) == 1
 
 
+def test_a_large_part_is_never_written_anew_as_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many have room: those that nothing comes to stay, and what comes to one joins it."""
+    monkeypatch.setattr(compaction, "ROWS", 2 * 5 + 1)
+    for model in range(6):  # each fills two fifths of a large part of scores
+        for number in range(2):
+            about = {"model": f"n{model}", "adapter_id": "a"}
+            store.append([], [{**score_row(f"{model}-{number}"), **about}, {**score_row(f"{model}+{number}"), **about}])
+        compact(store, at_once)
+    before = {file.path for file in by_size(current(store, SCORES))[0]}
+    store.append([], [{**score_row("new"), "model": "n3", "adapter_id": "a"}])
+    assert compact(store, at_once) == {SCORES: 2}
+    after = {file.path for file in by_size(current(store, SCORES))[0]}
+    assert (len(before - after), len(after - before)) == (1, 1)
+
+
 class Killed(BaseException):
     """No handler of failures takes it for one."""
 
@@ -213,6 +228,23 @@ def test_a_listing_that_a_compaction_tears_is_made_again(store: Store) -> None:
     assert torn.listings == 1
 
 
+class Blind(Torn):
+    """A store whose list of swaps is torn, too, at the next look."""
+
+    def files(self, folder: str, suffix: str, recursive: bool = False) -> list[str]:
+        self.listings += self.listings > 0
+        return [] if folder == SWAPS and self.listings == 2 else super().files(folder, suffix, recursive)
+
+
+def test_a_torn_list_of_swaps_says_nothing_of_a_listing(store: Store) -> None:
+    compact(store, at_once)
+    for number in range(UNITS, 2 * UNITS):
+        append(store, number)
+    expected, blind = rows(store), Blind(store.uri)
+    assert rows(blind) == expected
+    assert blind.listings > 2
+
+
 def test_a_swap_that_never_came_to_be_or_is_damaged_hides_nothing(store: Store) -> None:
     expected, parts = rows(store), store.files(SCORES, ".parquet")
     Swap(1, f"{SCORES}/20260101T000000-0123456789ab-0123456789abcdef-9.parquet", tuple(parts)).begin(store)
@@ -242,12 +274,13 @@ def test_a_large_part_that_is_not_what_was_written_replaces_nothing(store: Store
     assert sizes(store, SCORES) == sizes(store, ITEMS) == (0, UNITS)
 
 
-def test_what_is_damaged_or_of_another_version_stays_where_it_is(store: Store) -> None:
+def test_what_is_damaged_or_of_another_version_stays_where_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, *_ = (Path(store.path(file)) for file in store.files(SCORES, ".parquet"))
     first.write_bytes(first.read_bytes()[:-9])
     other = pq.read_table(second).replace_schema_metadata({"kind": "scores", "version": "0"})
     second.unlink()
     store.add_part(SCORES, other)
+    monkeypatch.setattr("study.store.index.WORTH_IT", 0)  # no index can be made of these
     compact(store, at_once)
     assert sizes(store, SCORES)[1] == 2
     assert first.is_file()
