@@ -5,7 +5,7 @@
 set -euo pipefail
 own=${TMP_BASE:-/tmp}/cc-$(id -un)
 mkdir -m 700 "$own" 2>/dev/null || true
-if [ ! -d "$own" ] || [ -L "$own" ] || [ ! -O "$own" ] || [ "$(stat -c %a "$own")" != 700 ]; then
+if [ ! -d "$own" ] || [ -L "$own" ] || [ ! -O "$own" ] || [[ "$(stat -c %a "$own")" != *700 ]]; then  # 2700 below a setgid folder
     echo "error: $own is not a folder that $(id -un) alone may enter" >&2
     echo "  fix: chmod 700 it if it is yours; else have its owner remove it" >&2
     exit 2

@@ -248,7 +248,9 @@ def test_sessions_of_ray_lie_where_nobody_else_may_enter(tmp_path: Path) -> None
     assert own == tmp_path / f"cc-{getpass.getuser()}"
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     assert own_folder(tmp_path).stdout == made.stdout
-    for mode in (0o777, 0o755, 0o710):
+    own.chmod(0o2700)  # as it is made below a folder that hands its group down
+    assert own_folder(tmp_path).stdout == made.stdout
+    for mode in (0o777, 0o755, 0o710, 0o2710):
         own.chmod(mode)
         refused = own_folder(tmp_path)
         assert (refused.returncode, refused.stdout) == (2, "")
