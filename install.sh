@@ -36,8 +36,11 @@ install_locked() {
 
 OF_TORCH='torch|triton|nvidia-.*|cuda-.*'
 
+torch_there() { .venv/bin/python -c "import importlib.metadata as m; print(m.version('torch'))" 2>/dev/null || true; }
+wants_gpu() { [ -n "${GPU:-}" ] || nvidia-smi -L >/dev/null 2>&1 || [ "$(uname)" = Darwin ]; }
+
 install_torch() {
-    if [ -n "${GPU:-}" ] || nvidia-smi -L >/dev/null 2>&1 || [ "$(uname)" = Darwin ]; then
+    if wants_gpu; then
         install_locked 1 "$OF_TORCH"
         return
     fi
@@ -60,13 +63,22 @@ if [ "${1:-}" = renew ]; then
     exit
 fi
 stamp=.venv/.installed-$(cat pyproject.toml lock.txt install.sh | "$PYTHON" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])')
-[ -e "$stamp" ] && exit 0
+if [ -e "$stamp" ] && ! { [ -n "${GPU:-}" ] && [[ "$(torch_there)" = *+cpu ]]; }; then exit 0; fi
 
 echo "installing into .venv (minutes, once) ..."
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
 install_locked 1 setuptools # builds what comes as source; so nothing that lock.txt does not name is run
 install_locked 0 "$OF_TORCH|uv|setuptools"
-.venv/bin/python -c "import importlib.metadata as m, sys; sys.exit(m.version('torch').split('+')[0] != '$TORCH')" 2>/dev/null || install_torch
+case $(torch_there) in
+    "$TORCH+cpu")
+        if wants_gpu; then
+            pip uninstall -q -y torch # to pip both builds are of one version
+            install_torch
+        fi
+        ;;
+    "$TORCH" | "$TORCH"+*) install_locked 1 "$OF_TORCH" ;; # what comes with it may have another version
+    *) install_torch ;;
+esac
 pip install -q --no-deps --no-build-isolation -e .
 rm -f .venv/.installed-*
 touch "$stamp"
