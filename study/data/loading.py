@@ -86,7 +86,8 @@ def _beating() -> Iterator[None]:
 
     def step(self: datasets.utils.tqdm, n: float | None = 1) -> bool | None:
         beat()
-        return update(self, n)
+        shown: bool | None = update(self, n)
+        return shown
 
     datasets.utils.tqdm.update = step
     try:
