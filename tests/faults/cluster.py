@@ -120,7 +120,7 @@ class Nodes:
 
     def settle(self) -> None:
         """Wait until no actor of a study is left."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while any(self.processes(kind) for kind in TITLES) and time.monotonic() < deadline:
             time.sleep(0.2)
 

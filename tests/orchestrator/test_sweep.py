@@ -305,7 +305,7 @@ def test_a_full_disk_is_what_is_said_and_what_it_took_until_then(world: tuple[Pa
         with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
             wait_until(lambda: len(done_scores(store)) > 4, driver)
             disk.fill()
-            output, _ = driver.communicate(timeout=120)
+            output, _ = driver.communicate(timeout=400)
         assert driver.returncode == 1, output
         assert "No space left on device" in output
         assert f"go on: python -m orchestrator.sweep {config}" in output

@@ -66,7 +66,7 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
     options = ["--head", f"--num-cpus={cpus}", f"--temp-dir={session}", "--dashboard-host=127.0.0.1", *ports]
     with node(found, home / "head.log", *options, **env) as ray:
         found.pid = ray.pid
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while not found.takes_jobs():
             assert ray.poll() is None, (home / "head.log").read_text()
             assert time.monotonic() < deadline

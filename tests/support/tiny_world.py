@@ -22,7 +22,7 @@ from study.store.lease import Lease
 from study.store.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 400
+TIMEOUT_S = 900
 CROWDED: dict[str, Any] = {  # for make_config: as many gangs and evaluators at a time as there is room for
     "training": {"resources_per_worker": {"CPU": 1}},
     "evaluators": {"resources": {"CPU": 1}},
@@ -182,7 +182,7 @@ def ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
 
 def wait_until(condition: Callable[[], object], driver: subprocess.Popen[Any]) -> None:
     """Wait for something that happens in the midst of a driver's run."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not condition():
         assert driver.poll() is None, "the study ended before"
         assert time.monotonic() < deadline

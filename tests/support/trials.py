@@ -71,7 +71,7 @@ def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:
 
 
 def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not happened():
         assert alive(), "it ended before it could be disturbed"
         assert time.monotonic() < deadline

@@ -87,5 +87,5 @@ def test_a_study_begins_on_a_cluster_that_has_no_node_yet(tmp_path: Path) -> Non
             time.sleep(0.5)
         assert waiting == {"scout for a trial", "scout for an evaluator"}
         with node(cluster, tmp_path / "node.log", f"--address={cluster.gcs}", "--num-cpus=2"):
-            assert study.wait(timeout=240) == 0, (tmp_path / "log").read_text()
+            assert study.wait(timeout=600) == 0, (tmp_path / "log").read_text()
     assert len(done_scores(Store(str(tmp_path / "store")))) == 2

@@ -74,7 +74,7 @@ class Run:
     changed: list[tuple[str, bool]]
 
     def to_its_end(self, actors: int) -> None:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while not self.pool.is_idle and time.monotonic() < deadline:
             self.pool.step(Decision(0, actors, {"m": actors}), 0.1)
         assert self.pool.is_idle
@@ -181,7 +181,7 @@ def test_a_place_that_has_just_come_free_costs_no_second_evaluator(start: Callab
 def test_a_trial_that_waits_for_busy_evaluators_costs_no_idle_one(start: Callable[..., Run]) -> None:
     """One of two busy evaluators is too many: its place is the trial's as soon as it has ended."""
     run = start(Held, many(4), names="mn", waits=Waits(give_way_s=0.0))
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while (run.pool.busy, len(run.scored)) != (2, 4):  # both of m, and n has nothing left to do
         assert time.monotonic() < deadline
         run.pool.step(Decision(0, 3, {"m": 2, "n": 1}), 0.1)

@@ -39,7 +39,7 @@ def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
     gangs.allow(1)
     trials = Trials(context, gangs, Unmade, Everywhere())
     trials.start()
-    event = gangs.events.get(timeout=120)
+    event = gangs.events.get(timeout=400)
     assert isinstance(event, GangLost)
     assert (event.adapter_ids, event.kind) == (tuple(unit.adapter_id for unit in gang), "bug")
     assert "No module named 'nowhere'" in event.message
