@@ -35,13 +35,14 @@ from orchestrator.scheduling.waiting import Waiting
 from orchestrator.scoring.actor import EvaluatorProcess, Evaluators, ScoringContext
 from orchestrator.scoring.pool import ScoringPool
 from orchestrator.scoring.requests import StudyRequests
-from orchestrator.stop import LimitReached, StudyStopped
+from orchestrator.stop import LimitReached, StudyStopped, at_latest, exit_code
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost, TuneStopped
 from orchestrator.training.record import headline
 from orchestrator.training.trial import AdapterTrial
 from orchestrator.training.tune import Trials
 from study.faults.kinds import NO_SPACE
+from study.store.contents import Damaged
 from study.store.records import FailureRecord
 from study.units import AdapterUnit, failure_of
 
@@ -113,9 +114,9 @@ class StudyRun:
                     self._tell(gangs)
                     self._books.visit(self._asked())
                 self._books.export()
-        except BaseException:
+        except BaseException as error:
             trials.stop()
-            with suppress(OSError):  # what has ended the run is what is said
+            with suppress(Exception), at_latest(exit_code(error)):  # what has ended the run is what is said
                 self._books.close()
             raise
         self._books.close()
@@ -188,9 +189,10 @@ class StudyRun:
         """A trial has ended without an answer: those of its gang that are recorded are trained, the others failed."""
         trained, failed = [], []
         for unit in (self._units[adapter_id] for adapter_id in gang.adapter_ids):
-            if (record := self._store.record(unit.folder)) is not None:
-                trained.append(headline(record))
-                continue
+            with suppress(Damaged):  # which counts as none
+                if (record := self._store.record(unit.folder)) is not None:
+                    trained.append(headline(record))
+                    continue
             last, attempts = gang.message.strip().splitlines()[-1], self._config.failures.node_lost + 1
             failed.append(failure_of(unit, gang.kind, last, attempts, gang.message))
         return GangEnded(tuple(trained), tuple(failed))

@@ -13,7 +13,9 @@ from typing import NoReturn
 from study.store.lease import Lease
 from study.store.lost import LeaseLost
 
-LEAVE_S = 12.0  # an interrupt ends a run within half a minute: Tune and the errands into the store come before
+# an interrupt ends a run within half a minute: Tune has 5 s before,
+LET_GO_S = 13.0  # then errands into the store and trackers have these,
+LEAVE_S = 12.0  # and the cluster and the lease those
 
 
 class Interrupted(BaseException):
@@ -50,6 +52,28 @@ def as_raised() -> Iterator[None]:
         raise
 
 
+def exit_code(error: BaseException) -> int:
+    """The exit code of a run that an error has ended."""
+    return 130 if isinstance(error, Interrupted) else 1
+
+
+@contextmanager
+def at_latest(code: int) -> Iterator[None]:
+    """Within, the process ends LET_GO_S from now: a tracker whose server does not answer holds nobody up."""
+    timer = _exit_after(LET_GO_S, code)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _exit_after(seconds: float, code: int) -> threading.Timer:
+    timer = threading.Timer(seconds, os._exit, [code])
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
 def leave(code: int, lease: Lease) -> NoReturn:
     """Free the cluster's devices, give the store back and end the process, LEAVE_S from now at the latest.
 
@@ -58,10 +82,7 @@ def leave(code: int, lease: Lease) -> NoReturn:
     """
     import ray
 
-    at_latest = threading.Timer(LEAVE_S, os._exit, [code])
-    at_latest.daemon = True
-    at_latest.start()
-
+    _exit_after(LEAVE_S, code)
     sys.stdout.flush()
     sys.stderr.flush()
     with open(os.devnull, "w") as nowhere:  # Tune's thread complains about the actors it loses; it has nothing to say

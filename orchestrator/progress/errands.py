@@ -50,12 +50,19 @@ class Errands:
             ended()
 
     def finish(self, timeout_s: float) -> None:
-        """Wait until all are collected, so long at most. Raises what they raised."""
-        deadline = time.monotonic() + timeout_s
-        self.collect()
-        while self._pending and time.monotonic() < deadline:
+        """Wait until all are collected, so long at most. Then raises what the first raised of those that failed."""
+        deadline, failed = time.monotonic() + timeout_s, list[Exception]()
+        while True:
+            try:
+                self.collect()
+            except Exception as error:  # noqa: BLE001 - it is raised when those behind it are done
+                failed.append(error)
+                continue
+            if not self._pending or time.monotonic() >= deadline:
+                break
             time.sleep(0.05)
-            self.collect()
+        if failed:
+            raise failed[0]
 
     def close(self) -> None:
         """Let the thread end when it has run what was sent."""
