@@ -32,6 +32,7 @@ from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
 from study.store.compaction import compact, is_due
+from study.store.contents import Damaged
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
@@ -135,7 +136,7 @@ def tidy(store: Store, warn: Callable[[str], None]) -> None:
         if is_due(store):
             compact(store)
         store.write_indexes()
-    except OSError as error:
+    except (OSError, Damaged) as error:  # what is damaged is study.check's to say
         warn(f"the store could not be tidied up ({error}): the next run will")
 
 
