@@ -81,7 +81,7 @@ def check(config: StudyConfig, options: Options) -> Checked:
     """Raises ConfigError for what is wrong with a config, its tasks, models, trackers, DeepSpeed's part, or store."""
     devices = assumed(config, options.device)
     library = TaskLibrary.of(config)
-    library.check(dict.fromkeys([*(c for s in config.source_list() for c in s.cells), *config.target_list()]))
+    library.check(config.cells_used())
     models = tuple(resolve_all(config))
     check_fits(config, models)
     models = with_modules(config, models)

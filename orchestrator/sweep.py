@@ -33,8 +33,9 @@ from study.config import StudyConfig
 from study.config.assumed import assumptions
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
+from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, StoreRefused
-from study.models.hub import to_fetch
+from study.models.hub import Repository, to_fetch
 from study.plain import say
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
@@ -105,8 +106,12 @@ def _is_begun(store: Store, warn: Callable[[str], None]) -> bool:
 
 
 def show_outlook(console: Console, config: StudyConfig, file: Path, options: Options) -> int:
-    """Print what the study will come to by the sizes in a file."""
+    """Print what the study will come to by the sizes in a file, and what it needs of the Hub. Raises ConfigError."""
     devices, sizes = assumed(config, options.device), read_sizes(file)
+    library, used = TaskLibrary.of(config), config.cells_used()
+    fetched = to_fetch(_of_the_hub(config), *library.far(used), options.config)
+    for missing in library.missing_manifests(used):
+        tables.warn(console, str(missing))
     title = f"{config.study}, by the sizes in {file}"
     show(title, outlook(config, sizes), sizes, console, devices, options.price)
     name = config.models[0].called
@@ -116,10 +121,16 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
     for line in (
         *_assumed(config),
         *seen(config, items),
-        *to_fetch([model.id for model in config.models], sizes.datasets),
+        *fetched,
     ):
         console.print(line, soft_wrap=True, highlight=False)
     return 0
+
+
+def _of_the_hub(config: StudyConfig) -> list[Repository]:
+    """The models, and the adapters that exist."""
+    models = [Repository(model.id, model.revision) for model in config.models]
+    return [*models, *(Repository(adapter.path, adapter.revision) for adapter in config.adapters)]
 
 
 def _assumed(config: StudyConfig) -> list[str]:

@@ -167,6 +167,10 @@ class StudyConfig(Frozen):
         reject_duplicates("targets", [str(cell) for cell in targets])
         return targets
 
+    def cells_used(self) -> list[Cell]:
+        """List the cells that are trained on or scored, each once. Raises ConfigError for an unknown cell."""
+        return list(dict.fromkeys([*(cell for one in self.source_list() for cell in one.cells), *self.target_list()]))
+
     def _listed(self, key: str, texts: Sequence[str]) -> list[Cell]:
         return [self._cell(key, text) for text in texts]
 

@@ -40,6 +40,12 @@ class Catalogue:
             check_trusted(task, found.task_index[name].yaml_path)
         return found
 
+    def definition(self, task: TaskConfig, name: str) -> dict[str, object]:
+        """What a task's file says, with what it includes; functions are named, not loaded."""
+        file = self.manager(task, name).task_index[name].yaml_path
+        read: dict[str, object] = {} if file is None else load_yaml(file, resolve_func=False)
+        return read
+
     def check(self, cells: Sequence[tuple[Cell, TaskConfig]]) -> None:
         """Raise ConfigError for a cell whose task is not defined anywhere."""
         named = [(cell, task, str(task.lm_eval_name(cell.language))) for cell, task in cells]

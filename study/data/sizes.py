@@ -48,7 +48,7 @@ def _part(tokens: int, count: int, limit: int | None) -> int:
 
 
 class Sizes(Frozen):
-    """`params` by model, `cells` by model (or `all`) and cell, the Hub's `datasets` they are from, and what to know.
+    """`params` by model, `cells` by model (or `all`) and cell, and what to know.
 
     `alike` says in whose cells a model is counted that reads as another does; true tokens are taken to be `within`
     this factor of those counted.
@@ -59,7 +59,6 @@ class Sizes(Frozen):
     cells: dict[str, dict[str, CellSize]]
     alike: dict[str, str] = Field(default={})
     within: Annotated[Number, Field(ge=1)] = 1.0
-    datasets: tuple[str, ...] = ()
 
     def cell(self, model: str, cell: str) -> CellSize | None:
         return (self.cells.get(self.alike.get(model, model)) or self.cells.get(ALL, {})).get(cell)

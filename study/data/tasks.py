@@ -22,10 +22,12 @@ from study.data.limited import behind, queue, taken
 from study.data.loading import check_shots, fault, load_task
 from study.data.manifest import positions, row_id
 from study.data.prints import beside, plain
+from study.data.sets import far
 from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
 from study.identity import digest
+from study.models.hub import Repository
 
 logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # what is wrong with a task is told in words of ours
 use_sandbox()
@@ -55,14 +57,31 @@ class TaskLibrary:
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
+        asked = list(cells)
+        for missing in self.missing_manifests(asked):
+            raise missing
+        self._catalogue.check([(cell, self._tasks[cell.task]) for cell in asked])
+
+    def missing_manifests(self, cells: Iterable[Cell]) -> list[ConfigError]:
+        """List the manifests that are not there, each once."""
+        named = {self.train(cell).manifest: f"tasks[{cell.task}].train.manifest" for cell in cells}
+        problem, fix = f"no such file (working directory: {Path.cwd()})", "name a CSV with the columns split,id"
+        return [
+            ConfigError(key, manifest, problem, fix)
+            for manifest, key in named.items()
+            if manifest is not None and not Path(manifest).is_file()
+        ]
+
+    def far(self, cells: Sequence[Cell]) -> tuple[list[Repository], list[str]]:
+        """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError; loads none."""
         asked = [(cell, self._tasks[cell.task]) for cell in cells]
-        for cell, _ in asked:
-            manifest = self.train(cell).manifest
-            if manifest is not None and not Path(manifest).is_file():
-                key = f"tasks[{cell.task}].train.manifest"
-                fix = "name a CSV with the columns split,id"
-                raise ConfigError(key, manifest, "no such file", fix)
         self._catalogue.check(asked)
+        return far(
+            [
+                (self._catalogue.definition(task, str(task.lm_eval_name(cell.language))), self.train(cell))
+                for cell, task in asked
+            ]
+        )
 
     def train(self, cell: Cell) -> TrainOverride[str]:
         """What the cell is trained on, where that is not what is scored."""

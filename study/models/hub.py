@@ -10,6 +10,7 @@ import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,15 +65,29 @@ def file_of(path: str, revision: str | None, name: str) -> Path | None:
         return None
 
 
-def to_fetch(models: Sequence[str], datasets: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Repository:
+    """What the Hub has by a name: at a revision, or as it is when it is fetched."""
+
+    name: str
+    revision: str | None = None
+
+    @property
+    def download(self) -> str:
+        return f"hf download {self.name}" + (f" --revision {self.revision}" if self.revision else "")
+
+
+def to_fetch(
+    models: Sequence[Repository], sets: Sequence[Repository], addresses: Sequence[str], config: str
+) -> list[str]:
     """List the commands that fetch, on a machine with a network, what one without needs."""
-    missing = [model for model in models if not Path(model).exists()]
     return [
         "To run it where the Hub cannot be reached: fill HF_HOME on a machine with a network, copy it to the nodes (or",
         "share it between them) and set HF_HUB_OFFLINE=1. Gated models need HF_TOKEN there.",
-        *(f"  hf download {model}" for model in missing),
-        *(f"  hf download --repo-type dataset {name}" for name in datasets),
-        "  python -m study.sizes CONFIG     # reads all data, which prepares its cache, and counts it",
+        *(f"  {one.download} --exclude '*.pth'" for one in models if not Path(one.name).exists()),
+        *(f"  {one.download} --repo-type dataset" for one in sets),
+        f"  python -m study.sizes {config}  # reads all data, which prepares its cache, and counts it",
+        *(f"    with {address}" for address in addresses),
     ]
 
 

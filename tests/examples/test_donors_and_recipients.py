@@ -17,6 +17,7 @@ from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
+from tests.support.published import FOLDERS, REVISIONS
 from tests.support.tiny_world import REPOSITORY
 from trainers.data import split
 from trainers.learning_rates import learning_rates
@@ -55,6 +56,37 @@ def test_the_plan_of_the_published_study_needs_no_network(
     priced = capsys.readouterr().out
     assert "cost on A100 and CPU" in priced
     assert f"{sum(row.hours('A100', 'CPU') for row in rows) * 2.5:,.2f}" in priced
+
+
+ALIGNED = [f"Dr4kl3s/{name}" for name in FOLDERS.values()]
+ORIGINAL = [f"{name} --revision {revision}" for name, revision in REVISIONS.items()]
+SETS = {
+    "study.yaml": ALIGNED,
+    "ablations/full.yaml": ALIGNED,  # scored on all
+    "upstream.yaml": ORIGINAL,
+    "v1_languages.yaml": [*ALIGNED, *(ORIGINAL[i] for i in (0, 1, 2, 4))],
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_sets_to_fetch_are_those_of_the_tasks_planned(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the revisions that the tasks read; manifests that are not there yet are told, and the plan is made."""
+    monkeypatch.chdir(REPOSITORY)
+    config = PRESET.parent / name
+    plan = [str(config), "--dry-run", "--set", "store=/nowhere/at/all"]
+    assert sweep.main(plan) == 0
+    out = capsys.readouterr().out
+    asked = re.findall(r"^  hf download (\S+/\S+(?: --revision \S+)?) --repo-type dataset$", out, re.MULTILINE)
+    assert sorted(asked) == sorted(SETS[name])
+    assert f"python -m study.sizes {config}" in out
+    assert ("train.manifest = " in out) is (name == "upstream.yaml")
+    one = ["--set", "sources=[arc_challenge/ar]", "--set", "targets=[arc_challenge/en]"]
+    assert sweep.main([*plan, *one, "--set", f"models.0.revision={'a' * 40}"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("--repo-type dataset") == 1
+    assert out.count(f"--revision {'a' * 40} --exclude") == 1
 
 
 def test_the_plan_by_sizes_keeps_to_limits_and_counts_adapters_that_exist(

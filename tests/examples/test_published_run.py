@@ -23,20 +23,12 @@ from study.data.prints import beside, plain
 from study.data.tasks import TaskLibrary
 from study.store.store import Store
 from tests.support.families import NINE, make_nine
-from tests.support.published import ELSEWHERE, ORIGINALS, make_data, make_manifests, make_originals
+from tests.support.published import ELSEWHERE, ORIGINALS, REVISIONS, make_data, make_manifests, make_originals
 from tests.support.tiny_world import REPOSITORY, sweep
 
 TRAIN, TEST = 12, 5
 SOURCES = ["arc_challenge/hi", "global_mmlu/zh", "hellaswag/en", "truthfulqa/ar"]
 PRESET = REPOSITORY / "examples" / "donors_and_recipients" / "study.yaml"
-REVISIONS = {  # of the release
-    "alexandrainst/m_arc": "69b0991ee606079105c4f9e271bcc1fef0014e03",
-    "CohereLabs/Global-MMLU-Lite": "36c2fd756f19ccf13a9a96c8e53ccecc02192b8b",
-    "alexandrainst/m_hellaswag": "9d31dc982bd6285e081e3e3136332a38b9c1d7b7",
-    "richmondsin/m_hellaswag": "8d9642f16ae3031f7eddc3e3531b6ae58686d81a",
-    "alexandrainst/m_truthfulqa": "f0445d470f1925882b990f5f247fdcf288972f60",
-    "Dr4kl3s/truthfulqa_en_aligned": "7332da38d96e69b5d6f2502cd45db3fe011b2f19",
-}
 SMALLER = (
     f"sources={SOURCES}",
     "models=[{id: meta-llama/Llama-3.2-1B-Instruct}]",

@@ -37,6 +37,14 @@ ELSEWHERE = {  # those that another set has, and its split
     ("hellaswag", "zh"): ("richmondsin/m_hellaswag", "val"),
     ("truthfulqa", "en"): ("Dr4kl3s/truthfulqa_en_aligned", "validation"),
 }
+REVISIONS = {  # of the release
+    "alexandrainst/m_arc": "69b0991ee606079105c4f9e271bcc1fef0014e03",
+    "CohereLabs/Global-MMLU-Lite": "36c2fd756f19ccf13a9a96c8e53ccecc02192b8b",
+    "alexandrainst/m_hellaswag": "9d31dc982bd6285e081e3e3136332a38b9c1d7b7",
+    "richmondsin/m_hellaswag": "8d9642f16ae3031f7eddc3e3531b6ae58686d81a",
+    "alexandrainst/m_truthfulqa": "f0445d470f1925882b990f5f247fdcf288972f60",
+    "Dr4kl3s/truthfulqa_en_aligned": "7332da38d96e69b5d6f2502cd45db3fe011b2f19",
+}
 NEW_LANGUAGES = {  # of the paper's first version, that have data
     "arc_challenge": ["nl", "uk"],
     "global_mmlu": ["ja", "ko", "sw", "yo"],
