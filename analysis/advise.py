@@ -1,6 +1,6 @@
 """`python -m analysis.advise STORE`: who helps this target, what will this source harm, what to train next.
 
-Reads the store (or a published CSV) and prints the answer as a table; `statistics/advice.py` says what it rests on.
+Reads the store (or a published CSV) and prints the answer as a table; `analysis/advice` says what it rests on.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def _check(options: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
     options = _parser().parse_args(argv)
-    from analysis.statistics import advice
+    from analysis.advice import answers
 
     try:
         _check(options)
-        study = advice.read(options.store, options.model)
+        study = answers.read(options.store, options.model)
         if options.budget is not None:
-            found = advice.next_to_train(study, options.budget)
+            found = answers.next_to_train(study, options.budget)
         elif options.target is not None:
-            found = advice.about_target(study, options.target, options.max_harm)
+            found = answers.about_target(study, options.target, options.max_harm)
         else:
-            found = advice.about_source(study, options.source)
+            found = answers.about_source(study, options.source)
     except ConfigError as error:
         say(error, sys.stderr)
         return 2

@@ -22,7 +22,8 @@ from analysis.page.drawing import (
     share_rows,
 )
 from analysis.reading.study import Study
-from analysis.statistics import linguistic, regimes
+from analysis.statistics import regimes
+from analysis.statistics.languages import linguistic
 from analysis.tables.registry import Made
 
 

@@ -17,9 +17,9 @@ from analysis.frames import SOURCE, TARGET, NotComputable, Table, harmed, need, 
 from analysis.inference.claims import LEVEL
 from analysis.inference.means import Interval
 from analysis.reading.grids import ModelGrid
-from analysis.statistics.linguistic import linguistic
+from analysis.statistics.languages.linguistic import linguistic
 from analysis.statistics.roles import language_roles, mean_of_rows, task_roles
-from analysis.statistics.variance import variance_crossed, variance_noiseless
+from analysis.statistics.variance.shares import variance_crossed, variance_noiseless
 from analysis.tables.common import Pair, Transfer, on_common_cells
 
 TIED = 1e-9  # pp

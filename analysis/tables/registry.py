@@ -18,12 +18,10 @@ from analysis.statistics import (
     asymmetry,
     consistency,
     curated,
-    families,
     graded,
     groups,
     harm,
     health,
-    linguistic,
     matrices,
     pareto,
     ranking,
@@ -32,8 +30,9 @@ from analysis.statistics import (
     sensitivity,
     significance,
     stability,
-    variance,
 )
+from analysis.statistics.languages import families, linguistic
+from analysis.statistics.variance import shares
 
 Read = TypeVar("Read")
 TABLES: tuple[Table[study.Study], ...] = (
@@ -51,7 +50,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *stability.TABLES,
     *ranking.TABLES,
     *consistency.TABLES,
-    *variance.TABLES,
+    *shares.TABLES,
     *asymmetry.TABLES,
     *linguistic.TABLES,
     *curated.TABLES,

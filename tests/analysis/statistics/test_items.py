@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 
 from analysis.frames import NotComputable
-from analysis.statistics import groups, health, sensitivity, significance, stability, variance
+from analysis.statistics import groups, health, sensitivity, significance, stability
+from analysis.statistics.variance import shares
 from tests.support.transfers import grid
 
 
 def test_statistics_of_items_say_why_when_there_are_none() -> None:
-    for make in (significance.significance, groups.groups, sensitivity.sensitivity, variance.variance_noiseless):
+    for make in (significance.significance, groups.groups, sensitivity.sensitivity, shares.variance_noiseless):
         with pytest.raises(NotComputable, match="item rows"):
             make([])
     with pytest.raises(NotComputable, match="item rows"):

@@ -11,7 +11,8 @@ from scipy import stats
 
 from analysis.frames import NotComputable
 from analysis.reading.study import Study, load_store
-from analysis.statistics import families, pareto, roles
+from analysis.statistics import pareto, roles
+from analysis.statistics.languages import families
 from tests.support.synth import Shape, write_store
 from tests.support.transfers import grid
 

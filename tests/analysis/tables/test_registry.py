@@ -19,7 +19,8 @@ NAMES = [table.name for table in TABLES]
 
 
 def test_tables_of_every_module_are_joined() -> None:
-    modules = [import_module(f"analysis.statistics.{info.name}") for info in pkgutil.iter_modules(statistics.__path__)]
+    names = [info.name for info in pkgutil.walk_packages(statistics.__path__, "analysis.statistics.")]
+    modules = [import_module(name) for name in names]
     stated = [table.name for module in modules for table in getattr(module, "TABLES", ())]
     assert sorted(NAMES) == sorted(["transfer", *stated])
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.advice import predict
 from analysis.frames import NotComputable
-from analysis.statistics import predict
 from tests.support.transfers import CELLS, planted
 
 

@@ -8,26 +8,26 @@ import pytest
 
 from analysis.frames import NotComputable
 from analysis.reading.study import Study
-from analysis.statistics import variance
+from analysis.statistics.variance import shares
 from tests.support.transfers import effects, grid
 
 
 def test_variance_tables_and_their_errors() -> None:
     frame = effects(1, models=4).sample(fraction=0.8, seed=1)
-    table = variance.variance_crossed(frame, draws=12)
+    table = shares.variance_crossed(frame, draws=12)
     assert table.columns == ["scope", "component", "share", "share_se"]
     assert table["scope"].unique(maintain_order=True).to_list() == ["overall", "MT-CL", "CT-ML", "CT-CL"]
     assert table["component"].to_list() == ["model", "source", "target", "residual"] * 4
     np.testing.assert_allclose(table.group_by("scope", maintain_order=True).agg(pl.col("share").sum())["share"], 100)
     assert (table["share_se"].drop_nulls() >= 0).all()
-    assert table.equals(variance.variance_crossed(frame.sample(fraction=1, shuffle=True, seed=2), draws=12))
+    assert table.equals(shares.variance_crossed(frame.sample(fraction=1, shuffle=True, seed=2), draws=12))
 
 
 def test_variance_nested_equals_statsmodels() -> None:
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     frame = effects(2, models=3).filter(pl.col("source_task") != "c", pl.col("target_task") != "c")
-    table = variance.variance_nested(frame, draws=0).filter(pl.col("scope") == "overall")
+    table = shares.variance_nested(frame, draws=0).filter(pl.col("scope") == "overall")
     data = frame.filter(pl.col("regime") != "MT-ML").to_pandas()
     data["source"] = data["source_task"] + data["source_language"]
     data["target"] = data["target_task"] + data["target_language"]
@@ -44,27 +44,27 @@ def test_variance_nested_equals_statsmodels() -> None:
 
 
 def test_variance_of_one_model_leaves_its_share_open_and_constants_say_why() -> None:
-    one = variance.variance_crossed(grid(models=1), draws=2).filter(pl.col("scope") == "overall")
+    one = shares.variance_crossed(grid(models=1), draws=2).filter(pl.col("scope") == "overall")
     assert one.filter(pl.col("component") == "model")["share"].to_list() == [None]
     assert one["share"].sum() == pytest.approx(100)
     with pytest.raises(NotComputable, match="same"):
-        variance.variance_crossed(grid().with_columns(pl.lit(1.0).alias("delta")))
+        shares.variance_crossed(grid().with_columns(pl.lit(1.0).alias("delta")))
 
 
 def test_nested_also_with_and_without_a_curated_task() -> None:
     frame = effects(3, models=3)
-    table = variance.variance_nested(frame, draws=0, curated=("c",))
+    table = shares.variance_nested(frame, draws=0, curated=("c",))
     assert table["scope"].unique(maintain_order=True).to_list()[-2:] == [
         "overall, with curated",
         "overall, without curated",
     ]
-    alone = variance.variance_nested(frame.filter(pl.col("source_task") != "c", pl.col("target_task") != "c"), draws=0)
+    alone = shares.variance_nested(frame.filter(pl.col("source_task") != "c", pl.col("target_task") != "c"), draws=0)
     ours = table.filter(pl.col("scope") == "overall, without curated")["share"]
     np.testing.assert_allclose(ours, alone.filter(pl.col("scope") == "overall")["share"], atol=1e-6)
 
 
 def test_without_noise_shares_add_up_to_the_variance_that_is_printed(study: Study) -> None:
-    table = variance.variance_noiseless(study.grids)
+    table = shares.variance_noiseless(study.grids)
     assert table["scope"].unique(maintain_order=True).to_list()[0] == "overall"
     for _, rows in table.group_by("scope"):
         assert rows["share"].sum() == pytest.approx(100)

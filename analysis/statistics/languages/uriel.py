@@ -6,7 +6,7 @@ The package itself is not depended on: it needs an old setuptools and has no dis
 URIEL's (Littell et al. 2017, EACL; https://aclanthology.org/E17-2002), CC BY-SA 4.0, and so is the table.
 Distances are cosine distances, as the reference study takes them.
 
-`python -m analysis.statistics.uriel FOLDER` makes the table again from the unpacked `lang2vec/data` folder.
+`python -m analysis.statistics.languages.uriel FOLDER` makes the table again from the unpacked `lang2vec/data` folder.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def unknown(languages: list[str]) -> list[str]:
 
 @cache
 def _rows() -> list[dict[str, str]]:
-    text = (resources.files("analysis.statistics") / "uriel.csv").read_text(encoding="utf-8")
+    text = (resources.files("analysis.statistics.languages") / "uriel.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
 

@@ -6,8 +6,8 @@ import polars as pl
 
 from analysis.frames import Table, need
 from analysis.reading.study import Study
+from analysis.statistics.languages.uriel import table_code
 from analysis.statistics.roles import language_roles
-from analysis.statistics.uriel import table_code
 
 OTHER = "other"
 FAMILIES = {

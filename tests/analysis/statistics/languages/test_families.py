@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.frames import NotComputable
-from analysis.statistics.families import family_roles
+from analysis.statistics.languages.families import family_roles
 from analysis.statistics.roles import language_roles
 from tests.support.transfers import planted
 

@@ -9,20 +9,20 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from analysis.advice import answers
 from analysis.reading.study import Study, load_store
-from analysis.statistics import advice
 from tests.support.synth import Shape, write_store
 from tests.support.transfers import grid
 
 
 def test_measured_means_are_kept_and_what_to_expect_is_drawn_in(study: Study) -> None:
-    known = advice.answers(study.transfer, study.grids, None)
+    known = answers.answers(study.transfer, study.grids, None)
     keys = ["source_task", "source_language", "target_task", "target_language"]
     means = study.transfer.group_by(keys).agg(pl.col("delta").mean()).sort(keys)
     np.testing.assert_allclose(known["delta"], means["delta"])
     assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
     assert ((known["low"] < known["expected"]) & (known["expected"] < known["high"])).all()
-    assert known.equals(advice.answers(study.transfer, study.grids, None))
+    assert known.equals(answers.answers(study.transfer, study.grids, None))
 
 
 def test_the_first_of_many_equal_sources_is_not_flattered(tmp_path: Path) -> None:
@@ -34,31 +34,31 @@ def test_the_first_of_many_equal_sources_is_not_flattered(tmp_path: Path) -> Non
         null = study.transfer.with_columns(pl.lit(0.0).alias("truth"))
         for target in sorted(set(study.transfer.select("target_task", "target_language").iter_rows())):
             name = "/".join(target)
-            table = advice.for_target(advice.answers(null, study.grids, None), name)
+            table = answers.for_target(answers.answers(null, study.grids, None), name)
             raw.append(float(table["delta"].max()))  # type: ignore[arg-type]
             fair.append(table["expected"][0])
     assert np.mean(fair) < np.mean(raw)
 
 
 def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
-    known = advice.answers(study.transfer, study.grids, None)
-    table = advice.for_target(known, "names/de")
+    known = answers.answers(study.transfer, study.grids, None)
+    table = answers.for_target(known, "names/de")
     assert table["expected"].is_sorted(descending=True)
     assert table.height == 6
     one = table.row(0, named=True)
     others = known.filter(pl.col("source") == one["source"], pl.col("target") != "names/de")
     chance = stats.norm.cdf((-1 - others["expected"].to_numpy()) / others["sd"].to_numpy())
     assert one["harm_elsewhere"] == pytest.approx(100 * chance.mean())
-    strict = advice.for_target(known, "names/de", max_harm=20)
+    strict = answers.for_target(known, "names/de", max_harm=20)
     assert set(strict["source"]) == set(table.filter(pl.col("harm_elsewhere") <= 20)["source"])
 
 
 def test_errors_over_seeds_tell_the_noise_only_where_seeds_drew_items_anew(study: Study) -> None:
     """The table of a study whose seeds share items says nothing of what these add."""
-    stayed = advice.answers(study.transfer, (), None)
+    stayed = answers.answers(study.transfer, (), None)
     assert stayed["sd"].null_count() == stayed.height
     anew = study.transfer.with_columns(pl.lit(0.02).alias("score_norm_base_std"))
-    known = advice.answers(anew, (), None)
+    known = answers.answers(anew, (), None)
     assert known["sd"].null_count() == 0
     assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
 
@@ -76,7 +76,7 @@ def test_a_published_study_of_no_effect_promises_nothing() -> None:
             "delta_se": np.full(len(luck), 4.5**0.5),
             "score_norm_base_std": np.full(len(luck), 0.02),
         }
-        known = advice.answers(
+        known = answers.answers(
             transfer.with_columns(pl.Series(name, values) for name, values in columns.items()), (), None
         )
         best = known.group_by("target").agg(pl.all().sort_by("expected").last())
@@ -86,8 +86,8 @@ def test_a_published_study_of_no_effect_promises_nothing() -> None:
 
 def test_where_no_noise_is_known_it_says_so() -> None:
     transfer = grid().with_columns(pl.lit(None, pl.Float64).alias(c) for c in ("delta_se", "score_norm_base_std"))
-    known = advice.answers(transfer, (), None)
+    known = answers.answers(transfer, (), None)
     assert known["expected"].equals(known["delta"].rename("expected"))
     assert known["low"].null_count() == known.height
-    made = advice.about_target(Study("x", "x", transfer), "a/de", None)
+    made = answers.about_target(Study("x", "x", transfer), "a/de", None)
     assert "flattered by its luck" in made.sentence

@@ -12,7 +12,7 @@ import polars as pl
 
 from analysis.frames import SEED, Table, need
 from analysis.reading.study import Study
-from analysis.statistics import uriel
+from analysis.statistics.languages import uriel
 from analysis.statistics.mantel import PERMUTATIONS, correlate, ranked
 from analysis.statistics.matrices import language_matrix, square
 

@@ -24,8 +24,8 @@ from analysis.inference.components import Shares, shares
 from analysis.reading.doubles import Twice, twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.reml import Codes, blocks, fit, share_errors
 from analysis.statistics.significance import NO_ITEMS
+from analysis.statistics.variance.reml import Codes, blocks, fit, share_errors
 
 DRAWS = 100
 FACTORS = ("model", "source", "target")

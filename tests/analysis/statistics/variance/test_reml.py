@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from analysis.statistics import reml
+from analysis.statistics.variance import reml
 
 # lme4's Penicillin data (Davies and Goldsmith 1972): diameter, mm, of 24 plates (rows) × 6 samples (columns)
 PENICILLIN = """27 23 26 23 23 21, 27 23 26 23 23 21, 25 21 25 24 24 20, 26 23 25 23 23 20, 25 22 26 22 23 20,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.frames import NotComputable
-from analysis.statistics import linguistic, uriel
+from analysis.statistics.languages import linguistic, uriel
 from tests.support.transfers import grid
 
 

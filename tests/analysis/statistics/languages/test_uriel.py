@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.statistics import uriel
+from analysis.statistics.languages import uriel
 
 
 def test_uriel_distances_equal_scipy() -> None:

@@ -18,8 +18,8 @@ import polars as pl
 
 from analysis.frames import SOURCE, TARGET, NotComputable, need
 from analysis.reading.transfer import with_regime
-from analysis.statistics import uriel
-from analysis.statistics.reml import Codes, Fit, blocks, fit
+from analysis.statistics.languages import uriel
+from analysis.statistics.variance.reml import Codes, Fit, blocks, fit
 
 Array = npt.NDArray[np.float64]
 PAIR = [*SOURCE, *TARGET]

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from analysis.advice import predict
 from analysis.frames import HARM_PP, SOURCE, TARGET, NotComputable, cell, harmed
 from analysis.inference.shrinkage import Noise, averaged, expected, measured, noise
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study, load
-from analysis.statistics import predict
 from study.cells import Cell
 from study.errors import ConfigError
 
