@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from adapters.folder import PREFIX
 from adapters.single_experts import asking_for_fused
@@ -45,23 +46,53 @@ def under_names_of(base: PreTrainedModel, folder: Path, scratch: Path) -> Path:
         stated, config = header_in(folder / WEIGHTS_FILE).shapes, json.loads((folder / CONFIG_FILE).read_bytes())
     except (OSError, ValueError):  # loading says what is wrong
         return folder
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        return folder
-    names = _Names(base)
-    new = names.instead_of(stated)
-    if not new or all(name == other for name, other in new.items()) or len(set(new.values())) < len(new):
+    if (found := _found(base, stated, config)) is None:
         return folder
     try:
-        tensors, told = load_file(folder / WEIGHTS_FILE), _told(config, new, names)
-    except (SafetensorError, TypeError, AttributeError, re.error):
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except SafetensorError:
         return folder
-    if told is None:
-        return folder
+    new, told = found
     copy = scratch / "renamed" / folder.name
     shutil.copytree(folder, copy)
     save_file({new[name]: tensors[name] for name in new}, copy / WEIGHTS_FILE, metadata={"format": "pt"})
     (copy / CONFIG_FILE).write_text(json.dumps(told), encoding="utf-8")
     return copy
+
+
+def left_out(base: PreTrainedModel, stated: Collection[str], config: object) -> list[str]:
+    """The tensors of an adapter, by their names, that are left out on this base."""
+    found = _found(base, stated, config)
+    return [] if found is None else [name for name in stated if name not in found[0]]
+
+
+def strangers(base: PreTrainedModel, stated: Collection[str]) -> list[str]:
+    """The tensors of an adapter, by their names, that lead to no part of this base, so that loading refuses them.
+
+    None of a base whose names PEFT may give others: then loading tells.
+    """
+    mapping: object = get_checkpoint_conversion_mapping(base.config.model_type)  # type: ignore[no-untyped-call]
+    if mapping or hasattr(base, "_checkpoint_conversion_mapping"):
+        return []
+    names = _Names(base)
+    return [name for name in stated if name.startswith(PREFIX) and names.is_beside(name)]
+
+
+def _found(
+    base: PreTrainedModel, stated: Collection[str], config: object
+) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """The new names of an adapter's tensors, and its configuration for them; None where it stays as it is."""
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        return None
+    names = _Names(base)
+    new = names.instead_of(stated)
+    if not new or all(name == other for name, other in new.items()) or len(set(new.values())) < len(new):
+        return None
+    try:
+        told = _told(config, new, names)
+    except (TypeError, AttributeError, re.error):
+        return None
+    return None if told is None else (new, told)
 
 
 class _Names:
@@ -73,10 +104,10 @@ class _Names:
         self._known = {_short(name): name for name in self.modules if counts[_short(name)] == 1}
         self._is_text_alone = not any(_is_inner(name) for name in self.modules)
 
-    def instead_of(self, tensors: Mapping[str, object]) -> dict[str, str]:
+    def instead_of(self, tensors: Collection[str]) -> dict[str, str]:
         """The names of an adapter's tensors by the base's; those beside a language model that it has alone are gone."""
         within = self._is_text_alone and any(_is_inner(name) for name in tensors)
-        return {name: self._of(name) for name in tensors if not (within and self._is_beside(name))}
+        return {name: self._of(name) for name in tensors if not (within and self.is_beside(name))}
 
     def of_module(self, name: str) -> str:
         """A module's name by the base's, where it has one."""
@@ -92,7 +123,7 @@ class _Names:
                 return PREFIX + ".".join([found, *parts[length:]])
         return tensor
 
-    def _is_beside(self, tensor: str) -> bool:
+    def is_beside(self, tensor: str) -> bool:
         """Whether a tensor belongs to no part of the base: the first two of its names lead to none."""
         parts = tensor.removeprefix(PREFIX).split(".")
         return (

@@ -17,6 +17,7 @@ from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
+from orchestrator.planning.given import with_left_out
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
@@ -113,7 +114,7 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     config, store = checked.config, checked.store
     kinds = {stage: kind(resources) for stage, resources in stages(config).items()}
     others = [_calibration(uri, kinds) for uri in options.calibrate_from]
-    existing = resolve_existing(config, checked.models)
+    existing = with_left_out(resolve_existing(config, checked.models), checked.models)
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
     grid = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
@@ -206,7 +207,7 @@ def study_file(config: StudyConfig, grid: Grid) -> StudyFile:
     return StudyFile(
         config.model_dump(mode="json"),
         tuple(StoredModel(m.name, m.revision, m.identity, m.dtype, m.params, m.embedded) for m in grid.models),
-        tuple(StoredAdapter(a.name, a.adapter_id, a.model, a.folder) for a in grid.existing),
+        tuple(StoredAdapter(a.name, a.adapter_id, a.model, a.folder, dict(a.left_out)) for a in grid.existing),
         versions(),
         commit(),
     )

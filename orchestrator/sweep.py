@@ -23,6 +23,7 @@ from orchestrator.costs.estimate import costs
 from orchestrator.costs.outlook import outlook
 from orchestrator.costs.sight import seen
 from orchestrator.options import Options
+from orchestrator.planning.given import left_out
 from orchestrator.planning.remarks import remarks
 from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared, begin, check, prepare, tidy
@@ -146,7 +147,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
     for broken in prepared.survey.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", soft_wrap=True)
-    for remark in remarks(prepared.survey, prepared.config.recipe):
+    for remark in (*remarks(prepared.survey, prepared.config.recipe), *left_out(plan.grid.existing)):
         tables.warn(console, remark)
     if prepared.kept_failed:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)

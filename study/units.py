@@ -35,7 +35,8 @@ class AdapterUnit:
 class GivenAdapter:
     """An adapter of the config's `adapters` list, trained elsewhere. Its files are in the local folder `path`.
 
-    `tokenizer` are the names of those that are of a tokenizer of its own.
+    `tokenizer` are the names of those that are of a tokenizer of its own; `left_out` counts its tensors that are of a
+    larger model than its own, as of towers for images, by part.
     """
 
     adapter_id: str
@@ -44,6 +45,7 @@ class GivenAdapter:
     source: Source | None
     path: str
     tokenizer: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, int], ...] = ()
     seed: None = None
 
     @property

@@ -6,7 +6,7 @@ Invariant: nothing is dropped silently. Every row of the store that does not rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -107,7 +107,15 @@ def _read(store: Store) -> Study:
         expected=expected,
         done=units.height,
         records=tuple(store.records().values()),
+        notes=tuple(_left_out(info)),
     )
+
+
+def _left_out(info: StudyFile) -> Iterator[str]:
+    for adapter in info.adapters:
+        if adapter.left_out:
+            parts = ", ".join(f"{part} ({count:,})" for part, count in sorted(adapter.left_out.items()))
+            yield f"Tensors of the adapter {adapter.name} that {adapter.model} has no part for were left out: {parts}."
 
 
 def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> tuple[pl.DataFrame, int | None]:

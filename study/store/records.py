@@ -42,12 +42,13 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class StoredAdapter:
-    """An adapter of the study that was trained elsewhere."""
+    """An adapter of the study that was trained elsewhere. `left_out` counts tensors that its model lacks, by part."""
 
     name: str
     adapter_id: str
     model: str | None = None
     folder: str | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,10 @@ LOOKED_AT = """
 - *Tensors whose names do not begin with `base_model.`* are refused: PEFT would leave them out without a word.
 - *A language model within another* (`language_model`): an adapter of the whole is scored on that language model alone,
   and the reverse, under the names that PEFT would have given there, wherever libraries of its time had put that word.
-  What it has beside the language model (in towers for images) is left out there, for no text comes by. Where names do
-  not tell one module from another it is refused.
+  What it has beside the language model (in towers for images) is left out there, for no text comes by: the plan (of
+  `--dry-run` too), the store's `study.yaml` and the report say of which parts and how many tensors. Where names do not
+  tell one module from another, or what lies beside (as in adapters of the first Qwen2-VL), it is refused, where that
+  can be seen while the study is planned.
 - *Experts in bfloat16*: where two experts weigh almost the same, rounding chooses, and a choice is worth tenths of a
   nat on a tiny model. On a Qwen3-MoE of random weights PEFT was up to 0.43 nats from float32 on the same weights (0.04
   at the median of 16 options), lm-eval up to 0.67 (0.10), ours alone 0.43 (0.04) and in a bank 0.55 (0.04). In float32
