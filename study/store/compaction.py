@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from study.store import schema
 from study.store.contents import Damaged, check_whole, table
 from study.store.files import File
-from study.store.layout import ITEMS, SCORES, is_as_named, new_part, rows_in
+from study.store.layout import ITEMS, OPEN, SCORES, SWAPS, is_as_named, new_part, rows_in, swap_in
 from study.store.parquet import to_bytes
 from study.store.parts import Swap, by_size, current, end, newest, open_swaps
 from study.store.store import Store
@@ -56,12 +56,17 @@ def compact(store: Store, wait: Callable[[float], None] = time.sleep) -> Counter
     """Put all small parts into large ones. Returns how many files were replaced, by folder. Needs the lease."""
     settle(store)
     replaced: Counter[str] = Counter()
-    for folder, like in KINDS:
-        for group in _groups(store, folder, like):
-            _put_together(store, folder, like, group)
-            replaced[folder] += len(group.tables)
+    begun: list[Swap] = []
+    try:
+        for folder, like in KINDS:
+            for group in _groups(store, folder, like):
+                _put_together(store, folder, like, group, begun)
+                replaced[folder] += len(group.tables)
+        if replaced:
+            wait(GRACE_S)
+    finally:
+        _take_back(store, begun)
     if replaced:
-        wait(GRACE_S)
         settle(store)
         with suppress(Damaged, schema.OtherVersion):  # an index is a cache; whoever needs the rows tells
             store.write_indexes()
@@ -117,12 +122,26 @@ def _whole(store: Store, part: File, like: pa.Schema) -> pa.Table | None:
         return None
 
 
-def _put_together(store: Store, folder: str, like: pa.Schema, group: _Group) -> None:
-    """Write the large part of a group. Rows that stand there twice keep their order."""
+def _put_together(store: Store, folder: str, like: pa.Schema, group: _Group, begun: list[Swap]) -> None:
+    """Write the large part of a group, and note its swap. Rows that stand there twice keep their order."""
     tables = [like.empty_table(), *(group.tables[file] for file in group.files)]
     rows = pa.concat_tables(tables, promote_options="default").combine_chunks()
     rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in SORTED]))
     data = to_bytes(rows.replace_schema_metadata(like.metadata))
     into = new_part(folder, data, rows.num_rows)
-    Swap(newest(store) + 1, into, tuple(group.files)).begin(store)
+    swap = Swap(newest(store) + 1, into, tuple(group.files))
+    swap.begin(store)
+    begun.append(swap)
     store.write(into, data)
+
+
+def _take_back(store: Store, begun: Sequence[Swap]) -> None:
+    """Delete large parts whose swap another process has ended before they were there: it has taken the lease over.
+
+    All that such a part was to replace is there then, and nobody deletes it for that swap any more.
+    """
+    with suppress(OSError):  # a part that stays holds rows twice, which readers take once
+        there = {swap_in(file) for file in store.files(SWAPS, OPEN)}
+        for swap in begun:
+            if swap.number not in there and all(store.exists(part) for part in swap.replaced):
+                store.delete(swap.into)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,10 +16,11 @@ from orchestrator.prepare import tidy
 from study.audit.audit import Audit
 from study.check import main
 from study.store import compaction
-from study.store.compaction import compact, is_due
+from study.store.compaction import compact, is_due, settle
 from study.store.files import File
 from study.store.layout import ENDED, ITEMS, OPEN, SCORES, STUDY_FILE, SWAPS, is_as_named, rows_in
 from study.store.lease import Lease
+from study.store.lost import LeaseLost
 from study.store.parts import Swap, by_size, current
 from study.store.store import Store
 from tests.support.rows import item_row, score_row
@@ -169,6 +170,37 @@ def test_it_may_be_killed_at_every_step(tmp_path: Path) -> None:
         assert sizes(copy, ITEMS) == sizes(copy, SCORES) == (3, 0)
         assert len(copy.files(SWAPS, "")) == 1
         shutil.rmtree(copy.uri)
+
+
+class Overtaken(Store):
+    """A store whose lease another process takes when a large part is about to be there, or was just written."""
+
+    then: type[BaseException] | None = None
+    before = True
+
+    def write(self, relative: str, data: bytes) -> None:
+        large = relative.endswith(".parquet") and rows_in(relative) is not None
+        if large and self.before:
+            settle(Store(self.uri))
+        super().write(relative, data)
+        if large and not self.before:
+            settle(Store(self.uri))
+        if large and self.then is not None:
+            raise self.then("this run has lost the store")
+
+
+@pytest.mark.parametrize("then", [None, LeaseLost])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_lease_that_is_lost_while_a_large_part_is_written_doubles_and_loses_nothing(
+    before: bool, then: type[BaseException] | None, store: Store
+) -> None:
+    expected, overtaken = rows(store), Overtaken(store.uri)
+    overtaken.before, overtaken.then = before, then
+    with pytest.raises(LeaseLost) if then else nullcontext():
+        compact(overtaken, at_once)
+    assert rows(store) == expected  # which has no row twice
+    compact(store, at_once)
+    assert rows(store) == expected
 
 
 def test_a_reader_that_never_rests_sees_every_row_once(store: Store) -> None:
