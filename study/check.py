@@ -25,13 +25,15 @@ from study.audit.findings import Findings, Problem
 from study.errors import ConfigError
 from study.plain import say
 from study.store.compaction import compact, settle
+from study.store.contents import Damaged
 from study.store.filesystem import trouble
-from study.store.layout import ADAPTERS, SCORES, STUDY_FILE
+from study.store.layout import ADAPTERS, RECORD_FILE, SCORES
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper
 from study.store.parts import undisturbed
 from study.store.readable import no_study
 from study.store.store import Store
+from study.store.study_file import read_study
 
 
 def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings, list[Problem]]:
@@ -51,6 +53,16 @@ def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings
     return first, findings.problems
 
 
+def is_store(store: Store) -> bool:
+    """Whether there is a study, though its study.yaml be lost: other folders have files and folders of such names."""
+    try:
+        if read_study(store) is not None:
+            return True
+    except Damaged:
+        pass  # or a config, which is called so too
+    return bool(store.files(SCORES, ".parquet") or store.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.check", description="Verify a store; repair it.")
     parser.add_argument("store", help="the study's store: a folder or a bucket URI")
@@ -59,11 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     store, repaired = Store(options.store), list[Problem]()
     try:
-        if (
-            not store.exists(STUDY_FILE)
-            and not store.files(SCORES, ".parquet")
-            and not store.files(ADAPTERS, "", recursive=True)
-        ):
+        if not is_store(store):
             raise no_study("STORE", store.uri)
         if options.repair or options.compact:
             with Lease(store, stopper()):

@@ -34,6 +34,7 @@ from study.store.layout import (
     STUDY_FILE,
     adapter_in,
     is_given,
+    is_trained,
     unit_in,
 )
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
@@ -81,8 +82,10 @@ class Audit:
         for folder, names in files.items():
             if RECORD_FILE in names:
                 self._adapter(folder)
-            elif not is_given(folder):
+            elif is_trained(folder):
                 self._cut_off(folder, "adapter without a record")
+            elif not is_given(folder):
+                self.found.notes.append(f"{folder} is no adapter's folder of a study, and stays as it is")
             elif CONFIG_FILE not in names:  # it is copied last
                 self._cut_off(folder, "adapter copied in part")
             elif wrong := unreadable(self.store, folder):

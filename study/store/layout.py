@@ -40,6 +40,12 @@ def is_given(folder: str) -> bool:
     return folder.split("/")[2:3] == [_GIVEN] and folder.count("/") == 3
 
 
+def is_trained(folder: str) -> bool:
+    """Whether an adapter's folder is one of those that the study trains."""
+    words = folder.split("/")
+    return len(words) == 5 and words[0] == ADAPTERS and re.fullmatch(r"seed-?\d+-\w+", words[4]) is not None
+
+
 def model_in(folder: str) -> str:
     """Read the model off an adapter's folder."""
     return folder.split("/")[1]

@@ -260,6 +260,41 @@ def test_an_adapter_that_was_written_in_part_is_removed(
     assert contents(store) == before
 
 
+@pytest.mark.parametrize("config", [None, b"models: [{id: m}]\nlanguages: [en]\n", b"{"])
+def test_a_folder_that_is_no_store_is_left_alone(
+    config: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of a config and of adapters and checkpoints of one's own, say, as this repository's own folder looks."""
+    folder = Store(str(tmp_path))
+    for file in (
+        "adapters/mine/adapter_model.safetensors",
+        "adapters/folder.py",
+        "checkpoints/a.safetensors",
+        ".a.tmp",
+    ):
+        folder.write(file, b"mine")
+    if config is not None:
+        folder.write(STUDY_FILE, config)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for options in (["--repair", "--compact"], []):
+        assert main([folder.uri, *options]) == 2
+        assert "holds no study" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_what_is_of_no_study_among_its_adapters_stays(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [
+        "adapters/mine/adapter_model.safetensors",
+        "adapters/m/t/en/old/adapter_config.json",
+        "adapters/notes.txt",
+    ]
+    for file in others:
+        store.write(file, b"mine")
+    assert main([store.uri, "--repair"]) == 0
+    assert [store.read(file) for file in others] == [b"mine"] * 3
+    assert "note: adapters/mine is no adapter's folder of a study, and stays as it is" in capsys.readouterr().out
+
+
 def checkpoint_of(adapter_id: str) -> bytes:
     return save({"a": np.ones(1, dtype=np.float32)}, metadata={"state": json.dumps({"members": {adapter_id: {}}})})
 
