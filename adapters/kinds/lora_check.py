@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from adapters.bank import LoraBank, Site, sites_named
 from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter, scaling
 from adapters.kinds.lora_weights import modules_of, named, write
-from adapters.loaded import peft_model
+from adapters.loaded import peft_model, runs
 from adapters.probe import ROWS, agreement, said, tokens_of
 from study.config import Lora
 from study.errors import ConfigError
@@ -37,7 +37,7 @@ def check(base: PreTrainedModel, lora: Lora, model: Model) -> None:
     try:
         with scratch() as local:
             write(local / "adapter", least, base, model, named(adapter))
-            theirs = said(peft_model(base, local / "adapter"), tokens_BT)
+            theirs = said(runs(peft_model(base, local / "adapter")), tokens_BT)
     except UnsupportedAdapter as error:
         raise _refused(lora, str(error)) from error
     found = agreement(ours, theirs, alone, base.dtype.itemsize)

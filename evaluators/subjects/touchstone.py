@@ -60,7 +60,7 @@ class Touchstone:
         with way(self._base, adapter):
             ours = said(self._base, self._tokens_BT)
         try:
-            theirs = said(peft_model(self._base, folder), self._tokens_BT)
+            theirs = said(runs(peft_model(self._base, folder)), self._tokens_BT)
         except UnsupportedAdapter:
             return False  # PEFT's path says why
         return self._book(shape, agreement(ours, theirs, alone, self._base.dtype.itemsize))
