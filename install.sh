@@ -58,10 +58,23 @@ renew() {
         --no-annotate --no-header -q -o lock.txt "$@" >/dev/null
 }
 
-if [ "${1:-}" = renew ]; then
-    renew "${@:2}"
-    exit
-fi
+usage() { sed -n 's/^#   //p' "$0"; }
+case "${1:-}" in
+    "") ;;
+    renew)
+        renew "${@:2}"
+        exit
+        ;;
+    -h | --help)
+        usage
+        exit
+        ;;
+    *)
+        echo "error: $1 is nothing that install.sh does; it does" >&2
+        usage >&2
+        exit 2
+        ;;
+esac
 stamp=.venv/.installed-$(cat pyproject.toml lock.txt install.sh | "$PYTHON" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])')
 if [ -e "$stamp" ] && ! { [ -n "${GPU:-}" ] && [[ "$(torch_there)" = *+cpu ]]; }; then exit 0; fi
 

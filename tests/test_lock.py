@@ -87,3 +87,17 @@ def test_what_has_another_hash_is_refused(tmp_path: Path) -> None:
     assert (site / "setuptools-1.0.dist-info").is_dir()  # its hash was right
     assert not (site / "other-1.0.dist-info").exists()
     assert not list((project / ".venv").glob(".installed*"))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("word", "code"), [("--help", 0), ("renwe", 2)])
+def test_a_word_that_it_does_not_know_installs_nothing(word: str, code: int, tmp_path: Path) -> None:
+    for name in ("install.sh", "pyproject.toml", "lock.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["./install.sh", word], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "./install.sh renew" in done.stdout + done.stderr
+    assert not (tmp_path / ".venv").exists()
