@@ -14,6 +14,8 @@ from study.errors import ConfigError
 def check(config: StudyConfig) -> None:
     """Raise ConfigError for parts of a config that do not fit one another, and for a secret in it."""
     secrets.reject("", config.model_dump())
+    if not config.store.strip():
+        raise ConfigError("store", config.store, "names no place", "name a folder, or s3://…, gs://… or abfss://…")
     reject_duplicates("languages", list(config.languages))
     reject_duplicates("tasks", [task.name for task in config.tasks])
     reject_duplicates("seeds", [str(seed) for seed in config.seeds])

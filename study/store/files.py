@@ -48,7 +48,7 @@ class Files:
     """Cheap to make and to pickle: it holds the URI and opens the filesystem on first use. Paths are relative to it."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri if "://" in uri else os.path.abspath(uri)
+        self.uri = uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
         self._fs: pafs.FileSystem | None = None
         self._root = ""
         self._requests: ThreadPoolExecutor | None = None

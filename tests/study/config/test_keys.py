@@ -43,6 +43,7 @@ def test_a_list_of_lists_trains_one_adapter_on_several_cells() -> None:
     [
         (BASE + "recipe: {epoch: 3}", [], "recipe.epoch", "`epochs`"),
         (BASE + "stor: x", [], "stor", "`store`"),
+        (BASE + "store: ''", [], "store", "names no place"),
         (BASE, ["recipe.lora.rank=8"], "recipe.lora.rank", "unknown key"),
         (BASE, ["recipe.epochs=three"], "recipe.epochs", "integer"),
         (BASE, ["recipe.epochs=2.5"], "recipe.epochs", "integer"),

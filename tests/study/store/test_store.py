@@ -28,6 +28,11 @@ def test_rows_come_back_and_a_pickled_store_is_the_same(tmp_path: Path) -> None:
     assert Store(str(tmp_path / "s")).scores(["value"]).column_names == ["value"]
 
 
+def test_a_home_folder_is_that_of_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Store("~/s").uri == str(tmp_path / "s")
+
+
 @pytest.mark.parametrize("change", [{"value": None}, {"extra": 1}, {"n_items": "many"}])
 def test_ill_formed_rows_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     store = Store(str(tmp_path))
