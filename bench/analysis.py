@@ -91,7 +91,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         numbers: dict[str, object] = {"subject_id": adapter_id or model, "target_id": "/".join(target)}
         numbers |= {"metric": "acc_norm", "value": float(right.mean()), "stderr": None, "n_items": n}
         numbers |= {"seconds": 1.0, "tokens": 1000, "device": "none", "engine": "synthetic"}
-        numbers |= {"base_compared": True, "written_at": now}
+        numbers |= {"base_compared": True, "day_fixed": True, "written_at": now}
         scores.append(_table(schema.SCORES, keys | numbers, {}, 1))
     return pa.concat_tables(items), pa.concat_tables(scores)
 

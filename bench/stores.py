@@ -72,6 +72,7 @@ def _rows(some: Grid, subjects: pa.Array, at: np.ndarray, ids: pa.Array) -> pa.T
         "device": "cpu",
         "engine": "bench",
         "base_compared": True,
+        "day_fixed": True,
         "written_at": datetime(2026, 1, 1, tzinfo=UTC),
     }
     columns: dict[str, Any] = {

@@ -72,6 +72,7 @@ def judged_unit(unit: ScoreUnit, target: Target, answers: Answers | TaskError, r
         "device": run.device,
         "engine": f"{target.path} {run.versions}",
         "base_compared": True,
+        "day_fixed": True,  # items.encoder
     }
     scores = [
         {**shared, **about, "metric": one.name, "value": one.value, "stderr": one.stderr, "n_items": one.n_items}

@@ -13,6 +13,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from study.audit.dated import Dated
 from study.audit.findings import Findings
 from study.audit.given import Spoilt, unreadable
 from study.audit.repairs import drop, leave_out, set_aside, temporary, undo
@@ -125,7 +126,7 @@ class Audit:
 
     def _scores(self) -> None:
         seen: Counter[tuple[str, str]] = Counter()
-        spoilt = Spoilt(self.store, self._folders)
+        spoilt, dated = Spoilt(self.store, self._folders), Dated(self.store)
         for _, part in self._parts(SCORES, schema.SCORES):
             columns = (part.column(name).to_pylist() for name in ("score_id", "metric", "n_items", "adapter_id"))
             for score_id, metric, n_items, adapter_id in zip(*columns, strict=True):
@@ -134,7 +135,9 @@ class Audit:
                 self._of[score_id] = adapter_id
             self.found.counts["score parts"] += 1
             spoilt.add(part)
+            dated.add(part)
         spoilt.tell(self.found)
+        dated.tell(self.found)
         self.found.counts["scores"] = len(self._scored)
         if twice := sum(count > 1 for count in seen.values()):
             self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")

@@ -87,6 +87,11 @@ SCORES = _schema(
     _field(
         "base_compared", pa.bool_(), "whether the base was compared with what was loaded; null before that was done"
     ),
+    _field(
+        "day_fixed",
+        pa.bool_(),
+        "whether a chat template that asks for the date is told the same one on every day; null before that was done",
+    ),
     _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
 )
 

@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import constants
 from safetensors.numpy import save
 
 from study.audit.audit import Audit
@@ -395,4 +397,60 @@ def test_scores_of_an_older_release_lack_the_column(store: Store) -> None:
     store.add_part("results/scores", rows.drop_columns(["base_compared"]))
     assert store.scores().column("base_compared").null_count == 3
     assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == {"s-a1", "s-a2"}
+
+
+def chatting(store: Store, model: str, revision: str | None = None, chat: bool = True) -> None:
+    """A study of one model, whose prompts are put into its chat template or not, and whose targets are current."""
+    study = {"config": {"models": [{"id": model}], "scoring": {"apply_chat_template": chat}}}
+    study["models"] = [{"name": "m", "revision": revision, "params": 1}]
+    store.write(STUDY_FILE, json.dumps(study).encode())
+    targets = [{"target_id": "t/en", "target_task": "t", "target_language": "en"}]
+    store.write_grid(schema.SUBJECTS.empty_table(), pa.Table.from_pylist(targets, schema=schema.TARGETS))
+
+
+LLAMA_SAYS = {"chat_template": "{% set date_string = strftime_now('%d %b %Y') %}"}
+
+
+@pytest.mark.parametrize("where", ["local", "hub"])
+def test_scores_that_were_asked_under_their_days_date_are_made_again(
+    where: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the current targets that do not state that the day is one."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    revision = "a" * 40 if where == "hub" else None
+    folder = tmp_path / "models--meta--llama" / "snapshots" / str(revision)
+    folder.mkdir(parents=True)
+    (folder / "tokenizer_config.json").write_text(json.dumps(LLAMA_SAYS))
+    chatting(store, "meta/llama" if revision else str(folder), revision)
+    for name, changes in {"since": {"day_fixed": True}, "stale": {"target_id": "old t/en"}}.items():
+        store.append([item_row(name, doc_id) for doc_id in range(4)], [score_row(name, **changes)])
+    before = contents(store)
+    assert main([store.uri]) == 1
+    assert "2 scores of m, made by an older release" in capsys.readouterr().out
+    assert contents(store) == before
+    assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == {"since", "stale"} == set(store.items(["score_id"])["score_id"].to_pylist())
+    capsys.readouterr()
+    assert main([store.uri]) == 0
+    assert "older release" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_template_without_a_date_changes_nothing(
+    chat: bool, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = "{{ messages[0]['content'] }}" if chat else LLAMA_SAYS["chat_template"]
+    (tmp_path / "chat_template.jinja").write_text(template)
+    chatting(store, str(tmp_path), chat=chat)
+    assert main([store.uri]) == 0
+    assert "older release" not in capsys.readouterr().out
+
+
+def test_a_template_that_is_not_at_hand_is_asked_for(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    chatting(store, "meta/nowhere", "b" * 40)
+    assert main([store.uri, "--repair"]) == 0
+    out = capsys.readouterr().out
+    assert "is not on this machine" in out
+    assert f"hf download meta/nowhere --revision {'b' * 40} chat_template.jinja tokenizer_config.json" in out
     assert done_scores(store) == {"s-a1", "s-a2"}

@@ -114,6 +114,7 @@ def unit_rows(
             "device": "cpu",
             "engine": "test",
             "base_compared": True,
+            "day_fixed": True,
             "written_at": NOW,
         }
         for metric, value in metrics.items()
