@@ -120,7 +120,7 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
     limit = config.scoring.limit
     items = [cell.items if limit is None else min(cell.items, limit) for cell in cells if cell]
     for line in (
-        *_assumed(config),
+        *_stated(config),
         *seen(config, items),
         *fetched,
     ):
@@ -134,8 +134,10 @@ def _of_the_hub(config: StudyConfig) -> list[Repository]:
     return [*models, *(Repository(adapter.path, adapter.revision) for adapter in config.adapters)]
 
 
-def _assumed(config: StudyConfig) -> list[str]:
-    return [f"assumed: {one}" for one in assumptions(config.model_dump())]
+def _stated(config: StudyConfig) -> list[str]:
+    """What the config assumes, and which cells its tables leave out."""
+    assumed = [f"assumed: {one}" for one in assumptions(config.model_dump())]
+    return [*assumed, *(f"no such cells: {task} in {', '.join(some)}" for task, some in config.without_task().items())]
 
 
 def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
@@ -154,7 +156,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
         items = [len(texts) for texts in prepared.survey.target_texts.values()]
-        for line in (*_assumed(prepared.config), *seen(prepared.config, items)):
+        for line in (*_stated(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0
 

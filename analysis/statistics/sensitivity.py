@@ -27,7 +27,8 @@ def sensitivity(grids: Sequence[ModelGrid]) -> pl.DataFrame:
     need(bool(grids), NO_ITEMS)
     rows = [row for one in grids if (plan := seen_plan(one)) for row in _rows(one.model, plan)]
     need(bool(rows), "there are no rows of another task or language")
-    return pl.DataFrame(rows, schema=list(COLUMNS), orient="row", infer_schema_length=None)
+    made = pl.DataFrame(rows, schema=list(COLUMNS), orient="row", infer_schema_length=None)
+    return made.cast({"items_needed": pl.Int64, "seeds_needed": pl.Int64, "smallest": pl.Float64})  # all may be null
 
 
 def seen_plan(one: ModelGrid) -> Plan | None:

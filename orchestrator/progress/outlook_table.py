@@ -1,4 +1,7 @@
-"""Prints what a study will come to: a row per model, the hours on some devices, and what the numbers assume."""
+"""Prints what a study will come to: a row per model, the hours on some devices, and what the numbers assume.
+
+Each table fits 80 columns.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +31,23 @@ def show(
     `on` names each stage's device.
     """
     devices = list(dict.fromkeys([*DEVICES, *on.values()]))
-    columns = ["adapters", "adapter scores", "base scores", "tokens to train on", "tokens to score"]
-    columns += [f"{one} hours" for one in devices]
-    columns += [f"cost on {' and '.join(dict.fromkeys(on.values()))}"] if price is not None else []
-    table = table_of("model", *columns, title=title)
+    work = ["adapters", "adapter\nscores", "base\nscores", "to train,\nM tokens", "to score,\nM tokens"]
+    time = [*devices]
+    time += [f"cost on {' and '.join(dict.fromkeys(on.values()))}"] if price is not None else []
     whole = total(rows)
+    tables = (
+        table_of("model", *work, title=title),
+        table_of("model", *time, title="hours on one device"),
+    )
     for row in (*rows, whole):
-        if row is whole:
-            table.add_section()
-        hours = (hours_of(row.hours(one, one)) for one in devices)
+        hours = [hours_of(row.hours(one, one)) for one in devices]
         cost = [] if price is None else [f"{row.hours(on[TRAIN], on[SCORE]) * price:,.2f}"]
-        table.add_row(row.model, *_numbers(row), *hours, *cost)
-    console.print(table)
+        for table, cells in zip(tables, (_numbers(row), (*hours, *cost)), strict=True):
+            if row is whole:
+                table.add_section()
+            table.add_row(row.model, *cells)
+    for table in tables:
+        console.print(table)
     for line in (
         f"{whole.adapters:,} adapters, {whole.adapter_scores:,} adapter scores, {whole.base_scores:,} base scores",
         f"hours: {LORA_TRAINING} FLOPs per parameter and token in training ({WHOLE_TRAINING} of all weights), "
@@ -85,5 +93,5 @@ def _one_by_one(whole: Outlook) -> list[str]:
 
 
 def _numbers(row: Outlook) -> tuple[str, ...]:
-    counts = (row.adapters, row.adapter_scores, row.base_scores, row.train_tokens, row.score_tokens)
-    return tuple(f"{number:,}" for number in counts)
+    counts = (f"{count:,}" for count in (row.adapters, row.adapter_scores, row.base_scores))
+    return (*counts, *(f"{tokens / 1e6:,.1f}" for tokens in (row.train_tokens, row.score_tokens)))

@@ -167,6 +167,11 @@ class StudyConfig(Frozen):
         reject_duplicates("targets", [str(cell) for cell in targets])
         return targets
 
+    def without_task(self) -> dict[str, list[str]]:
+        """List the languages in which a task's table has none, by task."""
+        lacking = {t.name: [one for one in self.languages if t.lm_eval_name(one) is None] for t in self.tasks}
+        return {name: languages for name, languages in lacking.items() if languages}
+
     def cells_used(self) -> list[Cell]:
         """List the cells that are trained on or scored, each once. Raises ConfigError for an unknown cell."""
         return list(dict.fromkeys([*(cell for one in self.source_list() for cell in one.cells), *self.target_list()]))

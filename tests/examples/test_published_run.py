@@ -6,6 +6,7 @@ types, tiny random stand-ins of the models.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -16,19 +17,33 @@ import polars as pl
 import pytest
 import yaml
 
+from analysis.page import headline
+from analysis.reading.study import load_store
+from analysis.tables.registry import TABLES, make_all
 from orchestrator import sweep as command
-from study.cells import Source
+from study.cells import Cell, Source
 from study.config.file import load
 from study.data.prints import beside, plain
 from study.data.tasks import TaskLibrary
+from study.store.layout import ADAPTERS, ITEMS, SCORES
 from study.store.store import Store
 from tests.support.families import NINE, make_nine
-from tests.support.published import ELSEWHERE, ORIGINALS, REVISIONS, make_data, make_manifests, make_originals
+from tests.support.published import (
+    ELSEWHERE,
+    NEW_LANGUAGES,
+    ORIGINALS,
+    REVISIONS,
+    make_data,
+    make_manifests,
+    make_originals,
+)
+from tests.support.rows import done_scores
 from tests.support.tiny_world import REPOSITORY, sweep
 
 TRAIN, TEST = 12, 5
 SOURCES = ["arc_challenge/hi", "global_mmlu/zh", "hellaswag/en", "truthfulqa/ar"]
 PRESET = REPOSITORY / "examples" / "donors_and_recipients" / "study.yaml"
+V1 = PRESET.with_name("v1_languages.yaml")
 SMALLER = (
     f"sources={SOURCES}",
     "models=[{id: meta-llama/Llama-3.2-1B-Instruct}]",
@@ -80,6 +95,7 @@ def test_every_one_of_the_44_tasks_is_scored(done: Store) -> None:
     metrics = Counter(scores["metric"])
     assert metrics == {"acc": 5 * 44, "acc_norm": 5 * 22}  # of ARC and HellaSwag
     assert scores["value"].is_between(0, 1).all()
+    assert scores["day_fixed"].all()
     items = pl.DataFrame(pl.from_arrow(done.items()))
     assert len(items) == 5 * 44 * TEST
     assert items["loglikelihoods"].list.eval(pl.element().is_finite()).list.all().all()
@@ -95,19 +111,38 @@ def test_every_task_is_trained_on_by_the_released_recipe(done: Store) -> None:
         assert record.recipe == load("study.yaml").recipe.model_dump(mode="json")
 
 
-def test_languages_are_added_to_a_finished_store_and_nothing_of_it_is_done_again(
-    done: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Two new sources and ten new targets: what is to do is their adapters, and the cells that are new."""
-    file = REPOSITORY / "examples" / "donors_and_recipients" / "v1_languages.yaml"
-    sources = f"sources={[*SOURCES, 'arc_challenge/nl', 'global_mmlu/ja']}"
-    arguments = [part for one in (*SMALLER, sources) for part in ("--set", one)]
-    assert command.main([str(file), "--dry-run", *arguments]) == 0
-    out = capsys.readouterr().out
-    assert "BROKEN" not in out
-    assert "stale" not in out.replace("adapters stale", "").replace("scores stale", "")
+def test_languages_are_added_to_a_finished_store_and_nothing_of_it_is_done_again(done: Store, here: Path) -> None:
+    """Two new sources and ten new targets: their adapters are trained, and the cells that are new are scored."""
+    shutil.copytree(here / "store", here / "longer")
+    longer = Store(str(here / "longer"))
+    before = results_of(longer)
+    added = ["arc_challenge/nl", "global_mmlu/ja"]
+    arguments = (*SMALLER, f"sources={[*SOURCES, *added]}", "store=longer")
+    ended = sweep(V1, *(part for one in arguments for part in ("--set", one)))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     of_adapters, of_scores = ["4", "0", "0", "2"], ["220", "0", "0", f"{5 * 10 + 2 * 54}"]
-    assert standing(out) == {"Llama-3.2-1B-Instruct": of_adapters + of_scores}
+    assert standing(ended.stdout) == {"Llama-3.2-1B-Instruct": of_adapters + of_scores}
+    after = results_of(longer)
+    assert {name: after.get(name) for name in before} == before
+    assert {record.source[0] for record in longer.records().values()} == {*SOURCES, *added}
+    scores = pl.DataFrame(pl.from_arrow(longer.scores()))
+    new = scores.filter(~pl.col("score_id").is_in(list(done_scores(done)))).unique("score_id")
+    assert len(new) == 5 * 10 + 2 * 54
+    known = {(None, None), *(tuple(source.split("/")) for source in SOURCES)}
+    targets = [Cell(*row) for row in new.select("target_task", "target_language").rows()]
+    old = set(load("study.yaml").cells())
+    again = zip(new.select("source_task", "source_language").rows(), targets, strict=True)
+    assert not any(source in known and target in old for source, target in again)
+    assert set(targets) - old == {Cell(task, language) for task, some in NEW_LANGUAGES.items() for language in some}
+    study = load_store(longer.uri)
+    assert (study.done, study.expected) == (220 + len(new), 220 + len(new))
+    assert "6 sources, 54 targets" in "".join(headline.lines(study, make_all(TABLES, study)))
+
+
+def results_of(store: Store) -> dict[str, str]:
+    """What adapters and results consist of: the digest of each file."""
+    files = [*store.files(ADAPTERS, "", recursive=True), *store.parts(ITEMS), *store.parts(SCORES)]
+    return {file: hashlib.sha256(store.read(file)).hexdigest() for file in files}
 
 
 def test_the_original_sets_give_the_studys_rows_in_every_cell(here: Path) -> None:
