@@ -60,7 +60,8 @@ def _held(adapter: GivenAdapter, model: Model, key: str) -> GivenAdapter:
 
 
 def _is_in_doubt(own: Collection[str], model: Model) -> bool:
-    begins, known = {_begin(name) for name in own}, {_begin(name) for name in fits.weights(model)}
+    begins = {_begin(name) for name in own if name.startswith(_PREFIX)}  # not those of vectors before a text
+    known = {_begin(name) for name in fits.weights(model)}
     return len(begins) > 1 or bool(known and not begins <= known)
 
 

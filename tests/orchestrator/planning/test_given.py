@@ -69,6 +69,9 @@ def test_a_plain_one_is_as_it_was_and_asks_no_model(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "adapters.renamed", None)  # else importing it fails
     assert with_left_out([given], [model(tmp_path / "m", CONFIGS["qwen"])]) == (given,)
     assert list(left_out([given])) == []
+    (tmp_path / "a" / WEIGHTS_FILE).write_bytes(save({"prompt_embeddings": torch.ones(2, 16)}))
+    (tmp_path / "m" / "model.safetensors").write_bytes(save({"model.norm.weight": torch.ones(2)}))
+    assert with_left_out([given], [model(tmp_path / "m", CONFIGS["qwen"])]) == (given,)
 
 
 def test_a_trained_head_and_embedding_are_parts_of_their_model(tmp_path: Path) -> None:
