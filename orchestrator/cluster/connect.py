@@ -86,7 +86,12 @@ def _init(address: str) -> str | None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+    except Exception as error:
+        if "timed out during startup" in str(error):  # Ray's own wait is 30 s, and its error a bare Exception
+            problem, fix = "Ray did not start here within 30 s", "try again when less else runs on this machine"
+            raise ConfigError("RAY_ADDRESS", address, problem, fix) from error
+        if not isinstance(error, ConnectionError | RuntimeError | ray.exceptions.AuthenticationError):
+            raise
         if type(error) is RuntimeError and "connect to GCS" not in str(error):
             raise
         problem = f"the cluster does not answer, or refuses this client ({str(error).splitlines()[0]})"

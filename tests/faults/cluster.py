@@ -16,6 +16,8 @@ import pytest
 import requests
 from ray.cluster_utils import Cluster
 
+from tests.support.forks.graft import family, graft
+
 TITLES = {"trainer": "TrainerProcess", "trial": "AdapterTrial", "evaluator": "EvaluatorProcess"}
 
 
@@ -28,6 +30,7 @@ class Nodes:
         self._environment = self._end.enter_context(pytest.MonkeyPatch.context())
         self._environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         self._head = {"num_cpus": head_cpus, "include_dashboard": False}
+        graft()
         self.start()
 
     @property
@@ -67,12 +70,12 @@ class Nodes:
     def cut_off(self, choose: Callable[[list[Any]], Any], seconds: float) -> None:
         """Have no process of a node answer anybody for a while, as if the way to it were cut; then all go on."""
         node = choose(sorted(self._cluster.worker_nodes, key=lambda node: str(node.node_id)))
-        family = [*_raylets([node]), *_children([node])]
-        for process in family:
+        cut = [*_raylets([node]), *_children([node])]
+        for process in cut:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
         time.sleep(seconds)
-        for process in family:
+        for process in cut:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
@@ -129,7 +132,7 @@ def _children(nodes: list[Any]) -> list[psutil.Process]:
     found = []
     for raylet in _raylets(nodes):
         try:
-            found += raylet.children(recursive=True)
+            found += family(raylet)
         except psutil.NoSuchProcess:
             continue
     return found
@@ -149,10 +152,10 @@ def _raylets(nodes: list[Any]) -> list[psutil.Process]:
 def _kill_all(raylets: list[psutil.Process]) -> None:
     for raylet in raylets:
         try:
-            family = raylet.children(recursive=True)
+            below = family(raylet)
         except psutil.NoSuchProcess:
             continue
-        for process in [*family, raylet]:
+        for process in [*below, raylet]:
             try:
                 process.kill()
             except psutil.NoSuchProcess:

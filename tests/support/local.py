@@ -17,9 +17,8 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.support.forks.graft import family, planted
 from tests.support.tiny_world import REPOSITORY
-
-BIN = Path(sys.executable).parent
 
 
 @dataclass
@@ -56,7 +55,12 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
     """Start a cluster with what `env` adds to its node's environment; end it, and nothing else of Ray's."""
     session = Path(tempfile.mkdtemp(prefix="cc", dir="/tmp"))  # the path of a socket is short
     own = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(home)}
-    own |= {"PATH": f"{BIN}:{own['PATH']}", "PYTHONPATH": str(REPOSITORY), "RAY_USAGE_STATS_ENABLED": "0"}
+    own |= {
+        "PATH": f"{Path(sys.executable).parent}:{own['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **planted(),
+    }
     subprocess.run([REPOSITORY / "clusters" / "keys.sh"], env=own, check=True, capture_output=True)
     dashboard, gcs, client = (free_port() for _ in range(3))
     found = Cluster(
@@ -78,8 +82,8 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
 @contextmanager
 def node(cluster: Cluster, log: Path, *options: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """`ray start` with these options, until the context ends."""
-    command = [BIN / "ray", "start", "--block", "--disable-usage-stats", "--metrics-export-port=0", *options]
-    command += ["--dashboard-agent-listen-port=0"]
+    command = [sys.executable, "-m", "tests.support.forks.graft", "start", "--block", "--disable-usage-stats", *options]
+    command += ["--metrics-export-port=0", "--dashboard-agent-listen-port=0"]
     with log.open("wb") as out:
         ray = subprocess.Popen(
             command, env={**cluster.env, "RAY_AUTH_MODE": "token", **env}, stdout=out, stderr=out
@@ -87,7 +91,7 @@ def node(cluster: Cluster, log: Path, *options: str, **env: str) -> Iterator[sub
     try:
         yield ray
     finally:
-        for process in [*psutil.Process(ray.pid).children(recursive=True), ray]:
+        for process in [*family(psutil.Process(ray.pid)), ray]:
             process.kill()
         ray.wait()
 

@@ -81,8 +81,8 @@ def test_a_study_begins_on_a_cluster_that_has_no_node_yet(tmp_path: Path) -> Non
         waiting: set[str] = set()
         while len(waiting) < 2:
             assert study.poll() is None, (tmp_path / "log").read_text()
-            answer = requests.get(f"{cluster.dashboard}/api/v0/placement_groups", headers=header, timeout=30).json()
-            groups = answer["data"]["result"]["result"]
+            answer = requests.get(f"{cluster.dashboard}/api/v0/placement_groups", headers=header, timeout=60).json()
+            groups = answer["data"]["result"]["result"] if answer["result"] else []  # else it is busy
             waiting |= {group["name"] for group in groups if group["state"] == "PENDING"}
             time.sleep(0.5)
         assert waiting == {"scout for a trial", "scout for an evaluator"}
