@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -67,15 +69,17 @@ class FreezingDisk(Disk):
     """A small ext4 disk in a file, which can be frozen: who writes to it then waits, and not even SIGKILL ends that."""
 
     def __exit__(self, *_: object) -> None:
-        self.thaw()
         super().__exit__()
         self._file.unlink()
 
-    def freeze(self) -> None:
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Frozen within; whoever waits for it, a driver too, cannot be ended before it is left."""
         subprocess.run(["fsfreeze", "--freeze", str(self.where)], check=True)
-
-    def thaw(self) -> None:
-        subprocess.run(["fsfreeze", "--unfreeze", str(self.where)], check=False, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", str(self.where)], check=True)
 
     @property
     def _file(self) -> Path:

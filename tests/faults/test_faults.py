@@ -201,9 +201,8 @@ def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None, bucket
 def strike_disk(kind: str, driver: Driver, disk: Disk | None) -> None:
     if kind == "frozen":
         assert isinstance(disk, FreezingDisk)
-        disk.freeze()
-        driver.until(lambda: "has not answered for" in driver.output and "error: " in driver.output)
-        disk.thaw()
+        with disk.frozen():
+            driver.until(lambda: "has not answered for" in driver.output and "error: " in driver.output)
     elif kind == "full":
         assert disk
         disk.fill()
