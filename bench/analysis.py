@@ -83,7 +83,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         items.append(
             _table(
                 schema.ITEMS,
-                keys | {"written_at": now} | dict.fromkeys(("generation", "graded", "graded_metric")),
+                keys | {"written_at": now} | dict.fromkeys(("generation", "graded", "graded_metric", "metrics")),
                 facts,
                 n,
             )
@@ -91,6 +91,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         numbers: dict[str, object] = {"subject_id": adapter_id or model, "target_id": "/".join(target)}
         numbers |= {"metric": "acc_norm", "value": float(right.mean()), "stderr": None, "n_items": n}
         numbers |= {"seconds": 1.0, "tokens": 1000, "device": "none", "engine": "synthetic"}
+        numbers |= {"higher_is_better": True, "headline": True, "replicates": None}
         numbers |= {"base_compared": True, "day_fixed": True, "written_at": now}
         scores.append(_table(schema.SCORES, keys | numbers, {}, 1))
     return pa.concat_tables(items), pa.concat_tables(scores)

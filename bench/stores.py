@@ -73,6 +73,9 @@ def _rows(some: Grid, subjects: pa.Array, at: np.ndarray, ids: pa.Array) -> pa.T
         "engine": "bench",
         "base_compared": True,
         "day_fixed": True,
+        "higher_is_better": True,
+        "headline": True,
+        "replicates": None,
         "written_at": datetime(2026, 1, 1, tzinfo=UTC),
     }
     columns: dict[str, Any] = {

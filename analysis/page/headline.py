@@ -26,7 +26,7 @@ Row = dict[str, object]
 
 
 def lines(study: Study, made: dict[str, Made]) -> list[str]:
-    """At most seven plain sentences, what to distrust first."""
+    """Plain sentences, what to distrust first; of metrics other than accuracy one per table of theirs."""
     found = [
         _distrust(study, made),
         _overall(study, made),
@@ -35,6 +35,7 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
         _roles(made, "language"),
         _roles(made, "task"),
         _regimes(made),
+        *(_others(made[name].frame) for name in ("graded", "corpus")),
     ]
     return [line for line in found if line]
 
@@ -109,14 +110,26 @@ def _harm(made: dict[str, Made]) -> str:
     return f"{said}. Of single cells {claims(claimed(tests))}."
 
 
-def claims(n: Mapping[str, int]) -> str:
-    """How many cells are called what, and how often such calls are wrong."""
+def claims(n: Mapping[str, int], loss: str = "a point") -> str:
+    """How many cells are called what, and how often such calls are wrong; `loss` is what counts as harm."""
     if not n["worse"] and not n["better"]:
         return "none can be called worse or better"
     worse, better = (f"{n[claim]:,}" if n[claim] else "none" for claim in ("worse", "better"))
-    certain = f", {n['harmed']:,} of them by a point for certain," if n["harmed"] else ""
+    certain = f", {n['harmed']:,} of them by {loss} for certain," if n["harmed"] else ""
     wrong = "of either at most one in twenty is expected to be wrong"
     return f"{worse} can be called worse{certain} and {better} better: {wrong}"
+
+
+def _others(table: pl.DataFrame | None) -> str:
+    """What is sure by other metrics than an accuracy, each by itself."""
+    rows = None if table is None else table.filter(pl.col("regime") != "MT-ML")
+    if rows is None or not rows.height:
+        return ""
+    parts = [
+        f"of {count(part.height, 'cell')} by {metric} {claims(claimed(part), 'what counts as harm')}"
+        for (metric,), part in rows.group_by("metric", maintain_order=True)
+    ]
+    return f"Other metrics: {'; '.join(parts)}."
 
 
 def _sources(made: dict[str, Made]) -> str:

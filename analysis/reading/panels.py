@@ -131,7 +131,7 @@ def _split(units: pl.DataFrame, rows: _Rows, facts: pl.DataFrame | None) -> list
         chosen = order[bounds[index] : bounds[index + 1]]
         if index in by_panel:
             panels.append(_panel((model, task, language), rows, chosen, by_panel[index]))
-    return panels
+    return [panel for panel in panels if not np.isnan(panel.correct[0]).all()]  # whose metric no item has
 
 
 def _panel(name: tuple[str, str, str], rows: _Rows, chosen: Ints, facts: pl.DataFrame) -> Panel:

@@ -16,6 +16,7 @@ from analysis.frames import CURATED, SOURCE, TARGET, Table, need
 from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import family, read_reference
+from analysis.reading.scores import FROM_DRAWS, TOLD, score_rows
 from analysis.reading.transfer import COLUMNS, transfer
 from study.errors import ConfigError
 from study.store.readable import readable
@@ -37,6 +38,7 @@ class Study:
     units: pl.DataFrame = field(default_factory=pl.DataFrame)
     panels: tuple[Panel, ...] = ()  # of targets with an accuracy
     graded: tuple[Panel, ...] = ()  # of those whose items are graded by another metric
+    scores: pl.DataFrame = field(default_factory=pl.DataFrame)  # every metric of every unit (analysis.reading.scores)
     trial_run: bool = False
     failures: tuple[FailureRecord, ...] = ()
     excluded: tuple[tuple[int, str], ...] = ()
@@ -77,20 +79,21 @@ def load_store(uri: str) -> Study:
 
 
 def _read(store: Store) -> Study:
-    rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, "written_at"])))
+    rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, *TOLD, "written_at"])))
     if not rows.height:
         raise ConfigError(
             "STORE", store.uri, "it holds no scores yet", "run `python -m orchestrator.sweep CONFIG` first"
         )
     notes: list[tuple[int, str]] = []
-    units, expected = _current(rows, store, notes)
+    units, expected = _current(rows.drop(TOLD), store, notes)
     every, strays = read_panels(store, units)
     panels, graded = ([panel for panel in every if bool(panel.metric) is other] for other in (False, True))
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
     scored = unit_scores(panels)
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(scored, on="unit", how="left", maintain_order="left")
-    _count_unscored(units, graded, notes)
+    metrics = score_rows(rows, units, every)
+    _count_unscored(units, graded, metrics, notes)
     trained = units.filter(pl.col("kind") == "trained")
     info = read_study(store) or StudyFile({})
     return Study(
@@ -100,6 +103,7 @@ def _read(store: Store) -> Study:
         units=units,
         panels=tuple(panels),
         graded=tuple(graded),
+        scores=metrics,
         trial_run=info.is_trial_run,
         config=info.config,
         failures=tuple(failure for _, failure in sorted(store.failures().items())),
@@ -158,16 +162,22 @@ def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
     return kept
 
 
-def _count_unscored(units: pl.DataFrame, graded: Sequence[Panel], notes: list[tuple[int, str]]) -> None:
+def _count_unscored(
+    units: pl.DataFrame, graded: Sequence[Panel], metrics: pl.DataFrame, notes: list[tuple[int, str]]
+) -> None:
     trained = units.filter(pl.col("kind") == "trained")
     elsewhere = pl.col("unit").is_in([unit for panel in graded for unit in panel.units.tolist()])
     notes.append((trained.filter(elsewhere).height, "score units of graded metrics: they have a table of their own"))
     trained = trained.filter(~elsewhere)
+    drawn = metrics.filter(pl.col("headline"), pl.col("claims") == FROM_DRAWS)["unit"]
+    whole = pl.col("unit").is_in(drawn.to_list()) & pl.col("score").is_null()
+    notes.append((trained.filter(whole).height, "score units of metrics of all items together: they are in `corpus`"))
+    trained = trained.filter(~whole)
     based = units.filter(pl.col("kind") == "base").select("model", *TARGET).unique()
     no_base = trained.join(based, on=["model", *TARGET], how="anti").height
     notes.append((no_base, "score units without a base score on the same target: Δ is unknown"))
     unscored = trained.filter(pl.col("score").is_null()).height - no_base
-    notes.append((unscored, "score units that share no item rows with the base"))
+    notes.append((unscored, "score units that share no item with the base, or whose metric no item has: see `metrics`"))
     existing = units.filter(pl.col("kind") == "existing").height
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
 

@@ -26,7 +26,7 @@ LEAST = 0.01  # harm where the config says nothing: of a proportion, or of the b
 def graded(study: Study) -> pl.DataFrame:
     """One row per cell of each metric; NotComputable where every task has an accuracy."""
     need(bool(study.graded), "every task is scored by an accuracy")
-    stated = _stated(study.config)
+    stated = stated_harm(study.config)
     metrics = sorted({panel.metric for panel in study.graded})
     return pl.concat([_metric(study, metric, stated) for metric in metrics]).sort("metric", *KEYS)
 
@@ -55,8 +55,8 @@ def _default(panels: Sequence[Panel], task: str, size: float) -> float:
     return LEAST * float(np.mean([np.nanmean(np.abs(panel.norm[0])) for panel in panels if panel.task == task]))
 
 
-def _stated(config: Mapping[str, object]) -> dict[str, float]:
-    """Of each task of the config that states one."""
+def stated_harm(config: Mapping[str, object]) -> dict[str, float]:
+    """The `harm` of each task of the config that states one."""
     tasks = config.get("tasks")
     entries = [entry for entry in tasks if isinstance(entry, Mapping)] if isinstance(tasks, Sequence) else []
     return {str(entry["name"]): float(entry["harm"]) for entry in entries if entry.get("harm") is not None}

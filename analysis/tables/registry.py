@@ -33,6 +33,7 @@ from analysis.statistics import (
 )
 from analysis.statistics.languages import families, linguistic
 from analysis.statistics.variance import shares
+from analysis.tables import corpus, metrics
 
 Read = TypeVar("Read")
 TABLES: tuple[Table[study.Study], ...] = (
@@ -46,6 +47,8 @@ TABLES: tuple[Table[study.Study], ...] = (
     *groups.TABLES,
     *significance.TABLES,
     *graded.TABLES,
+    *corpus.TABLES,
+    *metrics.TABLES,
     *sensitivity.TABLES,
     *stability.TABLES,
     *ranking.TABLES,

@@ -11,20 +11,21 @@ import io
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from lm_eval.api.metrics import mean, stderr_for_metric
 
+from evaluators.items.bootstrap import replicates
 from evaluators.items.item import Item
+from evaluators.items.metrics import Results, by_default, grade, headline, number, stated, with_rouge
 from study.data.harness import Task
+from study.data.metrics import ROUGE, plain_name
 from study.errors import TaskError
 
 os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval would start a process pool to bootstrap one metric
 
-# what an item's (log-likelihood in nats, length) of lm-eval's perplexities is in bits
-BITS = {"bits_per_byte": "bits_per_byte", "byte_perplexity": "bits_per_byte", "word_perplexity": "bits_per_word"}
 BOOTSTRAP_ITERATIONS = 100  # where a standard error has no closed form: lm-eval's number for its costly metrics
 
 
@@ -34,12 +35,19 @@ Response = tuple[float, bool] | float | str
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric over the items of a target, by lm-eval's name; `stderr` is None where it has none."""
+    """A metric over the items of a target, by lm-eval's name; `stderr` is None where it has none.
+
+    `higher_is_better` is None where its task does not say; the headline speaks for the target. `replicates` are its
+    values in draws of the items, where no item has one.
+    """
 
     name: str
     value: float
     stderr: float | None
     n_items: int
+    higher_is_better: bool | None
+    headline: bool
+    replicates: list[float] | None
 
 
 @dataclass(frozen=True)
@@ -50,46 +58,63 @@ class Verdict:
     metrics: list[Metric]
 
 
-def judge(task: Task, items: Sequence[Item], responses: Sequence[Response]) -> Verdict:
-    """Result rows and metrics of a target. Responses are per request number.
+def judge(task: Task, items: Sequence[Item], responses: Sequence[Response], wanted: Sequence[str] = ()) -> Verdict:
+    """Result rows and metrics of a target. Responses are per request number; `wanted` the metrics of the config.
 
     Raises TaskError when the task's own code fails on its data.
     """
     try:
-        return _judge(task, items, responses)
+        return _judge(task, items, responses, [plain_name(task, name) for name in wanted])
     except TaskError:
         raise
     except Exception as error:  # process_results, filters and aggregations are the task author's code
         raise TaskError(f"lm-eval task {task.task_name}: metrics failed: {type(error).__name__}: {error}") from error
 
 
-def _judge(task: Task, items: Sequence[Item], responses: Sequence[Response]) -> Verdict:
+def _judge(task: Task, items: Sequence[Item], responses: Sequence[Response], wanted: Sequence[str]) -> Verdict:
+    results = _results(task, items, responses, wanted)
+    if missing := [name for name in wanted if not any(name in one for one in results)]:
+        known = ", ".join(dict.fromkeys(name for one in results for name in one))
+        raise TaskError(f"lm-eval task {task.task_name} has given no {missing[0]}; it gives {known}: name one of them")
+    rows = [
+        _row(item, [responses[place] for place in item.requests], own, wanted)
+        for item, own in zip(items, results, strict=True)
+    ]
+    rows = [row | _graded(task, row, own, wanted) for row, own in zip(rows, results, strict=True)]
+    head = wanted[0] if wanted else headline(results)
+    drawn = {name for name in [*wanted, head] if name and not _is_of_items(task, results, name)}
+    values: dict[str, list[object]] = defaultdict(list)
+    for own in results:
+        for metric, value in own.items():
+            values[metric].append(value)
+    return Verdict(rows, [_aggregate(task, name, found, name == head, name in drawn) for name, found in values.items()])
+
+
+def _results(
+    task: Task, items: Sequence[Item], responses: Sequence[Response], wanted: Sequence[str]
+) -> list[dict[str, object]]:
+    """What `process_results` says of each item, after every filter; the first one's metrics go by their plain names."""
     for item in items:
-        for number, instance in zip(item.requests, item.instances, strict=True):
-            instance.resps = [responses[number]] * (instance.repeats or 1)
+        for place, instance in zip(item.requests, item.instances, strict=True):
+            instance.resps = [responses[place]] * (instance.repeats or 1)
             instance.filtered_resps = {}
     task.apply_filters()
-    filters = list(items[0].instances[0].filtered_resps)
-    values: dict[str, list[object]] = defaultdict(list)
-    rows = []
-    for position, key in enumerate(filters):
-        for item in items:
-            results = task.process_results(item.doc, [instance.filtered_resps[key] for instance in item.instances])
-            for metric, value in results.items():
-                values[metric if position == 0 else f"{metric},{key}"].append(value)
-            if position == 0:
-                row = _row(item, [responses[number] for number in item.requests], results)
-                rows.append(row | _graded(task, row, results))
-    return Verdict(rows, [_aggregate(task, metric, found) for metric, found in values.items()])
+    results: list[dict[str, object]] = [{} for _ in items]
+    for position, key in enumerate(list(items[0].instances[0].filtered_resps)):
+        for item, own in zip(items, results, strict=True):
+            answers = [instance.filtered_resps[key] for instance in item.instances]
+            found = with_rouge(task, item.doc, answers, task.process_results(item.doc, answers), wanted)
+            own.update({name if position == 0 else f"{name},{key}": value for name, value in found.items()})
+    return results
 
 
-def _row(item: Item, responses: Sequence[Response], results: Mapping[str, object]) -> dict[str, object]:
+def _row(item: Item, responses: Sequence[Response], results: Results, wanted: Sequence[str]) -> dict[str, object]:
     lls = [response[0] if isinstance(response, tuple) else response for response in responses]
     own = np.asarray(lls[: len(item.option_chars)], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         per_char = own / np.asarray(item.option_chars, dtype=np.float64)
     pred, pred_norm = (int(np.argmax(own)), int(np.argmax(per_char))) if len(own) > 1 else (-1, -1)
-    found = next((v for name in ("acc", "exact_match") if (v := _number(results.get(name))) is not None), None)
+    found = next((v for name in ("acc", "exact_match") if (v := number(results.get(name))) is not None), None)
     return {
         "doc_id": item.doc_id,
         "doc_hash": item.doc_hash,
@@ -97,39 +122,51 @@ def _row(item: Item, responses: Sequence[Response], results: Mapping[str, object
         "pred": pred,
         "pred_norm": pred_norm,
         "correct": float(pred == item.gold) if found is None and item.gold >= 0 else found,
-        "correct_norm": _number(results.get("acc_norm")),
+        "correct_norm": number(results.get("acc_norm")),
         "loglikelihoods": own.tolist(),
         "option_chars": list(item.option_chars),
         "generation": responses[0] if isinstance(responses[0], str) else None,
+        "metrics": _kept(results, wanted) or None,
     }
 
 
-def _graded(task: Task, row: Mapping[str, object], results: Mapping[str, object]) -> dict[str, object]:
-    """The item's first metric that is a number, so that more is better, where it has no accuracy."""
-    none: dict[str, object] = {"graded": None, "graded_metric": None}
-    if row["correct"] is not None or row["correct_norm"] is not None:
-        return none
-    for metric, bits in BITS.items():
-        if isinstance(pair := results.get(metric), tuple):
-            likelihood, length = pair
-            return {"graded": likelihood / length / math.log(2), "graded_metric": bits} if length else none
-    for metric, value in results.items():
-        if (found := _number(value)) is not None:
-            sign = 1 if task.higher_is_better().get(metric, True) else -1
-            return {"graded": sign * found, "graded_metric": metric}
-    return none
+def _graded(task: Task, row: Results, results: Results, wanted: Sequence[str]) -> dict[str, object]:
+    """The columns of the metric that the config names, or of the first where an item has no accuracy."""
+    if wanted:
+        return stated(results, wanted[0], _is_better_higher(task, wanted[0]) is not False)
+    if row["correct"] is None and row["correct_norm"] is None:
+        return by_default(results, task.higher_is_better())
+    return {"graded": None, "graded_metric": None}
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float | np.number) else None
+def _kept(results: Results, wanted: Sequence[str]) -> list[dict[str, object]]:
+    """The metrics that the config names, as far as the item has them, as they are."""
+    found = {name: grade(name, results.get(name), True)[0] for name in wanted}
+    return [{"name": name, "value": value} for name, value in found.items() if value is not None]
 
 
-def _aggregate(task: Task, metric: str, values: list[object]) -> Metric:
+def _is_of_items(task: Task, results: Sequence[Results], name: str) -> bool:
+    return any(grade(name, one[name], True)[0] is not None for one in results if name in one)
+
+
+def _is_better_higher(task: Task, metric: str) -> bool | None:
     name = metric.partition(",")[0]
-    function = task.aggregation().get(name, mean)
+    return task.higher_is_better().get(name, True if name in ROUGE else None)
+
+
+def _aggregate(task: Task, metric: str, values: list[object], is_headline: bool, is_drawn: bool) -> Metric:
+    function = task.aggregation().get(metric.partition(",")[0], mean)
     estimate = stderr_for_metric(function, BOOTSTRAP_ITERATIONS)
     stderr = math.nan
     if estimate is not None and len(values) > 1:
         with contextlib.redirect_stdout(io.StringIO()):  # the bootstrap announces itself
             stderr = float(estimate(values))
-    return Metric(metric, float(function(values)), stderr if math.isfinite(stderr) else None, len(values))
+    return Metric(
+        metric,
+        float(function(values)),
+        stderr if math.isfinite(stderr) else None,
+        len(values),
+        _is_better_higher(task, metric),
+        is_headline,
+        replicates(function, values) if is_drawn else None,
+    )

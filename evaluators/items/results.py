@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.items.judge import Response, judge
+from evaluators.items.judge import Metric, Response, judge
 from evaluators.items.targets import Target
 from evaluators.scored import Scored
 from study.errors import TaskError
@@ -62,7 +62,7 @@ def judged_unit(unit: ScoreUnit, target: Target, answers: Answers | TaskError, r
         raise answers
     if any(math.isnan(_loglikelihood(response)) for response in answers.responses):
         raise ScoringError(f"{unit}: a log-likelihood is not a number: the weights are broken or overflow")
-    verdict = judge(target.task, target.items, answers.responses)
+    verdict = judge(target.task, target.items, answers.responses, target.metrics)
     shared = {**unit.keys(), "written_at": datetime.now(UTC)}
     about = {
         "subject_id": unit.subject_id,
@@ -74,14 +74,16 @@ def judged_unit(unit: ScoreUnit, target: Target, answers: Answers | TaskError, r
         "base_compared": True,
         "day_fixed": True,  # items.encoder
     }
-    scores = [
-        {**shared, **about, "metric": one.name, "value": one.value, "stderr": one.stderr, "n_items": one.n_items}
-        for one in verdict.metrics
-    ]
+    scores = [{**shared, **about, **_score(one)} for one in verdict.metrics]
     metrics = tuple((one.name, one.value) for one in verdict.metrics)
     count = len(target.items)
     result = Scored(unit.score_id, True, None, None, None, answers.seconds, target.tokens, count, metrics)
     return Judged([{**shared, **row} for row in verdict.items], scores, result)
+
+
+def _score(metric: Metric) -> dict[str, object]:
+    own = asdict(metric)
+    return {"metric": own.pop("name"), **own}
 
 
 def _loglikelihood(response: Response) -> float:

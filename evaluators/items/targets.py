@@ -48,6 +48,7 @@ class Target:
     n_requests: int
     path: Literal["shared", "plain", "generate"]
     longest_writing: int = 0  # tokens of the longest prompt and answer, where the model writes
+    metrics: tuple[str, ...] = ()  # that the config names, the headline first
 
     @cached_property
     def tokens(self) -> int:
@@ -111,19 +112,19 @@ class Targets:
             items = None if table is None else items_from(task, table)
             if items is None:
                 items, table = tokenised(self._library, self._encoder, cell, self._chat)
-        parts = parts_from(table)
+        parts, metrics = parts_from(table), self._library.metrics(cell)
         largest = max((max(part.tokens) for own in parts for part in own), default=0)
         if largest >= (known := embedded(self._engine.model)):
             raise TaskError(f"the tokenizer writes token {largest}, and the model's embedding has {known} rows")
         if task.OUTPUT_TYPE == "generate_until":
-            return Target(task, items, [], len(parts), "generate", longest_writing(table))
+            return Target(task, items, [], len(parts), "generate", longest_writing(table), metrics)
         if task.OUTPUT_TYPE == "loglikelihood_rolling":
             rows = [row for number, own in enumerate(parts) for row in plain_rows(own, [number] * len(own))]
-            return Target(task, items, rows, len(parts), "plain")
+            return Target(task, items, rows, len(parts), "plain", metrics=metrics)
         requests = [request for (request,) in parts]
         if self._shares_prompts and self._sharing_is_exact(items, requests):
-            return Target(task, items, shared(items, requests), len(requests), "shared")
-        return Target(task, items, plain(items, requests), len(requests), "plain")
+            return Target(task, items, shared(items, requests), len(requests), "shared", metrics=metrics)
+        return Target(task, items, plain(items, requests), len(requests), "plain", metrics=metrics)
 
     def _sharing_is_exact(self, items: Sequence[Item], requests: Sequence[Request]) -> bool:
         """Compare both paths on the target's longest items.

@@ -22,6 +22,7 @@ def check(config: StudyConfig) -> None:
     reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
     for task in config.tasks:
         _check_tables(task, config.languages)
+        reject_duplicates(f"tasks[{task.name}].metric", list(task.metrics))
     if not config.target_list():
         raise ConfigError(
             "targets", config.targets, "the grid is empty: no target to score", "use `all` or list task/language"

@@ -45,6 +45,7 @@ class TaskConfig(Frozen):
     lm_eval: StrictStr | dict[StrictStr, StrictStr]
     include_path: StrictStr | None = None
     trust_code: StrictBool = False
+    metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
     harm: Annotated[Number, Field(gt=0)] | None = None
     train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
 
@@ -56,6 +57,11 @@ class TaskConfig(Frozen):
                 "is a pattern without {language}; write e.g. arc_{language}, or a table {language: task name}"
             )
         return value
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that it names, the headline first; none where its task decides."""
+        return (self.metric,) if isinstance(self.metric, str) else self.metric or ()
 
     def lm_eval_name(self, language: str) -> str | None:
         """Name the lm-eval task of this family in that language; None when the table has none."""

@@ -71,7 +71,7 @@ def answer(task: Task, doc: Document) -> str:
 
 def is_told(task: Task, doc: Document) -> bool:
     """Whether a document that is to be scored says what is right of it. Raises BadGold."""
-    if _judges_itself(task):
+    if judges_itself(task):
         return True
     if task.OUTPUT_TYPE == "multiple_choice":
         told = bool(right_options(task, doc))
@@ -152,10 +152,10 @@ def row(cell: Cell, split: str, number: int, doc: Document) -> Iterator[None]:
 
 def _is_judged_by_option(task: Task, template: str | None) -> bool:
     own = template is None and not task.multiple_input
-    return own and task.OUTPUT_TYPE == "multiple_choice" and not _judges_itself(task)
+    return own and task.OUTPUT_TYPE == "multiple_choice" and not judges_itself(task)
 
 
-def _judges_itself(task: Task) -> bool:
+def judges_itself(task: Task) -> bool:
     """Whether a task has a `process_results` of its own: a function in its YAML file, or a method of its class."""
     from lm_eval.api.task import ConfigurableTask  # slow to import, and there where there is a task
 

@@ -21,6 +21,7 @@ from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
 from study.data.loading import check_shots, fault, load_task
 from study.data.manifest import positions, row_id
+from study.data.metrics import want
 from study.data.prints import beside, plain
 from study.data.sets import far
 from study.data.templates import use_sandbox
@@ -97,9 +98,14 @@ class TaskLibrary:
             if own is None or (own != 0 and wanted is not None):
                 loaded.set_config(key="num_fewshot", value=wanted or 0)
             check_shots(loaded, cell)
+            want(loaded, cell, task.metrics)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
             self._loaded[cell] = loaded
         return self._loaded[cell]
+
+    def metrics(self, cell: Cell) -> tuple[str, ...]:
+        """The metrics that the config names for a cell, the headline first."""
+        return self._tasks[cell.task].metrics
 
     def own_shots(self, cell: Cell) -> int:
         """Count the examples that the cell's task itself puts before each item; 0 where the config says how many."""
@@ -141,7 +147,8 @@ class TaskLibrary:
         keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
         try:
             requests = [[i.doc_id, i.request_type, plain(i.args), plain(beside(task, i.doc))] for i in instances]
-            settings = plain({key: task.get_config(key) for key in keys})
+            stated = {"metric": list(self.metrics(cell))} if self.metrics(cell) else {}
+            settings = plain({key: task.get_config(key) for key in keys} | stated)
             return digest({"cell": str(cell), "requests": requests, "settings": settings})
         except TaskError:
             raise

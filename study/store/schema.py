@@ -65,6 +65,12 @@ ITEMS = _schema(
         "times -1 where less is better; null elsewhere",
     ),
     _field("graded_metric", pa.string(), "name of that metric"),
+    _field(
+        "metrics",
+        pa.list_(pa.struct([("name", pa.string()), ("value", pa.float32())])),
+        "the metrics that the config's `tasks[].metric` names, as far as one item has them; of perplexities minus the "
+        "bits. Null where it names none",
+    ),
     _field("loglikelihoods", pa.list_(pa.float32()), "log-likelihood of each option, or of the text, nats", False),
     _field("option_chars", pa.list_(pa.int32()), "length of each option, or of the text, characters", False),
     _field("generation", pa.string(), "what the model wrote; null where it writes nothing"),
@@ -80,6 +86,14 @@ SCORES = _schema(
     _field("value", pa.float64(), "the metric over the target's items, as lm-eval aggregates it", False),
     _field("stderr", pa.float64(), "its standard error as lm-eval computes it; null where undefined"),
     _field("n_items", pa.int64(), "items scored, count", False),
+    _field("higher_is_better", pa.bool_(), "whether more of the metric is better; null where the task does not say"),
+    _field("headline", pa.bool_(), "whether it speaks for the target; null in rows made before that was told"),
+    _field(
+        "replicates",
+        pa.list_(pa.float32()),
+        "the metric in draws of the items, the same draws for every subject, where a metric that counts has no value "
+        "for one item; null elsewhere",
+    ),
     _field("seconds", pa.float64(), "wall-clock time of this unit, s", False),
     _field("tokens", pa.int64(), "tokens the model read for this unit, count", False),
     _field("device", pa.string(), "device the model ran on", False),

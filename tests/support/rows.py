@@ -30,6 +30,7 @@ def item_row(score_id: str, doc_id: int) -> dict[str, object]:
         "correct_norm": 1.0,
         "graded": None,
         "graded_metric": None,
+        "metrics": None,
     }
     return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None}
 

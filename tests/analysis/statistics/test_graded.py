@@ -90,7 +90,7 @@ def test_parts_that_were_written_before_have_no_grades(tmp_path: Path) -> None:
     store, source = Store(str(tmp_path)), ("sum", "en")
     for subject, seed in ((None, None), (source, 1)):
         items, scores = unit_rows(Shape(items=12), MODEL, subject, seed, source)
-        older = schema.table(schema.ITEMS, items).drop_columns(["graded", "graded_metric"])
+        older = schema.table(schema.ITEMS, items).drop_columns(["graded", "graded_metric", "metrics"])
         store.add_part(layout.ITEMS, older)
         store.append([], scores)
     study = load_store(store.uri)

@@ -74,7 +74,8 @@ def score(store: Store, language: str, seconds: float, items: int, **more: Any) 
         "source_language": None, "seed": None, "target_task": "arc", "target_language": language,
         "subject_id": "identity a", "target_id": f"{language} of {items}", "value": 0.5, "stderr": None,
         "n_items": items, "seconds": seconds, "tokens": items * 10, "device": "cpu", "engine": "",
-        "base_compared": None, "day_fixed": None, "written_at": datetime.now(UTC), **more,
+        "base_compared": None, "day_fixed": None,
+        "higher_is_better": None, "headline": None, "replicates": None, "written_at": datetime.now(UTC), **more,
     }  # fmt: skip
     store.append([], [{**row, "metric": metric} for metric in ("acc", "acc_norm")])
 

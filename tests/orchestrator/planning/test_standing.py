@@ -42,7 +42,8 @@ def put_score(store: Store, unit: ScoreUnit, seconds: float = 1.0, device: str =
     row = {
         **unit.keys(), "subject_id": unit.subject_id, "target_id": unit.target_id, "value": 0.5, "stderr": None,
         "n_items": 1, "seconds": seconds, "tokens": 1, "device": device, "engine": "",
-        "base_compared": None, "day_fixed": None, "written_at": datetime.now(UTC),
+        "base_compared": None, "day_fixed": None,
+        "higher_is_better": None, "headline": None, "replicates": None, "written_at": datetime.now(UTC),
     }  # fmt: skip
     store.append([], [{**row, "metric": metric} for metric in ("acc", "acc_norm")])
 

@@ -1,0 +1,81 @@
+"""Which metrics of a task count: those that it computes by itself, and those that a config's `tasks[].metric` adds.
+
+Invariant: a name means what it means to lm-eval, direction and aggregation included; `name,filter` is the same after
+one of the task's filters. Only ROUGE is ours, where the task has none: lm-eval's knows no other letters than a to z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from lm_eval.api.registry import get_metric, get_metric_aggregation, is_higher_better
+
+from study.cells import Cell
+from study.data.gold import judges_itself
+from study.data.harness import Aggregation, Task
+from study.errors import TaskError
+
+ROUGE = ("rouge1", "rouge2", "rougeL")
+ADDED = {  # what lm-eval computes for each kind of task, once it is asked to
+    "multiple_choice": ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "f1", "mcc", "brier_score"),
+    "loglikelihood": ("acc", "perplexity"),
+    "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "generate_until": ("exact_match", "bleu", "chrf", "chrf++", "ter"),
+}
+
+
+class _Filter(Protocol):
+    name: str
+
+
+class _Lists(Protocol):
+    """Where lm-eval's `ConfigurableTask` keeps its metrics."""
+
+    _metric_fn_list: dict[str, Callable[..., object] | None]
+    _metric_fn_kwargs: dict[str, dict[str, object]]
+    _aggregation_list: dict[str, Aggregation | None]
+    _higher_is_better: dict[str, bool | None]
+    _filters: Sequence[_Filter]
+
+
+def want(task: Task, cell: Cell, metrics: Sequence[str]) -> None:
+    """Have a task compute the metrics that a config names. Raises TaskError for one that it cannot."""
+    for metric in metrics:
+        name, _, key = metric.partition(",")
+        filters = filters_of(task)
+        if key and key not in filters:
+            raise _refused(cell, metric, f"its task has no filter {key!r}", filters)
+        if name not in task.higher_is_better() and name not in task.aggregation():
+            _add(task, cell, name)
+
+
+def filters_of(task: Task) -> list[str]:
+    """Name a task's filters, in their order: the first one's metrics go by their plain names."""
+    return [one.name for one in getattr(task, "_filters", ())] or ["none"]
+
+
+def plain_name(task: Task, metric: str) -> str:
+    """What results call a metric: without the filter where that is the task's first."""
+    name, _, key = metric.partition(",")
+    return name if key in ("", filters_of(task)[0]) else metric
+
+
+def _add(task: Task, cell: Cell, name: str) -> None:
+    writes, own = task.OUTPUT_TYPE == "generate_until", judges_itself(task)
+    if writes and name in ROUGE:
+        return
+    possible = () if own else ADDED.get(task.OUTPUT_TYPE, ())
+    if name not in possible:
+        which = "judges by code of its own" if own else f"is of {task.OUTPUT_TYPE}"
+        known = dict.fromkeys([*task.aggregation(), *possible, *(ROUGE if writes else ())])
+        raise _refused(cell, name, f"its task, which {which}, has no such metric", list(known))
+    lists = cast(_Lists, task)
+    lists._metric_fn_list[name] = get_metric(name)
+    lists._metric_fn_kwargs[name] = {}
+    lists._aggregation_list[name] = get_metric_aggregation(name)
+    lists._higher_is_better[name] = is_higher_better(name)
+
+
+def _refused(cell: Cell, metric: str, problem: str, known: Sequence[str]) -> TaskError:
+    return TaskError(f"{cell}: tasks[{cell.task}].metric: {metric!r}: {problem}; use one of {', '.join(known)}")

@@ -1,0 +1,95 @@
+"""Metrics of all items together: paired draws, a planted loss, direction, and that no score vanishes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.page import headline
+from analysis.reading.study import Study, load_store
+from analysis.tables import corpus, metrics
+from analysis.tables.registry import TABLES, make_all
+from study.store.store import Store
+from tests.support.synth import Shape, unit_rows
+
+MODEL = ("tiny-1B", 1.0)
+CELLS = [("sum", "de"), ("sum", "en"), ("edit", "de"), ("edit", "en")]
+SHAPE = Shape(items=40)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """BLEU on `sum`, TER (less is better) on `edit`; adapters trained on the first cell are much worse; and one target
+    whose metric has neither items nor draws."""
+    store = Store(str(tmp_path_factory.mktemp("corpus")))
+    for source, seed in ((None, None), *((cell, seed) for cell in CELLS for seed in (1, 2))):
+        items, scores = [], []
+        for target in [*CELLS, ("odd", "en")]:
+            rows, found = unit_rows(SHAPE, MODEL, source, seed, target)
+            bad = 20.0 if source == CELLS[0] else 0.0
+            rng = np.random.default_rng([len(target[0]), *target[1].encode(), seed or 0, *str(source).encode()])
+            shared = np.random.default_rng(len(target[0])).normal(0, 3, 200)
+            own = float(rng.normal(0, 1))
+            value = 40 + own - bad if target[0] == "sum" else 40 - own + bad
+            drawn = None if target[0] == "odd" else (value + shared + rng.normal(0, 1, 200)).tolist()
+            metric = {"sum": "bleu", "edit": "ter", "odd": "mine"}[target[0]]
+            items += [row | {"correct": None, "correct_norm": None, "pred": -1, "gold": -1} for row in rows]
+            better = {"bleu": True, "ter": False, "mine": None}[metric]
+            scores.append(found[0] | {"metric": metric, "value": value, "replicates": drawn, "headline": True,
+                                      "higher_is_better": better})  # fmt: skip
+        store.append(items, scores)
+    store.write("study.yaml", b"config: {study: corpus, tasks: [{name: edit, lm_eval: x, harm: 5}]}\n")
+    return load_store(store.uri)
+
+
+def test_only_the_planted_source_is_worse_whatever_the_direction(study: Study) -> None:
+    table = corpus.corpus(study)
+    assert table.columns == list(corpus.COLUMNS)
+    assert table.height == 2 * len(CELLS) * 2
+    worse = table.filter("worse")
+    assert set(worse.select("source_task", "source_language").iter_rows()) == {CELLS[0]}
+    assert set(worse["metric"]) == {"bleu", "ter"}
+    assert worse["harmed"].all()
+    assert dict(table.select("metric", "harm").unique().iter_rows())["ter"] == 5
+    assert set(table["unit"]) == {"bleu", "ter"}
+
+
+def test_a_cell_is_the_paired_spread_of_its_draws_and_the_pooled_seeds(study: Study) -> None:
+    row = corpus.corpus(study).filter(
+        pl.col("source_task") == "edit", pl.col("source_language") == "en", pl.col("target_task") == "sum",
+        pl.col("target_language") == "en",
+    ).row(0, named=True)  # fmt: skip
+    rows = study.scores.join(study.units, on="unit").filter(pl.col("metric") == "bleu")
+    base = rows.filter(pl.col("adapter_id").is_null(), pl.col("target_language") == "en")
+    mine = rows.filter(pl.col("source_task") == "edit", pl.col("source_language") == "en",
+                       pl.col("target_language") == "en")  # fmt: skip
+    drawn = np.array(mine["replicates"].to_list()).mean(axis=0) - np.array(base["replicates"][0])
+    cells = rows.filter(pl.col("adapter_id").is_not_null()).group_by(
+        "source_task", "source_language", "target_language"
+    )
+    seeds = cells.agg(pl.col("value").var())["value"].mean()
+    assert row["delta"] == pytest.approx(mine["value"].mean() - base["value"][0])
+    assert row["se"] == pytest.approx(np.sqrt(drawn.std(ddof=1) ** 2 + seeds / 2), rel=1e-4)
+    assert row["p_worse"] == pytest.approx(stats.t.cdf(row["delta"] / row["se"], 39), rel=1e-6)
+
+
+def test_every_metric_is_in_a_table_and_says_where_its_claims_are(study: Study) -> None:
+    table = metrics.metrics(study)
+    assert table.columns == list(metrics.COLUMNS)
+    assert table.height == 5 * len(CELLS)
+    claims = dict(table.select("metric", "claims").unique().iter_rows())
+    assert claims == {"bleu": "corpus", "ter": "corpus", "mine": "none"}
+    assert dict(table.select("metric", "better").unique().iter_rows()) == {
+        "bleu": "higher",
+        "ter": "lower",
+        "mine": None,
+    }
+    left_out = {why: n for n, why in study.excluded}
+    assert left_out["score units of metrics of all items together: they are in `corpus`"] == 4 * 2 * 4
+    assert left_out["score units that share no item with the base, or whose metric no item has: see `metrics`"] == 8
+    assert not study.panels
+    said = headline.lines(study, make_all(TABLES, study))
+    told = "by ter 2 can be called worse, 2 of them by what counts as harm for certain, and none better"
+    assert any(told in line for line in said)

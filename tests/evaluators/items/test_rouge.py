@@ -1,0 +1,40 @@
+"""ROUGE in any script: `rouge_score`'s own numbers where it can read the letters, and what it makes 0 elsewhere."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from evaluators.items.rouge import rouge, tokens
+
+
+def test_in_plain_english_it_is_rouge_score() -> None:
+    rng, scorer = random.Random(3), RougeScorer(["rouge1", "rouge2", "rougeL"])
+    for _ in range(40):
+        answer, reference = (" ".join(rng.choices(list("abcdef."), k=rng.randint(0, 12))) for _ in range(2))
+        expected = {name: score.fmeasure for name, score in scorer.score(reference, answer).items()}
+        assert rouge(answer, [reference]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Привет, мир!", 2),
+        ("السلام عليكم", 2),
+        ("नमस्ते दुनिया।", 2),
+        ("今天天气很好。", 6),
+        ("ไทย", 3),
+        ("çok güzel", 2),
+    ],
+)
+def test_every_script_has_words_and_a_text_is_like_itself(text: str, words: int) -> None:
+    assert len(tokens(text)) == words
+    assert rouge(text, [text]) == {"rouge1": 1.0, "rouge2": 1.0, "rougeL": 1.0}
+
+
+def test_forms_of_a_letter_are_one_and_the_best_reference_counts() -> None:
+    assert tokens("Cafe\u0301 \u200bX") == tokens("CAFÉ x")
+    assert rouge("a b", ["c d", "a b"])["rougeL"] == 1.0
+    assert rouge("", ["a"]) == rouge("a", []) == {"rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0}

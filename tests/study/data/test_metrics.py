@@ -1,0 +1,69 @@
+"""Metrics that a config names: refused in a line, or in the target's identity, and nothing else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config import Scoring, TaskConfig
+from study.config.file import parse
+from study.data.metrics import plain_name
+from study.data.tasks import TaskLibrary
+from study.errors import ConfigError, TaskError
+from tests.study.data.test_tasks import CELL, Function, write
+
+
+def library(folder: Path, metric: Any = None) -> TaskLibrary:
+    task = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder), trust_code=True, metric=metric)
+    return TaskLibrary([task], Scoring())
+
+
+def fingerprint(folder: Path, metric: Any = None) -> str:
+    tasks = library(folder, metric)
+    return tasks.target_fingerprint(CELL, tasks.build_requests(CELL))
+
+
+def test_a_metric_is_in_the_identity_of_its_target(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert len({fingerprint(tmp_path, metric) for metric in (None, "mcc", ["mcc", "acc"], "acc")}) == 4
+    assert fingerprint(tmp_path, "mcc") == fingerprint(tmp_path, ["mcc"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ("bleu", "quiz/en: tasks[quiz].metric: 'bleu': its task, which is of multiple_choice, has no such metric; use"),
+        ("acc,strict", "'acc,strict': its task has no filter 'strict'; use one of none"),
+        ("rougeL", "has no such metric; use one of acc, acc_norm, acc_bytes"),
+    ],
+)
+def test_a_metric_that_cannot_be_is_refused_in_a_line(metric: str, told: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(TaskError) as error:
+        library(tmp_path, metric).load(CELL)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_task_that_judges_itself_names_what_it_has(tmp_path: Path) -> None:
+    write(tmp_path, process_results=Function("judge.mine"), metric_list=[{"metric": "mine", "aggregation": "mean",
+          "higher_is_better": True}])  # fmt: skip
+    (tmp_path / "judge.py").write_text("def mine(doc, results):\n    return {'mine': 1.0}\n")
+    assert library(tmp_path, "mine").metrics(CELL) == ("mine",)
+    library(tmp_path, "mine").load(CELL)
+    with pytest.raises(TaskError, match="which judges by code of its own, has no such metric; use one of mine"):
+        library(tmp_path, "mcc").load(CELL)
+
+
+def test_a_name_may_say_the_first_filter(tmp_path: Path) -> None:
+    write(tmp_path)
+    task = library(tmp_path, "acc,none").load(CELL)
+    assert plain_name(task, "acc,none") == plain_name(task, "acc") == "acc"
+
+
+def test_metrics_stand_once() -> None:
+    text = "models: [{id: m}]\nlanguages: [en]\ntasks: [{name: t, lm_eval: 't_{language}', metric: [acc, acc]}]\n"
+    with pytest.raises(ConfigError, match=r"tasks\[t\].metric"):
+        parse(text)
