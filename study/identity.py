@@ -23,6 +23,8 @@ AS_BEFORE: dict[str, object] = {  # the value at which results are what they wer
     "example.bos": True,
     "example.max_length": None,
     "example.truncation": "left",
+    "example.format": None,
+    "example.append_eos": False,
 }
 RECIPE_VERSION = 2  # raise when training maths changes
 SCORING_VERSION = 1  # raise when scoring maths changes

@@ -11,6 +11,7 @@ from transformers.integrations import HfDeepSpeedConfig
 
 from adapters.base import check_readable, embedded, load_model, load_tokenizer
 from adapters.kinds.kind import Kind
+from adapters.today import stop_the_clock
 from study.config import LossOn
 from study.data.example import Example
 from study.models.resolve import Model
@@ -19,6 +20,7 @@ from trainers.data import BadData, Row, tokenise
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
 
 transformers.utils.logging.disable_progress_bar()
+stop_the_clock()
 
 
 class Base:

@@ -88,11 +88,11 @@ def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch
     targets: list[int] = []
     weights: list[float] = []
     for i, row in enumerate(rows):
-        tokens, first = row.row.tokens, row.row.first
+        tokens, places = row.row.tokens, row.row.places
         input_ids[i, : len(tokens)] = torch.tensor(tokens)
         attention_mask[i, : len(tokens)] = 1
-        positions += range(i * length + first - 1, i * length + len(tokens) - 1)
-        targets += tokens[first:]
+        positions += [i * length + place - 1 for place in places]
+        targets += [tokens[place] for place in places]
         weights += [row.weight] * row.row.targets
     return MicroBatch(
         input_ids.to(device),

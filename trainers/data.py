@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.config import LossOn, Validation
+from study.config import LossOn, Truncation, Validation
 from study.data.example import Example
+from trainers.chat import BadChat, conversation
+from trainers.texts import chunks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,16 +29,25 @@ class BadData(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """A tokenised example. The loss is on tokens[first:], each predicted from those before it (first >= 1)."""
+    """A tokenised example. The loss is on tokens[first:], each predicted from those before it (first >= 1).
+
+    Where a row is of a conversation, it is on the tokens at `learned` alone, in order.
+    """
 
     tokens: tuple[int, ...]
     first: int
     truncated: bool
+    learned: tuple[int, ...] | None = None
 
     @property
     def targets(self) -> int:
         """Number of tokens that count in the loss."""
-        return len(self.tokens) - self.first
+        return len(self.tokens) - self.first if self.learned is None else len(self.learned)
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Where these tokens are."""
+        return range(self.first, len(self.tokens)) if self.learned is None else self.learned
 
 
 def encode_pair(
@@ -63,28 +74,71 @@ def encode_pair(
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int, loss_on: LossOn
 ) -> tuple[Row, ...]:
-    """A row per example, cut to `max_length` tokens. Raises BadData for an answer without a token.
+    """A row per example, cut to `max_length` tokens; of a raw text one per chunk. Raises BadData.
 
     `max_length` and `loss_on` apply to examples that state none.
     """
-    rows = []
+    rows: list[Row] = []
     for number, example in enumerate(examples, 1):
-        before, after = encode_pair(tokenizer, example.prompt, example.answer, example.bos)
-        if not example.answer or not after:
-            raise BadData(f"example {number} of {len(examples)} has an answer without a token: {example.answer!r}")
-        whole, most = before + after, example.max_length or max_length
-        cut = max(0, len(whole) - most)
-        tokens, answer_at = whole[:most], len(before)
-        if example.truncation == "left":
-            tokens, answer_at = whole[cut:], len(before) - cut
-        first = max(1, answer_at if (example.loss_on or loss_on) == "answer" else 1)
-        if first >= len(tokens):
-            side = "before" if len(tokens) < 2 else "left of"
-            raise BadData(f"example {number} of {len(examples)} has no token {side} its answer")
-        rows.append(Row(tuple(tokens), first, cut > 0))
+        most, on = example.max_length or max_length, example.loss_on or loss_on
+        try:
+            if example.format == "text":
+                pieces = chunks(tokenizer, example.answer, most, example.append_eos)
+                rows += [Row(tuple(piece), 1, False) for piece in pieces]
+            elif example.format == "messages":
+                rows.append(_of_chat(conversation(tokenizer, example.answer), most, example.truncation, on))
+            else:
+                rows.append(_of_pair(_pair(tokenizer, example), most, example.truncation, on))
+        except (BadData, BadChat) as error:
+            raise BadData(f"example {number} of {len(examples)} {_about(example)}{error}") from error
     if not rows:
         raise BadData("there is no example to train on")
     return tuple(rows)
+
+
+def _about(example: Example) -> str:
+    return "" if example.format is None else f"({example.format}): "
+
+
+def _pair(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
+    """Tokens of the prompt and of the answer; a completion's border is where the prompt alone ends, as TRL has it."""
+    eos = tokenizer.eos_token if example.append_eos else ""
+    if eos is None:
+        raise BadData("is to end with EOS (append_eos), and the model's tokenizer has none")
+    if example.format is None:
+        before, after = encode_pair(tokenizer, example.prompt, example.answer, example.bos)
+        if not example.answer or not after:
+            raise BadData(f"has an answer without a token: {example.answer!r}")
+        return before, [*after, tokenizer.eos_token_id] if eos else after
+    answer = example.answer if example.answer.endswith(eos) else f"{example.answer}{eos}"
+    before, whole = (
+        tokenizer.encode(text, add_special_tokens=example.bos) for text in (example.prompt, example.prompt + answer)
+    )
+    return whole[: len(before)], whole[len(before) :]
+
+
+def _of_pair(pair: tuple[list[int], list[int]], most: int, side: Truncation, loss_on: LossOn) -> Row:
+    before, after = pair
+    whole = before + after
+    cut = max(0, len(whole) - most)
+    tokens, answer_at = whole[:most], len(before)
+    if side == "left":
+        tokens, answer_at = whole[cut:], len(before) - cut
+    first = max(1, answer_at if loss_on == "answer" else 1)
+    if first >= len(tokens):
+        raise BadData(f"has no token {'before' if len(tokens) < 2 else 'left of'} its answer")
+    return Row(tuple(tokens), first, cut > 0)
+
+
+def _of_chat(encoded: tuple[list[int], list[bool]], most: int, side: Truncation, loss_on: LossOn) -> Row:
+    whole, said = encoded
+    cut = max(0, len(whole) - most)
+    kept = slice(cut, None) if side == "left" else slice(most)
+    tokens, mask = whole[kept], said[kept]
+    learned = tuple(place for place in range(1, len(tokens)) if loss_on == "all" or mask[place])
+    if not learned:
+        raise BadData(f"no token of the assistant's is left of {len(whole)}, cut to {most}")
+    return Row(tuple(tokens), learned[0], cut > 0, learned)
 
 
 def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:

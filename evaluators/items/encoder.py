@@ -9,15 +9,14 @@ class applies them, on a model without weights. One thing differs: a chat templa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
 
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import chat_template_utils
 
 from adapters.base import load_tokenizer, shell_of
+from adapters.today import stop_the_clock
 from evaluators.forward.rows import Request
 from study.data.harness import Instance
 from study.errors import TaskError
@@ -27,15 +26,7 @@ from study.models.resolve import Model
 Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's: texts, tokens of prompt and option
 
 
-class _OneDay(datetime):
-    """What Llama's chat templates say where nobody tells them a date, whatever the clock says."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> _OneDay:
-        return cls(2024, 7, 26, tzinfo=tz)
-
-
-chat_template_utils.datetime = _OneDay  # type: ignore[misc]  # of which it asks no more than the time
+stop_the_clock()
 
 
 class Encoder(HFLM):

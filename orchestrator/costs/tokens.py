@@ -81,7 +81,9 @@ def _lengths(counter: TokenCounter, examples: Sequence[Example], longest: int) -
         begin: map(len, counter.tokens([one.prompt + one.answer for one in examples if one.bos is begin], begin))
         for begin in (True, False)
     }
-    return [min(next(whole[one.bos]), one.max_length or longest) for one in examples]
+    lengths = [next(whole[one.bos]) for one in examples]  # a text is chunked, all else is cut
+    cuts = [(length, one.max_length or longest) for length, one in zip(lengths, examples, strict=True)]
+    return [n if one.format == "text" else min(n, most) for (n, most), one in zip(cuts, examples, strict=True)]
 
 
 def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:

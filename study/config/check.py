@@ -17,11 +17,12 @@ def check(config: StudyConfig) -> None:
     if not config.store.strip():
         raise ConfigError("store", config.store, "names no place", "name a folder, or s3://…, gs://… or abfss://…")
     reject_duplicates("languages", list(config.languages))
-    reject_duplicates("tasks", [task.name for task in config.tasks])
+    reject_duplicates("tasks", [task.name for task in config.families])
     reject_duplicates("seeds", [str(seed) for seed in config.seeds])
     reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
-    for task in config.tasks:
+    for task in config.families:
         _check_tables(task, config.languages)
+        _check_source(task)
         reject_duplicates(f"tasks[{task.name}].metric", list(task.metrics))
     if not config.target_list():
         raise ConfigError(
@@ -51,6 +52,23 @@ def _check_tables(task: TaskConfig, languages: Sequence[str]) -> None:
             raise ConfigError(
                 f"tasks[{task.name}].{key}", language, "is not among `languages`", "add it there or drop it here"
             )
+
+
+def _check_source(task: TaskConfig) -> None:
+    """Raise ConfigError for a task without an lm-eval task that does not say what is learned."""
+    if task.lm_eval is not None:
+        return
+    key, train = f"tasks[{task.name}].lm_eval", task.train
+    if not train.names_data:
+        raise ConfigError(
+            key, None, "is required", f"name one, or data to learn from: tasks[{task.name}].train.data_files"
+        )
+    if train.format is None and (train.doc_to_text is None or train.doc_to_target is None):
+        fix = "set train.format, or both train.doc_to_text and train.doc_to_target"
+        raise ConfigError(key, None, "is not named, and train does not say what of a row is learned", fix)
+    if task.metric is not None or train.process_docs:
+        what = "metric" if task.metric is not None else "train.process_docs"
+        raise ConfigError(f"tasks[{task.name}].{what}", True, "is of an lm-eval task, and none is named", "drop it")
 
 
 def _check_assumed(config: StudyConfig) -> None:

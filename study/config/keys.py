@@ -17,6 +17,7 @@ from pydantic import Field, StrictBool, StrictStr, field_validator
 from study.cells import Cell, Source
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
 from study.config.recipe import Recipe, Scoring
+from study.config.texts import TextConfig
 from study.config.train import ByLanguage, TrainOverride
 from study.errors import ConfigError
 
@@ -39,10 +40,10 @@ class ModelConfig(Frozen):
 
 
 class TaskConfig(Frozen):
-    """A task family: one lm-eval task per language, named by a pattern or a table."""
+    """A task family: one lm-eval task per language, named by a pattern or a table; without one it is a source alone."""
 
     name: Name
-    lm_eval: StrictStr | dict[StrictStr, StrictStr]
+    lm_eval: StrictStr | dict[StrictStr, StrictStr] | None = None
     include_path: StrictStr | None = None
     trust_code: StrictBool = False
     metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
@@ -51,7 +52,7 @@ class TaskConfig(Frozen):
 
     @field_validator("lm_eval")
     @classmethod
-    def _pattern_names_language(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+    def _pattern_names_language(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
         if isinstance(value, str) and "{language}" not in value:
             raise ValueError(
                 "is a pattern without {language}; write e.g. arc_{language}, or a table {language: task name}"
@@ -64,10 +65,16 @@ class TaskConfig(Frozen):
         return (self.metric,) if isinstance(self.metric, str) else self.metric or ()
 
     def lm_eval_name(self, language: str) -> str | None:
-        """Name the lm-eval task of this family in that language; None when the table has none."""
+        """Name the lm-eval task of this family in that language; None when it has none there."""
         if isinstance(self.lm_eval, str):
             return self.lm_eval.replace("{language}", language)
-        return self.lm_eval.get(language)
+        return None if self.lm_eval is None else self.lm_eval.get(language)
+
+    def exists_in(self, language: str) -> bool:
+        """Whether it has a cell in that language: something to score, or to learn where it is a source alone."""
+        if self.lm_eval is not None:
+            return self.lm_eval_name(language) is not None
+        return self.train.of(language).names_data
 
 
 class Training(Frozen):
@@ -116,6 +123,7 @@ class StudyConfig(Frozen):
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     languages: Annotated[tuple[Name, ...], Field(min_length=1)]
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    texts: tuple[TextConfig, ...] = ()
     sources: Literal["all"] | tuple[StrictStr | tuple[StrictStr, ...], ...] = "all"
     targets: Literal["all"] | tuple[StrictStr, ...] = "all"
     adapters: tuple[ExistingAdapter, ...] = ()
@@ -136,19 +144,26 @@ class StudyConfig(Frozen):
         tasks = (
             task.model_copy(update={"train": task.train.model_copy(update={"limit": limit})}) for task in self.tasks
         )
+        texts = (text.model_copy(update={"limit": limit}) for text in self.texts)
         scoring = self.scoring.model_copy(update={"limit": limit})
-        return self.model_copy(update={"tasks": tuple(tasks), "scoring": scoring, "trial_run": True})
+        changed = {"tasks": tuple(tasks), "texts": tuple(texts), "scoring": scoring, "trial_run": True}
+        return self.model_copy(update=changed)
+
+    @cached_property
+    def families(self) -> tuple[TaskConfig, ...]:
+        """All that cells are of: the tasks, and the texts as tasks that are learned from only."""
+        return (*self.tasks, *(TaskConfig(name=text.name, train=text.train) for text in self.texts))
 
     def task(self, name: str) -> TaskConfig:
-        return next(task for task in self.tasks if task.name == name)
+        return next(task for task in self.families if task.name == name)
 
     def cells(self) -> list[Cell]:
         """List every cell that the tasks and languages span, task by task."""
         return [
             Cell(task.name, language)
-            for task in self.tasks
+            for task in self.families
             for language in self.languages
-            if task.lm_eval_name(language) is not None
+            if task.exists_in(language)
         ]
 
     def source_list(self) -> list[Source]:
@@ -168,9 +183,13 @@ class StudyConfig(Frozen):
     def target_list(self) -> list[Cell]:
         """List what to score: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""
         if self.targets == "all":
-            return self.cells()
+            return [cell for cell in self.cells() if self.task(cell.task).lm_eval is not None]
         targets = self._listed("targets", self.targets)
         reject_duplicates("targets", [str(cell) for cell in targets])
+        for cell in targets:
+            if self.task(cell.task).lm_eval is None:
+                fix = f"give tasks[{cell.task}] an lm_eval, or leave it out here"
+                raise ConfigError("targets", cell, "its task names no lm-eval task, so it is learned from only", fix)
         return targets
 
     def without_task(self) -> dict[str, list[str]]:
@@ -195,7 +214,7 @@ class StudyConfig(Frozen):
         except ValueError as error:
             raise ConfigError(key, text, str(error), "write task/language") from error
         if cell not in self._cells:
-            tasks, languages = ", ".join(t.name for t in self.tasks), ", ".join(self.languages)
+            tasks, languages = ", ".join(t.name for t in self.families), ", ".join(self.languages)
             raise ConfigError(
                 key,
                 text,

@@ -6,7 +6,7 @@ A key that is added here must leave every store's identities as they are: `study
 from __future__ import annotations
 
 import re
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import StrictBool, StrictStr, model_validator
 
@@ -15,6 +15,7 @@ from study.config.recipe import LossOn, Truncation
 
 ByLanguage = StrictStr | dict[StrictStr, StrictStr]
 Text = TypeVar("Text")
+Format = Literal["text", "prompt_completion", "messages"]
 _LANGUAGE = re.compile(r"(?<!\{)\{language\}(?!\})")  # `{{language}}` is a column in a template
 
 
@@ -25,9 +26,14 @@ class TrainOverride(Frozen, Generic[Text]):
     that a table leaves out has the task's own. `of` gives what it comes to in one of them.
     """
 
+    format: Format | None = None  # of the rows; None is a pair of templates
+    field: Text | None = None  # the column of a row's text or messages
+    system_prompt: Text | None = None  # of conversations that have none
+    append_eos: StrictBool | None = None  # whether the answer ends with EOS; None is as the format does
     doc_to_text: Text | None = None
     doc_to_target: Text | None = None
     dataset_path: Text | None = None
+    data_files: Text | None = None
     dataset_name: Text | None = None
     dataset_revision: Text | None = None
     process_docs: StrictBool = False  # whether the task's own prepares the rows of `dataset_path` too
@@ -41,9 +47,26 @@ class TrainOverride(Frozen, Generic[Text]):
     max_length: PositiveInt | None = None
     truncation: Truncation = "left"
 
+    @property
+    def names_data(self) -> bool:
+        """Whether it names data of its own."""
+        return self.dataset_path is not None or self.data_files is not None
+
+    @model_validator(mode="after")
+    def _format_has_its_keys(self) -> TrainOverride[Text]:
+        if self.field is not None and self.format not in ("text", "messages"):
+            raise ValueError("field names the column of a row's text or messages: set format: text, or messages")
+        if self.system_prompt is not None and self.format != "messages":
+            raise ValueError("system_prompt is of conversations: set format: messages")
+        if self.format in ("text", "messages") and (self.doc_to_text is not None or self.doc_to_target is not None):
+            raise ValueError(f"doc_to_text and doc_to_target are of pairs: leave them out with format: {self.format}")
+        if self.format == "messages" and self.append_eos is not None:
+            raise ValueError("append_eos is for texts: a conversation ends as the model's chat template says")
+        return self
+
     @model_validator(mode="after")
     def _other_data_are_named(self) -> TrainOverride[Text]:
-        if self.dataset_path is None and (self.dataset_revision is not None or self.process_docs):
+        if not self.names_data and (self.dataset_revision is not None or self.process_docs):
             raise ValueError(
                 "dataset_revision and process_docs are of other data: set dataset_path too; the task's own data have "
                 "their revision in the task's YAML file (dataset_kwargs: {revision: …}), and its process_docs anyway"

@@ -47,8 +47,8 @@ class Catalogue:
         return read
 
     def check(self, cells: Sequence[tuple[Cell, TaskConfig]]) -> None:
-        """Raise ConfigError for a cell whose task is not defined anywhere."""
-        named = [(cell, task, str(task.lm_eval_name(cell.language))) for cell, task in cells]
+        """Raise ConfigError for a cell whose task is not defined anywhere; a source alone names none."""
+        named = [(cell, task, name) for cell, task in cells if (name := task.lm_eval_name(cell.language)) is not None]
         elsewhere = [(cell, task, name) for cell, task, name in named if not self._is_own(task, name)]
         mentioned = _mentioned({name for _, _, name in elsewhere}, [_LM_EVAL, *map(Path, self._folders)])
         for cell, task, name in elsewhere:

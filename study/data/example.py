@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from study.config import LossOn, TrainOverride, Truncation
+from study.config.train import Format
 from study.data.gold import BadGold, number_of, options_of, right_options, right_text
 from study.data.harness import Document, Task
 from study.data.prints import doc_hash
@@ -23,7 +24,8 @@ class Example:
 
     `loss_on` is None where its task does not say: then the recipe's holds. `doc_hash` is that of the document it was
     made from, to tell whether it is scored too. Without `bos` no special token is put first; a text of more than
-    `max_length` tokens (else the recipe's) is cut on the side of `truncation`.
+    `max_length` tokens (else the recipe's) is cut on the side of `truncation`. In a `format` the answer is the row's:
+    a text, a completion, or the turns of a conversation as JSON (`study.data.formats`). With `append_eos` it ends so.
     """
 
     prompt: str
@@ -33,6 +35,8 @@ class Example:
     bos: bool = True
     max_length: int | None = None
     truncation: Truncation = "left"
+    format: Format | None = None
+    append_eos: bool = False
 
 
 def example_of(task: Task, doc: Document, train: TrainOverride[str]) -> Example | None:
@@ -44,7 +48,7 @@ def example_of(task: Task, doc: Document, train: TrainOverride[str]) -> Example 
     as_scored = train.doc_to_target is None and task.OUTPUT_TYPE.startswith("loglikelihood")
     delimiter = "" if as_scored else task.config.target_delimiter  # these texts are scored as they stand
     how = (train.loss_on, train.bos, train.max_length, train.truncation)
-    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), *how)
+    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), *how, append_eos=bool(train.append_eos))
 
 
 def _zero_shot(task: Task, doc: Document) -> str:
@@ -72,7 +76,7 @@ def told(example: Example) -> list[object]:
     are as they are scored, which makes another example of it.
     """
     mark = [_AS_SCORED] if example.prompt and not (example.prompt[-1].isspace() or example.answer[:1].isspace()) else []
-    own = {"bos": example.bos, "max_length": example.max_length, "truncation": example.truncation}
+    own = {name: getattr(example, name) for name in ("bos", "max_length", "truncation", "format", "append_eos")}
     later = deciding("example", own)
     return [
         example.prompt,

@@ -122,12 +122,12 @@ def number_of(given: object, options: Sequence[str]) -> int:
     raise BadGold(f"the answer {_called(given)} is {which}{_hint(given, options)}")
 
 
-def check_names(task: Task, **templates: object) -> None:
+def check_names(columns: Sequence[str], **templates: object) -> None:
     """Raise TaskError for a template that is a name of no column: lm-eval takes it for a text, the same in all rows."""
     for key, template in templates.items():
-        if isinstance(template, str) and _NAME.fullmatch(template) and template not in task.features:
+        if isinstance(template, str) and _NAME.fullmatch(template) and template not in columns:
             raise TaskError(
-                f"{key}: {template!r} is no column of the data; columns are {', '.join(task.features)}. "
+                f"{key}: {template!r} is no column of the data; columns are {', '.join(columns)}. "
                 f"Name one of them, or, for a text that is the same in all rows, write {{{{ {template!r} }}}}"
             )
 

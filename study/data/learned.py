@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from study.cells import Cell
 from study.config import TrainOverride
+from study.data.formats import rendered
 from study.data.gold import BadGold, row
 from study.data.harness import Document, Documents, Task
+from study.data.loading import csv_as_it_stands
 from study.errors import TaskError
 
+BUILDERS = {
+    ".json": "json",
+    ".jsonl": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".arrow": "arrow",
+}
+PACKED = (".gz", ".zst", ".xz", ".bz2")
+SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves in a folder
 
-def train_documents(cell: Cell, task: Task, train: TrainOverride[str]) -> Documents:
+
+def train_documents(cell: Cell, task: Task | None, train: TrainOverride[str]) -> Documents:
     """Load the documents to train on. Raises TaskError, and whatever loading another set raises."""
-    process = task.config.process_docs
-    if train.dataset_path is not None:
-        import datasets
-
-        loaded: Documents = datasets.load_dataset(
-            train.dataset_path, train.dataset_name, split=train.split or "train", revision=train.dataset_revision
-        )
+    process = None if task is None else task.config.process_docs
+    if train.names_data:
+        loaded = _other(cell, train)
         return process(loaded) if train.process_docs and process is not None else loaded
+    if task is None:
+        raise TaskError(f"{cell}: no data to learn from are named: set tasks[{cell.task}].train.data_files")
     split = train.split or task.config.training_split or task.config.fewshot_split
     if split is None:
         raise TaskError(f"{cell}: its task has no training split; set tasks[{cell.task}].train.split or .dataset_path")
@@ -28,10 +42,64 @@ def train_documents(cell: Cell, task: Task, train: TrainOverride[str]) -> Docume
     return process(documents) if process is not None else documents
 
 
-def wanted(cell: Cell, task: Task, number: int, document: Document, where: str) -> bool:
+def wanted(cell: Cell, number: int, document: Document, where: str) -> bool:
     """Whether `train.where` lets a document pass. Raises TaskError where it says neither True nor False."""
     with row(cell, "train", number, document):
-        said = str(task.doc_to_text(document, where))
+        said = str(rendered(document, where))
         if said not in ("True", "False"):
             raise BadGold(f"train.where gives {said!r:.60}: write a comparison, {{{{ … }}}}, which gives True or False")
     return said == "True"
+
+
+def _other(cell: Cell, train: TrainOverride[str]) -> Documents:
+    """Documents of a set that the config names: of the Hub, of files, or of a folder that `save_to_disk` made."""
+    import datasets
+
+    key, split = f"{cell}: tasks[{cell.task}].train", train.split or "train"
+    if train.dataset_path is not None and any((Path(train.dataset_path) / name).is_file() for name in SAVED):
+        saved = datasets.load_from_disk(train.dataset_path)
+        if isinstance(saved, datasets.Dataset):
+            return saved
+        if split not in saved:
+            raise TaskError(f"{key}.split: {split!r} is no split of {train.dataset_path}, only {', '.join(saved)}")
+        documents: Documents = saved[split]
+        return documents
+    options: dict[str, object] = {}
+    builder = train.dataset_path
+    if train.data_files is not None:
+        builder = builder or _builder(key, train.data_files)
+        if builder in BUILDERS.values():
+            _check_there(key, train.data_files)
+            options = {"data_files": {split: train.data_files}}
+        else:
+            options = {"data_files": train.data_files}
+        if builder == "csv" and train.data_files.endswith((".tsv", ".tsv.gz")):
+            options["delimiter"] = "\t"
+    with csv_as_it_stands():
+        loaded: Documents = datasets.load_dataset(
+            builder, train.dataset_name, split=split, revision=train.dataset_revision, **options
+        )
+    return loaded
+
+
+def _builder(key: str, files: str) -> str:
+    """What reads files of such a name."""
+    name = files
+    while (suffix := Path(name).suffix) in PACKED:
+        name = name.removesuffix(suffix)
+    if suffix not in BUILDERS:
+        known = ", ".join(BUILDERS)
+        raise TaskError(
+            f"{key}.data_files: {files!r}: its name does not say what it is; known are {known}: or set dataset_path"
+        )
+    return BUILDERS[suffix]
+
+
+def _check_there(key: str, files: str) -> None:
+    """Raise TaskError for a local file that is not there, or is empty: its reader says so in words of its own."""
+    if "://" in files or any(mark in files for mark in "*?["):
+        return
+    if not Path(files).exists():
+        raise TaskError(f"{key}.data_files: no such file: {files} (working directory: {Path.cwd()})")
+    if Path(files).is_file() and not Path(files).read_bytes().strip():
+        raise TaskError(f"{key}.data_files: {files} has no rows: fill it, or leave its language out")

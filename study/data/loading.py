@@ -30,7 +30,7 @@ from study.pulse import beat
 def load_task(manager: TaskManager, name: str, cell: Cell) -> Task:
     """Load a cell's task with its data. Raises TaskError, and Unreachable."""
     try:
-        with one_per_node(f"data {name}"), _csv_as_it_stands(), _beating():
+        with one_per_node(f"data {name}"), csv_as_it_stands(), _beating():
             task: Task = manager.load(name)["tasks"][name]
     except Unreachable:
         raise
@@ -64,7 +64,7 @@ def fault(what: str, error: Exception) -> TaskError | Unreachable:
 
 
 @contextmanager
-def _csv_as_it_stands() -> Iterator[None]:
+def csv_as_it_stands() -> Iterator[None]:
     read = datasets.load_dataset
 
     def load_dataset(path: str, *arguments: object, **options: object) -> object:
@@ -153,7 +153,7 @@ def _check_names(task: Task) -> None:
     own = {key: getattr(task.config, key) for key in ("doc_to_text", "doc_to_choice", "doc_to_target")}
     options = own["doc_to_choice"]
     texts = options if isinstance(options, list) else list(options.values()) if isinstance(options, dict) else []
-    check_names(task, **{key: name for key, name in own.items() if name not in texts})
+    check_names(task.features, **{key: name for key, name in own.items() if name not in texts})
 
 
 @contextmanager

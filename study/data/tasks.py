@@ -15,7 +15,8 @@ from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
 from study.data.catalogue import Catalogue
 from study.data.example import Example, example_of, told
-from study.data.gold import answer, check_names, is_told, row, writes_null
+from study.data.formats import check_columns, formatted
+from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
 from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
@@ -54,7 +55,7 @@ class TaskLibrary:
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
-        return cls(config.tasks, config.scoring, config.languages)
+        return cls(config.families, config.scoring, config.languages)
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
@@ -87,6 +88,10 @@ class TaskLibrary:
     def train(self, cell: Cell) -> TrainOverride[str]:
         """What the cell is trained on, where that is not what is scored."""
         return self._tasks[cell.task].train.of(cell.language)
+
+    def _scored(self, cell: Cell) -> Task | None:
+        """The cell's task; None where it is learned from only."""
+        return None if self._tasks[cell.task].lm_eval is None else self.load(cell)
 
     def load(self, cell: Cell) -> Task:
         """Load the cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, and Unreachable."""
@@ -162,17 +167,18 @@ class TaskLibrary:
         return self._examples[cell]
 
     def _build_examples(self, cell: Cell) -> tuple[Example, ...]:
-        train, task = self.train(cell), self.load(cell)
+        train, task = self.train(cell), self._scored(cell)
         made: dict[int, Example | None] = {}
 
         def make(number: int) -> bool:
-            made[number] = example_of(task, documents[number], train)
+            by_task = task is not None and train.format is None
+            made[number] = (example_of(task, documents[number], train) if task is not None and by_task
+                            else formatted(documents[number], train))  # fmt: skip
             return made[number] is not None
 
         try:
-            own = train.model_dump(include={"doc_to_text", "doc_to_target", "where"})
-            check_names(task, **{f"{cell}: tasks[{cell.task}].train.{key}": name for key, name in own.items()})
             documents = list(train_documents(cell, task, train))
+            check_columns(cell, task, train, documents)
             rows = self._rows(cell, "train", documents, make)
         except (TaskError, Unreachable):
             raise
@@ -213,8 +219,8 @@ class TaskLibrary:
             return sorted(chosen)
         if train.where is None:
             return chosen
-        task, where = self.load(cell), train.where
-        return [number for number in chosen if wanted(cell, task, number, documents[number], where)]
+        where = train.where
+        return [number for number in chosen if wanted(cell, number, documents[number], where)]
 
     def _limited(self, cell: Cell, split: Split, documents: Documents, chosen: list[int]) -> list[int]:
         """Take as many of the chosen documents as the limit of the split allows, in their order."""
@@ -222,7 +228,7 @@ class TaskLibrary:
         limit = self._scoring.limit if split == "test" else task.train.limit
         if limit is None or limit >= len(chosen):
             return chosen
-        first = next((one for one in self._languages if task.lm_eval_name(one) is not None), cell.language)
+        first = next((one for one in self._languages if task.exists_in(one)), cell.language)
         places, field = self._queue(Cell(cell.task, first), split), self.train(cell).id_field
         names = [row_id(documents[i], i, field) for i in chosen]
         if not places.keys() >= set(names):
@@ -231,11 +237,11 @@ class TaskLibrary:
 
     def _queue(self, cell: Cell, split: Split) -> dict[str, int]:
         if (cell, split) not in self._queues:
-            task, train = self.load(cell), self.train(cell)
-            documents = list(task.eval_docs if split == "test" else train_documents(cell, task, train))
+            task, train = self._scored(cell), self.train(cell)
+            documents = list(task.eval_docs if task and split == "test" else train_documents(cell, task, train))
             chosen = self._chosen(cell, split, documents)
             names = [row_id(documents[i], i, train.id_field) for i in chosen]
-            answers = [answer(task, documents[i]) for i in chosen]
+            answers = [answer(task, documents[i]) if task else "" for i in chosen]
             self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
         return self._queues[cell, split]
 

@@ -1,0 +1,178 @@
+"""Sources of all shapes: files, saved sets, a table per language, formats; what is wrong in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from study.cells import Cell, Source
+from study.config import Scoring, StudyConfig
+from study.config.file import parse
+from study.data.tasks import TaskLibrary
+from study.errors import ConfigError, TaskError
+
+ROWS = [{"id": f"r{i}", "text": f"row {i}", "prompt": f"Is it {i}?", "completion": f" It is {i}."} for i in range(6)]
+CHAT = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "It is."}]
+
+
+def write(folder: Path, rows: list[dict[str, Any]], name: str = "rows.jsonl") -> str:
+    path = folder / name
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def study(train: str, languages: str = "[en]", more: str = "") -> StudyConfig:
+    text = "models: [{id: m}]\nlanguages: " + languages + "\ntasks:\n"
+    text += "  - {name: asked, lm_eval: 'asked_{language}'}\n  - {name: notes, train: " + train + "}\n" + more
+    return parse(text)
+
+
+def examples(train: str, language: str = "en") -> list[Any]:
+    config = study(train, "[en, de]")
+    return list(TaskLibrary([config.task("notes")], Scoring(), ["en", "de"]).examples(Cell("notes", language)))
+
+
+def saved(folder: Path, kind: str) -> str:
+    """Rows as a `train:` in each of the ways in which `datasets` keeps them."""
+    table = datasets.Dataset.from_list(ROWS)
+    if kind == "jsonl":
+        return f"data_files: {write(folder, ROWS)}"
+    if kind == "csv":
+        table.to_csv(str(folder / "rows.csv"))
+        return f"data_files: {folder / 'rows.csv'}"
+    if kind == "parquet":
+        table.to_parquet(str(folder / "rows.parquet"))
+        return f"dataset_path: parquet, data_files: {folder / 'rows.parquet'}"
+    if kind == "saved":
+        table.save_to_disk(str(folder / "saved"))
+        return f"dataset_path: {folder / 'saved'}"
+    datasets.DatasetDict({"train": table, "other": table.select([0])}).save_to_disk(str(folder / "splits"))
+    return f"dataset_path: {folder / 'splits'}"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "saved", "splits"])
+def test_a_source_is_whatever_datasets_reads(kind: str, tmp_path: Path) -> None:
+    found = examples("{format: prompt_completion, " + saved(tmp_path, kind) + "}")
+    assert [(one.prompt, one.answer) for one in found] == [(row["prompt"], row["completion"]) for row in ROWS]
+    assert {(one.format, one.append_eos) for one in found} == {("prompt_completion", True)}
+
+
+def test_templates_limits_conditions_and_manifests_work_without_a_task(tmp_path: Path) -> None:
+    files = write(tmp_path, ROWS)
+    train = (
+        "{data_files: " + files + ", doc_to_text: 'Q: {{prompt}}', doc_to_target: completion, where: \"{{id != 'r0'}}\""
+    )
+    found = examples(train + ", limit: 3, append_eos: true}")
+    assert len(found) == 3
+    assert all(one.prompt.startswith("Q: Is it") and one.append_eos and one.format is None for one in found)
+    assert "Q: Is it 0?" not in [one.prompt for one in found]
+
+
+def test_languages_may_be_named_in_any_field_or_in_a_table(tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        write(tmp_path, [{**row, "text": f"{language} {row['text']}"} for row in ROWS], f"{language}.jsonl")
+    pattern = "{format: text, data_files: '" + str(tmp_path) + "/{language}.jsonl'}"
+    assert [examples(pattern, one)[0].answer for one in ("en", "de")] == ["en row 0", "de row 0"]
+    table = study("{format: text, data_files: {de: " + str(tmp_path / "de.jsonl") + "}}", "[en, de]")
+    assert [str(cell) for cell in table.cells()] == ["asked/en", "asked/de", "notes/de"]
+    assert [str(cell) for cell in table.target_list()] == ["asked/en", "asked/de"]
+
+
+def test_texts_are_sources_and_never_among_all_targets(tmp_path: Path) -> None:
+    write(tmp_path, ROWS, "en.jsonl")
+    config = study(
+        "{format: text, data_files: x.jsonl}", more=f"texts: [{{name: prose, data: '{tmp_path}/{{language}}.jsonl'}}]\n"
+    )
+    cell = Cell("prose", "en")
+    library = TaskLibrary.of(config)
+    assert cell in config.cells()
+    assert cell not in config.target_list()
+    assert {one.format for one in library.examples(cell)} == {"text"}
+    assert len(library.example_fingerprints(Source.of([cell]))) == 1
+    assert config.limited(2).texts[0].limit == 2
+
+
+def test_conversations_are_kept_whole_and_nulls_of_tables_are_no_part_of_them(tmp_path: Path) -> None:
+    rows = [{"messages": CHAT}, {"messages": [{"role": "system", "content": "Short.", "name": "x"}, *CHAT]}]
+    found = examples("{format: messages, system_prompt: 'Be brief.', data_files: " + write(tmp_path, rows) + "}")
+    told = [json.loads(one.answer) for one in found]
+    assert [turn["content"] for turn in told[0]["messages"]] == ["Be brief.", "Is it?", "It is."]
+    assert [turn["content"] for turn in told[1]["messages"]] == ["Short.", "Is it?", "It is."]
+    assert set(told[0]["messages"][1]) == {"role", "content"}
+    pairs = [{"prompt": CHAT[:1], "completion": CHAT[1:]}]
+    (pair,) = examples("{format: prompt_completion, data_files: " + write(tmp_path, pairs) + "}")
+    assert (pair.format, json.loads(pair.answer)["after"]) == ("messages", 1)
+
+
+def test_what_is_learned_is_in_the_identity(tmp_path: Path) -> None:
+    files, source = write(tmp_path, [{**row, "messages": CHAT} for row in ROWS]), Source.of([Cell("notes", "en")])
+    trains = [
+        "format: text", "format: text, append_eos: false", "format: text, field: prompt", "format: prompt_completion",
+        "format: prompt_completion, append_eos: false", "format: messages", "format: messages, system_prompt: x",
+        "doc_to_text: prompt, doc_to_target: completion",
+        "doc_to_text: prompt, doc_to_target: completion, append_eos: true",
+    ]  # fmt: skip
+    prints = set()
+    for train in trains:
+        config = study("{" + train + ", data_files: " + files + "}")
+        prints.add(TaskLibrary.of(config).example_fingerprints(source)[0])
+    assert len(prints) == len(trains)
+
+
+@pytest.mark.parametrize(
+    ("rows", "train", "told"),
+    [
+        (ROWS, "format: messages", "needs a column 'messages'; columns are id, text, prompt, completion: rename it"),
+        (ROWS, "format: text, field: body", "needs a column 'body'"),
+        ([{**ROWS[0], "text": None}, ROWS[1]], "format: text", "row 0 (id 'r0') to learn: 'text' is null, not a text"),
+        ([{"text": 3}], "format: text", "row 0 to learn: 'text' is 3, not a text"),
+        ([{"messages": []}], "format: messages", "is [], not a list of turns"),
+        ([{"messages": [{"role": "bot", "content": "x"}]}], "format: messages", "has the role 'bot'"),
+        ([{"messages": CHAT[:1]}], "format: messages", "no assistant's turn"),
+        (ROWS, "doc_to_text: promt, doc_to_target: completion", "'promt' is no column of the data"),
+        ([{"text": ""}], "format: text", "the labels of all 1 rows of its split are hidden"),
+    ],
+)
+def test_wrong_data_are_told_in_a_line(rows: list[dict[str, Any]], train: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError) as error:
+        examples("{" + train + ", data_files: " + write(tmp_path, rows) + "}")
+    assert told in str(error.value)
+    assert str(error.value).startswith("notes/en: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ("data_files: /nowhere/rows.jsonl", "no such file: /nowhere/rows.jsonl"),
+        ("data_files: rows.xlsx", "its name does not say what it is; known are .json, .jsonl, .csv"),
+    ],
+)
+def test_files_that_are_not_there_are_told_in_a_line(train: str, told: str) -> None:
+    with pytest.raises(TaskError, match=told):
+        examples("{format: text, " + train + "}")
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ("{}", "name one, or data to learn from: tasks[notes].train.data_files"),
+        ("{data_files: x.jsonl}", "set train.format, or both train.doc_to_text and train.doc_to_target"),
+        ("{format: text, data_files: x.jsonl, doc_to_text: x}", "leave them out with format: text"),
+        ("{format: text, data_files: x.jsonl, system_prompt: x}", "set format: messages"),
+        ("{data_files: x.jsonl, field: x}", "set format: text, or messages"),
+    ],
+)
+def test_a_config_that_does_not_say_what_is_learned_is_refused(train: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        study(train)
+    assert told in str(error.value)
+
+
+def test_a_source_alone_is_no_target() -> None:
+    with pytest.raises(ConfigError, match="it is learned from only"):
+        study("{format: text, data_files: x.jsonl}", more="targets: [notes/en]\n")

@@ -1,0 +1,142 @@
+"""Texts, completions and conversations as tokens and masks: token by token those of TRL's trainer.
+
+What TRL does is written out here as its `SFTTrainer._prepare_dataset` has it, with transformers' own calls: EOS after a
+text or a completion, the completion from where the prompt alone ends, `return_assistant_tokens_mask`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from study.data.example import Example
+from tests.support.families import SPECIAL, TURNS, make_tokenizer
+from trainers.chat import BadChat, conversation
+from trainers.data import BadData, tokenise
+from trainers.texts import LEAST
+
+CHATS = [
+    [("user", "Is Wien the capital?"), ("assistant", "Wien is."), ("user", "And Paris?"), ("assistant", "It is, too.")],
+    [("system", "Be brief."), ("user", "Paris?"), ("assistant", "Yes\nindeed")],
+    [("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c")],
+]
+FAMILIES = list(SPECIAL)
+
+
+def turns(chat: list[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in chat]
+
+
+def template(family: str, marked: bool) -> str:
+    begin, end, first = TURNS[family]
+    said = "{{ m['content'] }}" + end.rstrip("\n")
+    rest = end[len(end.rstrip("\n")) :]
+    learned = "{% generation %}" + said + "{% endgeneration %}" if marked else said
+    asked = begin.replace("{{ m['role'] }}", "assistant")
+    return (
+        f"{first}{{% for m in messages %}}{begin}{{% if m['role'] == 'assistant' %}}{learned}{{% else %}}{said}"
+        f"{{% endif %}}{rest}{{% endfor %}}{{% if add_generation_prompt %}}{asked}{{% endif %}}"
+    )
+
+
+@pytest.fixture(params=FAMILIES)
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    made = make_tokenizer(request.param)
+    made.family = request.param
+    return made
+
+
+def example(chat: list[tuple[str, str]], after: int | None = None) -> Example:
+    return Example("", json.dumps({"messages": turns(chat), "after": after}), format="messages")
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_a_conversation_is_learned_where_the_template_marks_the_assistant(tokenizer: Any, chat: Any) -> None:
+    tokenizer.chat_template = template(tokenizer.family, marked=True)
+    expected = tokenizer.apply_chat_template(
+        turns(chat), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    assert sum(expected["assistant_masks"]) > 0
+    for marked in (True, False):  # where it marks nothing, the turns are found in the text
+        tokenizer.chat_template = template(tokenizer.family, marked)
+        tokens, mask = conversation(tokenizer, example(chat).answer)
+        assert tokens == expected["input_ids"]
+        assert [int(one) for one in mask] == expected["assistant_masks"]
+        [row] = tokenise(tokenizer, [example(chat)], 1000, "answer")
+        assert list(row.places) == [place for place, one in enumerate(expected["assistant_masks"]) if one]
+        assert row.targets == sum(expected["assistant_masks"])
+        [whole] = tokenise(tokenizer, [example(chat)], 1000, "all")
+        assert whole.targets == len(tokens) - 1
+
+
+def test_a_conversational_completion_is_learned_after_its_prompt(tokenizer: Any) -> None:
+    tokenizer.chat_template = template(tokenizer.family, marked=False)
+    prompt = tokenizer.apply_chat_template(
+        turns(CHATS[0][:3]), tokenize=True, return_dict=True, add_generation_prompt=True
+    )["input_ids"]
+    whole = tokenizer.apply_chat_template(turns(CHATS[0]), tokenize=True, return_dict=True)["input_ids"]
+    [row] = tokenise(tokenizer, [example(CHATS[0], after=3)], 1000, "answer")
+    assert (list(row.tokens), list(row.places)) == (whole, list(range(len(prompt), len(whole))))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"), [("Is Wien the capital?", " It is."), ("Q: ", "Paris"), ("", "Paris")]
+)
+def test_a_completion_is_trls(tokenizer: Any, prompt: str, completion: str) -> None:
+    before = tokenizer(text=prompt)["input_ids"]
+    whole = tokenizer(text=f"{prompt}{completion}{tokenizer.eos_token}")["input_ids"]
+    for answer in (completion, f"{completion}{tokenizer.eos_token}"):
+        pair = Example(prompt, answer, format="prompt_completion", append_eos=True)
+        [row] = tokenise(tokenizer, [pair], 1000, "answer")
+        assert list(row.tokens) == whole
+        assert row.first == max(1, len(before))
+
+
+def test_a_short_text_is_trls_and_a_long_one_is_cut_into_chunks_of_which_none_is_lost(tokenizer: Any) -> None:
+    eos = tokenizer.eos_token_id
+    first = eos if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    [row] = tokenise(tokenizer, [Example("", "Wien is", format="text", append_eos=True)], 1000, "answer")
+    trl = tokenizer(text=f"Wien is{tokenizer.eos_token}")["input_ids"]
+    assert list(row.tokens) == (trl if trl[0] == first else [first, *trl])
+    assert row.first == 1
+    text = "the capital of Österreich is Wien and of France Paris " * 9
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    rows = tokenise(tokenizer, [Example("", text, format="text", append_eos=True)], 32, "answer")
+    assert max(len(row.tokens) for row in rows) <= 32
+    assert all(row.tokens[0] == first and not row.truncated for row in rows)
+    read = [token for row in rows for token in row.tokens[1:]]
+    assert read[-1] == eos
+    assert read[:-1] == tokens[: len(read) - 1]
+    assert len(tokens) - len(read[:-1]) < LEAST
+
+
+def test_templates_of_ones_own_may_end_with_eos(tokenizer: Any) -> None:
+    rows = tokenise(tokenizer, [Example("Q:", " Paris", append_eos=ends) for ends in (False, True)], 100, "answer")
+    assert rows[1].tokens == (*rows[0].tokens, tokenizer.eos_token_id)
+    assert rows[1].first == rows[0].first
+
+
+def test_a_conversation_that_is_cut_keeps_its_last_answer(tokenizer: Any) -> None:
+    tokenizer.chat_template = template(tokenizer.family, marked=False)
+    [whole] = tokenise(tokenizer, [example(CHATS[0])], 1000, "answer")
+    [row] = tokenise(tokenizer, [example(CHATS[0])], 12, "answer")
+    assert row.truncated
+    assert row.tokens == whole.tokens[-12:]
+    assert [row.tokens[place] for place in row.places] == [
+        whole.tokens[place] for place in whole.places if place > len(whole.tokens) - 12
+    ]
+
+
+def test_what_cannot_be_told_apart_is_bad_data(tokenizer: Any) -> None:
+    tokenizer.chat_template = None
+    with pytest.raises(BadData, match=r"example 1 of 1 \(messages\): the model's tokenizer has no chat template"):
+        tokenise(tokenizer, [example(CHATS[0])], 100, "answer")
+    tokenizer.chat_template = "{{ messages[-1]['content'] }}"
+    with pytest.raises(BadChat, match="marks no"):
+        conversation(tokenizer, example(CHATS[0]).answer)
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(BadChat, match="roles must alternate"):
+        conversation(tokenizer, example(CHATS[0]).answer)
