@@ -17,12 +17,14 @@ from analysis.reading import study
 from analysis.statistics import (
     asymmetry,
     consistency,
+    corpus,
     curated,
     graded,
     groups,
     harm,
     health,
     matrices,
+    metrics,
     pareto,
     ranking,
     regimes,
@@ -33,7 +35,6 @@ from analysis.statistics import (
 )
 from analysis.statistics.languages import families, linguistic
 from analysis.statistics.variance import shares
-from analysis.tables import corpus, metrics
 
 Read = TypeVar("Read")
 TABLES: tuple[Table[study.Study], ...] = (

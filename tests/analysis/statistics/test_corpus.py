@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis.page import headline
 from analysis.reading.study import Study, load_store
-from analysis.tables import corpus, metrics
+from analysis.statistics import corpus, metrics
 from analysis.tables.registry import TABLES, make_all
 from study.store.store import Store
 from tests.support.synth import Shape, unit_rows
