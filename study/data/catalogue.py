@@ -40,8 +40,10 @@ class Catalogue:
             check_trusted(task, found.task_index[name].yaml_path)
         return found
 
-    def definition(self, task: TaskConfig, name: str) -> dict[str, object]:
-        """What a task's file says, with what it includes; functions are named, not loaded."""
+    def definition(self, task: TaskConfig, name: str | None) -> dict[str, object]:
+        """What a task's file says, with what it includes; functions are named, not loaded. A source alone has none."""
+        if name is None:
+            return {}
         file = self.manager(task, name).task_index[name].yaml_path
         read: dict[str, object] = {} if file is None else load_yaml(file, resolve_func=False)
         return read

@@ -13,7 +13,7 @@ from lm_eval.utils import apply_template
 
 from study.cells import Cell
 from study.config import TrainOverride
-from study.data.example import Example
+from study.data.example import Example, example_of
 from study.data.gold import BadGold, check_names
 from study.data.harness import Document, Documents, Task
 from study.data.prints import doc_hash
@@ -21,6 +21,11 @@ from study.errors import TaskError
 
 ROLES = ("system", "user", "assistant", "tool", "developer")
 PAIR = ("prompt", "completion")
+
+
+def learned(task: Task | None, doc: Document, train: TrainOverride[str]) -> Example | None:
+    """Make the example of a row: as its task says, or as its format does. None for one with nothing to learn."""
+    return example_of(task, doc, train) if task is not None and train.format is None else formatted(doc, train)
 
 
 def formatted(doc: Document, train: TrainOverride[str]) -> Example | None:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from study.errors import ConfigError
+
 
 class ManifestError(Exception):
     """A file that is no manifest, or one that names rows that the data does not have."""
@@ -44,6 +46,14 @@ def positions(
     if missing:
         raise ManifestError(f"{manifest}: {len(missing)} {split} ids are not in the data, the first is {missing[0]!r}")
     return [known[row] for row in wanted]
+
+
+def not_there(manifest: str | None, key: str) -> ConfigError | None:
+    """The error of a key whose manifest is no file."""
+    if manifest is None or Path(manifest).is_file():
+        return None
+    problem, fix = f"no such file (working directory: {Path.cwd()})", "name a CSV with the columns split,id"
+    return ConfigError(key, manifest, problem, fix)
 
 
 def _check_once(what: str, ids: Sequence[str]) -> None:

@@ -26,7 +26,8 @@ def far(read: Sequence[tuple[Definition, TrainOverride[str]]]) -> tuple[list[Rep
         ):
             if isinstance(path, str) and path not in READERS and not Path(path).exists():
                 repositories[Repository(path, None if revision is None else str(revision))] = None
-        for file in (name for name in _texts(options.get("data_files")) if "://" in name):
+        named = [*_texts(options.get("data_files")), *_texts(train.data_files)]
+        for file in (name for name in named if "://" in name):
             if file.startswith(_ON_THE_HUB):
                 repositories[_repository(file.removeprefix(_ON_THE_HUB))] = None
             else:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
 from study.data.catalogue import Catalogue
-from study.data.example import Example, example_of, told
-from study.data.formats import check_columns, formatted
+from study.data.example import Example, told
+from study.data.formats import check_columns, learned
 from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
 from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
 from study.data.loading import check_shots, fault, load_task
-from study.data.manifest import positions, row_id
+from study.data.manifest import not_there, positions, row_id
 from study.data.metrics import want
 from study.data.prints import beside, plain
 from study.data.sets import far
@@ -67,12 +66,7 @@ class TaskLibrary:
     def missing_manifests(self, cells: Iterable[Cell]) -> list[ConfigError]:
         """List the manifests that are not there, each once."""
         named = {self.train(cell).manifest: f"tasks[{cell.task}].train.manifest" for cell in cells}
-        problem, fix = f"no such file (working directory: {Path.cwd()})", "name a CSV with the columns split,id"
-        return [
-            ConfigError(key, manifest, problem, fix)
-            for manifest, key in named.items()
-            if manifest is not None and not Path(manifest).is_file()
-        ]
+        return [missing for manifest, key in named.items() if (missing := not_there(manifest, key)) is not None]
 
     def far(self, cells: Sequence[Cell]) -> tuple[list[Repository], list[str]]:
         """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError; loads none."""
@@ -80,7 +74,7 @@ class TaskLibrary:
         self._catalogue.check(asked)
         return far(
             [
-                (self._catalogue.definition(task, str(task.lm_eval_name(cell.language))), self.train(cell))
+                (self._catalogue.definition(task, task.lm_eval_name(cell.language)), self.train(cell))
                 for cell, task in asked
             ]
         )
@@ -171,9 +165,7 @@ class TaskLibrary:
         made: dict[int, Example | None] = {}
 
         def make(number: int) -> bool:
-            by_task = task is not None and train.format is None
-            made[number] = (example_of(task, documents[number], train) if task is not None and by_task
-                            else formatted(documents[number], train))  # fmt: skip
+            made[number] = learned(task, documents[number], train)
             return made[number] is not None
 
         try:
