@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,9 +51,7 @@ def _after(tokenizer: PreTrainedTokenizerBase, turns: Turns, count: int) -> Enco
 
 
 def _marked(tokenizer: PreTrainedTokenizerBase, turns: Turns) -> Encoded:
-    found = tokenizer.apply_chat_template(
-        [dict(turn) for turn in turns], tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-    )
+    found = _written(tokenizer, turns, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
     return list(found["input_ids"]), [bool(one) for one in found["assistant_masks"]]
 
 
@@ -82,13 +80,13 @@ def _said(tokenizer: PreTrainedTokenizerBase, turn: str) -> int:
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, turns: Turns, asks: bool) -> list[int]:
-    found = tokenizer.apply_chat_template(
-        [dict(turn) for turn in turns], tokenize=True, return_dict=True, add_generation_prompt=asks
-    )
-    return list(found["input_ids"])
+    return list(_written(tokenizer, turns, tokenize=True, return_dict=True, add_generation_prompt=asks)["input_ids"])
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, turns: Turns, asks: bool) -> str:
-    return str(
-        tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, add_generation_prompt=asks)
-    )
+    return str(_written(tokenizer, turns, tokenize=False, add_generation_prompt=asks))
+
+
+def _written(tokenizer: PreTrainedTokenizerBase, turns: Turns, **options: bool) -> Any:
+    """What the template makes of turns: a text, or a mapping of lists. transformers states both as one union."""
+    return cast(Any, tokenizer).apply_chat_template([dict(turn) for turn in turns], **options)

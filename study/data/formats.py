@@ -41,8 +41,8 @@ def formatted(doc: Document, train: TrainOverride[str]) -> Example | None:
             raise BadGold("its conversation has no assistant's turn, so there is nothing to learn from it")
         return _chat(doc, said, None, train)
     if train.format == "prompt_completion" and isinstance(doc.get("prompt"), list) and train.doc_to_text is None:
-        prompt, completion = (_conversation(_value(doc, name), name) for name in PAIR)
-        return _chat(doc, [*prompt, *completion], len(prompt), train)
+        before, after = (_conversation(_value(doc, name), name) for name in PAIR)
+        return _chat(doc, [*before, *after], len(before), train)
     prompt, answer = _pair(doc, train)
     if not answer:
         return None

@@ -59,7 +59,8 @@ def _other(cell: Cell, train: TrainOverride[str]) -> Documents:
     if train.dataset_path is not None and any((Path(train.dataset_path) / name).is_file() for name in SAVED):
         saved = datasets.load_from_disk(train.dataset_path)
         if isinstance(saved, datasets.Dataset):
-            return saved
+            whole: Documents = saved
+            return whole
         if split not in saved:
             raise TaskError(f"{key}.split: {split!r} is no split of {train.dataset_path}, only {', '.join(saved)}")
         documents: Documents = saved[split]
