@@ -149,7 +149,7 @@ class StudyConfig(Frozen):
         changed = {"tasks": tuple(tasks), "texts": tuple(texts), "scoring": scoring, "trial_run": True}
         return self.model_copy(update=changed)
 
-    @cached_property
+    @property
     def families(self) -> tuple[TaskConfig, ...]:
         """All that cells are of: the tasks, and the texts as tasks that are learned from only."""
         return (*self.tasks, *(TaskConfig(name=text.name, train=text.train) for text in self.texts))

@@ -1,0 +1,153 @@
+"""`python -m orchestrator.look CONFIG --cell task/language`: what a model learns in a cell, and what it is asked there.
+
+It trains and scores nothing, and starts no cluster: rows with the loss mask visible, prompts with options, few-shot
+examples and chat template as they are scored, what is cut, and what the split looks like. With `--json` for programs.
+
+Exit codes: 0; 2 where the config, the cell or its data are wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from orchestrator.planning.cell_view import Learned, Lengths, Scored, learned, model_named, scored
+from study.cells import Cell
+from study.config import StudyConfig
+from study.config.file import load
+from study.data.tasks import TaskLibrary
+from study.errors import ConfigError, TaskError
+from study.faults.network import Unreachable
+from study.models.resolve import resolve_all
+from study.plain import say
+from trainers.data import BadData
+
+MARKS = ("⟦", "⟧")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    try:
+        config = load(given.config, given.overrides)
+        found = look(config, given.cell, given.model, given.rows)
+    except (ConfigError, TaskError, BadData, Unreachable) as error:
+        say(f"error: {error}", sys.stderr)
+        return 2
+    if given.json:
+        told = {key: asdict(part) if isinstance(part, Learned | Scored) else part for key, part in found.items()}
+        say(json.dumps(told, ensure_ascii=False, indent=1))
+        return 0
+    for line in lines(found):
+        say(line)
+    return 0
+
+
+def look(config: StudyConfig, text: str, model: str | None, rows: int) -> dict[str, object]:
+    """What there is to see of a cell: the model's name, `learned` where it can be a source, `asked` where a target.
+
+    Raises ConfigError for a cell or model that the study has not, TaskError, BadData and Unreachable for its data.
+    """
+    cell = _cell(config, text)
+    models = tuple(resolve_all(config))
+    chosen = model_named(models, model)
+    if chosen is None:
+        names = ", ".join(one.name for one in models)
+        raise ConfigError("--model", model, "is no model of the study", f"use one of {names}")
+    from evaluators.items.encoder import encoder_of  # imports torch, which takes seconds
+
+    library, encoder = TaskLibrary.of(config), encoder_of(chosen)
+    library.check([cell])
+    found: dict[str, object] = {"cell": str(cell), "model": chosen.name}
+    faults = []
+    parts: dict[str, Callable[..., Learned | Scored]] = {"learned": learned}
+    if config.task(cell.task).lm_eval is not None:
+        parts["asked"] = scored
+    for key, part in parts.items():
+        try:
+            found[key] = part(config, library, encoder, cell, rows)
+        except (TaskError, BadData) as error:
+            faults.append(error)
+            found[f"{key}_fault"] = str(error)
+    if len(faults) == len(parts):
+        raise faults[0]
+    return found
+
+
+def lines(found: dict[str, object]) -> list[str]:
+    """The same for people."""
+    told = [f"{found['cell']}, as {found['model']} meets it"]
+    if isinstance(rows := found.get("learned"), Learned):
+        told += ["", f"LEARNED ({MARKS[0]}…{MARKS[1]} counts in the loss): {_lengths(rows.lengths, 'rows')}"]
+        told += _hidden(rows.hidden)
+        for number, row in enumerate(rows.rows, 1):
+            cut = f", cut from {row.whole:,}" if row.whole > row.n_tokens else ""
+            text = "".join(f"{MARKS[0]}{s.text}{MARKS[1]}" if s.learned else s.text for s in row.spans)
+            ids = " ".join(
+                f"{MARKS[0]}{' '.join(map(str, s.tokens))}{MARKS[1]}" if s.learned else " ".join(map(str, s.tokens))
+                for s in row.spans
+            )
+            told += ["", f"row {number}, {row.n_tokens:,} tokens{cut}", text, f"tokens: {ids}"]
+    if isinstance(items := found.get("asked"), Scored):
+        shots = f", {items.fewshot} examples before each" if items.fewshot else ""
+        chat = ", by the chat template" if items.chat else ""
+        told += ["", f"ASKED{shots}{chat}: {_lengths(items.lengths, 'items')}", f"metrics: {', '.join(items.metrics)}"]
+        told += _hidden(items.hidden) + _balance(items)
+        for item in items.items:
+            told += ["", f"item {item.doc_id}, {item.n_tokens:,} tokens with its longest option", item.prompt]
+            told += [f"  option {number}: {option!r}" for number, option in enumerate(item.options)]
+            told += [f"  right: {item.answer!r}"]
+    told += [f"NOT {key.removesuffix('_fault').upper()}: {why}" for key, why in found.items() if key.endswith("_fault")]
+    return told
+
+
+def _lengths(lengths: Lengths, what: str) -> str:
+    cut = f"{lengths.cut:,} are longer than {lengths.limit:,} and cut" if lengths.cut else "none is cut"
+    spread = f"{lengths.shortest:,} to {lengths.longest:,} tokens, half of them {lengths.median:,} or more"
+    return f"{lengths.count:,} {what}, {spread}; {cut}"
+
+
+def _hidden(count: int) -> list[str]:
+    return [f"{count:,} rows are left out: their labels are hidden, or there is nothing to learn"] if count else []
+
+
+def _balance(items: Scored) -> list[str]:
+    if not items.answers:
+        return []
+    total = sum(items.answers.values())
+    shares = ", ".join(f"{name!r} {count / total:.0%}" for name, count in items.answers.items())
+    return [
+        f"right answers: {shares}"
+        + (": all are one, which nothing can be told from" if len(items.answers) == 1 else "")
+    ]
+
+
+def _cell(config: StudyConfig, text: str) -> Cell:
+    try:
+        cell = Cell.parse(text)
+    except ValueError as error:
+        raise ConfigError("--cell", text, str(error), "write task/language") from error
+    if cell not in config.cells():
+        known: Sequence[str] = [str(one) for one in config.cells()]
+        more = ", …" if len(known) > 8 else ""
+        raise ConfigError("--cell", text, "no such cell in this study", f"use one of {', '.join(known[:8])}{more}")
+    return cell
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m orchestrator.look", description="What a cell holds for a model.")
+    parser.add_argument("config", help="the study's YAML file")
+    parser.add_argument("--cell", required=True, help="task/language")
+    parser.add_argument("--model", help="its name; default: the first of the config")
+    parser.add_argument("--rows", type=int, default=3, help="how many rows and items to show (default 3)")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for a sweep"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

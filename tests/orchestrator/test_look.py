@@ -1,0 +1,94 @@
+"""`orchestrator.look`: what is shown is what is trained and scored, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import AutoTokenizer
+
+from orchestrator.look import main
+from study.data.example import Example
+from tests.study.data.test_tasks import docs, write
+from trainers.data import tokenise
+
+
+@pytest.fixture(scope="module")
+def config(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("look")
+    write(folder, [{**doc, "answer": 1} for doc in docs(6)])
+    chats = [{"messages": [{"role": "user", "content": "one?"}, {"role": "assistant", "content": "two"}]}] * 3
+    (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
+    study: dict[str, Any] = {
+        "store": str(folder / "store"),
+        "models": [{"id": str(tiny_model_dir), "name": "tiny"}],
+        "languages": ["en"],
+        "tasks": [
+            {"name": "quiz", "lm_eval": "quiz_{language}", "include_path": str(folder)},
+            {"name": "chat", "train": {"format": "messages", "data_files": str(folder / "chats.jsonl")}},
+        ],
+        "recipe": {"max_length": 16},
+        "scoring": {"num_fewshot": 1},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    return str(folder / "study.yaml")
+
+
+def test_people_see_the_mask_the_prompts_and_what_is_wrong_with_a_split(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([config, "--cell", "quiz/en", "--rows", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "quiz/en, as tiny meets it" in told
+    assert "Answer:⟦ none⟧" in told
+    assert "cut from" in told
+    assert "1 examples before each" in told
+    assert "option 0: ' 1'" in told
+    assert "right answers: '1' 100%: all are one" in told
+
+
+def test_programs_get_the_tokens_that_are_trained(
+    config: str, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([config, "--cell", "quiz/en", "--rows", "2", "--json", "--model", "tiny"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    pairs = [Example(f"How much is {n} + 1?\nAnswer:", answer) for n, answer in ((100, " none"), (101, " a lot"))]
+    rows = tokenise(tokenizer, pairs, 16, "answer")
+    for shown, row in zip(found["learned"]["rows"], rows, strict=True):
+        assert [token for span in shown["spans"] for token in span["tokens"]] == list(row.tokens)
+        assert [token for span in shown["spans"] if span["learned"] for token in span["tokens"]] == [
+            row.tokens[place] for place in row.places
+        ]
+        assert shown["whole"] > shown["n_tokens"] == 16
+    assert found["learned"]["lengths"]["cut"] == found["learned"]["lengths"]["count"] == 5
+    assert len(found["asked"]["items"]) == 2
+    assert found["asked"]["items"][0]["prompt"].count("Answer:") == 2
+
+
+def test_a_source_alone_is_learned_and_not_asked(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([config, "--cell", "chat/en", "--rows", "1", "--set", "recipe.max_length=64"]) == 0
+    told = capsys.readouterr().out
+    assert "<|user|>one?\n<|assistant|>⟦two" in told
+    assert "ASKED" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--cell", "quiz/fr"], "fix: use one of quiz/en, chat/en"),
+        (["--cell", "quiz"], "write task/language"),
+        (["--cell", "quiz/en", "--model", "big"], "fix: use one of tiny"),
+        (["--cell", "chat/en", "--set", "tasks.1.train.field=turns"], "needs a column 'turns'"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(
+    arguments: list[str], fault: str, config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([config, *arguments]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert fault in told
