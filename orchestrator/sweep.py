@@ -12,7 +12,7 @@ a dry run also when a cell is broken); 130 interrupted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from orchestrator.costs.estimate import costs
 from orchestrator.costs.outlook import outlook
 from orchestrator.costs.sight import seen
 from orchestrator.options import Options
+from orchestrator.planning.doubts import doubts
 from orchestrator.planning.given import left_out
 from orchestrator.planning.remarks import remarks
 from orchestrator.planning.standing import of_plan
@@ -149,7 +150,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
     for broken in prepared.survey.broken:
         console.print(f"BROKEN {broken.role} {broken.message}", style="red", soft_wrap=True)
-    for remark in (*remarks(prepared.survey, prepared.config.recipe), *left_out(plan.grid.existing)):
+    for remark in _remarks(prepared):
         tables.warn(console, remark)
     if prepared.kept_failed:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
@@ -159,6 +160,13 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         for line in (*_stated(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0
+
+
+def _remarks(prepared: Prepared) -> Iterator[str]:
+    """Give a line for each thing that a person should know before the study is run."""
+    yield from remarks(prepared.survey, prepared.config.recipe)
+    yield from doubts(prepared.survey, prepared.estimates.cut)
+    yield from left_out(prepared.plan.grid.existing)
 
 
 def show_end(console: Console, prepared: Prepared, ended: Sequence[FailureRecord]) -> int:

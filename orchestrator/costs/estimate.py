@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, held, load_s, of_actors, stages, used
@@ -43,6 +43,7 @@ class Estimates:
     load_s: Mapping[str, float]
     basis: Mapping[str, str]
     devices: Mapping[str, float]
+    cut: Mapping[str, int] = field(default_factory=dict)  # of each source: rows that some model cuts
 
     def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
         """How long a trial trains these, by the clock."""
@@ -107,7 +108,8 @@ def estimate(
         guessed = "" if counter.exact else "; tokens guessed from characters: its tokenizer cannot be read by itself"
         basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"
     held_by = of_actors(config)
-    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by)
+    cut = {str(s): max((of[str(s)].cut for of, _ in counted.values()), default=0) for s in survey.examples}
+    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by, cut)
 
 
 class _Speed:

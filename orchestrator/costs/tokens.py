@@ -40,12 +40,16 @@ class TokenCounter:
 
 @dataclass(frozen=True)
 class SourceTokens:
-    """Of a source's training over all epochs: tokens learned from, and all those read; examples of each kind."""
+    """Of a source's training over all epochs: tokens learned from, and all those read; examples of each kind.
+
+    `cut` are examples that are longer than what is learned of them.
+    """
 
     learned: int
     read: int
     train: int
     validation: int
+    cut: int
 
 
 def counter_of(model: Model) -> TokenCounter:
@@ -69,21 +73,22 @@ def counter_of(model: Model) -> TokenCounter:
 
 
 def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
-    lengths = _lengths(counter, examples, recipe.max_length)
+    lengths, cut = _lengths(counter, examples, recipe.max_length)
     learn, held_out = split(len(lengths), recipe.validation)
     learned, epochs = sum(lengths[i] for i in learn), recipe.epochs
-    return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out))
+    return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out), cut)
 
 
-def _lengths(counter: TokenCounter, examples: Sequence[Example], longest: int) -> list[int]:
-    """Each example's tokens, after it is cut."""
+def _lengths(counter: TokenCounter, examples: Sequence[Example], longest: int) -> tuple[list[int], int]:
+    """Each example's tokens, after it is cut; and how many are."""
     whole = {
         begin: map(len, counter.tokens([one.prompt + one.answer for one in examples if one.bos is begin], begin))
         for begin in (True, False)
     }
     lengths = [next(whole[one.bos]) for one in examples]  # a text is chunked, all else is cut
-    cuts = [(length, one.max_length or longest) for length, one in zip(lengths, examples, strict=True)]
-    return [n if one.format == "text" else min(n, most) for (n, most), one in zip(cuts, examples, strict=True)]
+    most = [n if one.format == "text" else one.max_length or longest for n, one in zip(lengths, examples, strict=True)]
+    kept = [min(n, at_most) for n, at_most in zip(lengths, most, strict=True)]
+    return kept, sum(n < whole for n, whole in zip(kept, lengths, strict=True))
 
 
 def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:

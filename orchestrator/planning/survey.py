@@ -17,7 +17,9 @@ from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.data.example import Example
+from study.data.gold import right_answer
 from study.data.harness import Task
+from study.data.prints import doc_hash
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, TRANSIENT
@@ -68,6 +70,8 @@ class Survey:
     target_texts: dict[Cell, list[Question]] = field(default_factory=dict)
     target_items: dict[Cell, int] = field(default_factory=dict)
     own_shots: dict[Cell, int] = field(default_factory=dict)
+    answers: dict[Cell, int] = field(default_factory=dict)  # how many different right answers there are
+    test_hashes: dict[Cell, frozenset[str]] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -111,10 +115,14 @@ def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
 
 
 def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[Task], None]) -> None:
-    supported(library.load(cell))
+    task = library.load(cell)
+    supported(task)
     requests = library.build_requests(cell)
+    documents = {request.doc_id: request.doc for request in requests}.values()
+    found.answers[cell] = len({right_answer(task, document) for document in documents})
+    found.test_hashes[cell] = frozenset(map(doc_hash, documents))
     found.target_texts[cell] = _questions(request.args for request in requests)
-    found.target_items[cell] = len({request.doc_id for request in requests})
+    found.target_items[cell] = len(documents)
     found.targets[cell] = library.target_fingerprint(cell, requests)
     found.own_shots[cell] = library.own_shots(cell)
 

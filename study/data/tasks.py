@@ -51,6 +51,7 @@ class TaskLibrary:
         self._catalogue = Catalogue(tasks)
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
         self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
+        self.limited: dict[tuple[Cell, Split], tuple[int, int]] = {}  # rows that a limit takes, and of how many
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
@@ -220,6 +221,7 @@ class TaskLibrary:
         limit = self._scoring.limit if split == "test" else task.train.limit
         if limit is None or limit >= len(chosen):
             return chosen
+        self.limited[cell, split] = limit, len(chosen)
         first = next((one for one in self._languages if task.exists_in(one)), cell.language)
         places, field = self._queue(Cell(cell.task, first), split), self.train(cell).id_field
         names = [row_id(documents[i], i, field) for i in chosen]

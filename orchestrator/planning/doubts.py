@@ -1,0 +1,57 @@
+"""What of a study's data makes its results mean little, seen before anything is trained. Each doubt is one line.
+
+A doubt that many cells share is told once, with how many they are and the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from orchestrator.planning.survey import Survey
+
+LEAST_ITEMS = 30
+
+
+def doubts(found: Survey, cut: Mapping[str, int]) -> Iterator[str]:
+    """Give a line for each. `cut` counts the rows of each source that are longer than what is learned of them."""
+    yield from _overlaps(found)
+    few = [f"{cell} ({count:,})" for cell, count in found.target_items.items() if count < LEAST_ITEMS]
+    yield from _told(few, f"fewer than {LEAST_ITEMS} items are scored of", "what is said of so few is mostly luck")
+    alike = [str(cell) for cell, kinds in found.answers.items() if kinds == 1 and found.target_items[cell] > 1]
+    fix = "who always says that is right: look at the split, or at the limit"
+    yield from _told(alike, "all items have one right answer in", fix)
+    same = [
+        str(source)
+        for source, examples in found.examples.items()
+        if len(examples) > 1 and len({example.answer for example in examples}) == 1
+    ]
+    yield from _told(same, "all rows to learn have one answer in", "an adapter learns to say that, and nothing else")
+    for part, (what, key) in {"train": ("rows to learn", "train.limit"), "test": ("items", "scoring.limit")}.items():
+        limited = found.library.limited.items()
+        bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
+        yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
+    rows = {str(source): len(examples) for source, examples in found.examples.items()}
+    longer = [f"{source} ({count:,} of {rows[source]:,})" for source, count in cut.items() if count]
+    yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
+
+
+def _overlaps(found: Survey) -> Iterator[str]:
+    """Rows to learn that are among the items of a target, by their content."""
+    where: dict[str, list[str]] = {}
+    for cell, hashes in found.test_hashes.items():
+        for name in hashes:
+            where.setdefault(name, []).append(str(cell))
+    pairs: dict[tuple[str, str], int] = {}
+    for source, examples in found.examples.items():
+        for name in {example.doc_hash for example in examples}:
+            for target in where.get(name, ()):
+                pairs[str(source), target] = pairs.get((str(source), target), 0) + 1
+    told = [f"{count:,} of {source} in {target}" for (source, target), count in pairs.items()]
+    fix = "take them out of one, or name another split"
+    yield from _told(told, "rows to learn are among the items that are scored:", fix)
+
+
+def _told(cells: Sequence[str], what: str, then: str) -> Iterator[str]:
+    if cells:
+        more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
+        yield f"{what} {', '.join(cells[:3])}{more}: {then}"

@@ -1,0 +1,50 @@
+"""What a plan doubts of the data: a line each, by what is planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evaluators.items.item import check_supported
+from orchestrator.planning.doubts import doubts
+from orchestrator.planning.survey import Survey, survey
+from study.config.file import parse
+from study.data.tasks import TaskLibrary
+from tests.study.data.test_tasks import docs, write
+
+
+def surveyed(folder: Path, test: list[dict[str, Any]], train: list[dict[str, Any]], more: str = "") -> Survey:
+    write(folder, test, train)
+    task = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{folder}'}}"
+    config = parse(f"models: [{{id: none}}]\nlanguages: [en]\ntasks: [{task}]\n{more}")
+    return survey(config, TaskLibrary.of(config), check_supported, print)
+
+
+def test_sound_data_are_not_doubted(tmp_path: Path) -> None:
+    found = surveyed(tmp_path, docs(40), docs(30, 100))
+    assert list(doubts(found, {"quiz/en": 0})) == []
+
+
+def test_what_is_wrong_is_named_and_counted(tmp_path: Path) -> None:
+    test = [{**doc, "choices": ["yes", "no"], "answer": 0} for doc in docs(12)]
+    found = surveyed(tmp_path, test, [*test[:4], *docs(9, 100)], "scoring: {limit: 10}")
+    told = list(doubts(found, {"quiz/en": 5}))
+    (examples,), (hashes,) = found.examples.values(), found.test_hashes.values()
+    taken = len(hashes & {example.doc_hash for example in examples})
+    assert 2 <= taken <= 4  # the limit takes 10 of 12
+    assert told == [
+        f"rows to learn are among the items that are scored: {taken} of quiz/en in quiz/en: take them out of one, or "
+        "name another split",
+        "fewer than 30 items are scored of quiz/en (10): what is said of so few is mostly luck",
+        "all items have one right answer in quiz/en: who always says that is right: look at the split, or at the limit",
+        "a limit leaves out items of quiz/en (10 of 12): scoring.limit says so",
+        "rows are longer than what is learned of them, and cut, in quiz/en (5 of 13): raise recipe.max_length",
+    ]
+
+
+def test_options_of_their_own_are_no_one_answer_though_the_first_is_always_right(tmp_path: Path) -> None:
+    found = surveyed(
+        tmp_path, [{**doc, "answer": 0} for doc in docs(40)], [{**doc, "answer": 1} for doc in docs(30, 100)]
+    )
+    (told,) = doubts(found, {})
+    assert told.startswith("all rows to learn have one answer in quiz/en: ")
