@@ -55,6 +55,11 @@ class Settings:
     profile: bool = False
     languages: tuple[str, ...] = ()
 
+    @property
+    def chats(self) -> bool:
+        """Whether some task is asked in a chat."""
+        return any(task.scoring.over(self.scoring).apply_chat_template for task in self.tasks)
+
     @classmethod
     def of(cls, config: StudyConfig, profile: bool = False) -> Settings:
         return cls(config.tasks, config.scoring, config.evaluators.tokens_per_batch, profile, config.languages)
@@ -82,7 +87,7 @@ class Evaluator:
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._targets = self._targets_of(self._encoder, self._shared)
         self._waves = self._waves_of(self._encoder, self._targets)
-        self._readings = Readings(self._base, self._encoder, settings.scoring.apply_chat_template, self._own_waves)
+        self._readings = Readings(self._base, self._encoder, settings.chats, self._own_waves)
         self._known = Touchstone(self._base)
         self._print = fingerprint(self._base)  # now that lm-eval has had it and tied what is tied
         beat()
@@ -91,7 +96,7 @@ class Evaluator:
         settings = self._settings
         library = TaskLibrary(settings.tasks, settings.scoring, settings.languages)
         exact = self._exact if branch else None
-        return Targets(library, encoder, self._engine, settings.scoring.apply_chat_template, shared, exact)
+        return Targets(library, encoder, self._engine, shared, exact)
 
     def _waves_of(self, encoder: Encoder, targets: Targets) -> Waves:
         writer = Writer(self._engine, encoder.tokenizer, int(encoder.max_length))

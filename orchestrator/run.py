@@ -84,7 +84,7 @@ class StudyRun:
         self._pool = ScoringPool(
             Evaluators(scoring, models, estimates.load_s, self._actors.evaluator),
             Backlog(estimates.evaluator_s(), plan.grid.unit),
-            StudyRequests(prepared.survey.library, config.scoring, plan.grid.models, self._books.display.warn),
+            StudyRequests(prepared.survey.library, plan.grid.models, self._books.display.warn),
             self._books,
             self._nodes,
         )

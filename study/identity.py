@@ -19,6 +19,7 @@ from study.config import Recipe, Scoring
 
 AS_BEFORE: dict[str, object] = {  # the value at which results are what they were before
     "scoring.system_prompt": None,
+    "scoring.chat_template_args": None,
     "recipe.validation.split": "floor",
     "example.bos": True,
     "example.max_length": None,

@@ -8,7 +8,8 @@ class applies them, on a model without weights. One thing differs: a chat templa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from adapters.base import load_tokenizer, shell_of
 from adapters.today import stop_the_clock
 from evaluators.forward.rows import Request
+from study.config import Scoring
 from study.data.harness import Instance
 from study.errors import TaskError
 from study.identity import digest
@@ -38,6 +40,13 @@ class Encoder(HFLM):
         super().__init__(pretrained=shell, tokenizer=tokenizer, max_length=max_length)
         self._longest = int(self.max_length)
         self._known: dict[tuple[str, bool | None], list[int]] = {}
+
+    def chat(self, scoring: Scoring) -> Callable[..., str] | None:
+        """What writes the turns of a prompt as a scoring asks for; None where prompts are plain texts."""
+        if not scoring.apply_chat_template:
+            return None
+        self.chat_template_args = dict(scoring.chat_template_args or {})
+        return cast(Callable[..., str], self.apply_chat_template)
 
     def shortened(self, by: int) -> Encoder:
         """The same for texts that leave room for so many tokens before them."""

@@ -72,14 +72,12 @@ class Targets:
         library: TaskLibrary,
         encoder: Encoder,
         engine: Engine,
-        chat: bool,
         shared: SharedRequests,
         exact: float | None,
     ) -> None:
         self._library = library
         self._encoder = encoder
         self._engine = engine
-        self._chat = chat
         self._shared = shared
         self._ready: dict[Cell, Target | TaskError] = {}
         self._exact = 0.0 if exact is None else exact
@@ -111,7 +109,7 @@ class Targets:
             table = self._shared(cell)
             items = None if table is None else items_from(task, table)
             if items is None:
-                items, table = tokenised(self._library, self._encoder, cell, self._chat)
+                items, table = tokenised(self._library, self._encoder, cell)
         parts, metrics = parts_from(table), self._library.metrics(cell)
         largest = max((max(part.tokens) for own in parts for part in own), default=0)
         if largest >= (known := embedded(self._engine.model)):

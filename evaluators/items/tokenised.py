@@ -38,11 +38,11 @@ SCHEMA = pa.schema(
 LONGEST_WRITING = b"longest_writing"
 
 
-def tokenised(library: TaskLibrary, encoder: Encoder, cell: Cell, chat: bool) -> tuple[list[Item], pa.Table]:
+def tokenised(library: TaskLibrary, encoder: Encoder, cell: Cell) -> tuple[list[Item], pa.Table]:
     """Build and tokenise a cell's requests: its documents, and the table. Raises TaskError."""
     task: Task = library.load(cell)
     check_supported(task)
-    instances = library.build_requests(cell, encoder.apply_chat_template if chat else None)
+    instances = library.build_requests(cell, encoder.chat(library.scoring(cell)))
     items = items_of(task, instances)
     writes, longest = task.OUTPUT_TYPE == "generate_until", 0
     parts: list[list[Request]] = [[] for _ in instances]

@@ -103,11 +103,11 @@ def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: C
     return Learned(tuple(shown[:count]), lengths, library.hidden.get((cell, "train"), 0))
 
 
-def scored(config: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Scored:
+def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Scored:
     """The first items that are asked in the cell, and all of their lengths. Raises TaskError."""
-    chat = config.scoring.apply_chat_template
+    chat = encoder.chat(library.scoring(cell))
     task = library.load(cell)
-    instances = library.build_requests(cell, encoder.apply_chat_template if chat else None)
+    instances = library.build_requests(cell, chat)
     documents: dict[int, list[Instance]] = {}
     for instance in instances:
         documents.setdefault(instance.doc_id, []).append(instance)
@@ -124,7 +124,7 @@ def scored(config: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Ce
         _lengths(list(lengths.values()), longest, sum(n > longest for n in lengths.values())),
         library.hidden.get((cell, "test"), 0),
         int(task.get_config("num_fewshot") or 0),
-        chat,
+        chat is not None,
         library.metrics(cell) or tuple(task.aggregation()),
         dict(kinds.most_common()) if len(kinds) <= CLASSES else {},
     )

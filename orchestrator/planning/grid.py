@@ -108,5 +108,5 @@ def expand(
             for source, prints in sources.items()
         ]
     shots = own_shots or {}
-    target_ids = (target_id(print_, config.scoring, shots.get(cell, 0)) for cell, print_ in targets.items())
+    target_ids = (target_id(print_, config.scoring_of(cell), shots.get(cell, 0)) for cell, print_ in targets.items())
     return Grid(tuple(models), tuple(targets), tuple(target_ids), tuple(adapters), tuple(existing))

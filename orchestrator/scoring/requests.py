@@ -15,7 +15,6 @@ import ray
 
 from orchestrator.failures import last_line
 from study.cells import Cell
-from study.config import Scoring
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.models.resolve import Model
@@ -29,10 +28,8 @@ Table = ray.ObjectRef[pa.Table]  # refers to the requests of a target
 class StudyRequests:
     """References to the requests' Arrow tables, by tokenizer and target. `warn` tells of what cannot be made."""
 
-    def __init__(
-        self, library: TaskLibrary, scoring: Scoring, models: Sequence[Model], warn: Callable[[str], None]
-    ) -> None:
-        self._library, self._scoring, self._warn = library, scoring, warn
+    def __init__(self, library: TaskLibrary, models: Sequence[Model], warn: Callable[[str], None]) -> None:
+        self._library, self._warn = library, warn
         self._models = {model.name: model for model in models}
         self._encoders: dict[str, tuple[str, Encoder] | None] = {}
         self._refs: dict[tuple[str, Cell], Table | None] = {}
@@ -62,7 +59,7 @@ class StudyRequests:
             from evaluators.items.tokenised import tokenised
 
             try:
-                _, table = tokenised(self._library, encoder, cell, self._scoring.apply_chat_template)
+                _, table = tokenised(self._library, encoder, cell)
             except TaskError:
                 self._refs[identity, cell] = None
             else:

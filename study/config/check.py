@@ -34,13 +34,22 @@ def check(config: StudyConfig) -> None:
         )
     _check_existing_adapters(config)
     _check_assumed(config)
-    if config.scoring.system_prompt is not None and not config.scoring.apply_chat_template:
-        raise ConfigError(
-            "scoring.system_prompt",
-            config.scoring.system_prompt,
-            "is a part of a chat, and the prompts are plain texts",
-            "set scoring.apply_chat_template to true, or write it into the task's `description`",
-        )
+    _check_chats(config)
+
+
+def _check_chats(config: StudyConfig) -> None:
+    """Raise ConfigError for parts of a chat where prompts are plain texts, of a task or of all."""
+    general = {"scoring": config.scoring} | {
+        f"tasks[{t.name}].scoring": t.scoring.over(config.scoring) for t in config.tasks
+    }
+    for key, scoring in general.items():
+        if scoring.apply_chat_template:
+            continue
+        for part in ("system_prompt", "chat_template_args"):
+            if (value := getattr(scoring, part)) is not None:
+                problem = "is a part of a chat, and the prompts are plain texts"
+                fix = "set apply_chat_template to true there, or write it into the task's `description`"
+                raise ConfigError(f"{key}.{part}", value, problem, fix)
 
 
 def _check_tables(task: TaskConfig, languages: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field, StrictBool, StrictStr, field_validator
 
 from study.cells import Cell, Source
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
-from study.config.recipe import Recipe, Scoring
+from study.config.recipe import Recipe, Scoring, TaskScoring
 from study.config.texts import TextConfig
 from study.config.train import ByLanguage, TrainOverride
 from study.errors import ConfigError
@@ -48,6 +48,7 @@ class TaskConfig(Frozen):
     trust_code: StrictBool = False
     metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
     harm: Annotated[Number, Field(gt=0)] | None = None
+    scoring: TaskScoring = TaskScoring()
     train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
 
     @field_validator("lm_eval")
@@ -179,6 +180,15 @@ class StudyConfig(Frozen):
             raise ConfigError("sources", "[]", "a source without a cell", "list at least one task/language in it")
         _reject_equal_names(sources)
         return sources
+
+    def scoring_of(self, cell: Cell) -> Scoring:
+        """How a target is scored."""
+        return self.task(cell.task).scoring.over(self.scoring)
+
+    def chats(self) -> list[Scoring]:
+        """How those tasks are scored that are asked in a chat."""
+        found = (task.scoring.over(self.scoring) for task in self.tasks)
+        return [scoring for scoring in found if scoring.apply_chat_template]
 
     def target_list(self) -> list[Cell]:
         """List what to score: every cell, or what `targets` lists. Raises ConfigError for an unknown cell."""

@@ -77,4 +77,24 @@ class Scoring(Frozen):
     num_fewshot: Count | None = None
     apply_chat_template: StrictBool = False
     system_prompt: StrictStr | None = None
+    chat_template_args: dict[StrictStr, StrictBool | StrictInt | StrictStr] | None = None  # {enable_thinking: false}
     limit: PositiveInt | None = None
+
+
+class TaskScoring(Frozen):
+    """How one task is scored, where that is not as `scoring` says; null is as that, or as the task's file, says."""
+
+    num_fewshot: Count | None = None
+    apply_chat_template: StrictBool | None = None
+    system_prompt: StrictStr | None = None
+    chat_template_args: dict[StrictStr, StrictBool | StrictInt | StrictStr] | None = None
+    gen_prefix: StrictStr | None = None  # what an answer begins with
+    max_gen_toks: PositiveInt | None = None
+    until: Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None  # texts that end an answer
+
+    def over(self, general: Scoring) -> Scoring:
+        """What the two come to for the task."""
+        own = self.model_dump(include=set(Scoring.model_fields), exclude_none=True)
+        if self.apply_chat_template is False:  # nothing of a chat is left
+            own |= {"system_prompt": None, "chat_template_args": None}
+        return general.model_copy(update=own)

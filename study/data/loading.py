@@ -19,6 +19,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
 from study.cells import Cell
+from study.config.recipe import TaskScoring
 from study.data.gold import check_names, is_told, row
 from study.data.harness import Task
 from study.errors import TaskError
@@ -50,6 +51,20 @@ def check_shots(task: Task, cell: Cell) -> None:
     if shots > rows:
         fix = "lower scoring.num_fewshot, or name a larger fewshot_split in the task's YAML"
         raise TaskError(f"{cell}: {shots} few-shot examples are asked for, and there are {rows} to draw from: {fix}")
+
+
+def set_answers(task: Task, cell: Cell, scoring: TaskScoring) -> None:
+    """Have answers begin and end as a config says. Raises TaskError where the task's model writes none."""
+    if scoring.gen_prefix is not None:
+        task.set_config("gen_prefix", scoring.gen_prefix)
+    own = scoring.model_dump(include={"max_gen_toks", "until"}, exclude_none=True)
+    if own and task.OUTPUT_TYPE != "generate_until":
+        key = f"{cell}: tasks[{cell.task}].scoring.{next(iter(own))}"
+        raise TaskError(f"{key}: is of answers that are written, and this task is {task.OUTPUT_TYPE}: drop it")
+    if own:
+        stated = task.get_config("generation_kwargs") or {}
+        limits = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        task.set_config("generation_kwargs", {**stated, **limits})
 
 
 def fault(what: str, error: Exception) -> TaskError | Unreachable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Sequence
 
 from study.data.harness import Document, Task
 from study.errors import TaskError
@@ -21,6 +22,13 @@ def beside(task: Task, doc: Document) -> list[object]:
     if callable(task.config.process_results):  # the task's own code may read any of its fields
         return [task.doc_to_target(doc), doc_hash(doc)]
     return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
+
+
+def judged_by(task: Task, metrics: Sequence[str]) -> object:
+    """Pick what a task's answers are judged by; `metrics` are those that the config names."""
+    keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
+    stated = {"metric": list(metrics)} if metrics else {}
+    return plain({key: task.get_config(key) for key in keys} | stated)
 
 
 def plain(value: object) -> object:

@@ -19,10 +19,10 @@ from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
 from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
-from study.data.loading import check_shots, fault, load_task
+from study.data.loading import check_shots, fault, load_task, set_answers
 from study.data.manifest import not_there, positions, row_id
 from study.data.metrics import want
-from study.data.prints import beside, plain
+from study.data.prints import beside, judged_by, plain
 from study.data.sets import far
 from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
@@ -94,14 +94,19 @@ class TaskLibrary:
             task = self._tasks[cell.task]
             name = str(task.lm_eval_name(cell.language))
             loaded = load_task(self._catalogue.manager(task, name), name, cell)
-            own, wanted = loaded.get_config("num_fewshot"), self._scoring.num_fewshot
+            own, wanted = loaded.get_config("num_fewshot"), self.scoring(cell).num_fewshot
             if own is None or (own != 0 and wanted is not None):
                 loaded.set_config(key="num_fewshot", value=wanted or 0)
             check_shots(loaded, cell)
+            set_answers(loaded, cell, task.scoring)
             want(loaded, cell, task.metrics)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
             self._loaded[cell] = loaded
         return self._loaded[cell]
+
+    def scoring(self, cell: Cell) -> Scoring:
+        """How the cell is scored."""
+        return self._tasks[cell.task].scoring.over(self._scoring)
 
     def metrics(self, cell: Cell) -> tuple[str, ...]:
         """The metrics that the config names for a cell, the headline first."""
@@ -109,7 +114,7 @@ class TaskLibrary:
 
     def own_shots(self, cell: Cell) -> int:
         """Count the examples that the cell's task itself puts before each item; 0 where the config says how many."""
-        return int(self.load(cell).get_config("num_fewshot")) if self._scoring.num_fewshot is None else 0
+        return int(self.load(cell).get_config("num_fewshot")) if self.scoring(cell).num_fewshot is None else 0
 
     def build_requests(self, cell: Cell, chat_template: Callable[..., str] | None = None) -> list[Instance]:
         """Build lm-eval's instances for the cell's target items, in document order. Raises TaskError."""
@@ -122,7 +127,7 @@ class TaskLibrary:
             task.build_all_requests(
                 limit=len(rows) if first else None,
                 samples=None if first else set(rows),
-                system_instruction=self._scoring.system_prompt if chat_template is not None else None,
+                system_instruction=self.scoring(cell).system_prompt if chat_template is not None else None,
                 apply_chat_template=chat_template is not None,
                 fewshot_as_multiturn=chat_template is not None,  # lm-eval's default where there is a chat template
                 chat_template=chat_template,
@@ -144,12 +149,9 @@ class TaskLibrary:
         results are known by it: two cells may hold the same data.
         """
         task = self.load(cell)
-        keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
         try:
             requests = [[i.doc_id, i.request_type, plain(i.args), plain(beside(task, i.doc))] for i in instances]
-            stated = {"metric": list(self.metrics(cell))} if self.metrics(cell) else {}
-            settings = plain({key: task.get_config(key) for key in keys} | stated)
-            return digest({"cell": str(cell), "requests": requests, "settings": settings})
+            return digest({"cell": str(cell), "requests": requests, "settings": judged_by(task, self.metrics(cell))})
         except TaskError:
             raise
         except Exception as error:  # templates meet the data here, and data may hold what has no canonical form

@@ -35,9 +35,10 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
         key, told = f"models[{i}].id", _mapping(model, "config.json")
         _check_type(told, key, model)
         _check_quantised(told, key, model)
-        if config.scoring.apply_chat_template:
-            _check_chat(config.scoring.system_prompt, model)
-        _check_vocabulary(told, key, model, config.scoring.apply_chat_template)
+        chats = config.chats()
+        for system_prompt in dict.fromkeys(scoring.system_prompt for scoring in chats):
+            _check_chat(system_prompt, model)
+        _check_vocabulary(told, key, model, bool(chats))
 
 
 def _check_type(told: Mapping[str, Any], key: str, model: Model) -> None:

@@ -32,7 +32,7 @@ def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[Given
             raise ConfigError(
                 f"adapters[{i}].model", entry.model, "is no model of this study", f"use one of {known}, or add it there"
             )
-        adapter = _resolve(entry, names[entry.model], f"adapters[{i}]", config.scoring.apply_chat_template)
+        adapter = _resolve(entry, names[entry.model], f"adapters[{i}]", bool(config.chats()))
         for other in found:
             if other.adapter_id == adapter.adapter_id:
                 raise ConfigError(

@@ -34,7 +34,7 @@ def tables(quiz: TaskConfig, model: Path) -> dict[Cell, pa.Table]:
     library, encoder = TaskLibrary([quiz], Scoring()), encoder_of(model_of(model))
     found = {}
     for language in LANGUAGES:
-        _, table = tokenised(library, encoder, Cell("quiz", language), False)
+        _, table = tokenised(library, encoder, Cell("quiz", language))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)

@@ -105,7 +105,7 @@ def start(cluster: None, tmp_path: Path) -> Iterator[Callable[..., Run]]:
         pool = ScoringPool(
             Evaluators(context, {model.name: model for model in models}, dict.fromkeys(names, 0.0), process),
             backlog,
-            StudyRequests(NoTasks.of(config), config.scoring, models, lambda _: None),
+            StudyRequests(NoTasks.of(config), models, lambda _: None),
             told,
             Nodes(shape(config), [], lambda *change: changed.append(change)),
             waits,

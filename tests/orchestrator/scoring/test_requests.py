@@ -14,7 +14,6 @@ from evaluators.items.encoder import encoder_of
 from evaluators.items.tokenised import tokenised
 from orchestrator.scoring.requests import StudyRequests
 from study.cells import Cell
-from study.config import Scoring
 from study.config.file import load
 from study.data.tasks import TaskLibrary
 from study.models.resolve import Model, resolve_all
@@ -49,12 +48,12 @@ def test_models_of_one_tokenizer_share_requests_that_are_made_once(
 ) -> None:
     library, models = study
     warnings: list[str] = []
-    requests = StudyRequests(library, Scoring(), models, warnings.append)
+    requests = StudyRequests(library, models, warnings.append)
     first = requests.refs("a", CELLS)
     assert requests.refs("a", CELLS) == requests.refs("b", CELLS) == first
     assert set(requests.refs("c", CELLS).values()).isdisjoint(first.values())
     for cell in CELLS:
-        _, own = tokenised(library, encoder_of(models[1]), cell, False)
+        _, own = tokenised(library, encoder_of(models[1]), cell)
         assert ray.get(first[cell]).equals(own)
     assert warnings == []
 
@@ -64,7 +63,7 @@ def test_a_tokenizer_that_fails_is_told_of_once_and_not_asked_again(
 ) -> None:
     library, models = study
     warnings: list[str] = []
-    requests = StudyRequests(library, Scoring(), models, warnings.append)
+    requests = StudyRequests(library, models, warnings.append)
     assert [requests.refs("spoilt", [cell]) for cell in CELLS] == [{}, {}]
     assert len(warnings) == 1
     assert warnings[0].startswith("spoilt: requests are not shared")
