@@ -74,8 +74,5 @@ def test_a_task_that_is_not_asked_in_a_chat_has_no_part_of_one() -> None:
     general = Scoring(apply_chat_template=True, system_prompt="Be brief.")
     assert TaskScoring(apply_chat_template=False).over(general) == Scoring()
     assert TaskScoring(system_prompt="Be long.").over(general).system_prompt == "Be long."
-    text = (
-        "models: [{id: m}]\nlanguages: [en]\ntasks: [{name: a, lm_eval: 'a_{language}', scoring: {system_prompt: x}}]\n"
-    )
     with pytest.raises(ConfigError, match=r"tasks\[a\].scoring.system_prompt"):
         parse(TWO % "{system_prompt: x}")
