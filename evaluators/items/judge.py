@@ -19,9 +19,9 @@ from lm_eval.api.metrics import mean, stderr_for_metric
 
 from evaluators.items.bootstrap import replicates
 from evaluators.items.item import Item
-from evaluators.items.metrics import Results, by_default, grade, headline, number, stated, with_rouge
+from evaluators.items.metrics import Results, by_default, grade, headline, number, stated, with_ours
 from study.data.harness import Task
-from study.data.metrics import ROUGE, plain_name
+from study.data.metrics import OURS, plain_name
 from study.errors import TaskError
 
 os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval would start a process pool to bootstrap one metric
@@ -103,7 +103,7 @@ def _results(
     for position, key in enumerate(list(items[0].instances[0].filtered_resps)):
         for item, own in zip(items, results, strict=True):
             answers = [instance.filtered_resps[key] for instance in item.instances]
-            found = with_rouge(task, item.doc, answers, task.process_results(item.doc, answers), wanted)
+            found = with_ours(task, item.doc, answers, task.process_results(item.doc, answers), wanted)
             own.update({name if position == 0 else f"{name},{key}": value for name, value in found.items()})
     return results
 
@@ -151,7 +151,7 @@ def _is_of_items(task: Task, results: Sequence[Results], name: str) -> bool:
 
 def _is_better_higher(task: Task, metric: str) -> bool | None:
     name = metric.partition(",")[0]
-    return task.higher_is_better().get(name, True if name in ROUGE else None)
+    return task.higher_is_better().get(name, True if name in OURS else None)
 
 
 def _aggregate(task: Task, metric: str, values: list[object], is_headline: bool, is_drawn: bool) -> Metric:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evaluators.items.rouge import rouge
+from evaluators.items.script import in_script
 from study.data.gold import options_of
 from study.data.harness import Document, Task
-from study.data.metrics import ROUGE
+from study.data.metrics import OURS
 
 # what an item's (log-likelihood in nats, length) of lm-eval's perplexities is in bits, and its log-likelihood alone
 BITS = {"bits_per_byte": "bits_per_byte", "byte_perplexity": "bits_per_byte", "word_perplexity": "bits_per_word"}
@@ -23,15 +24,14 @@ ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
 Results = Mapping[str, object]  # of an item, by lm-eval's name
 
 
-def with_rouge(
-    task: Task, doc: Document, answers: Sequence[object], results: Results, wanted: Sequence[str]
-) -> Results:
-    """An item's results under one filter, with the ROUGE that a config asks for and its task has not."""
-    names = [name for name in dict.fromkeys(one.partition(",")[0] for one in wanted) if name in ROUGE]
+def with_ours(task: Task, doc: Document, answers: Sequence[object], results: Results, wanted: Sequence[str]) -> Results:
+    """An item's results under one filter, with ROUGE and the like that a config asks for and its task has not."""
+    names = [name for name in dict.fromkeys(one.partition(",")[0] for one in wanted) if name in OURS]
     if task.OUTPUT_TYPE != "generate_until" or not set(names) - results.keys():
         return results
     first = answers[0]
-    found = rouge(str(first[0] if isinstance(first, list) else first), _references(task, doc))
+    text, references = str(first[0] if isinstance(first, list) else first), _references(task, doc)
+    found = {**rouge(text, references), "script": in_script(text, references)}
     return {**{name: found[name] for name in names}, **results}
 
 

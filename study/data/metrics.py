@@ -1,7 +1,7 @@
 """Which metrics of a task count: those that it computes by itself, and those that a config's `tasks[].metric` adds.
 
 Invariant: a name means what it means to lm-eval, direction and aggregation included; `name,filter` is the same after
-one of the task's filters. Only ROUGE is ours, where the task has none: lm-eval's knows no other letters than a to z.
+one of the task's filters. Only OURS are ours, where the task has none: lm-eval's ROUGE knows the letters a to z alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from study.data.gold import judges_itself
 from study.data.harness import Aggregation, Task
 from study.errors import TaskError
 
-ROUGE = ("rouge1", "rouge2", "rougeL")
+OURS = ("rouge1", "rouge2", "rougeL", "script")  # of answers that are written, item by item; more is better
 ADDED = {  # what lm-eval computes for each kind of task, once it is asked to
     "multiple_choice": ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "f1", "mcc", "brier_score"),
     "loglikelihood": ("acc", "perplexity"),
@@ -63,12 +63,12 @@ def plain_name(task: Task, metric: str) -> str:
 
 def _add(task: Task, cell: Cell, name: str) -> None:
     writes, own = task.OUTPUT_TYPE == "generate_until", judges_itself(task)
-    if writes and name in ROUGE:
+    if writes and name in OURS:
         return
     possible = () if own else ADDED.get(task.OUTPUT_TYPE, ())
     if name not in possible:
         which = "judges by code of its own" if own else f"is of {task.OUTPUT_TYPE}"
-        known = dict.fromkeys([*task.aggregation(), *possible, *(ROUGE if writes else ())])
+        known = dict.fromkeys([*task.aggregation(), *possible, *(OURS if writes else ())])
         raise _refused(cell, name, f"its task, which {which}, has no such metric", list(known))
     lists = cast(_Lists, task)
     lists._metric_fn_list[name] = get_metric(name)

@@ -8,6 +8,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from evaluators.items.rouge import rouge, tokens
+from evaluators.items.script import in_script
 
 
 def test_in_plain_english_it_is_rouge_score() -> None:
@@ -38,3 +39,19 @@ def test_forms_of_a_letter_are_one_and_the_best_reference_counts() -> None:
     assert tokens("Cafe\u0301 \u200bX") == tokens("CAFÉ x")
     assert rouge("a b", ["c d", "a b"])["rougeL"] == 1.0
     assert rouge("", ["a"]) == rouge("a", []) == {"rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "share"),
+    [
+        ("The capital", "Столица", 0.0),
+        ("Столица 1.", "столица!", 1.0),
+        ("ab вг", "где", 0.5),
+        ("東京です", "トウキョウ", 1.0),
+        ("123", "где", 0.0),
+        ("abc", "123", 1.0),
+        ("दिल्ली", "दिल्ली है", 1.0),
+    ],
+)
+def test_an_answer_in_another_script_is_told(answer: str, reference: str, share: float) -> None:
+    assert in_script(answer, [reference]) == share
