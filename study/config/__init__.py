@@ -7,11 +7,11 @@ from study.config.keys import (
     Failures,
     ModelConfig,
     StudyConfig,
-    TaskConfig,
     Training,
     reject_duplicates,
 )
 from study.config.recipe import Lora, LossOn, Recipe, Scoring, Truncation, Validation
+from study.config.task import TaskConfig
 from study.config.train import TrainOverride
 
 __all__ = [

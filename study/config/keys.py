@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictStr, field_validator
+from pydantic import Field, StrictBool, StrictStr
 
 from study.cells import Cell, Source
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
-from study.config.recipe import Recipe, Scoring, TaskScoring
+from study.config.recipe import Recipe, Scoring
+from study.config.task import TaskConfig
 from study.config.texts import TextConfig
-from study.config.train import ByLanguage, TrainOverride
 from study.errors import ConfigError
 
 
@@ -37,45 +37,6 @@ class ModelConfig(Frozen):
     def called(self) -> str:
         """What rows and folders call it: its `name`, else the last part of its id."""
         return self.name or self.id.rstrip("/").rsplit("/", 1)[-1]
-
-
-class TaskConfig(Frozen):
-    """A task family: one lm-eval task per language, named by a pattern or a table; without one it is a source alone."""
-
-    name: Name
-    lm_eval: StrictStr | dict[StrictStr, StrictStr] | None = None
-    include_path: StrictStr | None = None
-    trust_code: StrictBool = False
-    metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
-    harm: Annotated[Number, Field(gt=0)] | None = None
-    scoring: TaskScoring = TaskScoring()
-    train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
-
-    @field_validator("lm_eval")
-    @classmethod
-    def _pattern_names_language(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
-        if isinstance(value, str) and "{language}" not in value:
-            raise ValueError(
-                "is a pattern without {language}; write e.g. arc_{language}, or a table {language: task name}"
-            )
-        return value
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that it names, the headline first; none where its task decides."""
-        return (self.metric,) if isinstance(self.metric, str) else self.metric or ()
-
-    def lm_eval_name(self, language: str) -> str | None:
-        """Name the lm-eval task of this family in that language; None when it has none there."""
-        if isinstance(self.lm_eval, str):
-            return self.lm_eval.replace("{language}", language)
-        return None if self.lm_eval is None else self.lm_eval.get(language)
-
-    def exists_in(self, language: str) -> bool:
-        """Whether it has a cell in that language: something to score, or to learn where it is a source alone."""
-        if self.lm_eval is not None:
-            return self.lm_eval_name(language) is not None
-        return self.train.of(language).names_data
 
 
 class Training(Frozen):
