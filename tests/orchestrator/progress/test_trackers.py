@@ -124,7 +124,7 @@ def put(store: Store, unit: ScoreUnit, value: float) -> None:
     row = {
         **unit.keys(), "subject_id": unit.subject_id, "target_id": unit.target_id, "metric": "acc", "value": value,
         "stderr": None, "n_items": 1, "seconds": 1.0, "tokens": 1, "device": "cpu", "engine": "", "base_compared": None,
-        "higher_is_better": None, "headline": None, "replicates": None,
+        "day_fixed": None, "higher_is_better": None, "headline": None, "replicates": None,
         "written_at": datetime.now(UTC),
     }  # fmt: skip
     store.append([], [row])
