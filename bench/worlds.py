@@ -78,10 +78,16 @@ def effects(world: World, rng: np.random.Generator) -> Floats:
         "mild": np.where(hit < 0.4, -0.004 - 0.026 * size, 0.01 * size),
         "mixed": np.where(hit < 0.25, -0.02 - 0.1 * size, np.where(hit < 0.6, 0.01 + 0.09 * size, 0.0)),
         "at harm": np.full(shape, -0.0099),
+        "one harm": np.where(_pair(world, "t0", "t1"), -0.1, 0.0),
         "heavy": 0.015 * (rng.standard_t(3, shape) + rng.standard_t(3, (n, 1)) + rng.standard_t(3, (1, n))),
         "additive": 0.02 * rng.normal(size=(n, 1)) + 0.04 * rng.normal(size=(1, n)) + 0.03 * rng.normal(size=shape),
     }
     return np.asarray(made[world.effects])
+
+
+def _pair(world: World, source: str, target: str) -> npt.NDArray[np.bool_]:
+    """S × T: whether a cell is of this pair of tasks."""
+    return np.array([[(a[0], b[0]) == (source, target) for b in world.cells] for a in world.cells])
 
 
 def draw(world: World, seed: int) -> Study:

@@ -23,6 +23,7 @@ from study.cells import Cell
 from study.errors import ConfigError
 
 SHARED = 0.5  # share of a target's noise that its cells have in common, where no items tell; the quickstart's is 0.47
+FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
 LEAST = 3  # sources, and targets, from which what to expect can be learned
 
 
@@ -88,11 +89,15 @@ def about_source(study: Study, name: str) -> Advice:
 
 
 def _caution(known: pl.DataFrame, study: Study) -> str:
-    """What `expected` lacks where nothing tells how noisy Δ is, or how much seeds add."""
+    """What `expected` lacks where nothing tells how noisy Δ is, or how much seeds add, or where items are few."""
     if known.filter("measured")["sd"].null_count():
         return "; their noise is not known, so the first is flattered by its luck"
-    one = study.transfer["n_seeds"].max() == 1
-    return "; of adapters of one seed each, whose luck is not taken out" if one else ""
+    said = "; of adapters of one seed each, whose luck is not taken out" if study.transfer["n_seeds"].max() == 1 else ""
+    asked = [n for one in study.grids for n in one.grid.n_items[one.there].tolist()]
+    few = float(np.median(asked)) if asked else FEW
+    if few < FEW:
+        said += f"; with {few:.0f} items a target what is expected of the first may be a point off on average"
+    return said
 
 
 def _targets(study: Study) -> list[str]:

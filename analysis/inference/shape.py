@@ -19,25 +19,33 @@ STEPS = 100  # of EM; 300 give the same
 NORMAL = 10.0  # cells
 
 
-def shaped(seen: Floats, error: Floats, sds: Floats) -> tuple[Floats, Floats]:
+def shaped(seen: Floats, error: Floats, sds: Floats, kept: Floats) -> tuple[Floats, Floats]:
     """Posterior means and variances of n effects seen with errors of these variances.
 
-    `sds` are draws of the normal prior's standard deviation.
+    `sds` are draws of the normal prior's standard deviation. What is seen is left of effect and error once levels of
+    sources and targets were fitted, and these took part of it with them: it varies by the share `kept` of what effect
+    and error do together. Masses are those of values that vary in full, else effects would come out too small.
     """
+    whole = seen / np.sqrt(kept)
     reach = REACH * np.sqrt((sds**2).mean()) + 1e-6
-    low, high = min(float(seen.min()), -reach), max(float(seen.max()), reach)
+    low, high = min(float(whole.min()), -reach), max(float(whole.max()), reach)
     step = (high - low) / POINTS
     grid = step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)  # 0 is one of them
     width = step**2
     normal = np.exp(-(grid**2) / 2 / np.maximum(sds[:, None] ** 2 - width, width / 16))
     start = (normal / normal.sum(axis=1, keepdims=True)).mean(axis=0)
-    apart = (seen[:, None] - grid) ** 2 / 2 / (error + width)[:, None]
-    likely = np.exp(apart.min(axis=1, keepdims=True) - apart)
-    mass = start
+    mass, likely = start, _likely(whole, grid, error + width)
     for _ in range(STEPS):
         mass = (mass * (likely / (likely @ mass)[:, None]).sum(axis=0) + NORMAL * start) / (len(seen) + NORMAL)
-    chance = likely * mass / (likely @ mass)[:, None]
+    chance = mass * _likely(seen, grid, error + width)
+    chance /= chance.sum(axis=1, keepdims=True)
     centre = chance @ grid
     spread = np.maximum(chance @ grid**2 - centre**2, 0.0)
     moved = width / (width + error)
     return centre + moved * (seen - centre), (1 - moved) ** 2 * spread + moved * error
+
+
+def _likely(seen: Floats, grid: Floats, variance: Floats) -> Floats:
+    """Likelihood of what is seen at every point of the grid, the greatest of each row 1."""
+    apart = (seen[:, None] - grid) ** 2 / 2 / variance[:, None]
+    return np.asarray(np.exp(apart.min(axis=1, keepdims=True) - apart))

@@ -4,9 +4,11 @@ The highest of many noisy numbers is high partly by luck. Expected values are th
 + regime + source + target + pair, the effects normal, measured with errors whose variances items and seeds tell: one
 that a target's cells share (its base, its items), one that a source's cells share (its seeds), and each cell's own. How
 large the effects are is learned from the same grid (empirical Bayes), and as a small grid leaves that open, posteriors
-are averaged over what their standard deviations may be: half-Cauchy priors (Gelman 2006), as wide as half the error
-with which one level is measured, so that effects no larger than their noise are drawn in; Metropolis draws from a seed.
-A posterior mean is unbiased whichever source it makes one pick, as far as effects are drawn as the grid says.
+are averaged over what their standard deviations may be; Metropolis draws from a seed. Effects of a kind may be absent,
+which a smooth prior all but rules out: so half of the prior lies next to 0, the other half is half-Cauchy (Gelman 2006)
+and as wide as the error with which one level is measured (spike and slab: George and McCulloch 1993, J. Am. Stat.
+Assoc. 88). A posterior mean is unbiased whichever source it makes one pick, as far as effects are drawn as the prior
+says; that it is so whatever the truth, no estimate can have (`docs/calibration.md`).
 
 A target on which, by luck, few items were gained has a low Δ and a low variance both. Weighted by such variances the
 level of a grid comes out too low where there are gains only, and too high where there are losses only. Variances that
@@ -28,9 +30,9 @@ from analysis.inference.shape import shaped
 
 LEAST = 1e-4  # a variance that is as good as 0
 SEED = 20251113
-WARM_UP, DRAWS, EVERY = 100, 25, 6
-WIDTH = 0.5  # of the prior of an effect's standard deviation, in standard errors of a level
-ACCEPTED = 0.3  # share of steps to be taken
+WARM_UP, DRAWS, EVERY = 120, 25, 12
+ABSENT, NEAR = 0.5, 0.1  # chance that effects of a kind are absent, and how far from 0 that is, in errors of a level
+STEPS = (1.0, 0.2)  # of the random walk in one standard deviation, in errors of a level, in turn
 POOLED = 60.0  # degrees of freedom of targets' average variance: at 20 items it counts three times a target's own
 
 
@@ -115,7 +117,9 @@ def expected(seen: Measured, seed: int = SEED) -> Expected:
     means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
     sds = np.array([fit.sds for fit in kept])
     rest, pair, doubt = np.mean([_pair(seen, design, fit) for fit in kept], axis=0)
-    shaped_pair, shaped_doubt = shaped(rest, seen.own, sds[:, 2])
+    fitted = np.mean([((design @ fit.covariance) * design).sum(axis=1) for fit in kept], axis=0)
+    whole = (sds[:, 2] ** 2).mean() + LEAST + seen.own
+    shaped_pair, shaped_doubt = shaped(rest, seen.own, sds[:, 2], 1 - fitted / whole)
     variance = np.mean(variances, axis=0) + np.var(means, axis=0) + shaped_doubt - doubt
     mean = np.mean(means, axis=0) + shaped_pair - pair
     return Expected(mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0))
@@ -170,29 +174,33 @@ def _fit(seen: Measured, design: Floats, sds: Floats) -> _Fit:
 
 
 def _chain(seen: Measured, design: Floats, rng: np.random.Generator) -> list[_Fit]:
-    """Draws of the four standard deviations, by a random walk whose step settles while it warms up."""
+    """Draws of the four standard deviations, by a random walk in one after the other."""
     now = _fit(seen, design, np.full(4, 0.3 * max(float(seen.delta.std()), LEAST)))
-    step, kept, width = now.sds.copy(), [], _widths(seen)
+    kept, width = [], _widths(seen)
     for turn in range(WARM_UP + DRAWS * EVERY):
-        proposed = _fit(seen, design, np.abs(now.sds + step * rng.normal(size=4)))
-        prior = np.log1p((now.sds / width) ** 2).sum() - np.log1p((proposed.sds / width) ** 2).sum()
+        step = STEPS[turn // 4 % len(STEPS)] * width * (np.arange(4) == turn % 4)
+        proposed = _fit(seen, design, np.abs(now.sds + step * rng.normal()))
+        prior = _log_prior(proposed.sds / width) - _log_prior(now.sds / width)
         taken = np.log(rng.random()) < (now.criterion - proposed.criterion) / 2 + prior
         now = proposed if taken else now
-        if turn < WARM_UP:
-            step *= np.exp((float(taken) - ACCEPTED) / np.sqrt(1 + turn / 4))
-        elif (turn - WARM_UP) % EVERY == EVERY - 1:
+        if turn >= WARM_UP and (turn - WARM_UP) % EVERY == EVERY - 1:
             kept.append(now)
     return kept
 
 
+def _log_prior(sds: Floats) -> float:
+    """Of standard deviations in errors of a level: half-normal next to 0, or half-Cauchy."""
+    near = np.exp(-((sds / NEAR) ** 2) / 2) / NEAR * np.sqrt(2 / np.pi)
+    far = 2 / np.pi / (1 + sds**2)
+    return float(np.log(ABSENT * near + (1 - ABSENT) * far).sum())
+
+
 def _widths(seen: Measured) -> Floats:
-    """Widths of the priors: source, target, pair, regime."""
+    """Errors with which one level is measured: source, target, pair, regime."""
     own, shared, seeds = (float(x.mean()) for x in (seen.own, seen.shared, seen.seeds))
     n = len(seen.delta)
     s, t, g = (len(np.unique(code)) for code in (seen.source, seen.target, seen.group))
-    return np.asarray(
-        WIDTH * np.sqrt([seeds + own * s / n, shared + own * t / n, own, seeds / s + shared / t + own * g / n])
-    )
+    return np.sqrt([seeds + own * s / n, shared + own * t / n, own, seeds / s + shared / t + own * g / n])
 
 
 def _posterior(seen: Measured, design: Floats, fit: _Fit) -> tuple[Floats, Floats]:

@@ -9,9 +9,8 @@ import polars as pl
 from analysis.frames import ALL_MODELS, SOURCE, TARGET, TRANSFER_REGIMES
 from analysis.reading.study import Study
 from analysis.statistics.harm import size_bucket
+from analysis.statistics.pareto import enough
 from analysis.tables.registry import Made
-
-LEAST_ON, LEAST_OFF = 3, 5  # targets that a run's means need, as in the reference study
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,9 @@ def share_rows(drawing: Drawing) -> pl.DataFrame:
 
 def run_rows(drawing: Drawing) -> pl.DataFrame:
     """The points of `pareto` that rest on enough targets, with the model's family and size."""
-    keys = ["model", *SOURCE]
-    rows = drawing.study.transfer.filter(pl.col("delta").is_not_null(), pl.col("regime") != "MT-ML")
-    own = pl.col("regime") == "MT-CL"
-    enough = rows.group_by(keys).agg(own.sum().alias("on"), (~own).sum().alias("off"))
-    enough = enough.filter(pl.col("on") >= LEAST_ON, pl.col("off") >= LEAST_OFF)
     about = drawing.study.transfer.select("model", "model_family", size_bucket()).unique("model")
-    return drawing.frame.join(enough, on=keys, how="semi").join(about, on="model", how="left")
+    kept = drawing.frame.join(enough(drawing.study.transfer), on=["model", *SOURCE], how="semi")
+    return kept.join(about, on="model", how="left")
 
 
 def quadrant_rows(drawing: Drawing) -> pl.DataFrame:

@@ -193,7 +193,10 @@ def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, 
     if chance > LEVEL:
         said, how = f"none {verb} more than another beyond chance", f"as far ({far})"
     else:
-        said, how = f"{first[kind]} {verb} most, {ends[0]}, {last[kind]} least, {ends[1]}", "as far"
+        said, how = (
+            f"{first[kind]}, the first at {ends[0]}, {verb} more than {last[kind]}, the last at {ends[1]}",
+            "as far",
+        )
     which = "them" if of_all == 1 else f"one of the {of_all} rankings"
     return f"{said}: noise alone spreads {which} {how} in {_studies(chance)}"
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from analysis.page.charts import agreement, effects, heat, published
 from analysis.page.charts.style import Spec
 from analysis.page.drawing import (
-    LEAST_OFF,
-    LEAST_ON,
     Drawing,
     matrix_rows,
     quadrant_rows,
@@ -24,6 +22,7 @@ from analysis.page.drawing import (
 from analysis.reading.study import Study
 from analysis.statistics import regimes
 from analysis.statistics.languages import linguistic
+from analysis.statistics.pareto import LEAST_OFF, LEAST_ON
 from analysis.tables.registry import Made
 
 

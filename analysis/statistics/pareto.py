@@ -13,6 +13,8 @@ from analysis.frames import HARM, MODEL_WORDS, RATE_WORDS, SOURCE, SOURCE_WORDS,
 from analysis.reading.study import Study
 from analysis.statistics.rates import Evidence, beside, evidence
 
+LEAST_ON, LEAST_OFF = 3, 5  # targets that a run's means need, as in the reference study
+
 
 def pareto(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.DataFrame:
     """`model, source_task, source_language, on_task, off_task`, harm rates, `on_frontier`.
@@ -44,6 +46,33 @@ def pareto(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.DataFram
     return points.join(beaten, on=keys, how="left").with_columns(pl.col("on_frontier").fill_null(True)).sort(keys)
 
 
+def enough(transfer: pl.DataFrame) -> pl.DataFrame:
+    """`model, source…` of the runs that have so many targets on the own task, and elsewhere."""
+    own = pl.col("regime") == "MT-CL"
+    sides = transfer_rows(transfer).group_by("model", *SOURCE).agg(own.sum().alias("on"), (~own).sum().alias("off"))
+    return sides.filter(pl.col("on") >= LEAST_ON, pl.col("off") >= LEAST_OFF).select("model", *SOURCE)
+
+
+def pareto_tasks(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.DataFrame:
+    """`model, source_task, on_task, off_task`, harm rates, `n_languages`; NotComputable where no run has enough."""
+    kept, by = enough(transfer), ["model", "source_task"]
+    need(kept.height > 0, f"no run has {LEAST_ON} targets on its own task and {LEAST_OFF} elsewhere")
+    points = pareto(transfer.join(kept, on=["model", *SOURCE], how="semi"))
+    means = [pl.col(side).mean() for side in ("on_task", "off_task", "harm_rate")]
+    table = points.group_by(by).agg(*means, pl.len().cast(pl.Int64).alias("n_languages")).sort(by)
+    rows = transfer_rows(transfer).filter(pl.col("regime") != "MT-CL").join(kept, on=["model", *SOURCE], how="semi")
+    return beside(table, rows, by, known).select(*BY_TASK)
+
+
+BY_TASK = {
+    **MODEL_WORDS,
+    "source_task": "task trained on",
+    "on_task": "mean over its languages of their mean Δ over MT-CL targets, pp",
+    "off_task": "the same over targets of other tasks, pp",
+    "harm_rate": f"mean over its languages of their share of the latter with {HARM}, %",
+    **{name: RATE_WORDS[name] for name in ("harm_floor", "harm_least")},
+    "n_languages": "languages trained on",
+}
 TABLES = (
     Table[Study](
         "pareto",
@@ -59,5 +88,13 @@ TABLES = (
             "on_frontier": "no other source of the model is better on one and at least as good on the other",
         },
         lambda study: pareto(study.transfer, evidence(study.grids)),
+    ),
+    Table[Study](
+        "pareto_tasks",
+        "Gain on the own task against effect elsewhere, by task",
+        f"transfer rows of sources with {LEAST_ON} targets on the own task and {LEAST_OFF} elsewhere or more",
+        BY_TASK,
+        lambda study: pareto_tasks(study.transfer, evidence(study.grids)),
+        how="Points of single sources, averaged over the languages of a task, as the reference study sums them up.",
     ),
 )

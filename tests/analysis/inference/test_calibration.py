@@ -36,6 +36,19 @@ def test_excess_allows_for_two_standard_errors() -> None:
     assert Result("", "", 0.90, 0.01, Bound(0.93, 0.98)).excess == pytest.approx(0.01)
 
 
+def test_chance_in_one_of_many_worlds_is_allowed_for_and_what_they_share_is_not() -> None:
+    """Of 40 worlds one is 3 errors beyond; then all of them are one error beyond."""
+    bound = Bound(None, 0.05)
+    names = [f"null, N = 20, K = {k}, sd 0" for k in range(40)]
+    one = [Result(name, "harm FDR", 0.05 + 0.03 * (name == names[7]), 0.01, bound) for name in names]
+    assert max(r.excess for r in one) == pytest.approx(0.01)
+    assert max(r.excess for r in calibration.looked_at(one)) < 0
+    every = [Result(name, "harm FDR", 0.06, 0.01, bound) for name in names]
+    (out,) = [r for r in calibration.looked_at(every) if r.excess > 0]
+    assert out.world == "null, N = 20, 40 worlds"
+    assert out.se == pytest.approx(0.01 / 40**0.5)
+
+
 def test_wrong_statistics_end_with_1_and_the_worst_last(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,3 +38,18 @@ def test_pareto(transfer: pl.DataFrame) -> None:
             all(o[side] >= row[side] for side in sides) and any(o[side] > row[side] for side in sides) for o in others
         )
         assert row["on_frontier"] is not beaten
+
+
+def test_tasks_are_means_over_languages_of_the_runs_with_enough_targets(transfer: pl.DataFrame) -> None:
+    table = pareto.pareto_tasks(transfer)
+    frame = transfer.to_pandas().dropna(subset=["delta"])
+    runs = []
+    for (model, task, _), mine in frame.groupby(["model", "source_task", "source_language"]):
+        on, off = mine[mine["regime"] == "MT-CL"]["delta"], mine[mine["target_task"] != task]["delta"]
+        if len(on) >= 3 and len(off) >= 5:
+            runs.append((model, task, on.mean(), off.mean(), 100 * (off <= -1).mean()))
+    for row in table.iter_rows():
+        mine = [run[2:] for run in runs if run[:2] == row[:2]]
+        assert row[2:5] == pytest.approx([sum(side) / len(mine) for side in zip(*mine, strict=True)])
+        assert row[-1] == len(mine)
+    assert table.height == len({run[:2] for run in runs}) > 0
