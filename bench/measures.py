@@ -15,7 +15,7 @@ from analysis.inference.claims import LEVEL, gated, q_values
 from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Floats, Grid, Ints, grid
-from analysis.inference.means import Interval, Means, means, over_models, within_model
+from analysis.inference.means import Interval, Means, means, one_sided, over_models, within_model
 from bench.worlds import Study, World
 
 Values = dict[str, float]
@@ -78,6 +78,28 @@ def _of_model(seen: Seen, m: int) -> Values:
         "gated FDR": _false(behind, truth >= 0),
         "power −8": float(worse[big].mean()) if big.any() else float("nan"),
     }
+
+
+def of_groups(seen: Seen) -> Values:
+    """False discoveries among sources, and among pairs of tasks, said to be worse or better on average."""
+    return _mean([_groups_of_model(seen, m) for m in range(len(seen.grids))])
+
+
+def _groups_of_model(seen: Seen, m: int) -> Values:
+    task, language = positions(seen.study.world)
+    one, n = seen.grids[m], len(task)
+    rows = ((task[:, None] != task) | (language[:, None] != language)) & ~np.isnan(one.delta)
+    of_source = np.broadcast_to(np.arange(n)[:, None], (n, n))
+    of_tasks = task[:, None] * seen.study.world.tasks + task
+    found = {}
+    for name, group in (("source", of_source), ("task on task", of_tasks)):
+        weights = raw_weights(rows, group, int(group.max()) + 1)
+        there = weights.any(axis=(1, 2))
+        p = one_sided(within_model(means(one, seen.cells[m].seeds, weights[there])))
+        truth = np.nansum(weights[there] * seen.truth(m), axis=(1, 2))
+        for side, values, wrong in zip(("worse", "better"), p, (truth >= 0, truth <= 0), strict=True):
+            found[f"{name} {side} FDR"] = _false(q_values(values) <= LEVEL, wrong)
+    return found
 
 
 def of_rates(seen: Seen) -> Values:
@@ -193,4 +215,4 @@ def of_advice(seen: Seen) -> Values:
     }
 
 
-MEASURES: tuple[Callable[[Seen], Values], ...] = (of_cells, of_rates, of_roles, of_variance, of_advice)
+MEASURES: tuple[Callable[[Seen], Values], ...] = (of_cells, of_groups, of_rates, of_roles, of_variance, of_advice)

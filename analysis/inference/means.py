@@ -93,6 +93,15 @@ def within_model(one: Means, level: float = 0.95) -> Interval:
         return interval(one.value, variance, 2 * variance**2 / one.doubt, level)
 
 
+def one_sided(one: Interval) -> tuple[Floats, Floats]:
+    """p-values of "not below 0" and of "not above 0", by Student's t; NaN where there is nothing to tell by."""
+    from scipy.stats import t
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = one.value / one.se
+    return t.cdf(score, one.df), t.sf(score, one.df)
+
+
 def over_models(several: Sequence[Means], level: float = 0.95) -> Interval:
     """Intervals that speak of models like these: each row's mean over the models that have it.
 

@@ -20,7 +20,7 @@ from analysis.frames import DELTA_WORDS, MODEL_WORDS, SOURCE, Table, need
 from analysis.inference.cells import Cells
 from analysis.inference.claims import LEVEL, q_values, simes
 from analysis.inference.items import Floats, Ints
-from analysis.inference.means import Interval, means, within_model
+from analysis.inference.means import means, one_sided, within_model
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
 from analysis.statistics.significance import GATE, NO_ITEMS, transfer_cells
@@ -59,7 +59,7 @@ def _family(one: ModelGrid, name: str) -> pl.DataFrame:
     count = weights.sum(axis=(1, 2))
     mean = means(one.grid, one.cells.seeds, weights / count[:, None, None])
     interval = within_model(mean)
-    p = _some(one.cells, at, group) if name == SOME else _on_average(interval)
+    p = _some(one.cells, at, group) if name == SOME else dict(zip(SIDES, one_sided(interval), strict=True))
     table = numbered.group_by(["model", *keys, "group"]).agg().sort("group").drop("group")
     lacking = [pl.lit(None, pl.String).alias(c) for c in (*SOURCE, "target_task") if c not in keys]
     return table.with_columns(
@@ -78,14 +78,6 @@ def _family(one: ModelGrid, name: str) -> pl.DataFrame:
 
 def _some(cells: Cells, at: tuple[Ints, Ints], group: Ints) -> dict[str, Floats]:
     return {side: simes(getattr(cells, side)[at], group) for side in SIDES}
-
-
-def _on_average(interval: Interval) -> dict[str, Floats]:
-    from scipy.stats import t
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        score = interval.value / interval.se
-    return {"worse": t.cdf(score, interval.df), "better": t.sf(score, interval.df)}
 
 
 COLUMNS = {
