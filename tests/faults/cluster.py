@@ -114,7 +114,7 @@ class Nodes:
         A process is called `ray::Class.method`, or `ray::name:Class.method` where its actor has a name.
         """
         nodes = [node] if node else self._cluster.list_all_nodes()
-        return [p for p in _children(nodes) if _title(p).startswith("ray::") and TITLES[kind] in _title(p)]
+        return [p for p in _children(nodes) if title(p).startswith("ray::") and TITLES[kind] in title(p)]
 
     def metrics(self) -> str:
         """What Prometheus reads from all nodes."""
@@ -162,7 +162,7 @@ def _kill_all(raylets: list[psutil.Process]) -> None:
                 continue
 
 
-def _title(process: psutil.Process) -> str:
+def title(process: psutil.Process) -> str:
     try:
         return Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):

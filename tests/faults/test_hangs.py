@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from study.store.store import Store
-from tests.faults.cluster import Nodes
+from tests.faults.cluster import Nodes, title
 from tests.faults.disk import FreezingDisk
 from tests.faults.driven import Driver, tables
 from tests.faults.test_faults import HUNG, bucket, compare, nodes, study, undisturbed, world
@@ -56,7 +57,7 @@ def test_what_is_stopped_is_looked_at_and_killed_and_done_by_another(
 
 def present(nodes: Nodes, kind: str, state: str) -> list[psutil.Process]:
     """Processes of a kind; those that load, which a study may end without, only where the state is that."""
-    return [p for p in nodes.processes(kind) if "loads" in state or not p.cmdline()[0].endswith(".load")]
+    return [p for p in nodes.processes(kind) if "loads" in state or not title(p).split("\0")[0].endswith(".load")]
 
 
 @pytest.mark.parametrize("state", WRITING)
@@ -90,8 +91,11 @@ def waiting(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _waits(pid: int) -> bool:
-    states = [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return "D" in states
+    for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            if file.read_text().rpartition(")")[2].split()[0] == "D":
+                return True
+    return False
 
 
 def assert_ended_as_hung(

@@ -30,7 +30,12 @@ def hook(runtime_env: Any) -> Any:
 
 
 def graft() -> None:
-    """From now on this process starts nodes with forks for workers, and waits for them as a busy machine needs it."""
+    """From now on this process starts nodes with forks for workers, and waits for them as a busy machine needs it.
+
+    Not where there are GPUs: a fork cannot use what its stem may have begun to.
+    """
+    if Path("/proc/driver/nvidia").exists():
+        return
     from ray._private import services
     from ray._private.node import Node
 

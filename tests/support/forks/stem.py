@@ -9,6 +9,7 @@ code. A fork whose asker is gone is killed. There is no fork where a variable di
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib
 import json
 import os
@@ -17,6 +18,7 @@ import runpy
 import selectors
 import signal
 import socket
+import struct
 import sys
 import threading
 import traceback
@@ -28,6 +30,8 @@ READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OM
 READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
 READ_AGAIN = {"HF_DATASETS_CACHE", "PYTHONPATH", "PYTHONUNBUFFERED"}
 FILES = 3
+HANDSHAKE_S = 10.0
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>: forks end with the stem
 _at_start = dict(os.environ)  # imports add to it, in every process
 
 
@@ -58,7 +62,12 @@ def main(path: str) -> None:
                         _tell(askers, waits)
                     case one if one is door:
                         asker, _ = door.accept()
-                        if number := _fork(asker, [door, alarm, ring, *askers]):
+                        try:
+                            number = _fork(asker, [door, alarm, ring, *askers])
+                        except (OSError, ValueError):  # it has gone, or stands still: where it goes on, it gets none
+                            asker.close()
+                            continue
+                        if number:
                             askers[asker] = number
                             waits.register(asker, selectors.EVENT_READ)
                     case asker if asker in askers:  # it says nothing more: this is its end
@@ -71,7 +80,9 @@ def _tell(askers: dict[socket.socket, int], waits: selectors.BaseSelector) -> No
     """Tell those whose forks have ended with which code."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            asker = next(asker for asker, number in askers.items() if number == ended[0])
+            asker = next((asker for asker, number in askers.items() if number == ended[0]), None)
+            if asker is None:
+                continue
             del askers[asker]
             with suppress(KeyError):
                 waits.unregister(asker)
@@ -81,24 +92,40 @@ def _tell(askers: dict[socket.socket, int], waits: selectors.BaseSelector) -> No
 
 
 def _fork(asker: socket.socket, open_here: list[socket.socket]) -> int:
-    """Returns the number of the process that this asker gets, 0 where it gets none."""
+    """Returns the number of the process that this asker gets, 0 where it gets none; OSError, ValueError without it."""
+    asker.settimeout(HANDSHAKE_S)
+    _, files, _, _ = socket.recv_fds(asker, 1, FILES)
+    try:
+        return _answer(asker, files, open_here)
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def _answer(asker: socket.socket, files: list[int], open_here: list[socket.socket]) -> int:
     with asker.makefile("rb") as lines:
-        _, files, _, _ = socket.recv_fds(asker, 1, FILES)
         asked = json.loads(lines.readline())
+    peer, _, _ = struct.unpack("3i", asker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    asked["memory"] = _memory_group(peer)
     if _differs(asked["environment"]):
         asker.sendall(b"0\n")
         asker.close()
         number = 0
     elif number := os.fork():
-        asker.sendall(f"{number}\n".encode())
+        try:
+            asker.sendall(f"{number}\n".encode())
+        except OSError:
+            os.kill(number, signal.SIGKILL)
+            raise
     else:
-        signal.set_wakeup_fd(-1)
-        for mine in [*open_here, asker]:
-            mine.close()
-        _become(asked, files)
-    for file in files:
-        os.close(file)
+        _become(asked, files, [*open_here, asker])
     return number
+
+
+def _memory_group(number: int) -> str:
+    """Where a process's memory is counted, by control groups' first version; a fork's where its asker's is."""
+    groups = (line.split(":", 2) for line in Path(f"/proc/{number}/cgroup").read_text().splitlines())
+    return next((path for _, controllers, path in groups if controllers == "memory"), "/")
 
 
 def _differs(environment: dict[str, str]) -> bool:
@@ -106,15 +133,21 @@ def _differs(environment: dict[str, str]) -> bool:
     return any(environment.get(name) != _at_start.get(name) for name in names)
 
 
-def _become(asked: dict[str, Any], files: list[int]) -> None:
+def _become(asked: dict[str, Any], files: list[int], stems: list[socket.socket]) -> None:
     """Run what was asked for in this fork, and end it as Python ends a process."""
     code = 1
     try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        for one in stems:
+            one.close()
+        if asked["memory"] != _memory_group(os.getpid()):
+            Path(f"/sys/fs/cgroup/memory{asked['memory']}/cgroup.procs").write_text(str(os.getpid()))
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
-        for number in (signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, asked["blocked"])
         added = {name: value for name, value in os.environ.items() if name not in _at_start}
         os.environ.clear()
