@@ -59,6 +59,7 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
         "PATH": f"{Path(sys.executable).parent}:{own['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # as in tests/conftest.py
         **planted(),
     }
     subprocess.run([REPOSITORY / "clusters" / "keys.sh"], env=own, check=True, capture_output=True)
