@@ -28,7 +28,7 @@ from typing import Any
 
 READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "DS_", "CUDA")
 READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
-READ_AGAIN = {"HF_DATASETS_CACHE", "PYTHONPATH", "PYTHONUNBUFFERED"}
+READ_AGAIN = {"HF_DATASETS_CACHE", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
 FILES = 3
 HANDSHAKE_S = 10.0
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>: forks end with the stem
@@ -129,8 +129,9 @@ def _memory_group(number: int) -> str:
 
 
 def _differs(environment: dict[str, str]) -> bool:
+    """Whether a variable that imports read is neither what it was here nor what these imports have made of it."""
     names = {n for n in {*environment, *_at_start} if n.startswith(READ_BY_IMPORTS)} - READ_AGAIN
-    return any(environment.get(name) != _at_start.get(name) for name in names)
+    return any(environment.get(name) not in (_at_start.get(name), os.environ.get(name)) for name in names)
 
 
 def _become(asked: dict[str, Any], files: list[int], stems: list[socket.socket]) -> None:
