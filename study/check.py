@@ -24,10 +24,11 @@ from study.audit.audit import Audit
 from study.audit.findings import Findings, Problem
 from study.errors import ConfigError
 from study.plain import say
+from study.store import schema
 from study.store.compaction import compact, settle
-from study.store.contents import Damaged
+from study.store.contents import Damaged, is_kind
 from study.store.filesystem import trouble
-from study.store.layout import ADAPTERS, RECORD_FILE, SCORES
+from study.store.layout import ADAPTERS, GRID_FILE, LEASE, RECORD_FILE, SCORES, is_lease, is_of_study
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper
 from study.store.parts import undisturbed
@@ -54,13 +55,21 @@ def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings
 
 
 def is_store(store: Store) -> bool:
-    """Whether there is a study, though its study.yaml be lost: other folders have files and folders of such names."""
+    """Whether there is a study, though its study.yaml be lost: by what nobody else writes or names so.
+
+    Other folders have files and folders called as those of a store are.
+    """
     try:
         if read_study(store) is not None:
             return True
     except Damaged:
         pass  # or a config, which is called so too
-    return bool(store.files(SCORES, ".parquet") or store.files(ADAPTERS, f"/{RECORD_FILE}", recursive=True))
+    if any(is_lease(file) for file in store.files(LEASE, ".json")) or store.files(SCORES, ".parquet"):
+        return True
+    if store.exists(GRID_FILE) and is_kind(schema.GRID, store.read(GRID_FILE)):
+        return True
+    files = (file.rpartition("/") for file in store.files(ADAPTERS, "", recursive=True))
+    return any(name == RECORD_FILE or is_of_study(folder) for folder, _, name in files)
 
 
 def main(arguments: list[str] | None = None) -> int:

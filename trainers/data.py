@@ -17,7 +17,7 @@ import numpy as np
 from study.config import LossOn, Truncation, Validation
 from study.data.example import Example
 from trainers.chat import BadChat, conversation
-from trainers.texts import chunks
+from trainers.texts import BadText, beginning, chunks, ending
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,10 +56,10 @@ def encode_pair(
     """Tokens of the prompt, and those that the answer adds to it when both are tokenised together, as in lm-eval.
 
     Spaces that end the prompt go to the answer. BOS is put first where the tokenizer does that and `bos` is true; for
-    an empty prompt BOS (or EOS, where there is none) stands in any case. EOS is not appended.
+    an empty prompt BOS (or EOS, where there is none) stands in any case. EOS is not appended. Raises BadText.
     """
     if not prompt:
-        prefix = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        prefix = beginning(tokenizer)
         tokens = tokenizer.encode(answer, add_special_tokens=False)
         return ([prefix], tokens) if tokens[:1] != [prefix] else (tokens[:1], tokens[1:])
     spaces = len(prompt) - len(prompt.rstrip())
@@ -89,7 +89,7 @@ def tokenise(
                 rows.append(_of_chat(conversation(tokenizer, example.answer), most, example.truncation, on))
             else:
                 rows.append(_of_pair(_pair(tokenizer, example), most, example.truncation, on))
-        except (BadData, BadChat) as error:
+        except (BadData, BadChat, BadText) as error:
             raise BadData(f"example {number} of {len(examples)} {_about(example)}{error}") from error
     if not rows:
         raise BadData("there is no example to train on")
@@ -101,15 +101,17 @@ def _about(example: Example) -> str:
 
 
 def _pair(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
-    """Tokens of the prompt and of the answer; a completion's border is where the prompt alone ends, as TRL has it."""
-    eos = tokenizer.eos_token if example.append_eos else ""
-    if eos is None:
-        raise BadData("is to end with EOS (append_eos), and the model's tokenizer has none")
+    """Tokens of the prompt and of the answer; a completion's border is where the prompt alone ends, as TRL has it.
+
+    Where it is to end with EOS it ends so once, though its template has written EOS already.
+    """
+    last = ending(tokenizer) if example.append_eos else None
     if example.format is None:
         before, after = encode_pair(tokenizer, example.prompt, example.answer, example.bos)
         if not example.answer or not after:
             raise BadData(f"has an answer without a token: {example.answer!r}")
-        return before, [*after, tokenizer.eos_token_id] if eos else after
+        return before, after if last in (None, after[-1]) else [*after, last]
+    eos = "" if last is None else str(tokenizer.eos_token)
     answer = example.answer if example.answer.endswith(eos) else f"{example.answer}{eos}"
     before, whole = (
         tokenizer.encode(text, add_special_tokens=example.bos) for text in (example.prompt, example.prompt + answer)

@@ -14,16 +14,36 @@ if TYPE_CHECKING:
 LEAST = 8  # tokens of a remainder that is a chunk of its own
 
 
+class BadText(Exception):
+    """What cannot begin or end as it is to, or has no room for a token of its own."""
+
+
+def beginning(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that stands first where nothing else does: BOS, or EOS where there is none. Raises BadText."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise BadText("is to begin with BOS or EOS, and the model's tokenizer has neither: take a model that has one")
+
+
+def ending(tokenizer: PreTrainedTokenizerBase) -> int:
+    """EOS. Raises BadText."""
+    if tokenizer.eos_token_id is None:
+        raise BadText("is to end with EOS, and the model's tokenizer has none: set tasks[].train.append_eos: false")
+    return int(tokenizer.eos_token_id)
+
+
 def chunks(tokenizer: PreTrainedTokenizerBase, text: str, most: int, ends: bool) -> list[list[int]]:
-    """Cut a text into chunks of at most `most` tokens, special ones included."""
-    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    last = [tokenizer.eos_token_id] if ends and tokenizer.eos_token_id is not None else []
+    """Cut a text into chunks of at most `most` tokens, special ones included. Raises BadText."""
+    first, last = beginning(tokenizer), [ending(tokenizer)] if ends else []
+    size = most - 1 - len(last)
+    if size < 1:
+        raise BadText(f"has no room in max_length {most} beside {'BOS and EOS' if ends else 'BOS'}: raise it")
     tokens = tokenizer.encode(text, add_special_tokens=False)
     if tokens[:1] == [first]:  # a template of the data has written it
         tokens = tokens[1:]
     if last and tokens[-1:] == last:
         tokens = tokens[:-1]
-    size = max(1, most - 1 - len(last))
     pieces = [tokens[start : start + size] for start in range(0, len(tokens), size)]
     if len(pieces) > 1 and len(pieces[-1]) < LEAST:
         pieces.pop()

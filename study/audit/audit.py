@@ -126,7 +126,7 @@ class Audit:
 
     def _scores(self) -> None:
         seen: Counter[tuple[str, str]] = Counter()
-        spoilt, dated = Spoilt(self.store, self._folders), Dated(self.store)
+        spoilt, dated = Spoilt(self.store, self._folders), Dated(self.store, self._folders)
         for _, part in self._parts(SCORES, schema.SCORES):
             columns = (part.column(name).to_pylist() for name in ("score_id", "metric", "n_items", "adapter_id"))
             for score_id, metric, n_items, adapter_id in zip(*columns, strict=True):

@@ -9,7 +9,7 @@ the study had the model, on this machine, and nothing is fetched.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from study.audit.findings import Findings
 from study.audit.repairs import undo
 from study.store.contents import Damaged
-from study.store.layout import SCORES
+from study.store.layout import SCORES, adapter_in
+from study.store.records import StudyFile
 from study.store.schema import OtherVersion
 from study.store.store import Store
 from study.store.study_file import read_study
@@ -29,65 +30,98 @@ _FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 
 
 class Dated:
-    """The scores of the current config that were made by chat templates of an older release, by model."""
+    """The scores of targets that are asked in chats, made by chat templates of an older release, by model.
 
-    def __init__(self, store: Store) -> None:
+    Those go that the next run makes again: of the config's subjects, with an adapter that is in one of `folders`.
+    """
+
+    def __init__(self, store: Store, folders: Iterable[str]) -> None:
         self._store = store
-        self._models = dict(_chatting(store))
-        self._targets = _targets(store) if self._models else None
+        self._models: dict[str, tuple[str, str | None]] = {}
+        self._targets = self._subjects = pa.array([], pa.string())
+        if (current := _current(store)) is not None:
+            study, subjects, targets = current
+            self._models, self._targets = _models(study), _in_chats(study, targets)
+            self._subjects = _still_here(subjects, folders)
         self._scores: defaultdict[str, set[str]] = defaultdict(set)
+        self._others: defaultdict[str, set[str]] = defaultdict(set)
 
     def add(self, part: pa.Table) -> None:
         """Look at the rows of a part of the scores."""
-        if self._targets is None:
-            return
         rows = part.filter(pc.is_in(part.column("target_id"), self._targets))
         if "day_fixed" in part.column_names:
             rows = rows.filter(pc.invert(pc.fill_null(rows.column("day_fixed"), False)))
-        for model, score_id in zip(rows.column("model").to_pylist(), rows.column("score_id").to_pylist(), strict=True):
-            self._scores[model].add(score_id)
+        again = pc.is_in(rows.column("subject_id"), self._subjects)
+        columns = (column.to_pylist() for column in (rows.column("model"), rows.column("score_id"), again))
+        for model, score_id, is_made_again in zip(*columns, strict=True):
+            (self._scores if is_made_again else self._others)[model].add(score_id)
 
     def tell(self, findings: Findings) -> None:
-        """Add a problem for each model whose template asks for the day, a note where that cannot be known."""
-        for model in sorted(self._scores.keys() & self._models.keys()):
-            scores, (path, revision) = self._scores[model], self._models[model]
+        """Add a problem for each model whose template asks for the day, a note for what stays or cannot be known."""
+        for model in sorted((self._scores.keys() | self._others.keys()) & self._models.keys()):
+            scores, others, (path, revision) = self._scores[model], self._others[model], self._models[model]
             asks = _asks(path, revision)
-            made = f"{len(scores):,} scores of {model}, made by an older release"
             if asks is None:
                 at = f"hf download {path} --revision {revision} {' '.join(_FILES[::2])}" if revision else path
                 findings.notes.append(
-                    f"{made}: whether their prompts held the date of their day is in the model's chat template, which "
-                    f"is not on this machine; have it there and check again ({at})"
+                    f"{_made(scores | others, model)}: whether their prompts held the date of their day is in the "
+                    f"model's chat template, which is not on this machine; have it there and check again ({at})"
                 )
-            elif asks:
+            if asks and scores:
                 findings.add(
                     SCORES,
-                    f"{made}: the model's chat template writes the date, then that of the day they were made on, so "
-                    "they compare neither with those of other days nor with those made now, always on 26 Jul 2024",
+                    f"{_made(scores, model)}: the model's chat template writes the date, then that of the day they "
+                    "were made on, so they compare neither with those of other days nor with those made now, always "
+                    "on 26 Jul 2024",
                     "these scores removed: the next run makes them again",
                     partial(undo, self._store, scores),
                 )
+            if asks and others:
+                findings.notes.append(
+                    f"{_made(others, model)}, hold the date of the day they were made on, but stay: the config asks "
+                    "for them no more, or their adapters are gone"
+                )
 
 
-def _chatting(store: Store) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Yield each model's name, path and revision, where the config puts prompts into chat templates."""
+def _made(scores: set[str], model: str) -> str:
+    return f"{len(scores):,} scores of {model}, made by an older release"
+
+
+def _current(store: Store) -> tuple[StudyFile, pa.Table, pa.Table] | None:
+    """The study that was run last, its subjects and its targets; None where they are not known."""
     try:
-        study = read_study(store)
-    except Damaged:
-        return
-    scoring, models = (study.config.get(key) for key in ("scoring", "models")) if study else (None, None)
-    if study and isinstance(scoring, Mapping) and scoring.get("apply_chat_template") and isinstance(models, list):
-        for entry, found in zip(models, study.models, strict=False):
-            yield found.name, (str(entry["id"]), found.revision)
-
-
-def _targets(store: Store) -> pa.Array | None:
-    """The targets as the current config scores them; None where they are not known."""
-    try:
-        grid = store.read_grid()
+        study, grid = read_study(store), store.read_grid()
     except (Damaged, OtherVersion):
         return None
-    return None if grid is None else grid[1].column("target_id").combine_chunks()
+    return None if study is None or grid is None else (study, *grid)
+
+
+def _models(study: StudyFile) -> dict[str, tuple[str, str | None]]:
+    """Path and revision of each model, by its name."""
+    entries = study.config.get("models")
+    pairs = zip(entries if isinstance(entries, list) else (), study.models, strict=False)
+    return {found.name: (str(entry["id"]), found.revision) for entry, found in pairs}
+
+
+def _in_chats(study: StudyFile, targets: pa.Table) -> pa.Array:
+    """The targets whose prompts are put into chat templates: as their task says, else as `scoring` does."""
+    general, tasks = _chats(study.config), study.config.get("tasks")
+    own = {task["name"]: _chats(task) for task in tasks if "name" in task} if isinstance(tasks, list) else {}
+    names = targets.column("target_task").to_pylist()
+    asked = [bool(general if own.get(name) is None else own[name]) for name in names]
+    return targets.column("target_id").filter(pa.array(asked, pa.bool_())).combine_chunks()
+
+
+def _chats(keys: Mapping[str, object]) -> object:
+    scoring = keys.get("scoring")
+    return scoring.get("apply_chat_template") if isinstance(scoring, Mapping) else None
+
+
+def _still_here(subjects: pa.Table, folders: Iterable[str]) -> pa.Array:
+    """The bases, and the adapters that are in one of the folders."""
+    adapters = subjects.column("adapter_id")
+    here = pc.is_in(adapters, pa.array([adapter_in(folder) for folder in folders], pa.string()))
+    return subjects.column("subject_id").filter(pc.or_(pc.is_null(adapters), here)).combine_chunks()
 
 
 def _asks(path: str, revision: str | None) -> bool | None:

@@ -71,6 +71,15 @@ def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     return rows
 
 
+def is_kind(like: pa.Schema, data: bytes) -> bool:
+    """Whether these bytes state to be a file of a schema, of whatever version."""
+    try:
+        stated = pq.read_schema(pa.BufferReader(data)).metadata or {}
+    except NO_PARQUET:
+        return False
+    return bool(stated.get(b"kind") == like.metadata[b"kind"])
+
+
 def segment(file: str, data: bytes) -> None:
     """Raise Damaged unless this is a whole segment of an index."""
     check_whole(file, data)

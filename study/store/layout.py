@@ -46,6 +46,11 @@ def is_trained(folder: str) -> bool:
     return len(words) == 5 and words[0] == ADAPTERS and re.fullmatch(r"seed-?\d+-\w+", words[4]) is not None
 
 
+def is_of_study(folder: str) -> bool:
+    """Whether only a study can have named an adapter's folder: by the 16 hex digits of an id."""
+    return (is_trained(folder) or is_given(folder)) and re.fullmatch("[0-9a-f]{16}", adapter_in(folder)) is not None
+
+
 def model_in(folder: str) -> str:
     """Read the model off an adapter's folder."""
     return folder.split("/")[1]
@@ -83,6 +88,15 @@ def rows_in(file: str) -> int | None:
     """Read the number of rows off the name of a large part; None for another part."""
     words = _words(file)
     return int(words[3]) if len(words) == 4 and words[3].isdecimal() else None
+
+
+def lease_file(generation: int) -> str:
+    return f"{LEASE}/{generation:08d}.json"
+
+
+def is_lease(file: str) -> bool:
+    """Whether a file has the name of a lease."""
+    return re.fullmatch(rf"{LEASE}/[0-9]{{8}}\.json", file) is not None
 
 
 def swap_file(number: int, ending: str) -> str:

@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 
 from study.errors import ConfigError
-from study.store.layout import LEASE
+from study.store.layout import LEASE, lease_file
 from study.store.store import Store
 
 HOLD_S = 60.0
@@ -97,7 +97,7 @@ class Lease:
         try:
             held = holder(self._store)
             if mine is not None and held is not None and held.token == mine.token:
-                self._store.write(_file(self._generation), _bytes(replace(mine, expires=time.time())))
+                self._store.write(lease_file(self._generation), _bytes(replace(mine, expires=time.time())))
         except OSError:
             return
 
@@ -113,13 +113,13 @@ class Lease:
             other = _read(self._store, self._generation)
             raise held_by(self._store, other or mine)
         for old in range(max(1, newest - 1), newest + 1):
-            self._store.delete(_file(old))
+            self._store.delete(lease_file(old))
         self._good_until = good_until
         return mine
 
     def _create(self, mine: Holder) -> bool:
         """Make the generation, and say whether it is this process's."""
-        relative = _file(self._generation)
+        relative = lease_file(self._generation)
         if self._store.is_local:
             return _link(Path(self._store.path(relative)), _bytes(mine))
         self._store.write(relative, _bytes(mine))
@@ -152,7 +152,7 @@ class Lease:
         if newest != self._generation or found is None or found.token != mine.token:
             return f"{found} has taken the store over" if found else "the store, or its lease, is gone"
         good_until, renewed = _clock() + self._hold_s, replace(mine, expires=time.time() + self._hold_s)
-        self._store.write(_file(self._generation), _bytes(renewed))
+        self._store.write(lease_file(self._generation), _bytes(renewed))
         self._good_until, self._mine = good_until, renewed
         return None
 
@@ -180,13 +180,9 @@ def _newest(store: Store) -> int:
 
 def _read(store: Store, generation: int) -> Holder | None:
     try:
-        return Holder(**json.loads(store.read(_file(generation))))
+        return Holder(**json.loads(store.read(lease_file(generation))))
     except (FileNotFoundError, ValueError, TypeError):  # none, or damaged: it holds nothing
         return None
-
-
-def _file(generation: int) -> str:
-    return f"{LEASE}/{generation:08d}.json"
 
 
 def _bytes(held: Holder) -> bytes:

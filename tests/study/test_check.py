@@ -18,6 +18,8 @@ from safetensors.numpy import save
 
 from study.audit.audit import Audit
 from study.check import main
+from study.config import Scoring
+from study.config.recipe import TaskScoring
 from study.store import schema
 from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder, given_folder
 from study.store.lease import Lease
@@ -44,7 +46,7 @@ def store(tmp_path: Path) -> Store:
         put_adapter(store, tmp_path, name)
         score_id = f"s-{name}"
         rows = [{**item_row(score_id, doc_id), "adapter_id": name} for doc_id in range(4)]
-        store.append(rows, [score_row(score_id, adapter_id=name)])
+        store.append(rows, [score_row(score_id, adapter_id=name, subject_id=name)])
     return store
 
 
@@ -270,11 +272,15 @@ def test_a_folder_that_is_no_store_is_left_alone(
     folder = Store(str(tmp_path))
     for file in (
         "adapters/mine/adapter_model.safetensors",
+        "adapters/m/t/en/seed1-mine/adapter_model.safetensors",
         "adapters/folder.py",
         "checkpoints/a.safetensors",
+        "lease/1.json",
+        "lease/of-the-flat.json",
         ".a.tmp",
     ):
         folder.write(file, b"mine")
+    pq.write_table(pa.table({"mine": [1]}), tmp_path / "grid.parquet")
     if config is not None:
         folder.write(STUDY_FILE, config)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
@@ -282,6 +288,27 @@ def test_a_folder_that_is_no_store_is_left_alone(
         assert main([folder.uri, *options]) == 2
         assert "holds no study" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("left", ["a lease", "a grid", "an adapter cut off", "an adapter copied"])
+def test_a_study_that_was_killed_in_its_first_units_is_repaired_though_its_study_yaml_is_damaged(
+    left: str, tmp_path: Path
+) -> None:
+    """By any of what it has left."""
+    store = Store(str(tmp_path))
+    store.write(STUDY_FILE, b"{")
+    if left == "a lease":
+        with Lease(store, print):
+            pass
+    elif left == "a grid":
+        store.write_grid(schema.SUBJECTS.empty_table(), schema.TARGETS.empty_table())
+    else:
+        cut_off = adapter_folder("m", "t", "en", 1, "0123456789abcdef")
+        copied = given_folder("m", "g", "0123456789abcdef")
+        store.write(f"{cut_off if left == 'an adapter cut off' else copied}/adapter_config.json", b"{")
+    assert main([store.uri, "--repair"]) == 0
+    assert not store.exists(STUDY_FILE)
+    assert store.read(f"damaged/{STUDY_FILE}") == b"{"
 
 
 def test_what_is_of_no_study_among_its_adapters_stays(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -400,13 +427,20 @@ def test_scores_of_an_older_release_lack_the_column(store: Store) -> None:
     assert done_scores(store) == {"s-a1", "s-a2"}
 
 
-def chatting(store: Store, model: str, revision: str | None = None, chat: bool = True) -> None:
-    """A study of one model, whose prompts are put into its chat template or not, and whose targets are current."""
-    study = {"config": {"models": [{"id": model}], "scoring": {"apply_chat_template": chat}}}
-    study["models"] = [{"name": "m", "revision": revision, "params": 1}]
-    store.write(STUDY_FILE, json.dumps(study).encode())
-    targets = [{"target_id": "t/en", "target_task": "t", "target_language": "en"}]
-    store.write_grid(schema.SUBJECTS.empty_table(), pa.Table.from_pylist(targets, schema=schema.TARGETS))
+def chatting(store: Store, model: str, revision: str | None = None, chat: bool = True, own: bool | None = None) -> None:
+    """A study of one model, whose prompts are put into its chat template or not, and whose targets are current.
+
+    Its subjects are the base, the two adapters and one that is gone; `own` is what the task says of itself.
+    """
+    tasks = [{"name": "t", "scoring": {"apply_chat_template": own}}, {"name": "u"}]
+    config = {"models": [{"id": model}], "scoring": {"apply_chat_template": chat}, "tasks": tasks}
+    models = [{"name": "m", "revision": revision, "params": 1}]
+    store.write(STUDY_FILE, json.dumps({"config": config, "models": models}).encode())
+    about = dict.fromkeys(schema.SUBJECTS.names) | {"model": "m", "model_params": 1}
+    named = {"m": None, "a1": "a1", "a2": "a2", "gone": "gone"}
+    subjects = [{**about, "subject_id": subject, "adapter_id": adapter} for subject, adapter in named.items()]
+    targets = [{"target_id": f"{task}/en", "target_task": task, "target_language": "en"} for task in ("t", "u")]
+    store.write_grid(schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets))
 
 
 LLAMA_SAYS = {"chat_template": "{% set date_string = strftime_now('%d %b %Y') %}"}
@@ -434,6 +468,41 @@ def test_scores_that_were_asked_under_their_days_date_are_made_again(
     capsys.readouterr()
     assert main([store.uri]) == 0
     assert "older release" not in capsys.readouterr().out
+
+
+def test_scores_that_nobody_makes_again_stay_though_they_were_asked_under_their_days_date(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a subject that the config has no more, though its adapter is there, and of an adapter that is gone."""
+    (tmp_path / "chat_template.jinja").write_text(LLAMA_SAYS["chat_template"])
+    chatting(store, str(tmp_path))
+    put_adapter(store, tmp_path, "seed2")
+    for name, subject, adapter in (("base", "m", None), ("s-seed2", "seed2", "seed2"), ("s-gone", "gone", "gone")):
+        row = score_row(name, subject_id=subject, adapter_id=adapter)
+        store.append([item_row(name, doc_id) for doc_id in range(4)], [row])
+    for _ in range(2):
+        assert main([store.uri, "--repair"]) == 0
+        assert done_scores(store) == {"s-seed2", "s-gone"} == set(store.items(["score_id"])["score_id"].to_pylist())
+        assert "note: 2 scores of m, made by an older release, hold the date" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("general", [True, False])
+@pytest.mark.parametrize("own", [True, False, None])
+def test_what_a_task_says_of_its_chats_comes_before_what_is_said_of_all(
+    general: bool, own: bool | None, store: Store, tmp_path: Path
+) -> None:
+    """As `TaskScoring.over` has it; a task that says nothing is as all are."""
+    (tmp_path / "chat_template.jinja").write_text(LLAMA_SAYS["chat_template"])
+    chatting(store, str(tmp_path), chat=general, own=own)
+    row = score_row("s-u", target_id="u/en", target_task="u")
+    store.append([item_row("s-u", doc_id) for doc_id in range(4)], [row])
+    stays = set()
+    for task, names in (("t", {"s-a1", "s-a2"}), ("u", {"s-u"})):
+        said = TaskScoring(apply_chat_template=own if task == "t" else None)
+        if not said.over(Scoring(apply_chat_template=general)).apply_chat_template:
+            stays |= names
+    assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == stays
 
 
 @pytest.mark.parametrize("chat", [True, False])

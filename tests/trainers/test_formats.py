@@ -119,6 +119,38 @@ def test_templates_of_ones_own_may_end_with_eos(tokenizer: Any) -> None:
     assert rows[1].first == rows[0].first
 
 
+def test_templates_that_write_eos_themselves_end_with_one(tokenizer: Any) -> None:
+    answers = (" Paris", f" Paris{tokenizer.eos_token}")
+    rows = tokenise(tokenizer, [Example("Q:", answer, append_eos=True) for answer in answers], 100, "answer")
+    assert rows[0] == rows[1]
+
+
+def test_a_text_fits_its_length_or_is_bad_data(tokenizer: Any) -> None:
+    def cut(most: int, ends: bool) -> list[int]:
+        rows = tokenise(tokenizer, [Example("", "Wien is", format="text", append_eos=ends)], most, "answer")
+        return [len(row.tokens) for row in rows]
+
+    assert max(cut(3, True)) == 3
+    assert max(cut(2, False)) == 2
+    for most, ends in ((2, True), (1, True), (1, False)):
+        with pytest.raises(BadData, match=f"has no room in max_length {most} beside BOS"):
+            cut(most, ends)
+
+
+@pytest.mark.parametrize("form", ["text", "prompt_completion", None])
+def test_a_tokenizer_without_eos_ends_nothing_with_it(form: Any, tokenizer: Any) -> None:
+    tokenizer.bos_token, tokenizer.eos_token = tokenizer.bos_token or tokenizer.pad_token, None
+    with pytest.raises(BadData, match="is to end with EOS, and the model's tokenizer has none"):
+        tokenise(tokenizer, [Example("", "Wien is", format=form, append_eos=True)], 32, "all")
+
+
+@pytest.mark.parametrize("form", ["text", None])
+def test_a_tokenizer_without_bos_and_eos_begins_no_text(form: Any, tokenizer: Any) -> None:
+    tokenizer.bos_token = tokenizer.eos_token = None
+    with pytest.raises(BadData, match="is to begin with BOS or EOS, and the model's tokenizer has neither"):
+        tokenise(tokenizer, [Example("", "Wien is", format=form)], 32, "all")
+
+
 def test_a_conversation_that_is_cut_keeps_its_last_answer(tokenizer: Any) -> None:
     tokenizer.chat_template = template(tokenizer.family, marked=False)
     [whole] = tokenise(tokenizer, [example(CHATS[0])], 1000, "answer")
