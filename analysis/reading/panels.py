@@ -155,7 +155,7 @@ def _panel(name: tuple[str, str, str], rows: _Rows, chosen: Ints, facts: pl.Data
         *name,
         units,
         docs,
-        str(facts["metric"][0]),
+        next((name for name in facts["metric"] if name), ""),  # an item without a value has none
         filled(rows.correct, np.nan),
         filled(rows.norm, np.nan),
         filled(rows.pred, -1),

@@ -115,3 +115,18 @@ def test_two_studies_are_compared_metric_by_metric_on_the_cells_both_have(table:
     assert set(compare_graded((study, apart))["n"]) == {8}  # models are averaged where the studies share none
     with pytest.raises(NotComputable, match="accuracy"):
         compare_graded((study, replace(study, graded=())))
+
+
+def test_a_first_item_without_a_value_does_not_make_the_metric_an_accuracy(tmp_path: Path) -> None:
+    """A rolling text of length 0 has neither a grade nor the name of one."""
+    store, source = Store(str(tmp_path)), ("text", "en")
+    for subject, seed in ((None, None), (source, 1)):
+        items, scores = unit_rows(Shape(items=12), MODEL, subject, seed, source)
+        for row in items:
+            has = row["doc_id"] != 0
+            row |= {"correct": None, "correct_norm": None, "pred": -1, "gold": -1}
+            row |= {"graded": -1.5 if has else None, "graded_metric": "bits_per_byte" if has else None}
+        store.append(items, scores)
+    study = load_store(store.uri)
+    assert not study.panels
+    assert [panel.metric for panel in study.graded] == ["bits_per_byte"]
