@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference.items import PSEUDO, Floats, Grid
+from analysis.inference.items import PSEUDO, Floats, Grid, Ints
 from analysis.inference.seeds import SeedSpread, at_cells, seed_spread
 
 HARM = -1.0
@@ -45,18 +45,21 @@ def cells(grid: Grid, harm: float | Floats = HARM, level: float = 0.95) -> Cells
     from scipy.stats import t
 
     spread = seed_spread(grid)
-    seeds, doubted = at_cells(spread, grid.n_seeds)
+    se, df = satterthwaite((grid.items, grid.n_items + PSEUDO - 1), at_cells(spread, grid.n_seeds))
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = grid.items + seeds
-        doubt = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1) + doubted
-        df = 2 * variance**2 / doubt
-        se = np.sqrt(variance)
         skew = np.where(grid.graded, grid.cube / se**3, 0.0)
         wide = t.ppf((1 + level) / 2, df)
         low, high = (grid.centre - se * skewed(end, skew) for end in (wide, -wide))
         score, of_harm = (unskewed((grid.centre - null) / se, skew) for null in (0.0, harm))
         worse, better, sure = t.cdf(score, df), t.sf(score, df), t.cdf(of_harm, df)
     return Cells(grid.centre, se, df, low, high, worse, better, sure, spread)
+
+
+def satterthwaite(items: tuple[Floats, Ints], seeds: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Standard error and degrees of freedom: of items the variance and its own, of seeds the variance and its doubt."""
+    variance = items[0] + seeds[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(variance), 2 * variance**2 / (2 * items[0] ** 2 / items[1] + seeds[1])
 
 
 def unskewed(score: Floats, skew: Floats) -> Floats:

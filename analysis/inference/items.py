@@ -67,7 +67,7 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
     Clusters are numbered 0 … n_clusters − 1, alike in every model that asks the same items.
     """
     shape = (int(source.max()) + 1, len(columns))
-    first, second = _pairs(source)
+    first, second = pairs(source)
     filled: dict[str, Any] = {name: np.full(shape, np.nan) for name in REALS}
     filled |= {name: np.zeros(shape, np.int64) for name in COUNTS}
     contrast, noise = (np.full((len(first), len(columns)), np.nan) for _ in range(2))
@@ -96,7 +96,7 @@ def grid(columns: Sequence[Column], source: Ints, n_clusters: int) -> Grid:
     )
 
 
-def _pairs(source: Ints) -> tuple[Ints, Ints]:
+def pairs(source: Ints) -> tuple[Ints, Ints]:
     """Every two adapters of one source."""
     first, second = np.triu_indices(len(source), 1)
     same = source[first] == source[second]

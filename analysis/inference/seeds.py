@@ -15,11 +15,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.inference.items import Floats, Grid, Ints
+
+
+class Contrasts(Protocol):
+    """What a `Grid` has of its seeds."""
+
+    @property
+    def delta(self) -> Floats: ...  # S × T
+    @property
+    def contrast(self) -> Floats: ...  # P × T
+    @property
+    def noise(self) -> Floats: ...  # P × T
+    @property
+    def pair(self) -> Ints: ...  # P
+    @property
+    def task(self) -> Ints: ...  # T
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class SeedSpread:
         return float(self.parts[0])
 
 
-def seed_spread(grid: Grid) -> SeedSpread:
+def seed_spread(grid: Contrasts) -> SeedSpread:
     """Pool over targets, then over sources, of one model."""
     n_sources = len(grid.delta)
     sources = np.unique(grid.pair[~np.isnan(grid.contrast).all(axis=1)])
@@ -68,7 +84,7 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else 0.0
 
 
-def _estimates(grid: Grid, source: int) -> Floats:
+def _estimates(grid: Contrasts, source: int) -> Floats:
     """The three estimates from one source, averaged over its pairs of seeds; NaN where it has no two such targets."""
     mine = grid.pair == source
     m, noise = grid.contrast[mine], grid.noise[mine]
@@ -86,7 +102,7 @@ def _sums(m: Floats, count: npt.NDArray[np.generic]) -> tuple[float, int]:
     return float((m**2).sum()), round(float((count.astype(np.float64) ** 2).sum()))
 
 
-def _chance(grid: Grid, source: int, parts: Floats) -> float:
+def _chance(grid: Contrasts, source: int, parts: Floats) -> float:
     """Variance of one source's estimate of the variance if its seeds' shifts are normal with these (co)variances.
 
     s² of K normal values has variance 2σ⁴ / (K − 1); of an average over targets, their mean squared covariance counts.

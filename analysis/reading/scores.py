@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from analysis.frames import SOURCE, TARGET
 from analysis.reading.panels import Panel
 
 TOLD = ["metric", "value", "n_items", "higher_is_better", "headline", "replicates"]
@@ -35,3 +36,19 @@ def score_rows(rows: pl.DataFrame, units: pl.DataFrame, panels: Sequence[Panel])
     )
     joined = found.drop("score_id").join(known, on="unit", how="left", maintain_order="left")
     return joined.with_columns(claims.alias("claims")).drop("place").sort("unit", "metric")
+
+
+def beside_base(scores: pl.DataFrame, units: pl.DataFrame) -> pl.DataFrame:
+    """Rows of trained adapters that have draws of the items, with what the base has of the same metric (`base_…`).
+
+    `comparable`: whether the base has draws of as many items; else they are not the same draws. `who` tells adapters
+    without a seed apart.
+    """
+    who = pl.when(pl.col("seed").is_null()).then(pl.col("adapter_id")).alias("who")
+    about = units.select("unit", "model", *SOURCE, "seed", who, *TARGET, "kind")
+    rows = scores.filter(pl.col("replicates").is_not_null()).join(about, on="unit", how="inner")
+    key = ["model", *TARGET, "metric"]
+    sides = (pl.col(name).alias(f"base_{name}") for name in ("value", "replicates", "n_items"))
+    base = rows.filter(pl.col("kind") == "base").select(*key, *sides)
+    mine = rows.filter(pl.col("kind") == "trained").join(base, on=key, how="left", maintain_order="left")
+    return mine.with_columns((pl.col("n_items") == pl.col("base_n_items")).fill_null(False).alias("comparable"))

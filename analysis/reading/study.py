@@ -16,7 +16,7 @@ from analysis.frames import CURATED, SOURCE, TARGET, Table, need
 from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import family, read_reference
-from analysis.reading.scores import FROM_DRAWS, TOLD, score_rows
+from analysis.reading.scores import TOLD, beside_base, score_rows
 from analysis.reading.transfer import COLUMNS, transfer
 from study.errors import ConfigError
 from study.store.readable import readable
@@ -169,17 +169,26 @@ def _count_unscored(
     elsewhere = pl.col("unit").is_in([unit for panel in graded for unit in panel.units.tolist()])
     notes.append((trained.filter(elsewhere).height, "score units of graded metrics: they have a table of their own"))
     trained = trained.filter(~elsewhere)
-    drawn = metrics.filter(pl.col("headline"), pl.col("claims") == FROM_DRAWS)["unit"]
-    whole = pl.col("unit").is_in(drawn.to_list()) & pl.col("score").is_null()
-    notes.append((trained.filter(whole).height, "score units of metrics of all items together: they are in `corpus`"))
-    trained = trained.filter(~whole)
     based = units.filter(pl.col("kind") == "base").select("model", *TARGET).unique()
     no_base = trained.join(based, on=["model", *TARGET], how="anti").height
     notes.append((no_base, "score units without a base score on the same target: Δ is unknown"))
-    unscored = trained.filter(pl.col("score").is_null()).height - no_base
+    trained = trained.join(based, on=["model", *TARGET], how="semi").filter(pl.col("score").is_null())
+    drawn = beside_base(metrics.filter(pl.col("headline")), units).join(trained, on="unit", how="semi")
+    notes.extend(_count_drawn(drawn))
+    unscored = trained.join(drawn, on="unit", how="anti").height
     notes.append((unscored, "score units that share no item with the base, or whose metric no item has: see `metrics`"))
     existing = units.filter(pl.col("kind") == "existing").height
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
+
+
+def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    what, bare = "score units of metrics of all items together", pl.col("base_replicates").is_null()
+    yield rows.filter("comparable").height, f"{what}: they are in `corpus`"
+    yield rows.filter(bare).height, f"{what} whose base has no draws of the items: no claim is made, see `metrics`"
+    yield (
+        rows.filter(~bare, ~pl.col("comparable")).height,
+        f"{what} whose base was scored on another number of items: no claim is made, see `metrics`",
+    )
 
 
 def _transfer(study: Study) -> pl.DataFrame:

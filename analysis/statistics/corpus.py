@@ -2,9 +2,8 @@
 
 Each subject's metric is computed anew in the same draws of the items, so draw by draw the difference from the base is
 paired. Its spread is the standard error over items (Efron and Tibshirani 1993, ch. 16; Koehn 2004 for BLEU). Seeds add
-their sample variance, pooled over the cells of a model and metric, over their number; the items' noise in it is not
-taken out, which errs to the wide side. Intervals and p-values are Student's t with items − 1 degrees of freedom.
-q-values are counted within a metric of a model, as in `graded`; so is harm.
+theirs, pooled within a model and metric; `analysis/inference/draws.py` has both, and the degrees of freedom of Student's
+t. q-values are counted within a metric of a model, as in `graded`; so is harm.
 """
 
 from __future__ import annotations
@@ -17,13 +16,15 @@ import polars as pl
 
 from analysis.frames import CELL_WORDS, KEYS, MODEL_WORDS, SOURCE, TARGET, Table, need
 from analysis.inference.claims import LEVEL, q_values
+from analysis.inference.draws import Draws, drawn
 from analysis.reading.grids import POINTS
+from analysis.reading.scores import beside_base
 from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
 from analysis.statistics.graded import LEAST, stated_harm
 
 CLAIMS = ("worse", "better", "harmed")
-SIDES = ["value", "replicates", "n_items"]
+PROPORTIONS = ("acc", "accuracy", "em", "exact_match", "f1", "f1_macro", "macro_f1", "mcc", "micro_f1", "weighted_f1")
 Floats = npt.NDArray[np.float64]
 
 
@@ -31,19 +32,22 @@ def corpus(study: Study) -> pl.DataFrame:
     """One row per cell of each metric; NotComputable where every target's items have values of their own."""
     rows = study.scores.filter(pl.col("replicates").is_not_null()) if study.scores.height else study.scores
     need(rows.height > 0, "every target's metric has a value for each item")
-    rows = rows.join(study.units.select("unit", "model", *SOURCE, "seed", *TARGET, "kind"), on="unit", how="inner")
-    key = ["model", *TARGET, "metric"]
-    base = rows.filter(pl.col("kind") == "base").select(*key, *(pl.col(name).alias(f"base_{name}") for name in SIDES))
-    mine = rows.filter(pl.col("kind") == "trained").join(base, on=key, how="inner")
-    mine = mine.filter(pl.col("n_items") == pl.col("base_n_items"))  # else they are not the same items
+    sizes = {str(name): _size(str(name), part["value"]) for (name,), part in rows.group_by("metric")}
+    mine = beside_base(study.scores, study.units).filter("comparable")
     need(mine.height > 0, "no adapter with a source cell has been scored by such a metric beside its base")
     stated = stated_harm(study.config)
     parts = mine.partition_by("model", "metric", maintain_order=True)
-    table = with_regime(pl.concat([_metric(part, stated) for part in parts]))
+    table = with_regime(pl.concat([_metric(part, stated, sizes[part["metric"][0]]) for part in parts]))
     family = ["model", "metric", pl.col("regime") == "MT-ML"]
     table = table.with_columns(_q(f"p_{claim}").over(family).alias(f"q_{claim}") for claim in CLAIMS)
     called = [(pl.col(f"q_{claim}") <= LEVEL).fill_null(False).alias(claim) for claim in CLAIMS]
     return table.with_columns(called).select(*COLUMNS).sort("metric", *KEYS)
+
+
+def _size(metric: str, values: pl.Series) -> float:
+    """What a difference of 1 is printed as: the name decides, unless the study has values that are no proportions."""
+    named = metric.partition(",")[0] in PROPORTIONS
+    return POINTS if named and bool((values.drop_nulls().drop_nans().abs() <= 1).all()) else 1.0
 
 
 def _q(column: str) -> pl.Expr:
@@ -52,33 +56,44 @@ def _q(column: str) -> pl.Expr:
     )
 
 
-def _metric(rows: pl.DataFrame, stated: Mapping[str, float]) -> pl.DataFrame:
+def _metric(rows: pl.DataFrame, stated: Mapping[str, float], size: float) -> pl.DataFrame:
     """One model's cells of one metric."""
-    size = POINTS if rows.select(pl.col("value", "base_value").abs().max() <= 1).row(0) == (True, True) else 1.0
-    cells, pooled = [], []
-    for key, part in rows.sort("seed").group_by(KEYS, maintain_order=True):
-        sign = -1.0 if part["higher_is_better"][0] is False else 1.0
-        delta_K = size * sign * (part["value"] - part["base_value"]).to_numpy()
-        drawn_B = size * sign * (_draws(part["replicates"]) - _draws(part["base_replicates"])).mean(axis=0)
-        if len(delta_K) > 1:
-            pooled.append(float(np.var(delta_K, ddof=1)))
-        cells.append(
-            (*key, float(delta_K.mean()), float(np.nanstd(drawn_B, ddof=1)), *_about(part, size), len(delta_K))
-        )
-    names = [*KEYS, "delta", "of_items", "base", "n_items", "n_seeds"]
-    table = pl.DataFrame(cells, schema=names, orient="row")
-    return _claimed(table, float(np.mean(pooled)) if pooled else None, _harm(rows, stated, size)).with_columns(
+    rows = rows.with_columns(
+        pl.struct(*SOURCE, "seed", "who").rank("dense").cast(pl.Int64).alias("adapter") - 1,
+        pl.struct(SOURCE).rank("dense").cast(pl.Int64).alias("source") - 1,
+        pl.col("target_task").rank("dense").cast(pl.Int64).alias("task") - 1,
+    ).sort("adapter")
+    source = rows.unique("adapter").sort("adapter")["source"].to_numpy()
+    parts = rows.sort(TARGET, maintain_order=True).partition_by(TARGET, maintain_order=True)
+    found = drawn([_target(part, size) for part in parts], source)
+    about = pl.concat(
+        part.group_by(KEYS, maintain_order=True).agg(
+            pl.first("source", "n_items"), (size * pl.first("base_value")).alias("base")
+        ).with_columns(pl.lit(number).alias("column"))
+        for number, part in enumerate(parts)
+    )  # fmt: skip
+    at = (about["source"].to_numpy(), about["column"].to_numpy())
+    of = {name: getattr(found, name)[at] for name in ("delta", "se", "df", "n_seeds")}
+    return _claimed(about, of, _harm(rows, stated, size)).with_columns(
         pl.lit(rows["metric"][0]).alias("metric"),
         pl.lit("points" if size == POINTS else rows["metric"][0]).alias("unit"),
+        pl.lit("the source" if found.seeds_known else "this adapter").alias("about"),
     )
 
 
-def _about(part: pl.DataFrame, size: float) -> tuple[float, int]:
-    return size * float(part["base_value"][0]), int(part["n_items"][0])
+def _target(part: pl.DataFrame, size: float) -> Draws:
+    oriented = -size if part["higher_is_better"][0] is False else size
+    return Draws(
+        oriented * (part["value"] - part["base_value"]).to_numpy(),
+        oriented * (_draws(part["replicates"]) - _draws(part["base_replicates"][:1])),
+        part["adapter"].to_numpy(),
+        int(part["n_items"][0]),
+        int(part["task"][0]),
+    )
 
 
 def _draws(column: pl.Series) -> Floats:
-    """K × B."""
+    """Units × B."""
     return np.array(column.to_list(), dtype=np.float64)
 
 
@@ -91,31 +106,30 @@ def _harm(rows: pl.DataFrame, stated: Mapping[str, float], size: float) -> dict[
     return found
 
 
-def _claimed(table: pl.DataFrame, seeds: float | None, harm: Mapping[str, float]) -> pl.DataFrame:
+def _claimed(about: pl.DataFrame, of: Mapping[str, Floats], harm: Mapping[str, float]) -> pl.DataFrame:
     from scipy.stats import t
 
-    delta, k = table["delta"].to_numpy(), table["n_seeds"].to_numpy()
-    se = np.sqrt(table["of_items"].to_numpy() ** 2 + (seeds or 0.0) / k)
-    se = np.where(se > 0, se, np.nan)  # where nothing differs in any draw, nothing is known
-    df, lost = table["n_items"].to_numpy() - 1, table["target_task"].replace_strict(harm, return_dtype=pl.Float64)
+    delta, df = of["delta"], of["df"]
+    se = np.where(of["se"] > 0, of["se"], np.nan)  # where nothing differs in any draw, nothing is known
+    lost = about["target_task"].replace_strict(harm, return_dtype=pl.Float64).to_numpy()
     half = t.ppf(0.975, df) * se
     columns = {
+        "delta": delta,
         "se": se,
         "low": delta - half,
         "high": delta + half,
-        "harm": lost.to_numpy(),
+        "harm": lost,
         "p_worse": t.cdf(delta / se, df),
         "p_better": t.sf(delta / se, df),
-        "p_harmed": t.cdf((delta + lost.to_numpy()) / se, df),
+        "p_harmed": t.cdf((delta + lost) / se, df),
     }
-    about = "this adapter" if seeds is None else "the source"
     named = [pl.Series(name, values, pl.Float64).fill_nan(None) for name, values in columns.items()]
-    return table.with_columns(named).with_columns(pl.lit(about).alias("about"))
+    return about.with_columns(*named, pl.Series("n_seeds", of["n_seeds"]))
 
 
 COLUMNS = {
     "metric": "the metric, oriented so that more is better",
-    "unit": "of Δ: points (100 × a metric between −1 and 1), or the metric itself",
+    "unit": "of Δ: points (100 × a metric that is a proportion, as F1 and MCC are), or the metric itself",
     **MODEL_WORDS,
     **CELL_WORDS,
     "base": "the base's value, in the same unit",
