@@ -19,7 +19,6 @@ from analysis.inference.cells import satterthwaite
 from analysis.inference.items import Floats, Ints, pairs
 from analysis.inference.seeds import SeedSpread, at_cells, seed_spread
 
-
 DOUBT = 0.01  # chance that seeds vary by more than their upper bound
 
 

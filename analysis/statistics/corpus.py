@@ -2,8 +2,8 @@
 
 Each subject's metric is computed anew in the same draws of the items, so draw by draw the difference from the base is
 paired. Its spread is the standard error over items (Efron and Tibshirani 1993, ch. 16; Koehn 2004 for BLEU). Seeds add
-theirs, pooled within a model and metric; `analysis/inference/draws.py` has both, and the degrees of freedom of Student's
-t. q-values are counted within a metric of a model, as in `graded`; so is harm.
+theirs, pooled within a model and metric; `analysis/inference/draws.py` has both, and Student's degrees of freedom.
+q-values are counted within a metric of a model, as in `graded`; so is harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics of all items together, in worlds without an effect: two and three seeds of few sources claim no more than 5 %."""
+"""Metrics of all items together, in worlds without an effect: few seeds of few sources claim no more than 5 %."""
 
 from __future__ import annotations
 
