@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from study import secrets
 from study.cells import Cell
-from study.config import StudyConfig, TaskConfig, reject_duplicates
+from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
+from study.config.recipe import TaskScoring
 from study.errors import ConfigError
+
+_OF_SCORED = ("metric", "harm", "scoring", "include_path", "trust_code")  # keys of a task that is scored
 
 
 def check(config: StudyConfig) -> None:
@@ -22,7 +25,7 @@ def check(config: StudyConfig) -> None:
     reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
     for task in config.families:
         _check_tables(task, config.languages)
-        _check_source(task)
+        _check_source(task, config.languages)
         reject_duplicates(f"tasks[{task.name}].metric", list(task.metrics))
     if not config.target_list():
         raise ConfigError(
@@ -38,12 +41,12 @@ def check(config: StudyConfig) -> None:
 
 
 def _check_chats(config: StudyConfig) -> None:
-    """Raise ConfigError for parts of a chat where prompts are plain texts, of a task or of all."""
-    general = {"scoring": config.scoring} | {
-        f"tasks[{t.name}].scoring": t.scoring.over(config.scoring) for t in config.tasks
-    }
-    for key, scoring in general.items():
-        if scoring.apply_chat_template:
+    """Raise ConfigError for parts of a chat where prompts are plain texts, as `scoring` states them, or a task."""
+    stated: dict[str, Scoring | TaskScoring] = {"scoring": config.scoring}
+    stated |= {f"tasks[{task.name}].scoring": task.scoring for task in config.tasks}
+    for key, scoring in stated.items():
+        is_chat = scoring.apply_chat_template
+        if config.scoring.apply_chat_template if is_chat is None else is_chat:
             continue
         for part in ("system_prompt", "chat_template_args"):
             if (value := getattr(scoring, part)) is not None:
@@ -63,8 +66,8 @@ def _check_tables(task: TaskConfig, languages: Sequence[str]) -> None:
             )
 
 
-def _check_source(task: TaskConfig) -> None:
-    """Raise ConfigError for a task without an lm-eval task that does not say what is learned."""
+def _check_source(task: TaskConfig, languages: Sequence[str]) -> None:
+    """Raise ConfigError for a task without an lm-eval task that does not say what is learned, or has keys of one."""
     if task.lm_eval is not None:
         return
     key, train = f"tasks[{task.name}].lm_eval", task.train
@@ -72,12 +75,14 @@ def _check_source(task: TaskConfig) -> None:
         raise ConfigError(
             key, None, "is required", f"name one, or data to learn from: tasks[{task.name}].train.data_files"
         )
-    if train.format is None and (train.doc_to_text is None or train.doc_to_target is None):
-        fix = "set train.format, or both train.doc_to_text and train.doc_to_target"
-        raise ConfigError(key, None, "is not named, and train does not say what of a row is learned", fix)
-    if task.metric is not None or train.process_docs:
-        what = "metric" if task.metric is not None else "train.process_docs"
-        raise ConfigError(f"tasks[{task.name}].{what}", True, "is of an lm-eval task, and none is named", "drop it")
+    for one in (train.of(language) for language in languages if task.exists_in(language)):
+        if one.format is None and (one.doc_to_text is None or one.doc_to_target is None):
+            fix = "set train.format, or both train.doc_to_text and train.doc_to_target, in every language with data"
+            raise ConfigError(key, None, "is not named, and train does not say what of a row is learned", fix)
+    stated = {name: getattr(task, name) for name in _OF_SCORED}
+    keys = {name: value for name, value in stated.items() if value != TaskConfig.model_fields[name].default}
+    for name, value in (keys | ({"train.process_docs": True} if train.process_docs else {})).items():
+        raise ConfigError(f"tasks[{task.name}].{name}", value, "is of an lm-eval task, and none is named", "drop it")
 
 
 def _check_assumed(config: StudyConfig) -> None:

@@ -5,7 +5,9 @@ An entry is a task family that is learned from only, of `format: text`; where it
 
 from __future__ import annotations
 
-from pydantic import StrictStr
+from typing import Annotated
+
+from pydantic import Discriminator, StrictStr, Tag
 
 from study.config.fields import Frozen, Name, PositiveInt
 from study.config.train import ByLanguage, TrainOverride
@@ -20,11 +22,22 @@ class TextData(Frozen):
     split: ByLanguage | None = None
 
 
+def _kind(value: object) -> str:
+    """Which of the two `data` is: a table by language is a mapping of texts, too. Brackets: no key of an error."""
+    return (
+        "data[set]"
+        if isinstance(value, TextData) or (isinstance(value, dict) and "dataset_path" in value)
+        else "data[files]"
+    )
+
+
 class TextConfig(Frozen):
     """Text of one kind in each language; a table may leave languages out. `limit` draws so many rows."""
 
     name: Name
-    data: ByLanguage | TextData
+    data: Annotated[
+        Annotated[ByLanguage, Tag("data[files]")] | Annotated[TextData, Tag("data[set]")], Discriminator(_kind)
+    ]
     field: StrictStr = "text"
     limit: PositiveInt | None = None
 

@@ -62,6 +62,13 @@ class TrainOverride(Frozen, Generic[Text]):
             raise ValueError(f"doc_to_text and doc_to_target are of pairs: leave them out with format: {self.format}")
         if self.format == "messages" and self.append_eos is not None:
             raise ValueError("append_eos is for texts: a conversation ends as the model's chat template says")
+        if self.format in ("text", "messages") and not self.bos:
+            how = "each chunk of a raw text begins with it" if self.format == "text" else "the chat template decides"
+            raise ValueError(f"bos: false is of pairs: leave it out with format: {self.format}, where {how}")
+        if self.format == "text" and self.truncation != "left":
+            raise ValueError(
+                "truncation is of what is cut off: a raw text is cut into chunks, all of which are learned"
+            )
         return self
 
     @model_validator(mode="after")
@@ -74,8 +81,11 @@ class TrainOverride(Frozen, Generic[Text]):
         return self
 
     def of(self, language: str) -> TrainOverride[str]:
-        """What it comes to in a language."""
-        return TrainOverride[str].model_validate({key: _in(language, value) for key, value in self})
+        """What it comes to in a language; without data of its own there, keys of such data say nothing."""
+        own = {key: _in(language, value) for key, value in self}
+        if own["dataset_path"] is None and own["data_files"] is None:
+            own |= {"dataset_revision": None, "process_docs": False}
+        return TrainOverride[str].model_validate(own)
 
     def tables(self) -> dict[str, dict[str, str]]:
         """The tables among its keys."""

@@ -60,7 +60,7 @@ def _zero_shot(task: Task, doc: Document) -> str:
 
 
 def _overridden(task: Task, doc: Document, template: str) -> str:
-    prompt = task.doc_to_text(doc, template)
+    prompt = doc[template] if template in doc else task.doc_to_text(doc, template)  # as in `right_text`
     if isinstance(prompt, int) and task.config.doc_to_choice is not None:  # several inputs, one continuation
         options = options_of(task, doc)
         return options[number_of(prompt, options)]

@@ -41,6 +41,8 @@ def formatted(doc: Document, train: TrainOverride[str]) -> Example | None:
             raise BadGold("its conversation has no assistant's turn, so there is nothing to learn from it")
         return _chat(doc, said, None, train)
     if train.format == "prompt_completion" and isinstance(doc.get("prompt"), list) and train.doc_to_text is None:
+        if train.append_eos is not None:
+            raise BadGold("train.append_eos is for texts: a conversation ends as the chat template says; leave it out")
         before, after = (_conversation(_value(doc, name), name) for name in PAIR)
         return _chat(doc, [*before, *after], len(before), train)
     prompt, answer = _pair(doc, train)
@@ -80,7 +82,8 @@ def _needed(train: TrainOverride[str]) -> tuple[str, ...]:
 
 
 def _pair(doc: Document, train: TrainOverride[str]) -> tuple[str, str]:
-    templates = (train.doc_to_text or PAIR[0], train.doc_to_target or PAIR[1])
+    stated = (train.doc_to_text, train.doc_to_target)
+    templates = [column if template is None else template for column, template in zip(PAIR, stated, strict=True)]
     prompt, answer = (_as_text(rendered(doc, template), template) for template in templates)
     return prompt, answer
 

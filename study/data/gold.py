@@ -42,7 +42,7 @@ def right_options(task: Task, doc: Document) -> tuple[int, ...]:
 def right_text(task: Task, doc: Document, template: str | None) -> str | None:
     """Give the text to learn: of several right ones the first, None where the label is hidden. Raises BadGold.
 
-    A `template` replaces the task's own, and need not give an option.
+    A `template` replaces the task's own, and need not give an option; the name of a column of the document's is that.
     """
     options = options_of(task, doc) if task.config.doc_to_choice is not None else None
     judged = options is not None and _is_judged_by_option(task, template)
@@ -50,7 +50,11 @@ def right_text(task: Task, doc: Document, template: str | None) -> str | None:
         found = right_options(task, doc)
         if not found or judged:
             return options[found[0]] if found and options else None
-    given = task.doc_to_target(doc) if template is None else task.doc_to_target(doc, template)
+    given: object
+    if template is not None and template in doc:  # lm-eval knows the columns of what is scored, and no others
+        given = doc[template]
+    else:
+        given = task.doc_to_target(doc) if template is None else task.doc_to_target(doc, template)
     if isinstance(given, list | tuple):
         if not given:
             return None

@@ -25,12 +25,19 @@ class Instance(Protocol):
     def args(self) -> tuple[Any, ...]: ...
 
 
+class Shots(Protocol):
+    """The keys of `fewshot_config` that we read."""
+
+    gen_prefix: str | None
+
+
 class Settings(Protocol):
     """The keys of a task's YAML file that we read."""
 
     dataset_kwargs: Mapping[str, object] | None
     training_split: str | None
     fewshot_split: str | None
+    fewshot_config: Shots
     doc_to_text: object
     doc_to_target: object
     doc_to_choice: object

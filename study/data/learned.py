@@ -58,6 +58,7 @@ def _other(cell: Cell, train: TrainOverride[str]) -> Documents:
     key, split = f"{cell}: tasks[{cell.task}].train", train.split or "train"
     if train.dataset_path is not None and any((Path(train.dataset_path) / name).is_file() for name in SAVED):
         saved = datasets.load_from_disk(train.dataset_path)
+        _check_saved(key, train, isinstance(saved, datasets.Dataset))
         if isinstance(saved, datasets.Dataset):
             whole: Documents = saved
             return whole
@@ -76,11 +77,21 @@ def _other(cell: Cell, train: TrainOverride[str]) -> Documents:
             options = {"data_files": train.data_files}
         if builder == "csv" and train.data_files.endswith((".tsv", ".tsv.gz")):
             options["delimiter"] = "\t"
+        if builder == "text" and train.dataset_path is None:  # its reader would make a text of each line
+            options["sample_by"] = "document"
     with csv_as_it_stands():
         loaded: Documents = datasets.load_dataset(
             builder, train.dataset_name, split=split, revision=train.dataset_revision, **options
         )
     return loaded
+
+
+def _check_saved(key: str, train: TrainOverride[str], is_one: bool) -> None:
+    """Raise TaskError for keys that say nothing of what `save_to_disk` left: a set of splits, or one alone."""
+    for name in ("dataset_name", "dataset_revision", "data_files", *(["split"] if is_one else [])):
+        if getattr(train, name) is not None:
+            what = "one set without splits" if is_one else "a set of splits"
+            raise TaskError(f"{key}.{name}: {train.dataset_path} is {what}, saved as it is: leave the key out")
 
 
 def _builder(key: str, files: str) -> str:

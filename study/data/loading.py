@@ -56,6 +56,11 @@ def check_shots(task: Task, cell: Cell) -> None:
 def set_answers(task: Task, cell: Cell, scoring: TaskScoring) -> None:
     """Have answers begin and end as a config says. Raises TaskError where the task's model writes none."""
     if scoring.gen_prefix is not None:
+        shots = task.config.fewshot_config
+        if shots.gen_prefix == task.get_config(
+            "gen_prefix"
+        ):  # examples have the task's own where its file says no more
+            shots.gen_prefix = scoring.gen_prefix
         task.set_config("gen_prefix", scoring.gen_prefix)
     own = scoring.model_dump(include={"max_gen_toks", "until"}, exclude_none=True)
     if own and task.OUTPUT_TYPE != "generate_until":

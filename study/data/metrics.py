@@ -6,6 +6,8 @@ one of the task's filters. Only OURS are ours, where the task has none: lm-eval'
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -13,7 +15,7 @@ from lm_eval.api.registry import get_metric, get_metric_aggregation, is_higher_b
 
 from study.cells import Cell
 from study.data.gold import judges_itself
-from study.data.harness import Aggregation, Task
+from study.data.harness import Aggregation, Instance, Task
 from study.errors import TaskError
 
 OURS = ("rouge1", "rouge2", "rougeL", "script")  # of answers that are written, item by item; more is better
@@ -23,6 +25,7 @@ ADDED = {  # what lm-eval computes for each kind of task, once it is asked to
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
     "generate_until": ("exact_match", "bleu", "chrf", "chrf++", "ter"),
 }
+OF_ALL = ("f1", "mcc", "brier_score")  # of options: numbers of all items together
 
 
 class _Filter(Protocol):
@@ -48,6 +51,29 @@ def want(task: Task, cell: Cell, metrics: Sequence[str]) -> None:
             raise _refused(cell, metric, f"its task has no filter {key!r}", filters)
         if name not in task.higher_is_better() and name not in task.aggregation():
             _add(task, cell, name)
+
+
+def check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> None:
+    """Raise TaskError for a metric of all items together that cannot be of such options, or of such right answers.
+
+    It is computed of answers that are made up, each option in turn: what fails so would fail after all is trained.
+    """
+    whole = {name: task.aggregation()[name] for name in OF_ALL if name in task.aggregation()}
+    if not whole or task.OUTPUT_TYPE != "multiple_choice" or judges_itself(task):
+        return
+    counts, documents = Counter(one.doc_id for one in instances), {one.doc_id: one.doc for one in instances}
+    answers = ([(-float(k != n % count), False) for k in range(count)] for n, count in enumerate(counts.values()))
+    found = [task.process_results(documents[n], list(given)) for n, given in zip(counts, answers, strict=True)]
+    for name, function in whole.items():
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                function([one[name] for one in found])
+        except Exception as error:  # another's code, and what it raises
+            reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+            fix = f"leave it out of tasks[{cell.task}].metric, or of its task's metric_list"
+            raise TaskError(
+                f"{cell}: {name!r} cannot be computed of its options and answers ({reason}): {fix}"
+            ) from error
 
 
 def filters_of(task: Task) -> list[str]:

@@ -21,7 +21,7 @@ from study.data.learned import train_documents, wanted
 from study.data.limited import behind, queue, taken
 from study.data.loading import check_shots, fault, load_task, set_answers
 from study.data.manifest import not_there, positions, row_id
-from study.data.metrics import want
+from study.data.metrics import check_possible, want
 from study.data.prints import beside, judged_by, plain
 from study.data.sets import far
 from study.data.templates import use_sandbox
@@ -73,12 +73,8 @@ class TaskLibrary:
         """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError; loads none."""
         asked = [(cell, self._tasks[cell.task]) for cell in cells]
         self._catalogue.check(asked)
-        return far(
-            [
-                (self._catalogue.definition(task, task.lm_eval_name(cell.language)), self.train(cell))
-                for cell, task in asked
-            ]
-        )
+        definition = self._catalogue.definition
+        return far([(definition(task, task.lm_eval_name(cell.language)), self.train(cell)) for cell, task in asked])
 
     def train(self, cell: Cell) -> TrainOverride[str]:
         """What the cell is trained on, where that is not what is scored."""
@@ -132,6 +128,7 @@ class TaskLibrary:
                 fewshot_as_multiturn=chat_template is not None,  # lm-eval's default where there is a chat template
                 chat_template=chat_template,
             )
+            check_possible(task, cell, task.instances)
         except (TaskError, Unreachable):
             raise
         except Exception as error:  # templates meet the data here: anything can be raised
@@ -199,9 +196,12 @@ class TaskLibrary:
             rows = self._limited(cell, split, documents, [number for number in asked if told(number)])
         if not rows:
             none = "its split has no rows" + (" that train.where lets pass" if self.train(cell).where else "")
-            why = f"the labels of all {len(asked):,} rows of its split are hidden" if asked else none
+            all_of = f"all {len(asked):,} rows of its split are"
+            told_by_format = split == "train" and self.train(cell).format is not None
+            why = (f"{all_of} empty" if told_by_format else f"the labels of {all_of} hidden") if asked else none
             what = "example to train on" if split == "train" else "item to score"
-            raise TaskError(f"{cell}: no {what}: {why}; name another split in the task's YAML")
+            fix = "name another split in the task's YAML" if self._tasks[cell.task].lm_eval else "name other data"
+            raise TaskError(f"{cell}: no {what}: {why}; {fix}")
         if hidden := sum(not one for one in known.values()):
             self.hidden[cell, split] = hidden
         return rows

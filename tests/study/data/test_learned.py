@@ -97,6 +97,19 @@ def test_other_data_have_a_revision_and_the_tasks_own_preparation_where_asked(tm
     assert loads.call_args.kwargs["revision"] == "abc"
 
 
+def test_a_template_may_name_a_column_that_only_other_data_have(tmp_path: Path) -> None:
+    write(tmp_path / "tasks")
+    rows = [{"prompt": f"Is it {i}?", "completion": ["no", "a lot"][i]} for i in range(2)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = {"data_files": str(tmp_path / "rows.jsonl"), "doc_to_text": "prompt", "doc_to_target": "completion"}
+    write(tmp_path / "tasks", output_type="generate_until", doc_to_choice=None, doc_to_target="note",
+          generation_kwargs={"until": ["."]}, metric_list=[{"metric": "exact_match"}])  # fmt: skip
+    assert library(tmp_path / "tasks", **more).examples(CELL) == (
+        Example("Is it 0?", " no"),
+        Example("Is it 1?", " a lot"),
+    )
+
+
 def test_how_an_example_is_read_names_it_where_it_is_not_as_before(tmp_path: Path) -> None:
     write(tmp_path)
     assert told(Example("one", " two")) == ["one", " two"]

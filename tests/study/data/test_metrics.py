@@ -12,7 +12,7 @@ from study.config.file import parse
 from study.data.metrics import plain_name
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
-from tests.study.data.test_tasks import CELL, Function, write
+from tests.study.data.test_tasks import CELL, Function, docs, write
 
 
 def library(folder: Path, metric: Any = None) -> TaskLibrary:
@@ -61,6 +61,37 @@ def test_a_name_may_say_the_first_filter(tmp_path: Path) -> None:
     write(tmp_path)
     task = library(tmp_path, "acc,none").load(CELL)
     assert plain_name(task, "acc,none") == plain_name(task, "acc") == "acc"
+
+
+@pytest.mark.parametrize(
+    ("metric", "rows", "told"),
+    [
+        ("f1", {}, "quiz/en: 'f1' cannot be computed of its options and answers (ValueError: Target is multiclass"),
+        ("mcc", {"answer": [0, 1]}, "'mcc' cannot be computed"),
+        ("brier_score", {1: ["a", "b"]}, "'brier_score' cannot be computed"),
+        ("mcc", {}, None),
+        ("brier_score", {}, None),
+        ("f1", {"choices": ["yes", "no"], "answer": 1}, None),
+    ],
+)
+def test_a_metric_that_its_options_cannot_have_is_refused_before_training(
+    metric: str, rows: dict[Any, Any], told: str | None, tmp_path: Path
+) -> None:
+    test = [{**doc, **{key: value for key, value in rows.items() if isinstance(key, str)}} for doc in docs(6)]
+    for number, choices in ((key, value) for key, value in rows.items() if isinstance(key, int)):
+        test[number]["choices"] = choices
+    write(tmp_path, test, test)
+    tasks = library(tmp_path, metric)
+    if told is None:
+        assert len(tasks.build_requests(CELL)) == sum(len(doc["choices"]) for doc in test)
+        return
+    with pytest.raises(TaskError) as error:
+        tasks.build_requests(CELL)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+    write(tmp_path, test, test, metric_list=[{"metric": metric}])  # its file may state it, too
+    with pytest.raises(TaskError, match="cannot be computed"):
+        library(tmp_path).build_requests(CELL)
 
 
 def test_metrics_stand_once() -> None:

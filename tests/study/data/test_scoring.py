@@ -57,6 +57,18 @@ def test_answers_begin_and_end_as_it_says(tmp_path: Path) -> None:
     assert len({one.target_fingerprint(CELL, one.build_requests(CELL)) for one in (tasks, plain)}) == 2
 
 
+def test_a_beginning_of_answers_stands_in_examples_too_as_lm_evals_own_does(tmp_path: Path) -> None:
+    general, own = Scoring(num_fewshot=2), {"fewshot_config": {"gen_prefix": "Thus:"}}
+    for name, keys, told in (("plain", {}, "So:"), ("stated", own, "Thus:"), ("file", {"gen_prefix": "Now:"}, "So:")):
+        write(tmp_path / name, **WRITES, **keys)
+        write(tmp_path / f"{name}_full", **WRITES, **keys | {"gen_prefix": "So:"})
+        ours = library(tmp_path / name, general, gen_prefix="So:").build_requests(CELL)
+        assert [one.args for one in ours] == [
+            one.args for one in library(tmp_path / f"{name}_full", general).build_requests(CELL)
+        ]
+        assert ours[0].args[0].count(f"Answer: {told} x") == 2
+
+
 def test_limits_of_answers_are_for_tasks_that_write(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(TaskError, match=r"tasks\[quiz\].scoring.max_gen_toks: is of answers that are written"):
@@ -76,3 +88,7 @@ def test_a_task_that_is_not_asked_in_a_chat_has_no_part_of_one() -> None:
     assert TaskScoring(system_prompt="Be long.").over(general).system_prompt == "Be long."
     with pytest.raises(ConfigError, match=r"tasks\[a\].scoring.system_prompt"):
         parse(TWO % "{system_prompt: x}")
+    for own in ("{apply_chat_template: false, system_prompt: x}", "{chat_template_args: {a: 1}}"):
+        with pytest.raises(ConfigError, match=r"tasks\[a\].scoring.*is a part of a chat"):
+            parse(TWO % own + f"scoring: {{apply_chat_template: {str('false' in own).lower()}}}\n")
+    parse(TWO % "{apply_chat_template: false}" + "scoring: {apply_chat_template: true, system_prompt: x}\n")

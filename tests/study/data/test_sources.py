@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import pytest
+import yaml
 
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig
@@ -134,7 +135,8 @@ def test_what_is_learned_is_in_the_identity(tmp_path: Path) -> None:
         ([{"messages": [{"role": "bot", "content": "x"}]}], "format: messages", "has the role 'bot'"),
         ([{"messages": CHAT[:1]}], "format: messages", "no assistant's turn"),
         (ROWS, "doc_to_text: promt, doc_to_target: completion", "'promt' is no column of the data"),
-        ([{"text": ""}], "format: text", "the labels of all 1 rows of its split are hidden"),
+        ([{"text": ""}], "format: text", "all 1 rows of its split are empty; name other data"),
+        ([{"prompt": CHAT[:1], "completion": CHAT[1:]}], "format: prompt_completion, append_eos: true", "is for texts"),
     ],
 )
 def test_wrong_data_are_told_in_a_line(rows: list[dict[str, Any]], train: str, told: str, tmp_path: Path) -> None:
@@ -143,6 +145,53 @@ def test_wrong_data_are_told_in_a_line(rows: list[dict[str, Any]], train: str, t
     assert told in str(error.value)
     assert str(error.value).startswith("notes/en: ")
     assert "\n" not in str(error.value)
+
+
+def test_an_empty_template_is_empty(tmp_path: Path) -> None:
+    files = write(tmp_path, ROWS)
+    for train in ("doc_to_target: completion", "format: prompt_completion"):
+        found = examples("{" + train + ", doc_to_text: '', data_files: " + files + "}")
+        assert [(one.prompt, one.answer) for one in found] == [("", row["completion"]) for row in ROWS]
+
+
+def test_raw_text_is_of_a_set_or_of_files_by_language(tmp_path: Path) -> None:
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "en"))
+    files = write(tmp_path, [{"text": "Hallo."}])
+    texts = [
+        ("{dataset_path: '" + str(tmp_path) + "/{language}'}", "en", "row 0"),
+        ("{de: " + files + "}", "de", "Hallo."),
+        (f"'{files}'", "de", "Hallo."),
+    ]
+    for data, language, first in texts:
+        config = study("{format: text, data_files: x}", "[en, de]", "texts: [{name: prose, data: " + data + "}]\n")
+        assert parse(yaml.safe_dump(config.model_dump(mode="json", exclude={"trial_run"}))) == config
+        assert TaskLibrary.of(config).examples(Cell("prose", language))[0].answer == first
+    of_hub = "{dataset_path: owner/set, dataset_name: '{language}', split: train}"
+    config = study("{format: text, data_files: x}", more="texts: [{name: prose, data: " + of_hub + "}]\n")
+    train = config.task("prose").train.of("en")
+    assert (train.dataset_path, train.dataset_name, train.split, train.data_files) == ("owner/set", "en", "train", None)
+    with pytest.raises(ConfigError, match=r"texts\[0\]\.data\.dataset_nam = .*unknown key[^`]*`dataset_name`"):
+        study("{format: text, data_files: x}", more=f"texts: [{{name: p, data: {of_hub.replace('name', 'nam')}}}]\n")
+
+
+def test_a_language_without_data_has_no_revision_either() -> None:
+    config = study("{format: text, dataset_path: {en: a/b}, dataset_revision: v1}", "[en, sw]")
+    assert [str(cell) for cell in config.cells()] == ["asked/en", "asked/sw", "notes/en"]
+    assert config.task("notes").train.of("en").dataset_revision == "v1"
+
+
+def test_a_text_file_is_one_text(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("It was\na night.\n\nA dark one.\n")
+    (one,) = examples("{format: text, data_files: " + str(tmp_path / "book.txt") + "}")
+    assert one.answer == "It was\na night.\n\nA dark one.\n"
+    lines = examples("{format: text, dataset_path: text, data_files: " + str(tmp_path / "book.txt") + "}")
+    assert [line.answer for line in lines] == ["It was", "a night.", "A dark one."]
+
+
+@pytest.mark.parametrize("key", ["split: other", "dataset_name: x", "dataset_revision: x", "data_files: x.jsonl"])
+def test_keys_that_say_nothing_of_a_saved_set_are_refused(key: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=f"train.{key.partition(':')[0]}: .* is one set without splits"):
+        examples("{format: text, " + saved(tmp_path, "saved") + f", {key}}}")
 
 
 @pytest.mark.parametrize(
@@ -165,12 +214,22 @@ def test_files_that_are_not_there_are_told_in_a_line(train: str, told: str) -> N
         ("{format: text, data_files: x.jsonl, doc_to_text: x}", "leave them out with format: text"),
         ("{format: text, data_files: x.jsonl, system_prompt: x}", "set format: messages"),
         ("{data_files: x.jsonl, field: x}", "set format: text, or messages"),
+        ("{data_files: x.jsonl, doc_to_text: {de: x}, doc_to_target: x}", "or both train.doc_to_text"),
+        ("{format: text, data_files: x.jsonl, bos: false}", "each chunk of a raw text begins with it"),
+        ("{format: messages, data_files: x.jsonl, bos: false}", "where the chat template decides"),
+        ("{format: text, data_files: x.jsonl, truncation: right}", "truncation is of what is cut off"),
+        ("{format: text, data_files: x.jsonl}, metric: acc", "tasks[notes].metric = 'acc': is of an lm-eval task"),
+        ("{format: text, data_files: x.jsonl}, scoring: {num_fewshot: 1}", "tasks[notes].scoring"),
+        ("{format: text, data_files: x.jsonl}, harm: 1", "tasks[notes].harm"),
+        ("{format: text, data_files: x.jsonl}, trust_code: true", "tasks[notes].trust_code"),
+        ("{format: text, data_files: x.jsonl}, include_path: x", "tasks[notes].include_path"),
     ],
 )
 def test_a_config_that_does_not_say_what_is_learned_is_refused(train: str, told: str) -> None:
     with pytest.raises(ConfigError) as error:
-        study(train)
+        study(train, "[en, de]")
     assert told in str(error.value)
+    assert str(error.value).count("\n") == 1  # what is wrong, and the fix
 
 
 def test_a_source_alone_is_no_target() -> None:
