@@ -24,6 +24,11 @@ json_values = st.recursive(
 )
 
 
+def without_marks(value: object) -> bool:
+    """Without the marks of places in the text of an identity, which are refused in a config."""
+    return not any(mark in canonical_json(value) for mark in ('"@seed"', '"@examples"'))
+
+
 def test_each_ingredient_changes_the_adapter() -> None:
     variants = [
         BASE,
@@ -75,7 +80,7 @@ def test_what_has_no_canonical_form_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(("model", "key"), [(Recipe, "recipe"), (Scoring, "scoring")])
-@given(before=json_values, other=json_values)
+@given(before=json_values.filter(without_marks), other=json_values.filter(without_marks))
 def test_a_later_key_changes_an_identity_only_where_it_changes_a_result(
     model: type[Recipe] | type[Scoring], key: str, before: object, other: object
 ) -> None:
