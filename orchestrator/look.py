@@ -98,7 +98,7 @@ def lines(found: dict[str, object]) -> list[str]:
         for item in items.items:
             told += ["", f"item {item.doc_id}, {item.n_tokens:,} tokens with its longest option", item.prompt]
             told += [f"  option {number}: {option!r}" for number, option in enumerate(item.options)]
-            told += [f"  right: {item.answer!r}"]
+            told += [f"  right: {item.answer!r}"] if item.answer else []
     told += [f"NOT {key.removesuffix('_fault').upper()}: {why}" for key, why in found.items() if key.endswith("_fault")]
     return told
 

@@ -17,6 +17,7 @@ from study.config import StudyConfig
 from study.config.file import load
 from study.data.sizes import CellSize, Sizes
 from study.data.tasks import TaskLibrary
+from study.data.turns import said
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
 from study.plain import say
@@ -33,7 +34,7 @@ def count(config: StudyConfig) -> Sizes:
 
     library, models = TaskLibrary.of(config), resolve_all(config)
     rows = {
-        cell: [e.prompt + e.answer for e in library.examples(cell)] for s in config.source_list() for cell in s.cells
+        cell: [said(example) for example in library.examples(cell)] for s in config.source_list() for cell in s.cells
     }
     items = {cell: _items(library, cell) for cell in config.target_list()}
     cells: dict[str, dict[str, CellSize]] = {}

@@ -6,6 +6,7 @@ after the last whole chunk goes, where it is too short to learn from.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,16 +37,21 @@ def ending(tokenizer: PreTrainedTokenizerBase) -> int:
 def chunks(tokenizer: PreTrainedTokenizerBase, text: str, most: int, ends: bool) -> list[list[int]]:
     """Cut a text into chunks of at most `most` tokens, special ones included. Raises BadText."""
     first, last = beginning(tokenizer), [ending(tokenizer)] if ends else []
-    size = most - 1 - len(last)
-    if size < 1:
+    if most - 1 - len(last) < 1:
         raise BadText(f"has no room in max_length {most} beside {'BOS and EOS' if ends else 'BOS'}: raise it")
     tokens = tokenizer.encode(text, add_special_tokens=False)
     if tokens[:1] == [first]:  # a template of the data has written it
         tokens = tokens[1:]
     if last and tokens[-1:] == last:
         tokens = tokens[:-1]
-    pieces = [tokens[start : start + size] for start in range(0, len(tokens), size)]
-    if len(pieces) > 1 and len(pieces[-1]) < LEAST:
-        pieces.pop()
-    ended = [*pieces[:-1], [*pieces[-1], *last]] if pieces else []
+    ends_at = list(accumulate(pieces(len(tokens), most, ends)))
+    found = [tokens[start:end] for start, end in zip([0, *ends_at], ends_at, strict=False)]
+    ended = [*found[:-1], [*found[-1], *last]] if found else []
     return [[first, *piece] for piece in ended]
+
+
+def pieces(count: int, most: int, ends: bool) -> list[int]:
+    """How many tokens of a text of so many are in each of its chunks; special ones stand beside them."""
+    size = max(1, most - 1 - ends)
+    found = [min(size, count - start) for start in range(0, count, size)]
+    return found[:-1] if len(found) > 1 and found[-1] < LEAST else found

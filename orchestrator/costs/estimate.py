@@ -44,6 +44,7 @@ class Estimates:
     basis: Mapping[str, str]
     devices: Mapping[str, float]
     cut: Mapping[str, int] = field(default_factory=dict)  # of each source: rows that some model cuts
+    rows: Mapping[str, int] = field(default_factory=dict)  # of each source: to learn from, by the model with fewest
 
     def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
         """How long a trial trains these, by the clock."""
@@ -109,7 +110,8 @@ def estimate(
         basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"
     held_by = of_actors(config)
     cut = {str(s): max((of[str(s)].cut for of, _ in counted.values()), default=0) for s in survey.examples}
-    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by, cut)
+    rows = {str(s): min((of[str(s)].train for of, _ in counted.values()), default=0) for s in survey.examples}
+    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by, cut, rows)
 
 
 class _Speed:

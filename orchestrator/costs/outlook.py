@@ -6,6 +6,7 @@ greatest length, every option read with its prompt. Rows padded so are also the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,8 +130,11 @@ def _size(sizes: Sizes, model: str, cell: Cell) -> CellSize:
 
 
 def _learning(config: StudyConfig, cell: Cell, size: CellSize) -> tuple[int, int]:
-    """Tokens of a cell's examples, once through: as they are, and each as long as it may be."""
+    """Tokens of a cell's examples, once through: as they are, and each row as long as it may be."""
     train = config.task(cell.task).train
     longest = train.max_length or config.recipe.max_length
     examples = size.examples if train.limit is None else min(size.examples, train.limit)
-    return min(size.learned(train.limit), examples * longest), examples * longest
+    tokens = size.learned(train.limit)
+    if train.format == "text":  # never cut: its chunks are rows, of BOS, text and EOS
+        return tokens, max(examples, math.ceil(tokens / max(1, longest - 2))) * longest
+    return min(tokens, examples * longest), examples * longest

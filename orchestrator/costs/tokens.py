@@ -1,8 +1,9 @@
 """How many tokens a study's texts are to a model, without loading it: what it learns from, and what it reads to score.
 
-Training examples are counted as training does: cut to the recipe's length, those held out to validate on set apart. A
-target is counted as the engine reads it: a prompt once for its options, what options begin alike with once, and no
-option's last token, which is predicted only. It is judged by some of its questions.
+Training examples are counted as training does: cut to the recipe's length, a text into chunks, those held out to
+validate on set apart; a conversation by what is said in it, without the marks of the model's chat template. A target
+is counted as the engine reads it: a prompt once for its options, what options begin alike with once, and no option's
+last token, which is predicted only. It is judged by some of its questions.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from itertools import islice
 from orchestrator.planning.survey import Question, Survey
 from study.config import Recipe
 from study.data.example import Example
+from study.data.turns import said
 from study.models.hub import file_of
 from study.models.resolve import Model
 from trainers.data import split
+from trainers.texts import pieces
 
 CHARS_PER_TOKEN = 4  # only where a tokenizer cannot be read without loading the model library
 SAMPLE = 128  # questions of a target that are tokenised; the others are taken to be like them
@@ -40,7 +43,7 @@ class TokenCounter:
 
 @dataclass(frozen=True)
 class SourceTokens:
-    """Of a source's training over all epochs: tokens learned from, and all those read; examples of each kind.
+    """Of a source's training over all epochs: tokens learned from, and all those read; rows of each kind.
 
     `cut` are examples that are longer than what is learned of them.
     """
@@ -73,22 +76,33 @@ def counter_of(model: Model) -> TokenCounter:
 
 
 def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
-    lengths, cut = _lengths(counter, examples, recipe.max_length)
+    lengths, cut = _rows(counter, examples, recipe.max_length)
     learn, held_out = split(len(lengths), recipe.validation)
     learned, epochs = sum(lengths[i] for i in learn), recipe.epochs
     return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out), cut)
 
 
-def _lengths(counter: TokenCounter, examples: Sequence[Example], longest: int) -> tuple[list[int], int]:
-    """Each example's tokens, after it is cut; and how many are."""
+def _rows(counter: TokenCounter, examples: Sequence[Example], longest: int) -> tuple[list[int], int]:
+    """Tokens of each row: of an example, after it is cut, or of a text's chunk. And how many examples are cut."""
     whole = {
-        begin: map(len, counter.tokens([one.prompt + one.answer for one in examples if one.bos is begin], begin))
+        begin: map(len, counter.tokens([said(one) for one in examples if _begins(one) is begin], begin))
         for begin in (True, False)
     }
-    lengths = [next(whole[one.bos]) for one in examples]  # a text is chunked, all else is cut
-    most = [n if one.format == "text" else one.max_length or longest for n, one in zip(lengths, examples, strict=True)]
-    kept = [min(n, at_most) for n, at_most in zip(lengths, most, strict=True)]
-    return kept, sum(n < whole for n, whole in zip(kept, lengths, strict=True))
+    rows, cut = list[int](), 0
+    for one in examples:
+        count, most = next(whole[_begins(one)]), one.max_length or longest
+        if one.format == "text":
+            chunks = [1 + piece for piece in pieces(count, most, one.append_eos)]
+            rows += [*chunks[:-1], *(last + one.append_eos for last in chunks[-1:])]
+        else:
+            rows.append(min(count, most))
+            cut += count > most
+    return rows, cut
+
+
+def _begins(example: Example) -> bool:
+    """Whether a tokenizer puts its special tokens to an example; to a text chunking does."""
+    return example.bos and example.format != "text"
 
 
 def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:

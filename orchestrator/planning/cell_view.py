@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evaluators.items.encoder import Encoder
+from orchestrator.planning.survey import says_right
 from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.data.example import Example
-from study.data.gold import answer
+from study.data.gold import right_answer
 from study.data.harness import Instance
 from study.data.tasks import TaskLibrary
 from study.models.resolve import Model
@@ -44,7 +45,7 @@ class LearnedRow:
 
 @dataclass(frozen=True)
 class Asked:
-    """One item: its prompt, the options or how an answer is written, the right answer, and tokens of the longest."""
+    """One item: its prompt, the options, the right answer where it is told, and tokens of the longest."""
 
     doc_id: int
     prompt: str
@@ -111,7 +112,8 @@ def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, c
     documents: dict[int, list[Instance]] = {}
     for instance in instances:
         documents.setdefault(instance.doc_id, []).append(instance)
-    golds = {number: answer(task, own[0].doc) for number, own in documents.items()}
+    told = says_right(task)
+    golds = {number: right_answer(task, own[0].doc) if told else "" for number, own in documents.items()}
     lengths = {number: max(_tokens(encoder, one) for one in own) for number, own in documents.items()}
     shown = [
         Asked(number, str(own[0].args[0]), _options(own), golds[number], lengths[number])
@@ -126,7 +128,7 @@ def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, c
         int(task.get_config("num_fewshot") or 0),
         chat is not None,
         library.metrics(cell) or tuple(task.aggregation()),
-        dict(kinds.most_common()) if len(kinds) <= CLASSES else {},
+        dict(kinds.most_common()) if told and len(kinds) <= CLASSES else {},
     )
 
 

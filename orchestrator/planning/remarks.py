@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from orchestrator.planning.survey import Survey
 from study.config import Recipe
-from trainers.data import split
+
+_NOTHING_TO_LEARN = {"text": "they are empty", "prompt_completion": "their completions are empty"}
+_HIDDEN = "their labels are hidden"
 
 
-def remarks(found: Survey, recipe: Recipe) -> Iterator[str]:
-    """Give a line for each thing that a person should know before the study is run."""
+def remarks(found: Survey, rows: Mapping[str, int], recipe: Recipe) -> Iterator[str]:
+    """Give a line for each thing that a person should know before the study is run. `rows` are learned by source."""
     for (cell, part), count in found.library.hidden.items():
-        yield f"{cell}, {part} rows: {count:,} are left out, their labels are hidden"
+        format_ = found.library.train(cell).format if part == "train" else None
+        yield f"{cell}, {part} rows: {count:,} are left out, {_NOTHING_TO_LEARN.get(str(format_), _HIDDEN)}"
     for (cell, part), count in found.library.nulls.items():
         if count:
             fix = "fill it, or write {{ column or '' }}"
             yield f"{cell}, {part} rows: {count:,} prompts hold a null as the word None: {fix}"
     short = {}
-    for source, examples in found.examples.items():
-        learn, _ = split(len(examples), recipe.validation)
-        steps = math.ceil(len(learn) / recipe.batch_size) * recipe.epochs
+    for source, count in rows.items():
+        steps = math.ceil(count / recipe.batch_size) * recipe.epochs
         if steps <= math.ceil(steps * recipe.warmup_ratio):
-            short[str(source)] = steps
+            short[source] = steps
     if short:
         name, steps = next(iter(short.items()))
         yield (

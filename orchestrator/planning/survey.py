@@ -17,7 +17,7 @@ from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.data.example import Example
-from study.data.gold import right_answer
+from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
 from study.data.prints import doc_hash
 from study.data.tasks import TaskLibrary
@@ -70,7 +70,7 @@ class Survey:
     target_texts: dict[Cell, list[Question]] = field(default_factory=dict)
     target_items: dict[Cell, int] = field(default_factory=dict)
     own_shots: dict[Cell, int] = field(default_factory=dict)
-    answers: dict[Cell, int] = field(default_factory=dict)  # how many different right answers there are
+    answers: dict[Cell, int] = field(default_factory=dict)  # how many different right answers are told
     test_hashes: dict[Cell, frozenset[str]] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
@@ -119,12 +119,18 @@ def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Call
     supported(task)
     requests = library.build_requests(cell)
     documents = {request.doc_id: request.doc for request in requests}.values()
-    found.answers[cell] = len({right_answer(task, document) for document in documents})
+    if says_right(task):
+        found.answers[cell] = len({right_answer(task, document) for document in documents})
     found.test_hashes[cell] = frozenset(map(doc_hash, documents))
     found.target_texts[cell] = _questions(request.args for request in requests)
     found.target_items[cell] = len(documents)
     found.targets[cell] = library.target_fingerprint(cell, requests)
     found.own_shots[cell] = library.own_shots(cell)
+
+
+def says_right(task: Task) -> bool:
+    """Whether a task says what is right of a document: one that judges by itself need not, where it has no options."""
+    return task.config.doc_to_choice is not None or not judges_itself(task)
 
 
 def _questions(requests: Iterable[Iterable[object]]) -> list[Question]:

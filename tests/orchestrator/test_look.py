@@ -19,7 +19,7 @@ from trainers.data import tokenise
 @pytest.fixture(scope="module")
 def config(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("look")
-    write(folder, [{**doc, "answer": 1} for doc in docs(6)])
+    write(folder, [{**doc, "answer": 0} for doc in docs(6)])
     chats = [{"messages": [{"role": "user", "content": "one?"}, {"role": "assistant", "content": "two"}]}] * 3
     (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
     study: dict[str, Any] = {
@@ -47,7 +47,9 @@ def test_people_see_the_mask_the_prompts_and_what_is_wrong_with_a_split(
     assert "cut from" in told
     assert "1 examples before each" in told
     assert "option 0: ' 1'" in told
-    assert "right answers: '1' 100%: all are one" in told
+    assert "  right: '1'" in told
+    assert "right answers: '1' 17%, '2' 17%, " in told  # of the first option: each has its own
+    assert "all are one" not in told
 
 
 def test_programs_get_the_tokens_that_are_trained(

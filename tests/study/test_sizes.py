@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from tokenizers import Tokenizer
 from study import sizes
 from study.cells import Cell, Source
 from study.config.file import load
+from study.data.example import Example
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
+from study.data.turns import said
 from study.errors import ConfigError
 from tests.support.tiny_world import make_config, make_tasks
 
@@ -33,6 +36,13 @@ def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path
     assert size.score_tokens == sum(len(tokenizer.encode(text)) for text in texts)
     apart = [f"xx: {i}, {i + 1}, {i + k}" for i in range(24, 36) for k in (1, 2, 3)]
     assert size.apart_tokens == sum(len(tokenizer.encode(text)) for text in apart)
+
+
+def test_a_conversation_is_counted_by_what_is_said_in_it() -> None:
+    turns = [{"role": "user", "content": "Two?"}, {"role": "assistant", "tool_calls": [{"name": "add"}]}]
+    told = json.dumps({"messages": turns, "after": None})
+    assert said(Example("", told, format="messages")) == 'Two?\n[{"name": "add"}]'
+    assert said(Example("Two?", " 2")) == "Two? 2"
 
 
 def test_a_task_can_say_where_its_loss_is_and_that_is_in_the_identity(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from orchestrator.costs.devices import SCORE, TRAIN, assumed, kind, stages
 from orchestrator.costs.estimate import Cost, Estimates, costs, estimate
@@ -30,6 +32,7 @@ from study.store.layout import RECORD_FILE, STUDY_FILE
 from study.store.store import Store
 from study.units import AdapterUnit
 from tests.support.rows import record_text
+from trainers.data import tokenise
 
 EXAMPLE = Example("p" * 36, " abc")  # 40 characters: 10 tokens where nobody knows better
 CPU_FLOPS = UTILISATION * PEAK_FLOPS["CPU"]
@@ -220,6 +223,23 @@ def test_tokens_are_counted_as_training_counts_them(tmp_path: Path) -> None:
     assert (found.learned, found.read, found.train, found.validation) == (18, 18, 2, 0)
     own = of_source(counter, [Example("a a a a", " a", max_length=3), *examples[1:]], Recipe(epochs=1))
     assert own.learned == 3 + 2
+
+
+def test_rows_of_texts_and_conversations_are_counted_as_they_are_learned(tmp_path: Path) -> None:
+    words = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1, "[END]": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    counter = counter_of(Model("m", str(tmp_path), None, "m", "float32", "m", 1.0, 10, False, ()))
+    texts = [Example("", "a " * n, format="text", append_eos=ends) for n in (5, 9, 20, 40) for ends in (True, False)]
+    rows = tokenise(PreTrainedTokenizerFast(tokenizer_object=words, eos_token="[END]"), texts, 10, "all")
+    found = of_source(counter, texts, Recipe.model_validate({"epochs": 1, "max_length": 10}))
+    assert len(rows) > len(texts)
+    assert (found.train + found.validation, found.cut) == (len(rows), 0)
+    assert found.read == sum(len(row.tokens) for row in rows)
+    turns = [{"role": "user", "content": "a a a"}, {"role": "assistant", "content": "a a"}]
+    chat = Example("", json.dumps({"messages": turns, "after": None}), format="messages")
+    found = of_source(counter, [chat], Recipe.model_validate({"epochs": 1, "max_length": 10}))
+    assert (found.learned, found.cut) == (5, 0)
 
 
 def test_it_is_said_where_tokens_are_guessed() -> None:

@@ -10,12 +10,14 @@ from orchestrator.planning.doubts import doubts
 from orchestrator.planning.survey import Survey, survey
 from study.config.file import parse
 from study.data.tasks import TaskLibrary
-from tests.study.data.test_tasks import docs, write
+from tests.study.data.test_tasks import Function, docs, write
 
 
-def surveyed(folder: Path, test: list[dict[str, Any]], train: list[dict[str, Any]], more: str = "") -> Survey:
-    write(folder, test, train)
-    task = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{folder}'}}"
+def surveyed(
+    folder: Path, test: list[dict[str, Any]], train: list[dict[str, Any]], more: str = "", **changes: Any
+) -> Survey:
+    write(folder, test, train, **changes)
+    task = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{folder}', trust_code: true}}"
     config = parse(f"models: [{{id: none}}]\nlanguages: [en]\ntasks: [{task}]\n{more}")
     return survey(config, TaskLibrary.of(config), check_supported, print)
 
@@ -47,4 +49,13 @@ def test_options_of_their_own_are_no_one_answer_though_the_first_is_always_right
         tmp_path, [{**doc, "answer": 0} for doc in docs(40)], [{**doc, "answer": 1} for doc in docs(30, 100)]
     )
     (told,) = doubts(found, {})
+    assert told.startswith("all rows to learn have one answer in quiz/en: ")
+
+
+def test_a_task_that_judges_by_itself_need_not_say_what_is_right(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text("def judge(doc, results):\n    return {'followed': 1.0}\n")
+    metric = {"metric": "followed", "aggregation": "mean", "higher_is_better": True}
+    own = {"output_type": "generate_until", "doc_to_choice": None, "doc_to_target": 0, "metric_list": [metric]}
+    test, train = docs(40), docs(30, 100)
+    (told,) = doubts(surveyed(tmp_path, test, train, **own, process_results=Function("judge.judge")), {})
     assert told.startswith("all rows to learn have one answer in quiz/en: ")
