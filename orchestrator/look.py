@@ -83,7 +83,7 @@ def lines(found: dict[str, object]) -> list[str]:
         told += ["", f"LEARNED ({MARKS[0]}…{MARKS[1]} counts in the loss): {_lengths(rows.lengths, 'rows')}"]
         told += _hidden(rows.hidden)
         for number, row in enumerate(rows.rows, 1):
-            cut = f", cut from {row.whole:,}" if row.whole > row.n_tokens else ""
+            cut = f", {'cut from' if row.cut else 'chunk of'} {row.whole:,}" if row.whole > row.n_tokens else ""
             text = "".join(f"{MARKS[0]}{s.text}{MARKS[1]}" if s.learned else s.text for s in row.spans)
             ids = " ".join(
                 f"{MARKS[0]}{' '.join(map(str, s.tokens))}{MARKS[1]}" if s.learned else " ".join(map(str, s.tokens))

@@ -112,10 +112,19 @@ class Encoder(HFLM):
         """Tokens of the longest prompt and of the longest answer that lm-eval instances ask for, together."""
         prompts = max(len(self.tok_encode(instance.args[0])) for instance in instances)
         self._known.clear()
-        answers = max(
-            normalize_gen_kwargs(instance.args[1], self.max_gen_toks)["max_gen_toks"] for instance in instances
-        )
+        answers = max(self._writes(instance) for instance in instances)
         return min(self._longest, prompts + answers)
+
+    def most(self, instance: Instance) -> int | None:
+        """How long an instance's text may be before it is cut; None where it is read in windows, all of it."""
+        if instance.request_type == "loglikelihood_rolling":
+            return None
+        if instance.request_type == "generate_until":
+            return self._longest - self._writes(instance)
+        return self._longest + 1  # the last token is not read: it is predicted only
+
+    def _writes(self, instance: Instance) -> int:
+        return int(normalize_gen_kwargs(instance.args[1], self.max_gen_toks)["max_gen_toks"])
 
     def _request(self, instance: Instance, context: list[int], option: list[int]) -> Request:
         if not context or not option:

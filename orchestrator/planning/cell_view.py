@@ -36,11 +36,12 @@ class Span:
 
 @dataclass(frozen=True)
 class LearnedRow:
-    """One row of training. `whole` is how many tokens it has before it is cut."""
+    """One row of training. `whole` is how many tokens it has before it is cut, or the text that it is a chunk of."""
 
     spans: tuple[Span, ...]
     n_tokens: int
     whole: int
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Of texts in tokens, and how many are cut."""
+    """Of texts in tokens, and how many are cut, as longer than `limit`; None where they are read in windows."""
 
     count: int
     shortest: int
     median: int
     longest: int
-    limit: int
+    limit: int | None
     cut: int
 
 
@@ -120,10 +121,11 @@ def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, c
         for number, own in list(documents.items())[:count]
     ]
     kinds = Counter(golds.values())
-    longest = int(encoder.max_length)
+    most = {number: encoder.most(own[0]) for number, own in documents.items()}
+    cut = sum(limit is not None and lengths[number] > limit for number, limit in most.items())
     return Scored(
         tuple(shown),
-        _lengths(list(lengths.values()), longest, sum(n > longest for n in lengths.values())),
+        _lengths(list(lengths.values()), min((n for n in most.values() if n is not None), default=None), cut),
         library.hidden.get((cell, "test"), 0),
         int(task.get_config("num_fewshot") or 0),
         chat is not None,
@@ -145,7 +147,7 @@ def _row(encoder: Encoder, example: Example, row: Row) -> LearnedRow:
             tokens = row.tokens[start:place]
             spans.append(Span(encoder.tokenizer.decode(tokens), tokens, start in learns))
             start = place
-    return LearnedRow(tuple(spans), len(row.tokens), _whole(encoder, example))
+    return LearnedRow(tuple(spans), len(row.tokens), _whole(encoder, example), row.truncated)
 
 
 def _whole(encoder: Encoder, example: Example) -> int:
@@ -163,5 +165,5 @@ def _options(instances: Sequence[Instance]) -> tuple[str, ...]:
     return tuple(str(one.args[1]) for one in instances if len(one.args) > 1)
 
 
-def _lengths(found: Sequence[int], limit: int, cut: int) -> Lengths:
+def _lengths(found: Sequence[int], limit: int | None, cut: int) -> Lengths:
     return Lengths(len(found), min(found), round(statistics.median(found)), max(found), limit, cut)

@@ -22,6 +22,14 @@ def config(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> st
     write(folder, [{**doc, "answer": 0} for doc in docs(6)])
     chats = [{"messages": [{"role": "user", "content": "one?"}, {"role": "assistant", "content": "two"}]}] * 3
     (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chats))
+    texts = {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{question}}"}
+    how_to = {"until": ["\n"], "max_gen_toks": 200}  # of the model's 256
+    writing = {"output_type": "generate_until", "doc_to_target": "{{note}}", "generation_kwargs": how_to}
+    for name, how, words in (("texts", texts, 300), ("writing", writing, 60)):
+        metric = [{"metric": "word_perplexity" if name == "texts" else "exact_match"}]
+        rows = [{**doc, "question": "x " * words} for doc in docs(3)]
+        write(folder / name, rows, docs(2), **how, doc_to_choice=None, metric_list=metric)
+    (folder / "notes.jsonl").write_text(json.dumps({"text": "one two " * 40}) + "\n")
     study: dict[str, Any] = {
         "store": str(folder / "store"),
         "models": [{"id": str(tiny_model_dir), "name": "tiny"}],
@@ -29,6 +37,11 @@ def config(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> st
         "tasks": [
             {"name": "quiz", "lm_eval": "quiz_{language}", "include_path": str(folder)},
             {"name": "chat", "train": {"format": "messages", "data_files": str(folder / "chats.jsonl")}},
+            {"name": "notes", "train": {"format": "text", "data_files": str(folder / "notes.jsonl")}},
+            *(
+                {"name": name, "lm_eval": "quiz_{language}", "include_path": str(folder / name)}
+                for name in ("texts", "writing")
+            ),
         ],
         "recipe": {"max_length": 16},
         "scoring": {"num_fewshot": 1},
@@ -76,6 +89,25 @@ def test_a_source_alone_is_learned_and_not_asked(config: str, capsys: pytest.Cap
     told = capsys.readouterr().out
     assert "<|user|>one?\n<|assistant|>⟦two" in told
     assert "ASKED" not in told
+
+
+def test_what_is_cut_goes_by_how_it_is_read(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([config, "--cell", "notes/en", "--rows", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "row 2, 16 tokens, chunk of " in told
+    assert "none is cut" in told
+    assert "cut from" not in told
+
+    def asked(cell: str) -> dict[str, Any]:
+        assert main([config, "--cell", cell, "--set", "scoring.num_fewshot=0", "--json"]) == 0
+        return dict(json.loads(capsys.readouterr().out)["asked"]["lengths"])
+
+    texts, writing, options = (asked(cell) for cell in ("texts/en", "writing/en", "quiz/en"))
+    assert (texts["cut"], texts["limit"]) == (0, None)  # in windows
+    assert (writing["limit"], options["limit"]) == (56, 257)  # an option's last token is not read
+    assert texts["longest"] > options["limit"]
+    assert options["limit"] > writing["longest"] > writing["limit"]
+    assert writing["cut"] == 3
 
 
 @pytest.mark.parametrize(
