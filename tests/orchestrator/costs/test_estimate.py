@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from orchestrator.costs.devices import SCORE, TRAIN, assumed, kind, stages
 from orchestrator.costs.estimate import Cost, Estimates, costs, estimate
 from orchestrator.costs.measured import measure, merged
-from orchestrator.costs.tokens import counter_of, of_source
 from orchestrator.planning.grid import expand
 from orchestrator.planning.plan import plan
 from orchestrator.planning.spent import took_in
 from orchestrator.planning.survey import Question, Survey
 from orchestrator.progress.tables import cost_table, hours_of
-from study.config import Recipe, StudyConfig
+from study.config import StudyConfig
 from study.config.file import parse
 from study.data.example import Example
 from study.data.tasks import TaskLibrary
@@ -32,7 +28,6 @@ from study.store.layout import RECORD_FILE, STUDY_FILE
 from study.store.store import Store
 from study.units import AdapterUnit
 from tests.support.rows import record_text
-from trainers.data import tokenise
 
 EXAMPLE = Example("p" * 36, " abc")  # 40 characters: 10 tokens where nobody knows better
 CPU_FLOPS = UTILISATION * PEAK_FLOPS["CPU"]
@@ -206,40 +201,6 @@ def test_a_target_comes_from_the_first_store_that_has_seen_it(tmp_path: Path) ->
     basis = found.basis["a"]
     assert f"scoring measured on cpu in {own.uri} (1), measured on cpu in {other.uri} (1)" in basis
     assert f"training the model's speed on cpu in {third.uri} (1), measured on cpu in {third.uri} (1)" in basis
-
-
-def test_tokens_are_counted_as_training_counts_them(tmp_path: Path) -> None:
-    """Whatever a tokenizer's file says of padding and length; cut at the recipe's length, as the recipe says."""
-    tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.enable_padding(length=50)
-    tokenizer.enable_truncation(max_length=3)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    counter = counter_of(Model("m", str(tmp_path), None, "m", "float32", "m", 1.0, 10, False, ()))
-    assert counter.exact
-    assert counter.count(["a a a a a", "a"]) == [5, 1]
-    examples = [Example("a a a a", " a"), Example("a", " a")]
-    found = of_source(counter, examples, Recipe.model_validate({"epochs": 3, "max_length": 4}))
-    assert (found.learned, found.read, found.train, found.validation) == (18, 18, 2, 0)
-    own = of_source(counter, [Example("a a a a", " a", max_length=3), *examples[1:]], Recipe(epochs=1))
-    assert own.learned == 3 + 2
-
-
-def test_rows_of_texts_and_conversations_are_counted_as_they_are_learned(tmp_path: Path) -> None:
-    words = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1, "[END]": 2}, unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.save(str(tmp_path / "tokenizer.json"))
-    counter = counter_of(Model("m", str(tmp_path), None, "m", "float32", "m", 1.0, 10, False, ()))
-    texts = [Example("", "a " * n, format="text", append_eos=ends) for n in (5, 9, 20, 40) for ends in (True, False)]
-    rows = tokenise(PreTrainedTokenizerFast(tokenizer_object=words, eos_token="[END]"), texts, 10, "all")
-    found = of_source(counter, texts, Recipe.model_validate({"epochs": 1, "max_length": 10}))
-    assert len(rows) > len(texts)
-    assert (found.train + found.validation, found.cut) == (len(rows), 0)
-    assert found.read == sum(len(row.tokens) for row in rows)
-    turns = [{"role": "user", "content": "a a a"}, {"role": "assistant", "content": "a a"}]
-    chat = Example("", json.dumps({"messages": turns, "after": None}), format="messages")
-    found = of_source(counter, [chat], Recipe.model_validate({"epochs": 1, "max_length": 10}))
-    assert (found.learned, found.cut) == (5, 0)
 
 
 def test_it_is_said_where_tokens_are_guessed() -> None:
