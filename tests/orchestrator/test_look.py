@@ -94,7 +94,7 @@ def test_a_source_alone_is_learned_and_not_asked(config: str, capsys: pytest.Cap
 def test_what_is_cut_goes_by_how_it_is_read(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([config, "--cell", "notes/en", "--rows", "2"]) == 0
     told = capsys.readouterr().out
-    assert "row 2, 16 tokens, chunk of " in told
+    assert "row 2, 15 tokens, chunk of " in told
     assert "none is cut" in told
     assert "cut from" not in told
 
