@@ -40,6 +40,8 @@ def replicates(function: Aggregation, values: Sequence[Any]) -> list[float] | No
             found = _mcc(tables_DCC) if function is metrics.matthews_corrcoef else _f1(tables_DCC)
             return [float(value) for value in found]
         return [float(function([v for v, n in zip(values, row, strict=True) for _ in range(n)])) for row in times_DN]
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - a task author's aggregation may need all items: then nothing is known but its value
         return None
 

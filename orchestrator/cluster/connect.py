@@ -86,8 +86,8 @@ def _init(address: str) -> str | None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except Exception as error:
-        if "timed out during startup" in str(error):  # Ray's own wait is 30 s, and its error a bare Exception
+    except Exception as error:  # a node that does not start in time is told by nothing narrower; all else goes on
+        if "timed out during startup" in str(error):  # Ray's own wait is 30 s
             problem, fix = "Ray did not start here within 30 s", "try again when less else runs on this machine"
             raise ConfigError("RAY_ADDRESS", address, problem, fix) from error
         if not isinstance(error, ConnectionError | RuntimeError | ray.exceptions.AuthenticationError):
