@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.address import open_to_all, serves_strangers
+from orchestrator.cluster.address import check_ours, open_to_all, serves_strangers
 from orchestrator.cluster.token import TOKEN_FIX, use_token
 from orchestrator.options import ALLOW_OPEN, Options
 from study import secrets
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ADDRESS = "http://127.0.0.1:8265"
 PACKAGES = ("study", "adapters", "trainers", "evaluators", "orchestrator", "analysis")
 EXCLUDED = [".git", ".venv", "venv", "runs", "scratch", "build", "**/__pycache__", "**/.*_cache"]
-EXCLUDED += [".env", "*.pem", "secrets.env"]
+EXCLUDED += [".env", ".env.*", "*.pem", "*.key", "id_rsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".ssh", "secrets.env"]
 POLL_S = 1.0
 
 
@@ -172,7 +172,8 @@ def package(folder: Path) -> dict[str, Any]:
 
 
 def connect(address: str, allow_open: bool = False) -> JobSubmissionClient:
-    """A client of the cluster. Raises ConfigError when none answers there, it refuses the token, or asks for none."""
+    """A client of the cluster. Raises ConfigError when none of ours answers, it refuses the token, or asks for none."""
+    check_ours("--address", address)
     if not allow_open and serves_strangers(address):
         raise open_to_all("--address", address)
     use_token()

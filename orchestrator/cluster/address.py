@@ -8,8 +8,10 @@ tried, by a call without a token.
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from study.errors import ConfigError
 
@@ -71,6 +73,40 @@ def _is_own(folder: Path) -> bool:
     return bool(found and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077)
 
 
+def is_only_ours(file: Path) -> bool:
+    """Whether nobody but this user, and root, can have made a file: by all the folders on its way."""
+    real = file.resolve()
+    for folder in reversed(real.parents):
+        if _is_own(folder):
+            return True
+        found = folder.stat()
+        others = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in (0, os.getuid()) or others:
+            return False
+    return real.stat().st_uid in (0, os.getuid())
+
+
+def check_ours(key: str, address: str) -> None:
+    """Raise ConfigError where somebody else's process listens there, on this machine: it would be shown the token."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    user = _listener(parts.hostname or "", parts.port or 80)
+    if user not in (None, 0, os.getuid()):
+        problem = f"on this machine it is user {user} who listens there, and would be shown your token"
+        raise ConfigError(key, address, problem, "name another port, and open the way to your cluster at that one")
+
+
+def _listener(host: str, port: int) -> int | None:
+    """Who listens at a port of this machine; None where nobody does, or at another machine's, or it cannot be told."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))  # which only this machine's own addresses allow
+        lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()]
+    except (OSError, OverflowError):
+        return None
+    users = [int(at[7]) for at in lines if at[3] == "0A" and int(at[1].rpartition(":")[2], 16) == port]
+    return max(users, default=None)  # root's own, should there be others
+
+
 def lets_strangers_in(address: str) -> bool | None:
     """Whether the cluster at host:port answers a call that shows no token; None where nobody answers as Ray does."""
     import grpc
@@ -98,8 +134,9 @@ def serves_strangers(dashboard: str) -> bool | None:
 def check_closed(address: str, allow_open: bool) -> bool | None:
     """Whether a cluster refuses who shows no token; None where that cannot be seen.
 
-    Raises ConfigError for one that lets strangers in, unless that is allowed.
+    Raises ConfigError for one that lets strangers in, unless that is allowed, and for one that is somebody else's.
     """
+    check_ours("RAY_ADDRESS", address)
     lets_in = lets_strangers_in(address)
     if lets_in and not allow_open:
         raise open_to_all("RAY_ADDRESS", address)

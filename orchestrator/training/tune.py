@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, cast
 
 from ray import cloudpickle, tune
@@ -17,6 +18,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from orchestrator.cluster.actors import Actor
+from orchestrator.cluster.address import is_only_ours
 from orchestrator.cluster.nodes import Nodes
 from orchestrator.cluster.vigil import Vigil
 from orchestrator.failures import Hung, kind_of
@@ -185,14 +187,17 @@ class _Report(tune.Callback):
         self._trials.over(trial)
         error = _error_of(trial)
         kind = kind_of(error) if error else NODE_LOST
-        text = str(error or "the trial's actor was lost")
+        text = str(error or f"the trial's actor was lost (no error of our own in {trial.pickled_error_file})")
         self._trials.gangs.ended(trial.trial_id, GangLost(tuple(trial.config["gang"]), kind, text))
 
 
 def _error_of(trial: Trial) -> BaseException | None:
-    """The last exception of a trial, from where Tune keeps it: its own accessor reads a copy that comes later."""
+    """The last exception of a trial, from where Tune keeps it: its own accessor reads a copy that comes later.
+
+    None also where others can write, as below the `/tmp/ray` of one's own `ray start`: reading it runs what it says.
+    """
     file = trial.pickled_error_file
-    if file is None or not os.path.exists(file):
+    if file is None or not os.path.exists(file) or not is_only_ours(Path(file)):
         return None
     with open(file, "rb") as source:
         error = cloudpickle.load(source)

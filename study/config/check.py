@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from study import secrets
 from study.cells import Cell
 from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
@@ -15,8 +14,7 @@ _OF_SCORED = ("metric", "harm", "scoring", "include_path", "trust_code")  # keys
 
 
 def check(config: StudyConfig) -> None:
-    """Raise ConfigError for parts of a config that do not fit one another, and for a secret in it."""
-    secrets.reject("", config.model_dump())
+    """Raise ConfigError for parts of a config that do not fit one another."""
     if not config.store.strip():
         raise ConfigError("store", config.store, "names no place", "name a folder, or s3://…, gs://… or abfss://…")
     reject_duplicates("languages", list(config.languages))

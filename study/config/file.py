@@ -9,6 +9,7 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from study import secrets
 from study.bounded import read_yaml
 from study.config import StudyConfig
 from study.config.check import check
@@ -53,8 +54,10 @@ def _merged(base: dict[str, object], own: dict[str, object]) -> dict[str, object
 
 
 def _checked(data: dict[str, object], overrides: Sequence[str], limit: int | None) -> StudyConfig:
+    secrets.reject("--set", overrides)  # each stands in command lines; and before any error that would repeat a value
     for override in overrides:
         _apply(data, override)
+    secrets.reject("", data)
     if "trial_run" in data:
         raise ConfigError("trial_run", data["trial_run"], "unknown key", "use --limit N, which marks a store so")
     try:

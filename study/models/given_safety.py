@@ -5,66 +5,80 @@ Invariant: what is copied into the store lies in the folder, and a pattern that 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-MOST_CHARACTERS, MOST_UNBOUNDED = 500, 2
-_PATTERNS = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
+MOST_CHARACTERS, MOST_WAYS = 500, 1_000_000
+LONGEST_NAME = 128  # of a model's modules, about
+_OTHERS = ("target_modules", "exclude_modules", "modules_to_save", "feedforward_modules")
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
+_PLAIN = (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN, sre.AT, sre.FAILURE)
 
 
 def link_out_of(folder: Path) -> str | None:
     """The name of a file of the folder that lies elsewhere; what the Hub's cache links within itself is its own."""
     home = folder.resolve()
-    root = home.parent.parent if home.parent.name == "snapshots" else home
+    cached = home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--")
+    roots = (home, home.parent.parent / "blobs") if cached else (home,)
     files = (file for file in sorted(home.iterdir()) if file.suffix in (".json", ".safetensors", ".bin", ".jinja"))
-    return next((file.name for file in files if not file.resolve().is_relative_to(root)), None)
+    return next((file.name for file in files if not any(file.resolve().is_relative_to(root) for root in roots)), None)
 
 
 def slow_pattern(config: Mapping[str, Any]) -> str | None:
     """Say which pattern of an adapter's configuration might take for ever to match a module's name."""
+    ways = 0.0
     for key, pattern in _patterns(config):
         if len(pattern) > MOST_CHARACTERS:
             return f"{key} holds a pattern of {len(pattern):,} characters"
         try:
-            unbounded = _unbounded(parser.parse(pattern))
+            ways += math.exp(min(_ways(parser.parse(pattern)), 50))
         except (re.error, RecursionError, OverflowError):
             return f"{key} holds no pattern: {pattern[:60]!r}"
-        if unbounded > MOST_UNBOUNDED:
+        if ways > MOST_WAYS:
             return f"{key} holds a pattern that may take for ever to match: {pattern[:60]!r}"
     return None
 
 
 def _patterns(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key in _PATTERNS:
-        stated = config.get(key)
-        for one in stated if isinstance(stated, list) else [stated]:
-            if isinstance(one, str):
-                yield key, one
-    for key in ("rank_pattern", "alpha_pattern"):
-        stated = config.get(key)
-        for one in stated if isinstance(stated, Mapping) else ():
-            yield key, str(one)
+    """What PEFT matches with modules' names: texts, lists of them, or the keys of a mapping."""
+    for key, stated in config.items():
+        if key in _OTHERS or key.endswith("_pattern"):
+            for one in stated if isinstance(stated, list | dict) else [stated]:
+                if isinstance(one, str):
+                    yield key, one
 
 
-def _unbounded(parsed: Any) -> int:
-    """How many times a text can be cut anew: repeats without a small bound, those within another counted as many."""
-    found = 0
+def _ways(parsed: Any) -> float:
+    """The logarithm of how many ways there may be to match a name, each of which may be tried."""
+    found = 0.0
     for operation, argument in parsed:
         if operation in _REPEATS:
-            _, most, inner = argument
-            many, within = most > 16, _unbounded(inner)
-            found += (MOST_UNBOUNDED + 1 if within else 1) if many else within * max(1, int(most))
+            least, most, inner = argument
+            times = min(int(most), LONGEST_NAME)
+            if times > 1 and inner.getwidth()[0] == 0:  # nothing, time and again
+                return math.inf
+            found += times * _ways(inner) + math.log(max(1, times - int(least) + 1))
         elif operation is sre.BRANCH:
-            found += max((_unbounded(one) for one in argument[1]), default=0)
+            found += _of_any(argument[1])
+        elif operation is sre.GROUPREF_EXISTS:
+            found += _of_any([one for one in argument[1:] if one is not None])
         elif operation is sre.SUBPATTERN:
-            found += _unbounded(argument[-1])
+            found += _ways(argument[-1])
+        elif operation is sre.ATOMIC_GROUP:
+            found += _ways(argument)
         elif operation in (sre.ASSERT, sre.ASSERT_NOT):
-            found += _unbounded(argument[1])
+            found += _ways(argument[1])
         elif operation is sre.GROUPREF:
-            found += 1
+            found += math.log(LONGEST_NAME)
+        elif operation not in _PLAIN:
+            return math.inf
     return found
+
+
+def _of_any(branches: Sequence[Any]) -> float:
+    return math.log(sum(math.exp(min(_ways(one), 50)) for one in branches))

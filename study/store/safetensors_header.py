@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from study.bounded import read_json
 MOST = 100_000_000  # bytes of a header, as safetensors has it
 MOST_NUMBER = 1 << 63
 _LENGTH = 8
+_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "C64": 64}  # of a number; of the others, as the name says
+_BITS |= {f"{kind}{bits}": bits for kind in ("U", "I", "F", "BF") for bits in (8, 16, 32, 64)}
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,16 @@ def header_of(start: bytes) -> Header:
 
 
 def _tensor(name: str, stated: object) -> tuple[tuple[int, ...], int]:
-    """The shape of a tensor, and where its bytes end. Raises ValueError."""
+    """The shape of a tensor, and where its bytes end. Raises ValueError, also where it does not fill its place."""
     found = stated if isinstance(stated, dict) else {}
     shape, place = (_numbers(found.get(key)) for key in ("shape", "data_offsets"))
     if shape is None or place is None or len(place) != 2 or place[0] > place[1]:
         raise ValueError(f"a header that is none of safetensors: {name[:80]!r} has no shape or no place")
+    dtype = str(found.get("dtype"))[:20]
+    bits = _BITS.get(dtype if dtype in _BITS else dtype.partition("_")[0])
+    if bits is None or math.prod(shape) * bits != 8 * (place[1] - place[0]):
+        many = f"{place[1] - place[0]:,} bytes of {dtype}"
+        raise ValueError(f"a header that is none of safetensors: {name[:80]!r} is not of its shape in {many}")
     return shape, place[1]
 
 

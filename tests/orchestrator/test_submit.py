@@ -149,7 +149,8 @@ def refused(key: str, code: int, error: str) -> None:
         (["study.yaml", "--set", "store=/s", "--env", "X=hf_AbCdEfGhIjKlMnOpQr"], "--env"),  # went through by its name
         (["study.yaml", "--set", "store=/s", "--env", "X=0123456789abcdef0123456789abcdef01234567"], "--env"),
         (["study.yaml", "--set", "store=/s", "--env", "GH_PAT=x"], "--env"),
-        (["study.yaml", "--set", "store=s3://key:c2VjcmV0@bucket/s"], "store"),  # stood in the job's command line
+        (["study.yaml", "--set", "store=s3://key:c2VjcmV0@bucket/s"], "--set[0]"),  # stood in the job's command line
+        (["study.yaml", "--set", "store=s3://key:c2VjcmV0@b/s", "--set", "store=/s"], "--set[0]"),
         (["study.yaml", "--set", "store=/s", "--calibrate-from", "s3://key:c2VjcmV0@b/s"], "the command line[1]"),
     ],
 )

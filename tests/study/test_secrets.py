@@ -46,6 +46,21 @@ def test_a_secret_in_a_config_is_refused_and_not_repeated(secret: str) -> None:
         assert secret[10:] not in said
 
 
+@pytest.mark.parametrize("secret", FOUND)
+def test_a_secret_that_another_override_replaces_or_that_is_wrong_is_not_repeated(secret: str) -> None:
+    """The overrides are the job's command line, all of them; and an error quoted a value before it was looked at."""
+    quoted = repr(secret).replace("\\n", " ")
+    replaced = [[f"store={quoted}", "store=s3://b/x"], [f"store.x={quoted}"], [f"languages.9={quoted}"], [f"={quoted}"]]
+    for overrides in [*replaced, [f"store=[{quoted}"], [quoted]]:
+        with pytest.raises(ConfigError, match="which would be written") as refused:
+            parse(TEXT, overrides)
+        assert secret[10:] not in str(refused.value)
+    for text in (f"{TEXT}\nseeds: {quoted}", f"{TEXT}\nrecipe: [{quoted}]"):
+        with pytest.raises(ConfigError, match="which would be written") as refused:
+            parse(text)
+        assert secret[10:] not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_studies_are_made_of_is_no_secret(text: str) -> None:
     assert secrets.shape_of(text) is None

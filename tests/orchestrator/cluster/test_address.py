@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -77,6 +78,28 @@ def test_sessions_lie_where_nobody_else_may_go(tmp_path: Path, monkeypatch: pyte
     own.symlink_to(tmp_path / "theirs")
     with pytest.raises(ConfigError, match="RAY_TMPDIR"):
         own_folder()
+
+
+def test_what_another_user_listens_at_is_shown_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was first at 127.0.0.1:8265, and answered 401, was shown it."""
+    stranger = 54321
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        address.check_ours("--address", f"http://127.0.0.1:{own.getsockname()[1]}")
+    if os.getuid() == 0:
+        os.seteuid(stranger)
+    try:
+        theirs = socket.create_server(("127.0.0.1", 0))
+    finally:
+        os.seteuid(os.getuid())
+    with theirs:
+        at = f"127.0.0.1:{theirs.getsockname()[1]}"
+        if os.getuid() != 0:
+            monkeypatch.setattr(os, "getuid", lambda: stranger)
+        for ask in (lambda: submit.connect(f"http://{at}", True), lambda: check_closed(at, True)):
+            with pytest.raises(ConfigError, match="who listens there") as refused:
+                ask()
+            assert at in str(refused.value.value)
+        address.check_ours("--address", f"http://192.0.2.1:{theirs.getsockname()[1]}")  # another machine's
 
 
 class Gcs(grpc.GenericRpcHandler):

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+from ray import cloudpickle
+
+from orchestrator.cluster import address
 from orchestrator.failures import Hung
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.silence import Duty
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost
-from orchestrator.training.tune import Trials, trial_name
+from orchestrator.training.tune import Trials, _error_of, trial_name
 from study.config.file import parse
 from study.store.store import Store
 from tests.orchestrator.planning.test_plan import TEXT, grid_of
@@ -99,6 +103,32 @@ def test_a_trial_that_ends_while_it_is_found_silent_is_left_alone(tmp_path: Path
     trials._vigil = slow = Slow(meanwhile)
     assert [str(one).partition(":")[0] for one in trials.end_hung()] == ["the trial of a"]
     assert slow.killed == [hung]
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return Path.touch, (Path("ran"),)  # type: ignore[return-value]
+
+
+def test_an_error_that_others_may_have_written_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below `/tmp/ray` everybody may write, and reading it runs what it says."""
+    monkeypatch.chdir(tmp_path)
+    private = address._is_own  # as the folders above are
+    monkeypatch.setattr(address, "_is_own", lambda folder: folder.is_relative_to(tmp_path) and private(folder))
+    folder, file = tmp_path / "ray", tmp_path / "ray" / "error.pkl"
+    folder.mkdir()
+    trial = SimpleNamespace(pickled_error_file=str(file))
+    assert _error_of(trial) is None
+    file.write_bytes(cloudpickle.dumps(Hung("x")))
+    assert isinstance(_error_of(trial), Hung)
+    file.write_bytes(cloudpickle.dumps(Evil()))
+    tmp_path.chmod(0o755)  # else nobody could go there
+    folder.chmod(0o777)
+    assert _error_of(trial) is None
+    assert not (tmp_path / "ran").exists()
+    folder.chmod(0o755)
+    _error_of(trial)
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_trial_reads_model_task_languages_seed() -> None:

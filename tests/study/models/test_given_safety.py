@@ -13,14 +13,26 @@ from study.store.layout import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from study.store.store import Store
 
 SLOW = ["(a+)+$", "(a|b+)*c", "(.*a){12}", ".*.*.*x", r"(\w+\.)*x", r"(?:x{0,99}y?)+z", r"(.+)\1+x", "x" * 501, "("]
-FINE = ["q_proj", "all-linear", r"layers\.\d+\.q_proj", r"model\.layers\.([0-9]|1[0-9])\..*(q|v)_proj", ".*attn.*"]
+SLOW += ["(a|aa)+$", "(.|..|...)+X", "(.{1,3})+X", r"(\w?\w?)*X", "(?>(a+)+x)", "(b)?(?(1)(a+)+x|c)", ".?" * 60 + "x"]
+SLOW += ["(?:(.{1,3}){16}){16}x", "(?:(?=)){2000000000}", "(?!(a+)+x)"]
+FINE = [
+    "q_proj",
+    r"(model\.)?layers\.\d{1,2}\.mlp\.(up|down)_proj",
+    r"^(?!.*vision)(.*)proj",
+    "all-linear",
+    r"layers\.\d+\.q_proj",
+    r"model\.layers\.([0-9]|1[0-9])\..*(q|v)_proj",
+    ".*attn.*",
+]
 
 
 @pytest.mark.parametrize("pattern", SLOW)
 def test_a_pattern_that_stalls_everything_is_refused(pattern: str) -> None:
     """PEFT matches it with each module's name: `(a+)+$` held the planner and every evaluator for ever."""
-    for config in ({"rank_pattern": {pattern: 4}}, {"alpha_pattern": {pattern: 4}}, {"target_modules": pattern}):
-        assert "pattern" in str(slow_pattern(config))
+    for key in ("rank", "alpha", "n_frequency", "block_size", "lambda"):
+        assert "pattern" in str(slow_pattern({f"{key}_pattern": {"x": 1, pattern: 4}}))
+    for key in ("target_modules", "feedforward_modules"):
+        assert "pattern" in str(slow_pattern({key: pattern}))
     assert slow_pattern({"layers_pattern": ["x", pattern]}) is not None
 
 
@@ -50,6 +62,21 @@ def test_the_hubs_cache_links_within_itself(tmp_path: Path) -> None:
     blob.write_text("x")
     (snapshot / "adapter_model.safetensors").symlink_to(blob)
     assert link_out_of(snapshot) is None
+
+
+def test_a_folder_called_as_the_hubs_are_is_none_of_its_cache(tmp_path: Path) -> None:
+    """`snapshots/adapter` was taken for the cache's, and all that lay beside `snapshots` for its blobs."""
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    for folder in (tmp_path / "snapshots" / "a", tmp_path / "models--a--b" / "snapshots" / "c0ffee"):
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").symlink_to(secret)
+        assert link_out_of(folder) == "adapter_config.json"
+    beside = tmp_path / "models--a--b" / "refs.json"
+    beside.write_text("{}")
+    (folder / "adapter_config.json").unlink()
+    (folder / "adapter_config.json").symlink_to(beside)
+    assert link_out_of(folder) == "adapter_config.json"
 
 
 @pytest.fixture

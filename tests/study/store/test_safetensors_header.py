@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save
+from safetensors.torch import _TYPES
+from safetensors.torch import save as torch_save
 
 from study.store.safetensors_header import header_end, header_in, header_of
 
@@ -30,6 +33,12 @@ def test_another_file_is_refused(tmp_path: Path, data: bytes) -> None:
         header_in(tmp_path / "other")
 
 
+@pytest.mark.parametrize("dtype", sorted(set(_TYPES.values()), key=str), ids=str)
+def test_each_type_that_safetensors_writes_is_known(dtype: torch.dtype) -> None:
+    data = torch_save({"a": torch.zeros(4, 2, dtype=dtype)})
+    assert header_of(data).shapes["a"][0] == 4
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -42,6 +51,10 @@ def test_another_file_is_refused(tmp_path: Path, data: bytes) -> None:
         '{"a": {"shape": [1], "data_offsets": [4, 0]}}',
         '{"a": {"shape": [1], "data_offsets": [0, 1, 2]}}',
         '{"a": {"shape": [9999999999999999999999], "data_offsets": [0, 1]}}',
+        '{"a": {"dtype": "F32", "shape": [4611686018427387904, 4611686018427387904], "data_offsets": [0, 1]}}',
+        '{"a": {"dtype": "F16", "shape": [1], "data_offsets": [0, 1]}}',
+        '{"a": {"dtype": "F12", "shape": [1], "data_offsets": [0, 1]}}',
+        '{"a": {"shape": [1], "data_offsets": [0, 1]}}',
         '{"a": 1}',
         '{"__metadata__": 1}',
     ],
