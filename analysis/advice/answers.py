@@ -24,6 +24,7 @@ from study.errors import ConfigError
 
 SHARED = 0.5  # share of a target's noise that its cells have in common, where no items tell; the quickstart's is 0.47
 FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
+SAME = 1e-9  # pp
 LEAST = 3  # sources, and targets, from which what to expect can be learned
 
 
@@ -90,7 +91,13 @@ def about_source(study: Study, name: str) -> Advice:
 
 def _caution(known: pl.DataFrame, study: Study) -> str:
     """What `expected` lacks where nothing tells how noisy Δ is, or how much seeds add, or where items are few."""
-    if known.filter("measured")["sd"].null_count():
+    seen = known.filter("measured")
+    if seen["sd"].null_count():
+        few = min(seen[end].n_unique() for end in ("source", "target"))
+        if study.grids and few < LEAST:
+            return f"; fewer than {LEAST} sources or targets are too few to learn how far luck flatters the first"
+        if study.grids:
+            return "; every Δ is the same, none comes first"
         return "; their noise is not known, so the first is flattered by its luck"
     said = "; of adapters of one seed each, whose luck is not taken out" if study.transfer["n_seeds"].max() == 1 else ""
     asked = [n for one in study.grids for n in one.grid.n_items[one.there].tolist()]
@@ -157,7 +164,7 @@ def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) 
     ]
     shape = (len(ends[0]), len(ends[1]))
     of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends)
-    if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < 1e-9:
+    if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < SAME:
         return table.with_columns(pl.col("delta").alias("expected"), pl.lit(None, pl.Float64).alias("sd"))
     delta, regime = np.full(shape, np.nan), np.zeros(shape, np.int64)
     delta[at[0], at[1]] = table["delta"].to_numpy()

@@ -110,14 +110,18 @@ def _clusters(panels: Sequence[Panel]) -> Clusters:
 
 
 def _adapters(panels: Sequence[Panel], units: pl.DataFrame) -> pl.DataFrame:
-    """`unit, adapter, source` of a model's score units, and `source…`: adapters in order of source and seed."""
-    scored = [panel.units[~np.isnan(panel.norm).all(axis=1)] for panel in panels]
+    """`unit, adapter, source` of a model's score units, and `source…`: adapters in order of source and seed.
+
+    Two adapters of a source without a seed, which others trained, are two.
+    """
+    scored = [panel.scored for panel in panels]
     place = pl.DataFrame({"unit": np.concatenate(scored)}).unique()
     kept = units.filter(pl.col("kind") == "trained").join(place, on="unit", how="semi", maintain_order="left")
+    who = pl.when(pl.col("seed").is_null()).then(pl.col("adapter_id")).alias("who")
     return kept.select(
         "unit",
         *SOURCE,
-        (pl.struct(*SOURCE, "seed").rank("dense").cast(pl.Int64) - 1).alias("adapter"),
+        (pl.struct(*SOURCE, "seed", who).rank("dense").cast(pl.Int64) - 1).alias("adapter"),
         (pl.struct(SOURCE).rank("dense").cast(pl.Int64) - 1).alias("source"),
     )
 

@@ -46,6 +46,11 @@ class Panel:
     hashes: tuple[str, ...]  # N: content hash of each item
     classes: bool = True  # whether every item offers the same options, as far as their lengths tell
 
+    @property
+    def scored(self) -> Ints:
+        """The units that have an item of the base's, with a value."""
+        return self.units[~np.isnan(self.norm).all(axis=1)]
+
 
 @dataclass(frozen=True)
 class _Rows:

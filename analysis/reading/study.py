@@ -42,6 +42,7 @@ class Study:
     trial_run: bool = False
     failures: tuple[FailureRecord, ...] = ()
     excluded: tuple[tuple[int, str], ...] = ()
+    apart: tuple[tuple[int, str], ...] = ()  # score units that are in no transfer table but in tables of their own
     expected: int | None = None  # score units that the current config asks for
     done: int = 0  # of those, how many have a score
     records: tuple[AdapterRecord, ...] = ()
@@ -93,7 +94,7 @@ def _read(store: Store) -> Study:
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(scored, on="unit", how="left", maintain_order="left")
     metrics = score_rows(rows, units, every)
-    _count_unscored(units, graded, metrics, notes)
+    apart = _count_unscored(units, graded, metrics, notes)
     trained = units.filter(pl.col("kind") == "trained")
     info = read_study(store) or StudyFile({})
     return Study(
@@ -108,6 +109,7 @@ def _read(store: Store) -> Study:
         config=info.config,
         failures=tuple(failure for _, failure in sorted(store.failures().items())),
         excluded=tuple(note for note in notes if note[0]),
+        apart=tuple(note for note in apart if note[0]),
         expected=expected,
         done=units.height,
         records=tuple(store.records().values()),
@@ -164,10 +166,11 @@ def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
 
 def _count_unscored(
     units: pl.DataFrame, graded: Sequence[Panel], metrics: pl.DataFrame, notes: list[tuple[int, str]]
-) -> None:
+) -> list[tuple[int, str]]:
+    """Note what is in no table and why; returns what is in a table of its own."""
     trained = units.filter(pl.col("kind") == "trained")
-    elsewhere = pl.col("unit").is_in([unit for panel in graded for unit in panel.units.tolist()])
-    notes.append((trained.filter(elsewhere).height, "score units of graded metrics: they have a table of their own"))
+    elsewhere = pl.col("unit").is_in([unit for panel in graded for unit in panel.scored.tolist()])
+    others = trained.filter(elsewhere).height
     trained = trained.filter(~elsewhere)
     based = units.filter(pl.col("kind") == "base").select("model", *TARGET).unique()
     no_base = trained.join(based, on=["model", *TARGET], how="anti").height
@@ -179,11 +182,12 @@ def _count_unscored(
     notes.append((unscored, "score units that share no item with the base, or whose metric no item has: see `metrics`"))
     existing = units.filter(pl.col("kind") == "existing").height
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
+    together = drawn.filter("comparable").height
+    return [(others, "of graded metrics, in `graded`"), (together, "of metrics of all items together, in `corpus`")]
 
 
 def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
     what, bare = "score units of metrics of all items together", pl.col("base_replicates").is_null()
-    yield rows.filter("comparable").height, f"{what}: they are in `corpus`"
     yield rows.filter(bare).height, f"{what} whose base has no draws of the items: no claim is made, see `metrics`"
     yield (
         rows.filter(~bare, ~pl.col("comparable")).height,

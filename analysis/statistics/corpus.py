@@ -21,10 +21,9 @@ from analysis.reading.grids import POINTS
 from analysis.reading.scores import beside_base
 from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
-from analysis.statistics.graded import LEAST, stated_harm
+from analysis.statistics.graded import LEAST, size_of, stated_harm
 
 CLAIMS = ("worse", "better", "harmed")
-PROPORTIONS = ("acc", "accuracy", "em", "exact_match", "f1", "f1_macro", "macro_f1", "mcc", "micro_f1", "weighted_f1")
 Floats = npt.NDArray[np.float64]
 
 
@@ -32,7 +31,10 @@ def corpus(study: Study) -> pl.DataFrame:
     """One row per cell of each metric; NotComputable where every target's items have values of their own."""
     rows = study.scores.filter(pl.col("replicates").is_not_null()) if study.scores.height else study.scores
     need(rows.height > 0, "every target's metric has a value for each item")
-    sizes = {str(name): _size(str(name), part["value"]) for (name,), part in rows.group_by("metric")}
+    sizes = {
+        str(name): size_of(str(name), part["value"].drop_nulls().drop_nans().to_list())
+        for (name,), part in rows.group_by("metric")
+    }
     mine = beside_base(study.scores, study.units).filter("comparable")
     need(mine.height > 0, "no adapter with a source cell has been scored by such a metric beside its base")
     stated = stated_harm(study.config)
@@ -42,12 +44,6 @@ def corpus(study: Study) -> pl.DataFrame:
     table = table.with_columns(_q(f"p_{claim}").over(family).alias(f"q_{claim}") for claim in CLAIMS)
     called = [(pl.col(f"q_{claim}") <= LEVEL).fill_null(False).alias(claim) for claim in CLAIMS]
     return table.with_columns(called).select(*COLUMNS).sort("metric", *KEYS)
-
-
-def _size(metric: str, values: pl.Series) -> float:
-    """What a difference of 1 is printed as: the name decides, unless the study has values that are no proportions."""
-    named = metric.partition(",")[0] in PROPORTIONS
-    return POINTS if named and bool((values.drop_nulls().drop_nans().abs() <= 1).all()) else 1.0
 
 
 def _q(column: str) -> pl.Expr:
@@ -129,7 +125,7 @@ def _claimed(about: pl.DataFrame, of: Mapping[str, Floats], harm: Mapping[str, f
 
 COLUMNS = {
     "metric": "the metric, oriented so that more is better",
-    "unit": "of Δ: points (100 × a metric that is a proportion, as F1 and MCC are), or the metric itself",
+    "unit": "of Δ: points (100 × a metric that is a proportion by its name, as F1 and MCC are), or the metric itself",
     **MODEL_WORDS,
     **CELL_WORDS,
     "base": "the base's value, in the same unit",

@@ -1,7 +1,7 @@
 """Targets that are not scored by an accuracy: ROUGE, F1, bits per byte, each in its own unit.
 
 The claims are those of `significance`, of differences oriented so that more is better, metric by metric: units do not
-mix, so seeds are pooled and q-values are counted within a metric of a model. A metric whose items lie between 0 and 1
+mix, so seeds are pooled and q-values are counted within a metric of a model. A metric that is a proportion by its name
 is printed in points (times 100), any other as it is. Harm is a loss of at least the task's `harm` in the config, in the
 metric's own unit; where the config says nothing, of a point, or of a hundredth of the mean size of the base's items.
 """
@@ -20,6 +20,11 @@ from analysis.reading.study import Study
 from analysis.statistics.significance import COLUMNS as CLAIMED
 from analysis.statistics.significance import significance
 
+# a metric with one of these words in its name is a proportion; that of any other is its own
+PROPORTIONS = {
+    *("acc", "accuracy", "contains", "em", "exact", "f1", "mc1", "mc2", "mcc", "pass@1", "script"),
+    *("rouge1", "rouge2", "rougel", "rougelsum"),
+}
 LEAST = 0.01  # harm where the config says nothing: of a proportion, or of the base's mean size
 
 
@@ -33,7 +38,7 @@ def graded(study: Study) -> pl.DataFrame:
 
 def _metric(study: Study, metric: str, stated: Mapping[str, float]) -> pl.DataFrame:
     panels = [panel for panel in study.graded if panel.metric == metric]
-    size = POINTS if all(_is_share(panel) for panel in panels) else 1.0
+    size = size_of(metric, [value for panel in panels for value in _values(panel)])
     harm = {task: -size * stated.get(task, _default(panels, task, size)) for task in {p.task for p in panels}}
     made = model_grids(panels, study.units, Unit(size, harm))
     need(bool(made), f"no adapter with a source cell has been scored by {metric}")
@@ -45,8 +50,19 @@ def _metric(study: Study, metric: str, stated: Mapping[str, float]) -> pl.DataFr
     ).select(*COLUMNS)
 
 
-def _is_share(panel: Panel) -> bool:
-    return bool(np.nanmin(panel.norm) >= 0 and np.nanmax(panel.norm) <= 1)
+def size_of(metric: str, values: Sequence[float]) -> float:
+    """What a difference of 1 is printed as: the name decides, unless a unit's value is none of a proportion.
+
+    A single item may lie above 1 (a bonus, a rounding): its unit's mean does not, and no unit of print changes.
+    """
+    named = PROPORTIONS.intersection(metric.partition(",")[0].lower().split("_"))
+    return POINTS if named and all(abs(value) <= 1 for value in values) else 1.0
+
+
+def _values(panel: Panel) -> list[float]:
+    """Of each unit that has an item."""
+    scored = panel.norm[~np.isnan(panel.norm).all(axis=1)]
+    return [float(value) for value in np.nanmean(scored, axis=1)]
 
 
 def _default(panels: Sequence[Panel], task: str, size: float) -> float:
@@ -65,7 +81,7 @@ def stated_harm(config: Mapping[str, object]) -> dict[str, float]:
 _OWN = ("delta", "low", "high", "se", "p_harmed", "harmed", "gains", "losses")
 COLUMNS = {
     "metric": "the metric, oriented so that more is better",
-    "unit": "of Δ: points (100 × a metric between 0 and 1), or the metric itself",
+    "unit": "of Δ: points (100 × a metric that is a proportion by its name), or the metric itself",
     **MODEL_WORDS,
     **CELL_WORDS,
     "delta": "Δ: mean difference from the base over items and seeds, more is better",

@@ -24,7 +24,7 @@ QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
 
 
 def compare_agreement(pair: Pair) -> pl.DataFrame:
-    """`group, n, pearson, pearson_plain, same_sign, mean_difference, median_difference`."""
+    """`group, n`, correlations of Δ, signs, and differences: a row per group of regimes that has cells."""
     here, there = on_common_cells(pair)
     plain = [transfer.get_column("delta_score_mean", default=transfer["delta"]) for transfer in (here, there)]
     sides = {"here": here["delta"], "there": there["delta"], "plain_here": plain[0], "plain_there": plain[1]}
@@ -34,11 +34,17 @@ def compare_agreement(pair: Pair) -> pl.DataFrame:
         part = both.filter(pl.col("regime").is_in(regimes))
         if part.height:
             a, b, c, d = (part[name].to_numpy() for name in sides)
-            same = 100 * float((np.sign(c.round(9)) == np.sign(d.round(9))).mean())
             middle = float((a - b).mean()), float(np.median(a - b))
-            rows.append((group, part.height, _pearson(a, b), _pearson(c, d), same, *middle))
-    schema = ["group", "n", "pearson", "pearson_plain", "same_sign", "mean_difference", "median_difference"]
-    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None)
+            rows.append((group, part.height, _pearson(a, b), _pearson(c, d), *_signs(c, d), *middle))
+    return pl.DataFrame(rows, schema=list(AGREEMENT_WORDS), orient="row").fill_nan(None)
+
+
+def _signs(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Share of cells with the same sign among those that have one in both, and share of the others, %."""
+    signs = np.sign(a.round(9)) * np.sign(b.round(9))
+    told = signs != 0
+    same = 100 * float((signs[told] > 0).mean()) if told.any() else float("nan")
+    return same, 100 * float((~told).mean())
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
@@ -73,22 +79,25 @@ SPREAD_WORDS = {
     "harm_floor": f"the share that noise alone would show, %; {UNKNOWN}",
     "harm_least": f"lower 95 % bound on the share whose true {HARM}, %; {UNKNOWN}",
 }
+AGREEMENT_WORDS = {
+    "group": "all, MT-ML, MT-CL, or off task (CT-ML and CT-CL)",
+    "n": "cells both have",
+    "pearson": "Pearson's correlation of Δ; noise of items keeps it below 1",
+    "pearson_plain": "the same of Δ of the score that is not length-normalised",
+    "same_sign": "share of cells whose plain Δ has the same sign in both, % of the cells where neither is 0",
+    "no_sign": "share of cells whose plain Δ is 0 in one or both, %",
+    "mean_difference": "mean of here − there, pp",
+    "median_difference": "its median, pp",
+}
 TABLES: tuple[Table[Pair], ...] = (
     Table[Pair](
         "compare_agreement",
         "Do the two ways of training agree, cell by cell",
         "cells both have",
-        {
-            "group": "all, MT-ML, MT-CL, or off task (CT-ML and CT-CL)",
-            "n": "cells both have",
-            "pearson": "Pearson's correlation of Δ; noise of items keeps it below 1",
-            "pearson_plain": "the same of Δ of the score that is not length-normalised",
-            "same_sign": "share of cells whose plain Δ has the same sign in both, %",
-            "mean_difference": "mean of here − there, pp",
-            "median_difference": "its median, pp",
-        },
+        AGREEMENT_WORDS,
         compare_agreement,
-        how="Noise of items keeps the correlations below 1, and where nothing happens half of the signs agree.",
+        how="Noise of items keeps the correlations below 1, and where nothing happens half of the signs agree. Cells in "
+        "which one of the two shows no change have no sign to agree on and are counted apart.",
     ),
     Table[Pair](
         "compare_spread",

@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis.frames import ALL_MODELS, KEYS, SOURCE, TARGET, Table, need
 from analysis.statistics.graded import graded
-from analysis.tables.common import NO_CELLS, Pair, paired
+from analysis.tables.common import Pair, paired
 
 OF = ["metric", "unit", "target_task"]
 
@@ -20,7 +20,7 @@ def compare_graded(pair: Pair) -> pl.DataFrame:
     if not set(here["model"]) & set(there["model"]):
         here, there = (_over_models(one) for one in (here, there))
     both = here.join(there.rename({"delta": "there"}), on=[*OF[:2], *KEYS]).rename({"delta": "here"})
-    need(both.height > 0, NO_CELLS)
+    need(both.height > 0, "the two studies have no cell in common of the same metric, in the same unit")
     both = both.with_columns((pl.col("here") - pl.col("there")).alias("difference"))
     rows = []
     for names, part in both.sort(OF).group_by(OF, maintain_order=True):
@@ -37,7 +37,7 @@ def _over_models(table: pl.DataFrame) -> pl.DataFrame:
 
 WORDS = {
     "metric": "the metric, oriented so that more is better",
-    "unit": "of Δ: points (100 × a metric between 0 and 1), or the metric itself",
+    "unit": "of Δ: points (100 × a metric that is a proportion by its name), or the metric itself",
     "target_task": "task scored on",
     "n": "cells both have",
     "here": "mean Δ of this study",

@@ -91,3 +91,12 @@ def test_where_no_noise_is_known_it_says_so() -> None:
     assert known["low"].null_count() == known.height
     made = answers.about_target(Study("x", "x", transfer), "a/de", None)
     assert "flattered by its luck" in made.sentence
+
+
+def test_two_sources_are_too_few_to_learn_from_but_their_noise_is_known(tmp_path: Path) -> None:
+    """Items are known, so it is not their noise that nobody knows."""
+    write_store(tmp_path / "s", Shape(items=20, languages=("de", "en"), tasks=("names",)))
+    study = load_store(str(tmp_path / "s"))
+    said = answers.about_target(study, "names/de", None).sentence
+    assert "fewer than 3 sources or targets are too few" in said
+    assert "noise is not known" not in said

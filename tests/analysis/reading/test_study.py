@@ -160,3 +160,19 @@ def test_items_whose_pages_are_damaged_are_named_with_the_way_to_repair_them(tmp
         load_store(str(tmp_path / "s"))
     assert relative in str(raised.value)
     assert "study.check" in str(raised.value)
+
+
+def test_two_adapters_of_a_source_without_a_seed_are_two(tmp_path: Path) -> None:
+    """Others trained them: each is a measurement of its source, and neither takes the other's place."""
+    store, source, target = Store(str(tmp_path / "s")), ("names", "de"), ("names", "en")
+    store.append(*unit_rows(SMALL, SMALL.models[0], None, None, target))
+    for name, seed in (("ready-1", 1), ("ready-2", 2)):
+        made = unit_rows(SMALL, SMALL.models[0], source, seed, target)
+        store.append(*([row | {"adapter_id": name, "seed": None, "score_id": name} for row in rows] for rows in made))
+    study = load_store(str(tmp_path / "s"))
+    one = study.grids[0]
+    assert study.transfer["n_seeds"].to_list() == one.grid.n_seeds.ravel().tolist() == [2]
+    assert one.adapter.tolist() == [0, 0]
+    assert study.transfer["delta"].to_list() == pytest.approx(one.grid.delta.ravel().tolist(), abs=1e-5)
+    halves = (one.one + one.two) / 2
+    assert halves.mean(axis=(0, 1)).tolist() == pytest.approx(study.transfer["delta"].to_list(), abs=1e-4)

@@ -12,6 +12,7 @@ from scipy import stats
 from analysis.page import headline
 from analysis.reading.study import Study, load_store
 from analysis.statistics import corpus, metrics
+from analysis.statistics.graded import size_of
 from analysis.tables.registry import TABLES, make_all
 from study.store.store import Store
 from tests.support.synth import Shape, unit_rows
@@ -90,7 +91,7 @@ def test_every_metric_is_in_a_table_and_says_where_its_claims_are(study: Study) 
         "mine": None,
     }
     left_out = {why: n for n, why in study.excluded}
-    assert left_out["score units of metrics of all items together: they are in `corpus`"] == 4 * 2 * 4
+    assert study.apart == ((4 * 2 * 4, "of metrics of all items together, in `corpus`"),)
     assert left_out["score units that share no item with the base, or whose metric no item has: see `metrics`"] == 8
     assert not study.panels
     said = headline.lines(study, make_all(TABLES, study))
@@ -100,7 +101,7 @@ def test_every_metric_is_in_a_table_and_says_where_its_claims_are(study: Study) 
 
 def _unit_of(metric: str, value: float, other: float) -> str:
     """The unit of a metric whose values are these on two targets."""
-    return "points" if corpus._size(metric, pl.Series([value, other])) == 100 else metric
+    return "points" if size_of(metric, [value, other]) == 100 else metric
 
 
 def test_the_name_of_a_metric_decides_its_unit_for_the_whole_study() -> None:
@@ -125,7 +126,7 @@ def test_what_the_table_drops_is_counted_by_its_reason(tmp_path: Path) -> None:
     study = load_store(store.uri)
     assert corpus.corpus(study).height == 1
     counts = {why: n for n, why in study.excluded}
-    assert counts["score units of metrics of all items together: they are in `corpus`"] == 1
+    assert study.apart == ((1, "of metrics of all items together, in `corpus`"),)
     assert counts["score units without a base score on the same target: Δ is unknown"] == 1
     assert [n for why, n in counts.items() if "has no draws" in why or "another number of items" in why] == [1, 1]
-    assert sum(counts.values()) == 4
+    assert sum(counts.values()) == 3

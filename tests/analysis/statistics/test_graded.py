@@ -61,7 +61,8 @@ def test_metrics_have_their_own_unit_and_threshold(table: pl.DataFrame, study: S
     assert worse["metric"].n_unique() == 2
     assert not study.panels
     assert study.transfer.height == 0
-    assert any("graded" in why for _, why in study.excluded)
+    assert not study.excluded  # they are in a table of their own, not left out
+    assert study.apart == ((4 * 2 * 4, "of graded metrics, in `graded`"),)
 
 
 def test_one_cell_is_halls_t_of_its_items(table: pl.DataFrame, study: Study) -> None:
@@ -84,6 +85,37 @@ def test_one_cell_is_halls_t_of_its_items(table: pl.DataFrame, study: Study) -> 
     for p, tail in (("p_worse", stats.t.cdf), ("p_better", stats.t.sf)):
         low, high = sorted(tail(bent, df) for df in (n / 2, 10 * n))
         assert low - 1e-9 <= row[p] <= high + 1e-9
+
+
+def test_the_name_of_a_metric_decides_its_unit_unless_a_mean_is_no_proportions(study: Study) -> None:
+    """One item of 1.01 turned all of a metric from points into itself, and two studies had no cell in common then."""
+    odd = [replace(panel, norm=panel.norm.copy()) for panel in study.graded]
+    for panel in odd:
+        if panel.metric == "rouge1":
+            panel.norm[1, 0] = 1.01
+    bonus = replace(study, graded=tuple(odd))
+    units = dict(graded.graded(bonus).select("metric", "unit").unique().iter_rows())
+    assert units == {"rouge1": "points", "bits_per_byte": "bits_per_byte"}
+    assert compare_graded((study, bonus))["n"].to_list() == [8, 8]
+    percent = [replace(panel, norm=100 * panel.norm) for panel in study.graded]
+    assert set(graded.graded(replace(study, graded=tuple(percent)))["unit"]) == {"rouge1", "bits_per_byte"}
+    with pytest.raises(NotComputable, match="in the same unit"):
+        compare_graded((study, replace(study, graded=tuple(p for p in percent if p.metric == "rouge1"))))
+    assert graded.size_of("macro_f1", [0.4]) == graded.size_of("rougeL,strict", [0.4]) == 100
+    assert graded.size_of("chrf", [0.4]) == 1
+
+
+def test_a_unit_that_shares_no_item_with_the_base_is_left_out_and_counted(tmp_path: Path) -> None:
+    store, target = Store(str(tmp_path)), ("text", "en")
+    for source, seed, docs in ((None, None, range(12)), (target, 1, range(12)), (("text", "de"), 1, range(50, 62))):
+        items, scores = unit_rows(Shape(items=12), MODEL, source, seed, target)
+        for row, doc in zip(items, docs, strict=True):
+            row |= {"correct": None, "correct_norm": None, "graded": -1.5, "graded_metric": "bits_per_byte"}
+            row |= {"pred": -1, "pred_norm": -1, "gold": -1, "doc_id": doc}
+        store.append(items, scores)
+    study = load_store(store.uri)
+    assert study.apart == ((1, "of graded metrics, in `graded`"),)
+    assert [n for n, why in study.excluded if "share no item" in why] == [1]
 
 
 def test_parts_that_were_written_before_have_no_grades(tmp_path: Path) -> None:

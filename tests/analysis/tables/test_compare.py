@@ -142,6 +142,18 @@ def test_two_ways_of_training_agree_as_pandas_says() -> None:
     assert one["harm_rate"] == pytest.approx(100 * (part[1] <= -1).mean())
 
 
+def test_cells_without_a_change_agree_on_no_sign() -> None:
+    """Where neither way of training changes anything nothing agrees, and what is 0 in one is no disagreement."""
+    still = grid(1).with_columns(pl.lit(0.0).alias("delta"))
+    row = agreement.compare_agreement((study_of(still), study_of(still))).row(0, named=True)
+    assert (row["same_sign"], row["no_sign"]) == (None, 100)
+    here, there = grid(1, ties=True), grid(2, ties=True)
+    row = agreement.compare_agreement((study_of(here), study_of(there))).row(0, named=True)
+    signs = np.sign(here["delta"].to_numpy() * there["delta"].to_numpy())
+    assert row["no_sign"] == pytest.approx(100 * (signs == 0).mean())
+    assert row["same_sign"] == pytest.approx(100 * (signs > 0).sum() / (signs != 0).sum())
+
+
 def test_configs_that_differ_are_listed_key_by_key() -> None:
     here, there = grid(1), grid(2)
     ways = (("a", 1e-4, 1), ("b", 5e-5, 8))
