@@ -19,6 +19,7 @@ from analysis.frames import HARM_PP, SOURCE, TARGET, NotComputable, cell, harmed
 from analysis.inference.shrinkage import Noise, averaged, expected, measured, noise
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study, load
+from analysis.statistics.health import lowest
 from study.cells import Cell
 from study.errors import ConfigError
 
@@ -77,24 +78,26 @@ def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
     table = for_target(known, target, max_harm)
     omitted = known.filter(pl.col("target") == target).height - table.height
     note = f" (left out: {omitted} that one must expect to harm over {max_harm:g} % of others)" if omitted else ""
-    return Advice(f"Sources for {target}, best expected Δ first, pp{note}{_caution(known, study)}:", table)
+    luck = "; the base is at chance or at 0 there, so a loss is luck" if target in _lowest(study) else ""
+    return Advice(f"Sources for {target}, best expected Δ first, pp{note}{luck}{_caution(known, study)}:", table)
 
 
 def about_source(study: Study, name: str) -> Advice:
     """What an adapter of a source will harm and help; ConfigError when there is no such source."""
     known = _known(study)
     source = _cell("--source", name, sorted(set(known["source"])))
-    return Advice(
-        f"Targets of {source}, lowest expected Δ first, pp{_caution(known, study)}:", for_source(known, source)
-    )
+    table, luck = for_source(known, source), _lowest(study)
+    if luck:  # the base is at chance or at 0 there
+        table = table.with_columns((~pl.col("target").is_in(sorted(luck))).alias("can_be_harmed"))
+    return Advice(f"Targets of {source}, lowest expected Δ first, pp{_caution(known, study)}:", table)
 
 
 def _caution(known: pl.DataFrame, study: Study) -> str:
     """What `expected` lacks where nothing tells how noisy Δ is, or how much seeds add, or where items are few."""
     seen = known.filter("measured")
     if seen["sd"].null_count():
-        few = min(seen[end].n_unique() for end in ("source", "target"))
-        if study.grids and few < LEAST:
+        ends = min(seen[end].n_unique() for end in ("source", "target"))
+        if study.grids and ends < LEAST:
             return f"; fewer than {LEAST} sources or targets are too few to learn how far luck flatters the first"
         if study.grids:
             return "; every Δ is the same, none comes first"
@@ -124,6 +127,13 @@ def _known(study: Study) -> pl.DataFrame:
     except NotComputable:
         predicted = None
     return answers(study.transfer, study.grids, predicted)
+
+
+def _lowest(study: Study) -> set[str]:
+    """Targets that cannot be harmed, for every model is at chance there, or at 0."""
+    known = {(panel.model, panel.task, panel.language) for panel in study.panels}
+    harmable = known - set(lowest(study.panels).iter_rows())
+    return {f"{task}/{name}" for _, task, name in known} - {f"{task}/{name}" for _, task, name in harmable}
 
 
 def _cell(option: str, text: str, known: list[str]) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from analysis.page import html
+from analysis.page.words import count
 from analysis.reading.study import Study
-from analysis.statistics.health import overlap_checked
+from analysis.statistics.health import overlap_checked, unchecked
 from analysis.tables.registry import Made
 from study.store.records import FailureRecord
 
@@ -41,9 +42,13 @@ def _health(study: Study, made: Made) -> str:
     if made.frame is None:
         return f"<p>Targets were not checked one by one: {html.text(made.reason)}.</p>"
     overlap = f"<p>{html.text(overlap_checked(study.records))}</p>"
+    if bare := unchecked(study):
+        targets = count(bare, "target")
+        overlap += f"<p>Of {targets} (each model counted) there are no items: nothing of this was checked there.</p>"
     if not made.frame.height:
         return (
-            f"<p>No target failed the checks (base above chance, varied answers, equal numbers of items).</p>{overlap}"
+            "<p>No target failed the checks (where there are options to choose among, the base above chance and varied "
+            f"answers; equal numbers of items).</p>{overlap}"
         )
     checks = made.frame.group_by("check").len().sort("check").rows()
     words = ", ".join(f"{check} ({n})" for check, n in checks)

@@ -6,12 +6,11 @@ a claim, its interval, its rows and how often such claims are wrong; it names no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from analysis.frames import SOURCE, TRANSFER_REGIMES
 from analysis.inference.claims import LEVEL
+from analysis.page.words import Row, claims, count, percent, pp, rate_beside_noise, span, visible
 from analysis.reading.study import Study
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
@@ -22,7 +21,7 @@ SHORT = {
     "CT-ML": "other task, same language",
     "CT-CL": "other task and language",
 }
-Row = dict[str, object]
+CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 
 
 def lines(study: Study, made: dict[str, Made]) -> list[str]:
@@ -38,23 +37,6 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
         *(_others(made[name].frame) for name in ("graded", "corpus")),
     ]
     return [line for line in found if line]
-
-
-def pp(value: object) -> str:
-    """A Δ with its sign and unit."""
-    return "unknown" if not isinstance(value, float) else f"{value:+.2f} pp".replace("-", "−")
-
-
-def span(low: object, high: object, named: bool = False) -> str:
-    """An interval in brackets, called what it is where it is the first of its line; nothing where it is not known."""
-    if not isinstance(low, float) or not isinstance(high, float):
-        return ""
-    return f" ({'95 % interval ' * named}{low:+.2f} to {high:+.2f})".replace("-", "−")
-
-
-def count(n: int, what: str) -> str:
-    """So many of them, in the plural but for one."""
-    return f"{n:,} {what if n == 1 else what + 's'}"
 
 
 def _overall(study: Study, made: dict[str, Made]) -> str:
@@ -77,29 +59,6 @@ def _overall(study: Study, made: dict[str, Made]) -> str:
     )
 
 
-def percent(value: float) -> str:
-    """A share, with a decimal where it is small."""
-    return f"{value:.1f} %" if 0 < value < 1 else f"{value:.0f} %"
-
-
-def rate_beside_noise(row: Row) -> str:
-    """A harm rate with what noise alone would print and what is harmed at least, where that is known."""
-    rate, floor, least = (row[name] for name in ("harm_rate", "harm_floor", "harm_least"))
-    said = f"{percent(_real(rate))} of transfer cells show a loss of a point or more"
-    if floor is None:
-        return f"{said}; how many noise alone would show is not known without items"
-    sure = (
-        f"at least {percent(_real(least))} truly lose as much (95 % sure)"
-        if least
-        else "that any truly loses as much is not shown"
-    )
-    return f"{said}; noise alone would show {percent(_real(floor))}; {sure}"
-
-
-def _real(value: object) -> float:
-    return float(value) if isinstance(value, float) else float("nan")
-
-
 def _harm(made: dict[str, Made]) -> str:
     table, tests = made["regime_summary"].frame, made["significance"].frame
     if table is None or "all" not in table["regime"]:
@@ -110,26 +69,25 @@ def _harm(made: dict[str, Made]) -> str:
     return f"{said}. Of single cells {claims(claimed(tests))}."
 
 
-def claims(n: Mapping[str, int], loss: str = "a point") -> str:
-    """How many cells are called what, and how often such calls are wrong; `loss` is what counts as harm."""
-    if not n["worse"] and not n["better"]:
-        return "none can be called worse or better"
-    worse, better = (f"{n[claim]:,}" if n[claim] else "none" for claim in ("worse", "better"))
-    certain = f", {n['harmed']:,} of them by {loss} for certain," if n["harmed"] else ""
-    wrong = "of either at most one in twenty is expected to be wrong"
-    return f"{worse} can be called worse{certain} and {better} better: {wrong}"
-
-
 def _others(table: pl.DataFrame | None) -> str:
-    """What is sure by other metrics than an accuracy, each by itself."""
+    """What is sure by other metrics than an accuracy, each by itself, with the cell that lost most of those called."""
     rows = None if table is None else table.filter(pl.col("regime") != "MT-ML")
     if rows is None or not rows.height:
         return ""
-    parts = [
-        f"of {count(part.height, 'cell')} by {metric} {claims(claimed(part), 'what counts as harm')}"
-        for (metric,), part in rows.group_by("metric", maintain_order=True)
-    ]
+    parts = []
+    for (metric,), part in rows.group_by("metric", maintain_order=True):
+        about = ", of these adapters," if "this adapter" in part["about"] else ""
+        said = f"of {count(part.height, 'cell')} by {metric}{about} {claims(claimed(part), 'what counts as harm')}"
+        worst = part.filter("worse").sort("delta")
+        parts.append(said + (f"; most of all {_cell(worst.row(0, named=True))}" if worst.height else ""))
     return f"Other metrics: {'; '.join(parts)}."
+
+
+def _cell(row: Row) -> str:
+    """A cell and its Δ in its own unit, with its interval."""
+    source, target = (f"{row[f'{end}_task']}/{row[f'{end}_language']}" for end in ("source", "target"))
+    change = f"{row['delta']:+.3g} {row['unit']}".replace("-", "−")
+    return f"{source} on {target}, {change}{span(row['low'], row['high'], named=True)}"
 
 
 def _sources(made: dict[str, Made]) -> str:
@@ -231,15 +189,13 @@ def _distrust(study: Study, made: dict[str, Made]) -> str:
         doubts.append("no items are known: nothing is said of single cells, and no interval has the items models share")
     if power is not None:
         doubts.append(f"a single cell must lose {visible(power)} to be called worse with 80 % chance")
-    if study.transfer.filter(pl.col("regime").is_in(TRANSFER_REGIMES)).height and study.transfer["n_seeds"].max() == 1:
+    if _one_seed(study, made):
         doubts.append("there is one seed, so claims are about these adapters, not about what such training does")
     return "Distrust: " + "; ".join(doubts) + "." if doubts else ""
 
 
-def visible(power: pl.DataFrame) -> str:
-    """How large a loss the models' cells must have to be seen, in words."""
-    smallest = power["smallest"].drop_nulls().abs()
-    if not len(smallest):
-        return "more points than there are"
-    least, most = (f"{_real(end):.0f}" for end in (smallest.min(), smallest.max()))
-    return f"{least} points or more" if least == most else f"{least} to {most} points or more, by model,"
+def _one_seed(study: Study, made: dict[str, Made]) -> bool:
+    """Whether some claim is about the adapters that were trained; without items, whether no seed but one is known."""
+    abouts = [set(frame["about"]) for name in CLAIMING if (frame := made[name].frame) is not None]
+    seeds = study.transfer.filter(pl.col("regime").is_in(TRANSFER_REGIMES))["n_seeds"].max()
+    return any("this adapter" in about for about in abouts) or (not abouts and seeds == 1)

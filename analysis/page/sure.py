@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis.frames import harmed
 from analysis.page import html
-from analysis.page.headline import claims, count, visible
+from analysis.page.words import claims, count, visible
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 

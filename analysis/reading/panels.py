@@ -47,6 +47,11 @@ class Panel:
     classes: bool = True  # whether every item offers the same options, as far as their lengths tell
 
     @property
+    def valued(self) -> bool:
+        """Whether the base's items have values: those of F1, BLEU and the like have none."""
+        return not bool(np.isnan(self.correct[0]).all())
+
+    @property
     def scored(self) -> Ints:
         """The units that have an item of the base's, with a value."""
         return self.units[~np.isnan(self.norm).all(axis=1)]
@@ -109,7 +114,9 @@ def _base_facts(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows(frame: pl.DataFrame) -> _Rows:
-    frame = frame.with_columns(pl.coalesce("correct", "graded").alias("correct")).drop_nulls("correct")
+    frame = frame.with_columns(
+        pl.coalesce("correct", "graded").cast(pl.Float32).fill_null(float("nan")).alias("correct")
+    )
     norm = frame["correct_norm"].fill_null(frame["correct"])
     return _Rows(
         frame["unit"].to_numpy(),
@@ -136,7 +143,7 @@ def _split(units: pl.DataFrame, rows: _Rows, facts: pl.DataFrame | None) -> list
         chosen = order[bounds[index] : bounds[index + 1]]
         if index in by_panel:
             panels.append(_panel((model, task, language), rows, chosen, by_panel[index]))
-    return [panel for panel in panels if not np.isnan(panel.correct[0]).all()]  # whose metric no item has
+    return panels
 
 
 def _panel(name: tuple[str, str, str], rows: _Rows, chosen: Ints, facts: pl.DataFrame) -> Panel:

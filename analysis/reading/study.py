@@ -38,6 +38,7 @@ class Study:
     units: pl.DataFrame = field(default_factory=pl.DataFrame)
     panels: tuple[Panel, ...] = ()  # of targets with an accuracy
     graded: tuple[Panel, ...] = ()  # of those whose items are graded by another metric
+    bare: tuple[Panel, ...] = ()  # of those whose metric no item has by itself
     scores: pl.DataFrame = field(default_factory=pl.DataFrame)  # every metric of every unit (analysis.reading.scores)
     trial_run: bool = False
     failures: tuple[FailureRecord, ...] = ()
@@ -54,6 +55,11 @@ class Study:
     def grids(self) -> tuple[ModelGrid, ...]:
         """What the items say of every model's cells; nothing where no items are known."""
         return model_grids(self.panels, self.units) if self.panels else ()
+
+    @property
+    def asked(self) -> tuple[Panel, ...]:
+        """Items of every target, however it is scored."""
+        return *self.panels, *self.graded, *self.bare
 
     @property
     def published(self) -> bool:
@@ -88,12 +94,13 @@ def _read(store: Store) -> Study:
     notes: list[tuple[int, str]] = []
     units, expected = _current(rows.drop(TOLD), store, notes)
     every, strays = read_panels(store, units)
-    panels, graded = ([panel for panel in every if bool(panel.metric) is other] for other in (False, True))
+    valued = [panel for panel in every if panel.valued]
+    panels, graded = ([panel for panel in valued if bool(panel.metric) is other] for other in (False, True))
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
     scored = unit_scores(panels)
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(scored, on="unit", how="left", maintain_order="left")
-    metrics = score_rows(rows, units, every)
+    metrics = score_rows(rows, units, valued)
     apart = _count_unscored(units, graded, metrics, notes)
     trained = units.filter(pl.col("kind") == "trained")
     info = read_study(store) or StudyFile({})
@@ -104,6 +111,7 @@ def _read(store: Store) -> Study:
         units=units,
         panels=tuple(panels),
         graded=tuple(graded),
+        bare=tuple(panel for panel in every if not panel.valued),
         scores=metrics,
         trial_run=info.is_trial_run,
         config=info.config,

@@ -42,7 +42,7 @@ def _metric(study: Study, metric: str, stated: Mapping[str, float]) -> pl.DataFr
     harm = {task: -size * stated.get(task, _default(panels, task, size)) for task in {p.task for p in panels}}
     made = model_grids(panels, study.units, Unit(size, harm))
     need(bool(made), f"no adapter with a source cell has been scored by {metric}")
-    table = significance(made)
+    table = significance(made, panels)
     return table.with_columns(
         pl.lit(metric).alias("metric"),
         pl.lit("points" if size == POINTS else metric).alias("unit"),
@@ -96,7 +96,7 @@ COLUMNS = {
     "worse": CLAIMED["worse"],
     "better": CLAIMED["better"],
     "harmed": "harmed for certain: q_harmed ≤ 0.05",
-    **{name: CLAIMED[name] for name in ("about", "n_items", "n_seeds")},
+    **{name: CLAIMED[name] for name in ("lowest", "about", "n_items", "n_seeds")},
 }
 TABLES = (
     Table[Study](

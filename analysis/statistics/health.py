@@ -1,10 +1,11 @@
 """What cannot be trusted: cells whose scores say little about transfer, listed before anything is concluded.
 
-Checks per (model, target): the base is not above chance (one-sided binomial test, α = 0.01), said apart where the same
-task is above it in another language and where it is nowhere; one option is chosen in over 90 % of items, by the base or
-by most adapters; one option is right in over 90 %; every adapter gives identical predictions; fewer items than the same
-task has in other languages; items that a train set also holds, by content hash (only where adapters' records list the
-hashes they were trained on: `overlap_checked`).
+Checks per (model, target), however it is scored: the base is not above chance (one-sided binomial test, α = 0.01), said
+apart where the same task is above it in another language and where it is nowhere; where there are no options to guess
+among, the base has 0 on every item, and nothing lies below; one option is chosen in over 90 % of items, by the base or
+by most adapters; one option is right in over 90 %; every adapter gives identical predictions, or scores alike on every
+item; fewer items than the same task has in other languages; items that a train set also holds, by content hash (only
+where adapters' records list the hashes they were trained on: `overlap_checked`).
 
 An option is the same one in all items where these offer the same options (letters, classes). Where each item has texts
 of its own, the right one may well be the first of all (TruthfulQA's mc1): nothing follows from its number then.
@@ -13,20 +14,19 @@ of its own, the right one may well be the first of all (TruthfulQA's mc1): nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from analysis.frames import MODEL_WORDS, TARGET, TARGET_WORDS, NotComputable, Table, need
+from analysis.frames import MODEL_WORDS, TARGET, TARGET_WORDS, Table, need
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from study.errors import ConfigError
 from study.store.records import AdapterRecord
 
 ALPHA = 0.01
 ONE_OPTION = 0.9
-HERE, EVERYWHERE = "base at chance", "task at chance in every language"
+HERE, EVERYWHERE, ZERO = "base at chance", "task at chance in every language", "base at zero"
+LOWEST = (HERE, EVERYWHERE, ZERO)  # of what cannot be harmed
 SCHEMA = {
     "model": pl.String,
     **dict.fromkeys(TARGET, pl.String),
@@ -49,7 +49,7 @@ def health(panels: Sequence[Panel], units: pl.DataFrame, records: Records = ()) 
         siblings = [p for p in panels if p.model == panel.model and p.task == panel.task and p is not panel]
         adapters = np.array([unit in trained for unit in panel.units.tolist()])
         findings = [
-            _chance(panel, chances[id(panel)], [chances[id(p)] for p in siblings]),
+            _chance(panel, chances[id(panel)], [chances[id(p)] for p in siblings]) or _zero(panel),
             _one_option(panel, adapters),
             _one_gold(panel),
             _identical(panel, adapters),
@@ -61,10 +61,15 @@ def health(panels: Sequence[Panel], units: pl.DataFrame, records: Records = ()) 
 
 
 def _chance_p(panel: Panel) -> float | None:
-    """P(at least as many right answers by guessing); None where there are no options to guess among."""
+    """P(at least as many right answers by guessing); None where there are no options to guess among.
+
+    Where items are not scored by being right, by the options that were chosen.
+    """
     from scipy.stats import binom
 
     scores = panel.norm[0]
+    if panel.metric or not panel.valued:
+        scores = np.where((panel.pred[0] >= 0) & (panel.gold >= 0), panel.pred[0] == panel.gold, np.nan)
     known = ~np.isnan(scores) & (panel.options > 1)
     if not known.any() or not np.isin(scores[known], (0.0, 1.0)).all():
         return None
@@ -77,12 +82,35 @@ def _chance(panel: Panel, p: float | None, siblings: list[float | None]) -> Find
         return None
     elsewhere = any(other is not None and other < ALPHA for other in siblings)
     where = "other languages of the task are" if elsewhere else "nor is the task in any other language"
+    right = np.nanmean(panel.norm[0]) if panel.valued and not panel.metric else (panel.pred[0] == panel.gold).mean()
     return (
         HERE if elsewhere else EVERYWHERE,
         p,
-        f"the base scores {100 * float(np.nanmean(panel.norm[0])):.1f} %, not above chance (p = {p:.2g}); {where}. "
+        f"the base scores {100 * float(right):.1f} %, not above chance (p = {p:.2g}); {where}. "
         "What is at chance cannot be harmed: a loss here is luck",
     )
+
+
+def _zero(panel: Panel) -> Finding | None:
+    """Of a metric that is nowhere below 0."""
+    known = panel.norm[0][~np.isnan(panel.norm[0])]
+    if not len(known) or known.any() or (panel.options > 1).any() or float(np.nanmin(panel.norm)) < 0:
+        return None
+    return ZERO, 0.0, f"the base has 0 on all {len(known)} items, so nothing can be harmed"
+
+
+def lowest(panels: Sequence[Panel]) -> pl.DataFrame:
+    """`model, target…` of what cannot be harmed, for its base is at chance or at 0 already."""
+    chances = [(panel, _chance_p(panel)) for panel in panels]
+    rows = [(p.model, p.task, p.language) for p, chance in chances if _chance(p, chance, []) or _zero(p)]
+    return pl.DataFrame(rows, schema=dict.fromkeys(["model", *TARGET], pl.String), orient="row")
+
+
+def marked(table: pl.DataFrame, panels: Sequence[Panel]) -> pl.DataFrame:
+    """The table with `lowest`: whether its model and target are of those."""
+    bad = lowest(panels).with_columns(pl.lit(True).alias("lowest"))
+    found = table.join(bad, on=["model", *TARGET], how="left", maintain_order="left")
+    return found.with_columns(pl.col("lowest").fill_null(False))
 
 
 def _one_option(panel: Panel, adapters: np.ndarray) -> Finding | None:
@@ -121,11 +149,16 @@ def _top_share(chosen: np.ndarray) -> float:
 
 
 def _identical(panel: Panel, adapters: np.ndarray) -> Finding | None:
-    rows = panel.pred[adapters]
-    if len(rows) < 2 or (rows < 0).all() or not (rows == rows[0]).all():
+    """By the options that were chosen; where there are none, by what every item scores."""
+    chosen = bool((panel.pred >= 0).any())
+    rows = (panel.pred if chosen else panel.norm)[adapters]
+    none = (rows < 0).all() if chosen else np.isnan(rows).all()
+    if len(rows) < 2 or none or not np.array_equal(rows, np.broadcast_to(rows[0], rows.shape), equal_nan=True):
         return None
-    same = " and to the base's" if (rows[0] == panel.pred[0]).all() else ""
-    return "identical predictions", float(len(rows)), f"the predictions of all {len(rows)} adapters are identical{same}"
+    same = np.array_equal(rows[0], (panel.pred if chosen else panel.norm)[0], equal_nan=True)
+    what, check = ("predictions", "identical predictions") if chosen else ("scores of the items", "identical scores")
+    also = " and to the base's" if same else ""
+    return check, float(len(rows)), f"the {what} of all {len(rows)} adapters are identical{also}"
 
 
 def _fewer_items(panel: Panel, siblings: list[Panel]) -> Finding | None:
@@ -158,6 +191,12 @@ def _overlap(panel: Panel, hashes: dict[str, set[str]]) -> Finding | None:
     )
 
 
+def unchecked(study: Study) -> int:
+    """How many targets, each model counted, have scores but no items."""
+    seen = {(panel.model, panel.task, panel.language) for panel in study.asked}
+    return len(set(study.units.select("model", *TARGET).iter_rows()) - seen)
+
+
 def overlap_checked(records: Records) -> str:
     """Whether test items were looked for among train examples, in words."""
     listed = [bool(record.train_doc_hashes) for record in records]
@@ -168,30 +207,6 @@ def overlap_checked(records: Records) -> str:
     return (
         f"Test items were looked for among the train examples of {sum(listed):,} of {len(listed):,} adapters; the "
         "records of the others do not list them."
-    )
-
-
-def healthy_rows(transfer: pl.DataFrame, doubts: pl.DataFrame) -> pl.DataFrame:
-    """Transfer rows on targets without a doubt."""
-    return transfer.join(doubts.select("model", *TARGET).unique(), on=["model", *TARGET], how="anti").sort(
-        transfer.columns[:7]
-    )
-
-
-def without_unhealthy(study: Study) -> Study:
-    """The study without the targets that fail a health check; ConfigError when they cannot be checked."""
-    try:
-        doubts = health(study.panels, study.units, study.records)
-    except NotComputable as why:
-        raise ConfigError("--exclude-unhealthy", study.origin, str(why), "give a store with item rows") from why
-    bad = set(doubts.select("model", *TARGET).iter_rows())
-    kept = healthy_rows(study.transfer, doubts)
-    note = (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets")
-    return replace(
-        study,
-        transfer=kept,
-        panels=tuple(p for p in study.panels if (p.model, p.task, p.language) not in bad),
-        excluded=(*study.excluded, note) if note[0] else study.excluded,
     )
 
 
@@ -207,6 +222,6 @@ TABLES = (
             "value": "the number behind it: a p-value, a share in %, or a count",
             "detail": "in words",
         },
-        lambda study: health(study.panels, study.units, study.records),
+        lambda study: health(study.asked, study.units, study.records),
     ),
 )

@@ -18,16 +18,18 @@ import polars as pl
 from analysis.frames import CELL_WORDS, HARM, KEYS, MODEL_WORDS, Table, need
 from analysis.inference.claims import LEVEL, gated, q_values
 from analysis.reading.grids import ModelGrid
+from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
+from analysis.statistics.health import marked
 
 CLAIMS = {"worse": "worse", "better": "better", "harmed": "sure"}  # column to the p-value that it rests on
 GATE = ("source_task", "source_language", "target_task")  # groups that are called before their cells
 NO_ITEMS = "it needs item rows, and there are none"
 
 
-def significance(grids: Sequence[ModelGrid]) -> pl.DataFrame:
-    """One row per cell; NotComputable without item rows."""
+def significance(grids: Sequence[ModelGrid], panels: Sequence[Panel] = ()) -> pl.DataFrame:
+    """One row per cell; `panels` tell which of them cannot be harmed. NotComputable without item rows."""
     need(bool(grids), NO_ITEMS)
     table = with_regime(pl.concat([_model(one) for one in grids]))
     opened = pl.concat([_opened(one) for one in grids])
@@ -35,7 +37,7 @@ def significance(grids: Sequence[ModelGrid]) -> pl.DataFrame:
     family = ["model", pl.col("regime") == "MT-ML"]
     q = [_q(f"p_{claim}").over(family).alias(f"q_{claim}") for claim in CLAIMS]
     called = [(pl.col(f"q_{claim}") <= LEVEL).alias(claim) for claim in CLAIMS]
-    return table.with_columns(q).with_columns(called).select(*COLUMNS).sort(KEYS)
+    return marked(table.with_columns(q).with_columns(called), panels).select(*COLUMNS).sort(KEYS)
 
 
 def _q(column: str) -> pl.Expr:
@@ -77,9 +79,10 @@ def _opened(one: ModelGrid) -> pl.DataFrame:
 
 
 def claimed(table: pl.DataFrame) -> dict[str, int]:
-    """How many transfer cells are called worse, better and harmed for certain."""
+    """How many transfer cells are called worse, better and harmed for certain; worse where nothing can be harmed."""
     rows = table.filter(pl.col("regime") != "MT-ML")
-    return {claim: int(rows[claim].sum()) for claim in CLAIMS}
+    found = {claim: int(rows[claim].sum()) for claim in CLAIMS}
+    return found | {"lowest": rows.filter("worse", "lowest").height if "lowest" in rows.columns else 0}
 
 
 COLUMNS = {
@@ -102,6 +105,7 @@ COLUMNS = {
     "p_harmed": "one-sided p-value of Δ ≥ −1 pp",
     "q_harmed": "its q-value",
     "harmed": f"harmed for certain ({HARM}): q_harmed ≤ {LEVEL}",
+    "lowest": "whether the base is at chance on the target, or at 0 on all items: it cannot be harmed, a loss is luck",
     "about": "what is claimed: of the source over seeds, or of this adapter where there is one seed",
     "n_items": "items that adapter and base share under some seed",
     "n_seeds": "seeds",
@@ -112,6 +116,6 @@ TABLES = (
         "Which changes are more than chance",
         "all rows, from their items",
         COLUMNS,
-        lambda study: significance(study.grids),
+        lambda study: significance(study.grids, study.panels),
     ),
 )

@@ -96,8 +96,8 @@ TABLES: tuple[Table[Pair], ...] = (
         "cells both have",
         AGREEMENT_WORDS,
         compare_agreement,
-        how="Noise of items keeps the correlations below 1, and where nothing happens half of the signs agree. Cells in "
-        "which one of the two shows no change have no sign to agree on and are counted apart.",
+        how="Noise of items keeps the correlations below 1, and where nothing happens half of the signs agree. Cells "
+        "in which one of the two shows no change have no sign to agree on and are counted apart.",
     ),
     Table[Pair](
         "compare_spread",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,15 @@ def test_two_sources_are_too_few_to_learn_from_but_their_noise_is_known(tmp_path
     said = answers.about_target(study, "names/de", None).sentence
     assert "fewer than 3 sources or targets are too few" in said
     assert "noise is not known" not in said
+
+
+def test_what_cannot_be_harmed_is_marked_in_advice(study: Study) -> None:
+    quarter = [replace(panel, norm=panel.norm.copy()) for panel in study.panels]
+    for panel in quarter:
+        if (panel.task, panel.language) == ("names", "de"):
+            panel.norm[0] = np.arange(len(panel.docs)) % 4 == 0
+    luck = replace(study, panels=tuple(quarter))
+    assert "a loss is luck" in answers.about_target(luck, "names/de", None).sentence
+    assert "a loss is luck" not in answers.about_target(study, "names/en", None).sentence
+    table = answers.about_source(luck, "names/en").table
+    assert "names/de" in table.filter(~pl.col("can_be_harmed"))["target"].to_list()

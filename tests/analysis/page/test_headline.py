@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from analysis.page import headline
+from analysis.page import headline, words
 from analysis.reading.study import Study
 from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
@@ -49,22 +49,22 @@ def test_harm_stands_beside_noise_and_a_bound(study: Study, made: dict[str, Made
 
 
 def test_claims_are_counted_in_words() -> None:
-    assert headline.claims({"worse": 0, "better": 0, "harmed": 0}) == "none can be called worse or better"
-    assert headline.claims({"worse": 0, "better": 3, "harmed": 0}).startswith("none can be called worse and 3 better: ")
-    some = headline.claims({"worse": 1200, "better": 0, "harmed": 7})
+    assert words.claims({"worse": 0, "better": 0, "harmed": 0}) == "none can be called worse or better"
+    assert words.claims({"worse": 0, "better": 3, "harmed": 0}).startswith("none can be called worse and 3 better: ")
+    some = words.claims({"worse": 1200, "better": 0, "harmed": 7})
     assert some.startswith("1,200 can be called worse, 7 of them by a point for certain, and none better: of either ")
 
 
 @pytest.mark.parametrize(
-    ("smallest", "words"),
+    ("smallest", "told"),
     [
         ([-12.4], "12 points or more"),
         ([-9.0, -14.0], "9 to 14 points or more, by model,"),
         ([None], "more points than"),
     ],
 )
-def test_what_can_be_seen_is_told_of_every_model(smallest: list[float | None], words: str) -> None:
-    assert headline.visible(pl.DataFrame({"smallest": smallest}, schema={"smallest": pl.Float64})).startswith(words)
+def test_what_can_be_seen_is_told_of_every_model(smallest: list[float | None], told: str) -> None:
+    assert words.visible(pl.DataFrame({"smallest": smallest}, schema={"smallest": pl.Float64})).startswith(told)
 
 
 def test_one_table_of_means_of_one_model_says_that_nothing_tells_how_sure_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.page import headline
+from analysis.page import distrust, headline
 from analysis.reading.study import Study, load_store
-from analysis.statistics import corpus, metrics
+from analysis.statistics import corpus, exclusion, metrics
 from analysis.statistics.graded import size_of
 from analysis.tables.registry import TABLES, make_all
 from study.store.store import Store
+from tests.support.rows import record_of
 from tests.support.synth import Shape, unit_rows
 
 MODEL = ("tiny-1B", 1.0)
@@ -130,3 +132,18 @@ def test_what_the_table_drops_is_counted_by_its_reason(tmp_path: Path) -> None:
     assert counts["score units without a base score on the same target: Δ is unknown"] == 1
     assert [n for why, n in counts.items() if "has no draws" in why or "another number of items" in why] == [1, 1]
     assert sum(counts.values()) == 3
+
+
+def test_items_of_a_target_that_no_item_has_a_value_of_are_checked(study: Study) -> None:
+    """They are asked and hashed as any others: train examples among them are found, and their numbers compared."""
+    assert {(panel.task, panel.language) for panel in study.bare} == {*CELLS, ("odd", "en")}
+    listed = record_of("a", model=MODEL[0], train_doc_hashes=[str(study.bare[0].hashes[3])])
+    checked = replace(study, records=(listed,))
+    found = make_all(TABLES, checked)["health"].frame
+    assert found is not None
+    assert found.filter(pl.col("check") == "train/test overlap").height == 1
+    left = exclusion.without_unhealthy(checked)
+    assert len(left.bare) == len(study.bare) - found.unique(["target_task", "target_language"]).height
+    assert corpus.corpus(left).height < corpus.corpus(study).height
+    unseen = replace(study, bare=study.bare[1:])
+    assert "Of 1 target (each model counted) there are no items" in distrust.chapter(unseen, make_all(TABLES, unseen))

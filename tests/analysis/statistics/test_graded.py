@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from scipy import stats
 
 from analysis.frames import NotComputable
+from analysis.page import distrust, headline
 from analysis.reading.study import Study, load_store
-from analysis.statistics import graded
+from analysis.statistics import exclusion, graded
 from analysis.tables.graded import compare_graded
+from analysis.tables.registry import TABLES, make_all
 from study.store import layout, schema
 from study.store.store import Store
 from tests.support.synth import Shape, unit_rows
@@ -116,6 +119,39 @@ def test_a_unit_that_shares_no_item_with_the_base_is_left_out_and_counted(tmp_pa
     study = load_store(store.uri)
     assert study.apart == ((1, "of graded metrics, in `graded`"),)
     assert [n for n, why in study.excluded if "share no item" in why] == [1]
+
+
+def test_health_sees_targets_without_an_accuracy_and_can_leave_them_out(study: Study) -> None:
+    """Every check that needs no options: numbers of items, train examples among them, nothing to lose."""
+    first, *others = study.graded
+    short = replace(first, docs=first.docs[:9], norm=0 * first.norm[:, :9] if first.metric == "rouge1" else first.norm)
+    doubted = replace(study, graded=(short, *others))
+    found = make_all(TABLES, doubted)["health"].frame
+    assert found is not None
+    assert "fewer items" in set(found["check"])
+    left = exclusion.without_unhealthy(doubted)
+    assert len(left.graded) == len(study.graded) - 1
+    assert any("score units of other metrics on 1 unhealthy" in why and n == 8 for n, why in left.excluded)
+    assert not left.scores.join(left.units, on="unit").filter(
+        pl.col("target_task") == first.task, pl.col("target_language") == first.language
+    ).height  # fmt: skip
+    assert graded.graded(left).height == graded.graded(study).height - len(CELLS)
+    page = distrust.chapter(study, make_all(TABLES, study))
+    assert "were not checked one by one" not in page
+    assert "tables of their own" in page
+
+
+def test_claims_of_one_seed_say_so_with_unit_and_interval(study: Study) -> None:
+    """A study without an accuracy has no transfer rows, and its claims are of these adapters all the same."""
+    one = replace(study, units=study.units.filter(pl.col("seed").is_null() | (pl.col("seed") == 1)))
+    lines = headline.lines(one, make_all(TABLES, one))
+    assert "there is one seed, so claims are about these adapters" in lines[0]
+    said = lines[-1]
+    assert "by bits_per_byte, of these adapters, " in said
+    assert re.search(r"by rouge1.* most of all sum/de on \w+/\w+, −[\d.]+ points \(95 % interval −[\d.]+ to −", said)
+    several = headline.lines(study, make_all(TABLES, study))
+    assert "of these adapters" not in several[-1]
+    assert "one seed" not in several[0]
 
 
 def test_parts_that_were_written_before_have_no_grades(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from analysis.page import words
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from analysis.statistics import health
+from analysis.statistics import exclusion, health, significance
 from study.store.records import AdapterRecord
 from tests.support.rows import record_of
 
@@ -55,13 +56,39 @@ def test_chance_p_value_equals_scipy(study: Study) -> None:
     assert health._chance_p(panel) == pytest.approx(expected)
 
 
+def test_a_metric_that_is_at_zero_or_the_same_for_all_is_doubted(study: Study) -> None:
+    """Texts that are written have no options: 0 on every item is as low as it gets, and equal scores tell nothing."""
+    one = study.panels[0]
+    written = replace(one, metric="rouge1", pred=0 * one.pred - 1, gold=0 * one.gold - 1, options=0 * one.options)
+    assert {health.ZERO, "identical scores"} <= doubts(replace(written, norm=0 * one.norm), study)
+    assert not {health.ZERO, "identical scores"} & doubts(replace(written, norm=one.norm), study)
+    assert health.ZERO not in doubts(replace(written, norm=one.norm - 1), study)  # bits lie below 0
+    bare = replace(one, norm=np.nan * one.norm, correct=np.nan * one.norm, gold=one.gold * 0 + 1, pred=one.pred * 0)
+    assert {health.EVERYWHERE, "one option chosen", "identical predictions"} <= doubts(bare, study)
+
+
+def test_losses_where_nothing_can_be_harmed_are_marked(study: Study) -> None:
+    """The base of one target is right in a quarter of four options: what is called worse there is told apart."""
+    first = study.panels[0]
+    half = first.norm.copy()
+    half[0] = np.arange(len(first.docs)) % 4 == 0
+    table = significance.significance(study.grids, [replace(first, norm=half), *study.panels[1:]])
+    there = set(health.lowest(study.panels).rows())
+    marked = set(table.filter("lowest").select("model", "target_task", "target_language").iter_rows())
+    assert marked == there | {(first.model, first.task, first.language)}
+    worse = table.with_columns(worse=pl.lit(True))
+    found = significance.claimed(worse)
+    assert 0 < found["lowest"] < found["worse"]
+    assert f"({found['lowest']:,} where the base is at chance or at 0, which cannot be harmed)" in words.claims(found)
+
+
 def test_unhealthy_targets_can_be_taken_out(study: Study) -> None:
     found = pl.DataFrame(
         [(study.panels[0].model, study.panels[0].task, study.panels[0].language, "fewer items", 1.0, "")],
         schema=health.SCHEMA,
         orient="row",
     )
-    kept = health.healthy_rows(study.transfer, found)
+    kept = exclusion.healthy_rows(study.transfer, found)
     assert kept.height == study.transfer.height - study.transfer.height // len(study.panels)
     assert kept.columns == study.transfer.columns
 

@@ -1,0 +1,71 @@
+"""How the page and the terminal say a number: with its unit, its interval, and how often such a claim is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+Row = dict[str, object]
+
+
+def pp(value: object) -> str:
+    """A Δ with its sign and unit."""
+    return "unknown" if not isinstance(value, float) else f"{value:+.2f} pp".replace("-", "−")
+
+
+def span(low: object, high: object, named: bool = False) -> str:
+    """An interval in brackets, called what it is where it is the first of its line; nothing where it is not known."""
+    if not isinstance(low, float) or not isinstance(high, float):
+        return ""
+    return f" ({'95 % interval ' * named}{low:+.2f} to {high:+.2f})".replace("-", "−")
+
+
+def count(n: int, what: str) -> str:
+    """So many of them, in the plural but for one."""
+    return f"{n:,} {what if n == 1 else what + 's'}"
+
+
+def percent(value: float) -> str:
+    """A share, with a decimal where it is small."""
+    return f"{value:.1f} %" if 0 < value < 1 else f"{value:.0f} %"
+
+
+def rate_beside_noise(row: Row) -> str:
+    """A harm rate with what noise alone would print and what is harmed at least, where that is known."""
+    rate, floor, least = (row[name] for name in ("harm_rate", "harm_floor", "harm_least"))
+    said = f"{percent(real(rate))} of transfer cells show a loss of a point or more"
+    if floor is None:
+        return f"{said}; how many noise alone would show is not known without items"
+    sure = (
+        f"at least {percent(real(least))} truly lose as much (95 % sure)"
+        if least
+        else "that any truly loses as much is not shown"
+    )
+    return f"{said}; noise alone would show {percent(real(floor))}; {sure}"
+
+
+def real(value: object) -> float:
+    return float(value) if isinstance(value, float) else float("nan")
+
+
+def claims(n: Mapping[str, int], loss: str = "a point") -> str:
+    """How many cells are called what, and how often such calls are wrong; `loss` is what counts as harm."""
+    if not n["worse"] and not n["better"]:
+        return "none can be called worse or better"
+    worse, better = (f"{n[claim]:,}" if n[claim] else "none" for claim in ("worse", "better"))
+    lowest = (
+        f" ({n['lowest']:,} where the base is at chance or at 0, which cannot be harmed)" if n.get("lowest") else ""
+    )
+    certain = f", {n['harmed']:,} of them by {loss} for certain," if n["harmed"] else ""
+    wrong = "of either at most one in twenty is expected to be wrong"
+    return f"{worse} can be called worse{lowest}{certain} and {better} better: {wrong}"
+
+
+def visible(power: pl.DataFrame) -> str:
+    """How large a loss the models' cells must have to be seen, in words."""
+    smallest = power["smallest"].drop_nulls().abs()
+    if not len(smallest):
+        return "more points than there are"
+    least, most = (f"{real(end):.0f}" for end in (smallest.min(), smallest.max()))
+    return f"{least} points or more" if least == most else f"{least} to {most} points or more, by model,"

@@ -1,0 +1,50 @@
+"""A study without the targets that fail a health check, however they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from analysis.frames import TARGET, NotComputable
+from analysis.reading.panels import Panel
+from analysis.reading.study import Study
+from analysis.statistics.health import health
+from study.errors import ConfigError
+
+
+def healthy_rows(transfer: pl.DataFrame, doubts: pl.DataFrame) -> pl.DataFrame:
+    """Rows on targets without a doubt."""
+    return transfer.join(doubts.select("model", *TARGET).unique(), on=["model", *TARGET], how="anti").sort(
+        transfer.columns[:7]
+    )
+
+
+def without_unhealthy(study: Study) -> Study:
+    """The study without the targets that fail a health check; ConfigError when they cannot be checked."""
+    try:
+        doubts = health(study.asked, study.units, study.records)
+    except NotComputable as why:
+        raise ConfigError("--exclude-unhealthy", study.origin, str(why), "give a store with item rows") from why
+    bad = set(doubts.select("model", *TARGET).iter_rows())
+    kept = healthy_rows(study.transfer, doubts)
+    of_bad = study.units.join(doubts.select("model", *TARGET), on=["model", *TARGET], how="semi")
+    scores = study.scores.join(of_bad, on="unit", how="anti") if study.scores.height else study.scores
+    others = of_bad.filter(pl.col("kind") == "trained", pl.col("score").is_null()).height
+    notes = (
+        (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets"),
+        (others, f"score units of other metrics on {len(bad)} unhealthy targets"),
+    )
+
+    def healthy(panels: tuple[Panel, ...]) -> tuple[Panel, ...]:
+        return tuple(panel for panel in panels if (panel.model, panel.task, panel.language) not in bad)
+
+    return replace(
+        study,
+        transfer=kept,
+        scores=scores,
+        panels=healthy(study.panels),
+        graded=healthy(study.graded),
+        bare=healthy(study.bare),
+        excluded=(*study.excluded, *(note for note in notes if note[0])),
+    )
