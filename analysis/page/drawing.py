@@ -58,7 +58,10 @@ def role_rows(drawing: Drawing, kind: str) -> pl.DataFrame:
 
 
 def share_rows(drawing: Drawing) -> pl.DataFrame:
-    """The variance tables under one another, by scope; shares below 0 are drawn as 0, and the rest as 100."""
+    """The variance tables under one another, by scope; shares below 0 are drawn as 0, and the rest as 100.
+
+    With and without curated tasks overall; the table has these of each regime, too.
+    """
     designs = {
         "noise taken out": "variance_noiseless",
         "crossed": "variance_crossed",
@@ -68,7 +71,8 @@ def share_rows(drawing: Drawing) -> pl.DataFrame:
     columns = ["scope", "component", "share", "share_se"]
     parts = [table.select(*columns, pl.lit(name).alias("design")) for name, table in there.items() if table is not None]
     order = {name: i for i, name in enumerate(("overall", *TRANSFER_REGIMES))}
-    drawn = pl.concat(parts).with_columns(pl.col("share").clip(lower_bound=0))
+    whole = pl.col("scope").is_in(list(order)) | pl.col("scope").str.starts_with("overall")
+    drawn = pl.concat(parts).filter(whole).with_columns(pl.col("share").clip(lower_bound=0))
     whole = pl.col("share").sum().over("scope", "design")
     return drawn.with_columns(100 * pl.col("share") / whole).sort(
         pl.col("scope").replace_strict(order, default=len(order)),

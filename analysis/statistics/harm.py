@@ -6,6 +6,8 @@ Rates are those of `regime_summary`: positive-transfer rate 100·mean(Δ > 0), h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from analysis.frames import (
@@ -32,14 +34,18 @@ def on_off_task(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.Dat
     return table.sort(keys, descending=[False, True])
 
 
-def harm_breakdown(transfer: pl.DataFrame, known: Evidence | None = None) -> pl.DataFrame:
+def harm_breakdown(transfer: pl.DataFrame, known: Evidence | None = None, curated: Sequence[str] = ()) -> pl.DataFrame:
     """`group, value, n, mean`, rates of MT-CL rows.
 
-    Groups: target_language, target_task, size (S ≤ 1.5, M up to 7, L ≥ 7 billion parameters), model_family.
+    Groups: target_language, target_task, construction (curated or translated, where the study has a curated task), size
+    (S ≤ 1.5, M up to 7, L ≥ 7 billion parameters), model_family.
     """
-    rows = transfer_rows(transfer, "MT-CL").with_columns(size_bucket())
+    made = pl.when(pl.col("target_task").is_in(list(curated))).then(pl.lit("curated")).otherwise(pl.lit("translated"))
+    rows = transfer_rows(transfer, "MT-CL").with_columns(size_bucket(), made.alias("construction"))
     tables = []
-    for group in ("target_language", "target_task", "size", "model_family"):
+    for group in ("target_language", "target_task", "construction", "size", "model_family"):
+        if group == "construction" and "curated" not in rows[group]:
+            continue
         stats = [pl.len().cast(pl.Int64).alias("n"), pl.col("delta").mean().alias("mean"), positive_rate(), harm_rate()]
         valued = rows.with_columns(pl.col(group).alias("value"))
         part = beside(valued.group_by("value").agg(stats), valued, ["value"], known).sort("value")
@@ -72,13 +78,14 @@ TABLES = (
         "Where transfer within a task harms",
         "MT-CL rows",
         {
-            "group": "target_language, target_task, size or model_family",
+            "group": "target_language, target_task, construction (where a task is curated), size or model_family",
             "value": "its value",
             **ROWS_WORDS,
             **RATE_WORDS,
         },
-        lambda study: harm_breakdown(study.transfer, evidence(study.grids)),
-        how="How often transfer to another language of the same task loses a point or more, by what is hit. "
+        lambda study: harm_breakdown(study.transfer, evidence(study.grids), study.curated),
+        how="How often transfer to another language of the same task loses a point or more, by what is hit; by "
+        "construction: on curated tasks, or on those that were machine-translated. "
         "Click a heading to sort.",
     ),
 )

@@ -11,7 +11,7 @@ share added; with one model over its items and seeds, and nothing where items ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,6 +28,7 @@ from analysis.reading.study import Study
 
 REGIME_OF = {"language": "MT-CL", "task": "CT-ML"}
 SIDES = {"donor": "source", "recipient": "target"}
+Make = Callable[["_Table", Sequence[str]], Floats]  # weights of each name in one model
 SCORES = ("donor", "donor_adjusted", "recipient", "recipient_adjusted")
 
 
@@ -66,8 +67,13 @@ class _Table:
     grid: ModelGrid | None
 
 
-def scores(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> dict[str, Score]:
-    """Every score of the languages or tasks of a study; NotComputable when there are no such rows."""
+def scores(
+    transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str, group: Mapping[str, str] | None = None
+) -> dict[str, Score]:
+    """Every score of the languages or tasks of a study; NotComputable when there are no such rows.
+
+    With `group`, of the groups that it puts every name into: the mean of its names' scores in each model.
+    """
     rows = transfer_rows(transfer, REGIME_OF[kind])
     by_model = {one.model: one for one in grids}
     tables = [_arrays(part, by_model.get(str(model))) for (model,), part in _models(rows)]
@@ -75,8 +81,23 @@ def scores(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> dic
     for role, end in SIDES.items():
         names = tuple(sorted(set(rows[f"{end}_{kind}"])))
         for name, adjusted in ((role, False), (f"{role}_adjusted", True)):
-            found[name] = _score(tables, names, partial(_weights, role=role, kind=kind, adjusted=adjusted))
+            make: Make = partial(_weights, role=role, kind=kind, adjusted=adjusted)
+            if group is None:
+                found[name] = _score(tables, names, make)
+            else:
+                groups = tuple(sorted({group[one] for one in names}))
+                found[name] = _score(tables, groups, partial(_grouped, names=names, group=group, make=make))
     return found
+
+
+def _grouped(
+    table: _Table, groups: Sequence[str], names: Sequence[str], group: Mapping[str, str], make: Make
+) -> Floats:
+    """Weights of each group: the mean of those of its names that the model has."""
+    each = make(table, names)
+    member = np.array([[group[name] == one for name in names] for one in groups]) & each.any(axis=(1, 2))
+    share = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
+    return np.asarray(np.tensordot(share, each, axes=1))
 
 
 def mean_of_rows(rows: pl.DataFrame, grids: Sequence[ModelGrid], less: pl.DataFrame | None = None) -> Interval:
@@ -134,7 +155,7 @@ def _weights(table: _Table, names: Sequence[str], role: str, kind: str, adjusted
     return raw_weights(table.rows, name, len(names))
 
 
-def _score(tables: Sequence[_Table], names: tuple[str, ...], make: Callable[[_Table, Sequence[str]], Floats]) -> Score:
+def _score(tables: Sequence[_Table], names: tuple[str, ...], make: Make) -> Score:
     weights = tuple(make(table, names) for table in tables)
     several = tuple(_means(table, w) for table, w in zip(tables, weights, strict=True))
     interval = within_model(several[0]) if len(several) == 1 else over_models(several)
@@ -156,22 +177,22 @@ def per_model(rows: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def language_roles(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
     """Scores of languages from MT-CL rows, best donor first."""
-    return _table(transfer, grids, "language")
+    return joined(scores(transfer, grids, "language"), "language")
 
 
 def task_roles(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
     """Scores of tasks from CT-ML rows, best donor first."""
-    return _table(transfer, grids, "task")
+    return joined(scores(transfer, grids, "task"), "task")
 
 
-def _table(transfer: pl.DataFrame, grids: Sequence[ModelGrid], kind: str) -> pl.DataFrame:
-    found = scores(transfer, grids, kind)
+def joined(found: Mapping[str, Score], kind: str) -> pl.DataFrame:
+    """Both roles of every name beside each other, best donor first."""
     sides = {role: _side(found, role, kind) for role in SIDES}
     both = sides["donor"].join(sides["recipient"], on=kind, how="full", coalesce=True)
     return both.sort("donor", kind, descending=[True, False], nulls_last=True)
 
 
-def _side(found: dict[str, Score], role: str, kind: str) -> pl.DataFrame:
+def _side(found: Mapping[str, Score], role: str, kind: str) -> pl.DataFrame:
     raw = found[role]
     columns: dict[str, object] = {kind: raw.names}
     for name in (role, f"{role}_adjusted"):
@@ -196,20 +217,20 @@ def _words(role: str, end: str) -> dict[str, str]:
     }
 
 
-_ROLE_WORDS = {**_words("donor", "source"), **_words("recipient", "target")}
+ROLE_WORDS = {**_words("donor", "source"), **_words("recipient", "target")}
 TABLES = (
     Table[Study](
         "language_roles",
         "Who gives and who takes: languages",
         "MT-CL rows",
-        {"language": "language", **_ROLE_WORDS},
+        {"language": "language", **ROLE_WORDS},
         lambda study: language_roles(study.transfer, study.grids),
     ),
     Table[Study](
         "task_roles",
         "Who gives and who takes: tasks",
         "CT-ML rows",
-        {"task": "task", **_ROLE_WORDS},
+        {"task": "task", **ROLE_WORDS},
         lambda study: task_roles(study.transfer, study.grids),
     ),
 )

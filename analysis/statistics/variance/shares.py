@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -78,11 +79,11 @@ def variance_nested(
     """
     tables = [_scopes(transfer, True, draws, seed)]
     either = pl.any_horizontal(pl.col(f"{end}_task").is_in(list(curated)) for end in ("source", "target"))
-    for scope, rows in (("overall, with curated", either), ("overall, without curated", ~either)):
+    for (scope, regimes), (which, rows) in product(SCOPES.items(), (("with", either), ("without", ~either))):
         part = transfer.filter(rows)
         if curated and 0 < part.height < transfer.height:
             with suppress(NotComputable):
-                tables.append(_scope(scope, transfer_rows(part, *TRANSFER_REGIMES), True, draws, seed))
+                tables.append(_scope(f"{scope}, {which} curated", transfer_rows(part, *regimes), True, draws, seed))
     return pl.concat(tables)
 
 
@@ -133,7 +134,7 @@ def _scope(scope: str, rows: pl.DataFrame, nested: bool, draws: int, seed: int) 
 
 
 _SHARE_WORDS = {
-    "scope": "overall, MT-CL, CT-ML or CT-CL; nested also overall with and without a curated task at either end",
+    "scope": "overall, MT-CL, CT-ML or CT-CL; nested also each with and without a curated task at either end",
     "component": "model, source, target or residual",
     "share": "share of the variance, %; null for a factor with one level",
     "share_se": f"its standard error from {DRAWS} parametric-bootstrap refits, %",

@@ -32,3 +32,18 @@ def test_harm_breakdown(transfer: pl.DataFrame) -> None:
         assert (row["n"], row["mean"], row["positive_rate"], row["harm_rate"]) == pytest.approx(
             (n, mean, positive, harmed)
         )
+
+
+def test_harm_by_how_the_target_was_made(transfer: pl.DataFrame) -> None:
+    """Curated and translated targets, of studies that have a curated one."""
+    frame = transfer.to_pandas()
+    frame = frame[frame["regime"] == "MT-CL"]
+    table = harm.harm_breakdown(transfer, curated=("a",)).filter(pl.col("group") == "construction")
+    assert table["value"].to_list() == ["curated", "translated"]
+    for row in table.iter_rows(named=True):
+        part = frame[(frame["target_task"] == "a") == (row["value"] == "curated")]
+        n, mean, _, positive, harmed = summed_up(part["delta"])
+        assert (row["n"], row["mean"], row["positive_rate"], row["harm_rate"]) == pytest.approx(
+            (n, mean, positive, harmed)
+        )
+    assert "construction" not in set(harm.harm_breakdown(transfer, curated=("not here",))["group"])

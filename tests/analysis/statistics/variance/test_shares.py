@@ -51,16 +51,20 @@ def test_variance_of_one_model_leaves_its_share_open_and_constants_say_why() -> 
         shares.variance_crossed(grid().with_columns(pl.lit(1.0).alias("delta")))
 
 
-def test_nested_also_with_and_without_a_curated_task() -> None:
+def test_nested_also_with_and_without_a_curated_task_overall_and_by_regime() -> None:
     frame = effects(3, models=3)
     table = shares.variance_nested(frame, draws=0, curated=("c",))
-    assert table["scope"].unique(maintain_order=True).to_list()[-2:] == [
-        "overall, with curated",
-        "overall, without curated",
+    whole = ["overall", "MT-CL", "CT-ML", "CT-CL"]
+    assert table["scope"].unique(maintain_order=True).to_list() == [
+        *whole,
+        *(f"{scope}, {which} curated" for scope in whole for which in ("with", "without")),
     ]
-    alone = shares.variance_nested(frame.filter(pl.col("source_task") != "c", pl.col("target_task") != "c"), draws=0)
-    ours = table.filter(pl.col("scope") == "overall, without curated")["share"]
-    np.testing.assert_allclose(ours, alone.filter(pl.col("scope") == "overall")["share"], atol=1e-6)
+    either = (pl.col("source_task") == "c") | (pl.col("target_task") == "c")
+    for which, rows in (("with", either), ("without", ~either)):
+        alone = shares.variance_nested(frame.filter(rows), draws=0)
+        for scope in whole:
+            ours = table.filter(pl.col("scope") == f"{scope}, {which} curated")["share"]
+            np.testing.assert_allclose(ours, alone.filter(pl.col("scope") == scope)["share"], atol=1e-6)
 
 
 def test_without_noise_shares_add_up_to_the_variance_that_is_printed(study: Study) -> None:
