@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.inference.components import Doubles
-from analysis.inference.items import Floats
+from analysis.inference.items import Floats, Singles
 from analysis.reading.grids import ModelGrid, Name
 from study.cells import regime
 
@@ -30,6 +31,25 @@ class Twice:
         rows = np.isin(self.regime, regimes)
         printed = np.where(rows, self.printed, np.nan)
         return Twice(self.models, self.sources, self.targets, self.data.only(rows[:, None, :]), printed, self.regime)
+
+    def apart(self) -> tuple[Singles, Singles]:
+        """Δ over seeds, B × M × S × T, from either half of the items; where every source has two seeds, of other seeds.
+
+        So two values have the noise of no item in common, nor of a seed where that can be told.
+        """
+        one, two = self.data.one, self.data.two
+        counts = (~np.isnan(one[0])).any(axis=-1).sum(axis=-1)
+        if not (counts[counts > 0] > 1).all():
+            return _over_seeds(one), _over_seeds(two)
+        turn = (np.arange(one.shape[0])[:, None] + np.arange(one.shape[3])) % 2 == 0  # B × K
+        first = turn[:, None, None, :, None]
+        return _over_seeds(np.where(first, one, np.nan)), _over_seeds(np.where(first, np.nan, two))
+
+
+def _over_seeds(half: Singles) -> Singles:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(half, axis=3))
 
 
 def twice(grids: Sequence[ModelGrid]) -> Twice:

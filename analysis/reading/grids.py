@@ -86,7 +86,7 @@ class Unit:
 
 def model_grids(panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None = None) -> tuple[ModelGrid, ...]:
     """Every model that has trained adapters beside its base, by name; in percentage points unless `unit` says other."""
-    numbers, unit = _clusters(panels), unit or Unit()
+    numbers, unit = clusters(panels), unit or Unit()
     first = sides(np.repeat(np.arange(len(numbers)), [len(docs) for _, docs in numbers.values()]))
     found = []
     for model in sorted({panel.model for panel in panels}):
@@ -99,7 +99,8 @@ def model_grids(panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None 
     return tuple(found)
 
 
-def _clusters(panels: Sequence[Panel]) -> Clusters:
+def clusters(panels: Sequence[Panel]) -> Clusters:
+    """The items of every task, numbered on; two studies with the same deal them into the same halves."""
     found: Clusters = {}
     start = 0
     for task in sorted({panel.task for panel in panels}):

@@ -142,6 +142,22 @@ def test_two_ways_of_training_agree_as_pandas_says() -> None:
     assert one["harm_rate"] == pytest.approx(100 * (part[1] <= -1).mean())
 
 
+def test_agreement_without_the_noise_of_items(study: Study) -> None:
+    """A study agrees with itself, model by model and in the mean; where items are others nothing is said."""
+    table = agreement.compare_agreement((study, study))
+    assert table.columns == list(agreement.AGREEMENT_WORDS)
+    assert table.filter(pl.col("group") == "all")["pearson_clean"].item() == pytest.approx(1)
+    renamed = study.transfer.with_columns(pl.concat_str(pl.lit("x"), "model").alias("model"))
+    apart = replace(study, transfer=renamed, panels=tuple(replace(p, model=f"x{p.model}") for p in study.panels))
+    means = agreement.compare_agreement((study, apart))
+    assert means.filter(pl.col("group") == "all")["pearson_clean"].item() == pytest.approx(1)
+    fewer = [replace(panel, docs=panel.docs[1:], norm=panel.norm[:, 1:]) for panel in study.panels]
+    other = agreement.compare_agreement((study, replace(study, panels=tuple(fewer))))
+    assert other["pearson_clean"].null_count() == other.height
+    published = agreement.compare_agreement((study_of(study.transfer), study))
+    assert published["pearson_clean"].null_count() == published.height
+
+
 def test_cells_without_a_change_agree_on_no_sign() -> None:
     """Where neither way of training changes anything nothing agrees, and what is 0 in one is no disagreement."""
     still = grid(1).with_columns(pl.lit(0.0).alias("delta"))
