@@ -4,7 +4,8 @@ A cell's Δ has variance (ψ (ρ + (1 − ρ) / K) − (Δ/100)²) / N + σ²_se
 share of items that adapter and base answer differently, ρ the share of an item's changes that seeds have in common.
 Two pseudo-items are in N and in the variance, as in the test. Power is that of Student's one-sided t against Δ ≥ 0, at
 the level that BH leaves to one cell when a share of the family is harmed as much: the level solves
-t = q ((1 − π) t + π power(t)) (Genovese and Wasserman 2002, J. R. Stat. Soc. B 64).
+t = q ((1 − π) t + π power(t)) (Genovese and Wasserman 2002, J. R. Stat. Soc. B 64). Degrees of freedom are those of the
+test: of what differs between seeds each source has K − 1 at least, and Satterthwaite's formula adds the items'.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Plan:
     discordance: float = 0.2  # ψ
     agreement: float = 0.5  # ρ
     seed_sd: float = 0.0  # pp; with one seed it does not count: the claim is of this adapter
+    n_sources: int = 1  # of the model: what varies between seeds is learned from all of them
     n_cells: int = 1  # in the family
     harmed: float = 0.1  # share of them that are harmed as much
     level: float = 0.05
@@ -34,13 +36,27 @@ class Plan:
 
 def standard_error(plan: Plan, delta: float = 0.0) -> float:
     """Of Δ in pp."""
+    return float(100 * np.sqrt(sum(_variances(plan, delta)[:2])))
+
+
+def _variances(plan: Plan, delta: float) -> tuple[float, float, float]:
+    """In proportions: from items, from seeds, and from seeds with what items add between them."""
     changed = max(plan.discordance, abs(delta) / 100)
     items = changed * (plan.agreement + (1 - plan.agreement) / plan.n_seeds) * plan.n_items + 2
     n = plan.n_items + 2
     mean = delta / 100 * plan.n_items / n
     within = max(items / n - mean**2, 0.0) / n
-    seeds = (plan.seed_sd / 100) ** 2 / plan.n_seeds if plan.n_seeds > 1 else 0.0
-    return float(100 * np.sqrt(within + seeds))
+    if plan.n_seeds < 2:
+        return within, 0.0, 0.0
+    seeds = (plan.seed_sd / 100) ** 2 / plan.n_seeds
+    return within, seeds, seeds + changed * (1 - plan.agreement) / plan.n_seeds / n
+
+
+def _degrees(plan: Plan, delta: float) -> float:
+    within, seeds, whole = _variances(plan, delta)
+    unsure = within**2 / (plan.n_items + 1)
+    unsure += whole**2 / (plan.n_sources * (plan.n_seeds - 1)) if plan.n_seeds > 1 else 0.0
+    return (within + seeds) ** 2 / unsure
 
 
 def power(plan: Plan, harm: float) -> float:
@@ -61,7 +77,7 @@ def _power(plan: Plan, harm: float, at: float) -> float:
     """Of one test at level `at`; the noncentral t is taken as a shifted t."""
     from scipy.special import stdtr, stdtrit
 
-    df = plan.n_items + 1
+    df = _degrees(plan, harm)
     shift = harm * plan.n_items / (plan.n_items + 2) / standard_error(plan, harm)
     return float(stdtr(df, stdtrit(df, at) - shift))
 

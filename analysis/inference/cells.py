@@ -1,8 +1,8 @@
 """One cell: its interval, and the p-values of the three things that may be said of it.
 
 V = V_items + σ²_seed / K, with degrees of freedom by Satterthwaite (1946): those of V_items are the items, pseudo-items
-counted, less one; those of σ²_seed come from its spread over sources, also where it is estimated as 0. The statistic is
-Student's t around the centre that one pseudo-gain and one pseudo-loss make (Bonett and Price 2012).
+counted, less one; those of σ²_seed are what sources have together (`seeds`), also where it is estimated as 0. The
+statistic is Student's t around the centre that one pseudo-gain and one pseudo-loss make (Bonett and Price 2012).
 
 Where items are graded (ROUGE, F1, bits per byte) their scores may be skewed, and so is Student's t; Hall's monotone
 transformation of it (1992, J. R. Stat. Soc. B 54) takes the skew out, by the third moment of Δ. Right and wrong with
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference.items import PSEUDO, Floats, Grid, Ints
-from analysis.inference.seeds import SeedSpread, at_cells, seed_spread
+from analysis.inference.items import PSEUDO, Floats, Grid
+from analysis.inference.seeds import SeedSpread, at_cells, joined, seed_spread
 
 HARM = -1.0
 NO_SKEW = 1e-9
@@ -45,7 +45,8 @@ def cells(grid: Grid, harm: float | Floats = HARM, level: float = 0.95) -> Cells
     from scipy.stats import t
 
     spread = seed_spread(grid)
-    se, df = satterthwaite((grid.items, grid.n_items + PSEUDO - 1), at_cells(spread, grid.n_seeds))
+    unsure = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1)
+    se, df = joined(grid.items, unsure, at_cells(spread, grid.n_seeds))
     with np.errstate(divide="ignore", invalid="ignore"):
         skew = np.where(grid.graded, grid.cube / se**3, 0.0)
         wide = t.ppf((1 + level) / 2, df)
@@ -53,13 +54,6 @@ def cells(grid: Grid, harm: float | Floats = HARM, level: float = 0.95) -> Cells
         score, of_harm = (unskewed((grid.centre - null) / se, skew) for null in (0.0, harm))
         worse, better, sure = t.cdf(score, df), t.sf(score, df), t.cdf(of_harm, df)
     return Cells(grid.centre, se, df, low, high, worse, better, sure, spread)
-
-
-def satterthwaite(items: tuple[Floats, Ints], seeds: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    """Standard error and degrees of freedom: of items the variance and its own, of seeds the variance and its doubt."""
-    variance = items[0] + seeds[0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt(variance), 2 * variance**2 / (2 * items[0] ** 2 / items[1] + seeds[1])
 
 
 def unskewed(score: Floats, skew: Floats) -> Floats:

@@ -4,7 +4,8 @@ A mean is a row of weights over S × T cells. Item noise: the influences of its 
 before they are squared, so a base that a whole column shares, and items that languages share, count once and in full.
 Tasks are strata: each has its own items, as many as it has, and its own variance; their degrees of freedom are put
 together by Satterthwaite (1946), as Welch does for two samples.
-Seed noise: a source's seeds are its own, and move its targets together as `seeds` estimates. Over M models the spread
+Seed noise: a source's seeds are its own, and move its targets together as `seeds` estimates. What the variances of two
+sources are in doubt by may be the same error, so doubts are added up as if it were. Over M models the spread
 of the models' values is the error, with M − 1 degrees of freedom (normal intervals cover 70 % at M = 2); it holds all
 noise that models do not share, and what they do share, the items, is added.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.inference.items import Floats, Grid
-from analysis.inference.seeds import SeedSpread
+from analysis.inference.seeds import Added, SeedSpread, joined
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Means:
     clusters: Floats  # A × C: what each cluster of items adds
     items: Floats  # A: variance from items
     seeds: Floats  # A: variance from seeds
-    doubt: Floats  # A: variance of the estimate of the variance
+    df: Floats  # A: degrees of freedom of both variances together
 
 
 def means(grid: Grid, spread: SeedSpread, weights: Floats) -> Means:
@@ -36,9 +37,10 @@ def means(grid: Grid, spread: SeedSpread, weights: Floats) -> Means:
     with np.errstate(invalid="ignore"):
         value = np.nansum(weights * grid.delta, axis=(1, 2))
     clusters, items, unsure = _from_items(grid, weights)
-    seeds, doubt = _from_seeds(grid, spread, weights)
+    seeds = _from_seeds(grid, spread, weights)
+    _, df = joined(items, unsure, seeds)
     empty = ~weights.any(axis=(1, 2))
-    return Means(np.where(empty, np.nan, value), clusters, items, seeds, unsure + doubt)
+    return Means(np.where(empty, np.nan, value), clusters, items, seeds.variance, df)
 
 
 def _from_items(grid: Grid, weights: Floats) -> tuple[Floats, Floats, Floats]:
@@ -62,17 +64,20 @@ def alone(value: Floats) -> Means:
     return Means(value, np.zeros((len(value), 1)), unknown, unknown, unknown)
 
 
-def _from_seeds(grid: Grid, spread: SeedSpread, weights: Floats) -> tuple[Floats, Floats]:
-    """Σ over sources of w' Ω w / K, Ω made of the variance and the two covariances of `spread`, and its variance."""
+def _from_seeds(grid: Grid, spread: SeedSpread, weights: Floats) -> Added:
+    """Σ over sources of w' Ω w / K, Ω made of the source's variance and the two correlations of `spread`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         w = np.where(grid.n_seeds > 0, weights / np.sqrt(grid.n_seeds), 0.0)
     member = np.eye(int(grid.task.max()) + 1)[grid.task]
     alone = (w**2).sum(axis=2)  # A × S
     near = ((w @ member) ** 2).sum(axis=2)
     every = w.sum(axis=2) ** 2
-    count = np.stack([alone.sum(axis=1), (near - alone).sum(axis=1), (every - near).sum(axis=1)], axis=1)
-    seeds = alone @ spread.each + count[:, 1:] @ spread.parts[1:]
-    return np.maximum(seeds, 0.0), np.maximum(np.einsum("ai,ij,aj->a", count, spread.error, count), 0.0)
+    kept = np.maximum(alone + (near - alone) * spread.near + (every - near) * spread.far, 0.0)
+    variance, noise = kept * spread.each, alone * spread.noise
+    df = np.where((w != 0).sum(axis=2) > 1, spread.df_mean, spread.df)
+    whole, doubt = (variance + noise).sum(axis=1), ((variance + noise) * np.sqrt(2 / df)).sum(axis=1)
+    together = np.divide(2 * whole**2, doubt**2, out=np.ones_like(whole), where=doubt > 0)
+    return Added(variance.sum(axis=1), whole, together)
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,7 @@ class Interval:
 
 def within_model(one: Means, level: float = 0.95) -> Interval:
     """Intervals that speak of items and seeds of one model; Satterthwaite's degrees of freedom."""
-    variance = one.items + one.seeds
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return interval(one.value, variance, 2 * variance**2 / one.doubt, level)
+    return interval(one.value, one.items + one.seeds, one.df, level)
 
 
 def one_sided(one: Interval) -> tuple[Floats, Floats]:

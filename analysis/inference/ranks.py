@@ -1,8 +1,9 @@
 """How sure a ranking is: the same scores drawn again, all together, by the rules their intervals follow.
 
 Items move what they share: one normal number per cluster and draw, times what the cluster adds to each score. Seeds
-move a source's cells. Models, where there are several, move the mean by their own deviations, as a multivariate t with
-M − 1 degrees of freedom; then only what the items add to all models alike is drawn beside them.
+move a source's cells, and as the variance between them is not known, it is drawn as well. Models, where there are
+several, move the mean by their own deviations, as a multivariate t with M − 1 degrees of freedom; then only what the
+items add to all models alike is drawn beside them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def draws_within(
     moved *= np.sqrt(np.divide(one.items, (one.clusters**2).sum(axis=1), where=one.items > 0, out=np.ones(len(moved))))[
         :, None
     ]
-    if spread.pooled:
-        moved += np.tensordot(weights, seed_draws(grid, spread, n, rng), axes=([1, 2], [0, 1]))
+    if spread.known:
+        moved += np.tensordot(weights, seed_draws(grid, spread, n, rng, unsure=True), axes=([1, 2], [0, 1]))
     return np.asarray(one.value[:, None] + moved)
 
 

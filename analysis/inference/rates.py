@@ -26,7 +26,7 @@ def noise_floor(grid: Grid, spread: SeedSpread, harm: float = HARM, step: float 
     """S × T chances of a printed harm if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
     from scipy.stats import norm
 
-    seeds, _ = at_cells(spread, grid.n_seeds)
+    seeds = at_cells(spread, grid.n_seeds).variance
     with np.errstate(divide="ignore", invalid="ignore"):
         sd = np.sqrt(grid.square + seeds)
         whole = step / (grid.n_items * grid.n_seeds)
@@ -39,7 +39,7 @@ def null_scores(grid: Grid, spread: SeedSpread, noise: Singles, rng: np.random.G
     scores = seed_draws(grid, spread, noise.shape[1], rng)
     for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
         scores[:, t] += influence @ noise[cluster]
-    seeds, _ = at_cells(spread, grid.n_seeds)
+    seeds = at_cells(spread, grid.n_seeds).variance
     with np.errstate(divide="ignore", invalid="ignore"):
         sd = np.sqrt(np.array([(i**2).sum(axis=1) for i in grid.influence]).T + seeds)
         return np.asarray(scores / sd[:, :, None], dtype=np.float32)

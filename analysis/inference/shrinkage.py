@@ -55,8 +55,8 @@ def noise(grid: Grid, spread: SeedSpread) -> Noise:
         alone, s = np.trace(among), len(among)
         between = max(float(among.sum() - alone), 0.0) / (s * (s - 1)) if s > 1 else 0.0
         shared[t], size[t], own[:, t] = between, n, max(alone / max(s, 1) - between, LEAST)
-    seeds, _ = at_cells(spread, grid.n_seeds)
-    together = spread.parts[2] / spread.pooled if spread.pooled else 0.0
+    seeds = at_cells(spread, grid.n_seeds).variance
+    together = spread.far
     met = there.any(axis=0)
     shared[met] = moderated((shared * size)[met], size[met] - 1) / size[met]
     everywhere = np.broadcast_to(shared, there.shape)

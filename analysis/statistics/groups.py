@@ -6,7 +6,8 @@ Three families per model, each with its own q-values (Benjamini and Hochberg 199
   A called group opens its cells: they are called at a level that allows for the choice of groups (Benjamini and
   Bogomolov 2014).
 - a source task on a target task, and a source on everything: that it does so *on average*, by Student's t of the mean,
-  items as clusters over all cells, seeds pooled (`analysis/inference/means.py`).
+  items as clusters over all cells, seeds pooled (`analysis/inference/means.py`). A group of one cell is that cell, and
+  has its interval and p-values, pseudo-items and all.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import DELTA_WORDS, MODEL_WORDS, SOURCE, Table, need
-from analysis.inference.cells import Cells
 from analysis.inference.claims import LEVEL, q_values, simes
 from analysis.inference.items import Floats, Ints
-from analysis.inference.means import means, one_sided, within_model
+from analysis.inference.means import Interval, means, one_sided, within_model
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
 from analysis.statistics.significance import GATE, NO_ITEMS, transfer_cells
@@ -57,16 +57,16 @@ def _family(one: ModelGrid, name: str) -> pl.DataFrame:
     weights = np.zeros((int(group.max()) + 1, *one.there.shape))
     weights[(group, *at)] = 1.0
     count = weights.sum(axis=(1, 2))
-    mean = means(one.grid, one.cells.seeds, weights / count[:, None, None])
-    interval = within_model(mean)
-    p = _some(one.cells, at, group) if name == SOME else dict(zip(SIDES, one_sided(interval), strict=True))
+    interval, p = _tested(one, weights / count[:, None, None], at, group)
+    if name == SOME:
+        p = {side: simes(getattr(one.cells, side)[at], group) for side in SIDES}
     table = numbered.group_by(["model", *keys, "group"]).agg().sort("group").drop("group")
     lacking = [pl.lit(None, pl.String).alias(c) for c in (*SOURCE, "target_task") if c not in keys]
     return table.with_columns(
         pl.lit(name).alias("family"),
         *lacking,
         pl.Series("n_cells", count.astype(np.int64)),
-        pl.Series("mean", mean.value),
+        pl.Series("mean", interval.value),
         pl.Series("low", interval.low),
         pl.Series("high", interval.high),
         *(pl.Series(f"p_{side}", values) for side, values in p.items()),
@@ -76,8 +76,16 @@ def _family(one: ModelGrid, name: str) -> pl.DataFrame:
     ).select(*COLUMNS)
 
 
-def _some(cells: Cells, at: tuple[Ints, Ints], group: Ints) -> dict[str, Floats]:
-    return {side: simes(getattr(cells, side)[at], group) for side in SIDES}
+def _tested(one: ModelGrid, weights: Floats, at: tuple[Ints, Ints], group: Ints) -> tuple[Interval, dict[str, Floats]]:
+    """Interval and p-values of the mean of each group; `at` is where the rows of `group` are."""
+    interval = within_model(means(one.grid, one.cells.seeds, weights))
+    p = dict(zip(SIDES, one_sided(interval), strict=True))
+    single = (np.bincount(group) == 1)[group]
+    alone, cell = group[single], (at[0][single], at[1][single])
+    interval.low[alone], interval.high[alone] = one.cells.low[cell], one.cells.high[cell]
+    for side in SIDES:
+        p[side][alone] = getattr(one.cells, side)[cell]
+    return interval, p
 
 
 COLUMNS = {

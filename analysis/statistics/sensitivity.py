@@ -43,7 +43,8 @@ def seen_plan(one: ModelGrid) -> Plan | None:
     discordance = together + apart * (1 - 1 / k) if k > 1 else together
     agreement = max(0.0, 1 - apart / discordance) if k > 1 and discordance else 0.5
     spread = float(np.sqrt(one.cells.seeds.pooled))
-    return Plan(n, k, discordance, agreement, spread, n_cells=cells.height)
+    sources = int((one.grid.n_seeds.max(axis=1) > 1).sum())  # those that tell how seeds differ
+    return Plan(n, k, discordance, agreement, spread, max(sources, 1), cells.height)
 
 
 def _apart(noise: Floats, n_items: float) -> float:

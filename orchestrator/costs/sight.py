@@ -26,7 +26,8 @@ def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
     if cells < 1 or not items:
         return []
     n, k = int(median(items)), len(config.seeds)
-    plans = [Plan(n, k, share, seed_sd=SEED_SD if k > 1 else 0.0, n_cells=cells) for share in DISCORDANCE]
+    sd, sources = SEED_SD if k > 1 else 0.0, len(config.source_list())
+    plans = [Plan(n, k, share, seed_sd=sd, n_sources=sources, n_cells=cells) for share in DISCORDANCE]
     cell = "the one cell of each model" if cells == 1 else f"one of the {cells:,} cells of a model"
     seeds = f"{k} seeds" if k > 1 else "one seed"
     assumed = f"{DISCORDANCE[0]:.0%} to {DISCORDANCE[1]:.0%} of right-or-wrong answers other than the base's"

@@ -35,7 +35,7 @@ def test_a_family_equals_simulated_studies(monkeypatch: pytest.MonkeyPatch) -> N
             found = cells(grid(study.columns[0], study.source[0], sum(world.sizes)))
             truth = (study.of_source if seeds > 1 else study.of_adapter)[0]
             called.append((q_values(found.worse) <= 0.05)[truth < -4].mean())
-        plan = Plan(items, seeds, 0.2, agreement=0.5, seed_sd=100 * sd, n_cells=144, harmed=0.25)
+        plan = Plan(items, seeds, 0.2, agreement=0.5, seed_sd=100 * sd, n_sources=12, n_cells=144, harmed=0.25)
         assert power(plan, -8.0) == pytest.approx(np.mean(called), abs=0.08)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from analysis.inference.cells import cells
-from analysis.inference.items import Grid, grid
+from analysis.inference.items import Column, Grid, grid
+from analysis.inference.means import means
 from analysis.inference.seeds import at_cells, n_seeds, seed_draws, seed_spread
-from bench.worlds import World, draw
+from bench.worlds import Study, World, draw
 
 
 def drawn(world: World, seed: int = 0) -> Grid:
@@ -34,8 +37,9 @@ def test_a_cell_alone_is_the_two_way_analysis_of_variance() -> None:
 
 def test_known_variances_and_covariances_are_found() -> None:
     world = World("", seeds=3, seed_sd=0.03, seed_shared=0.6, tasks=3, languages=4, items=(200,))
-    parts = np.mean([seed_spread(drawn(world, number)).parts for number in range(25)], axis=0)
-    assert parts == pytest.approx([9, 5.4, 5.4], rel=0.2)
+    found = [seed_spread(drawn(world, number)) for number in range(25)]
+    assert np.mean([one.pooled for one in found]) == pytest.approx(9, rel=0.2)
+    assert np.mean([(one.near, one.far) for one in found], axis=0) == pytest.approx([0.6, 0.6], abs=0.1)
 
 
 def test_with_one_seed_nothing_is_known() -> None:
@@ -56,7 +60,7 @@ def test_a_source_with_one_seed_is_given_the_variance_of_the_others() -> None:
     columns = [type(c)(c.difference[kept], np.arange(len(kept)), c.cluster, c.task) for c in study.columns[0]]
     made = grid(columns, study.source[0][kept], 200)
     spread = seed_spread(made)
-    variance, _ = at_cells(spread, made.n_seeds)
+    variance = at_cells(spread, made.n_seeds).variance
     assert made.n_seeds[0, 0] == 1
     assert variance[0, 0] == pytest.approx(spread.pooled, rel=1e-6)
     assert variance[0, 0] > variance[1, 0] > 0
@@ -71,6 +75,35 @@ def test_few_sources_leave_few_degrees_of_freedom() -> None:
     assert median_df(1, 2) < 10 < median_df(4, 5)
 
 
+def test_the_variance_of_a_mean_over_targets_has_the_seeds_degrees_of_freedom() -> None:
+    """Of one source whose seeds differ alike on all targets, and by far more than items make them."""
+    for k in (2, 3):
+        world = World("", seeds=k, seed_sd=0.1, seed_shared=1.0, items=(2000,))
+        made = grid(*of_sources(draw(world, 4), 1), 6000)
+        (df,) = means(made, seed_spread(made), np.full((1, 1, 12), 1 / 12)).df
+        assert k - 1 <= df < 1.2 * (k - 1)
+
+
+def test_one_diverged_seed_takes_no_claim_from_other_sources() -> None:
+    study = draw(World("", seeds=3, tasks=2, languages=4, items=(400,)), 1)
+    before = cells(grid(study.columns[0], study.source[0], 800))
+    for column in study.columns[0]:
+        column.difference[0] -= 40
+    after = cells(grid(study.columns[0], study.source[0], 800))
+    assert after.seeds.df_mean[0] == 2
+    assert after.se[1:] == pytest.approx(before.se[1:], rel=0.1)
+    assert (after.df[1:] > 10).all()
+    assert (after.low[0] < before.centre[0] - 13).all()
+
+
+def of_sources(study: Study, n: int) -> tuple[list[Column], np.ndarray]:
+    """Columns and numbers of the first sources of its model."""
+    kept = study.source[0] < n
+    return [replace(c, difference=c.difference[kept], adapter=c.adapter[kept]) for c in study.columns[0]], study.source[
+        0
+    ][kept]
+
+
 def test_sources_that_differ_are_told_apart() -> None:
     world = World("", seeds=5, seed_sd=0.04, unequal=1.2, seed_shared=0.0, tasks=4, languages=5, items=(400,))
     spread = seed_spread(drawn(world, 2))
@@ -81,10 +114,10 @@ def test_draws_have_the_covariance_that_was_found() -> None:
     made = drawn(World("", seeds=3, seed_sd=0.05, seed_shared=0.5, tasks=2, languages=2, items=(400,)), 5)
     spread = seed_spread(made)
     moved = seed_draws(made, spread, 20_000, np.random.default_rng(0))
-    variance, _ = at_cells(spread, made.n_seeds)
+    variance = at_cells(spread, made.n_seeds).variance
     assert moved.var(axis=2) == pytest.approx(variance, rel=0.06)
     together = np.corrcoef(moved[0])
-    assert together[0, 2] == pytest.approx(spread.parts[2] / spread.pooled, abs=0.05)
+    assert together[0, 2] == pytest.approx(spread.far, abs=0.05)
     assert abs(np.corrcoef(moved[0, 0], moved[1, 0])[0, 1]) < 0.03
 
 

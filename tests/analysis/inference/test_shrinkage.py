@@ -12,7 +12,7 @@ from bench.measures import analyse, of_advice
 from bench.worlds import World, draw
 
 RNG = np.random.default_rng(5)
-NO_SEEDS = SeedSpread(False, np.zeros(4), np.zeros(4), np.zeros(3), np.zeros((3, 3)))
+NO_SEEDS = SeedSpread(False, 0.0, np.zeros(4), np.zeros(4), 0.0, 0.0, np.ones(4), np.ones(4))
 
 
 def some(n: int = 6) -> Measured:

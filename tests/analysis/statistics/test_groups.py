@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -42,3 +45,21 @@ def test_the_mean_is_a_t_of_item_means(table: pl.DataFrame) -> None:
     assert ((mine["low"] < mine["mean"]) & (mine["mean"] < mine["high"])).all()
     assert ((mine["p_worse"] + mine["p_better"] - 1).abs() < 1e-9).all()
     assert ((mine["p_worse"] < 0.025) == (mine["high"] < 0)).all()
+
+
+def test_a_group_of_one_cell_is_that_cell(study: Study) -> None:
+    """Few items changed: without the cell's pseudo-items a mean would be surer than the cell itself."""
+    one = study.grids[0]
+    first = replace(one, targets=one.targets[:1], grid=_first(one.grid), cells=_first(one.cells))
+    found = groups.groups([first]).filter(pl.col("family") == "source")
+    cells = significance.significance([first]).filter(pl.col("regime") != "MT-ML")
+    both = found.join(cells, on=["source_task", "source_language"], suffix="_cell")
+    assert both.height == cells.height > 0
+    for column in ("low", "high", "p_worse", "p_better"):
+        np.testing.assert_allclose(both[column], both[f"{column}_cell"])
+
+
+def _first(part: Any) -> Any:
+    """Grid or cells of the first target alone."""
+    own = {f.name: getattr(part, f.name) for f in fields(part)}
+    return replace(part, **{name: v[:, :1] for name, v in own.items() if isinstance(v, np.ndarray) and v.ndim == 2})

@@ -24,10 +24,10 @@ def test_the_numbers_are_those_of_the_power_of_its_cells() -> None:
     found = re.search(r"must lose (\d+) to (\d+) points.*needs ([\d,]+) to ([\d,]+) items", line)
     assert found is not None
     low, high, few, many = (int(text.replace(",", "")) for text in found.groups())
-    plans = [Plan(400, 3, share, seed_sd=SEED_SD, n_cells=30) for share in DISCORDANCE]
+    plans = [Plan(400, 3, share, seed_sd=SEED_SD, n_sources=6, n_cells=30) for share in DISCORDANCE]
     assert [low, high] == [round(-smallest_harm(plan)) for plan in plans]
     for items, share in zip((few, many), DISCORDANCE, strict=True):
-        assert power(Plan(items, 3, share, seed_sd=SEED_SD, n_cells=30), -5.0) >= 0.8
+        assert power(Plan(items, 3, share, seed_sd=SEED_SD, n_sources=6, n_cells=30), -5.0) >= 0.8
 
 
 def test_one_seed_is_said_to_speak_of_its_adapters() -> None:
