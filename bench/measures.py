@@ -16,7 +16,8 @@ from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Floats, Grid, Ints, grid
 from analysis.inference.means import Interval, Means, means, one_sided, over_models, within_model
-from bench.worlds import Study, World
+from bench.corpora import of_corpus
+from bench.worlds import Study, World, kept
 
 Values = dict[str, float]
 Mask = npt.NDArray[np.bool_]
@@ -62,43 +63,46 @@ def of_cells(seen: Seen) -> Values:
 
 def _of_model(seen: Seen, m: int) -> Values:
     one, truth, made = seen.cells[m], seen.truth(m), seen.grids[m]
-    there = ~np.isnan(one.centre)
-    worse, better, sure = (q_values(p) <= LEVEL for p in (one.worse, one.better, one.sure))
+    there = ~np.isnan(one.centre) & ~np.isnan(truth)
+    worse, better, sure = (there & (q_values(p) <= LEVEL) for p in (one.worse, one.better, one.sure))
     group = np.arange(len(truth))[:, None] * (int(made.task.max()) + 1) + made.task
     gates = gated(one.worse.ravel(), group.ravel())
-    behind = (gates.cell_q <= LEVEL).reshape(truth.shape)
+    behind = there & (gates.cell_q <= LEVEL).reshape(truth.shape)
     none_harmed = np.array([(truth[(group == g) & there] >= 0).all() for g in range(len(gates.group_p))])
+    told = np.array([((group == g) & there).any() for g in range(len(gates.group_p))])
     big = (truth <= BIG) & there
     return {
         "coverage": float(((one.low <= truth) & (truth <= one.high))[there].mean()),
         "harm FDR": _false(worse, truth >= 0),
         "gain FDR": _false(better, truth <= 0),
         "sure FDR": _false(sure, truth >= HARM),
-        "group FDR": _false(gates.group_q <= LEVEL, none_harmed),
+        "group FDR": _false(told & (gates.group_q <= LEVEL), none_harmed),
         "gated FDR": _false(behind, truth >= 0),
         "power −8": float(worse[big].mean()) if big.any() else float("nan"),
     }
 
 
 def of_groups(seen: Seen) -> Values:
-    """False discoveries among sources, and among pairs of tasks, said to be worse or better on average."""
+    """Coverage and false discoveries of sources, and of pairs of tasks, on average."""
     return _mean([_groups_of_model(seen, m) for m in range(len(seen.grids))])
 
 
 def _groups_of_model(seen: Seen, m: int) -> Values:
-    task, language = positions(seen.study.world)
-    one, n = seen.grids[m], len(task)
-    rows = ((task[:, None] != task) | (language[:, None] != language)) & ~np.isnan(one.delta)
-    of_source = np.broadcast_to(np.arange(n)[:, None], (n, n))
-    of_tasks = task[:, None] * seen.study.world.tasks + task
+    here, one, truth = positions(seen.study.world), seen.grids[m], seen.truth(m)
+    (task, language), to, tasks = here.source, here.target, seen.study.world.tasks
+    rows = ((task[:, None] != to[0]) | (language[:, None] != to[1])) & ~np.isnan(one.delta)
+    of_source = np.broadcast_to(np.arange(len(task))[:, None], rows.shape)
     found = {}
-    for name, group in (("source", of_source), ("task on task", of_tasks)):
+    for name, group in (("source", of_source), ("task on task", task[:, None] * tasks + to[0])):
         weights = raw_weights(rows, group, int(group.max()) + 1)
-        there = weights.any(axis=(1, 2))
-        p = one_sided(within_model(means(one, seen.cells[m].seeds, weights[there])))
-        truth = np.nansum(weights[there] * seen.truth(m), axis=(1, 2))
-        for side, values, wrong in zip(("worse", "better"), p, (truth >= 0, truth <= 0), strict=True):
-            found[f"{name} {side} FDR"] = _false(q_values(values) <= LEVEL, wrong)
+        weights = weights[weights.any(axis=(1, 2))]
+        interval = within_model(means(one, seen.cells[m].seeds, weights))
+        true = np.where(weights > 0, weights * truth, 0.0).sum(axis=(1, 2))
+        told = ~np.isnan(true)
+        for side, p, wrong in zip(("worse", "better"), one_sided(interval), (true >= 0, true <= 0), strict=True):
+            found[f"{name} {side} FDR"] = _false(told & (q_values(p) <= LEVEL), wrong)
+        if name == "source":
+            found["source coverage"] = float(((interval.low <= true) & (true <= interval.high))[told].mean())
     return found
 
 
@@ -127,14 +131,23 @@ def of_rates(seen: Seen) -> Values:
     }
 
 
-def positions(world: World) -> tuple[Ints, Ints]:
-    """Task and language of every cell of a world, as numbers."""
-    return np.array([[int(name[1:]) for name in cell] for cell in world.cells]).T
+@dataclass(frozen=True)
+class Positions:
+    """Task and language, as numbers, of the sources and of the targets of a study: 2 × S and 2 × T."""
+
+    source: Ints
+    target: Ints
+
+
+def positions(world: World) -> Positions:
+    sources, targets = kept(world)
+    cells = np.array([[int(name[1:]) for name in cell] for cell in world.cells]).T
+    return Positions(cells[:, sources], cells[:, targets])
 
 
 def of_roles(seen: Seen) -> Values:
     """Coverage of donors and recipients among languages: raw, and donors adjusted for who received."""
-    task, language = positions(seen.study.world)
+    task, language = positions(seen.study.world).source
     n = len(task)
     rows = (task[:, None] == task) & (language[:, None] != language)
     source, target = (np.broadcast_to(x, (n, n)) for x in (language[:, None], language))
@@ -199,7 +212,7 @@ def of_variance(seen: Seen) -> Values:
 
 def of_advice(seen: Seen) -> Values:
     """Expected less true Δ of the source that comes first, over targets; and of the source with the highest Δ."""
-    task, language = positions(seen.study.world)
+    task, language = positions(seen.study.world).source
     regime = 2 * (task[:, None] != task) + (language[:, None] != language)
     noises = [shrinkage.noise(one, c.seeds) for one, c in zip(seen.grids, seen.cells, strict=True)]
     delta, noise = shrinkage.averaged([one.delta for one in seen.grids], noises)
@@ -213,6 +226,18 @@ def of_advice(seen: Seen) -> Values:
         "top bias": float((best[first, targets] - truth[first, targets]).mean()),
         "raw bias": float((delta[raw, targets] - truth[raw, targets]).mean()),
     }
+
+
+def measured(study: Study) -> Values:
+    """All of a study; cells and means only of one that lacks sources or targets, or has a seed that diverged."""
+    if study.world.metric:
+        return of_corpus(study)
+    seen, world = analyse(study), study.world
+    few = bool(world.sources or world.targets or world.diverged)
+    found: Values = {}
+    for measure in MEASURES[: 2 if few else None]:
+        found |= measure(seen)
+    return found
 
 
 MEASURES: tuple[Callable[[Seen], Values], ...] = (of_cells, of_groups, of_rates, of_roles, of_variance, of_advice)

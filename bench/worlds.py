@@ -19,6 +19,7 @@ from analysis.inference.items import Column
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 LEAST = 0.01  # accuracies stay this far from 0 and 1
 
 
@@ -44,6 +45,10 @@ class World:
     missing: float = 0.0  # share of cells, of seeds and of items that are absent
     graded: float = 0.0  # skew of items that are graded: sd of the logarithm of their changes; 0: right or wrong
     between: float = 0.0  # sd over models of each effect, as a share of the effects' own sd
+    sources: int = 0  # only the first so many are trained on, and only the last so many are targets; 0: all
+    targets: int = 0
+    diverged: float = 0.0  # what the first seed of the first source loses everywhere; what is true of it, nobody says
+    metric: str = ""  # of whole targets, ratio or f1, from the same items: whether each is right
 
     @property
     def cells(self) -> list[tuple[str, str]]:
@@ -65,6 +70,8 @@ class Study:
     of_source: Floats  # M × S × T: over all seeds and items that could be
     of_adapter: Floats  # M × S × T: of the seeds that were trained
     common: Floats  # S × T: what models have in common
+    right: list[list[Mask]]  # M × T: N items: whether the base is right
+    accuracy: Floats  # M × T: of the base
 
 
 def effects(world: World, rng: np.random.Generator) -> Floats:
@@ -85,7 +92,7 @@ def effects(world: World, rng: np.random.Generator) -> Floats:
     return np.asarray(made[world.effects])
 
 
-def _pair(world: World, source: str, target: str) -> npt.NDArray[np.bool_]:
+def _pair(world: World, source: str, target: str) -> Mask:
     """S × T: whether a cell is of this pair of tasks."""
     return np.array([[(a[0], b[0]) == (source, target) for b in world.cells] for a in world.cells])
 
@@ -96,36 +103,70 @@ def draw(world: World, seed: int) -> Study:
     common = effects(world, rng)
     spread = world.between * max(float(common.std()), 0.01)
     made = [_model(world, common + spread * rng.normal(size=common.shape), rng) for _ in range(world.models)]
-    columns, source, of_source, of_adapter = (list(part) for part in zip(*made, strict=True))
-    return Study(world, columns, source, np.array(of_source), np.array(of_adapter), 100 * common)
+    return Study(
+        world,
+        [one.columns for one in made],
+        [one.source for one in made],
+        np.array([one.of_source for one in made]),
+        np.array([one.of_adapter for one in made]),
+        100 * common[kept(world)],
+        [one.right for one in made],
+        np.array([one.accuracy for one in made]),
+    )
 
 
-def _model(world: World, effect: Floats, rng: np.random.Generator) -> tuple[list[Column], Ints, Floats, Floats]:
+def kept(world: World) -> tuple[slice, slice]:
+    """Rows and columns of S × T that the study has."""
+    n = len(world.cells)
+    return slice(world.sources or n), slice(n - (world.targets or n), n)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The parts of a `Study` of one model."""
+
+    columns: list[Column]
+    source: Ints
+    of_source: Floats
+    of_adapter: Floats
+    right: list[Mask]
+    accuracy: Floats
+
+
+def _model(world: World, effect: Floats, rng: np.random.Generator) -> _Model:
     n, k = len(world.cells), world.seeds
     accuracy = 0.15 + 0.8 * rng.beta(*world.base, n)
     low, high = LEAST - accuracy, 1 - LEAST - accuracy
     sd = world.seed_sd * np.exp(world.unequal * rng.normal(size=n) - world.unequal**2)
     together, apart = rng.normal(size=(n, k, 1)), rng.normal(size=(n, k, n))
     moved = sd[:, None, None] * (np.sqrt(world.seed_shared) * together + np.sqrt(1 - world.seed_shared) * apart)
+    moved[0, 0] -= world.diverged
     each = np.clip(effect[:, None] + moved, low, high)
     nodes, weights = np.polynomial.hermite_e.hermegauss(21)
     over_seeds = np.clip(effect[..., None] + sd[:, None, None] * nodes, low[:, None], high[:, None]) @ weights
-    kept = rng.random((n, k)) >= world.missing
-    kept[~kept.any(axis=1), 0] = True
+    if world.diverged:
+        over_seeds[0] = np.nan
+    there = rng.random((n, k)) >= world.missing
+    there[~there.any(axis=1), 0] = True
     absent = rng.random((n, n)) < world.missing
-    columns = _columns(world, (accuracy, each), rng)
-    rows = kept.ravel()
+    columns, right = _columns(world, (accuracy, each), rng)
+    sources, targets = here = kept(world)
+    there[sources.stop :] = False
+    rows = there.ravel()
     finished = [_missing(world, column, absent[:, t], rows, rng) for t, column in enumerate(columns)]
-    trained = (each * kept[:, :, None]).sum(axis=1) / kept.sum(axis=1)[:, None]
-    return finished, np.repeat(np.arange(n), k)[rows], 100 * over_seeds / weights.sum(), 100 * trained
+    trained = (each * there[:, :, None])[sources].sum(axis=1) / there[sources].sum(axis=1)[:, None]
+    source = np.repeat(np.arange(n), k)[rows]
+    truth = (100 * over_seeds / weights.sum())[here]
+    return _Model(finished[targets], source, truth, 100 * trained[:, targets], right[targets], accuracy[targets])
 
 
-def _columns(world: World, chances: tuple[Floats, Floats], rng: np.random.Generator) -> list[Column]:
+def _columns(world: World, chances: tuple[Floats, Floats], rng: np.random.Generator) -> tuple[list[Column], list[Mask]]:
+    """Differences on all items, and where the base is right."""
     accuracy, each = chances
     discordance = rng.uniform(*world.discordance, len(accuracy))
     starts = np.cumsum([0, *world.sizes])
     common = [rng.normal(size=(2, size)) for size in world.sizes]
-    columns = []
+    columns, right = [], []
     for t, (task, _) in enumerate(world.cells):
         number = int(task[1:])
         of_items = np.sqrt(world.parallel) * common[number] + np.sqrt(1 - world.parallel) * rng.normal(
@@ -135,7 +176,8 @@ def _columns(world: World, chances: tuple[Floats, Floats], rng: np.random.Genera
         turned = make(world, of_items, (accuracy[t], discordance[t], each[:, :, t]), rng)
         clusters = starts[number] + np.arange(world.sizes[number])
         columns.append(Column(turned, np.arange(len(turned)), clusters, number, graded=bool(world.graded)))
-    return columns
+        right.append(of_items[0] < ndtri(accuracy[t]))
+    return columns, right
 
 
 def _turned(
@@ -170,9 +212,7 @@ def _scores(world: World, of_items: Floats, shape: tuple[int, ...], rng: np.rand
     return np.asarray(score + np.sqrt(1 - world.column - world.source) * own)
 
 
-def _missing(
-    world: World, column: Column, absent: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> Column:
+def _missing(world: World, column: Column, absent: Mask, rows: Mask, rng: np.random.Generator) -> Column:
     """Without the sources and adapters that are absent, and without some items."""
     difference = column.difference
     if world.missing:
