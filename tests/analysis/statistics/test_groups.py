@@ -50,7 +50,9 @@ def test_the_mean_is_a_t_of_item_means(table: pl.DataFrame) -> None:
 def test_a_group_of_one_cell_is_that_cell(study: Study) -> None:
     """Few items changed: without the cell's pseudo-items a mean would be surer than the cell itself."""
     one = study.grids[0]
-    first = replace(one, targets=one.targets[:1], grid=_first(one.grid), cells=_first(one.cells))
+    of_target = {name: getattr(one.grid, name)[:1] for name in ("influence", "cluster", "task", "graded")}
+    kept = replace(_first(one.grid), **of_target)
+    first = replace(one, targets=one.targets[:1], grid=kept, cells=_first(one.cells))
     found = groups.groups([first]).filter(pl.col("family") == "source")
     cells = significance.significance([first]).filter(pl.col("regime") != "MT-ML")
     both = found.join(cells, on=["source_task", "source_language"], suffix="_cell")
