@@ -16,25 +16,30 @@ else
 fi
 named=() # in the parts so far, which those that follow leave out
 logs=$(mktemp -d)
-trap 'cat "$logs"/*; rm -r "$logs"' EXIT
+trap 'cat "$logs"/[0-9]*; rm -r "$logs"' EXIT
 pids=()
 
 stop() {
     trap 'kill -KILL -- "${pids[@]/#/-}" 2>/dev/null' INT TERM HUP # who asks twice does not want to wait
     kill -INT -- "${pids[@]/#/-}" 2>/dev/null
+    exec 3>&-
     wait
     exit 130
 }
 
+if [ "$level" != unit ]; then # one process with the imports of all parts' workers; it ends when its standard input does
+    export TEST_STEM="$logs/stem"
+    exec 3> >(OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec .venv/bin/python -m tests.support.forks.stem "$TEST_STEM")
+fi
 set -m # a group for each part, which could not be interrupted without
 trap stop INT TERM HUP
 for part in "${parts[@]}"; do
     read -ra paths <<<"$part"
-    .venv/bin/python -m pytest -m "$level" "${paths[@]}" "${named[@]/#/--ignore=}" >"$logs/${#pids[@]}" 2>&1 &
+    .venv/bin/python -m pytest -m "$level" "${paths[@]}" "${named[@]/#/--ignore=}" >"$logs/${#pids[@]}" 2>&1 3>&- &
     pids+=($!)
     named+=("${paths[@]}")
 done
-.venv/bin/python -m pytest -m "$level" "${named[@]/#/--ignore=}" &
+.venv/bin/python -m pytest -m "$level" "${named[@]/#/--ignore=}" 3>&- &
 pids+=($!)
 code=0
 for pid in "${pids[@]}"; do

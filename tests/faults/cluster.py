@@ -16,7 +16,7 @@ import pytest
 import requests
 from ray.cluster_utils import Cluster
 
-from tests.support.patience import wait_long
+from tests.support.forks.graft import family, graft
 
 TITLES = {"trainer": "TrainerProcess", "trial": "AdapterTrial", "evaluator": "EvaluatorProcess"}
 
@@ -30,7 +30,7 @@ class Nodes:
         self._environment = self._end.enter_context(pytest.MonkeyPatch.context())
         self._environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         self._head = {"num_cpus": head_cpus, "include_dashboard": False}
-        wait_long()
+        graft()
         self.start()
 
     @property
@@ -132,7 +132,7 @@ def _children(nodes: list[Any]) -> list[psutil.Process]:
     found = []
     for raylet in _raylets(nodes):
         try:
-            found += raylet.children(recursive=True)
+            found += family(raylet)
         except psutil.NoSuchProcess:
             continue
     return found
@@ -152,7 +152,7 @@ def _raylets(nodes: list[Any]) -> list[psutil.Process]:
 def _kill_all(raylets: list[psutil.Process]) -> None:
     for raylet in raylets:
         try:
-            below = raylet.children(recursive=True)
+            below = family(raylet)
         except psutil.NoSuchProcess:
             continue
         for process in [*below, raylet]:

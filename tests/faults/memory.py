@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.forks.graft import family
+
 CONTROL = Path("/sys/fs/cgroup/memory")
 
 
@@ -27,7 +29,7 @@ def limited(most: int) -> Iterator[None]:
     try:
         (group / "memory.limit_in_bytes").write_text(str(most))
         moved = set[int]()
-        while new := {child.pid for child in psutil.Process().children(recursive=True)} - moved:
+        while new := {child.pid for child in family(psutil.Process())} - moved:
             for pid in new:  # one that a process starts before it is moved is found by the next look
                 with suppress(ProcessLookupError):
                     (group / "cgroup.procs").write_text(str(pid))

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from study.store.store import Store
+from tests.support.forks.graft import family
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, make_config, make_tasks, start, wait_until
@@ -24,12 +25,12 @@ HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"  # the cursor
 
 
 def has_evaluator(pid: int) -> bool:
-    titles = (Path(f"/proc/{process.pid}/cmdline") for process in psutil.Process(pid).children(recursive=True))
+    titles = (Path(f"/proc/{process.pid}/cmdline") for process in family(psutil.Process(pid)))
     return any(b"EvaluatorProcess" in title.read_bytes() for title in titles if title.exists())
 
 
 STATES: dict[str, Callable[[int, Store], object]] = {
-    "starting": lambda pid, store: store.exists("study.yaml") and psutil.Process(pid).children(),
+    "starting": lambda pid, store: store.exists("study.yaml") and family(psutil.Process(pid)),
     "loading": lambda pid, store: has_evaluator(pid),
     "training": lambda pid, store: store.files("checkpoints", ""),
     "scoring": lambda pid, store: done_scores(store),
@@ -70,7 +71,7 @@ def test_ctrl_c_ends_a_run_within_half_a_minute_and_leaves_nothing(state: str, t
         start(config, stdin=its, stdout=its, stderr=its, start_new_session=True) as driver,
     ):
         wait_until(lambda: STATES[state](driver.pid, store), driver)
-        left = psutil.Process(driver.pid).children(recursive=True)
+        left = family(psutil.Process(driver.pid))
         os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
         assert driver.wait(30) == 130, b"".join(written).decode()
     assert psutil.wait_procs(left, timeout=10)[1] == []

@@ -34,6 +34,7 @@ from study.models.resolve import resolve_all
 from study.store.store import Store
 from tests.faults.disk import Disk
 from tests.support import trackers
+from tests.support.forks.graft import family
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, asked, make_config, make_tasks, start, sweep, sweep_apart, wait_until
@@ -271,7 +272,7 @@ def test_an_interrupt_says_how_to_go_on(world: tuple[Path, Path], tmp_path: Path
     store = Store(str(tmp_path / "store"))
     with start(config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
         wait_until(lambda: len(done_scores(store)) > 4, driver)  # more than the base's: an adapter has been trained
-        started = psutil.Process(driver.pid).children(recursive=True)
+        started = family(psutil.Process(driver.pid))
         driver.send_signal(signal.SIGINT)
         output, _ = driver.communicate(timeout=30)
     assert driver.returncode == 130, output

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.support.forks.graft import family, planted
 from tests.support.tiny_world import REPOSITORY
 
 
@@ -59,6 +60,7 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
         "PYTHONPATH": str(REPOSITORY),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",  # as in tests/conftest.py
+        **planted(),
     }
     subprocess.run([REPOSITORY / "clusters" / "keys.sh"], env=own, check=True, capture_output=True)
     dashboard, gcs, client = (free_port() for _ in range(3))
@@ -81,7 +83,7 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
 @contextmanager
 def node(cluster: Cluster, log: Path, *options: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """`ray start` with these options, until the context ends."""
-    command = [sys.executable, "-m", "tests.support.patience", "start", "--block", "--disable-usage-stats", *options]
+    command = [sys.executable, "-m", "tests.support.forks.graft", "start", "--block", "--disable-usage-stats", *options]
     command += ["--metrics-export-port=0", "--dashboard-agent-listen-port=0"]
     with log.open("wb") as out:
         ray = subprocess.Popen(
@@ -90,7 +92,7 @@ def node(cluster: Cluster, log: Path, *options: str, **env: str) -> Iterator[sub
     try:
         yield ray
     finally:
-        for process in [*psutil.Process(ray.pid).children(recursive=True), ray]:
+        for process in [*family(psutil.Process(ray.pid)), ray]:
             process.kill()
         ray.wait()
 

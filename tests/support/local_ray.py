@@ -1,6 +1,7 @@
 """A local Ray for tests, without what no test asks: dashboard, log monitor, the autoscaler's monitor.
 
-These are a dozen processes, and more than half of what it takes to start: more than a tiny study takes.
+These are a dozen processes, and more than half of what it takes to start: more than a tiny study takes. Its workers are
+forks of one process that has imported what they need.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 import ray
 from ray._private.node import Node
 
-from tests.support.patience import wait_long
+from tests.support.forks.graft import graft
 
 NOT_ASKED = ("start_api_server", "start_log_monitor", "start_monitor")
 
@@ -24,7 +25,7 @@ def lean() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for part in NOT_ASKED:
             patch.setattr(Node, part, _nothing)
-        wait_long()
+        graft()
         yield
 
 

@@ -1,8 +1,4 @@
-"""Nodes that have the time to start which a busy machine takes, wherever they are started.
-
-Ray gives one 30 s, which is no option of it: in this process (`wait_long`), by `ray start` (`python -m
-tests.support.patience start …`), by a study's command (`environment`).
-"""
+"""Nodes that have the time to start which a busy machine takes: Ray gives one 30 s, which is no option of it."""
 
 from __future__ import annotations
 
@@ -10,17 +6,6 @@ import time
 from typing import Any
 
 LONGEST_S = 300
-
-
-def environment() -> dict[str, str]:
-    """For a process whose `ray.init` may start a node: Ray calls the hook before."""
-    return {"RAY_RUNTIME_ENV_HOOK": f"{__name__}.hook"}
-
-
-def hook(runtime_env: Any) -> Any:
-    """Leaves the runtime environment as it is."""
-    wait_long()
-    return runtime_env
 
 
 def wait_long() -> None:
@@ -43,10 +28,3 @@ def wait_long() -> None:
 
     patient.__module__ = __name__
     services.get_node = patient
-
-
-if __name__ == "__main__":
-    from ray.scripts.scripts import main
-
-    wait_long()
-    main()

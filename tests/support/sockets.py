@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import psutil
 
+from tests.support.forks.graft import family
 from tests.support.tiny_world import REPOSITORY
 
 NAMED = ("gcs_server", "raylet", "dashboard.py", "monitor.py", "DashboardAgent", "RuntimeEnvAgent", "TrainerProcess")
@@ -25,7 +26,7 @@ def documented() -> set[tuple[str, str]]:
 
 def listening(root: int) -> Iterator[tuple[str, str]]:
     """Process and address of each socket at which a process below `root` listens now."""
-    for process in psutil.Process(root).children(recursive=True):
+    for process in family(psutil.Process(root)):
         with suppress(psutil.Error):
             title = " ".join([process.name(), *process.cmdline()])
             sockets = [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]

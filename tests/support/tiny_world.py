@@ -20,7 +20,7 @@ import yaml
 from study.identity import score_id
 from study.store.lease import Lease
 from study.store.store import Store
-from tests.support import patience
+from tests.support.forks import graft
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 900
@@ -91,7 +91,7 @@ def make_config(
 def environment(folder: Path) -> dict[str, str]:
     """For a process that runs a study: its own data caches, and no cluster but the one it starts itself."""
     own = {"RAY_ADDRESS": "local", "HF_DATASETS_CACHE": str(folder / "datasets"), "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **own, **patience.environment()}
+    return {**os.environ, **own, **graft.environment()}
 
 
 def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -25,6 +25,7 @@ from orchestrator.training.trial import GangTrainer
 from orchestrator.training.workers import WorkerGroup
 from study.store.records import AdapterRecord
 from study.store.store import Store
+from tests.support.forks.graft import family
 from tests.support.tiny_world import REPOSITORY, ended, environment, sweep_apart
 from tests.support.trials import (
     assert_equal,
@@ -212,7 +213,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     ):
         running = lambda: driver.poll() is None and not store.records()  # noqa: E731
         until(lambda: farthest(store) > 0, running)
-        for process in psutil.Process(driver.pid).children(recursive=True):
+        for process in family(psutil.Process(driver.pid)):
             if "AdapterTrial" in process.cmdline()[0]:
                 process.kill()
         until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)

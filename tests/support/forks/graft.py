@@ -1,0 +1,88 @@
+"""Nodes whose workers are forks, wherever they are started: in this process, by `ray start`, by a study's command."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.patience import wait_long
+
+SHOOT = Path(__file__).parent / "shoot.py"
+STEM = "TEST_STEM"  # its socket; tests/run.sh starts one for all its parts
+
+
+def environment() -> dict[str, str]:
+    """For a process whose `ray.init` may start a node: Ray calls the hook before."""
+    return {**planted(), "RAY_RUNTIME_ENV_HOOK": f"{__name__}.hook"}
+
+
+def hook(runtime_env: Any) -> Any:
+    """Graft the nodes of this process, and leave the runtime environment as it is."""
+    graft()
+    return runtime_env
+
+
+def graft() -> None:
+    """From now on this process starts nodes with forks for workers, and waits for them as a busy machine needs it.
+
+    Not where there are GPUs: a fork cannot use what its stem may have begun to.
+    """
+    wait_long()
+    if Path("/proc/driver/nvidia").exists():
+        return
+    from ray._private.node import Node
+
+    os.environ.update(planted())
+    start = Node.__init__
+    if start.__module__ == __name__:
+        return
+
+    def grafted(node: Node, ray_params: Any, *arguments: Any, **options: Any) -> None:
+        ray_params.update_if_absent(setup_worker_path=str(SHOOT))
+        start(node, ray_params, *arguments, **options)
+
+    grafted.__module__ = __name__
+    Node.__init__ = grafted
+
+
+def planted() -> dict[str, str]:
+    """The name of the stem's socket; starts a stem where none is, which ends with this process."""
+    if STEM not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="stem", dir="/tmp")
+        atexit.register(folder.cleanup)
+        os.environ[STEM] = str(Path(folder.name) / "socket")
+        command = [sys.executable, "-m", "tests.support.forks.stem", os.environ[STEM]]
+        stem = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).parents[3])
+        while not Path(os.environ[STEM]).exists():
+            assert stem.poll() is None
+            time.sleep(0.1)
+    return {STEM: os.environ[STEM]}
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """The processes below this one, with the workers for which some of them stand; a stem is nobody's family."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in process.children():
+            with suppress(psutil.NoSuchProcess):
+                first, *more = child.name().split()
+                worker = psutil.Process(int(more[0])) if first == "fork" else None
+                if "tests.support.forks.stem" not in child.cmdline():
+                    found += [child, *([worker] if worker else []), *family(worker or child)]
+    return found
+
+
+if __name__ == "__main__":
+    from ray.scripts.scripts import main
+
+    graft()
+    main()

@@ -1,0 +1,130 @@
+"""The process between a stem and one worker: it answers who asked for it, and ends with the worker.
+
+It is asked by shoot.py, with the arguments, environment, folder and files of the process that Ray has started, forks
+that worker, answers with its number and, when it has ended, with its exit code. It kills the worker when the asker has
+gone, and the worker dies with it. There is no worker where a variable differs that the stem's imports have read.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import importlib
+import json
+import os
+import random
+import runpy
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from select import select
+from typing import Any
+
+READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "DS_", "CUDA")
+READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
+READ_LATER = {"HF_DATASETS_CACHE", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT", "KMP_DUPLICATE_LIB_OK"}
+FILES = 3
+HANDSHAKE_S = 60.0
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_at_start = dict(os.environ)  # imports add to it, in every process
+
+
+def keep(asker: socket.socket) -> None:
+    """Serve this asker, and end this process."""
+    code = 0
+    try:
+        os.setsid()  # nobody's signals to a group are meant for it
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        asker.settimeout(HANDSHAKE_S)
+        _, files, _, _ = socket.recv_fds(asker, 1, FILES)
+        with asker.makefile("rb") as lines:
+            asked = json.loads(lines.readline())
+        if _differs(asked["environment"]):
+            asker.sendall(b"0\n")
+        elif worker := os.fork():
+            for file in files:
+                os.close(file)
+            _last(asker, worker)
+        else:
+            asked["memory"] = _memory_group(_peer(asker))
+            asker.close()
+            code = _become(asked, files)
+    except (OSError, ValueError):  # the asker has gone, or stands still: where it goes on, it gets none
+        pass
+    finally:
+        os._exit(code)
+
+
+def _last(asker: socket.socket, worker: int) -> None:
+    """As long as both: tell the worker's number and exit code, or kill it when its asker has gone."""
+    ends = os.pidfd_open(worker)
+    try:
+        asker.sendall(f"{worker}\n".encode())
+        gone, _, _ = select([asker, ends], [], [])
+    except OSError:
+        gone = [asker]
+    if ends not in gone:
+        os.kill(worker, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    with suppress(OSError):
+        asker.sendall(f"{code}\n".encode())
+
+
+def _peer(asker: socket.socket) -> int:
+    number, _, _ = struct.unpack("3i", asker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return number
+
+
+def _memory_group(number: int) -> str:
+    """Where a process's memory is counted, by control groups' first version; a worker's where its asker's is."""
+    groups = (line.split(":", 2) for line in Path(f"/proc/{number}/cgroup").read_text().splitlines())
+    return next((path for _, controllers, path in groups if controllers == "memory"), "/")
+
+
+def _differs(environment: dict[str, str]) -> bool:
+    """Whether a variable that imports read is neither what it was here nor what these imports have made of it."""
+    names = {n for n in {*environment, *_at_start} if n.startswith(READ_BY_IMPORTS)} - READ_LATER
+    return any(environment.get(name) not in (_at_start.get(name), os.environ.get(name)) for name in names)
+
+
+def _become(asked: dict[str, Any], files: list[int]) -> int:
+    """Run what was asked for in this process, as Python would to its end; returns the exit code."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()
+        if asked["memory"] != _memory_group(os.getpid()):
+            Path(f"/sys/fs/cgroup/memory{asked['memory']}/cgroup.procs").write_text(str(os.getpid()))
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+            os.close(file)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, asked["blocked"])
+        added = {name: value for name, value in os.environ.items() if name not in _at_start}
+        os.environ.clear()
+        os.environ.update({**added, **asked["environment"]})
+        os.chdir(asked["folder"])
+        sys.stdin, sys.stdout, sys.stderr = (open(n, mode, closefd=False) for n, mode in enumerate("rww"))  # noqa: SIM115
+        importlib.reload(sys.modules["datasets.config"])
+        sys.modules["numpy"].random.seed(None)
+        random.seed()
+        sys.argv = asked["arguments"]
+        more = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:1] = [str(Path(sys.argv[0]).parent), *filter(None, more)]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - what Python does with it: the worker must not go on as what it was
+        traceback.print_exc()
+        return 1
+    finally:
+        with suppress(BaseException):
+            threading._shutdown()  # type: ignore[attr-defined]  # what Python itself does at its end
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()

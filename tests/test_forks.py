@@ -1,0 +1,29 @@
+"""Workers of tests are forks, also of a process that has imported and done what sets variables that imports read."""
+
+import os
+
+import pytest
+import ray
+
+from tests.support.forks.graft import planted
+from tests.support.local_ray import local_ray
+
+
+@pytest.mark.processes
+def test_a_worker_begins_with_its_imports_done() -> None:
+    planted()  # before what follows
+    import deepspeed  # noqa: F401 - as others, it adds to this process's environment
+    import transformers.modeling_utils  # noqa: F401
+
+    for _ in range(2):  # Ray adds to it, too
+        with local_ray(cpus=1):
+            loaded, nice = ray.get(ray.remote(_seen).remote())
+            assert {"torch", "transformers", "peft", "deepspeed", "evaluators.evaluator"} <= loaded
+            assert nice == os.nice(0)
+
+
+def _seen() -> tuple[set[str], int]:
+    import os
+    import sys
+
+    return set(sys.modules), os.nice(0)
