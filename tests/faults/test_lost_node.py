@@ -21,7 +21,6 @@ from tests.support.tiny_models import make_model
 from tests.support.tiny_world import make_tasks
 from tests.support.trials import (
     LANGUAGES,
-    RECIPE,
     TASKS,
     assert_equal,
     context_of,
@@ -47,7 +46,7 @@ def nodes() -> Iterator[Nodes]:
 def two_workers(folder: Path) -> TrialContext:
     folder.mkdir()
     world = make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
-    return context_of(study(world, folder, recipe={**RECIPE, "epochs": 20}, training=TRAINING)[1])
+    return context_of(study(world, folder, training=TRAINING)[1])
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.support.tiny_world import make_config
 from tests.support.training import assert_close
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
-RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 60, "max_length": 64}
+RECIPE = {"lora": {"r": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 1.0e-3, "epochs": 20, "max_length": 64}
 
 
 def study(world: tuple[Path, Path], folder: Path, *overrides: str, **more: Any) -> tuple[Path, StudyConfig]:

@@ -38,7 +38,7 @@ def keep(asker: socket.socket) -> None:
     """Serve this asker, and end this process."""
     code = 0
     try:
-        os.setsid()  # nobody's signals to a group are meant for it
+        os.setpgid(0, 0)  # what others send to a group is not for it
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         asker.settimeout(HANDSHAKE_S)
         _, files, _, _ = socket.recv_fds(asker, 1, FILES)
@@ -96,7 +96,7 @@ def _become(asked: dict[str, Any], files: list[int]) -> int:
     """Run what was asked for in this process, as Python would to its end; returns the exit code."""
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.setsid()
+        os.setpgid(0, 0)  # which Ray ends when the worker has gone
         if asked["memory"] != _memory_group(os.getpid()):
             Path(f"/sys/fs/cgroup/memory{asked['memory']}/cgroup.procs").write_text(str(os.getpid()))
         for number, file in enumerate(files):
