@@ -6,6 +6,7 @@ of the plan leaves there before its first unit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
+from orchestrator.progress.watchdog import answering
 from study.config import StudyConfig
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
@@ -89,7 +91,9 @@ def check(config: StudyConfig, options: Options) -> Checked:
     settings.check(config.training)
     trackers.check(config)
     store = Store(config.store)
-    check_store(store, config, options.dry_run)
+    since = time.monotonic()
+    with answering(store.uri, config.failures.hung_after_s / 2, lambda: since):
+        check_store(store, config, options.dry_run)
     return Checked(config, library, models, store, devices)
 
 

@@ -12,6 +12,7 @@ from orchestrator.planning.standing import of_store
 from orchestrator.progress.tables import console, failure_table, standing_table
 from study.errors import ConfigError
 from study.plain import say
+from study.store.frozen import end_by_signal
 from study.store.lease import holder
 from study.store.readable import no_study, readable
 from study.store.store import Store
@@ -48,4 +49,5 @@ def show(store: Store, out: Console) -> None:
 
 
 if __name__ == "__main__":
+    end_by_signal(seconds=1.0)  # it leaves nothing to tidy up
     sys.exit(main())

@@ -30,6 +30,7 @@ from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared, begin, check, prepare, tidy
 from orchestrator.progress import tables
 from orchestrator.progress.outlook_table import show
+from orchestrator.progress.watchdog import answering
 from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
 from study.config.assumed import assumptions
@@ -39,6 +40,7 @@ from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, StoreRefused
 from study.models.hub import Repository, to_fetch
 from study.plain import say
+from study.store.frozen import end_by_signal
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper
@@ -74,7 +76,8 @@ def sweep(options: Options, console: Console) -> int:
     if not checked.store.exists(STUDY_FILE):  # one that is begun may be done
         check_machine(config)
     on_signals()
-    with Lease(checked.store, stopper()) as lease:
+    lease = Lease(checked.store, stopper())
+    with answering(checked.store.uri, config.failures.hung_after_s / 2, lambda: lease.asked), lease:
         prepared = prepare(checked, options, warn)
         show_plan(console, prepared, options)
         begin(prepared)
@@ -240,4 +243,5 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options, lease: L
 
 
 if __name__ == "__main__":
+    end_by_signal()
     sys.exit(main())

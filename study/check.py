@@ -28,6 +28,7 @@ from study.store import schema
 from study.store.compaction import compact, settle
 from study.store.contents import Damaged, is_kind
 from study.store.filesystem import trouble
+from study.store.frozen import end_by_signal
 from study.store.layout import ADAPTERS, GRID_FILE, LEASE, RECORD_FILE, SCORES, is_lease, is_of_study
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper
@@ -134,4 +135,5 @@ def _tell_problems(problems: list[Problem], then: str) -> None:
 
 
 if __name__ == "__main__":
+    end_by_signal()
     sys.exit(main())

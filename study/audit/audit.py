@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from study.audit.asked import asked, doubted
 from study.audit.dated import Dated
 from study.audit.findings import Findings
 from study.audit.given import Spoilt, unreadable
@@ -49,6 +51,7 @@ class Audit:
         self.store, self.found = store, Findings()
         self._scored: dict[str, int] = {}  # items of each score, as its rows state them
         self._of: dict[str, str | None] = {}  # the adapter of each score
+        self._stay: set[str] = set()  # scores that no run would make again
         self._trained: set[str] = set()  # adapters whose files are what their records state
         self._folders: list[str] = []
         self._unread: set[str] = set()  # of items and scores: where a part could not be understood
@@ -126,7 +129,8 @@ class Audit:
 
     def _scores(self) -> None:
         seen: Counter[tuple[str, str]] = Counter()
-        spoilt, dated = Spoilt(self.store, self._folders), Dated(self.store, self._folders)
+        current = asked(self.store, self._folders)
+        spoilt, dated = Spoilt(self.store, self._folders, current), Dated(self.store, current)
         for _, part in self._parts(SCORES, schema.SCORES):
             columns = (part.column(name).to_pylist() for name in ("score_id", "metric", "n_items", "adapter_id"))
             for score_id, metric, n_items, adapter_id in zip(*columns, strict=True):
@@ -134,6 +138,7 @@ class Audit:
                 self._scored[score_id] = max(n_items, self._scored.get(score_id, 0))
                 self._of[score_id] = adapter_id
             self.found.counts["score parts"] += 1
+            self._stay |= set(part.filter(pc.invert(current.makes_again(part))).column("score_id").to_pylist())
             spoilt.add(part)
             dated.add(part)
         spoilt.tell(self.found)
@@ -163,13 +168,9 @@ class Audit:
                     partial(leave_out, self.store, file, schema.ITEMS, strays),
                 )
         short = {name for name, stated in self._scored.items() if rows.get(name, 0) != stated}
-        if short and ITEMS not in self._unread:
-            self.found.add(
-                SCORES,
-                f"{len(short):,} scores whose items are not all there, e.g. {min(short)}",
-                "these scores removed: the next run makes them again",
-                partial(undo, self.store, short),
-            )
+        if ITEMS not in self._unread:
+            again, what = short - self._stay, f"whose items are not all there, e.g. {min(short, default='')}"
+            doubted(self.found, again, short & self._stay, what, partial(undo, self.store, again))
 
     def _parts(self, folder: str, like: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
         """Read all columns of every part of a folder, and yield the whole ones; the others become problems.

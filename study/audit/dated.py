@@ -9,21 +9,19 @@ the study had the model, on this machine, and nothing is fetched.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from study.audit.asked import NOT_AGAIN, Asked
 from study.audit.findings import Findings
 from study.audit.repairs import undo
-from study.store.contents import Damaged
-from study.store.layout import SCORES, adapter_in
+from study.store.layout import SCORES
 from study.store.records import StudyFile
-from study.store.schema import OtherVersion
 from study.store.store import Store
-from study.store.study_file import read_study
 
 _ASKS = b"strftime_now"  # what transformers gives templates to ask with
 _FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
@@ -32,17 +30,14 @@ _FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 class Dated:
     """The scores of targets that are asked in chats, made by chat templates of an older release, by model.
 
-    Those go that the next run makes again: of the config's subjects, with an adapter that is in one of `folders`.
+    Those go that the next run makes again.
     """
 
-    def __init__(self, store: Store, folders: Iterable[str]) -> None:
-        self._store = store
-        self._models: dict[str, tuple[str, str | None]] = {}
-        self._targets = self._subjects = pa.array([], pa.string())
-        if (current := _current(store)) is not None:
-            study, subjects, targets = current
-            self._models, self._targets = _models(study), _in_chats(study, targets)
-            self._subjects = _still_here(subjects, folders)
+    def __init__(self, store: Store, asked: Asked) -> None:
+        self._store, self._asked = store, asked
+        study, targets = asked.study, asked.targets
+        self._models = _models(study) if study else {}
+        self._targets = _in_chats(study, targets) if study else pa.array([], pa.string())
         self._scores: defaultdict[str, set[str]] = defaultdict(set)
         self._others: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -51,7 +46,7 @@ class Dated:
         rows = part.filter(pc.is_in(part.column("target_id"), self._targets))
         if "day_fixed" in part.column_names:
             rows = rows.filter(pc.invert(pc.fill_null(rows.column("day_fixed"), False)))
-        again = pc.is_in(rows.column("subject_id"), self._subjects)
+        again = self._asked.makes_again(rows)
         columns = (column.to_pylist() for column in (rows.column("model"), rows.column("score_id"), again))
         for model, score_id, is_made_again in zip(*columns, strict=True):
             (self._scores if is_made_again else self._others)[model].add(score_id)
@@ -78,22 +73,12 @@ class Dated:
                 )
             if asks and others:
                 findings.notes.append(
-                    f"{_made(others, model)}, hold the date of the day they were made on, but stay: the config asks "
-                    "for them no more, or their adapters are gone"
+                    f"{_made(others, model)}, hold the date of the day they were made on, {NOT_AGAIN}"
                 )
 
 
 def _made(scores: set[str], model: str) -> str:
     return f"{len(scores):,} scores of {model}, made by an older release"
-
-
-def _current(store: Store) -> tuple[StudyFile, pa.Table, pa.Table] | None:
-    """The study that was run last, its subjects and its targets; None where they are not known."""
-    try:
-        study, grid = read_study(store), store.read_grid()
-    except (Damaged, OtherVersion):
-        return None
-    return None if study is None or grid is None else (study, *grid)
 
 
 def _models(study: StudyFile) -> dict[str, tuple[str, str | None]]:
@@ -115,13 +100,6 @@ def _in_chats(study: StudyFile, targets: pa.Table) -> pa.Array:
 def _chats(keys: Mapping[str, object]) -> object:
     scoring = keys.get("scoring")
     return scoring.get("apply_chat_template") if isinstance(scoring, Mapping) else None
-
-
-def _still_here(subjects: pa.Table, folders: Iterable[str]) -> pa.Array:
-    """The bases, and the adapters that are in one of the folders."""
-    adapters = subjects.column("adapter_id")
-    here = pc.is_in(adapters, pa.array([adapter_in(folder) for folder in folders], pa.string()))
-    return subjects.column("subject_id").filter(pc.or_(pc.is_null(adapters), here)).combine_chunks()
 
 
 def _asks(path: str, revision: str | None) -> bool | None:

@@ -13,6 +13,8 @@ from study.store.layout import DAMAGED, ITEMS, SCORES, new_part, rows_in
 from study.store.parquet import to_bytes
 from study.store.store import Store
 
+_COMPARED = "base_compared"
+
 
 def set_aside(store: Store, file: str) -> None:
     """Move a file out of the way, so that the next run makes what was in it again."""
@@ -35,6 +37,19 @@ def undo(store: Store, score_ids: set[str]) -> None:
             leave_out(store, file, like, score_ids)
 
 
+def doubt(store: Store, score_ids: set[str]) -> None:
+    """Have scores say that their base was not what was loaded, as far as anybody knows."""
+    for file in store.files(SCORES, ".parquet") if score_ids else ():
+        part = pq.ParquetFile(store.opened(file)).read()
+        if _COMPARED not in part.column_names:
+            part = part.append_column(_COMPARED, pa.nulls(part.num_rows, pa.bool_()))
+        stated, wrong = part.column(_COMPARED), pc.is_in(part.column("score_id"), pa.array(sorted(score_ids)))
+        wrong = pc.and_(wrong, pc.invert(pc.fill_null(stated, False)))
+        said = pc.if_else(wrong, False, stated)
+        if said.null_count < stated.null_count:
+            _replace(store, file, schema.SCORES, part.set_column(part.column_names.index(_COMPARED), _COMPARED, said))
+
+
 def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> None:
     """Replace a part by one without some scores' rows; only delete it when no row is left."""
     if not store.exists(file):
@@ -44,9 +59,13 @@ def leave_out(store: Store, file: str, like: pa.Schema, score_ids: set[str]) -> 
     if kept.num_rows == 0:
         store.delete(file)
     elif kept.num_rows < part.num_rows:
-        data = to_bytes(kept.replace_schema_metadata(like.metadata))
-        store.write(new_part(file.rpartition("/")[0], data, None if rows_in(file) is None else kept.num_rows), data)
-        store.delete(file)
+        _replace(store, file, like, kept)
+
+
+def _replace(store: Store, file: str, like: pa.Schema, rows: pa.Table) -> None:
+    data = to_bytes(rows.replace_schema_metadata(like.metadata))
+    store.write(new_part(file.rpartition("/")[0], data, None if rows_in(file) is None else rows.num_rows), data)
+    store.delete(file)
 
 
 def temporary(store: Store) -> list[str]:

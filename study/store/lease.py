@@ -32,8 +32,7 @@ from study.errors import ConfigError
 from study.store.layout import LEASE, lease_file
 from study.store.store import Store
 
-HOLD_S = 60.0
-RENEW_S = 15.0
+HOLD_S, RENEW_S, GIVE_BACK_S = 60.0, 15.0, 10.0
 SETTLE_S = 2.0  # how long two writers of an object store can overlap without the first one noticing
 
 
@@ -74,13 +73,15 @@ class Lease:
         self._generation = 0
         self._mine: Holder | None = None
         self._good_until = 0.0  # by _clock
-        self.asked: float | None = None  # when the renewal began that is under way, by time.monotonic
+        self.asked: float | None = None  # when taking it, or the renewal, began that is under way, by time.monotonic
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
         """Take the lease. Raises ConfigError (key `store`) when somebody holds it."""
+        self.asked = time.monotonic()
         self._mine = self._take()
+        self.asked = None
         self._thread.start()
         return self
 
@@ -92,7 +93,12 @@ class Lease:
         self._end.set()
         if threading.current_thread() is self._thread:
             return
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=GIVE_BACK_S / 2)
+        ending = threading.Thread(target=self._end_hold, name="end of the lease", daemon=True)  # may find it frozen
+        ending.start()
+        ending.join(timeout=GIVE_BACK_S)
+
+    def _end_hold(self) -> None:
         mine, self._mine = self._mine, None
         try:
             held = holder(self._store)

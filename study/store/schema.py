@@ -99,7 +99,9 @@ SCORES = _schema(
     _field("device", pa.string(), "device the model ran on", False),
     _field("engine", pa.string(), "scoring path and versions", False),
     _field(
-        "base_compared", pa.bool_(), "whether the base was compared with what was loaded; null before that was done"
+        "base_compared",
+        pa.bool_(),
+        "whether the base was compared with what was loaded; null before that was done, false for what may be wrong so",
     ),
     _field(
         "day_fixed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from study.check import main
 from study.config import Scoring
 from study.config.recipe import TaskScoring
 from study.store import schema
-from study.store.layout import SCORES_INDEX, STUDY_FILE, adapter_folder, given_folder
+from study.store.layout import GRID_FILE, SCORES_INDEX, STUDY_FILE, adapter_folder, given_folder
 from study.store.lease import Lease
 from study.store.store import Store
 from tests.support.rows import done_scores, item_row, record_of, score_row
@@ -39,9 +40,9 @@ def put_adapter(store: Store, scratch: Path, adapter_id: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Two adapters; scores of four items each, in one part per score."""
+    """A study with two adapters; scores of four items each, in one part per score."""
     store = Store(str(tmp_path / "store"))
-    store.write(STUDY_FILE, b"config: {}")
+    chatting(store, "meta/llama", chat=False)
     for name in ("a1", "a2"):
         put_adapter(store, tmp_path, name)
         score_id = f"s-{name}"
@@ -375,6 +376,23 @@ def test_an_index_is_checked_and_one_of_an_older_layout_removed(
 SAVES = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "modules_to_save": ["lm_head"]}
 
 
+def put_spoiler(store: Store, config: dict[str, object]) -> None:
+    """An adapter g1 that was made elsewhere."""
+    folder = given_folder("m", "g", "g1")
+    store.write(f"{folder}/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
+    store.write(f"{folder}/adapter_config.json", json.dumps(config).encode())
+
+
+def put_scores(store: Store, scores: dict[str, dict[str, object]]) -> None:
+    """Scores with their items, in the order in which they were made, a minute each."""
+    start = datetime.now(UTC) + timedelta(hours=1)
+    for minute, (score_id, changes) in enumerate(scores.items()):
+        subject = changes.get("adapter_id", "m")
+        about = {"subject_id": subject, "written_at": start + timedelta(minutes=minute)}
+        row = score_row(score_id, **{**about, **changes})
+        store.append([item_row(score_id, doc_id) for doc_id in range(4)], [row])
+
+
 @pytest.mark.parametrize(
     ("config", "spoils"),
     [
@@ -389,22 +407,11 @@ def test_scores_that_an_adapter_may_have_spoilt_are_done_again(
     config: dict[str, object], spoils: bool, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of its model, since the first that was made with it, and not those made since bases are compared."""
-    folder = given_folder("m", "g", "g1")
-    store.write(f"{folder}/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
-    store.write(f"{folder}/adapter_config.json", json.dumps(config).encode())
-    start = datetime.now(UTC) + timedelta(hours=1)
-    for minute, (score_id, changes) in enumerate(
-        {
-            "of it": {"adapter_id": "g1"},
-            "after": {"adapter_id": "a1"},
-            "base after": {},
-            "other model": {"model": "n"},
-            "compared": {"adapter_id": "a2", "base_compared": True},
-            "of it again": {"adapter_id": "g1"},
-        }.items()
-    ):
-        row = score_row(score_id, **changes, written_at=start + timedelta(minutes=minute))
-        store.append([item_row(score_id, doc_id) for doc_id in range(4)], [row])
+    put_spoiler(store, config)
+    of_other = {"model": "n", "subject_id": "n"}
+    compared = {"adapter_id": "a2", "base_compared": True}
+    made = {"of it": {"adapter_id": "g1"}, "after": {"adapter_id": "a1"}, "base after": {}, "other model": of_other}
+    put_scores(store, {**made, "compared": compared, "of it again": {"adapter_id": "g1"}})
     before = done_scores(store)
     assert main([store.uri]) == int(spoils)
     assert ("4 scores of m, made since adapter g1" in capsys.readouterr().out) == spoils
@@ -415,29 +422,102 @@ def test_scores_that_an_adapter_may_have_spoilt_are_done_again(
     assert main([store.uri]) == 0
 
 
-def test_scores_of_an_older_release_lack_the_column(store: Store) -> None:
-    folder = given_folder("m", "g", "g1")
-    store.write(f"{folder}/adapter_model.safetensors", save({"a": np.ones(3, dtype=np.float32)}))
-    store.write(f"{folder}/adapter_config.json", json.dumps(SAVES).encode())
-    store.append([item_row("old", i) for i in range(4)], [])
-    rows = schema.table(schema.SCORES, [score_row("old", adapter_id="g1")])
-    store.add_part("results/scores", rows.drop_columns(["base_compared"]))
-    assert store.scores().column("base_compared").null_count == 3
+STAYING = {
+    "subject": {"adapter_id": "seed2"},
+    "target": {"adapter_id": "a1", "target_id": "old t/en"},
+    "gone": {"adapter_id": "gone"},
+}
+
+
+def test_spoilt_scores_that_nobody_makes_again_stay_and_are_known(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once those of g1 were made again, nothing told that the others may be wrong, and a wider config had them done."""
+    put_spoiler(store, SAVES)
+    put_adapter(store, tmp_path, "seed2")
+    put_scores(store, {"of it": {"adapter_id": "g1"}, **STAYING, "after": {"adapter_id": "a2"}})
+    assert main([store.uri]) == 1
+    assert "note: 3 scores of m, made since adapter g1" in capsys.readouterr().out
     assert main([store.uri, "--repair"]) == 0
-    assert done_scores(store) == {"s-a1", "s-a2"}
+    assert done_scores(store) == {"s-a1", "s-a2", *STAYING}
+    put_scores(store, {"of it": {"adapter_id": "g1", "base_compared": True}})
+    before = contents(store)
+    capsys.readouterr()
+    for _ in range(2):
+        assert main([store.uri, "--repair"]) == 0
+        assert "note: 3 scores of m, made since an adapter was put on its base" in capsys.readouterr().out
+        assert contents(store) == before
+    chatting(store, "meta/llama", chat=False, adapters=("a1", "a2", "g1", "seed2"))
+    assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == {"s-a1", "s-a2", "of it", "target", "gone"}
+    put_adapter(store, tmp_path, "gone")
+    assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == {"s-a1", "s-a2", "of it", "target", "gone"}
+    chatting(store, "meta/llama", chat=False, adapters=("a1", "a2", "g1", "gone"))
+    assert main([store.uri, "--repair"]) == 0
+    assert done_scores(store) == {"s-a1", "s-a2", "of it", "target"}
 
 
-def chatting(store: Store, model: str, revision: str | None = None, chat: bool = True, own: bool | None = None) -> None:
+@pytest.mark.parametrize("file", [GRID_FILE, STUDY_FILE])
+def test_where_nobody_knows_what_is_made_again_nothing_is_taken_away(
+    file: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_spoiler(store, SAVES)
+    put_scores(store, {"of it": {"adapter_id": "g1"}, "after": {"adapter_id": "a1"}})
+    damage(store, "items gone")
+    store.delete(file)
+    before = contents(store)
+    assert main([store.uri, "--repair"]) == 0
+    assert contents(store) == before
+    out = capsys.readouterr().out
+    assert "note: 2 scores of m, made since adapter g1" in out
+    assert "note: 1 scores whose items are not all there, e.g. s-a1, but stay" in out
+
+
+def test_scores_without_their_items_stay_where_nobody_makes_them_again(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_adapter(store, tmp_path, "seed2")
+    put_scores(store, STAYING)
+    for name in ("s-a1", *STAYING):
+        first_part(store, "results/items", name).unlink()
+    for _ in range(2):
+        assert main([store.uri, "--repair"]) == 0
+        assert done_scores(store) == {"s-a2", *STAYING}
+        assert "note: 3 scores whose items are not all there" in capsys.readouterr().out
+
+
+def test_scores_of_an_older_release_lack_the_column(store: Store) -> None:
+    """Those that stay get it, where they are in doubt."""
+    put_spoiler(store, SAVES)
+    store.append([item_row(name, i) for i in range(4) for name in ("old", "stays")], [])
+    about = {"adapter_id": "g1", "subject_id": "g1"}
+    rows = [score_row("old", **about), score_row("stays", **about, target_id="old t/en")]
+    store.add_part("results/scores", schema.table(schema.SCORES, rows).drop_columns(["base_compared"]))
+    assert store.scores().column("base_compared").null_count == 4
+    assert main([store.uri, "--repair"]) == 0
+    found = store.scores(["score_id", "base_compared"]).to_pydict()
+    assert dict(zip(found["score_id"], found["base_compared"], strict=True)) == {
+        "s-a1": None,
+        "s-a2": None,
+        "stays": False,
+    }
+
+
+def chatting(
+    store: Store, model: str, revision: str | None = None, chat: bool = True, own: bool | None = None,
+    adapters: Sequence[str] = ("a1", "a2", "g1", "gone"),
+) -> None:  # fmt: skip
     """A study of one model, whose prompts are put into its chat template or not, and whose targets are current.
 
-    Its subjects are the base, the two adapters and one that is gone; `own` is what the task says of itself.
+    Its subjects are the base and some adapters, of which not all are there; `own` is what the task says of itself.
     """
     tasks = [{"name": "t", "scoring": {"apply_chat_template": own}}, {"name": "u"}]
     config = {"models": [{"id": model}], "scoring": {"apply_chat_template": chat}, "tasks": tasks}
     models = [{"name": "m", "revision": revision, "params": 1}]
     store.write(STUDY_FILE, json.dumps({"config": config, "models": models}).encode())
     about = dict.fromkeys(schema.SUBJECTS.names) | {"model": "m", "model_params": 1}
-    named = {"m": None, "a1": "a1", "a2": "a2", "gone": "gone"}
+    named = {"m": None, **{name: name for name in adapters}}
     subjects = [{**about, "subject_id": subject, "adapter_id": adapter} for subject, adapter in named.items()]
     targets = [{"target_id": f"{task}/en", "target_task": task, "target_language": "en"} for task in ("t", "u")]
     store.write_grid(schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets))
