@@ -68,7 +68,7 @@ def undisturbed(world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
     model, tasks = world
     folder = tmp_path_factory.mktemp("undisturbed")
     config = make_config(folder, [model], TASKS, LANGUAGES, tasks, **CROWDED)
-    done = sweep_apart(config)
+    done = sweep_apart(config, whole=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray dashboard: http://127.0.0.1:" in done.stdout
     return folder

@@ -88,10 +88,10 @@ def make_config(
     return file
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """For a process that runs a study: its own data caches, and no cluster but the one it starts itself."""
+def environment(folder: Path, whole: bool = False) -> dict[str, str]:
+    """For a process that runs a study: its own data caches, and no cluster but one that it starts, whole or lean."""
     own = {"RAY_ADDRESS": "local", "HF_DATASETS_CACHE": str(folder / "datasets"), "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **own, **graft.environment()}
+    return {**os.environ, **own, **graft.environment(whole)}
 
 
 def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -150,13 +150,13 @@ def _as_before() -> Iterator[None]:
         os.environ.update(variables)
 
 
-def sweep_apart(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m orchestrator.sweep` as a user would run it: a process and a cluster of its own."""
+def sweep_apart(config: Path, *arguments: str, whole: bool = False) -> subprocess.CompletedProcess[str]:
+    """`python -m orchestrator.sweep` as a user would run it: a process and a cluster of its own, whole or lean."""
     command = [sys.executable, "-m", "orchestrator.sweep", str(config), *arguments]
     return subprocess.run(
         command,
         cwd=REPOSITORY,
-        env=environment(config.parent),
+        env=environment(config.parent, whole),
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

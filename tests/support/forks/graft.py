@@ -20,15 +20,29 @@ SHOOT = Path(__file__).parent / "shoot.py"
 STEM = "TEST_STEM"  # its socket; tests/run.sh starts one for all its parts
 
 
-def environment() -> dict[str, str]:
-    """For a process whose `ray.init` may start a node: Ray calls the hook before."""
-    return {**planted(), "RAY_RUNTIME_ENV_HOOK": f"{__name__}.hook"}
+def environment(whole: bool) -> dict[str, str]:
+    """For a process whose `ray.init` may start a node: Ray calls the hook before. `whole`: with a dashboard."""
+    return {**planted(), "RAY_RUNTIME_ENV_HOOK": f"{__name__}.{hook.__name__ if whole else lean_hook.__name__}"}
 
 
 def hook(runtime_env: Any) -> Any:
     """Graft the nodes of this process, and leave the runtime environment as it is."""
     graft()
     return runtime_env
+
+
+def lean_hook(runtime_env: Any) -> Any:
+    """The same, and no node has a dashboard or a monitor of the autoscaler: half of what it takes to start."""
+    from ray._private.node import Node
+
+    graft()
+    for part in ("start_api_server", "start_monitor"):
+        setattr(Node, part, _nothing)
+    return runtime_env
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 def graft() -> None:
