@@ -11,7 +11,7 @@ else
     level="not long" parts=(
         "tests/orchestrator/cluster tests/orchestrator/test_submit.py tests/orchestrator/training"
         "tests/orchestrator tests/study/store"
-        tests/faults
+        "tests/faults tests/examples"
     )
 fi
 named=() # in the parts so far, which those that follow leave out
