@@ -228,15 +228,19 @@ def of_advice(seen: Seen) -> Values:
     }
 
 
-def measured(study: Study) -> Values:
-    """All of a study; cells and means only of one that lacks sources or targets, or has a seed that diverged."""
-    if study.world.metric:
+def measured(study: Study, only: str | None = None) -> Values:
+    """All of a study; cells and means only of one that lacks sources or targets, or has a seed that diverged.
+
+    `only`: no more than it takes to have that one.
+    """
+    world, found = study.world, Values()
+    if world.metric:
         return of_corpus(study)
-    seen, world = analyse(study), study.world
-    few = bool(world.sources or world.targets or world.diverged)
-    found: Values = {}
+    seen, few = analyse(study), bool(world.sources or world.targets or world.diverged)
     for measure in MEASURES[: 2 if few else None]:
         found |= measure(seen)
+        if only in found:
+            break
     return found
 
 

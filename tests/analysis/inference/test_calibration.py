@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from bench import calibration
-from bench.calibration import Bound, Result
+from bench.bounds import COVERAGE, RATE, Result, Values, flagged, out_of_bounds, together
 from bench.worlds import World
 
 
@@ -20,9 +21,9 @@ from bench.worlds import World
     ids=lambda world: world.name,
 )
 def test_world_keeps_its_bounds(world: World) -> None:
-    results = calibration.run(world, 16)
+    results = calibration.results_of(world, calibration.run(world, 16))
     assert {"coverage", "harm FDR", "bound wrong", "adjusted coverage", "top bias"} <= {r.measure for r in results}
-    assert [(r.measure, r.mean, r.se) for r in results if r.excess > 0] == []
+    assert [(r.measure, r.mean, r.se) for r in flagged(results)] == []
 
 
 @pytest.mark.processes
@@ -30,33 +31,65 @@ def test_quick_worlds_keep_their_bounds() -> None:
     assert calibration.main(["--quick"]) == 0
 
 
-def test_excess_allows_for_two_standard_errors() -> None:
-    assert Result("", "", 0.10, 0.02, Bound(None, 0.05)).excess == pytest.approx(0.01)
-    assert Result("", "", 0.10, 0.03, Bound(None, 0.05)).excess < 0
-    assert Result("", "", 0.90, 0.01, Bound(0.93, 0.98)).excess == pytest.approx(0.01)
+def rate(name: str, wrong: float, n: int = 100) -> Result:
+    """So many of n studies are wrong."""
+    values = np.arange(n) < wrong * n
+    return Result(name, (World(name, seeds=3),), "harm FDR", values.astype(np.float64), RATE)
 
 
-def test_chance_in_one_of_many_worlds_is_allowed_for_and_what_they_share_is_not() -> None:
-    """Of 40 worlds one is 3 errors beyond; then all of them are one error beyond."""
-    bound = Bound(None, 0.05)
-    names = [f"null, N = 20, K = {k}, sd 0" for k in range(40)]
-    one = [Result(name, "harm FDR", 0.05 + 0.03 * (name == names[7]), 0.01, bound) for name in names]
-    assert max(r.excess for r in one) == pytest.approx(0.01)
-    assert max(r.excess for r in calibration.looked_at(one)) < 0
-    every = [Result(name, "harm FDR", 0.06, 0.01, bound) for name in names]
-    (out,) = [r for r in calibration.looked_at(every) if r.excess > 0]
-    assert out.world == "null, N = 20, 40 worlds"
-    assert out.se == pytest.approx(0.01 / 40**0.5)
+def test_a_rate_is_flagged_two_errors_beyond_its_bound() -> None:
+    """At the bound the standard error of 100 studies is 2.2 %."""
+    assert flagged([rate("one", 0.09)]) == []
+    assert [one.name for one in flagged([rate("one", 0.10), rate("two", 0.30), rate("three", 0.20)])] == [
+        "one",
+        "three",
+        "two",
+    ]
+    low = Result("", (), "coverage", np.full(100, 0.92), COVERAGE)
+    assert low.excess == pytest.approx(0.01 - 2 * 0.005)
+
+
+def test_worlds_alike_are_looked_at_together() -> None:
+    (one,) = together([rate("a", 0.08), rate("b", 0.12)], lambda world: "both")
+    assert (one.name, one.mean, len(one.values), len(one.worlds)) == ("both, 2 worlds", pytest.approx(0.1), 200, 2)
+
+
+def verdict(wrong: float, seed: int) -> tuple[int, int]:
+    """How much is flagged and out in one quick run in which every claim of harm is wrong so often."""
+    rng = np.random.default_rng(seed)
+
+    def run(world: World, studies: int, only: str | None = None) -> Values:
+        return {"harm FDR": list((rng.random(studies) < wrong).astype(float))}
+
+    results = [one for world, n in calibration.quick() for one in calibration.results_of(world, run(world, n))]
+    flags, out = calibration.judged(results, True, run)
+    return len(flags), len(out)
+
+
+def test_what_is_on_its_bound_passes_and_what_is_wrong_four_times_as_often_fails() -> None:
+    on, beyond = ([verdict(wrong, seed) for seed in range(100)] for wrong in (0.05, 0.20))
+    assert sum(out > 0 for _, out in on) <= 5
+    assert sum(flags > 0 for flags, _ in on) > 0
+    assert sum(out > 0 for _, out in beyond) >= 95
+
+
+def test_one_world_that_is_wrong_is_drawn_afresh_and_told() -> None:
+    """What was flagged by chance is not out, whatever the first stage showed."""
+    flags = [rate("chance", 0.12), rate("wrong", 0.2)]
+
+    def run(world: World, studies: int, only: str | None = None) -> Values:
+        assert (studies, only) == (400, "harm FDR")
+        return {"harm FDR": list(rate("", {"chance": 0.05, "wrong": 0.15}[world.name], studies).values)}
+
+    assert [one.name for one in out_of_bounds(flags, run)] == ["wrong"]
 
 
 def test_wrong_statistics_end_with_1_and_the_worst_last(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(world: World, studies: int) -> list[Result]:
-        rate = 0.4 if world.name == "two" else 0.2
-        return [Result(world.name, "harm FDR", rate, 0.01, Bound(None, 0.05))]
-
-    monkeypatch.setattr(calibration, "run_all", lambda worlds, _: [r for w, n in worlds for r in run(w, n)])
-    monkeypatch.setattr(calibration, "quick", lambda: [(World("two"), 1), (World("one"), 1)])
-    assert calibration.main(["--quick"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("two: harm FDR 0.400")
+    worlds = [World("one", "null"), World("two", "mixed")]
+    monkeypatch.setattr(calibration, "full", lambda: [(world, 100) for world in worlds])
+    monkeypatch.setattr(calibration, "_run_all", lambda *_: [rate("one", 0.2), rate("two", 0.4)])
+    monkeypatch.setattr(calibration, "_run_parts", lambda _, world, n, only: {only: list(rate("", 0.4, n).values)})
+    assert calibration.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("out of bounds: two: harm FDR 0.400")
