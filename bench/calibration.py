@@ -22,7 +22,7 @@ from functools import partial
 from threadpoolctl import threadpool_limits
 
 from bench.bounds import Result, Run, Values, bound_of, flagged, out_of_bounds, result, together
-from bench.measures import measured
+from bench.measures import in_shares, measured
 from bench.worlds import World, draw
 
 FIRST_SEED, AFRESH = 20251113, 500_000
@@ -39,7 +39,7 @@ def run(world: World, studies: int, only: str | None = None) -> Values:
         for number in range(studies):
             for name, value in measured(draw(world, first + number), only).items():
                 found.setdefault(name, []).append(value)
-    return found
+    return in_shares(found)
 
 
 def results_of(world: World, values: Values) -> list[Result]:

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.inference import ranks, rates, shrinkage
 from analysis.inference.additive import adjusted_weights, raw_weights
-from analysis.inference.cells import HARM, Cells, cells
+from analysis.inference.cells import HARM
 from analysis.inference.claims import LEVEL, gated, q_values
 from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
-from analysis.inference.items import Floats, Grid, Ints, grid
+from analysis.inference.items import Floats
 from analysis.inference.means import Interval, Means, means, one_sided, over_models, within_model
 from bench.corpora import of_corpus
-from bench.worlds import Study, World, kept
+from bench.seen import Seen, analyse, positions
+from bench.worlds import Mask, Study
 
 Values = dict[str, float]
-Mask = npt.NDArray[np.bool_]
 SPLITS = 10
 DRAWS = 500
+TOTAL = "variance"
 BIG = -8.0  # pp: harm whose power is told
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A study and what the report makes of its cells, model by model."""
-
-    study: Study
-    grids: list[Grid]
-    cells: list[Cells]
-
-    def truth(self, model: int) -> Floats:
-        """What the cells claim to know: the source's Δ, or with one seed everywhere this adapter's."""
-        known = self.cells[model].seeds.known
-        return np.asarray((self.study.of_source if known else self.study.of_adapter)[model])
-
-
-def analyse(study: Study) -> Seen:
-    """Grids and cells of every model."""
-    n = sum(study.world.sizes)
-    grids = [grid(columns, source, n) for columns, source in zip(study.columns, study.source, strict=True)]
-    return Seen(study, grids, [cells(one) for one in grids])
 
 
 def _false(called: Mask, wrong: Mask) -> float:
@@ -131,20 +109,6 @@ def of_rates(seen: Seen) -> Values:
     }
 
 
-@dataclass(frozen=True)
-class Positions:
-    """Task and language, as numbers, of the sources and of the targets of a study: 2 × S and 2 × T."""
-
-    source: Ints
-    target: Ints
-
-
-def positions(world: World) -> Positions:
-    sources, targets = kept(world)
-    cells = np.array([[int(name[1:]) for name in cell] for cell in world.cells]).T
-    return Positions(cells[:, sources], cells[:, targets])
-
-
 def of_roles(seen: Seen) -> Values:
     """Coverage of donors and recipients among languages: raw, and donors adjusted for who received."""
     task, language = positions(seen.study.world).source
@@ -195,7 +159,7 @@ def _covered(one: Interval, truth: Floats) -> float:
 
 
 def of_variance(seen: Seen) -> Values:
-    """Shares (%) of source, target and pair in the variance of the printed Δ, of the first model."""
+    """Variance of source, target and pair, and the variance of the printed Δ, of the first model: see `in_shares`."""
     study = seen.study
     task = np.repeat(np.arange(study.world.tasks), study.world.sizes)
     source = study.source[0]
@@ -207,7 +171,19 @@ def of_variance(seen: Seen) -> Values:
     found = components(Doubles(placed[0], placed[1], seen.cells[0].seeds.known))
     total = float(np.nanvar(seen.grids[0].delta, ddof=1))
     names = {"source share": {"source"}, "target share": {"target"}, "pair share": {"source", "target"}}
-    return {name: 100 * found[frozenset(factors)] / total for name, factors in names.items()}
+    return {name: found[frozenset(factors)] for name, factors in names.items()} | {TOTAL: total}
+
+
+def in_shares(found: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Of many studies, components as shares (%) of what Δ varies by on average.
+
+    Study by study both move together (a target's luck is in either), which takes the mean of their ratios below 0.
+    """
+    if TOTAL not in found:
+        return found
+    whole = float(np.nanmean(found[TOTAL]))
+    shares = {name: [100 * one / whole for one in many] for name, many in found.items() if name.endswith("share")}
+    return {name: shares.get(name, many) for name, many in found.items() if name != TOTAL}
 
 
 def of_advice(seen: Seen) -> Values:
