@@ -148,7 +148,8 @@ TABLES = (
             "scope": "overall, MT-CL, CT-ML or CT-CL",
             "component": "model, source, target, their interactions (a × b), and measurement: noise of items and seeds",
             "variance": "variance component, pp²; unbiased, so where there is nothing it is below 0 as often as above",
-            "share": "its share of the variance of the printed Δ, %",
+            "share": "its share of the variance of the printed Δ, %; a target's luck is in both, so where there is "
+            "nothing shares lie below 0 on average, and components do not",
             "share_se": "standard error of the share over models, sources and targets, %",
         },
         lambda study: variance_noiseless(study.grids),
