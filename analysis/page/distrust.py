@@ -21,8 +21,10 @@ def chapter(study: Study, made: dict[str, Made]) -> str:
     if study.expected is not None:
         parts.append(f"<p>{study.done:,} of {study.expected:,} score units of the current config are done.</p>")
     if study.apart:
-        others = " and ".join(f"{n:,} {html.text(what)}" for n, what in study.apart)
-        parts.append(f"<p>Score units with tables of their own, for their units do not mix with points: {others}.</p>")
+        others = " and ".join(f"{n:,} in <code>{html.text(table)}</code>" for n, table in study.apart)
+        parts.append(
+            f"<p>Of metrics whose units do not mix with points, score units have tables of their own: {others}.</p>"
+        )
     if study.excluded:
         left_out = "".join(f"<li>{n:,} {html.text(why)}</li>" for n, why in study.excluded)
         parts.append(f"<p>Left out of the tables:</p><ul>{left_out}</ul>")

@@ -142,8 +142,8 @@ def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec]) ->
     chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
     title = f"<h3>{html.text(section.title)}</h3>"
     behind = made[section.table]
-    if behind.frame is None:
-        return f"{chapter}{html.absent(section.title, behind.reason)}"
+    if behind.frame is None or section.name not in drawn:
+        return f"{chapter}{html.absent(section.title, behind.reason or section.few)}"
     chart = html.figure(section.name, drawn[section.name], section.wide)
     how = f'<p class="how"><strong>How to read it.</strong> {html.text(section.how)}</p>'
     return f"{chapter}{title}{how}{chart}{_numbers(behind.table, behind.frame)}"
@@ -178,7 +178,9 @@ def _tables(made: dict[str, Made]) -> str:
         }
         for m in made.values()
     ]
-    listed = html.table(pl.DataFrame(rows, infer_schema_length=None), {}, sortable=False, wrap=("made from", "note"))
+    listed = html.table(
+        pl.DataFrame(rows, infer_schema_length=None), {}, sortable=False, wrap=("what", "made from", "note")
+    )
     return (
         '<h2 id="tables">Tables</h2><p>Each is beside this page: <code>tables/NAME.csv</code> and <code>.parquet</code>'
         f", and <code>tables/columns.csv</code> says what every column means.</p>{listed}"

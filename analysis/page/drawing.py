@@ -71,10 +71,11 @@ def share_rows(drawing: Drawing) -> pl.DataFrame:
     columns = ["scope", "component", "share", "share_se"]
     parts = [table.select(*columns, pl.lit(name).alias("design")) for name, table in there.items() if table is not None]
     order = {name: i for i, name in enumerate(("overall", *TRANSFER_REGIMES))}
-    whole = pl.col("scope").is_in(list(order)) | pl.col("scope").str.starts_with("overall")
-    drawn = pl.concat(parts).filter(whole).with_columns(pl.col("share").clip(lower_bound=0))
+    kept = pl.col("scope").is_in(list(order)) | pl.col("scope").str.starts_with("overall")
+    drawn = pl.concat(parts).filter(kept).with_columns(pl.col("share").clip(lower_bound=0))
     whole = pl.col("share").sum().over("scope", "design")
-    return drawn.with_columns(100 * pl.col("share") / whole).sort(
+    scaled = [(100 * pl.col(name) / whole).alias(name) for name in ("share", "share_se")]
+    return drawn.with_columns(scaled).sort(
         pl.col("scope").replace_strict(order, default=len(order)),
         maintain_order=True,
     )

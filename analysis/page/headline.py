@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.frames import SOURCE, TRANSFER_REGIMES
 from analysis.inference.claims import LEVEL
-from analysis.page.words import Row, claims, count, percent, pp, rate_beside_noise, span, visible
+from analysis.page.words import WRONG, Row, called, claims, count, percent, pp, rate_beside_noise, span, visible
 from analysis.reading.study import Study
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
@@ -34,7 +34,8 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
         _roles(made, "language"),
         _roles(made, "task"),
         _regimes(made),
-        *(_others(made[name].frame) for name in ("graded", "corpus")),
+        _others(made["graded"].frame, "Graded metrics"),
+        _others(made["corpus"].frame, "Metrics of the whole corpus"),
     ]
     return [line for line in found if line]
 
@@ -69,25 +70,26 @@ def _harm(made: dict[str, Made]) -> str:
     return f"{said}. Of single cells {claims(claimed(tests))}."
 
 
-def _others(table: pl.DataFrame | None) -> str:
+def _others(table: pl.DataFrame | None, kind: str) -> str:
     """What is sure by other metrics than an accuracy, each by itself, with the cell that lost most of those called."""
     rows = None if table is None else table.filter(pl.col("regime") != "MT-ML")
     if rows is None or not rows.height:
         return ""
     parts = []
     for (metric,), part in rows.group_by("metric", maintain_order=True):
-        about = ", of these adapters," if "this adapter" in part["about"] else ""
-        said = f"of {count(part.height, 'cell')} by {metric}{about} {claims(claimed(part), 'what counts as harm')}"
+        about = " of these adapters" if "this adapter" in part["about"] else ""
+        said = f"of {count(part.height, 'cell')}{about} by {metric}, {called(claimed(part), 'what counts as harm')}"
         worst = part.filter("worse").sort("delta")
         parts.append(said + (f"; most of all {_cell(worst.row(0, named=True))}" if worst.height else ""))
-    return f"Other metrics: {'; '.join(parts)}."
+    wrong = f" {WRONG.capitalize()}." if rows.filter(pl.col("worse") | pl.col("better")).height else ""
+    return f"{kind}: {'; '.join(parts)}.{wrong}"
 
 
 def _cell(row: Row) -> str:
     """A cell and its Δ in its own unit, with its interval."""
     source, target = (f"{row[f'{end}_task']}/{row[f'{end}_language']}" for end in ("source", "target"))
-    change = f"{row['delta']:+.3g} {row['unit']}".replace("-", "−")
-    return f"{source} on {target}, {change}{span(row['low'], row['high'], named=True)}"
+    change, low, high = (f"{row[name]:+.4g}".replace("-", "−") for name in ("delta", "low", "high"))
+    return f"{source} on {target}, {change} {row['unit']} (95 % interval {low} to {high})"
 
 
 def _sources(made: dict[str, Made]) -> str:
@@ -142,9 +144,11 @@ def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, 
     ranked = table.drop_nulls(score).sort(score, kind, descending=[True, False])
     if ranked.height < 2:
         return ""
-    chance, of_all = _chance_of_range(stable, of[:2], fair)
+    chance, of_all = _chance_of_range(stable, of[:2])
     first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
     ends = [f"{pp(row[score])}{span(row[f'{score}_low'], row[f'{score}_high'])}" for row in (first, last)]
+    if pp(first[score]) == pp(last[score]):
+        return f"none {verb} more than another ({pp(first[score])} each)"
     far = f"{pp(last[score])} to {pp(first[score])}"
     if chance is None:
         return f"who {verb} most is not known, for nothing says how sure the scores are ({far})"
@@ -159,13 +163,16 @@ def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, 
     return f"{said}: noise alone spreads {which} {how} in {_studies(chance)}"
 
 
-def _chance_of_range(stable: pl.DataFrame | None, of: tuple[str, str], fair: bool) -> tuple[float | None, int]:
-    """How often noise spreads some ranking of the report as far as this one (Šidák); and how many there are."""
+def _chance_of_range(stable: pl.DataFrame | None, of: tuple[str, str]) -> tuple[float | None, int]:
+    """How often noise spreads some ranking of the report as far as this one (Šidák); and how many there are.
+
+    A ranking is of adjusted scores where these are known.
+    """
     if stable is None:
         return None, 0
-    column = "p_range_adjusted" if fair else "p_range"
-    known = stable.drop_nulls(column).unique(["kind", "role"])
-    found = known.filter(pl.col("kind") == of[0], pl.col("role") == of[1])[column]
+    known = stable.with_columns(pl.coalesce("p_range_adjusted", "p_range").alias("p")).drop_nulls("p")
+    known = known.unique(["kind", "role"])
+    found = known.filter(pl.col("kind") == of[0], pl.col("role") == of[1])["p"]
     return (1 - (1 - float(found[0])) ** known.height if len(found) else None), known.height
 
 

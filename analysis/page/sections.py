@@ -33,10 +33,11 @@ class Section:
     table: str
     title: str
     how: str
-    draw: Callable[[Drawing], Spec]
+    draw: Callable[[Drawing], Spec | None]  # None where its rows are too few
     figure: str = ""  # its name where it is not the table's
     wide: bool = False
     chapter: str = ""
+    few: str = ""  # why there is no figure though there is a table
 
     @property
     def name(self) -> str:
@@ -48,6 +49,11 @@ def _square(drawing: Drawing, what: str, most: int) -> Spec:
     """A task or language matrix whose cells are at most `most` pixels wide."""
     n = drawing.frame["target"].n_unique()
     return heat.square(drawing.frame, what, max(34, min(most, 640 // max(n, 1))))
+
+
+def _runs(drawing: Drawing) -> Spec | None:
+    rows = run_rows(drawing)
+    return published.runs(rows, drawing.width(640)) if rows.height else None
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -127,8 +133,9 @@ SECTIONS: tuple[Section, ...] = (
         "The same of all models at once, as the reference study draws it: a point per model and source, by the family "
         f"and size of the model (S up to 1.5, L from 7 billion parameters), of runs with {LEAST_ON} targets on the own "
         f"task and {LEAST_OFF} elsewhere or more.",
-        lambda drawing: published.runs(run_rows(drawing), drawing.width(640)),
+        _runs,
         figure="runs",
+        few=f"no run has {LEAST_ON} targets on its own task and {LEAST_OFF} elsewhere",
     ),
     Section(
         "on_off_task",
@@ -168,6 +175,7 @@ SECTIONS: tuple[Section, ...] = (
 
 
 def specs(study: Study, made: dict[str, Made], page: bool) -> dict[str, Spec]:
-    """The specification of every section whose table was made."""
+    """The specification of every section whose table was made and has rows enough."""
     there = [(section, made[section.table].frame) for section in SECTIONS]
-    return {s.name: s.draw(Drawing(study, made, frame, page)) for s, frame in there if frame is not None}
+    drawn = {s.name: s.draw(Drawing(study, made, frame, page)) for s, frame in there if frame is not None}
+    return {name: one for name, one in drawn.items() if one is not None}

@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis.frames import harmed
 from analysis.page import html
-from analysis.page.words import claims, count, visible
+from analysis.page.words import called, claims, count, visible
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 
@@ -28,8 +28,8 @@ def _groups(made: Made) -> str:
     said, frame = [], made.frame
     for family, words in FAMILIES.items():
         rows = frame.filter(pl.col("family") == family)
-        worse, better = (int(rows[side].sum()) for side in ("worse", "better"))
-        said.append(f"<li>{words}: of {rows.height:,} {worse:,} can be called worse, {better:,} better.</li>")
+        n = {side: int(rows[side].sum()) for side in ("worse", "better")}
+        said.append(f"<li>{words}: of {rows.height:,} {called(n | {'harmed': 0})}.</li>")
     shown = html.table(frame, made.table.columns)
     lost = frame.filter("worse")
     first = f"<p>Called worse:</p>{html.table(lost, made.table.columns)}" if lost.height else ""

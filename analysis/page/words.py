@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 Row = dict[str, object]
+WRONG = "of either at most one in twenty is expected to be wrong"
 
 
 def pp(value: object) -> str:
@@ -49,8 +50,13 @@ def real(value: object) -> float:
     return float(value) if isinstance(value, float) else float("nan")
 
 
-def claims(n: Mapping[str, int], loss: str = "a point") -> str:
-    """How many cells are called what, and how often such calls are wrong; `loss` is what counts as harm."""
+def claims(n: Mapping[str, int]) -> str:
+    """How many cells are called what, and how often such calls are wrong."""
+    return f"{called(n)}: {WRONG}" if n["worse"] or n["better"] else called(n)
+
+
+def called(n: Mapping[str, int], loss: str = "a point") -> str:
+    """How many are called what; `loss` is what counts as harm."""
     if not n["worse"] and not n["better"]:
         return "none can be called worse or better"
     worse, better = (f"{n[claim]:,}" if n[claim] else "none" for claim in ("worse", "better"))
@@ -58,8 +64,7 @@ def claims(n: Mapping[str, int], loss: str = "a point") -> str:
         f" ({n['lowest']:,} where the base is at chance or at 0, which cannot be harmed)" if n.get("lowest") else ""
     )
     certain = f", {n['harmed']:,} of them by {loss} for certain," if n["harmed"] else ""
-    wrong = "of either at most one in twenty is expected to be wrong"
-    return f"{worse} can be called worse{lowest}{certain} and {better} better: {wrong}"
+    return f"{worse} can be called worse{lowest}{certain} and {better} better"
 
 
 def visible(power: pl.DataFrame) -> str:

@@ -43,7 +43,7 @@ class Study:
     trial_run: bool = False
     failures: tuple[FailureRecord, ...] = ()
     excluded: tuple[tuple[int, str], ...] = ()
-    apart: tuple[tuple[int, str], ...] = ()  # score units that are in no transfer table but in tables of their own
+    apart: tuple[tuple[int, str], ...] = ()  # score units that are in no transfer table, and the table they are in
     expected: int | None = None  # score units that the current config asks for
     done: int = 0  # of those, how many have a score
     records: tuple[AdapterRecord, ...] = ()
@@ -191,7 +191,7 @@ def _count_unscored(
     existing = units.filter(pl.col("kind") == "existing").height
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
     together = drawn.filter("comparable").height
-    return [(others, "of graded metrics, in `graded`"), (together, "of metrics of all items together, in `corpus`")]
+    return [(others, "graded"), (together, "corpus")]
 
 
 def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:

@@ -98,6 +98,7 @@ TABLES = (
             "n_languages": "languages that are donors in both",
         },
         lambda study: curated_vs_translated(study.transfer, study.curated, study.grids),
-        how="Near 1, or near its ceiling, the ranking of donor languages does not depend on machine translation.",
+        how="Near 1, or near its ceiling, the ranking of donor languages does not depend on machine translation. A "
+        "ceiling near 0 means that the scores of one set are all noise, and nothing can be told.",
     ),
 )

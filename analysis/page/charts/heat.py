@@ -12,8 +12,10 @@ from analysis.page.charts.style import MODEL_TITLE, Spec, colour, data, model_me
 if TYPE_CHECKING:
     import altair as alt
 
+LETTER_PX, LEAST_PX, MOST_PX = 8, 14, 44
 
-def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
+
+def matrix(frame: pl.DataFrame) -> Spec:
     """Sources (rows) × targets (columns), blocked by task; one row of `frame` per (model, source, target).
 
     Columns `low, high, q_worse, q_better, gains, losses` are shown on hover where they are there. A dash marks
@@ -23,7 +25,7 @@ def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
 
     regimes = ["all", *sorted(frame["regime"].unique().to_list(), reverse=True)]
     pick = alt.param(name="regime_shown", value="all", bind=alt.binding_select(options=regimes, name="Regime "))
-    chart = _blocks(frame, cell_px).add_params(pick)
+    chart = _blocks(frame, _roomy(frame)).add_params(pick)
     names = frame["model"].unique(maintain_order=True).to_list()
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
@@ -36,6 +38,14 @@ def matrix(frame: pl.DataFrame, cell_px: int = 14) -> Spec:
         words = "isValid(datum.low) ? format(datum.low, '+.1f') + ' to ' + format(datum.high, '+.1f') : 'not known'"
         chart = chart.transform_calculate(interval=words)
     return spec(chart, "Heat map of Δ for every source cell and target cell; a dash marks a loss, a cross a sure one.")
+
+
+def _roomy(frame: pl.DataFrame) -> int:
+    """Pixels of a cell: so many that the name of a task fits beside its block."""
+    longest = [max(len(str(name)) for name in frame[f"{end}_task"].unique()) for end in ("source", "target")]
+    across = [frame[f"{end}_language"].n_unique() for end in ("source", "target")]
+    wanted = max(LETTER_PX * letters / n for letters, n in zip(longest, across, strict=True))
+    return round(min(max(wanted, LEAST_PX), MOST_PX))
 
 
 def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from analysis.page.charts import heat
 from analysis.page.charts.published import quadrants, runs
-from analysis.page.drawing import Drawing, quadrant_rows, run_rows
+from analysis.page.document import _section
+from analysis.page.drawing import Drawing, quadrant_rows, run_rows, share_rows
+from analysis.page.sections import SECTIONS
 from analysis.statistics import pareto, roles
-from analysis.tables.registry import make_all
+from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
 
 
@@ -45,3 +48,30 @@ def test_quadrants_have_languages_and_tasks_that_give_and_take_raw() -> None:
         own = table.row(by_predicate=pl.col("language") == row["name"], named=True)
         assert (row["donor"], row["recipient"]) == (own["donor"], own["recipient"])
     assert [panel["title"] for panel in quadrants(rows)["hconcat"]] == ["languages", "tasks"]  # type: ignore[attr-defined]
+
+
+def test_no_figure_of_runs_where_none_has_targets_enough() -> None:
+    few = grid().filter(pl.col("target_language").is_in(["de", "en"]))
+    found = drawing(few)
+    assert not run_rows(found).height
+    section = next(one for one in SECTIONS if one.figure == "runs")
+    assert section.draw(found) is None
+    assert "No run has 3 targets" in _section(section, found.made, {})
+    assert section.draw(drawing(grid())) is not None
+
+
+def test_shares_that_are_drawn_add_up_to_the_whole() -> None:
+    """Those below 0 are drawn as 0: the labels of a row are of what is drawn."""
+    columns = {"scope": "overall", "component": ["model", "source", "residual"], "share": [-20.0, 60.0, 60.0]}
+    frame = pl.DataFrame(columns | {"share_se": [5.0, 6.0, None]})
+    tables = ("variance_noiseless", "variance_crossed", "variance_nested")
+    made = {name: Made(next(t for t in TABLES if t.name == name), frame) for name in tables}
+    rows = share_rows(Drawing(study_of(grid()), made, frame, page=False))
+    assert rows.filter(pl.col("design") == "crossed")["share"].to_list() == [0, 50, 50]
+    assert rows.filter(pl.col("design") == "crossed")["share_se"].to_list() == [pytest.approx(100 / 24), 5, None]
+
+
+@pytest.mark.parametrize(("task", "pixels"), [("a", 14), ("global_mmlu", 22), ("a_task_with_a_very_long_name", 44)])
+def test_a_block_of_the_matrix_has_room_for_its_tasks_name(task: str, pixels: int) -> None:
+    names = {end: pl.col(end).replace({"a": task}) for end in ("source_task", "target_task")}
+    assert heat._roomy(grid().with_columns(**names)) == pixels

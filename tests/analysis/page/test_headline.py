@@ -40,6 +40,24 @@ def test_first_and_last_are_named_where_noise_seldom_spreads_as_far(
     assert f"in {100 * (1 - (1 - chance) ** 4):.0f} % of studies" in said  # four rankings are looked at
 
 
+def test_scores_that_are_alike_are_no_ranking(study: Study, made: dict[str, Made]) -> None:
+    level = changed(made, "task_roles", donor=pl.lit(0.83), donor_adjusted=pl.lit(0.83))
+    assert "none gives more than another (+0.83 pp each)" in line(headline.lines(study, level), "Tasks: ")
+
+
+def test_rankings_of_raw_and_of_adjusted_scores_count_together(study: Study, made: dict[str, Made]) -> None:
+    """Of two tasks nothing adjusted is known: the report has four rankings all the same."""
+    of_tasks = pl.when(pl.col("kind") == "task")
+    chances = {
+        "p_range": of_tasks.then(0.2).otherwise(0.9),
+        "p_range_adjusted": of_tasks.then(None).otherwise(pl.lit(0.2)),
+    }
+    lines = headline.lines(study, changed(made, "rank_stability", **chances))
+    for start in ("Languages: ", "Tasks: "):
+        assert "noise alone spreads one of the 4 rankings as far" in line(lines, start)
+        assert "in 59 % of studies" in line(lines, start)
+
+
 def test_harm_stands_beside_noise_and_a_bound(study: Study, made: dict[str, Made]) -> None:
     rates = {"harm_rate": pl.lit(40.0), "harm_floor": pl.lit(30.0), "harm_least": pl.lit(0.4)}
     said = line(headline.lines(study, changed(made, "regime_summary", **rates)), "Harm: ")

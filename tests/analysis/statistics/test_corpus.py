@@ -93,11 +93,11 @@ def test_every_metric_is_in_a_table_and_says_where_its_claims_are(study: Study) 
         "mine": None,
     }
     left_out = {why: n for n, why in study.excluded}
-    assert study.apart == ((4 * 2 * 4, "of metrics of all items together, in `corpus`"),)
+    assert study.apart == ((4 * 2 * 4, "corpus"),)
     assert left_out["score units that share no item with the base, or whose metric no item has: see `metrics`"] == 8
     assert not study.panels
     said = headline.lines(study, make_all(TABLES, study))
-    told = "by ter 2 can be called worse, 2 of them by what counts as harm for certain, and none better"
+    told = "by ter, 2 can be called worse, 2 of them by what counts as harm for certain, and none better"
     assert any(told in line for line in said)
 
 
@@ -128,7 +128,7 @@ def test_what_the_table_drops_is_counted_by_its_reason(tmp_path: Path) -> None:
     study = load_store(store.uri)
     assert corpus.corpus(study).height == 1
     counts = {why: n for n, why in study.excluded}
-    assert study.apart == ((1, "of metrics of all items together, in `corpus`"),)
+    assert study.apart == ((1, "corpus"),)
     assert counts["score units without a base score on the same target: Δ is unknown"] == 1
     assert [n for why, n in counts.items() if "has no draws" in why or "another number of items" in why] == [1, 1]
     assert sum(counts.values()) == 3

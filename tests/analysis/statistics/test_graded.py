@@ -65,7 +65,7 @@ def test_metrics_have_their_own_unit_and_threshold(table: pl.DataFrame, study: S
     assert not study.panels
     assert study.transfer.height == 0
     assert not study.excluded  # they are in a table of their own, not left out
-    assert study.apart == ((4 * 2 * 4, "of graded metrics, in `graded`"),)
+    assert study.apart == ((4 * 2 * 4, "graded"),)
 
 
 def test_one_cell_is_halls_t_of_its_items(table: pl.DataFrame, study: Study) -> None:
@@ -117,7 +117,7 @@ def test_a_unit_that_shares_no_item_with_the_base_is_left_out_and_counted(tmp_pa
             row |= {"pred": -1, "pred_norm": -1, "gold": -1, "doc_id": doc}
         store.append(items, scores)
     study = load_store(store.uri)
-    assert study.apart == ((1, "of graded metrics, in `graded`"),)
+    assert study.apart == ((1, "graded"),)
     assert [n for n, why in study.excluded if "share no item" in why] == [1]
 
 
@@ -147,7 +147,8 @@ def test_claims_of_one_seed_say_so_with_unit_and_interval(study: Study) -> None:
     lines = headline.lines(one, make_all(TABLES, one))
     assert "there is one seed, so claims are about these adapters" in lines[0]
     said = lines[-1]
-    assert "by bits_per_byte, of these adapters, " in said
+    assert " cells of these adapters by bits_per_byte, " in said
+    assert said.startswith("Graded metrics: ")
     assert re.search(r"by rouge1.* most of all sum/de on \w+/\w+, −[\d.]+ points \(95 % interval −[\d.]+ to −", said)
     several = headline.lines(study, make_all(TABLES, study))
     assert "of these adapters" not in several[-1]
