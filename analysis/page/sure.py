@@ -29,7 +29,7 @@ def _groups(made: Made) -> str:
     for family, words in FAMILIES.items():
         rows = frame.filter(pl.col("family") == family)
         n = {side: int(rows[side].sum()) for side in ("worse", "better")}
-        said.append(f"<li>{words}: of {rows.height:,} {called(n | {'harmed': 0})}.</li>")
+        said.append(f"<li>{words}: of {rows.height:,}, {called(n | {'harmed': 0})}.</li>")
     shown = html.table(frame, made.table.columns)
     lost = frame.filter("worse")
     first = f"<p>Called worse:</p>{html.table(lost, made.table.columns)}" if lost.height else ""

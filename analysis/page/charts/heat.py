@@ -42,8 +42,9 @@ def matrix(frame: pl.DataFrame) -> Spec:
 
 def _roomy(frame: pl.DataFrame) -> int:
     """Pixels of a cell: so many that the name of a task fits beside its block."""
-    longest = [max(len(str(name)) for name in frame[f"{end}_task"].unique()) for end in ("source", "target")]
-    across = [frame[f"{end}_language"].n_unique() for end in ("source", "target")]
+    ends = ("source", "target")
+    longest = [max((len(str(name)) for name in frame[f"{end}_task"].unique()), default=0) for end in ends]
+    across = [max(frame[f"{end}_language"].n_unique(), 1) for end in ends]
     wanted = max(LETTER_PX * letters / n for letters, n in zip(longest, across, strict=True))
     return round(min(max(wanted, LEAST_PX), MOST_PX))
 
