@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
 from traceback import format_exception
 
@@ -104,6 +105,19 @@ def _kind_of_io(error: BaseException) -> FailureKind:
     if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError):
         return BUG
     return BUG if is_refused(error) else TRANSIENT
+
+
+def kind_of_words(words: str) -> FailureKind:
+    """The same where there is no exception, only Ray's words of it: lines of code are among them if one was raised."""
+    from ray import exceptions as ray_errors
+
+    if '  File "' not in words:
+        return KILLED_FOR_MEMORY if "low on memory" in words else NODE_LOST
+    named = re.findall(r"^ray\.exceptions\.(\w+):", words, re.MULTILINE)
+    if any(issubclass(getattr(ray_errors, name, Exception), _lost()) for name in named):
+        return NODE_LOST
+    hung = last_line(Exception(words)).startswith(f"{Hung.__module__}.{Hung.__name__}: ")
+    return HUNG if hung else _kind_of_text(words)
 
 
 def _kind_of_text(text: str) -> FailureKind:

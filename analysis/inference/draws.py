@@ -69,6 +69,8 @@ def drawn(columns: Sequence[Draws], source: Ints) -> Drawn:
         noise[both, t] = np.nanvar(column.draws[one] - column.draws[two], axis=1, ddof=1)
     task = np.array([column.task for column in columns])
     spread = seed_spread(_Contrasts(delta, contrast, noise, source[couples[0]], task))
-    sizes = [2 / (column.n_items - 1) + 2 / (column.draws.shape[1] - 1) for column in columns]
-    se, df = joined(items, items**2 * np.array(sizes), at_cells(spread, n_seeds))
+    shapes = np.array([(column.n_items, column.draws.shape[1]) for column in columns], np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # one item varies by nothing: how it would is not known
+        unsure = items**2 * (2 / (shapes - 1)).sum(axis=1)
+    se, df = joined(items, unsure, at_cells(spread, n_seeds))
     return Drawn(delta, se, df, n_seeds, spread.known)

@@ -76,7 +76,7 @@ class Added:
 def seed_spread(grid: Contrasts) -> SeedSpread:
     """Pool over targets, then over sources, of one model."""
     n_sources = len(grid.delta)
-    sources = np.unique(grid.pair[~np.isnan(grid.contrast).all(axis=1)])
+    sources = np.unique(grid.pair[~(np.isnan(grid.contrast) | np.isnan(grid.noise)).all(axis=1)])
     if not len(sources):
         nothing, one = np.zeros(n_sources), np.ones(n_sources)
         return SeedSpread(False, 0.0, nothing, nothing, 0.0, 0.0, one, one)

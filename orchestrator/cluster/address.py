@@ -88,8 +88,12 @@ def is_only_ours(file: Path) -> bool:
 
 def check_ours(key: str, address: str) -> None:
     """Raise ConfigError where somebody else's process listens there, on this machine: it would be shown the token."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    user = _listener(parts.hostname or "", parts.port or 80)
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise ConfigError(key, address, f"is no address ({error})", "write http://HOST:PORT or HOST:PORT") from None
+    user = _listener(host, port)
     if user not in (None, 0, os.getuid()):
         problem = f"on this machine it is user {user} who listens there, and would be shown your token"
         raise ConfigError(key, address, problem, "name another port, and open the way to your cluster at that one")
@@ -100,7 +104,8 @@ def _listener(host: str, port: int) -> int | None:
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.bind((host, 0))  # which only this machine's own addresses allow
-        lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()]
+        tables = [file for name in ("tcp", "tcp6") if (file := Path("/proc/net", name)).exists()]
+        lines = [line.split() for file in tables for line in file.read_text().splitlines()]
     except (OSError, OverflowError):
         return None
     users = [int(at[7]) for at in lines if at[3] == "0A" and int(at[1].rpartition(":")[2], 16) == port]

@@ -21,13 +21,12 @@ from orchestrator.cluster.actors import Actor
 from orchestrator.cluster.address import is_only_ours
 from orchestrator.cluster.nodes import Nodes
 from orchestrator.cluster.vigil import Vigil
-from orchestrator.failures import Hung, kind_of
+from orchestrator.failures import Hung, kind_of, kind_of_words
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.gangs import Gang
 from orchestrator.scheduling.silence import Duty
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost, GangMoved, TuneStopped, of_result
-from study.faults.kinds import NODE_LOST
 from study.pulse import LOADING
 from study.scratch import scratch
 
@@ -186,8 +185,8 @@ class _Report(tune.Callback):
         """The trial's actor is lost, or could not be made, as often as the budget allows."""
         self._trials.over(trial)
         error = _error_of(trial)
-        kind = kind_of(error) if error else NODE_LOST
-        text = str(error or f"the trial's actor was lost (no error of our own in {trial.pickled_error_file})")
+        text = str(error) if error else _words_of(trial)
+        kind = kind_of(error) if error else kind_of_words(text)
         self._trials.gangs.ended(trial.trial_id, GangLost(tuple(trial.config["gang"]), kind, text))
 
 
@@ -202,6 +201,14 @@ def _error_of(trial: Trial) -> BaseException | None:
     with open(file, "rb") as source:
         error = cloudpickle.load(source)
     return error if isinstance(error, BaseException) else None
+
+
+def _words_of(trial: Trial) -> str:
+    """What Tune has written down of the last exception; words do nothing, whoever wrote them."""
+    file = trial.error_file
+    if file is None or not os.path.exists(file):
+        return "the trial's actor was lost"
+    return Path(file).read_text(errors="replace").rpartition("Failure # ")[2]
 
 
 def trial_name(gang: Gang) -> str:

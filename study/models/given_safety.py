@@ -39,7 +39,7 @@ def slow_pattern(config: Mapping[str, Any]) -> str | None:
             ways += math.exp(min(_ways(parser.parse(pattern)), 50))
         except (re.error, RecursionError, OverflowError):
             return f"{key} holds no pattern: {pattern[:60]!r}"
-        if ways > MOST_WAYS:
+        if not ways <= MOST_WAYS:
             return f"{key} holds a pattern that may take for ever to match: {pattern[:60]!r}"
     return None
 
@@ -62,7 +62,8 @@ def _ways(parsed: Any) -> float:
             times = min(int(most), LONGEST_NAME)
             if times > 1 and inner.getwidth()[0] == 0:  # nothing, time and again
                 return math.inf
-            found += times * _ways(inner) + math.log(max(1, times - int(least) + 1))
+            if times:
+                found += times * _ways(inner) + math.log(max(1, times - int(least) + 1))
         elif operation is sre.BRANCH:
             found += _of_any(argument[1])
         elif operation is sre.GROUPREF_EXISTS:

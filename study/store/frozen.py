@@ -14,8 +14,8 @@ import time
 
 from study.plain import say
 
-END_S = 28.0
-SHOW_CURSOR = "\x1b[?25h"
+END_S, LAST_WORDS_S = 28.0, 1.0
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def end_by_signal(seconds: float = END_S) -> None:
@@ -40,8 +40,16 @@ def _watch(signals: int, seconds: float) -> None:
 
 def end(code: int, reason: str) -> None:
     """End the process at once, whatever its threads wait for; its terminal is left whole."""
-    if sys.stdout.isatty():
-        sys.stdout.write(SHOW_CURSOR)
+    try:
+        if os.isatty(1):
+            os.write(1, SHOW_CURSOR)
+        last = threading.Thread(target=_say_last, args=(reason,), daemon=True)  # the main thread may hold what it needs
+        last.start()
+        last.join(LAST_WORDS_S)
+    finally:
+        os._exit(code)
+
+
+def _say_last(reason: str) -> None:
     say(reason, sys.stderr)
     sys.stdout.flush()
-    os._exit(code)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from traceback import format_exception
 from types import SimpleNamespace
 
 import pytest
 from ray import cloudpickle
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 from orchestrator.cluster import address
-from orchestrator.failures import Hung
+from orchestrator.failures import Hung, kind_of, kind_of_words
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.silence import Duty
+from orchestrator.training import tune
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost
 from orchestrator.training.tune import Trials, _error_of, trial_name
 from study.config.file import parse
+from study.errors import TaskError
 from study.store.store import Store
 from tests.orchestrator.planning.test_plan import TEXT, grid_of
 from tests.support.trainables import Quick, Unmade
@@ -33,10 +37,12 @@ class Everywhere:
         assert list(nodes) == []
 
 
+@pytest.mark.parametrize("ours", [True, False])
 def test_an_actor_that_cannot_be_made_is_told_from_one_that_is_lost(
-    cluster: None, world: tuple[Path, Path], tmp_path: Path
+    cluster: None, world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: bool
 ) -> None:
-    """What Tune tells of it: the error itself, though it tries as often as for a lost one."""
+    """What Tune tells of it: the error itself, or its words where others might have written the error."""
+    monkeypatch.setattr(tune, "is_only_ours", lambda _: ours)
     context = context_of(study(world, tmp_path, failures={"node_lost": 1})[1])
     gang = tuple(context.units.values())
     gangs: GangQueue[Event] = GangQueue([gang])
@@ -66,6 +72,14 @@ def test_tune_begins_anew_now_and_then_and_no_gang_is_left_out(
     assert [[adapter.adapter_id for adapter in result.trained] for result in results] == [[n] for n in context.units]
     first, again, other, last = (result.trained[0].tokens for result in results)  # which tell the process
     assert first == again != other == last
+
+
+def _of_task(cause: Exception) -> Exception:
+    """What Ray raises where a task or an actor's method has raised."""
+    try:
+        raise cause
+    except Exception as error:  # noqa: BLE001
+        return RayTaskError("train", "".join(format_exception(error)), error, "trial", pid=1, ip="192.0.2.1")
 
 
 class Slow:
@@ -103,6 +117,21 @@ def test_a_trial_that_ends_while_it_is_found_silent_is_left_alone(tmp_path: Path
     trials._vigil = slow = Slow(meanwhile)
     assert [str(one).partition(":")[0] for one in trials.end_hung()] == ["the trial of a"]
     assert slow.killed == [hung]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ActorDiedError(), "node_lost"),
+        (OutOfMemoryError("Task was killed due to the node running low on memory."), "killed_for_memory"),
+        (_of_task(Hung("a trainer")), "hung"),
+        (_of_task(ActorDiedError()), "node_lost"),
+        (_of_task(TaskError("t/en", "no rows")), "bad_data"),
+        (_of_task(RuntimeError("DataLoader worker is lost")), "bug"),
+    ],
+)
+def test_words_of_an_error_tell_its_kind_as_it_does(error: Exception, kind: str) -> None:
+    assert kind_of_words(str(error)) == kind_of(error) == kind
 
 
 class Evil:
