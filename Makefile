@@ -41,7 +41,7 @@ lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 audit: install
-	@mkdir -p build && [ -x build/audit/bin/pip-audit ] || { $(PY) -m venv build/audit && build/audit/bin/pip install -q pip-audit; }
+	@mkdir -p build && [ -x build/audit/bin/pip-audit ] || { $(PY) -m venv build/audit && build/audit/bin/pip install -q --no-deps --require-hashes -r audit.txt; }
 	@build/audit/bin/pip-audit --requirement lock.txt --disable-pip --require-hashes --strict --progress-spinner off || { \
 	echo "make audit: something is vulnerable, as told above, or PyPI could not be asked about it: then try again with a network" >&2; exit 1; }
 

@@ -4,7 +4,7 @@
 #   ./install.sh          what the tests and the quickstart need
 #   PYTHON=python3.12 ./install.sh
 #   GPU=1 ./install.sh    the CUDA build of torch though no GPU is seen here: for an image, or on a login node
-#   ./install.sh renew    write lock.txt anew: what pyproject.toml asks for, at the versions that lock.txt has
+#   ./install.sh renew    write lock.txt, and audit.txt (`make audit`'s own), anew: what pyproject.toml asks for, at the versions that lock.txt has
 #   ./install.sh renew --upgrade (or --upgrade-package NAME)    at the newest versions that fit
 # torch: the CUDA build, by hash, where nvidia-smi finds a GPU (on macOS the only one), else the CPU build, whose hashes PyPI
 # does not know: by its version, from any index pip is set up with, or through uv, which knows where CPU builds are; if
@@ -56,6 +56,8 @@ renew() {
     [ -x .venv/bin/uv ] || install_locked 1 uv
     .venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
         --no-annotate --no-header -q -o lock.txt "$@" >/dev/null
+    echo pip-audit | .venv/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+        --no-annotate --no-header -q -o audit.txt "$@" >/dev/null
 }
 
 usage() { sed -n 's/^#   //p' "$0"; }

@@ -58,6 +58,14 @@ class Options:
             found.append(self.max_cost / self.price)
         return min(found, default=None)
 
+    def reached(self, held_h: float) -> str:
+        """What a run says that ends by its limit."""
+        told = f"this run has held {held_h:.4g} device hours, of {self.most_device_hours() or 0:.4g} that it may"
+        if self.price is None:
+            return told
+        most = "" if self.max_cost is None else f", of {self.max_cost:.4g} that it may cost"
+        return f"{told}; at {self.price:.4g} each that is {held_h * self.price:.4g}{most}"
+
     def command(self, *more: str) -> str:
         """The command line that runs this study, with further arguments: what decides the study, not how it is run."""
         parts = [*PROGRAM, self.config]

@@ -166,7 +166,7 @@ class StudyRun:
             self._pool.backlog.pace[model] = self.progress.pace(SCORE, model) or 1.0
         held = self.progress.held.device_s / 3600
         if self._most_hours is not None and held >= self._most_hours:
-            raise LimitReached(f"this run has held {held:.4g} device hours, of {self._most_hours:.4g} that it may")
+            raise LimitReached(held)
 
     def _drain(self, gangs: GangQueue[Event]) -> None:
         """Book every trial that has ended and pass its adapters on to scoring."""

@@ -29,6 +29,10 @@ class StudyStopped(Exception):
 class LimitReached(Exception):
     """The run has held the devices for as long as it was to; what is done is in the store."""
 
+    def __init__(self, held_h: float) -> None:
+        super().__init__(held_h)
+        self.held_h = held_h
+
 
 def on_signals() -> None:
     """SIGINT and SIGTERM raise Interrupted in the main thread."""

@@ -209,7 +209,7 @@ def execute(console: Console, prepared: Prepared, options: Options, lease: Lease
         console.print(text, soft_wrap=True, highlight=False)
         leave(130, lease)
     except LimitReached as limit:
-        text = f"limit reached: {limit}. What is finished is in {store.uri}. To go on: {again}"
+        text = f"limit reached: {options.reached(limit.held_h)}. What is finished is in {store.uri}. To go on: {again}"
         console.print(text, soft_wrap=True, highlight=False)
         leave(1, lease)
     except (StudyStopped, OSError) as stop:

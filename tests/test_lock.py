@@ -23,9 +23,9 @@ ENTRY = re.compile(
 )
 
 
-def entries() -> dict[str, list[re.Match[str]]]:
+def entries(lock: str = "lock.txt") -> dict[str, list[re.Match[str]]]:
     found: dict[str, list[re.Match[str]]] = {}
-    for text in re.split(r"\n(?=[a-z0-9])", (REPOSITORY / "lock.txt").read_text().strip()):
+    for text in re.split(r"\n(?=[a-z0-9])", (REPOSITORY / lock).read_text().strip()):
         entry = ENTRY.match(text)
         assert entry, text
         found.setdefault(entry["name"], []).append(entry)
@@ -52,6 +52,13 @@ def test_all_that_is_asked_for_is_locked_at_a_version_that_fits() -> None:
     assert {"torch", "triton", "nvidia-nccl-cu13", "setuptools", "uv"} <= locked.keys()
     wheels = [entry["hashes"].count("sha256") for entry in locked["torch"]]
     assert min(wheels) > 4  # of several machines and versions of Python
+
+
+def test_what_looks_for_vulnerabilities_is_locked_too() -> None:
+    """`make audit` installed whatever was newest, by no hash."""
+    assert "pip-audit" in entries("audit.txt")
+    (line,) = [line for line in (REPOSITORY / "Makefile").read_text().splitlines() if "audit/bin/pip install" in line]
+    assert "pip install -q --no-deps --require-hashes -r audit.txt;" in line
 
 
 def make_wheel(folder: Path, name: str, version: str) -> str:

@@ -1,7 +1,7 @@
 """Which work has been silent for too long: a decision, a function of what was heard of it, and when. No Ray in here.
 
 Work says each step that it takes (`study.pulse`). How long a step may take is learned from the run: many times the
-longest that was seen, or at first many times what the whole work is expected to take, and never less than a limit.
+longest that was seen, or at first many times what the whole work is expected to take, within bounds.
 Times are seconds of the watcher's own clock: nothing depends on what a frozen process would say.
 """
 
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from study.pulse import LOADING
 
-TIMES = 20.0  # as long as the longest step: a false kill costs more than a late one
+TIMES = 20.0  # as long as the longest step: a false kill costs more than a late one,
+MOST_S, LEAST_TIMES = 3 * 3600.0, 3.0  # though not beyond these hours, unless steps take hours themselves
 CAP_S = 60.0
 LOADING_TIMES = 3.0  # as long as the limit: a download or a slow disk may say nothing for long
 
@@ -121,5 +122,9 @@ class Silences:
         duty = heard.duty
         step_s = self._longest.get((duty.model, heard.stage), duty.expected_s)
         if heard.stage == LOADING:
-            return max(LOADING_TIMES * self._limit_s, TIMES * max(step_s, duty.expected_s))
-        return max(self._limit_s, TIMES * step_s)
+            return max(LOADING_TIMES * self._limit_s, _many_times(max(step_s, duty.expected_s)))
+        return max(self._limit_s, _many_times(step_s))
+
+
+def _many_times(step_s: float) -> float:
+    return max(min(TIMES * step_s, MOST_S), LEAST_TIMES * step_s)

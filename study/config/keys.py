@@ -114,10 +114,17 @@ class StudyConfig(Frozen):
     @property
     def families(self) -> tuple[TaskConfig, ...]:
         """All that cells are of: the tasks, and the texts as tasks that are learned from only."""
-        return (*self.tasks, *(TaskConfig(name=text.name, train=text.train) for text in self.texts))
+        return (*self.tasks, *map(_as_task, self.texts))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each of `families` is, by its name."""
+        names = [*(task.name for task in self.tasks), *(text.name for text in self.texts)]
+        return {name: place for place, name in enumerate(names)}
 
     def task(self, name: str) -> TaskConfig:
-        return next(task for task in self.families if task.name == name)
+        place = self._places[name]
+        return self.tasks[place] if place < len(self.tasks) else _as_task(self.texts[place - len(self.tasks)])
 
     def cells(self) -> list[Cell]:
         """List every cell that the tasks and languages span, task by task."""
@@ -193,6 +200,10 @@ class StudyConfig(Frozen):
                 f"use a task of [{tasks}] and a language of [{languages}], or add it there",
             )
         return cell
+
+
+def _as_task(text: TextConfig) -> TaskConfig:
+    return TaskConfig(name=text.name, train=text.train)
 
 
 def _reject_equal_names(sources: list[Source]) -> None:

@@ -25,7 +25,7 @@ from study.units import GivenAdapter
 def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[GivenAdapter]:
     """Find the config's `adapters`. Raises ConfigError for one that is missing, no adapter, or listed twice."""
     names = {name: model for entry, model in zip(config.models, models, strict=True) for name in (entry.id, model.name)}
-    found: list[GivenAdapter] = []
+    found: dict[str, GivenAdapter] = {}
     for i, entry in enumerate(config.adapters):
         if entry.model not in names:
             known = ", ".join(model.name for model in models)
@@ -33,13 +33,10 @@ def resolve_existing(config: StudyConfig, models: Sequence[Model]) -> list[Given
                 f"adapters[{i}].model", entry.model, "is no model of this study", f"use one of {known}, or add it there"
             )
         adapter = _resolve(entry, names[entry.model], f"adapters[{i}]", bool(config.chats()))
-        for other in found:
-            if other.adapter_id == adapter.adapter_id:
-                raise ConfigError(
-                    f"adapters[{i}]", entry.path, f"is the same adapter as {other.name!r}", "list it once"
-                )
-        found.append(adapter)
-    return found
+        other = found.setdefault(adapter.adapter_id, adapter)
+        if other is not adapter:
+            raise ConfigError(f"adapters[{i}]", entry.path, f"is the same adapter as {other.name!r}", "list it once")
+    return list(found.values())
 
 
 def _resolve(entry: ExistingAdapter, model: Model, key: str, chat: bool) -> GivenAdapter:

@@ -34,3 +34,13 @@ def test_a_limit_is_in_device_hours_or_in_money() -> None:
         with pytest.raises(ConfigError, match="--max-"):
             Options.parse(wrong).most_device_hours()
     assert "--max" not in Options.parse(ask).command()
+
+
+def test_what_a_run_says_that_ends_by_its_limit() -> None:
+    """Who had asked for a limit in money was told hours alone."""
+    hours = "this run has held 3.01 device hours, of"
+    assert Options.parse(["s.yaml", "--max-device-hours", "3"]).reached(3.01) == f"{hours} 3 that it may"
+    priced = ["s.yaml", "--max-cost", "6", "--price", "2"]
+    at = f"{hours} 3 that it may; at 2 each that is 6.02"
+    assert Options.parse(priced).reached(3.01) == f"{at}, of 6 that it may cost"
+    assert Options.parse(["s.yaml", "--max-device-hours", "3", *priced[3:]]).reached(3.01) == at

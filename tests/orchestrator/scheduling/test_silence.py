@@ -7,7 +7,18 @@ import json
 import pytest
 
 from orchestrator.cluster.beats import Pulse
-from orchestrator.scheduling.silence import CAP_S, LOADING_TIMES, TIMES, Awake, Beat, Duty, Silences, Unanswered
+from orchestrator.scheduling.silence import (
+    CAP_S,
+    LEAST_TIMES,
+    LOADING_TIMES,
+    MOST_S,
+    TIMES,
+    Awake,
+    Beat,
+    Duty,
+    Silences,
+    Unanswered,
+)
 from study import pulse
 from study.pulse import LOADING, WORKING, loading
 
@@ -44,6 +55,17 @@ def test_before_anything_was_seen_the_estimate_counts_and_loading_may_take_longe
     assert Silences(LIMIT_S).too_long(1e9) == {}
     silences.hear({"c": duties["c"]}, {"c": Beat(1, LOADING)}, 0.0)
     assert silences.too_long(LOADING_TIMES * LIMIT_S) == {}
+
+
+def test_one_long_step_does_not_have_a_process_hang_for_days() -> None:
+    """Ten minutes of silence, once, and a process could hang for more than three hours."""
+    silences, duty = Silences(LIMIT_S), scoring()
+    silences.hear({"a": duty}, {"a": Beat(2, WORKING, {WORKING: 3000.0})}, 0.0)
+    assert silences.too_long(MOST_S) == {}
+    assert silences.too_long(MOST_S + 1) == {"a": MOST_S + 1}
+    silences.hear({"a": duty}, {"a": Beat(3, WORKING, {WORKING: MOST_S})}, 0.0)
+    assert silences.too_long(LEAST_TIMES * MOST_S) == {}
+    assert silences.too_long(LEAST_TIMES * MOST_S + 1) == {"a": LEAST_TIMES * MOST_S + 1}
 
 
 def test_other_work_begins_anew_and_what_is_idle_is_never_silent() -> None:

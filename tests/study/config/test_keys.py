@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.cells import Cell
+from study.config import keys
 from study.config.file import load, parse
 from study.errors import ConfigError
 
@@ -31,6 +32,20 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 def test_a_table_leaves_out_the_cells_it_does_not_name() -> None:
     assert parse(BASE).cells() == [Cell("arc", "en"), Cell("arc", "de"), Cell("mmlu", "en")]
+
+
+def test_targets_are_listed_without_going_through_all_tasks_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks were made anew from all texts, and gone through, for each cell: quadratic."""
+    tasks = "\n".join(f"  - {{name: t{i}, lm_eval: 't{i}_{{language}}'}}" for i in range(50))
+    texts = "\n".join(f"  - {{name: x{i}, data: x.txt}}" for i in range(50))
+    config = parse(f"models: [{{id: m}}]\nlanguages: [en, de]\ntasks:\n{tasks}\ntexts:\n{texts}")
+    made: list[str] = []
+    as_task = keys._as_task
+    monkeypatch.setattr(keys, "_as_task", lambda text: made.append(text.name) or as_task(text))
+    assert len(config.target_list()) == 100
+    assert len(made) <= 50 + 100  # once for the list, and for each cell of its own
+    assert {config.task(name).name for name in ("t7", "x7")} == {"t7", "x7"}
+    assert config.limited(3).task("t7").train.limit == 3
 
 
 def test_a_list_of_lists_trains_one_adapter_on_several_cells() -> None:
