@@ -9,7 +9,7 @@ from analysis.inference.ceiling import antisymmetric_share, reliability, tau_cei
 from analysis.inference.components import Doubles, components, components_without, shares
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Column
-from bench.measures import analyse, of_variance
+from bench.measures import analyse, in_shares, of_variance
 from bench.worlds import World, draw
 
 RNG = np.random.default_rng(2)
@@ -63,8 +63,8 @@ def test_three_crossed_factors_are_found_with_cells_missing() -> None:
 def test_without_effect_no_share_is_left(world: World) -> None:
     """The noise that a whole column shares looks like an effect of the target: uncorrected, most of the variance."""
     found = [of_variance(analyse(draw(world, number))) for number in range(30)]
-    for name in found[0]:
-        values = np.array([one[name] for one in found])
+    for name, many in in_shares({name: [one[name] for one in found] for name in found[0]}).items():
+        values = np.array(many)
         assert abs(values.mean()) < 5 + 2 * values.std() / np.sqrt(30), name
 
 
