@@ -44,6 +44,7 @@ class Study:
     failures: tuple[FailureRecord, ...] = ()
     excluded: tuple[tuple[int, str], ...] = ()
     apart: tuple[tuple[int, str], ...] = ()  # score units that are in no transfer table, and the table they are in
+    unhealthy: frozenset[tuple[str, str, str]] = frozenset()  # targets of models that were left out of all tables
     expected: int | None = None  # score units that the current config asks for
     done: int = 0  # of those, how many have a score
     records: tuple[AdapterRecord, ...] = ()

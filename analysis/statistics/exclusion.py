@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.frames import TARGET, NotComputable
 from analysis.reading.panels import Panel
+from analysis.reading.scores import beside_base
 from analysis.reading.study import Study
 from analysis.statistics.health import health
 from study.errors import ConfigError
@@ -30,7 +31,8 @@ def without_unhealthy(study: Study) -> Study:
     kept = healthy_rows(study.transfer, doubts)
     of_bad = study.units.join(doubts.select("model", *TARGET), on=["model", *TARGET], how="semi")
     scores = study.scores.join(of_bad, on="unit", how="anti") if study.scores.height else study.scores
-    others = of_bad.filter(pl.col("kind") == "trained", pl.col("score").is_null()).height
+    gone = _apart(study, of_bad)
+    others = sum(gone.values())
     notes = (
         (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets"),
         (others, f"score units of other metrics on {len(bad)} unhealthy targets"),
@@ -47,4 +49,15 @@ def without_unhealthy(study: Study) -> Study:
         graded=healthy(study.graded),
         bare=healthy(study.bare),
         excluded=(*study.excluded, *(note for note in notes if note[0])),
+        apart=tuple((left, table) for n, table in study.apart if (left := n - gone.get(table, 0))),
+        unhealthy=frozenset(bad),
     )
+
+
+def _apart(study: Study, units: pl.DataFrame) -> dict[str, int]:
+    """How many of these score units are in which table of their own."""
+    trained = units.filter(pl.col("kind") == "trained")
+    is_graded = pl.col("unit").is_in([unit for panel in study.graded for unit in panel.scored.tolist()])
+    of_draws = beside_base(study.scores.filter(pl.col("headline")), study.units) if study.scores.height else None
+    drawn = 0 if of_draws is None else of_draws.filter("comparable").join(trained, on="unit", how="semi").height
+    return {"graded": trained.filter(is_graded).height, "corpus": drawn}

@@ -193,7 +193,7 @@ def _overlap(panel: Panel, hashes: dict[str, set[str]]) -> Finding | None:
 
 def unchecked(study: Study) -> int:
     """How many targets, each model counted, have scores but no items."""
-    seen = {(panel.model, panel.task, panel.language) for panel in study.asked}
+    seen = {(panel.model, panel.task, panel.language) for panel in study.asked} | study.unhealthy
     return len(set(study.units.select("model", *TARGET).iter_rows()) - seen)
 
 

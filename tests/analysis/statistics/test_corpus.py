@@ -145,5 +145,6 @@ def test_items_of_a_target_that_no_item_has_a_value_of_are_checked(study: Study)
     left = exclusion.without_unhealthy(checked)
     assert len(left.bare) == len(study.bare) - found.unique(["target_task", "target_language"]).height
     assert corpus.corpus(left).height < corpus.corpus(study).height
+    assert dict(map(reversed, left.apart)) != dict(map(reversed, study.apart))
     unseen = replace(study, bare=study.bare[1:])
     assert "Of 1 target (each model counted) there are no items" in distrust.chapter(unseen, make_all(TABLES, unseen))

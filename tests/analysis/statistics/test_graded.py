@@ -136,6 +136,9 @@ def test_health_sees_targets_without_an_accuracy_and_can_leave_them_out(study: S
         pl.col("target_task") == first.task, pl.col("target_language") == first.language
     ).height  # fmt: skip
     assert graded.graded(left).height == graded.graded(study).height - len(CELLS)
+    (before,), (after,) = study.apart, left.apart
+    assert (before[1], after[1], before[0] - after[0]) == ("graded", "graded", 8)
+    assert "there are no items" not in distrust.chapter(left, make_all(TABLES, left))
     page = distrust.chapter(study, make_all(TABLES, study))
     assert "were not checked one by one" not in page
     assert "tables of their own" in page
