@@ -35,7 +35,8 @@ class Twice:
     def apart(self) -> tuple[Singles, Singles]:
         """Δ over seeds, B × M × S × T, from either half of the items; where every source has two seeds, of other seeds.
 
-        So two values have the noise of no item in common, nor of a seed where that can be told.
+        So two values have the noise of no item in common, nor of a seed where that can be told: a cell that lacks one
+        has all of its seeds twice.
         """
         one, two = self.data.one, self.data.two
         counts = (~np.isnan(one[0])).any(axis=-1).sum(axis=-1)
@@ -43,7 +44,10 @@ class Twice:
             return _over_seeds(one), _over_seeds(two)
         turn = (np.arange(one.shape[0])[:, None] + np.arange(one.shape[3])) % 2 == 0  # B × K
         first = turn[:, None, None, :, None]
-        return _over_seeds(np.where(first, one, np.nan)), _over_seeds(np.where(first, np.nan, two))
+        told = _over_seeds(np.where(first, one, np.nan)), _over_seeds(np.where(first, np.nan, two))
+        short = np.isnan(told[0]) | np.isnan(told[1])
+        a, b = (np.where(short, _over_seeds(half), own) for half, own in zip((one, two), told, strict=True))
+        return a, b
 
 
 def _over_seeds(half: Singles) -> Singles:

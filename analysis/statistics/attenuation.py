@@ -45,9 +45,11 @@ def spearman_ceiling(pearson: float) -> float:
 def clean_pearson(here: tuple[Singles, Singles], there: tuple[Singles, Singles]) -> float:
     """Pearson's r of N values of two studies without noise, from either's halves (B × N), split alike in both.
 
-    Noise that the studies share, that of the base's items, is in no product. NaN where nothing but noise varies in one;
-    within −1 … 1.
+    Noise that the studies share, that of the base's items, is in no product. Values that some split lacks are left out.
+    NaN where nothing but noise varies in one; within −1 … 1.
     """
+    known = ~np.any([np.isnan(half).any(axis=0) for half in (*here, *there)], axis=0)
+    here, there = ((one[:, known], two[:, known]) for one, two in (here, there))
     both = (covariance(here[0], there[1]) + covariance(there[0], here[1])) / 2
     own = [covariance(*one) for one in (here, there)]
     if not min(own) > LEAST:

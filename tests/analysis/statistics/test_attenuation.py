@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.reading.doubles import twice
+from analysis.inference.components import Doubles
+from analysis.reading.doubles import Twice, twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import load_store
 from analysis.statistics import attenuation, curated
@@ -52,6 +53,31 @@ def test_values_that_do_not_agree_do_not_for_their_common_noise() -> None:
         assert attenuation.clean_pearson(here, there) == pytest.approx(expected, abs=0.06)
     still = tuple(half - half.mean(axis=0) for half in base)
     assert np.isnan(attenuation.clean_pearson((0 * still[0], 0 * still[1]), (still[0], still[1])))
+
+
+def test_what_one_split_lacks_is_left_out_of_all_that_is_compared() -> None:
+    """Half of the values vary ten times as much, and the other study has them not."""
+    rng = np.random.default_rng(4)
+    truth = rng.normal(0, 1, 10_000) * np.where(np.arange(10_000) % 2, 10, 1)
+    here, there = ([truth + rng.normal(0, 1, (4, 10_000)) for _ in range(2)] for _ in range(2))
+    there[1][2, 1::2] = np.nan
+    assert attenuation.clean_pearson((here[0], here[1]), (there[0], there[1])) == pytest.approx(1, abs=0.06)
+
+
+def test_a_cell_that_lacks_a_seed_is_in_both_halves() -> None:
+    """Two sources of two seeds, one target of which one seed was not scored."""
+    values = np.arange(2 * 1 * 2 * 2 * 3, dtype=np.float32).reshape(2, 1, 2, 2, 3)
+    values[:, 0, 1, 0, 2] = np.nan
+    names = tuple((f"t{i}", "en") for i in range(3))
+    whole = Twice(
+        ("m",), names[:2], names, Doubles(values, values + 0.5, True), values[0, :, :, 0], np.full((2, 3), "x")
+    )
+    one, two = whole.apart()
+    assert not np.isnan(one).any()
+    assert not np.isnan(two).any()
+    assert (one[:, 0, 1, 2] == values[:, 0, 1, 1, 2]).all()
+    assert one[0, 0, 0].tolist() == values[0, 0, 0, 0].tolist()
+    assert two[0, 0, 0].tolist() == (values[0, 0, 0, 1] + 0.5).tolist()
 
 
 def test_what_never_varies_has_no_reliability() -> None:
