@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import MODEL_WORDS, TARGET, TARGET_WORDS, Table, need
+from analysis.inference.items import Singles
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from study.store.records import AdapterRecord
@@ -67,9 +68,7 @@ def _chance_p(panel: Panel) -> float | None:
     """
     from scipy.stats import binom
 
-    scores = panel.norm[0]
-    if panel.metric or not panel.valued:
-        scores = np.where((panel.pred[0] >= 0) & (panel.gold >= 0), panel.pred[0] == panel.gold, np.nan)
+    scores = _right(panel)
     known = ~np.isnan(scores) & (panel.options > 1)
     if not known.any() or not np.isin(scores[known], (0.0, 1.0)).all():
         return None
@@ -77,16 +76,22 @@ def _chance_p(panel: Panel) -> float | None:
     return float(binom.sf(int(scores[known].sum()) - 1, int(known.sum()), chance))
 
 
+def _right(panel: Panel) -> Singles:
+    """Of the base, 1 where it is right, 0 where it is wrong; where items are scored otherwise, by what it chose."""
+    if panel.metric or not panel.valued:
+        return np.where((panel.pred[0] >= 0) & (panel.gold >= 0), panel.pred[0] == panel.gold, np.nan)
+    return panel.norm[0]
+
+
 def _chance(panel: Panel, p: float | None, siblings: list[float | None]) -> Finding | None:
     if p is None or p < ALPHA:
         return None
     elsewhere = any(other is not None and other < ALPHA for other in siblings)
     where = "other languages of the task are" if elsewhere else "nor is the task in any other language"
-    right = np.nanmean(panel.norm[0]) if panel.valued and not panel.metric else (panel.pred[0] == panel.gold).mean()
     return (
         HERE if elsewhere else EVERYWHERE,
         p,
-        f"the base scores {100 * float(right):.1f} %, not above chance (p = {p:.2g}); {where}. "
+        f"the base scores {100 * float(np.nanmean(_right(panel))):.1f} %, not above chance (p = {p:.2g}); {where}. "
         "What is at chance cannot be harmed: a loss here is luck",
     )
 

@@ -13,7 +13,7 @@ from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-MOST_CHARACTERS, MOST_WAYS = 500, 1_000_000
+MOST_CHARACTERS, MOST_WAYS, MOST_IN_ALL = 500, 1_000_000, 20_000_000
 LONGEST_NAME = 128  # of a model's modules, about
 _OTHERS = ("target_modules", "exclude_modules", "modules_to_save", "feedforward_modules")
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
@@ -31,16 +31,19 @@ def link_out_of(folder: Path) -> str | None:
 
 def slow_pattern(config: Mapping[str, Any]) -> str | None:
     """Say which pattern of an adapter's configuration might take for ever to match a module's name."""
-    ways = 0.0
+    together = 0.0
     for key, pattern in _patterns(config):
         if len(pattern) > MOST_CHARACTERS:
             return f"{key} holds a pattern of {len(pattern):,} characters"
         try:
-            ways += math.exp(min(_ways(parser.parse(pattern)), 50))
+            ways = math.exp(min(_ways(parser.parse(pattern)), 50))
         except (re.error, RecursionError, OverflowError):
             return f"{key} holds no pattern: {pattern[:60]!r}"
+        together += ways
         if not ways <= MOST_WAYS:
             return f"{key} holds a pattern that may take for ever to match: {pattern[:60]!r}"
+        if together > MOST_IN_ALL:
+            return f"{key} holds patterns that may together take for ever to match"
     return None
 
 

@@ -39,6 +39,7 @@ def test_a_pattern_that_stalls_everything_is_refused(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", FINE)
 def test_patterns_that_adapters_have_are_taken(pattern: str) -> None:
     assert slow_pattern({"rank_pattern": {pattern: 4}, "target_modules": pattern, "exclude_modules": None}) is None
+    assert slow_pattern({"rank_pattern": {rf".*\.layers\.\d+\.{name}": 4 for name in range(500)}}) is None
     re.match(rf"(.*\.)?({pattern})$", "model.layers.1.self_attn.q_proj" * 20)
 
 
