@@ -79,8 +79,9 @@ def _chance_p(panel: Panel) -> float | None:
 def _right(panel: Panel) -> Singles:
     """Of the base, 1 where it is right, 0 where it is wrong; where items are scored otherwise, by what it chose."""
     if panel.metric or not panel.valued:
-        return np.where((panel.pred[0] >= 0) & (panel.gold >= 0), panel.pred[0] == panel.gold, np.nan)
-    return panel.norm[0]
+        told = (panel.pred[0] >= 0) & (panel.gold >= 0)
+        return np.where(told, panel.pred[0] == panel.gold, np.nan).astype(np.float32)
+    return np.asarray(panel.norm[0])
 
 
 def _chance(panel: Panel, p: float | None, siblings: list[float | None]) -> Finding | None:
