@@ -1,7 +1,7 @@
-"""The end of a process that hangs: where each of its threads stands, read from outside, then SIGKILL.
+"""The end of processes that may hang: where each of their threads stands, read from outside, then SIGKILL.
 
-It is done by a task on the process's own node, since the process itself may be frozen. Whatever of it cannot be done is
-said in its place.
+It is done by a task on the process's own node, since the process itself may be frozen: it would not hear what Ray
+asks of it. Whatever of it cannot be done is said in its place.
 """
 
 from __future__ import annotations
@@ -25,29 +25,54 @@ ANSWER_S = 30.0  # a node that takes longer is not waited for
 DUMP_S = 20.0
 TITLE = b"ray::"
 
+Killing = ray.ObjectRef[str]
+
 
 def end(actors: Sequence[Actor]) -> str:
     """Kill the processes of some actors; what was found out about all of them before, as a text."""
-    states = [actor_states(actor._actor_id.hex()) for actor in actors]
-    processes = [(state["Address"]["NodeID"], state["Pid"]) for state in states if state.get("Pid")]
-    texts = _on_their_nodes(_look, processes)
-    _on_their_nodes(_kill, processes)
-    for actor in actors:
-        kill(actor)
+    texts = _answers(_on_their_nodes(_look, processes(actors)))
+    wait(remove(actors))
     if len(texts) < len(actors):
         texts.append(f"{len(actors) - len(texts)} of {len(actors)} processes could not be looked at")
     return "\n\n".join(texts)
 
 
-def _on_their_nodes(do: Callable[[int], str], processes: Sequence[tuple[str, int]]) -> list[str]:
-    """Do something with each process (its node's id, its pid) where it is; what it came to, where that is known."""
+def processes(actors: Sequence[Actor]) -> list[tuple[str, int]]:
+    """The node's id and the pid of each of some actors that has a process, as far as Ray knows."""
+    states = [actor_states(actor._actor_id.hex()) for actor in actors]
+    alive = [state for state in states if state.get("Pid") and state.get("State") != "DEAD"]
+    return [(state["Address"]["NodeID"], state["Pid"]) for state in alive]
+
+
+def remove(actors: Sequence[Actor]) -> list[Killing]:
+    """Kill the processes of some actors; what is still to be done for that on other nodes."""
+    found, here = processes(actors), ray.get_runtime_context().get_node_id()
+    for actor in actors:
+        kill(actor)
+    for node, pid in found:
+        if node == here:
+            _kill(pid)
+    return _on_their_nodes(_kill, [(node, pid) for node, pid in found if node != here])
+
+
+def wait(killings: Sequence[Killing]) -> None:
+    """Have them done, as far as their nodes answer."""
+    _answers(killings)
+
+
+def _on_their_nodes(do: Callable[[int], str], processes: Sequence[tuple[str, int]]) -> list[Killing]:
+    """Have something done with each process (its node's id, its pid) where it is."""
     task = ray.remote(num_cpus=0, max_retries=0)(do)
-    begun = [
+    return [
         task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(pid)
         for node, pid in processes
     ]
+
+
+def _answers(begun: Sequence[Killing]) -> list[str]:
+    """What it came to, where that is known."""
     answers = []
-    for reference in ray.wait(begun, num_returns=len(begun), timeout=ANSWER_S)[0] if begun else []:
+    for reference in ray.wait(list(begun), num_returns=len(begun), timeout=ANSWER_S)[0] if begun else []:
         with suppress(RayError):  # a node that is lost meanwhile
             answers.append(str(ray.get(reference)))
     return answers

@@ -51,6 +51,18 @@ class Vigil:
 
     def end(self, actors: Sequence[Actor], what: str, seconds: float) -> Hung:
         """Kill actors that hang. What is to be said of it, and to be left in the store's logs."""
-        found = stacks.end(actors)
-        beats.forget(actor._actor_id.hex() for actor in actors)
-        return Hung(f"{what}: no sign of life for {seconds:.0f} s", hung_file(datetime.now(UTC), what), found)
+        return as_hung(actors, what, f"no sign of life for {seconds:.0f} s")
+
+
+def as_hung(actors: Sequence[Actor], what: str, problem: str) -> Hung:
+    """Kill actors that live and do nothing, and say so."""
+    found = stacks.end(actors)
+    beats.forget(actor._actor_id.hex() for actor in actors)
+    return Hung(f"{what}: {problem}", hung_file(datetime.now(UTC), what), found)
+
+
+def remove(actors: Sequence[Actor]) -> list[stacks.Killing]:
+    """Kill actors that are of no more use, whatever they do; what is still to be done for that on other nodes."""
+    killings = stacks.remove(actors)
+    beats.forget(actor._actor_id.hex() for actor in actors)
+    return killings

@@ -18,10 +18,10 @@ from typing import Protocol
 import ray
 
 from evaluators.scored import Scored
-from orchestrator.cluster.actors import kill
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
-from orchestrator.cluster.vigil import Vigil
+from orchestrator.cluster.stacks import Killing, wait
+from orchestrator.cluster.vigil import Vigil, remove
 from orchestrator.failures import Hung, budget, is_spoilt, kind_of, raised
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
@@ -66,7 +66,7 @@ class ScoringPool:
         self._vigil = Vigil(self._config.failures.hung_after_s)
         self._able: set[str] = set()  # models of which scores were made
         self._freed = -self._waits.give_way_s  # when an evaluator's place was, last
-        self._named = 0
+        self._named, self._killings = 0, list[Killing]()  # those under way, on other nodes
         self.backlog = backlog
 
     @property
@@ -125,6 +125,7 @@ class ScoringPool:
     def stop(self) -> None:
         for actor in list(self._actors):
             self._remove(actor)
+        wait(self._killings)
 
     def _end_hung(self) -> None:
         """End evaluators that live and do nothing; what they had in hand is tried elsewhere."""
@@ -167,7 +168,7 @@ class ScoringPool:
             self._pending[actor.starting] = actor
 
     def _remove(self, actor: ScoringActor) -> None:
-        kill(actor.handle)
+        self._killings = [*self._killings, *remove([actor.handle])]
         self._freed = time.monotonic()
         self._actors.remove(actor)
         if actor.awaits is not None:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import ray
 from ray import tune
 
-from orchestrator.cluster.beats import own_pulse
+from orchestrator.cluster.beats import forget, own_pulse
 from orchestrator.failures import NotStarted, backoff_s, is_spoilt, kind_of, raised
 from orchestrator.scheduling.attempt import AGAIN, GIVEN_UP, Attempt
 from orchestrator.scheduling.blame import MOST_LOSSES
@@ -71,6 +71,7 @@ class AdapterTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         self._trainer.stop()
+        forget([str(ray.get_runtime_context().get_actor_id())])
 
 
 class Workers(Protocol):

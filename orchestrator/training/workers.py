@@ -17,12 +17,13 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from orchestrator.cluster.actors import Actor, Answer, Method, kill, start_actor
+from orchestrator.cluster.actors import Actor, Answer, Method, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
 from orchestrator.cluster.resources import as_options
-from orchestrator.cluster.vigil import Vigil
+from orchestrator.cluster.stacks import processes, wait
+from orchestrator.cluster.vigil import Vigil, as_hung, remove
 from orchestrator.costs.devices import load_s
 from orchestrator.failures import Hung, NotStarted, kind_of
 from orchestrator.scheduling.silence import Duty
@@ -114,21 +115,22 @@ class WorkerGroup:
 
         Raises what a worker raises or died of, and Hung where one has lived and done nothing: all are dead then.
         """
-        self.start()
         if self._shared is None or self._shared[0] is not context:
             self._shared = context, ray.put(context)
             self._vigil = Vigil(context.config.failures.hung_after_s)
         arguments = self._shared[1], adapter_ids, training, ray.put(start)  # one copy for all, and the same for all
-        self._watches = [watch(worker) for worker in self.workers]
-        answers = [worker.train.remote(*arguments) for worker in self.workers]
+        answers: list[ray.ObjectRef[GangEnded]] = []
         try:
+            self.start()
+            self._watches = [watch(worker) for worker in self.workers]
+            answers += [worker.train.remote(*arguments) for worker in self.workers]
             return self._answers(answers, _duty(context, adapter_ids))[0]
         except Hung as hung:
             with suppress(OSError):  # it says what there is to say anyway
                 context.store.write(hung.file, hung.found)
             raise
         except RayTaskError as error:
-            if kind_of(error) in (BUG, NODE_LOST):
+            if answers and kind_of(error) in (BUG, NODE_LOST):
                 self._raise_loss(answers)
             raise
 
@@ -152,12 +154,11 @@ class WorkerGroup:
         return struck(self._watches)
 
     def stop(self) -> None:
-        for worker in self.workers:
-            kill(worker)
+        wait(remove(self.workers))
         self.workers, self._watches = [], []
 
     def start(self) -> None:
-        """Have the workers ready. Raises NotStarted where they are not all there in time."""
+        """Have the workers ready. Raises NotStarted where they are not all there in time, Hung where they are."""
         if self.workers:
             return
         name = f"trainer {uuid.uuid4().hex[:6]}"  # of its own: the group before it may still be dying
@@ -169,9 +170,15 @@ class WorkerGroup:
         deadline = time.monotonic() + self._waits.start_s
         while (found := _soon(answers, min(START_LOOK_S, self._waits.start_s))) is None:
             if time.monotonic() > deadline:
-                self.stop()
-                raise NotStarted(f"{self.size} workers were not all there within {self._waits.start_s:.0f} s")
+                raise self._not_started(f"not all ready within {self._waits.start_s:.0f} s")
         return found
+
+    def _not_started(self, problem: str) -> Exception:
+        what = f"{self.size} workers that start"
+        if len(processes(self.workers)) == self.size:
+            return as_hung(self.workers, what, problem)
+        self.stop()
+        return NotStarted(f"{what}: {problem}, as they found no place, or were lost")
 
     def _worker(self, rank: int, name: str) -> Trainer:
         options = {**as_options(self._resources), "name": name}

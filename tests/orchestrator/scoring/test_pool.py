@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from evaluators.scored import Scored
+from orchestrator.cluster.beats import beats
 from orchestrator.cluster.nodes import Nodes, shape
+from orchestrator.cluster.stacks import processes
 from orchestrator.failures import Hung
 from orchestrator.planning.grid import expand
 from orchestrator.scheduling.backlog import Backlog
@@ -199,6 +202,27 @@ def test_a_process_that_is_stopped_is_looked_at_killed_and_replaced_and_one_that
     for hang in run.hangs:
         assert b"State:\tT (stopped)" in hang.found
         assert b"stand_ins.py" in hang.found or b"no stacks: " in hang.found
+
+
+def test_a_stopped_process_that_is_not_wanted_any_more_is_gone(start: Callable[..., Run]) -> None:
+    """It was asked to go, which it could not hear: it kept its device after the study had ended."""
+    run = start(Freezing, ["xx"])
+    run.pool.step(Decision(0, 1, {"m": 1}), 0.1)
+    (actor,) = run.pool._actors
+    wait_for(lambda: processes([actor.handle]))
+    ((_, pid),) = processes([actor.handle])
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    run.pool.step(Decision(0, 0, {}), 0.1)
+    assert run.pool.actors().total() == 0
+    wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30)
+    assert beats([actor.handle._actor_id.hex()]) == {}
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_what_every_batch_meets_is_found_out_once_a_batch(start: Callable[..., Run]) -> None:

@@ -17,6 +17,7 @@ import pytest
 import ray
 import torch
 
+from orchestrator.failures import Hung, kind_of
 from orchestrator.scheduling import silence
 from orchestrator.scheduling.waits import Waits
 from orchestrator.training.checkpoints import CHECKPOINTS, begun, file_of
@@ -254,7 +255,25 @@ def test_a_trial_whose_workers_find_no_place_leaves_and_counts_what_was_spent_be
     assert trainer.train(list(context.units), {}) == GangMoved({"node_lost": 1})
     last = trainer.train(list(context.units), {"node_lost": 2})
     assert [(failed.kind, failed.attempts) for failed in last.failed] == [("node_lost", 3)] * 4
-    assert all("were not all there within" in failed.traceback for failed in last.failed)
+    assert all("found no place" in failed.traceback for failed in last.failed)
+
+
+def test_a_worker_that_is_stopped_while_it_starts_is_looked_at_killed_and_replaced(
+    cluster: None, world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """It counted as a lost node, and nobody looked where it stood."""
+    context = context_of(study(world, tmp_path, training={"resources_per_worker": {"CPU": 1}})[1])
+    group = WorkerGroup(None, context.config.training, Waits(start_s=3.0))
+    group.workers = [group._worker(0, "trainer that is stopped")]
+    pid = ray.get(group.workers[0].__ray_call__.remote(lambda _: os.getpid()))
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(Hung, match="1 workers that start: not all ready within 3 s") as error:
+        group._started([group.workers[0].address.remote()])
+    assert b"T (stopped)" in error.value.found
+    assert kind_of(error.value) == "hung"
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, lambda: True)
+    assert group.failed_on() != []
+    group.stop()
 
 
 def test_what_no_attempt_can_mend_is_recorded_and_the_trial_stays(
