@@ -130,6 +130,24 @@ def test_who_cannot_renew_it_is_told_when_it_has_run_out(
     disk.mend()
 
 
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_a_clock_that_jumps_takes_the_lease_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: int
+) -> None:
+    """An hour forth or back while it is renewed: the holder goes on, the next renewal tells the new time to others."""
+    store, real = Store(str(tmp_path)), time.time
+    with Lease(store, _never, renew_s=0.02):
+        first = holder(store)
+        assert first is not None
+        monkeypatch.setattr("time.time", lambda: real() + by_s)
+        while (now := holder(store)) is None or abs(now.expires - first.expires) < 1800:
+            time.sleep(0.01)
+        assert now.token == first.token
+        with pytest.raises(ConfigError, match="is held by"), Lease(store, _never):
+            pass
+    assert holder(store) is None
+
+
 class Odd(Store):
     """A store whose answers are strange after a while."""
 
