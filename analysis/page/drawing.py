@@ -65,7 +65,7 @@ def share_rows(drawing: Drawing) -> pl.DataFrame:
     designs = {
         "noise taken out": "variance_noiseless",
         "crossed": "variance_crossed",
-        "nested, as published": "variance_nested",
+        "nested": "variance_nested",
     }
     there = {name: drawing.made[table].frame for name, table in designs.items()}
     columns = ["scope", "component", "share", "share_se"]

@@ -92,6 +92,7 @@ SECTIONS: tuple[Section, ...] = (
         "scores, as the reference study draws them.",
         lambda drawing: published.quadrants(quadrant_rows(drawing), drawing.width(560)),
         figure="quadrants",
+        wide=True,
     ),
     Section(
         "matrix",

@@ -34,7 +34,7 @@ def shares(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     )
     order = rows["row"].unique(maintain_order=True).to_list()
     base = alt.Chart(data(rows)).encode(
-        y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
+        y=alt.Y("row:N", sort=order, title=None),
         x=alt.X("drawn:Q", stack="normalize", title="share of the variance of Δ", axis=alt.Axis(format="%")),
         order="place:Q",
         tooltip=[

@@ -50,6 +50,10 @@ def test_quadrants_have_languages_and_tasks_that_give_and_take_raw() -> None:
     assert [panel["title"] for panel in quadrants(rows)["hconcat"]] == ["languages", "tasks"]  # type: ignore[attr-defined]
 
 
+def test_figures_side_by_side_scroll_on_a_phone_and_do_not_widen_the_page() -> None:
+    assert next(one for one in SECTIONS if one.figure == "quadrants").wide
+
+
 def test_no_figure_of_runs_where_none_has_targets_enough() -> None:
     few = grid().filter(pl.col("target_language").is_in(["de", "en"]))
     found = drawing(few)
