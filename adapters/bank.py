@@ -163,15 +163,18 @@ class LoraBank(nn.Module):
         """y + scaling * B A x for a module's output y and input x.
 
         They are [B, …, out] and [B, …, in], or [B * T, out] and [B * T, in] with row after row: some modules (a shared
-        expert, a router) see the tokens of all rows as one list.
+        expert, a router) see the tokens of all rows as one list. Raises UnsupportedAdapter for a part of such a list:
+        whose rows they are cannot be known.
         """
         rows = self._rows
         if rows is None:
             raise RuntimeError("the base has a bank of adapters on it: say whose rows these are with bank.rows(...)")
         if not rows.used:
             return y
+        if not len(x):
+            return y
         if len(x) % rows.count or (x.dim() > 2 and len(x) != rows.count):
-            raise RuntimeError(
+            raise UnsupportedAdapter(
                 f"{site.name} got an input of shape {tuple(x.shape)} for a batch of {rows.count} rows: "
                 "a module that sees its tokens without their rows cannot serve several adapters at once"
             )

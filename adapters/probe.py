@@ -43,7 +43,7 @@ class Probe:
 class Agreement:
     """How far (nats) one way to compute an adapter is from another, and that other from the base alone.
 
-    In half precision a typical token counts, not the worst: a router's choice may hang on rounding.
+    In half precision a typical token of the worst row counts, not the worst: a router's choice may hang on rounding.
     """
 
     off: float
@@ -100,7 +100,7 @@ def agreement(ours: torch.Tensor, theirs: torch.Tensor, alone: torch.Tensor, ite
     if itemsize == 4:
         off, effect, share = float(off_BT.max()), float(effect_BT.max()), 1e-3
     else:
-        off, effect, share = float(off_BT.median()), float(effect_BT.median()), 0.1
+        off, effect, share = float(off_BT.median(1).values.max()), float(effect_BT.median(1).values.max()), 0.1
     return Agreement(off, effect, TOLERANCE.get(itemsize, 1e-3) + share * effect)
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from transformers import PreTrainedModel
 
 from adapters.base import check_readable
+from adapters.comparison import banked
 from adapters.fingerprint import changed, fingerprint
 from adapters.folder import AdapterWeights
 from adapters.plain import plain_lora
@@ -30,7 +31,7 @@ from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
-from evaluators.subjects.sharing import bank_on, banked
+from evaluators.subjects.sharing import bank_on
 from evaluators.subjects.touchstone import Touchstone
 from evaluators.waves import Waves
 from study.config import Scoring, StudyConfig, TaskConfig

@@ -48,7 +48,8 @@ class Batching:
     """How a step is cut: the most rows, and tokens with their padding, per process and forward pass.
 
     `worth` is how many tokens of padding an own forward pass is worth: with more, shorter rows get one of their own.
-    `padding` is the token that rows are filled up with, `dropout` that of the rows that are learned from.
+    `padding` is the token that rows are filled up with, `dropout` that of the rows that are learned from. Where one row
+    of more than `turn` tokens turns the positions of all beside it, only such rows are beside it.
     """
 
     rows: int
@@ -56,6 +57,7 @@ class Batching:
     worth: int
     padding: int
     dropout: float = 0.0
+    turn: int | None = None
 
 
 def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[list[GangRow]]]:
@@ -71,6 +73,8 @@ def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[l
         most = world_size * max(1, min(how.rows, how.tokens // longest))
         waste = accumulate(longest - len(row.row.tokens) for row in ordered[:most])
         together = sum(1 for padding in waste if padding <= how.worth * world_size)
+        if how.turn is not None and longest > how.turn:
+            together = sum(1 for row in ordered[:together] if len(row.row.tokens) > how.turn)
         chunk, ordered = ordered[:together], ordered[together:]
         for rank in range(world_size):
             dealt[rank].append(sorted(chunk[rank::world_size], key=lambda row: row.slot))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from adapters.kinds.kind import kind_of
+from adapters.positions import turn_of
 from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN
@@ -111,7 +112,7 @@ class Worker:
                 state = start.members[member.job.adapter_id]
                 member.restore(state)
                 rows[member.slot] = state.row
-        how = self._batching(setup, len(members), base.padding)
+        how = self._batching(setup, len(members), base)
         settings = engine_config(setup.training, setup.model.dtype)
         names = [(member.job.adapter_id, member.job.seed) for member in members]
         try:
@@ -136,14 +137,15 @@ class Worker:
             nothing = kind.is_as_begun(base.module, member.kept)
         return Trained(job.adapter_id, folder, member.course(nothing), shared)
 
-    def _batching(self, setup: Setup, gang: int, padding: int) -> Batching:
+    def _batching(self, setup: Setup, gang: int, base: Base) -> Batching:
         """Rows and tokens of a process per forward pass: what is fast, or the fewer rows that `training` sets."""
         rows = rows_per_process(setup.recipe, gang, self.world.size)
         if setup.training.micro_batch_size != "auto":
             rows = min(rows, setup.training.micro_batch_size)
         device = self.world.device.type
         dropout = kind_of(setup.recipe).dropout
-        return Batching(rows, FULL_PASS[device], PASS_WORTH[device], padding, dropout)
+        turn = turn_of(base.module.config)
+        return Batching(rows, FULL_PASS[device], PASS_WORTH[device], base.padding, dropout, turn)
 
     def _conditions(
         self, base: Base, setup: Setup, how: Batching, members: Sequence[Member], resumed: tuple[int, ...]

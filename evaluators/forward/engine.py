@@ -1,7 +1,8 @@
 """The forward pass: rows in, log-likelihoods out.
 
 Rows are sorted by length and cut into batches of a token budget, longest first, so that an out-of-memory shows at
-once; on one the budget halves and the batch is cut again, so no row is lost. The LM head runs on scored nodes only.
+once; on one the budget halves and the batch is cut again, so no row is lost. Where a model turns its positions by the
+longest of a batch, rows on both sides of that length are in no batch together. The LM head runs on scored nodes only.
 Log-softmax is float32 whatever the model's precision.
 
 Shapes: B rows, L nodes of the longest row, U distinct scored nodes of the batch, S scored tokens of it, V vocabulary.
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from adapters.bank import LoraBank
+from adapters.positions import turn_of
 from adapters.probe import has_prompt
 from evaluators.forward.masks import Masks
 from evaluators.forward.profile import Profile, forward_flops
@@ -44,6 +46,7 @@ class Engine:
         self.profile = profile
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
+        self.turn = turn_of(model.config)
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
         self._masks = Masks(model)
         self._flops = forward_flops(model)
@@ -68,7 +71,7 @@ class Engine:
         owners: list[NDArray[np.int32]] = []
         if not rows:
             return np.zeros(n_requests), np.ones(n_requests, dtype=np.bool_)
-        waiting = sorted(rows, key=len, reverse=True)
+        waiting = sorted(rows, key=lambda row: (self._is_far(row), len(row)), reverse=True)
         start = 0
         while start < len(waiting):
             batch = sorted(waiting[start : start + self._fitting(waiting, start)], key=_slot)
@@ -108,13 +111,16 @@ class Engine:
         """Within, row i of a batch is read with the adapter in slot `slots[i]` of the bank, where there is a bank."""
         return nullcontext() if self.bank is None else self.bank.rows(slots)
 
+    def _is_far(self, row: Row) -> bool:
+        return self.turn is not None and row.reach > self.turn
+
     def _fitting(self, rows: Sequence[Row], start: int) -> int:
         """How many rows from `start` on make one batch; at least one."""
         length, scored = len(rows[start]), len(rows[start].at_S)
-        count = 1
+        count, far = 1, self._is_far(rows[start])
         for row in rows[start + 1 : start + max(1, self.budget // length)]:
             scored += len(row.at_S)
-            if scored > self._head_limit:
+            if scored > self._head_limit or self._is_far(row) != far:
                 break
             count += 1
         return count

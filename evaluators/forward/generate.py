@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapters.probe import has_prompt
 from evaluators.forward.engine import Engine
+from evaluators.forward.padding import PROMPTS, pads_exactly
 from study.data.harness import Instance
 from study.errors import TaskError
 from study.faults.device import is_out_of_memory
@@ -72,6 +73,7 @@ class Writer:
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
         self._engine = engine
         self._hf = _Hf(engine, tokenizer, longest)
+        self._pads: bool | None = None  # whether prompts may be filled up, once it is known
 
     def write(self, instances: Sequence[Instance], slots: Sequence[int | None], longest: int) -> list[str]:
         """Greedy continuations of lm-eval's instances, each by the adapter in its slot, in their order.
@@ -80,9 +82,7 @@ class Writer:
         torch.OutOfMemoryError where one row is too many.
         """
         requests = [_request(instance, slot) for instance, slot in zip(instances, slots, strict=True)]
-        rows = max(1, min(MOST_ROWS, CACHE_FACTOR * self._engine.budget // longest))
-        if has_prompt(self._engine.model):  # PEFT takes no positions there: a row that is filled up would be read wrong
-            rows = 1
+        rows = self._rows(longest)
         while True:
             self._hf.batch_size_per_gpu = rows
             try:
@@ -95,6 +95,17 @@ class Writer:
                 rows //= 2
                 if self._engine.device.type == "cuda":
                     torch.cuda.empty_cache()
+
+    def _rows(self, longest: int) -> int:
+        """How many texts of up to so many tokens are written at once: one where others beside it would change it."""
+        engine = self._engine
+        turns = engine.turn is not None and longest > engine.turn
+        if has_prompt(engine.model) or turns:  # PEFT takes no positions there: a row filled up would be read wrong
+            return 1
+        if self._pads is None:
+            with engine.rows_of([None] * len(PROMPTS)):
+                self._pads = pads_exactly(engine.model)
+        return max(1, min(MOST_ROWS, CACHE_FACTOR * engine.budget // longest)) if self._pads else 1
 
 
 def _beat(*_: object) -> None:

@@ -11,7 +11,7 @@ Shapes: N nodes of a row, S scored tokens of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,11 @@ class Row:
         """No branch: every node's subtree runs to the end of the row."""
         return int(self.end_N.min()) == len(self.tokens_N)
 
+    @property
+    def reach(self) -> int:
+        """How many positions it has."""
+        return int(self.depth_N.max()) + 1
+
     def numbered_from(self, first: int, slot: int | None = None) -> Row:
         """The same row for the adapter in a slot, with its requests' numbers raised by `first`."""
         return replace(self, owner_S=self.owner_S + np.int32(first), slot=slot)
@@ -82,6 +87,15 @@ def plain_rows(requests: Sequence[Request], owners: Sequence[int]) -> list[Row]:
             trie = _Trie()
         trie.add(requests[number], owners[number])
     return [*rows, trie.row()] if trie.tokens else rows
+
+
+def sides(numbers: Iterable[int], requests: Sequence[Request], turn: int | None) -> list[list[int]]:
+    """The numbers of requests that read no more than `turn` positions, and of those that read more, where there are."""
+    near: list[int] = []
+    far: list[int] = []
+    for number in numbers:
+        (near if turn is None or len(requests[number].tokens) - 1 <= turn else far).append(number)
+    return [side for side in (near, far) if side]
 
 
 class _Trie:

@@ -1,7 +1,8 @@
 """Targets made ready: documents and rows of a cell, from requests made once in a study, used for every adapter.
 
-Before a target's options share their prompts, its longest items are scored both ways. An architecture that does not
-honour the mask (a recurrent layer, chunked attention) is found here, said once, and read row by row from then on.
+Before a target's options share their prompts, its longest items whose rows branch are scored both ways. An architecture
+that does not honour the mask (a recurrent layer, chunked attention) is found here, said once, and read row by row from
+then on.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from adapters.base import embedded
 from evaluators.forward.engine import Engine
-from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
+from evaluators.forward.rows import Request, Row, plain_rows, shared_rows, sides
 from evaluators.items.encoder import Encoder
 from evaluators.items.item import Item
 from evaluators.items.tokenised import items_from, longest_writing, parts_from, tokenised
@@ -35,7 +38,7 @@ ROW_TOKENS = 512  # a row of several requests grows to this, or to twice its lon
 SharedRequests = Callable[[Cell], pa.Table | None]
 EXACT = 1e-5  # nats that an option may differ where nothing but what others are is different,
 ROUNDED = 2e-3  # and where a router is: how many tokens an expert gets decides how its sums are rounded
-CHECKED_ITEMS = 2  # longest items of a target on which both paths are compared
+CHECKED_ITEMS = 2  # longest items of a target with rows that branch on which both paths are compared
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Targets:
         self._ready: dict[Cell, Target | TaskError] = {}
         self._exact = 0.0 if exact is None else exact
         self._shares_prompts = exact is not None
+        self._turn = engine.turn
 
     def ready(self, cell: Cell) -> Target:
         """The target of a cell. Raises TaskError, which stays, or Unreachable, which may pass."""
@@ -117,26 +121,31 @@ class Targets:
         if task.OUTPUT_TYPE == "generate_until":
             return Target(task, items, [], len(parts), "generate", longest_writing(table), metrics)
         if task.OUTPUT_TYPE == "loglikelihood_rolling":
-            rows = [row for number, own in enumerate(parts) for row in plain_rows(own, [number] * len(own))]
+            rows = [
+                row
+                for number, own in enumerate(parts)
+                for side in sides(range(len(own)), own, self._turn)
+                for row in plain_rows([own[part] for part in side], [number] * len(side))
+            ]
             return Target(task, items, rows, len(parts), "plain", metrics=metrics)
         requests = [request for (request,) in parts]
         if self._shares_prompts and self._sharing_is_exact(items, requests):
-            return Target(task, items, shared(items, requests), len(requests), "shared", metrics=metrics)
-        return Target(task, items, plain(items, requests), len(requests), "plain", metrics=metrics)
+            return Target(task, items, shared(items, requests, self._turn), len(requests), "shared", metrics=metrics)
+        return Target(task, items, plain(items, requests, self._turn), len(requests), "plain", metrics=metrics)
 
     def _sharing_is_exact(self, items: Sequence[Item], requests: Sequence[Request]) -> bool:
-        """Compare both paths on the target's longest items.
+        """Compare both paths on the target's longest items whose rows branch; where none does, both are the same.
 
         In half precision rounding is allowed for, per token, which a layer that carries its state from one option into
-        the next would pass too. So an option is also read beside other ones: that must not change it, in any precision,
-        for all else is computed in the same order.
+        the next would pass too. So each option is also read beside other ones: that must not change it, in any
+        precision, for all else is computed in the same order.
         """
-        longest = sorted(items, key=lambda item: _longest(item, requests), reverse=True)[:CHECKED_ITEMS]
-        rows, halved = shared(longest, requests), self._engine.model.dtype.itemsize != 4
-        expected, _ = self._engine.loglikelihoods(plain(longest, requests), len(requests))
+        longest = self._branching(items, requests)
+        rows, halved = shared(longest, requests, self._turn), self._engine.model.dtype.itemsize != 4
+        expected, _ = self._engine.loglikelihoods(plain(longest, requests, self._turn), len(requests))
         try:
             found, _ = self._engine.loglikelihoods(rows, len(requests))
-            beside, _ = self._engine.loglikelihoods([_beside_others(row) for row in rows], len(requests))
+            moved = self._moved(rows, found)
         except torch.OutOfMemoryError:
             raise
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
@@ -145,8 +154,6 @@ class Targets:
         else:
             difference = np.abs(found - expected)
             scored = np.array([request.n_scored for request in requests])
-            last = [int(row.owner_S[-1]) for row in rows]
-            moved = np.abs(beside - found)[last].max(initial=0.0)
             tolerance = 0.1 + 0.05 * scored if halved else np.full(len(requests), 1e-3)
             exact = (difference <= tolerance).all() and moved <= self._exact
             self._shares_prompts = bool(exact or np.isnan(expected).any())
@@ -156,26 +163,45 @@ class Targets:
             log.warning("%s does not honour a mask over shared prompts (%s): scoring row by row", name, reason)
         return self._shares_prompts
 
+    def _branching(self, items: Sequence[Item], requests: Sequence[Request]) -> list[Item]:
+        """The longest items in whose rows an option stands beside another, a few of them."""
+        longest = sorted(items, key=lambda item: _longest(item, requests), reverse=True)
+        branching = (item for item in longest if not all(row.is_chain for row in shared([item], requests, self._turn)))
+        return list(islice(branching, CHECKED_ITEMS))
 
-def _beside_others(row: Row) -> Row:
-    """A row whose last request has other ones beside it: tokens that are no part of its path are others."""
-    last, nodes = row.at_S[-1], np.arange(len(row))
+    def _moved(self, rows: Sequence[Row], found: NDArray[np.float64]) -> float:
+        """How far (nats) options of these rows are from what was `found` where others stand beside them."""
+        moved = 0.0
+        for row in rows:
+            owners = np.unique(row.owner_S).tolist()
+            copies = [_beside_others(row, owner).numbered_from(len(found) * n) for n, owner in enumerate(owners)]
+            beside, _ = self._engine.loglikelihoods(copies, len(found) * len(copies))
+            own = [len(found) * n + owner for n, owner in enumerate(owners)]
+            moved = max(moved, float(np.abs(beside[own] - found[owners]).max(initial=0.0)))
+        return moved
+
+
+def _beside_others(row: Row, owner: int) -> Row:
+    """A row in which a request has other ones beside it: tokens that are no part of its path are others."""
+    last, nodes = row.at_S[row.owner_S == owner].max(), np.arange(len(row))
     is_read = (nodes <= last) & (last < row.end_N)
     return replace(row, tokens_N=np.where(is_read, row.tokens_N, row.tokens_N[::-1]).astype(np.int32))
 
 
-def shared(items: Sequence[Item], requests: Sequence[Request]) -> list[Row]:
-    """Rows in which the options of an item share its prompt."""
+def shared(items: Sequence[Item], requests: Sequence[Request], turn: int | None = None) -> list[Row]:
+    """Rows in which the options of an item share its prompt, and lie on one side of a `turn`."""
     rows: list[Row] = []
     for item in items:
         cap = max(ROW_TOKENS, 2 * _longest(item, requests))
-        rows += shared_rows([requests[number] for number in item.requests], item.requests, cap)
+        for numbers in sides(item.requests, requests, turn):
+            rows += shared_rows([requests[number] for number in numbers], numbers, cap)
     return rows
 
 
-def plain(items: Sequence[Item], requests: Sequence[Request]) -> list[Row]:
+def plain(items: Sequence[Item], requests: Sequence[Request], turn: int | None = None) -> list[Row]:
     """Rows of ordinary text."""
-    return [row for item in items for row in plain_rows([requests[number] for number in item.requests], item.requests)]
+    parts = (numbers for item in items for numbers in sides(item.requests, requests, turn))
+    return [row for numbers in parts for row in plain_rows([requests[number] for number in numbers], numbers)]
 
 
 def _longest(item: Item, requests: Sequence[Request]) -> int:

@@ -6,11 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from transformers import PreTrainedModel
-
 from adapters.bank import for_adapters
 from adapters.folder import AdapterWeights
-from adapters.probe import ROWS
 from evaluators.forward.engine import Engine
 
 MOST_ADAPTERS = 16
@@ -38,14 +35,3 @@ def bank_on(engine: Engine, adapters: Sequence[AdapterWeights]) -> Iterator[None
     finally:
         engine.bank.detach()
         engine.bank = None
-
-
-@contextmanager
-def banked(base: PreTrainedModel, adapter: AdapterWeights) -> Iterator[None]:
-    """Within, the base reads every row of a probe's batch with one adapter of a bank."""
-    bank = for_adapters(base, {0: adapter}, 1, base.dtype, base.device)
-    try:
-        with bank.rows([0] * ROWS):
-            yield
-    finally:
-        bank.detach()

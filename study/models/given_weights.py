@@ -93,7 +93,7 @@ def _tensors(held: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
                 yield from load_file(file).items()
             elif file.name == PICKLED:
                 read = torch.load(file, map_location="cpu", weights_only=True)
-                yield from ((str(name), tensor.contiguous()) for name, tensor in read.items())
+                yield from ((str(name), tensor.contiguous().clone()) for name, tensor in read.items())
         except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{file.name} holds no weights that can be read without running code: {reason}") from error

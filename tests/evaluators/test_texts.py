@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from evaluators.evaluator import Evaluator, Settings
+from evaluators.forward.padding import pads_exactly
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
+from tests.support import zoo
 
 ROLLING: dict[str, Any] = {
     "output_type": "loglikelihood_rolling",
@@ -111,6 +113,23 @@ def test_what_is_written_is_what_lm_eval_writes(
     for name, key in names.items():
         assert scores[name]["value"] == pytest.approx(metrics[f"exact_match,{key}"])
     assert {row["engine"].split()[0] for row in scores.values()} == {"generate"}
+
+
+@pytest.mark.processes  # rwkv looks for a compiler
+def test_a_model_that_does_not_honour_the_mask_writes_one_answer_at_a_time(tmp_path: Path, harness: Any) -> None:
+    model = zoo.make("rwkv", tmp_path / "rwkv")
+    write_task(tmp_path / "tasks", "quiz_writing", make_docs(6, seed=2), **WRITING)
+    quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path / "tasks"))
+    store = Store(str(tmp_path / "store"))
+    (result,) = Evaluator(model_of(model), store, Settings((quiz,), Scoring())).score(
+        [unit_of(Cell("quiz", "writing"))]
+    )
+    assert result.ok
+    items, _ = rows(store, "writing")
+    _, samples = harness(model, quiz, "writing", Scoring(), batch_size=1)
+    assert [row["generation"] for row in items] == [sample["resps"][0][0] for sample in samples]
+    assert pads_exactly(zoo.build("llama", 320))
+    assert pads_exactly(zoo.build("llama", 320).bfloat16())
 
 
 def test_an_answer_longer_than_the_model_is_bad_data_and_spares_the_others(scored: Any) -> None:

@@ -39,6 +39,12 @@ def test_dealing_loses_no_row_and_keeps_processes_in_step(
     assert sorted(r.row.tokens[0] for r in seen) == list(range(len(rows)))
 
 
+def test_a_row_that_turns_the_positions_of_others_stands_with_its_like() -> None:
+    rows = [row(slot, length) for slot, length in enumerate((9, 30, 12, 13, 11, 40))]
+    (dealt,) = deal(rows, Batching(8, 1000, 1000, 0, turn=12), 1)
+    assert [sorted(len(r.row.tokens) for r in together) for together in dealt] == [[13, 30, 40], [9, 11, 12]]
+
+
 def test_targets_are_what_comes_after_their_positions() -> None:
     rows = [GangRow(1, Row((10, 11, 12, 13), 2, False), 0.5, 7), GangRow(3, Row((20, 21), 1, False), 1.0, 8)]
     batch = collate(rows, 0, 0.0, torch.device("cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +14,26 @@ from typing import Any
 import peft
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.models.llama.modeling_llama import LlamaMLP
 
+from adapters.comparison import banked
 from adapters.fingerprint import changed, fingerprint
+from adapters.folder import WEIGHTS_FILE
+from adapters.kinds import lora_check
+from adapters.kinds.lora_check import check
 from adapters.plain import plain_lora
 from evaluators import evaluator as evaluators
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base, merged
-from evaluators.subjects.sharing import banked
 from evaluators.subjects.touchstone import Touchstone
 from evaluators.waves import Waves
 from study.cells import Cell
-from study.config import Scoring, TaskConfig
+from study.config import Lora, Scoring, TaskConfig
+from study.errors import ConfigError
 from study.store.store import Store
 from study.units import ScoreUnit
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
@@ -94,6 +102,96 @@ def test_an_adapter_under_which_texts_know_of_each_other_is_refused(dtype: str, 
     base = load_base(model_of(llama, dtype))
     with pytest.raises(AdapterError, match="no score of its own"), adapter_on(base, folder, Touchstone(base)):
         pass
+
+
+def weaker(folder: Path, copy: Path, share: float) -> Path:
+    """The same adapter with its B multiplied: at 0 it is one that has learned nothing."""
+    shutil.copytree(folder, copy)
+    tensors = load_file(folder / WEIGHTS_FILE)
+    save_file({n: w * share if "_B" in n else w for n, w in tensors.items()}, copy / WEIGHTS_FILE)
+    return copy
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_adapters_that_do_too_little_to_tell_settle_nothing_for_others(dtype: str, tmp_path: Path) -> None:
+    model = zoo.make("mamba", tmp_path / "model")
+    kind = {**LORA, "target_modules": ["x_proj", "dt_proj"]}
+    folder = peft_zoo.make(model, tmp_path / "adapter", kind, seed=1)
+    base = load_base(model_of(model, dtype))
+    known = Touchstone(base)
+    for number in range(4):
+        weak = weaker(folder, tmp_path / str(number), 0.0)
+        plain = plain_lora(weak, base)
+        assert plain is not None
+        assert not known.holds(merged, plain, weak)
+        assert known.holds(banked, plain, weak)
+
+
+def test_an_adapter_under_which_texts_know_of_each_other_is_refused_after_weak_ones(
+    llama: Path, tmp_path: Path
+) -> None:
+    folder = peft_zoo.make(llama, tmp_path / "adapter", peft_zoo.kinds("llama")["LILY"], seed=2)
+    base = load_base(model_of(llama, "bfloat16"))
+    known = Touchstone(base)
+    for number in range(4):
+        with adapter_on(base, weaker(folder, tmp_path / str(number), 0.0), known):
+            pass
+    with pytest.raises(AdapterError, match="no score of its own"), adapter_on(base, folder, known):
+        pass
+
+
+class ByPosition(LlamaMLP):
+    """Sees the tokens of all rows as one list, position by position."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        positions_first: torch.Tensor = super().forward(x.transpose(0, 1).reshape(-1, x.shape[-1]))
+        return positions_first.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
+
+
+class ByChoice(LlamaMLP):
+    """Sees some of the tokens of all rows at a time, as experts that are modules do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat, y = x.reshape(-1, x.shape[-1]), torch.empty_like(x).view(-1, x.shape[-1])
+        first = torch.arange(len(flat)) < len(flat) // 2
+        y[first], y[~first] = super().forward(flat[first]), super().forward(flat[~first])
+        return y.view(x.shape)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mlp", [ByPosition, ByChoice])
+def test_a_module_that_does_not_see_its_tokens_row_by_row_is_in_no_bank(
+    mlp: type[LlamaMLP], dtype: str, llama: Path, tmp_path: Path
+) -> None:
+    base = load_base(model_of(llama, dtype))
+    base.get_submodule("model.layers.0.mlp").__class__ = mlp
+    folder = make_adapter(llama, tmp_path / "adapter", 1)
+    known, plain = Touchstone(base), plain_lora(folder, base)
+    assert plain is not None
+    assert not known.holds(banked, plain, folder)
+    assert dtype == "bfloat16" or known.holds(merged, plain, folder)
+    with pytest.raises(ConfigError, match=r"recipe\.lora\.modules"):
+        check(base, Lora(), model_of(llama, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_that_peft_would_not_load_is_refused_before_training(
+    dtype: str, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(model_of(llama, dtype))
+    check(base, Lora(), model_of(llama, dtype))
+    honest = lora_check.peft_model
+
+    def loads_half(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
+        wrapped = honest(base, folder)
+        for module in wrapped.modules():
+            if isinstance(module, LoraLayer):
+                module.scaling["default"] *= 0.5
+        return wrapped
+
+    monkeypatch.setattr(lora_check, "peft_model", loads_half)
+    with pytest.raises(ConfigError, match="otherwise than it is trained"):
+        check(base, Lora(), model_of(llama, dtype))
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""Where what a model makes of a position depends on how long the texts of a batch are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from transformers import PretrainedConfig
+
+_BY_LONGEST = ("longrope", "su")  # the latter is its first name
+
+
+def turn_of(config: PretrainedConfig) -> int | None:
+    """The length (tokens) over which one text turns the positions of its whole batch by other factors.
+
+    None where there is none. LongRoPE has two sets of factors, and takes that of the longest text. (Dynamic NTK scaling
+    turns beyond the model's own length alone, and no text is read that far.)
+    """
+    config = config.get_text_config()
+    turns = [
+        int(length)
+        for rope in _ropes(config)
+        if rope.get("rope_type", rope.get("type")) in _BY_LONGEST
+        for length in (rope.get("original_max_position_embeddings"), _original(config))
+        if isinstance(length, int)
+    ]
+    return min(turns, default=None)
+
+
+def _original(config: PretrainedConfig) -> object:
+    return getattr(config, "original_max_position_embeddings", None)
+
+
+def _ropes(config: PretrainedConfig) -> Iterator[Mapping[str, object]]:
+    """What a config says of rotary positions: of all layers, or of each kind of them."""
+    for key in ("rope_parameters", "rope_scaling"):
+        said = getattr(config, key, None)
+        for rope in (said, *(said.values() if isinstance(said, Mapping) else ())):
+            if isinstance(rope, Mapping):
+                yield rope

@@ -1,0 +1,53 @@
+"""Whether a model writes the same after a prompt that is filled up on the left as after that prompt alone.
+
+One that does not honour the mask carries the padding in its state. A list would be out of date; the model is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from adapters.probe import TOLERANCE, apart
+
+PROMPTS, STEPS = (12, 17, 20), 3  # tokens of each prompt, and tokens that are written
+
+
+@torch.inference_mode()
+def pads_exactly(model: Any) -> bool:
+    """Whether prompts may share a batch. In half precision a typical logit counts, for others are rounded otherwise."""
+    vocabulary, longest = int(model.get_input_embeddings().weight.shape[0]), max(PROMPTS)
+    shape = (len(PROMPTS), longest)
+    tokens_BT = torch.randint(vocabulary, shape, generator=torch.Generator().manual_seed(0)).to(model.device)
+    mask_BT = torch.ones_like(tokens_BT)
+    for row, length in enumerate(PROMPTS):
+        mask_BT[row, : longest - length] = 0
+    together = _written(model, tokens_BT, mask_BT)
+    off: list[float] = []
+    for row, length in enumerate(PROMPTS):
+        own = slice(row, row + 1), slice(longest - length, None)
+        alone = _written(model, tokens_BT[own], mask_BT[own])
+        for (ours_BV, ours_B), (theirs_BV, theirs_B) in zip(together, alone, strict=True):
+            off.append(float(apart(ours_BV[row], theirs_BV[0])))
+            if ours_B[row] != theirs_B[0]:
+                break  # from here on they read other texts
+    worst = torch.tensor(off)
+    moved = worst.max() if model.dtype.itemsize == 4 else worst.median()
+    return bool(moved <= TOLERANCE.get(model.dtype.itemsize, 1e-3))
+
+
+def _written(model: Any, tokens_BT: torch.Tensor, mask_BT: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Log-probabilities [B, V] and the token that is taken [B], step by step."""
+    found = model.generate(
+        input_ids=tokens_BT,
+        attention_mask=mask_BT,
+        max_new_tokens=STEPS,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=None,
+        pad_token_id=0,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return [(logits_BV.float().log_softmax(-1), logits_BV.argmax(-1)) for logits_BV in found.logits]
