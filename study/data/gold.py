@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from study.cells import Cell
@@ -43,6 +43,7 @@ def right_text(task: Task, doc: Document, template: str | None) -> str | None:
     """Give the text to learn: of several right ones the first, None where the label is hidden. Raises BadGold.
 
     A `template` replaces the task's own, and need not give an option; the name of a column of the document's is that.
+    A number of an option that stands as text in such a column is neither: it is refused.
     """
     options = options_of(task, doc) if task.config.doc_to_choice is not None else None
     judged = options is not None and _is_judged_by_option(task, template)
@@ -50,19 +51,25 @@ def right_text(task: Task, doc: Document, template: str | None) -> str | None:
         found = right_options(task, doc)
         if not found or judged:
             return options[found[0]] if found and options else None
+    given = _told_text(task, doc, template)
+    if isinstance(given, list | tuple) and not given:
+        return None
+    _check_there(given, doc, lambda other: _told_text(task, other, template))
+    if _is_hidden(given, options):
+        return None
+    if options is None or (isinstance(given, str) and not _numbers_one(given, options)):
+        return str(given)
+    return options[number_of(given, options)]
+
+
+def _told_text(task: Task, doc: Document, template: str | None) -> object:
+    """What a template, or the task's own, gives of a document; of several answers the first, or none where none is."""
     given: object
     if template is not None and template in doc:  # lm-eval knows the columns of what is scored, and no others
         given = doc[template]
     else:
         given = task.doc_to_target(doc) if template is None else task.doc_to_target(doc, template)
-    if isinstance(given, list | tuple):
-        if not given:
-            return None
-        given = given[0]
-    _check_there(given, doc)
-    if _is_hidden(given, options):
-        return None
-    return str(given) if options is None or isinstance(given, str) else options[number_of(given, options)]
+    return given[0] if isinstance(given, list | tuple) and given else given
 
 
 def answer(task: Task, doc: Document) -> str:
@@ -95,7 +102,7 @@ def is_told(task: Task, doc: Document) -> bool:
     if task.OUTPUT_TYPE == "generate_until" and task.config.doc_to_choice is not None:
         return bool(right_options(task, doc))
     given = task.doc_to_target(doc)
-    _check_there(given, doc)
+    _check_there(given, doc, task.doc_to_target)
     if task.OUTPUT_TYPE != "generate_until":
         _check_text("doc_to_target", given)
     return task.OUTPUT_TYPE != "loglikelihood" or given != ""
@@ -176,6 +183,10 @@ def judges_itself(task: Task) -> bool:
     return isinstance(task, ConfigurableTask) and type(task).process_results is not ConfigurableTask.process_results
 
 
+def _numbers_one(given: str, options: Sequence[str]) -> bool:
+    return given not in options and given.isdecimal() and int(given) < len(options)
+
+
 def _is_hidden(given: object, options: Sequence[str] | None) -> bool:
     if options is None:
         return given == ""
@@ -183,7 +194,7 @@ def _is_hidden(given: object, options: Sequence[str] | None) -> bool:
 
 
 def _hint(given: object, options: Sequence[str]) -> str:
-    if isinstance(given, str) and given.isdigit() and int(given) < len(options):
+    if isinstance(given, str) and _numbers_one(given, options):
         return ": for a number that stands as text write doc_to_target: '{{column}}'"
     if isinstance(given, float):
         return ": for a whole number write doc_to_target: '{{column | int}}'"
@@ -203,8 +214,12 @@ def _check_text(what: str, value: object) -> None:
         raise BadGold(f"{what} is {_called(value)}, not a text: mend the row, or the template")
 
 
-def _check_there(given: object, doc: Document) -> None:
-    if given is None or (given == "None" and None in doc.values()):  # a template writes a null so
+def _check_there(given: object, doc: Document, ask: Callable[[Document], object]) -> None:
+    """Raise BadGold for an answer that is null, or that a template wrote of a null: then another word is another."""
+    written = given == "None" and None in doc.values()
+    if written:
+        written = ask({key: "-" if value is None else value for key, value in doc.items()}) != "None"
+    if given is None or written:
         raise BadGold("the answer is null: mend the row; an empty text hides a label")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import datasets
+from datasets.packaged_modules.csv.csv import Csv
 from lm_eval.api.registry import METRIC_REGISTRY
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
@@ -85,18 +86,17 @@ def fault(what: str, error: Exception) -> TaskError | Unreachable:
 
 @contextmanager
 def csv_as_it_stands() -> Iterator[None]:
-    read = datasets.load_dataset
+    """Within, whatever is made of CSV is read so: a file, a folder, or a set of the Hub."""
+    made = Csv.__init__
 
-    def load_dataset(path: str, *arguments: object, **options: object) -> object:
-        if path == "csv":
-            options.setdefault("keep_default_na", False)
-        return read(path, *arguments, **options)
+    def __init__(self: Csv, *arguments: object, **options: object) -> None:  # what it replaces
+        made(self, *arguments, **{"keep_default_na": False, **options})
 
-    datasets.load_dataset = load_dataset
+    Csv.__init__ = __init__
     try:
         yield
     finally:
-        datasets.load_dataset = read
+        Csv.__init__ = made
 
 
 @contextmanager

@@ -28,12 +28,19 @@ LIBRARIES = {  # what transformers needs to load weights that are quantised so
     "torchao": "torchao",
 }
 
+NEVER_CAUSAL = {  # types with no such key in their code
+    "cpmant": "it reads a prompt as a whole",
+    "xlm": "it reads what comes after a token, for its config.json does not say causal: true",
+    "xlnet": "it reads what comes after a token",
+}
+
 
 def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
     """Raise ConfigError for a model that lacks a library, a chat template or rows for its tokenizer's tokens."""
     for i, model in enumerate(models):
         key, told = f"models[{i}].id", _mapping(model, "config.json")
         _check_type(told, key, model)
+        _check_decodes(told, key, model)
         _check_quantised(told, key, model)
         chats = config.chats()
         for system_prompt in dict.fromkeys(scoring.system_prompt for scoring in chats):
@@ -47,6 +54,31 @@ def _check_type(told: Mapping[str, Any], key: str, model: Model) -> None:
         problem = f"is no causal language model that transformers knows: its model_type is {kind!r}"
         fix = "take another model, or a newer transformers; a model's own code needs trust_remote_code: true"
         raise ConfigError(key, model.path, problem, fix)
+
+
+def _check_decodes(told: Mapping[str, Any], key: str, model: Model) -> None:
+    """Raise ConfigError for a type that reads what comes after a token, unless its config says otherwise.
+
+    What is no causal language model all the same, loading shows.
+    """
+    kind = str(told.get("model_type"))
+    if kind in NEVER_CAUSAL and not (model.trust_remote_code or told.get("causal")):
+        problem = NEVER_CAUSAL[kind]
+    elif not told.get("is_decoder") and _asks_for_is_decoder(kind):
+        problem = "its config.json does not say is_decoder: true"
+    else:
+        return
+    fix = "take a model that writes from left to right"
+    raise ConfigError(key, model.path, f"is no causal language model: {problem}", fix)
+
+
+def _asks_for_is_decoder(kind: str) -> bool:
+    """Whether a type is causal only where its config says so: its code in transformers warns of it."""
+    found, name = importlib.util.find_spec("transformers"), kind.replace("-", "_")
+    if found is None or found.origin is None or not name.isidentifier():
+        return False
+    file = Path(found.origin).parent / "models" / name / f"modeling_{name}.py"
+    return file.is_file() and "as a standalone, add `is_decoder=True" in file.read_text(encoding="utf-8")
 
 
 @cache

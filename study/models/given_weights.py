@@ -7,6 +7,7 @@ loops put into names is taken out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 PICKLED, PARTS = "adapter_model.bin", "adapter_model.safetensors.index.json"
 TOKENIZER = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 PATTERNS = ("adapter_model*.safetensors", PICKLED, PARTS, *TOKENIZER)
-_OTHER_NAMES = (("_orig_mod.", ""), (".default.weight", ".weight"))
+_OTHER_NAMES = (  # what compiling, and a model's own state with the adapter's name in it, put into PEFT's names
+    (re.compile(r"_orig_mod\."), ""),
+    (re.compile(r"\.modules_to_save\.default\."), "."),
+    (re.compile(r"\.lora_magnitude_vector\.default(\.weight)?$"), ".lora_magnitude_vector"),
+    (re.compile(r"\.default(?=(\.weight|\.bias)?$)"), ""),
+)
 
 
 def files(folder: Path) -> list[Path]:
@@ -76,7 +82,7 @@ def as_one_file(folder: Path) -> bytes:
 
 def _named(name: str) -> str:
     for other, ours in _OTHER_NAMES:
-        name = name.replace(other, ours)  # as in base_model.model._orig_mod.x and lora_A.default.weight
+        name = other.sub(ours, name)
     return name
 
 

@@ -100,6 +100,32 @@ def test_a_row_that_says_nothing_right_refuses_its_cell(what: str, where: int, t
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("train", [{}, {"doc_to_target": "answer"}, {"doc_to_target": "{{answer}}"}])
+@pytest.mark.parametrize("answer", ["None", None])
+def test_the_word_none_is_an_answer_and_a_null_is_none(
+    answer: str | None, train: dict[str, str], tmp_path: Path
+) -> None:
+    """Whatever else of the row is null."""
+    rows = [{"id": f"q{n}", "question": "?", "answer": "two", "note": None} for n in range(3)]
+    rows[1]["answer"] = answer
+    write(tmp_path, rows, rows, output_type="generate_until", doc_to_choice=None, doc_to_target="{{answer}}")
+    if answer is None:
+        with pytest.raises(TaskError, match=r"row 1 \(id 'q1'\) to learn: the answer is null"):
+            library(tmp_path, **train).examples(CELL)
+        return
+    assert [one.answer for one in library(tmp_path, **train).examples(CELL)] == [" two", " None", " two"]
+    assert len(library(tmp_path, **train).build_requests(CELL)) == 3
+
+
+def test_a_number_that_stands_as_text_is_learned_neither_as_option_nor_as_text(tmp_path: Path) -> None:
+    rows = [{**one, "choices": ["some", "none", "a lot"], "right": str(one["answer"])} for one in docs(4)]
+    write(tmp_path, rows, rows)
+    with pytest.raises(TaskError, match=r"row 0 \(id 'q0'\) to learn: .*'0' is none of its 3.*'\{\{column\}\}'"):
+        library(tmp_path, doc_to_target="right").examples(CELL)
+    learned = library(tmp_path, doc_to_target="{{right}}").examples(CELL)
+    assert [one.answer for one in learned] == [" some", " none", " a lot", " some"]
+
+
 def test_a_question_that_is_null_is_refused(tmp_path: Path) -> None:
     rows = [{**one, "question": None if i == 2 else "?"} for i, one in enumerate(docs(4))]
     write(tmp_path, rows, rows, doc_to_text="question")
@@ -207,11 +233,14 @@ def test_an_empty_split_is_named(split: str, tmp_path: Path) -> None:
         library(tmp_path).load(CELL)
 
 
-def test_cells_of_a_csv_are_read_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "rows.csv").write_text('question,options,answer\nNamibia?,"NA,NL",NA\nnothing?,"None,all",None\n')
-    file = {"data_files": {"train": str(tmp_path / "rows.csv"), "test": str(tmp_path / "rows.csv")}}
+@pytest.mark.parametrize("path", ["csv", "the folder"])
+def test_cells_of_a_csv_are_read_as_they_stand(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    rows = tmp_path / "data" / "rows.csv"
+    rows.write_text('question,options,answer\nNamibia?,"NA,NL",NA\nnothing?,"None,all",None\n')
+    file = {"data_files": {"train": str(rows), "test": str(rows)}}
     columns = {"doc_to_choice": "{{options.split(',')}}", "doc_to_text": "{{question}}", "doc_to_target": "answer"}
-    write(tmp_path, dataset_path="csv", dataset_kwargs=file, **columns)
+    write(tmp_path, dataset_path=path if path == "csv" else str(tmp_path / "data"), dataset_kwargs=file, **columns)
     monkeypatch.setattr("study.pulse._listeners", [])
     heard: list[str | None] = []
     pulse.listen(heard.append)

@@ -48,6 +48,21 @@ def test_a_model_is_of_a_type_that_transformers_has(model: Path) -> None:
     check(model, "models.0.trust_remote_code=true")
 
 
+@pytest.mark.parametrize(
+    ("kind", "turned"),
+    [("bert", "is_decoder"), ("xlm-roberta", "is_decoder"), ("xlm", "causal"), ("xlnet", None), ("cpmant", None)],
+)
+def test_a_type_that_reads_later_tokens_is_refused_unless_its_config_turns_it(
+    kind: str, turned: str | None, model: Path
+) -> None:
+    change(model, "config.json", lambda config: config.update(model_type=kind))
+    with pytest.raises(ConfigError, match=r"models\[0\]\.id = .*is no causal language model"):
+        check(model)
+    if turned is not None:
+        change(model, "config.json", lambda config: config.update({turned: True}))
+        check(model)
+
+
 def test_the_types_of_models_are_transformers_own() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 

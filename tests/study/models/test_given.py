@@ -15,6 +15,7 @@ from study.config.file import parse
 from study.errors import ConfigError
 from study.models.given import put_into, resolve_existing
 from study.models.given_fits import check_tokenizer
+from study.models.given_weights import PICKLED, as_one_file
 from study.models.resolve import Model
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.store import Store
@@ -289,6 +290,32 @@ def _by_other_names(folder: Path) -> None:
         for name, matrix in MATRICES.items()
     }
     (folder / WEIGHTS_FILE).write_bytes(save(renamed))
+
+
+@pytest.mark.parametrize(
+    ("stated", "pefts"),
+    [
+        ("q.lora_A.default.weight", "q.lora_A.weight"),
+        ("q.lora_B.default.bias", "q.lora_B.bias"),
+        ("embed.lora_embedding_A.default", "embed.lora_embedding_A"),
+        ("q.lora_magnitude_vector.default", "q.lora_magnitude_vector"),
+        ("q.lora_magnitude_vector.default.weight", "q.lora_magnitude_vector"),
+        ("q.ia3_l.default", "q.ia3_l"),
+        ("lm_head.modules_to_save.default.weight", "lm_head.weight"),
+        ("score.modules_to_save.default.out.bias", "score.out.bias"),
+        ("embed.token_adapter.trainable_tokens_delta.default", "embed.token_adapter.trainable_tokens_delta"),
+        ("default.lora_A.weight", "default.lora_A.weight"),
+    ],
+)
+def test_names_of_a_models_own_state_become_pefts(stated: str, pefts: str, tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS_FILE).write_bytes(save({f"base_model.model.{stated}": torch.ones(2, 2)}))
+    assert load(as_one_file(tmp_path)).keys() == {f"base_model.model.{pefts}"}
+
+
+def test_pickled_tensors_that_share_their_numbers_are_written_each(tmp_path: Path) -> None:
+    tied = torch.ones(4, 4)
+    torch.save({"base_model.model.embed.weight": tied, "base_model.model.lm_head.weight": tied}, tmp_path / PICKLED)
+    assert all(torch.equal(matrix, tied) for matrix in load(as_one_file(tmp_path)).values())
 
 
 @pytest.mark.parametrize("write", [_pickled, _in_parts, _by_other_names])
