@@ -103,8 +103,13 @@ class Writer:
         if has_prompt(engine.model) or turns:  # PEFT takes no positions there: a row filled up would be read wrong
             return 1
         if self._pads is None:
-            with engine.rows_of([None] * len(PROMPTS)):
-                self._pads = pads_exactly(engine.model)
+            try:
+                with engine.rows_of([None] * len(PROMPTS)):
+                    self._pads = pads_exactly(engine.model)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                return 1
         return max(1, min(MOST_ROWS, CACHE_FACTOR * engine.budget // longest)) if self._pads else 1
 
 

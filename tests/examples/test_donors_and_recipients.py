@@ -133,6 +133,7 @@ def test_a_plan_by_sizes_says_when_it_could_not_ask_the_store(
     out = capsys.readouterr().out
     assert "could not be asked" in out
     assert "as if nothing were done yet" in out
+    assert "by study.sizes.yaml alone: no model, adapter or data was looked at" in out
     assert sweep.main([str(PRESET), "--dry-run", "--set", "store=/nowhere/at/all"]) == 0
     assert "could not be asked" not in capsys.readouterr().out
 

@@ -110,8 +110,7 @@ def one(name: str) -> Outcome:
     try:
         if found.ask("made", lambda: _none(peft_zoo.make(world.model, folder, peft_zoo.kinds(base)[kind], 7))):
             for dtype in ("float32", "bfloat16"):
-                _between(found, world, folder, dtype)
-                _banked(found, world, folder, dtype)
+                _banked(found, world, folder, dtype, _between(found, world, folder, dtype))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return found
@@ -134,7 +133,8 @@ def _expected(found: Outcome, world: World, folder: Path, dtype: str) -> Lls | N
     return expected.get("peft")
 
 
-def _between(found: Outcome, world: World, folder: Path, dtype: str) -> None:
+def _between(found: Outcome, world: World, folder: Path, dtype: str) -> Lls | None:
+    """Score it between two plain ones; what PEFT makes of it, where it makes something."""
     alone, short = world.alone(dtype), dtype.replace("float", "")
     expected = _expected(found, world, folder, dtype)
     with Scores(world, dtype) as scores:
@@ -144,12 +144,17 @@ def _between(found: Outcome, world: World, folder: Path, dtype: str) -> None:
             ours = scores.one("k", folder)
             if expected is None:
                 raise Crashed("scored, though PEFT cannot")
-            exact = dtype == "float32"
-            return largest(ours, expected) if exact else _beyond_rounding(ours, expected, world.has_experts)
+            return _off(ours, expected, world, dtype)
 
         found.ask(f"{short} itself", itself)
         found.ask(f"{short} next", lambda: _moved(scores.one("b", world.b), alone["b"]))
         found.ask(f"{short} base", lambda: _moved(scores.one("base", None), alone["base"]))
+    return expected
+
+
+def _off(ours: Lls, expected: Lls, world: World, dtype: str) -> float:
+    exact = dtype == "float32"
+    return largest(ours, expected) if exact else _beyond_rounding(ours, expected, world.has_experts)
 
 
 def _beyond_rounding(ours: Lls, theirs: Lls, has_experts: bool) -> float:
@@ -158,7 +163,7 @@ def _beyond_rounding(ours: Lls, theirs: Lls, has_experts: bool) -> float:
     return 0.0 if has_experts and statistics.median(off) <= 0.25 else max(0.0, max(off) - 0.5)
 
 
-def _banked(found: Outcome, world: World, folder: Path, dtype: str) -> None:
+def _banked(found: Outcome, world: World, folder: Path, dtype: str, expected: Lls | None) -> None:
     """Two plain ones that share batches, and this one, in one call; then the plain ones again."""
     alone, short = world.alone(dtype), dtype.replace("float", "")
     allowed = 1e-4 if dtype == "float32" else 0.5
@@ -173,7 +178,8 @@ def _banked(found: Outcome, world: World, folder: Path, dtype: str) -> None:
                 (again["a"], alone["a"]),
                 (again["b"], alone["b"]),
             ]
-            return max(0.0, *(largest(ours, theirs) - allowed for ours, theirs in pairs))
+            itself = _off(first["k"], expected, world, dtype) if first["k"] and expected is not None else 0.0
+            return max(itself, *(largest(ours, theirs) - allowed for ours, theirs in pairs))
 
         found.ask(f"{short} banked", together)
 

@@ -38,14 +38,21 @@ LOOKED_AT = """
 ## What is looked at
 
 - **A base** is run on a few tokens when it is loaded: later tokens must not move earlier logits, nor other rows of a
-  batch those of a row. Its folder must have all its weights.
+  batch those of a row. Its folder must have all its weights. Types that are causal only where `config.json` says so
+  (BERT's family, XLM) or never (XLNet, CPM-Ant) are refused while the study is planned.
 - **A recipe's modules** are what PEFT makes of the names. `all-linear` means what it means in PEFT, without what
   cannot be told to PEFT by any names, without what PEFT refuses, and without experts that one parameter holds
   together; what is left out is said in the terminal, in `record.json` (`left_out`) and in the report.
-- **Before training** an adapter with random weights is written, loaded by PEFT and compared with what training
-  computes.
-- **Before scoring** an adapter is put on in two ways, ours and PEFT's; where they differ, PEFT's modules compute. An
-  adapter under which a text's score hangs on the texts beside it is refused.
+- **Before training** an adapter with random weights, strong enough for a difference to show, is written, loaded by
+  PEFT and compared with what training computes, beside a row of the base's alone. With ZeRO 3 neither this nor the look
+  at the base is done: weights are spread over the processes, and only names are looked at. Scoring then finds what is
+  wrong, after the training.
+- **Before scoring** an adapter is put on in two ways, ours and PEFT's; where they differ, PEFT's modules compute. One
+  that does too little to tell settles nothing: another of its shape with random weights is asked. An adapter under
+  which a text's score hangs on the texts beside it is refused.
+- **Options share a prompt** where that was tried on the longest items of the target whose options branch.
+- **Texts share a batch** on one side of the length at which LongRoPE takes other factors alone; prompts to be answered
+  where one that is filled up on the left is answered as alone (rwkv's and deepseek_v4's are not).
 - **After scoring** the base must be what was loaded, bit for bit; if not, it is loaded again and the batch is scored
   again.
 
@@ -142,7 +149,7 @@ def page(types: dict[str, Outcome], kinds: dict[str, Outcome]) -> Iterator[str]:
     )
     yield "\n## Kinds of adapters\n"
     yield "Each between two plain ones on one evaluator, in float32 (`32`) and bfloat16 (`b16`): `itself`, the `next`"
-    yield "adapter, the `base` after it, and the plain ones in one batch around it (`banked`)."
+    yield "adapter, the `base` after it, and all three adapters in one call in which they may share batches (`banked`)."
     for base in peft_zoo.PLACES:
         own = [one for name, one in kinds.items() if name.startswith(f"{base}: ")]
         if own:
