@@ -117,9 +117,7 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
     fetched = to_fetch(_of_the_hub(config), *library.far(used), options.config)
     for missing in library.missing_manifests(used):
         tables.warn(console, str(missing))
-    tables.warn(
-        console, f"planned by {file.name} alone: no model, adapter or data has been looked at; a run does first"
-    )
+    tables.warn(console, f"planned by {file.name} alone: no model, adapter or data was looked at; a run does so first")
     title = f"{config.study}, by the sizes in {file}"
     show(title, outlook(config, sizes), sizes, console, devices, options.price)
     name = config.models[0].called

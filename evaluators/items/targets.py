@@ -171,13 +171,12 @@ class Targets:
 
     def _moved(self, rows: Sequence[Row], found: NDArray[np.float64]) -> float:
         """How far (nats) options of these rows are from what was `found` where others stand beside them."""
-        moved = 0.0
-        for row in rows:
-            owners = np.unique(row.owner_S).tolist()
-            copies = [_beside_others(row, owner).numbered_from(len(found) * n) for n, owner in enumerate(owners)]
-            beside, _ = self._engine.loglikelihoods(copies, len(found) * len(copies))
-            own = [len(found) * n + owner for n, owner in enumerate(owners)]
-            moved = max(moved, float(np.abs(beside[own] - found[owners]).max(initial=0.0)))
+        moved, owners = 0.0, [np.unique(row.owner_S).tolist() for row in rows]
+        for turn in range(max(map(len, owners), default=0)):  # one of each row at a time: batches are cut as before
+            own = [each[min(turn, len(each) - 1)] for each in owners]
+            copies = [_beside_others(row, owner) for row, owner in zip(rows, own, strict=True)]
+            beside, _ = self._engine.loglikelihoods(copies, len(found))
+            moved = max(moved, float(np.abs(beside - found)[own].max()))
         return moved
 
 
