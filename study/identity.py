@@ -21,6 +21,7 @@ AS_BEFORE: dict[str, object] = {  # the value at which results are what they wer
     "scoring.system_prompt": None,
     "scoring.chat_template_args": None,
     "recipe.validation.split": "floor",
+    "recipe.validation.mean": "token",
     "example.bos": True,
     "example.max_length": None,
     "example.truncation": "left",

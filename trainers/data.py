@@ -147,15 +147,17 @@ def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
     """Indices to train on, and to validate on: `floor(fraction * count)` examples, drawn by the validation seed.
 
     `split: datasets` draws ceil(fraction * count), but never all, as datasets' `train_test_split(fraction, seed=…)`.
+    Those to validate on are sorted, or as they were drawn where batches of them count (`mean: batch`).
     """
     if validation.split == "datasets" and validation.fraction:
-        drawn = np.random.default_rng(validation.seed).permutation(count).tolist()
+        order = np.random.default_rng(validation.seed).permutation(count).tolist()
         held_out = min(math.ceil(validation.fraction * count), count - 1)
-        return sorted(drawn[held_out:]), sorted(drawn[:held_out])
-    order = list(range(count))
-    random.Random(f"validation:{validation.seed}").shuffle(order)
-    held_out = int(validation.fraction * count)
-    return sorted(order[held_out:]), sorted(order[:held_out])
+    else:
+        order = list(range(count))
+        random.Random(f"validation:{validation.seed}").shuffle(order)
+        held_out = int(validation.fraction * count)
+    drawn = order[:held_out]
+    return sorted(order[held_out:]), drawn if validation.mean == "batch" else sorted(drawn)
 
 
 def steps(indices: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -102,8 +102,7 @@ def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses
     for member in ending:
         member.add_loss(totals[member.slot])
         rows = held_out[member.slot]
-        targets = sum(row.row.targets for row in rows)
-        if member.end_epoch(step, validation[member.slot] / targets if rows else None):
+        if member.end_epoch(step, validation[member.slot] / member.validated if rows else None):
             best.append(member)
     weights = engine.weights([member.slot for member in best])
     for member in best:
@@ -111,7 +110,7 @@ def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses
 
 
 class _Losses:
-    """Summed losses of the members, in nats, kept on the device until they are taken."""
+    """Summed losses of the members, in nats, kept on the device until they are taken; without `learn` by weight."""
 
     def __init__(self, engine: Engine, members: Sequence[Member], how: Batching) -> None:
         self._engine, self._members, self._how, self._world = engine, members, how, engine.world
@@ -130,7 +129,7 @@ class _Losses:
                 if learn:
                     self._engine.backward((losses_N * batch.weights).sum())
                 if micro_batch:
-                    self._add(losses_N.detach().double(), micro_batch)
+                    self._add(losses_N.detach().double(), micro_batch, by_weight=not learn)
                 beat(WORKING)
 
     def take(self, slots: list[int]) -> dict[int, float]:
@@ -139,8 +138,11 @@ class _Losses:
         self._sums[slots] = 0.0
         return {slot: sums[slot] for slot in slots}
 
-    def _add(self, losses_N: torch.Tensor, rows: list[GangRow]) -> None:
+    def _add(self, losses_N: torch.Tensor, rows: list[GangRow], by_weight: bool) -> None:
         """Losses stand row by row, rows member by member: added up in that order, on any device."""
+        if by_weight:
+            weights = [row.weight for row in rows for _ in range(row.row.targets)]
+            losses_N = losses_N * torch.tensor(weights, dtype=torch.float64, device=losses_N.device)
         counts = [0] * len(self._members)
         for row in rows:
             counts[row.slot] += row.row.targets

@@ -74,9 +74,22 @@ class Member:
         self._loss += loss
 
     def validation_rows(self) -> list[GangRow]:
-        rows = [self._rows[i] for i in self._held_out]
-        targets = sum(row.targets for row in rows)
-        return [GangRow(self.slot, row, 1 / targets, 0) for row in rows]
+        """The rows that are held out. The validation loss is their losses' sum by weight, over `validated`."""
+        rows, size = [self._rows[i] for i in self._held_out], self._recipe.batch_size
+        if self._recipe.validation.mean == "token":
+            return [GangRow(self.slot, row, 1.0, 0) for row in rows]
+        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+        shares = [len(batch) / sum(row.targets for row in batch) for batch in batches]
+        return [
+            GangRow(self.slot, row, share, 0) for batch, share in zip(batches, shares, strict=True) for row in batch
+        ]
+
+    @property
+    def validated(self) -> int:
+        """Over what validation losses are meaned: the tokens that count, or the rows."""
+        if self._recipe.validation.mean == "batch":
+            return len(self._held_out)
+        return sum(self._rows[i].targets for i in self._held_out)
 
     def ends_epoch(self, step: int) -> bool:
         """Whether an epoch ends with this step."""

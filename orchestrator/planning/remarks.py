@@ -17,6 +17,10 @@ def remarks(found: Survey, rows: Mapping[str, int], recipe: Recipe) -> Iterator[
     for (cell, part), count in found.library.hidden.items():
         format_ = found.library.train(cell).format if part == "train" else None
         yield f"{cell}, {part} rows: {count:,} are left out, {_NOTHING_TO_LEARN.get(str(format_), _HIDDEN)}"
+    for (cell, part), count in found.library.lacking.items():
+        if count:
+            of = found.library.train(cell).rows_of
+            yield f"{cell}, {part} rows: {count:,} of those of {of} are not in its data; it goes without them"
     for (cell, part), count in found.library.nulls.items():
         if count:
             fix = "fill it, or write {{ column or '' }}"

@@ -24,6 +24,7 @@ def check(config: StudyConfig) -> None:
     for task in config.families:
         _check_tables(task, config.languages)
         _check_source(task, config.languages)
+        _check_rows(task, config.languages)
         reject_duplicates(f"tasks[{task.name}].metric", list(task.metrics))
     if not config.target_list():
         raise ConfigError(
@@ -81,6 +82,21 @@ def _check_source(task: TaskConfig, languages: Sequence[str]) -> None:
     keys = {name: value for name, value in stated.items() if value != TaskConfig.model_fields[name].default}
     for name, value in (keys | ({"train.process_docs": True} if train.process_docs else {})).items():
         raise ConfigError(f"tasks[{task.name}].{name}", value, "is of an lm-eval task, and none is named", "drop it")
+
+
+def _check_rows(task: TaskConfig, languages: Sequence[str]) -> None:
+    """Raise ConfigError where rows are to be those of a language which has none of its own, or of a manifest too."""
+    key = f"tasks[{task.name}].train.rows_of"
+    for one in (task.train.of(language) for language in languages if task.exists_in(language)):
+        if (other := one.rows_of) is None:
+            continue
+        if one.manifest is not None:
+            raise ConfigError(key, other, "is set beside train.manifest, and each says which rows", "leave one out")
+        fix = "write a table {language: another, whose rows are its own}"
+        if other not in languages or not task.exists_in(other):
+            raise ConfigError(key, other, "is no language that the task is in", fix)
+        if task.train.of(other).rows_of is not None:
+            raise ConfigError(key, other, "has another language's rows itself", fix)
 
 
 def _check_assumed(config: StudyConfig) -> None:

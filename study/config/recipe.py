@@ -25,11 +25,15 @@ class Lora(Frozen):
 
 
 class Validation(Frozen):
-    """What is held out of a source's examples; `split: datasets` as `train_test_split` of that library draws it."""
+    """What is held out of a source's examples; `split: datasets` as `train_test_split` of that library draws it.
+
+    `mean: batch` is what transformers' `Trainer` goes by: the mean over tokens of each batch, weighted by its rows.
+    """
 
     fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.1
     seed: Annotated[StrictInt, Field(ge=-(1 << 63), lt=1 << 63)] = 42
     split: Literal["floor", "datasets"] = "floor"
+    mean: Literal["token", "batch"] = "token"
     keep: Literal["best", "last"] = "best"
 
 

@@ -41,6 +41,7 @@ class TrainOverride(Frozen, Generic[Text]):
     where: Text | None = None
     limit: PositiveInt | None = None
     manifest: Text | None = None
+    rows_of: Text | None = None  # a language whose rows these are, as far as the data have them
     id_field: Text | None = None
     loss_on: LossOn | None = None
     bos: StrictBool = True

@@ -20,6 +20,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
 from study.cells import Cell
+from study.config import TrainOverride
 from study.config.recipe import TaskScoring
 from study.data.gold import check_names, is_told, row
 from study.data.harness import Task
@@ -182,3 +183,16 @@ def _of(cell: Cell) -> Iterator[None]:
         yield
     except TaskError as error:
         raise TaskError(f"{cell}: {error}") from error
+
+
+def nothing_left(cell: Cell, split: str, asked: int, train: TrainOverride[str], is_scored: bool) -> TaskError:
+    """Say why none of a cell's rows can be used: `asked` are those that its manifest and `where` let pass."""
+    none = "its split has no rows" + (" that train.where lets pass" if train.where else "")
+    all_of = f"all {asked:,} rows of its split are"
+    told_by_format = split == "train" and train.format is not None
+    why = (f"{all_of} empty" if told_by_format else f"the labels of {all_of} hidden") if asked else none
+    if not asked and train.rows_of is not None:
+        why = f"it has none of the rows of {train.rows_of} (train.rows_of), by train.id_field"
+    what = "example to train on" if split == "train" else "item to score"
+    fix = "name another split in the task's YAML" if is_scored else "name other data"
+    return TaskError(f"{cell}: no {what}: {why}; {fix}")

@@ -48,6 +48,18 @@ def positions(
     return [known[row] for row in wanted]
 
 
+def with_ids(ids: Sequence[str], documents: Sequence[Mapping[str, object]], field: str | None = None) -> list[int]:
+    """Find the documents of these ids: their numbers, in the order of the ids; those that none has are passed over.
+
+    Raises ManifestError for an id that several rows have.
+    """
+    rows = [row_id(document, index, field) for index, document in enumerate(documents)]
+    asked = set(ids)
+    _check_once("train.rows_of: ids that several rows of the data have", [row for row in rows if row in asked])
+    known = {row: index for index, row in enumerate(rows)}
+    return [known[one] for one in ids if one in known]
+
+
 def not_there(manifest: str | None, key: str) -> ConfigError | None:
     """The error of a key whose manifest is no file."""
     if manifest is None or Path(manifest).is_file():

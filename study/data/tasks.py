@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
@@ -17,12 +16,12 @@ from study.data.example import Example, told
 from study.data.formats import check_columns, learned
 from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
-from study.data.learned import train_documents, wanted
-from study.data.limited import behind, queue, taken
-from study.data.loading import check_shots, fault, load_task, set_answers
-from study.data.manifest import not_there, positions, row_id
+from study.data.learned import train_documents
+from study.data.loading import check_shots, fault, load_task, nothing_left, set_answers
+from study.data.manifest import not_there
 from study.data.metrics import check_possible, want
 from study.data.prints import beside, judged_by, plain
+from study.data.rows import Rows, Split
 from study.data.sets import far
 from study.data.templates import use_sandbox
 from study.errors import ConfigError, TaskError
@@ -33,7 +32,6 @@ from study.models.hub import Repository
 logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # what is wrong with a task is told in words of ours
 use_sandbox()
 
-Split = Literal["train", "test"]
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
@@ -44,14 +42,14 @@ class TaskLibrary:
         """`languages` are the study's; the first is the one in which a limit draws a task's items for all."""
         self._tasks = {task.name: task for task in tasks}
         self._scoring = scoring
-        self._languages = tuple(languages)
-        self._queues: dict[tuple[Cell, Split], dict[str, int]] = {}
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
         self._catalogue = Catalogue(tasks)
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
         self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
-        self.limited: dict[tuple[Cell, Split], tuple[int, int]] = {}  # rows that a limit takes, and of how many
+        self._rows_of = Rows(self._tasks, scoring.limit, languages, self._documents, self._answers)
+        self.limited = self._rows_of.bitten  # rows that a limit takes, and of how many
+        self.lacking = self._rows_of.lacking  # rows of `train.rows_of` that the data have not
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
@@ -71,7 +69,8 @@ class TaskLibrary:
 
     def far(self, cells: Sequence[Cell]) -> tuple[list[Repository], list[str]]:
         """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError; loads none."""
-        asked = [(cell, self._tasks[cell.task]) for cell in cells]
+        like = [Cell(cell.task, other) for cell in cells if (other := self.train(cell).rows_of)]
+        asked = [(cell, self._tasks[cell.task]) for cell in dict.fromkeys([*cells, *like])]
         self._catalogue.check(asked)
         definition = self._catalogue.definition
         return far([(definition(task, task.lm_eval_name(cell.language)), self.train(cell)) for cell, task in asked])
@@ -190,56 +189,23 @@ class TaskLibrary:
                     known[number] = tells(number)
             return known[number]
 
-        asked = self._chosen(cell, split, documents)
-        rows = self._limited(cell, split, documents, asked)
+        asked = self._rows_of.named(cell, split, documents)
+        rows = self._rows_of.limited(cell, split, documents, asked)
         if not all(told(number) for number in rows):
-            rows = self._limited(cell, split, documents, [number for number in asked if told(number)])
+            rows = self._rows_of.limited(cell, split, documents, [number for number in asked if told(number)])
         if not rows:
-            none = "its split has no rows" + (" that train.where lets pass" if self.train(cell).where else "")
-            all_of = f"all {len(asked):,} rows of its split are"
-            told_by_format = split == "train" and self.train(cell).format is not None
-            why = (f"{all_of} empty" if told_by_format else f"the labels of {all_of} hidden") if asked else none
-            what = "example to train on" if split == "train" else "item to score"
-            fix = "name another split in the task's YAML" if self._tasks[cell.task].lm_eval else "name other data"
-            raise TaskError(f"{cell}: no {what}: {why}; {fix}")
+            raise nothing_left(cell, split, len(asked), self.train(cell), self._tasks[cell.task].lm_eval is not None)
         if hidden := sum(not one for one in known.values()):
             self.hidden[cell, split] = hidden
         return rows
 
-    def _chosen(self, cell: Cell, split: Split, documents: Documents) -> list[int]:
-        """Number the documents that the manifest names, for training those that `where` lets pass."""
-        train = self.train(cell)
-        chosen = positions(train.manifest, split, documents, train.id_field)
-        if split == "test":
-            return sorted(chosen)
-        if train.where is None:
-            return chosen
-        where = train.where
-        return [number for number in chosen if wanted(cell, number, documents[number], where)]
+    def _documents(self, cell: Cell, split: Split) -> Documents:
+        task = self._scored(cell)
+        return list(task.eval_docs if task and split == "test" else train_documents(cell, task, self.train(cell)))
 
-    def _limited(self, cell: Cell, split: Split, documents: Documents, chosen: list[int]) -> list[int]:
-        """Take as many of the chosen documents as the limit of the split allows, in their order."""
-        task = self._tasks[cell.task]
-        limit = self._scoring.limit if split == "test" else task.train.limit
-        if limit is None or limit >= len(chosen):
-            return chosen
-        self.limited[cell, split] = limit, len(chosen)
-        first = next((one for one in self._languages if task.exists_in(one)), cell.language)
-        places, field = self._queue(Cell(cell.task, first), split), self.train(cell).id_field
-        names = [row_id(documents[i], i, field) for i in chosen]
-        if not places.keys() >= set(names):
-            places = behind(places, self._queue(cell, split))
-        return [chosen[i] for i in taken(names, places, limit)]
-
-    def _queue(self, cell: Cell, split: Split) -> dict[str, int]:
-        if (cell, split) not in self._queues:
-            task, train = self._scored(cell), self.train(cell)
-            documents = list(task.eval_docs if task and split == "test" else train_documents(cell, task, train))
-            chosen = self._chosen(cell, split, documents)
-            names = [row_id(documents[i], i, train.id_field) for i in chosen]
-            answers = [answer(task, documents[i]) if task else "" for i in chosen]
-            self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
-        return self._queues[cell, split]
+    def _answers(self, cell: Cell, documents: Documents) -> list[str]:
+        task = self._scored(cell)
+        return [answer(task, document) if task else "" for document in documents]
 
     def source_examples(self, source: Source) -> tuple[Example, ...]:
         """List the examples of all cells of a source, cell after cell. Raises TaskError."""

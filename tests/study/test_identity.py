@@ -142,5 +142,9 @@ def test_the_published_study_keeps_its_recipe() -> None:
     """Its data are on the Hub: fingerprints stand in for them."""
     config = load("examples/donors_and_recipients/study.yaml")
     ids = [adapter_id("stand-in", ["first", "second"], config.recipe, seed) for seed in config.seeds]
+    assert ids == ["049b30269ed08995", "ed1bff872bd8dae1", "8d55b6ed5e0bcf67"]
+    by_tokens = config.recipe.validation.model_copy(update={"mean": "token"})
+    before = config.recipe.model_copy(update={"validation": by_tokens})
+    ids = [adapter_id("stand-in", ["first", "second"], before, seed) for seed in config.seeds]
     assert ids == ["cfde1b6414a0417e", "55d1e5fc2f50f882", "c51240554481440a"]
     assert target_id("requests", config.scoring) == "bdd0a4a83a236aea"

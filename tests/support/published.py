@@ -51,15 +51,20 @@ NEW_LANGUAGES = {  # of the paper's first version, that have data
     "hellaswag": ["nl", "uk"],
     "truthfulqa": ["nl", "uk"],
 }
+LACKING = {
+    "train": 2,
+    "test": 1,
+}  # the row of each split that new languages have not, where ids are not numbers of rows
 FIRST_SCORED = 60  # of TruthfulQA, whose ids are numbers of rows
 Row = dict[str, Any]
 
 
-def make_data(folder: Path, train: int, test: int, languages: list[str] | None = None) -> Path:
+def make_data(folder: Path, train: int | dict[str, int], test: int, languages: list[str] | None = None) -> Path:
     """Lay the four sets below `folder`, one config per language, so many rows in each split."""
     for task, name in FOLDERS.items():
+        learned = train[task] if isinstance(train, dict) else train
         configs = {
-            language: {"train": rows(task, language, "train", train), "test": rows(task, language, "test", test)}
+            language: {"train": rows(task, language, "train", learned), "test": rows(task, language, "test", test)}
             for language in languages or LANGUAGES
         }
         lay_out(folder / "Dr4kl3s" / name, configs)
@@ -98,8 +103,12 @@ def _pool(task: str, language: str, splits: tuple[str, str], counts: tuple[int, 
     (learned, scored), (train, test) = splits, counts
     if task == "truthfulqa":  # the number of a row is its id
         made = rows(task, language, "train", FIRST_SCORED) + rows(task, language, "test", test + 3)
-        return {learned: [{key: value for key, value in row.items() if key != "truth_id"} for row in made]}
+        told = [{key: value for key, value in row.items() if key != "truth_id"} for row in made]
+        other = language in NEW_LANGUAGES[task]  # an `id` that is none
+        return {learned: [row | ({"id": f"tqa-{i // 2}"} if other else {}) for i, row in enumerate(told)]}
     made = {"train": rows(task, language, "train", train + 5), "test": rows(task, language, "test", test + 3)}
+    if language in NEW_LANGUAGES[task]:
+        made = {split: some[: LACKING[split]] + some[LACKING[split] + 1 :] for split, some in made.items()}
     if learned == scored:
         return {learned: [*made["test"], *made["train"]][::-1]}
     return {learned: made["train"][::-1], scored: made["test"][::-1]}

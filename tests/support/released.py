@@ -43,18 +43,25 @@ def lettered(task: str, row: dict[str, Any]) -> tuple[str, str] | None:
     return "\n".join([head, *lines, "Answer:"]), f" {right}"
 
 
+def prompt_and_answer(task: str, row: dict[str, Any]) -> tuple[str, str] | None:
+    """What is learned of a row; None for one that is dropped."""
+    if task != "truthfulqa":
+        return lettered(task, row)
+    first = row["mc1_targets_labels"].index(1)
+    return f"Question: {row['question']}\nAnswer:", f" {row['mc1_targets_choices'][first]}"
+
+
 def released(task: str, row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> Released | None:
     longest = MAX_LENGTH[task]
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if (texts := prompt_and_answer(task, row)) is None:
+        return None
     if task == "truthfulqa":
-        first = row["mc1_targets_labels"].index(1)
-        text = f"Question: {row['question']}\nAnswer: {row['mc1_targets_choices'][first]}"
+        text = "".join(texts)
         coded = tokenizer(text, truncation=True, max_length=longest, padding="max_length")
         ids, mask = coded["input_ids"], coded["attention_mask"]
         return Released(text, ids, mask, [one if seen else MASKED for one, seen in zip(ids, mask, strict=True)])
-    if (texts := lettered(task, row)) is None:
-        return None
     prompt, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
     ids, labels = (prompt + answer)[-longest:], ([MASKED] * len(prompt) + answer)[-longest:]
     missing = longest - len(ids)

@@ -1,0 +1,83 @@
+"""Which rows of its split a cell uses: those that a manifest names, or that another language has; those under a limit.
+
+Rows are known by their ids (`study.data.manifest`), in what is trained on and in what is scored alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from study.cells import Cell
+from study.config import TaskConfig, TrainOverride
+from study.data.harness import Documents
+from study.data.learned import wanted
+from study.data.limited import behind, queue, taken
+from study.data.manifest import positions, row_id, with_ids
+
+Split = Literal["train", "test"]
+
+
+class Rows:
+    """The rows of a study's cells. `bitten` and `lacking` are told while they are chosen."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskConfig],
+        limit: int | None,
+        languages: Sequence[str],
+        documents: Callable[[Cell, Split], Documents],
+        answers: Callable[[Cell, Documents], list[str]],
+    ) -> None:
+        """`limit` is of what is scored; in the first of `languages` a limit draws a task's items for all."""
+        self._tasks, self._limit, self._languages = tasks, limit, tuple(languages)
+        self._documents, self._answers = documents, answers
+        self._queues: dict[tuple[Cell, Split], dict[str, int]] = {}
+        self.bitten: dict[tuple[Cell, Split], tuple[int, int]] = {}  # rows that a limit takes, and of how many
+        self.lacking: dict[tuple[Cell, Split], int] = {}  # of another language's rows those that are not there
+
+    def named(self, cell: Cell, split: Split, documents: Documents) -> list[int]:
+        """Number the documents that manifest or `rows_of` name, for training those that `where` lets pass."""
+        chosen, where = self._by_id(cell, split, documents), self._train(cell).where
+        if split == "test":
+            return sorted(chosen)
+        if where is None:
+            return chosen
+        return [number for number in chosen if wanted(cell, number, documents[number], where)]
+
+    def limited(self, cell: Cell, split: Split, documents: Documents, chosen: list[int]) -> list[int]:
+        """Take as many of the chosen documents as the limit of the split allows, in their order."""
+        task = self._tasks[cell.task]
+        limit = self._limit if split == "test" else task.train.limit
+        if limit is None or limit >= len(chosen):
+            return chosen
+        self.bitten[cell, split] = limit, len(chosen)
+        first = next((one for one in self._languages if task.exists_in(one)), cell.language)
+        places, field = self._queue(Cell(cell.task, first), split), self._train(cell).id_field
+        names = [row_id(documents[i], i, field) for i in chosen]
+        if not places.keys() >= set(names):
+            places = behind(places, self._queue(cell, split))
+        return [chosen[i] for i in taken(names, places, limit)]
+
+    def _train(self, cell: Cell) -> TrainOverride[str]:
+        return self._tasks[cell.task].train.of(cell.language)
+
+    def _by_id(self, cell: Cell, split: Split, documents: Documents) -> list[int]:
+        train = self._train(cell)
+        if train.rows_of is None:
+            return positions(train.manifest, split, documents, train.id_field)
+        there = Cell(cell.task, train.rows_of)
+        others, field = self._documents(there, split), self._train(there).id_field
+        ids = [row_id(others[i], i, field) for i in self._by_id(there, split, others)]
+        found = with_ids(ids, documents, train.id_field)
+        self.lacking[cell, split] = len(ids) - len(found)
+        return found
+
+    def _queue(self, cell: Cell, split: Split) -> dict[str, int]:
+        if (cell, split) not in self._queues:
+            documents, field = self._documents(cell, split), self._train(cell).id_field
+            chosen = self.named(cell, split, documents)
+            names = [row_id(documents[i], i, field) for i in chosen]
+            answers = self._answers(cell, [documents[i] for i in chosen])
+            self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
+        return self._queues[cell, split]
