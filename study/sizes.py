@@ -9,84 +9,114 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from study.cells import Cell
-from study.config import StudyConfig
+from study.config import Recipe, StudyConfig
 from study.config.file import load
-from study.data.sizes import CellSize, Sizes
+from study.data.example import Example
+from study.data.sizes import CellSize, Sizes, options_read, read_sizes
 from study.data.tasks import TaskLibrary
 from study.data.turns import said
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
 from study.plain import say
 
-Lengths = Callable[[Sequence[str]], list[int]]  # tokens of each text
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+Tokens = Callable[[Sequence[str], bool], list[list[int]]]  # of each text, with special tokens or without
 
 
 def count(config: StudyConfig) -> Sizes:
     """Count everything. Raises ConfigError for a model that cannot be had, TaskError for data."""
-    from transformers import AutoTokenizer
-
-    from study.models.hub import local_folder
+    from study.models.chat import begins, template_of, tokenizer_of
     from study.models.resolve import resolve_all
 
     library, models = TaskLibrary.of(config), resolve_all(config)
-    rows = {
-        cell: [said(example) for example in library.examples(cell)] for s in config.source_list() for cell in s.cells
-    }
-    items = {cell: _items(library, cell) for cell in config.target_list()}
+    rows = {cell: library.examples(cell) for source in config.source_list() for cell in source.cells}
+    targets = config.target_list()
     cells: dict[str, dict[str, CellSize]] = {}
     for model in models:
-        folder = local_folder(model.path, model.revision, weights=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
-        lengths: Lengths = lambda texts, t=tokenizer: [len(ids) for ids in t(list(texts))["input_ids"]] if texts else []  # type: ignore[misc]  # noqa: E731
-        cells[model.name] = {
-            str(cell): CellSize(
-                items=len(items.get(cell, ())),
-                score_tokens=sum(lengths(["".join(item) for item in items.get(cell, ())])),
-                examples=len(rows.get(cell, ())),
-                train_tokens=sum(lengths(rows.get(cell, ()))),
-                apart_tokens=_apart(lengths, items.get(cell, ())),
+        tokenizer = tokenizer_of(model)
+
+        def tokens(texts: Sequence[str], special: bool, by: Tokenizer = tokenizer) -> list[list[int]]:
+            return list(by(list(texts), add_special_tokens=special)["input_ids"]) if texts else []
+
+        cells[model.name] = {}
+        for cell in dict.fromkeys([*targets, *rows]):
+            learned = rows.get(cell, ())
+            chat = template_of(tokenizer, library.scoring(cell)) if cell in targets else None
+            items = _items(library, cell, chat) if cell in targets else []
+            read, apart = _read(tokens, items, special=all(begins(tokenizer, prompt) for prompt, *_ in items))
+            cells[model.name][str(cell)] = CellSize(
+                items=len(items),
+                score_tokens=read,
+                examples=len(learned),
+                train_tokens=_learned(tokens, learned, config.recipe),
+                apart_tokens=apart,
             )
-            for cell in dict.fromkeys([*items, *rows])
-        }
-    notes = ("Counted with each model's own tokenizer, without a chat template's own tokens.",)
-    return Sizes(notes=notes, params={model.name: model.params for model in models}, cells=cells)
+    return Sizes(
+        notes=("Counted with each model's own tokenizer; of conversations that are learned what is said in them.",),
+        params={model.name: model.params for model in models},
+        embedded={model.name: model.embedded for model in models},
+        cells=cells,
+    )
 
 
-def _items(library: TaskLibrary, cell: Cell) -> list[list[str]]:
-    """List each item's prompt and its options, which the engine reads as one text."""
+def _items(library: TaskLibrary, cell: Cell, chat: Callable[..., str] | None) -> list[list[str]]:
+    """List each item's prompt, as the chat template writes it where there is one, and its options."""
     texts: dict[int, list[str]] = {}
-    for request in library.build_requests(cell):
+    for request in library.build_requests(cell, chat):
         prompt, *rest = (part for part in request.args if isinstance(part, str))
         texts.setdefault(request.doc_id, [prompt]).extend(rest)
     return list(texts.values())
 
 
-def _apart(lengths: Lengths, items: Sequence[Sequence[str]]) -> int:
-    """Count the tokens where every option is read with its prompt, as lm-eval does where any has several tokens."""
-    prompts = lengths([prompt for prompt, *_ in items])
-    wholes = iter(lengths([prompt + option for prompt, *options in items for option in options]))
-    read = 0
+def _learned(tokens: Tokens, examples: Sequence[Example], recipe: Recipe) -> int:
+    """Count the tokens that are learned from: of each example as many as are left of it, of a raw text all."""
+    counted = 0
+    for special in (True, False):
+        some = [one for one in examples if one.bos is special]
+        for one, ids in zip(some, tokens([said(one) for one in some], special), strict=True):
+            counted += len(ids) if one.format == "text" else min(len(ids), one.max_length or recipe.max_length)
+    return counted
+
+
+def _read(tokens: Tokens, items: Sequence[Sequence[str]], special: bool) -> tuple[int, int]:
+    """Count the tokens that are read of items, and those where every option is read with its prompt, as lm-eval does.
+
+    It does so where any option has several tokens; an option's last token is predicted only.
+    """
+    prompts = tokens([prompt for prompt, *_ in items], special)
+    wholes = iter(tokens([prompt + option for prompt, *options in items for option in options], special))
+    read, apart = 0, 0
     for prompt, (_, *options) in zip(prompts, items, strict=True):
         each = [next(wholes) for _ in options]
-        read += prompt if not each or max(each) == prompt + 1 else sum(each)
-    return read
+        read += len(prompt) + options_read([whole[len(prompt) :] for whole in each])
+        longest = max(map(len, each), default=0)
+        apart += len(prompt) if longest <= len(prompt) + 1 else sum(len(whole) - 1 for whole in each)
+    return read, apart
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.sizes", description="Count what a study's plan needs.")
     parser.add_argument("config", help="YAML file of the study")
     options = parser.parse_args(arguments)
+    file = Path(options.config).with_suffix(".sizes.yaml")
     try:
         counted = count(load(options.config))
+        if file.is_file():  # it may have cells of studies that build on this one
+            counted = counted.and_of(read_sizes(file))
     except (ConfigError, TaskError, Unreachable) as error:
         say(f"error: {error}", sys.stderr)
         return 2
-    file = Path(options.config).with_suffix(".sizes.yaml")
-    file.write_text(yaml.safe_dump(counted.model_dump(mode="json"), sort_keys=False, width=120), encoding="utf-8")
+    file.write_text(
+        yaml.safe_dump(counted.model_dump(mode="json", exclude_defaults=True), sort_keys=False, width=120),
+        encoding="utf-8",
+    )
     say(f"written: {file}")
     return 0
 

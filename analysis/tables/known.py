@@ -13,6 +13,8 @@ from analysis.reading.study import Study
 from analysis.statistics.regimes import regime_summary
 
 PUBLISHED_ROWS = 17_424
+TASKS = frozenset({"arc_challenge", "global_mmlu", "hellaswag", "truthfulqa"})
+SEEDS = 3
 TOLERANCE = 1e-9  # that of the study's own validator
 NOT_COMPARABLE = (
     "The published table’s three seeds seem to be three samples of items, of which one is public; its authors’ own "
@@ -57,12 +59,16 @@ KNOWN: dict[str, dict[str, float]] = {
 def known_values(transfer: pl.DataFrame) -> list[str]:
     """Sentences that say whether the published grid gives the figures that were published with it.
 
-    Empty for a table of another size than the published one (17,424 rows).
+    A table of another size than the published one (17,424 rows) is told to be so where it is of its four tasks; of
+    other tasks there is nothing to say.
     """
     if transfer.height != PUBLISHED_ROWS:
-        return []
+        is_of_it = set(transfer["source_task"]) == set(transfer["target_task"]) == TASKS
+        size = f"This table has {transfer.height:,} rows, the published grid has {PUBLISHED_ROWS:,}"
+        return [f"{size}: its known figures cannot be checked."] if is_of_it else []
     summary = regime_summary(transfer)
-    wrong = []
+    seeds = transfer.filter(pl.col("n_seeds") != SEEDS).height
+    wrong = [f"{seeds:,} rows are not of {SEEDS} seeds"] if seeds else []
     for regime, values in KNOWN.items():
         row = summary.row(by_predicate=pl.col("regime") == regime, named=True)
         for name, value in values.items():
@@ -71,7 +77,7 @@ def known_values(transfer: pl.DataFrame) -> list[str]:
     if wrong:
         return ["This table has the size of the published grid but not its figures: " + "; ".join(wrong) + "."]
     count = sum(len(values) for values in KNOWN.values())
-    return [f"All {count} known figures of the published grid are reproduced."]
+    return [f"All {count} known figures of the published grid are reproduced, each row is of {SEEDS} seeds."]
 
 
 def not_comparable(pair: tuple[Study, Study]) -> str | None:

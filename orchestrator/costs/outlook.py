@@ -107,18 +107,20 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     adapters = len(config.source_list()) * seeds
     subjects = adapters + sum(given.model in (name, entry.id) for given in config.adapters)
     times, subject_count = seeds * config.recipe.epochs, subjects + 1
-    to_learn = [_learning(config, cell, _size(sizes, name, cell)) for cell in learned]
+    sized = [_size(sizes, name, cell) for cell in learned]
+    to_learn = [_learning(config, cell, size) for cell, size in zip(learned, sized, strict=True)]
     train, padded = (times * sum(pair[i] for pair in to_learn) for i in (0, 1))
     to_score = [_size(sizes, name, cell) for cell in targets]
     score = subject_count * sum(size.read(limit) for size in to_score)
     options_apart = [size.read_apart(limit) for size in to_score]
     known = [count for count in options_apart if count is not None]
     apart = subject_count * sum(known) if len(known) == len(targets) else None
-    params = float(sizes.params[name])
+    params = float(sizes.body(name))
+    within = max((size.within or sizes.within for size in (*to_score, *sized)), default=sizes.within)
     per_train, per_score = params * tuning_of(config.recipe).train_flops, params * FORWARD
     return Outlook(
         name, adapters, subjects * len(targets), len(targets), train, score, per_train * train, per_score * score,
-        padded, per_train * padded, apart, per_score * (apart or 0), sizes.within,
+        padded, per_train * padded, apart, per_score * (apart or 0), within,
     )  # fmt: skip
 
 

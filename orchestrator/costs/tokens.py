@@ -2,8 +2,8 @@
 
 Training examples are counted as training does: cut to the recipe's length, a text into chunks, those held out to
 validate on set apart; a conversation by what is said in it, without the marks of the model's chat template. A target
-is counted as the engine reads it: a prompt once for its options, what options begin alike with once, and no option's
-last token, which is predicted only. It is judged by some of its questions.
+is counted as the engine reads it: a prompt once for its options, with what the model's chat template writes around it
+where the target is asked so, and of the options what is read. It is judged by some of its questions.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from hashlib import sha256
 from itertools import islice
 
 from orchestrator.planning.survey import Question, Survey
-from study.config import Recipe
+from study.cells import Cell
+from study.config import Recipe, Scoring
 from study.data.example import Example
+from study.data.sizes import options_read
 from study.data.turns import said
+from study.models.chat import begins, template_of, tokenizer_of
 from study.models.hub import file_of
 from study.models.resolve import Model
 from trainers.data import split
@@ -30,12 +33,22 @@ SAMPLE = 128  # questions of a target that are tokenised; the others are taken t
 class TokenCounter:
     """Takes texts apart. `name` tells it from that of another tokenizer; `exact` is False where it guesses.
 
-    `tokens` are of texts that begin; with False of those that go on, before which no special token stands.
+    `tokens` are of texts that begin; with False of those that go on, before which no special token stands. `chat` has
+    the chat template write a prompt, and says whether it begins with `tokens`' special ones.
     """
 
     name: str
     tokens: Callable[[Sequence[str], bool], list[Sequence[object]]]
     exact: bool
+    chat: Callable[[str, Scoring], tuple[str, bool]] | None = None
+
+    def around(self, scoring: Scoring) -> int:
+        """Count the tokens that an item has beside its prompt's as it is asked: turns, and a system prompt."""
+        if not scoring.apply_chat_template or self.chat is None:
+            return 0
+        text, begin = self.chat("x", scoring)
+        (written,), (plain,) = self.tokens([text], begin), self.tokens(["x"], True)
+        return len(written) - len(plain)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(tokens) for tokens in self.tokens(texts, True)]
@@ -72,7 +85,20 @@ def counter_of(model: Model) -> TokenCounter:
     def tokens(texts: Sequence[str], begin: bool) -> list[Sequence[object]]:
         return [code.ids for code in tokenizer.encode_batch(list(texts), add_special_tokens=begin)]
 
-    return TokenCounter(sha256(file.read_bytes()).hexdigest(), tokens, True)
+    return TokenCounter(sha256(file.read_bytes()).hexdigest(), tokens, True, _chat(model))
+
+
+def _chat(model: Model) -> Callable[[str, Scoring], tuple[str, bool]]:
+    def write(prompt: str, scoring: Scoring) -> tuple[str, bool]:
+        turns = [{"role": "user", "content": prompt}]
+        if scoring.system_prompt is not None:
+            turns.insert(0, {"role": "system", "content": scoring.system_prompt})
+        tokenizer = tokenizer_of(model)
+        template = template_of(tokenizer, scoring)
+        text = prompt if template is None else template(turns)
+        return text, begins(tokenizer, text)
+
+    return write
 
 
 def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
@@ -107,7 +133,14 @@ def _begins(example: Example) -> bool:
 
 def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:
     """Tokens of each usable target, in order."""
-    return [_sampled(counter, survey.target_texts[cell]) for cell in survey.targets]
+    return [_asked(counter, survey, cell) for cell in survey.targets]
+
+
+def _asked(counter: TokenCounter, survey: Survey, cell: Cell) -> int:
+    around = counter.around(survey.library.scoring(cell))
+    if around and survey.library.load(cell).OUTPUT_TYPE == "loglikelihood_rolling":
+        around = 0  # a text is rated as it stands
+    return _sampled(counter, survey.target_texts[cell]) + around * survey.target_items[cell]
 
 
 def _sampled(counter: TokenCounter, asked: Sequence[Question]) -> int:
@@ -116,8 +149,7 @@ def _sampled(counter: TokenCounter, asked: Sequence[Question]) -> int:
     read = sum(counter.count([one.prompt for one in some]))
     options = iter(counter.tokens([option for one in some for option in one.options], False))
     for one in some:
-        begun = {tuple(tokens[:n]) for tokens in islice(options, len(one.options)) for n in range(1, len(tokens))}
-        read += len(begun)
+        read += options_read(list(islice(options, len(one.options))))
     letters = _letters(some)
     return round(read * (_letters(asked) / letters if letters else 1.0))
 

@@ -50,8 +50,8 @@ def show(
         console.print(table)
     for line in (
         f"{whole.adapters:,} adapters, {whole.adapter_scores:,} adapter scores, {whole.base_scores:,} base scores",
-        f"hours: {LORA_TRAINING} FLOPs per parameter and token in training ({WHOLE_TRAINING} of all weights), "
-        f"{FORWARD} in scoring, at {UTILISATION:.0%} of the device's bf16 peak (assumed)",
+        f"hours: {LORA_TRAINING} FLOPs per token and parameter outside the embeddings in training ({WHOLE_TRAINING} of "
+        f"all weights), {FORWARD} in scoring, at {UTILISATION:.0%} of the device's bf16 peak (assumed)",
         _how_sure(whole),
         *(_ranges(whole, device) for device in devices),
         *_one_by_one(whole),

@@ -5,6 +5,7 @@ Figures that nobody could count may be assumed: `notes` says so and is printed w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,10 @@ ALL = "all"  # in `cells`: what holds for every model
 
 
 class CellSize(Frozen):
-    """Items to score and their tokens, a prompt once per item; training examples and their tokens, once through.
+    """Items to score and the tokens that are read of them; training examples and their tokens, once through.
 
     `apart_tokens` are those of scoring where every option is read with its prompt, as lm-eval does; None if uncounted.
+    Where `within` is None, what the whole file says holds for the cell.
     """
 
     items: Count
@@ -29,6 +31,7 @@ class CellSize(Frozen):
     examples: Count
     train_tokens: Count
     apart_tokens: Count | None = None
+    within: Annotated[Number, Field(ge=1)] | None = None
 
     def read(self, limit: int | None) -> int:
         """Count the tokens to score, of so many items at most."""
@@ -43,12 +46,20 @@ class CellSize(Frozen):
         return _part(self.train_tokens, self.examples, limit)
 
 
+def options_read(options: Sequence[Sequence[object]]) -> int:
+    """Count the tokens that are read of an item's options: those that several begin with once, and the last of none.
+
+    A last token is predicted only.
+    """
+    return len({tuple(tokens[:n]) for tokens in options for n in range(1, len(tokens))})
+
+
 def _part(tokens: int, count: int, limit: int | None) -> int:
     return tokens if limit is None or limit >= count else round(tokens * limit / count)
 
 
 class Sizes(Frozen):
-    """`params` by model, `cells` by model (or `all`) and cell, and what to know.
+    """`params` by model, of these `embedded` (embeddings, output heads), `cells` by model (or `all`) and cell, `notes`.
 
     `alike` says in whose cells a model is counted that reads as another does; true tokens are taken to be `within`
     this factor of those counted.
@@ -57,11 +68,41 @@ class Sizes(Frozen):
     notes: tuple[str, ...]
     params: dict[str, Count]
     cells: dict[str, dict[str, CellSize]]
+    embedded: dict[str, Count] = Field(default={})
     alike: dict[str, str] = Field(default={})
     within: Annotated[Number, Field(ge=1)] = 1.0
 
+    def of(self, model: str) -> dict[str, CellSize]:
+        """The cells of a model."""
+        return self.cells.get(self.alike.get(model, model)) or self.cells.get(ALL, {})
+
     def cell(self, model: str, cell: str) -> CellSize | None:
-        return (self.cells.get(self.alike.get(model, model)) or self.cells.get(ALL, {})).get(cell)
+        return self.of(model).get(cell)
+
+    def body(self, model: str) -> int:
+        """Parameters outside the embeddings, by which a model computes."""
+        return self.params[model] - self.embedded.get(model, 0)
+
+    def and_of(self, old: Sizes) -> Sizes:
+        """These, and what only an older file has, whose notes stay where anything of it does."""
+        mine: dict[str, dict[str, CellSize]] = {}
+        for model in dict.fromkeys([*self.cells, *old.cells]):
+            before = {cell: self._kept(size, old) for cell, size in old.of(model).items()}
+            mine[model] = before | self.cells.get(model, {})
+        kept = sorted({cell for model, some in mine.items() for cell in some.keys() - self.cells.get(model, {}).keys()})
+        told = (f"Of an older file, as its notes say: {', '.join(kept)}. They say:", *old.notes) if kept else ()
+        return Sizes(
+            notes=(*self.notes, *told),
+            params=old.params | self.params,
+            embedded=old.embedded | self.embedded,
+            cells=mine,
+            alike={model: other for model, other in old.alike.items() if model not in mine},
+            within=self.within,
+        )
+
+    @staticmethod
+    def _kept(size: CellSize, old: Sizes) -> CellSize:
+        return size.model_copy(update={"within": size.within or old.within})
 
 
 def sizes_file(config: str | Path) -> Path | None:

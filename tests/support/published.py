@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +52,23 @@ NEW_LANGUAGES = {  # of the paper's first version, that have data
     "hellaswag": ["nl", "uk"],
     "truthfulqa": ["nl", "uk"],
 }
-LACKING = {
-    "train": 2,
-    "test": 1,
-}  # the row of each split that new languages have not, where ids are not numbers of rows
+NUMBERED = {("global_mmlu", "hi")}  # whose answers are 0 to 3, not letters
+# The row of each split that new languages have not, where ids are not numbers of rows:
+LACKING = {"train": 2, "test": 1}
 FIRST_SCORED = 60  # of TruthfulQA, whose ids are numbers of rows
 Row = dict[str, Any]
+Rows = Callable[[str, str, str, int], list[Row]]  # of a task, a language and a split, so many
 
 
-def make_data(folder: Path, train: int | dict[str, int], test: int, languages: list[str] | None = None) -> Path:
-    """Lay the four sets below `folder`, one config per language, so many rows in each split."""
+def make_data(
+    folder: Path, train: int | dict[str, int], test: int, languages: list[str] | None = None, made: Rows | None = None
+) -> Path:
+    """Lay the four sets below `folder`, one config per language, so many rows in each split, as `made` makes them."""
+    made = made or rows
     for task, name in FOLDERS.items():
-        learned = train[task] if isinstance(train, dict) else train
+        counts = {"train": train[task] if isinstance(train, dict) else train, "test": test}
         configs = {
-            language: {"train": rows(task, language, "train", learned), "test": rows(task, language, "test", test)}
+            language: {split: made(task, language, split, count) for split, count in counts.items()}
             for language in languages or LANGUAGES
         }
         lay_out(folder / "Dr4kl3s" / name, configs)
@@ -146,7 +150,10 @@ def rows(task: str, language: str, split: str, count: int) -> list[Row]:
         return " ".join(draw.choices(words, k=draw.randint(least, most)))
 
     make = {"arc_challenge": _arc, "global_mmlu": _mmlu, "hellaswag": _hellaswag, "truthfulqa": _truthfulqa}[task]
-    return [make(i, split, draw, text) for i in range(count)]
+    made = [make(i, split, draw, text) for i in range(count)]
+    if (task, language) in NUMBERED:
+        made = [row | {"answer": "ABCD".index(row["answer"])} for row in made]
+    return made
 
 
 def _arc(i: int, split: str, draw: random.Random, text: Any) -> Row:
@@ -166,13 +173,16 @@ def _arc(i: int, split: str, draw: random.Random, text: Any) -> Row:
 
 def _mmlu(i: int, split: str, draw: random.Random, text: Any) -> Row:
     options = {f"option_{letter}": text(1, 5) for letter in "abcd"}
-    return {"sample_id": f"law/{split}/{i}", "question": f"{text(3, 12)}? ", **options, "answer": draw.choice("ABCD")}
+    right = draw.choice("ABCD")
+    long = 520 if split == "train" and i % 10 == 7 else 0
+    return {"sample_id": f"law/{split}/{i}", "question": f"{text(3 + long, 12 + long)}? ", **options, "answer": right}
 
 
 def _hellaswag(i: int, split: str, draw: random.Random, text: Any) -> Row:
+    long = 520 if split == "train" and i % 10 == 8 else 0
     return {
         "id": f"hellaswag/validation/{i if split == 'train' else 1000 + i}",
-        "ctx_a": f"{text(2, 5)} [title] {text(1, 3)}  {text(1, 2)}. [step] {text(1, 4)}",
+        "ctx_a": f"{text(2 + long, 5 + long)} [title] {text(1, 3)}  {text(1, 2)}. [step] {text(1, 4)}",
         "ctx_b": f"mR {text(1, 3)}",
         "activity_label": text(1, 2),
         "endings": [f" {text(2, 6)} [substeps]  {text(1, 3)}." for _ in range(4)],
@@ -184,7 +194,8 @@ def _truthfulqa(i: int, split: str, draw: random.Random, text: Any) -> Row:
     several = draw.randint(2, 5)
     long = 130 if i % 10 == 6 else 0  # cut off, answer and all
     choices = [text(1 + (90 if i % 10 == 3 else 0), 9 + (90 if i % 10 == 3 else 0)) for _ in range(several)]
-    targets = {"choices": choices, "labels": [1, *[0] * (several - 1)]}
+    right = several - 1 if i % 4 == 2 else 0  # lm-eval takes the first for right all the same
+    targets = {"choices": choices, "labels": [int(place == right) for place in range(several)]}
     return {
         "truth_id": i if split == "train" else FIRST_SCORED + i,
         "question": f"{text(3 + long, 8 + long)}  [x]?",

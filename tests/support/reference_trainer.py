@@ -6,6 +6,7 @@ which rows are seen (the study takes both from torch's global generator).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
@@ -21,10 +23,13 @@ from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from adapters.kinds import lora_weights as lora
 from study.config import Lora, Recipe
+from study.models.resolve import Model
 from tests.support.released import Released
+from tests.support.training import assert_close, told, train, weights
 from trainers.data import steps
 from trainers.engine import Engine
 from trainers.job import Job
+from trainers.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,26 @@ def _arguments(out: Path, recipe: Recipe, seed: int) -> TrainingArguments:
         report_to=[],
         disable_tqdm=True,
     )
+
+
+def assert_same_training(
+    worker: Worker, model: Model, one: Job, made: Sequence[Released], recipe: Recipe, out: Path
+) -> int:
+    """Held-out rows, the loss of every step, the losses of epochs, the epoch that is kept, and its weights.
+
+    Returns that epoch.
+    """
+    with recorded_steps() as mine:
+        trained = train(worker, model, out / "mine", one, recipe)
+    theirs = by_trainer(Path(model.path), made, one, recipe, out / "theirs")
+    assert mine == pytest.approx(theirs.losses, abs=1e-5)
+    assert len(mine) == theirs.steps
+    epochs = told(trained)["epochs"]
+    assert [epoch["validation_loss"] for epoch in epochs] == pytest.approx(theirs.validation, abs=1e-5)
+    assert told(trained)["best_epoch"] == theirs.best_epoch
+    assert told(trained)["examples"]["validation"] == math.ceil(len(made) / 10)
+    assert_close(weights(trained), theirs.weights)
+    return theirs.best_epoch
 
 
 @contextmanager

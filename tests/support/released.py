@@ -36,6 +36,7 @@ def lettered(task: str, row: dict[str, Any]) -> tuple[str, str] | None:
     else:
         options, right = [row[f"option_{letter}"] for letter in "abcd"], row["answer"]
         asked = row["instruction" if task == "arc_challenge" else "question"].strip()
+        right = "ABCD"[right] if isinstance(right, int) else right
         head, mark = (f"Question: {asked}", ")") if task == "arc_challenge" else (asked, ".")
     if right not in "ABCD":
         return None
