@@ -38,7 +38,8 @@ def template_of(tokenizer: PreTrainedTokenizerBase, scoring: Scoring) -> Callabl
     options: dict[str, Any] = dict(scoring.chat_template_args or {})
 
     def write(turns: Turns, add_generation_prompt: bool = True) -> str:
-        how = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
-        return str(tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, **how, **options))
+        options["add_generation_prompt"] = add_generation_prompt
+        options["continue_final_message"] = not add_generation_prompt
+        return str(tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, **options))
 
     return write
