@@ -28,7 +28,6 @@ from study.store.store import Store
 from tests.evaluators.conftest import put_adapter, unit_of
 from tests.support.families import make_family
 from tests.support.published import FOLDERS, make_data, rows
-from tests.support.real_rows import FOLDER, benchmark, quickstart
 from tests.support.reference_trainer import ByTrainer, assert_same_training, by_trainer
 from tests.support.released import MASKED, released
 from tests.support.tiny_models import save_model
@@ -115,34 +114,6 @@ def test_training_is_the_trainers(
     tokenizer = load_tokenizer(model)
     made = [their for row in rows(task, language, "train", TRAIN[task]) if (their := released(task, row, tokenizer))]
     assert assert_same_training(worker, model, one, made, quickened(faster), tmp_path) == best
-
-
-POLYGLOT = REPOSITORY / "examples" / "quickstart" / "polyglot-nano"
-REAL = {"the quickstart's": (quickstart, ["en", "zh"]), "benchmarks'": (benchmark, ["bn", "de", "en", "zh"])}
-REAL_CASES = {
-    "the quickstart's": ["global_mmlu en", "truthfulqa zh"],
-    "benchmarks'": ["arc_challenge de", "global_mmlu bn", "hellaswag zh", "truthfulqa en"],
-}
-
-
-@pytest.mark.parametrize("whose", REAL)
-def test_training_a_trained_model_on_real_rows_is_the_trainers(
-    whose: str, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the study's own learning rate; texts and tokens are the released ones."""
-    real, languages = REAL[whose]
-    if real is benchmark and not FOLDER.is_dir():
-        pytest.skip(f"{FOLDER} is not there: it has the rows")
-    monkeypatch.chdir(make_data(tmp_path / "data", TRAIN, TEST, languages, real))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    library = TaskLibrary.of(preset(languages))
-    model = resolve(ModelConfig(id=str(POLYGLOT)), "float32", "models[0]")
-    for case in REAL_CASES[whose]:
-        task, language = case.split()
-        tokenizer, examples = load_tokenizer(model), library.examples(Cell(task, language))
-        made = [released(task, row, tokenizer) for row in real(task, language, "train", TRAIN[task])]
-        assert [one.prompt + one.answer for one in examples] == [one.text for one in made]
-        assert_same_training(worker, model, Job(case, 17, examples), made, preset().recipe, tmp_path / task)
 
 
 def test_scores_are_lm_evals_of_the_merged_model(
