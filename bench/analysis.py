@@ -63,7 +63,8 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
     rng = np.random.default_rng(int(_hash(model, source, seed), 16) % 2**32)
     adapter_id = _hash(model, source, seed) if source else None
     base = {"adapter_id": adapter_id, "model": model, "model_params": int(MODELS[model] * 1e9)}
-    base |= {"source_task": source and source[0], "source_language": source and source[1], "seed": seed}
+    base |= {"source_task": source and source[0], "source_language": source and source[1]}
+    base |= {"source_size": None, "seed": seed}
     items, scores = [], []
     for target in CELLS:
         shared = np.random.default_rng(int(_hash(model, target), 16) % 2**32)
@@ -76,7 +77,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
             "target_task": target[0],
             "target_language": target[1],
         }
-        keys = {name: keys[name] for name in schema.ITEMS.names[:9]}
+        keys = {field.name: keys[field.name] for field in schema.KEYS}
         hashes = [_hash(target, i) for i in range(n)] if source is None else ["same"] * n
         facts = _facts(rng, right, gold, pred, hashes)
         now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -176,7 +177,7 @@ def with_pandas(folder: Path) -> dict[str, float]:
 
     seconds = {}
     start = time.perf_counter()
-    names = [*schema.ITEMS.names[:9], "doc_id", "correct", "correct_norm"]
+    names = [*(field.name for field in schema.KEYS), "doc_id", "correct", "correct_norm"]
     frame = pd.read_parquet(folder / ITEMS, columns=names).drop_duplicates(["score_id", "doc_id"])
     keys = ["model", "target_task", "target_language", "doc_id"]
     is_base = frame["adapter_id"].isna()

@@ -1,7 +1,8 @@
 """Cells, sources and the four regimes that relate a source to a target.
 
 A cell is a (task, language) pair, written `task/language`. A source is what one adapter is trained on:
-one cell, or several trained together, in which case its task and language join the distinct parts with `+`.
+one cell, or several trained together, in which case its task and language join the distinct parts with `+`. A sample
+of a cell, for a learning curve, is a source of its own: `task/language@size`.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ class Cell:
         return cls(task, language)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Source:
-    """The cells one adapter is trained on, in config order."""
+    """The cells one adapter is trained on, in config order; of a sample so many examples of each, else all."""
 
     cells: tuple[Cell, ...]
+    size: int | None = None
 
     @property
     def task(self) -> str:
@@ -47,12 +49,27 @@ class Source:
     def language(self) -> str:
         return "+".join(dict.fromkeys(cell.language for cell in self.cells))
 
+    @property
+    def mark(self) -> str:
+        """What is behind the names of a sample: its size. No name of a task or language has an @."""
+        return "" if self.size is None else f"@{self.size}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each cell as it is learned from."""
+        return tuple(f"{cell}{self.mark}" for cell in self.cells)
+
+    @property
+    def whole(self) -> Source:
+        """The source that a sample is drawn from; any other is its own."""
+        return Source(self.cells)
+
     def __str__(self) -> str:
-        return "+".join(str(cell) for cell in self.cells)
+        return "+".join(self.names)
 
     @classmethod
-    def of(cls, cells: Sequence[Cell]) -> Source:
-        return cls(tuple(cells))
+    def of(cls, cells: Sequence[Cell], size: int | None = None) -> Source:
+        return cls(tuple(cells), size)
 
 
 def regime(source_task: str, source_language: str, target_task: str, target_language: str) -> Regime:

@@ -25,10 +25,14 @@ class AdapterUnit:
     @property
     def folder(self) -> str:
         """Where its files go in the store."""
-        return adapter_folder(self.model, self.source.task, self.source.language, self.seed, self.adapter_id)
+        return adapter_folder(self.model, self._task, self.source.language, self.seed, self.adapter_id)
+
+    @property
+    def _task(self) -> str:
+        return self.source.task + self.source.mark
 
     def __str__(self) -> str:
-        return f"{self.model}/{self.source.task}/[{self.source.language}]/{self.seed}"
+        return f"{self.model}/{self._task}/[{self.source.language}]/{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | 
         "model_params": params,
         "source_task": source.task if source else None,
         "source_language": source.language if source else None,
+        "source_size": source.size if source else None,
         "seed": adapter.seed if adapter else None,
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analysis.page.charts import agreement, effects, heat, published
+from analysis.page.charts import agreement, curves, effects, heat, published
 from analysis.page.charts.style import Spec
 from analysis.page.drawing import (
     Drawing,
@@ -144,6 +144,17 @@ SECTIONS: tuple[Section, ...] = (
         "For each task trained on: the mean change on the same task in other languages, and on other tasks; beside "
         "each bar, how many of its cells show a loss of a point or more, and how many noise alone would show.",
         lambda drawing: effects.on_off(drawing.frame, drawing.width(620)),
+    ),
+    Section(
+        "learning_curve",
+        "What more examples bring",
+        "Right: more examples were learned from, the last point is all of them; up: the mean change on targets of that "
+        "kind, the languages of the task together, with its 95 % interval. Two points whose bands overlap may differ "
+        "all the same, for they answered the same items: `step` in the table is their difference, with its interval "
+        "and q-values. The samples were drawn once, and how lucky that draw was is in no interval.",
+        lambda drawing: curves.curves(drawing.frame),
+        wide=True,
+        chapter="More examples",
     ),
     Section(
         "variance_crossed",

@@ -24,7 +24,7 @@ from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
-KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "seed", *TARGET]
+KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "seed", *TARGET]
 IDENTITIES = ["subject_id", "target_id"]
 
 
@@ -156,6 +156,8 @@ def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> 
         .then(pl.lit("base"))
         .when(pl.col("source_task").is_null() | pl.col("source_language").is_null())
         .then(pl.lit("existing"))
+        .when(pl.col("source_size").is_not_null())
+        .then(pl.lit("sample"))
         .otherwise(pl.lit("trained"))
     )
     units = sizes.with_columns(kind.alias("kind")).drop(IDENTITIES)
@@ -166,9 +168,9 @@ def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
     """One unit per (model, source, seed, target); adapters without a seed are known by their identity."""
     who = pl.when(pl.col("seed").is_null()).then(pl.col("adapter_id"))
     keyed = units.sort("written_at", "score_id").with_columns(who.alias("who"))
-    key = ["model", "who", *SOURCE, "seed", *TARGET]
+    key = ["model", "who", *SOURCE, "source_size", "seed", *TARGET]
     kept = keyed.unique(key, keep="last", maintain_order=True).drop("who")
-    kept = kept.sort("model", *SOURCE, "seed", *TARGET, "score_id")
+    kept = kept.sort("model", *SOURCE, "source_size", "seed", *TARGET, "score_id")
     notes.append((units.height - kept.height, "score units for the same model, source, seed and target as a newer one"))
     return kept
 
@@ -191,8 +193,11 @@ def _count_unscored(
     notes.append((unscored, "score units that share no item with the base, or whose metric no item has: see `metrics`"))
     existing = units.filter(pl.col("kind") == "existing").height
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
+    of_samples = units.filter(pl.col("kind") == "sample")
+    curves = of_samples.filter(pl.col("score").is_not_null()).height
+    notes.append((of_samples.height - curves, "score units of samples that share no accuracy with the base"))
     together = drawn.filter("comparable").height
-    return [(others, "graded"), (together, "corpus")]
+    return [(curves, "learning_curve"), (others, "graded"), (together, "corpus")]
 
 
 def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:

@@ -32,10 +32,12 @@ def without_unhealthy(study: Study) -> Study:
     of_bad = study.units.join(doubts.select("model", *TARGET), on=["model", *TARGET], how="semi")
     scores = study.scores.join(of_bad, on="unit", how="anti") if study.scores.height else study.scores
     gone = _apart(study, of_bad)
-    others = sum(gone.values())
+    of_samples = gone["learning_curve"]
+    others = sum(gone.values()) - of_samples
     notes = (
         (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets"),
         (others, f"score units of other metrics on {len(bad)} unhealthy targets"),
+        (of_samples, f"score units of samples on {len(bad)} unhealthy targets"),
     )
 
     def healthy(panels: tuple[Panel, ...]) -> tuple[Panel, ...]:
@@ -60,4 +62,5 @@ def _apart(study: Study, units: pl.DataFrame) -> dict[str, int]:
     is_graded = pl.col("unit").is_in([unit for panel in study.graded for unit in panel.scored.tolist()])
     of_draws = beside_base(study.scores.filter(pl.col("headline")), study.units) if study.scores.height else None
     drawn = 0 if of_draws is None else of_draws.filter("comparable").join(trained, on="unit", how="semi").height
-    return {"graded": trained.filter(is_graded).height, "corpus": drawn}
+    samples = units.filter(pl.col("kind") == "sample", pl.col("score").is_not_null()).height
+    return {"learning_curve": samples, "graded": trained.filter(is_graded).height, "corpus": drawn}

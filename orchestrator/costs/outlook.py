@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.kinds.kind import kind_of as tuning_of
-from study.cells import Cell
+from study.cells import Cell, Source
 from study.config import ModelConfig, StudyConfig
 from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
@@ -102,13 +102,14 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     name = entry.called
     if name not in sizes.params:
         raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
-    learned = [cell for source in config.source_list() for cell in source.cells]
+    sources = _sources(config, sizes, name)
+    learned = [(cell, source.size) for source in sources for cell in source.cells]
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
-    adapters = len(config.source_list()) * seeds
+    adapters = len(sources) * seeds
     subjects = adapters + sum(given.model in (name, entry.id) for given in config.adapters)
     times, subject_count = seeds * config.recipe.epochs, subjects + 1
-    sized = [_size(sizes, name, cell) for cell in learned]
-    to_learn = [_learning(config, cell, size) for cell, size in zip(learned, sized, strict=True)]
+    sized = [_size(sizes, name, cell) for cell, _ in learned]
+    to_learn = [_learning(config, cell, size, sample) for (cell, sample), size in zip(learned, sized, strict=True)]
     train, padded = (times * sum(pair[i] for pair in to_learn) for i in (0, 1))
     to_score = [_size(sizes, name, cell) for cell in targets]
     score = subject_count * sum(size.read(limit) for size in to_score)
@@ -124,6 +125,20 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     )  # fmt: skip
 
 
+def _sources(config: StudyConfig, sizes: Sizes, model: str) -> list[Source]:
+    """What is trained on: of samples those that are less than all examples."""
+
+    def is_part(source: Source, size: int) -> bool:
+        (cell,) = source.cells
+        return size < _examples(_size(sizes, model, cell), config.task(cell.task).train.limit)
+
+    return [one for one in config.source_list() if one.size is None or is_part(one, one.size)]
+
+
+def _examples(size: CellSize, limit: int | None) -> int:
+    return size.examples if limit is None else min(size.examples, limit)
+
+
 def _size(sizes: Sizes, model: str, cell: Cell) -> CellSize:
     found = sizes.cell(model, str(cell))
     if found is None:
@@ -131,12 +146,12 @@ def _size(sizes: Sizes, model: str, cell: Cell) -> CellSize:
     return found
 
 
-def _learning(config: StudyConfig, cell: Cell, size: CellSize) -> tuple[int, int]:
-    """Tokens of a cell's examples, once through: as they are, and each row as long as it may be."""
+def _learning(config: StudyConfig, cell: Cell, size: CellSize, sample: int | None) -> tuple[int, int]:
+    """Tokens of a cell's examples, or of a sample's, once through: as they are, and each row as long as it may be."""
     train = config.task(cell.task).train
     longest = train.max_length or config.recipe.max_length
-    examples = size.examples if train.limit is None else min(size.examples, train.limit)
-    tokens = size.learned(train.limit)
+    limit = sample or train.limit
+    examples, tokens = _examples(size, limit), size.learned(limit)
     if train.format == "text":  # never cut: its chunks are rows, of BOS, text and EOS
         return tokens, max(examples, math.ceil(tokens / max(1, longest - 2))) * longest
     return min(tokens, examples * longest), examples * longest

@@ -53,13 +53,13 @@ def _mean(some: Sequence[float]) -> float | None:
 
 
 def _training(store: Store, to_do: ToDo, resources: Mapping[str, float]) -> tuple[Counts, Took]:
-    names = ["subject_id", "model", "source_task", "source_language"]
+    names = ["subject_id", "model", "source_task", "source_language", "source_size"]
     source: dict[str, str] = {}
     counts_of: Counts = {}
     took: Took = {}
     rows = to_do.subjects.select(names).iter_rows()
-    for (subject, model, task, language), train in zip(rows, to_do.train, strict=True):
-        source[subject] = f"{task}/{language}"
+    for (subject, model, *named), train in zip(rows, to_do.train, strict=True):
+        source[subject] = "/".join(map(str, named))
         counts = counts_of.setdefault(model, {})
         counts[source[subject]] = counts.get(source[subject], 0) + bool(train)
     for adapter_id, record in undisturbed(store.records).items():

@@ -21,13 +21,14 @@ NEVER = -99.0  # pp: a loss that no target has to give
 def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
     """Sentences about a study whose targets have so many items; none where nothing but sources themselves is scored."""
     targets = config.target_list()
-    pairs = [(source.task, source.language, t.task, t.language) for source in config.source_list() for t in targets]
+    sources = [source for source in config.source_list() if source.size is None]  # of samples are other claims
+    pairs = [(source.task, source.language, t.task, t.language) for source in sources for t in targets]
     cells = sum(regime(*pair) != "MT-ML" for pair in pairs)
     if cells < 1 or not items:
         return []
     n, k = int(median(items)), len(config.seeds)
-    sd, sources = SEED_SD if k > 1 else 0.0, len(config.source_list())
-    plans = [Plan(n, k, share, seed_sd=sd, n_sources=sources, n_cells=cells) for share in DISCORDANCE]
+    sd = SEED_SD if k > 1 else 0.0
+    plans = [Plan(n, k, share, seed_sd=sd, n_sources=len(sources), n_cells=cells) for share in DISCORDANCE]
     cell = "the one cell of each model" if cells == 1 else f"one of the {cells:,} cells of a model"
     seeds = f"{k} seeds" if k > 1 else "one seed"
     assumed = f"{DISCORDANCE[0]:.0%} to {DISCORDANCE[1]:.0%} of right-or-wrong answers other than the base's"

@@ -43,6 +43,8 @@ def _overlaps(found: Survey) -> Iterator[str]:
             where.setdefault(name, []).append(str(cell))
     pairs: dict[tuple[str, str], int] = {}
     for source, examples in found.examples.items():
+        if source.size is not None:  # a part of a source, whose rows are told
+            continue
         for name in {example.doc_hash for example in examples}:
             for target in where.get(name, ()):
                 pairs[str(source), target] = pairs.get((str(source), target), 0) + 1

@@ -21,6 +21,12 @@ def remarks(found: Survey, rows: Mapping[str, int], recipe: Recipe) -> Iterator[
         if count:
             of = found.library.train(cell).rows_of
             yield f"{cell}, {part} rows: {count:,} of those of {of} are not in its data; it goes without them"
+    if found.samples_of_all:
+        sample, count = next(iter(found.samples_of_all.items()))
+        yield (
+            f"{len(found.samples_of_all):,} samples are no less than all rows, e.g. {sample} of {count:,}: "
+            "what is trained on all of them stands for these"
+        )
     for (cell, part), count in found.library.nulls.items():
         if count:
             fix = "fill it, or write {{ column or '' }}"

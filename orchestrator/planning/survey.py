@@ -72,6 +72,7 @@ class Survey:
     own_shots: dict[Cell, int] = field(default_factory=dict)
     answers: dict[Cell, int] = field(default_factory=dict)  # how many different right answers are told
     test_hashes: dict[Cell, frozenset[str]] = field(default_factory=dict)
+    samples_of_all: dict[Source, int] = field(default_factory=dict)  # asked for as large as all rows, and how many
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -102,11 +103,22 @@ def survey(
     found = Survey(library)
     patience = _Patience(config.failures.transient, warn)
     for source in config.source_list():
+        if source.size is not None and not _is_part(found, source, source.size):
+            continue
         _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
     for cell in config.target_list():
         step = lambda c=cell: _add_target(found, library, c, supported)  # noqa: E731
         _with_reason(found, patience, "target", str(cell), step)
     return found
+
+
+def _is_part(found: Survey, sample: Source, size: int) -> bool:
+    """Whether a sample is a part of the whole, which was looked at before; where it is all of that, it is noted."""
+    if (whole := found.examples.get(sample.whole)) is None:  # broken, which is told once
+        return False
+    if size >= len(whole):
+        found.samples_of_all[sample] = len(whole)
+    return size < len(whole)
 
 
 def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:

@@ -15,7 +15,7 @@ def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -
         adapter_id=unit.adapter_id,
         model=unit.model,
         model_identity=context.models[unit.model].identity,
-        source=tuple(str(cell) for cell in unit.source.cells),
+        source=unit.source.names,
         seed=unit.seed,
         recipe=context.config.recipe.model_dump(mode="json"),
         train_doc_hashes=tuple(sorted({example.doc_hash for example in context.examples[unit.source]})),

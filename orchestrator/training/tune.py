@@ -213,7 +213,7 @@ def _words_of(trial: Trial) -> str:
 
 def trial_name(gang: Gang) -> str:
     """`model/task/[languages]/seed`; a gang joins its members' tasks, languages and seeds."""
-    tasks = "+".join(dict.fromkeys(unit.source.task for unit in gang))
+    tasks = "+".join(dict.fromkeys(f"{unit.source.task}{unit.source.mark}" for unit in gang))
     languages = ",".join(dict.fromkeys(unit.source.language for unit in gang))
     seeds = "+".join(dict.fromkeys(str(unit.seed) for unit in gang))
     return f"{gang[0].model}/{tasks}/[{languages}]/{seeds}"

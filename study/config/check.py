@@ -26,6 +26,7 @@ def check(config: StudyConfig) -> None:
         _check_source(task, config.languages)
         _check_rows(task, config.languages)
         reject_duplicates(f"tasks[{task.name}].metric", list(task.metrics))
+        reject_duplicates(f"tasks[{task.name}].train.sizes", [str(size) for size in task.train.sizes])
     if not config.target_list():
         raise ConfigError(
             "targets", config.targets, "the grid is empty: no target to score", "use `all` or list task/language"

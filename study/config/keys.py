@@ -136,7 +136,13 @@ class StudyConfig(Frozen):
         ]
 
     def source_list(self) -> list[Source]:
-        """List what to train on: each cell alone, or what `sources` lists. Raises ConfigError for an unknown cell."""
+        """List what to train on: each cell alone, or what `sources` lists, then samples. Raises ConfigError."""
+        sources = self._whole_sources()
+        alone = [source.cells for source in sources if len(source.cells) == 1]
+        sizes = [(cells, size) for cells in alone for size in sorted(self.task(cells[0].task).train.sizes)]
+        return [*sources, *(Source.of(cells, size) for cells, size in sizes)]
+
+    def _whole_sources(self) -> list[Source]:
         if self.sources == "all":
             return [Source.of([cell]) for cell in self.cells()]
         groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]

@@ -32,7 +32,7 @@ def _kind(value: object) -> str:
 
 
 class TextConfig(Frozen):
-    """Text of one kind in each language; a table may leave languages out. `limit` draws so many rows."""
+    """Text of one kind in each language; a table may leave languages out. `limit` and `sizes` draw so many rows."""
 
     name: Name
     data: Annotated[
@@ -40,9 +40,10 @@ class TextConfig(Frozen):
     ]
     field: StrictStr = "text"
     limit: PositiveInt | None = None
+    sizes: tuple[PositiveInt, ...] = ()
 
     @property
     def train(self) -> TrainOverride[ByLanguage]:
         """What a task that is learned from only says for the same."""
         where = self.data.model_dump() if isinstance(self.data, TextData) else {"data_files": self.data}
-        return TrainOverride[ByLanguage](format="text", field=self.field, limit=self.limit, **where)
+        return TrainOverride[ByLanguage](format="text", field=self.field, limit=self.limit, sizes=self.sizes, **where)

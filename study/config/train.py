@@ -40,6 +40,7 @@ class TrainOverride(Frozen, Generic[Text]):
     split: Text | None = None
     where: Text | None = None
     limit: PositiveInt | None = None
+    sizes: tuple[PositiveInt, ...] = ()  # of samples of these rows that are sources beside them, for a learning curve
     manifest: Text | None = None
     rows_of: Text | None = None  # a language whose rows these are, as far as the data have them
     id_field: Text | None = None
@@ -66,6 +67,8 @@ class TrainOverride(Frozen, Generic[Text]):
         if self.format in ("text", "messages") and not self.bos:
             how = "each chunk of a raw text begins with it" if self.format == "text" else "the chat template decides"
             raise ValueError(f"bos: false is of pairs: leave it out with format: {self.format}, where {how}")
+        if self.format == "text" and self.loss_on is not None:
+            raise ValueError("loss_on is of answers: all of a raw text is learned, leave it out with format: text")
         if self.format == "text" and self.truncation != "left":
             raise ValueError(
                 "truncation is of what is cut off: a raw text is cut into chunks, all of which are learned"
@@ -79,13 +82,19 @@ class TrainOverride(Frozen, Generic[Text]):
                 "dataset_revision and process_docs are of other data: set dataset_path too; the task's own data have "
                 "their revision in the task's YAML file (dataset_kwargs: {revision: …}), and its process_docs anyway"
             )
+        if self.dataset_path is None and self.dataset_revision is not None:
+            raise ValueError(
+                "dataset_revision is of a set on the Hub, and data_files alone name none: leave it out, or set "
+                "dataset_path too"
+            )
         return self
 
     def of(self, language: str) -> TrainOverride[str]:
         """What it comes to in a language; without data of its own there, keys of such data say nothing."""
         own = {key: _in(language, value) for key, value in self}
-        if own["dataset_path"] is None and own["data_files"] is None:
-            own |= {"dataset_revision": None, "process_docs": False}
+        if own["dataset_path"] is None:
+            own |= {"dataset_revision": None}
+            own |= {"process_docs": False} if own["data_files"] is None else {}
         return TrainOverride[str].model_validate(own)
 
     def tables(self) -> dict[str, dict[str, str]]:

@@ -5,7 +5,7 @@ Rows are known by their ids (`study.data.manifest`), in what is trained on and i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from study.cells import Cell
@@ -52,12 +52,20 @@ class Rows:
         if limit is None or limit >= len(chosen):
             return chosen
         self.bitten[cell, split] = limit, len(chosen)
-        first = next((one for one in self._languages if task.exists_in(one)), cell.language)
-        places, field = self._queue(Cell(cell.task, first), split), self._train(cell).id_field
-        names = [row_id(documents[i], i, field) for i in chosen]
+        return [chosen[i] for i in self.in_front(cell, split, self.names(cell, documents, chosen), limit)]
+
+    def names(self, cell: Cell, documents: Documents, chosen: Iterable[int]) -> list[str]:
+        """The ids of documents."""
+        field = self._train(cell).id_field
+        return [row_id(documents[i], i, field) for i in chosen]
+
+    def in_front(self, cell: Cell, split: Split, names: Sequence[str], limit: int) -> list[int]:
+        """Numbers of so many of the named rows, in their order: those in front of the queue of the task's languages."""
+        first = next((one for one in self._languages if self._tasks[cell.task].exists_in(one)), cell.language)
+        places = self._queue(Cell(cell.task, first), split)
         if not places.keys() >= set(names):
             places = behind(places, self._queue(cell, split))
-        return [chosen[i] for i in taken(names, places, limit)]
+        return taken(names, places, limit)
 
     def _train(self, cell: Cell) -> TrainOverride[str]:
         return self._tasks[cell.task].train.of(cell.language)
@@ -67,17 +75,17 @@ class Rows:
         if train.rows_of is None:
             return positions(train.manifest, split, documents, train.id_field)
         there = Cell(cell.task, train.rows_of)
-        others, field = self._documents(there, split), self._train(there).id_field
-        ids = [row_id(others[i], i, field) for i in self._by_id(there, split, others)]
+        others = self._documents(there, split)
+        ids = self.names(there, others, self._by_id(there, split, others))
         found = with_ids(ids, documents, train.id_field)
         self.lacking[cell, split] = len(ids) - len(found)
         return found
 
     def _queue(self, cell: Cell, split: Split) -> dict[str, int]:
         if (cell, split) not in self._queues:
-            documents, field = self._documents(cell, split), self._train(cell).id_field
+            documents = self._documents(cell, split)
             chosen = self.named(cell, split, documents)
-            names = [row_id(documents[i], i, field) for i in chosen]
+            names = self.names(cell, documents, chosen)
             answers = self._answers(cell, [documents[i] for i in chosen])
             self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
         return self._queues[cell, split]

@@ -44,6 +44,7 @@ class TaskLibrary:
         self._scoring = scoring
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
+        self._names: dict[Cell, list[str]] = {}  # of the rows of these examples, where samples are drawn from them
         self._catalogue = Catalogue(tasks)
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
         self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
@@ -177,6 +178,7 @@ class TaskLibrary:
             raise fault(f"{cell}: training examples cannot be built", error) from error
         examples = {number: example for number in rows if (example := made[number]) is not None}
         self.nulls[cell, "train"] = sum(writes_null(documents[n], one.prompt) for n, one in examples.items())
+        self._names[cell] = self._rows_of.names(cell, documents, examples) if train.sizes else []
         return tuple(examples.values())
 
     def _rows(self, cell: Cell, split: Split, documents: Documents, tells: Callable[[int], bool]) -> list[int]:
@@ -209,8 +211,16 @@ class TaskLibrary:
 
     def source_examples(self, source: Source) -> tuple[Example, ...]:
         """List the examples of all cells of a source, cell after cell. Raises TaskError."""
-        return tuple(example for cell in source.cells for example in self.examples(cell))
+        return tuple(example for cell in source.cells for example in self._learned(cell, source.size))
 
     def example_fingerprints(self, source: Source) -> list[str]:
-        """Digest each cell of a source: the cell, and its examples with templates applied. Raises TaskError."""
-        return [digest([str(cell), *(told(one) for one in self.examples(cell))]) for cell in source.cells]
+        """Digest each cell of a source: its name there, its examples with templates applied. Raises TaskError."""
+        named = zip(source.names, source.cells, strict=True)
+        return [digest([name, *(told(one) for one in self._learned(cell, source.size))]) for name, cell in named]
+
+    def _learned(self, cell: Cell, size: int | None) -> tuple[Example, ...]:
+        """The examples of a cell, or of a sample of them those in front of the queue, in their order."""
+        examples = self.examples(cell)
+        if size is None or size >= len(examples):
+            return examples
+        return tuple(examples[i] for i in self._rows_of.in_front(cell, "train", self._names[cell], size))

@@ -29,6 +29,7 @@ SUBJECT: tuple[pa.Field, ...] = (
         "source_task", pa.string(), "task trained on; null for the base model and an adapter without a known source"
     ),
     _field("source_language", pa.string(), "language trained on; null likewise"),
+    _field("source_size", pa.int64(), "examples in a sample that was trained on, count; null where that was all rows"),
     _field("seed", pa.int64(), "training seed; null for the base model and adapters trained elsewhere"),
 )
 TARGET: tuple[pa.Field, ...] = (

@@ -55,7 +55,9 @@ class Store(Files):
         subjects, targets = (
             pa.Table.from_struct_array(row.column(name).combine_chunks().flatten()) for name in schema.GRID.names
         )
-        return subjects, targets
+        later = schema.empty(schema.SUBJECTS, [field.name for field in schema.SUBJECTS if field.nullable])
+        whole = pa.concat_tables([subjects, later], promote_options="default")  # nulls where an older release wrote it
+        return whole.select(schema.SUBJECTS.names), targets
 
     # -- adapters ----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from safetensors.torch import save
 
 from analysis.page import files
 from analysis.reading.study import load_store
+from analysis.statistics.curves import learning_curve
 from evaluators.items.item import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
@@ -92,6 +93,28 @@ def test_adapters_differ_from_the_base_and_from_one_another(undisturbed: Path) -
     items = pl.DataFrame(pl.from_arrow(store.items()))
     sums = items.group_by("adapter_id").agg(pl.col("loglikelihoods").list.sum().sum().round(3))
     assert sums["loglikelihoods"].n_unique() == 5
+
+
+def test_samples_are_sources_beside_those_they_are_drawn_from(world: tuple[Path, Path], tmp_path: Path) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS[:1], LANGUAGES, tasks, **CROWDED)
+    named = {"name": "next", "lm_eval": "next_{language}", "include_path": str(tasks), "train": {"sizes": [8, 24]}}
+    sizes = f"tasks={json.dumps([named])}"
+    done = sweep(config, "--set", sizes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 samples are no less than all rows, e.g. next/xx@24 of 24" in " ".join(done.stdout.split())
+    records = {record.source[0]: record for record in Store(str(tmp_path / "store")).records().values()}
+    assert {name: sum(one.course.examples.__dict__.values()) for name, one in records.items()} == {
+        **{"next/xx": 24, "next/yy": 24, "next/xx@8": 8, "next/yy@8": 8}
+    }
+    study = load_store(str(tmp_path / "store"))
+    assert study.units["source_size"].value_counts().sort("source_size").rows() == [(None, 6), (8, 4)]
+    assert study.transfer.height == 4  # of all rows alone
+    assert (4, "learning_curve") in study.apart
+    curve = learning_curve(study).filter(pl.col("of") == "task", pl.col("regime") == "MT-ML")
+    assert curve.select("sample", "examples", "n_cells").rows() == [(8, 8, 2), (None, 24, 2)]
+    assert "nothing to do" in sweep(config, "--set", sizes).stdout
+    assert "nothing to do" in sweep(config).stdout  # without samples the ids of all rows are the same
 
 
 def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:

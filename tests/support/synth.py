@@ -70,6 +70,7 @@ def unit_rows(
         "model_params": int(billions * 1e9),
         "source_task": source[0] if source else None,
         "source_language": source[1] if source else None,
+        "source_size": None,
         "seed": seed,
         "target_task": target[0],
         "target_language": target[1],

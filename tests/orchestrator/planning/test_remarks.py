@@ -34,6 +34,19 @@ def test_one_long_text_is_many_rows_and_an_empty_one_hides_no_label(tmp_path: Pa
     assert told(tmp_path, ["x" * 2000, ""]) == ["notes/en, train rows: 1 are left out, they are empty"]
 
 
+def test_a_sample_as_large_as_all_rows_is_told_and_is_no_source_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path)
+    task = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{tmp_path}', train: {{sizes: [2, 5, 9]}}}}"
+    lost = "{name: lost, train: {format: text, data_files: nowhere.jsonl, sizes: [3]}}"
+    config = parse(f"models: [{{id: none}}]\nlanguages: [en]\ntasks: [{task}, {lost}]\n")
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    assert [str(source) for source in found.sources] == ["quiz/en", "quiz/en@2"]
+    assert [one.cell for one in found.broken] == ["lost/en"]
+    assert list(remarks(found, {}, config.recipe)) == [
+        "2 samples are no less than all rows, e.g. quiz/en@5 of 5: what is trained on all of them stands for these"
+    ]
+
+
 def test_a_short_text_is_too_short_to_learn(tmp_path: Path) -> None:
     (line,) = told(tmp_path, ["x" * 20])
     assert line.startswith("too short to learn: 1 sources end within their warm-up, e.g. notes/en at step 1;")

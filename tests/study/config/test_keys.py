@@ -53,6 +53,17 @@ def test_a_list_of_lists_trains_one_adapter_on_several_cells() -> None:
     assert (source.task, source.language) == ("arc", "en+de")
 
 
+def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
+    text = BASE.replace('"arc_{language}"', '"arc_{language}", train: {sizes: [50, 20]}')
+    text += "texts: [{name: prose, data: {en: prose.jsonl}, sizes: [7]}]\n"
+    assert [str(one) for one in parse(text).source_list()] == [
+        *("arc/en", "arc/de", "mmlu/en", "prose/en", "arc/en@20", "arc/en@50", "arc/de@20", "arc/de@50", "prose/en@7")
+    ]
+    listed = parse(text + "sources: [arc/de, [arc/en, arc/de], mmlu/en]").source_list()
+    assert [str(one) for one in listed] == ["arc/de", "arc/en+arc/de", "mmlu/en", "arc/de@20", "arc/de@50"]
+    assert complaint(text.replace("50, 20", "20, 20")).key == "tasks[arc].train.sizes"
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "key", "says"),
     [
@@ -84,6 +95,9 @@ def test_a_list_of_lists_trains_one_adapter_on_several_cells() -> None:
         (BASE, ["tasks.1.train.split={fr: x}"], "tasks[mmlu].train.split", "not among"),
         (BASE, ["tasks.1.train.split={en: 3}"], "tasks[1].train.split.en", "string"),
         (BASE, ["tasks.1.train.dataset_revision=x"], "tasks[1].train", "set dataset_path too"),
+        (BASE, ["tasks.1.train={data_files: a.csv, dataset_revision: x}"], "tasks[1].train", "leave it out"),
+        (BASE, ["tasks.1.train={data_files: a.csv, format: text, loss_on: all}"], "tasks[1].train", "leave it out"),
+        (BASE, ["tasks.1.train.sizes=[0]"], "tasks[1].train.sizes[0]", "greater than 0"),
         (BASE, ["tasks.0.train.rows_of={de: fr}"], "tasks[arc].train.rows_of", "no language that the task is in"),
         (
             BASE,

@@ -1,0 +1,66 @@
+"""Charts of learning curves: what more examples bring, task by task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from analysis.page.charts.style import MODEL_TITLE, Spec, data, model_menu, spec
+
+if TYPE_CHECKING:
+    import altair as alt
+
+NAMES = {
+    "MT-ML": "its own cell",
+    "MT-CL": "same task, other language",
+    "CT-ML": "other task, same language",
+    "CT-CL": "other task and language",
+}
+
+
+def curves(frame: pl.DataFrame) -> Spec:
+    """Mean Δ by examples, a panel per task and a line per regime, over the band of its interval.
+
+    `frame` has rows of `learning_curve`, of which those of tasks are drawn.
+    """
+    import altair as alt
+
+    drawn = frame.filter(pl.col("of") == "task", pl.col("examples").is_not_null())
+    rows = drawn.with_columns(pl.col("regime").replace_strict(NAMES).alias("target"))
+    panel = _panel(rows).properties(width=270, height=220)
+    chart = panel.facet(facet=alt.Facet("source_task:N", title="trained on"), columns=2)
+    names = rows["model"].unique().sort().to_list()
+    if len(names) > 1:
+        chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
+        chart = chart.properties(title=MODEL_TITLE)
+    return spec(chart, "Mean Δ by the number of examples, by task and regime.")
+
+
+def _panel(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    import altair as alt
+
+    order = [name for name in NAMES.values() if name in rows["target"].to_list()]
+    tint = alt.Scale(scheme="tableau10")
+    shown = alt.Chart(data(rows))
+    base = shown.encode(
+        x=alt.X("examples:Q", scale=alt.Scale(type="log", nice=False, padding=10), axis=alt.Axis(format="~s")),
+        color=alt.Color(
+            "target:N", title=None, sort=order, scale=tint, legend=alt.Legend(orient="top", symbolOpacity=1)
+        ),
+    )
+    mean = alt.Y("mean:Q", title="mean Δ, pp")
+    tips = [
+        "target:N",
+        "examples:Q",
+        *(alt.Tooltip(f"{name}:Q", format="+.2f") for name in ("mean", "low", "high", "step")),
+        alt.Tooltip("q_better:Q", title="q of better than with fewer", format=".3f"),
+        alt.Tooltip("q_worse:Q", title="q of worse than with fewer", format=".3f"),
+        "n_cells:Q",
+    ]
+    return alt.layer(
+        shown.mark_rule(color="#777777").encode(y=alt.datum(0)),
+        base.mark_area(opacity=0.13).encode(y="low:Q", y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=mean),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y=mean, tooltip=tips),
+    )

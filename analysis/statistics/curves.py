@@ -1,0 +1,156 @@
+"""Learning curves: what more examples of a source bring, by samples of it that were trained on beside all.
+
+A point is a mean over the targets of a regime, of a source or of a task (its languages together); a step is what a
+point has more than the one before it, on the cells that both have. Both are means of cells as those of `groups`: items
+are clusters, which all sizes share, and the seeds of each size are its own. The steps of a model are two families, of
+tasks and of sources, with q-values for either side (Benjamini and Hochberg 1995). That the samples were drawn once is
+in no interval: another draw may give another curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import DELTA_WORDS, MODEL_WORDS, SOURCE, TARGET, Table, need
+from analysis.inference.claims import LEVEL, q_values
+from analysis.inference.items import Floats
+from analysis.inference.means import means, one_sided, within_model
+from analysis.reading.grids import ModelGrid, model_grids
+from analysis.reading.study import Study
+from analysis.reading.transfer import with_regime
+
+FAMILIES = {"task": ["source_task"], "source": SOURCE}
+SIDES = ("worse", "better")
+ALL = "0"  # behind the @ of a source that is no sample
+
+
+def learning_curve(study: Study) -> pl.DataFrame:
+    """One row per point of every curve; NotComputable where no sample was scored on a target with an accuracy."""
+    units = _by_size(study.units) if study.panels else pl.DataFrame()
+    need(units.height > 0, "no source has samples that were scored by an accuracy: tasks[].train.sizes asks for some")
+    grids = model_grids(study.panels, units)
+    table = pl.concat([_family(one, name) for one in grids for name in FAMILIES])
+    counts = _counts(study, units)
+    names = table.select("model", *SOURCE).rows()
+    examples = pl.coalesce("sample", pl.Series([counts.get(name) for name in names], dtype=pl.Int64))
+    return table.with_columns(examples.alias("examples")).select(*COLUMNS)
+
+
+def _by_size(units: pl.DataFrame) -> pl.DataFrame:
+    """Units of the bases, and of the sources that have samples: there `source_task` tells the size, as task@size."""
+    samples = units.filter(pl.col("kind") == "sample")
+    of_source = pl.col("kind").is_in(["trained", "sample"])
+    curves = units.filter(of_source).join(samples, on=["model", *SOURCE], how="semi")
+    size = pl.col("source_size").cast(pl.String).fill_null(ALL)
+    named = curves.with_columns(
+        pl.concat_str("source_task", size, separator="@").alias("source_task"), pl.lit("trained").alias("kind")
+    )
+    return pl.concat([named, units.filter(pl.col("kind") == "base")]) if samples.height else samples
+
+
+def _counts(study: Study, units: pl.DataFrame) -> dict[tuple[str, str, str | None], int]:
+    """How many different rows were learned from where all were, by model and source; of a task the mean."""
+    rows = [(record.adapter_id, len(record.train_doc_hashes)) for record in study.records]
+    counted = pl.DataFrame(rows, schema={"adapter_id": pl.String, "rows": pl.Int64}, orient="row")
+    whole = units.filter(pl.col("source_size").is_null()).join(counted, on="adapter_id")
+    known = whole.select("model", pl.col("source_task").str.strip_suffix(f"@{ALL}"), "source_language", "rows").unique()
+    mean = pl.col("rows").mean().round().cast(pl.Int64)
+    of_task = known.group_by("model", "source_task").agg(pl.lit(None, pl.String).alias("source_language"), mean)
+    of_source = known.group_by("model", *SOURCE).agg(mean)
+    return {(model, task, language): n for model, task, language, n in pl.concat([of_source, of_task]).rows()}
+
+
+def _family(one: ModelGrid, name: str) -> pl.DataFrame:
+    """The curves of a model's tasks, or of its sources."""
+    points, weights, steps = [], list[Floats](), list[Floats]()
+    for key, cells in _curves(one, FAMILIES[name]):
+        before: pl.DataFrame | None = None
+        for (size,), now in cells.partition_by("size", as_dict=True, maintain_order=True).items():
+            points.append((name, one.model, *key, size or None, now.height))
+            weights.append(_mean(one, now))
+            steps.append(np.zeros_like(weights[-1]) if before is None else _step(one, before, now))
+            before = now
+    mean, step = (means(one.grid, one.cells.seeds, np.array(some)) for some in (weights, steps))
+    at, more = within_model(mean), within_model(step)
+    p = dict(zip(SIDES, one_sided(more), strict=True))
+    values = {"mean": mean.value, "low": at.low, "high": at.high}
+    values |= {"step": step.value, "step_low": more.low, "step_high": more.high}
+    values |= {f"p_{side}": p[side] for side in SIDES} | {f"q_{side}": q_values(p[side]) for side in SIDES}
+    table = pl.DataFrame(points, schema=_POINT, orient="row").with_columns(
+        *(pl.Series(column, found).fill_nan(None) for column, found in values.items()),
+        pl.lit(one.about).alias("about"),
+    )
+    return table.with_columns((pl.col(f"q_{side}") <= LEVEL).alias(side) for side in SIDES)
+
+
+def _curves(one: ModelGrid, keys: list[str]) -> Iterator[tuple[tuple[str, str | None, str], pl.DataFrame]]:
+    """Task, language and regime of every curve, and its cells by size, all rows last."""
+    task = pl.col("source_task").str.split("@")
+    named = one.frame().with_columns(
+        task.list.first().alias("source_task"), task.list.last().cast(pl.Int64).alias("size")
+    )
+    cells = with_regime(named).sort(*keys, "regime", pl.col("size") == 0, "size", maintain_order=True)
+    for _, curve in cells.group_by(*keys, "regime", maintain_order=True):
+        first = curve.row(0, named=True)
+        yield (first["source_task"], first["source_language"] if keys == SOURCE else None, first["regime"]), curve
+
+
+def _mean(one: ModelGrid, cells: pl.DataFrame) -> Floats:
+    """Weights of the mean of some cells."""
+    weights = np.zeros(one.there.shape)
+    weights[cells["row"].to_numpy(), cells["column"].to_numpy()] = 1 / max(cells.height, 1)
+    return weights
+
+
+def _step(one: ModelGrid, before: pl.DataFrame, now: pl.DataFrame) -> Floats:
+    """Weights of what is more than before, on the cells that both have."""
+    cell = [*SOURCE, *TARGET]
+    both = (one_.join(other, on=cell, how="semi") for one_, other in ((now, before), (before, now)))
+    more, less = (_mean(one, cells) for cells in both)
+    return more - less
+
+
+_POINT = {
+    "of": pl.String,
+    "model": pl.String,
+    "source_task": pl.String,
+    "source_language": pl.String,
+    "regime": pl.String,
+    "sample": pl.Int64,
+    "n_cells": pl.Int64,
+}
+COLUMNS = {
+    "of": "task or source",
+    **MODEL_WORDS,
+    "source_task": "task trained on",
+    "source_language": "language trained on; null where all of a task's are taken together",
+    "regime": "MT-ML, MT-CL, CT-ML or CT-CL: what its targets are to the source",
+    "sample": "examples in the sample that was trained on; null where it was all of them",
+    "examples": "the same, and of all the different rows there were (of a task the mean over its languages)",
+    "n_cells": "cells in it",
+    "mean": DELTA_WORDS,
+    "low": "lower end of its 95 % interval over items and seeds, pp",
+    "high": "upper end, pp",
+    "step": "what the mean is more than with the next fewer examples, on the cells both have, pp; null at the first",
+    "step_low": "lower end of its 95 % interval over items and seeds, pp",
+    "step_high": "upper end, pp",
+    "p_worse": "p-value of: the step is not below 0",
+    "q_worse": "its q-value over the steps of tasks, or of sources, in the model",
+    "worse": f"q_worse ≤ {LEVEL}: more examples made it worse",
+    "p_better": "the same for gains",
+    "q_better": "its q-value",
+    "better": f"q_better ≤ {LEVEL}",
+    "about": "what is claimed: of the source over seeds, or of these adapters where there is one seed",
+}
+TABLES = (
+    Table[Study](
+        "learning_curve",
+        "What more examples bring",
+        "rows of samples and of the sources that they are drawn from, from their items",
+        COLUMNS,
+        learning_curve,
+    ),
+)

@@ -1,0 +1,89 @@
+"""Learning curves against means and paired tests by hand, of a store with samples that learn less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.frames import NotComputable
+from analysis.reading.study import Study, load_store
+from analysis.statistics.curves import learning_curve
+from tests.support.synth import Shape, unit_rows, write_store
+
+SHAPE = Shape(seeds=(1,), items=30, normed=False)
+SIZES = {5: 0.35, 50: 0.6}  # how much of what all rows teach a sample does
+CELLS = [(task, language) for task in SHAPE.tasks for language in SHAPE.languages]
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Of `names` there are samples in every language, of `numbers` none; some items are as under the base."""
+    store = write_store(tmp_path_factory.mktemp("curves") / "store", SHAPE, grid=False)
+    model = SHAPE.models[0]
+    for size, share in SIZES.items():
+        for source in CELLS[:3]:
+            items, scores = [], []
+            for target in CELLS:
+                base, _ = unit_rows(SHAPE, model, None, None, target)
+                rows, more = unit_rows(SHAPE, model, source, 1000 + size, target)
+                kept = np.random.default_rng(size).random(len(rows)) < share
+                for row, untouched, learned in zip(rows, base, kept, strict=True):
+                    row["correct"] = row["correct"] if learned else untouched["correct"]
+                for row in (*rows, *more):
+                    row |= {"seed": 1, "source_size": size}
+                items, scores = items + rows, scores + more
+            store.append(items, scores)
+    return load_store(str(store.uri))
+
+
+def right(study: Study, source: tuple[str, str], size: int | None, target: tuple[str, str]) -> np.ndarray:
+    """Right or wrong of every item, in percent."""
+    unit = study.units.filter(
+        pl.col("source_task") == source[0],
+        pl.col("source_language") == source[1],
+        pl.col("source_size").eq_missing(size),
+        pl.struct("target_task", "target_language")
+        == dict(zip(("target_task", "target_language"), target, strict=True)),
+    )["unit"][0]
+    panel = next(one for one in study.panels if (one.task, one.language) == target)
+    return 100.0 * panel.correct[list(panel.units).index(unit)].astype(float)
+
+
+def test_steps_of_a_cell_are_paired_tests_of_its_items(sampled: Study) -> None:
+    own = pl.col("of") == "source", pl.col("regime") == "MT-ML", pl.col("source_language") == "de"
+    rows = learning_curve(sampled).filter(*own).to_dicts()
+    assert [row["sample"] for row in rows] == [5, 50, None]
+    assert (rows[0]["step"], rows[0]["p_better"]) == (None, None)
+    cell = ("names", "de")
+    some = [right(sampled, cell, size, cell) for size in (5, 50, None)]
+    for row, (before, now) in zip(rows[1:], pairwise(some), strict=True):
+        test = stats.ttest_rel(now, before)
+        assert row["step"] == pytest.approx((now - before).mean(), abs=1e-4)
+        assert (row["step_low"], row["step_high"]) == pytest.approx(tuple(test.confidence_interval()), rel=1e-4)
+        assert row["p_worse"] == pytest.approx(test.pvalue / 2 if test.statistic < 0 else 1 - test.pvalue / 2, abs=1e-4)
+
+
+def test_points_are_means_over_cells_and_families_have_their_own_q(sampled: Study) -> None:
+    table = learning_curve(sampled)
+    assert set(table["source_task"]) == {"names"}  # no curve without samples
+    whole = table.filter(pl.col("sample").is_null())
+    plain = sampled.transfer.filter(pl.col("source_task") == "names").group_by("regime").agg(pl.col("delta").mean())
+    both = whole.filter(pl.col("of") == "task").join(plain, on="regime")
+    assert both.height == 4
+    np.testing.assert_allclose(both["mean"], both["delta"], atol=1e-4)
+    for _, part in table.drop_nulls("step").group_by("of"):
+        np.testing.assert_allclose(part["q_better"], stats.false_discovery_control(part["p_better"]))
+
+
+def test_samples_are_in_no_other_table_and_counted(sampled: Study) -> None:
+    assert sampled.transfer.height == 36
+    assert (36, "learning_curve") in sampled.apart
+    assert {name for one in sampled.grids for name, _ in one.sources} == {"names", "numbers"}
+    without = replace(sampled, units=sampled.units.filter(pl.col("kind") != "sample"))
+    with pytest.raises(NotComputable, match="asks for some"):
+        learning_curve(without)
