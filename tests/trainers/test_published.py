@@ -28,6 +28,7 @@ from study.store.store import Store
 from tests.evaluators.conftest import put_adapter, unit_of
 from tests.support.families import make_family
 from tests.support.published import FOLDERS, make_data, rows
+from tests.support.real_rows import quickstart
 from tests.support.reference_trainer import ByTrainer, assert_same_training, by_trainer
 from tests.support.released import MASKED, released
 from tests.support.tiny_models import save_model
@@ -114,6 +115,23 @@ def test_training_is_the_trainers(
     tokenizer = load_tokenizer(model)
     made = [their for row in rows(task, language, "train", TRAIN[task]) if (their := released(task, row, tokenizer))]
     assert assert_same_training(worker, model, one, made, quickened(faster), tmp_path) == best
+
+
+POLYGLOT = REPOSITORY / "examples" / "quickstart" / "polyglot-nano"
+
+
+def test_training_a_trained_model_on_real_rows_is_the_trainers(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the study's own learning rate; texts and tokens are the released ones."""
+    task, language = "truthfulqa", "zh"
+    monkeypatch.chdir(make_data(tmp_path / "data", TRAIN, TEST, [language], quickstart))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    model = resolve(ModelConfig(id=str(POLYGLOT)), "float32", "models[0]")
+    tokenizer, examples = load_tokenizer(model), TaskLibrary.of(preset([language])).examples(Cell(task, language))
+    made = [released(task, row, tokenizer) for row in quickstart(task, language, "train", TRAIN[task])]
+    assert [one.prompt + one.answer for one in examples] == [one.text for one in made]
+    assert_same_training(worker, model, Job("real", 17, examples), made, preset().recipe, tmp_path)
 
 
 def test_scores_are_lm_evals_of_the_merged_model(
