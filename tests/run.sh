@@ -9,7 +9,7 @@ if [ "${1:-}" = unit ]; then
     level=unit parts=("tests/adapters tests/evaluators tests/orchestrator")
 else
     level="not long" parts=(
-        "tests/orchestrator/cluster tests/orchestrator/test_submit.py tests/orchestrator/training"
+        "tests/orchestrator/cluster tests/orchestrator/test_submit.py tests/orchestrator/training tests/trainers"
         "tests/orchestrator tests/study/store"
         "tests/faults tests/examples"
     )

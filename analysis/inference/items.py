@@ -124,7 +124,7 @@ def _cells(d: Singles, starts: Ints, whole: float) -> tuple[dict[str, Floats], d
     n_items = np.add.reduceat(seen, starts, axis=0).astype(bool).sum(axis=1)
     square = (x**2).sum(axis=1)
     shrunk = total / (n + PSEUDO)
-    typical = _typical(x * n_items[:, None], whole)
+    typical = typical_of(x * n_items[:, None], whole)
     a, b = over_seeds(1 / (n + PSEUDO)), over_seeds(shrunk / (n + PSEUDO))
     spread = (moved(shrunk, n + PSEUDO) ** 2).sum(axis=1) + 2 * ((typical * a) ** 2 + b**2)
     more = n_items + PSEUDO
@@ -140,7 +140,7 @@ def _cells(d: Singles, starts: Ints, whole: float) -> tuple[dict[str, Floats], d
     return found, {"n_items": n_items, "n_seeds": k, **signs}, influence.astype(np.float32)
 
 
-def _typical(x: Floats, whole: float) -> float:
+def typical_of(x: Floats, whole: float) -> float:
     """Root mean square of what is not 0; `whole` where all is 0."""
     some = x[x != 0]
     return float(np.sqrt((some**2).mean())) if len(some) else whole

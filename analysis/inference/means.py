@@ -32,11 +32,15 @@ class Means:
     df: Floats  # A: degrees of freedom of both variances together
 
 
-def means(grid: Grid, spread: SeedSpread, weights: Floats) -> Means:
+def means(grid: Grid, spread: SeedSpread, weights: Floats, sole: tuple[Floats, Floats] | None = None) -> Means:
     """The means with weights A × S × T, 0 where a cell takes no part and where there is no cell."""
     with np.errstate(invalid="ignore"):
         value = np.nansum(weights * grid.delta, axis=(1, 2))
     clusters, items, unsure = _from_items(grid, weights)
+    if sole:
+        items, unsure = (
+            np.where(np.isnan(own), of_all, own) for own, of_all in zip(sole, (items, unsure), strict=True)
+        )
     seeds = _from_seeds(grid, spread, weights)
     _, df = joined(items, unsure, seeds)
     empty = ~weights.any(axis=(1, 2))

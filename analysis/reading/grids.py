@@ -134,10 +134,11 @@ def _column(panel: Panel, adapters: pl.DataFrame, numbers: Clusters, size: float
     if not here.height:
         return None
     start, docs = numbers[panel.task]
-    difference = size * (panel.norm[here["row"].to_numpy()] - panel.norm[0])
+    scored = panel.norm[[0, *here["row"]]]
+    difference = size * (scored[1:] - scored[0])
     task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
-    graded = not bool(((panel.norm == 0) | (panel.norm == 1) | np.isnan(panel.norm)).all())
-    whole = size * float(np.nanmax(np.abs(panel.norm))) if graded else size
+    graded = not bool(((scored == 0) | (scored == 1) | np.isnan(scored)).all())
+    whole = size * float(np.nanmax(np.abs(scored))) if graded else size
     return Column(difference, here["adapter"].to_numpy(), cluster, task, whole, graded)
 
 

@@ -2,9 +2,10 @@
 
 A point is a mean over the targets of a regime, of a source or of a task (its languages together); a step is what a
 point has more than the one before it, on the cells that both have. Both are means of cells as those of `groups`: items
-are clusters, which all sizes share, and the seeds of each size are its own. The steps of a model are two families, of
-tasks and of sources, with q-values for either side (Benjamini and Hochberg 1995). That the samples were drawn once is
-in no interval: another draw may give another curve.
+are clusters, which all sizes share, and the seeds of each size are its own. A point of one cell is that cell, and a
+step of one has two pseudo-items as a cell has (`items`), so that no width is 0 because nothing happened to differ. The
+steps of a model are two families, of tasks and of sources, with q-values for either side (Benjamini and Hochberg 1995).
+That the samples were drawn once is in no interval: another draw may give another curve.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import polars as pl
 
 from analysis.frames import DELTA_WORDS, MODEL_WORDS, SOURCE, TARGET, Table, need
 from analysis.inference.claims import LEVEL, q_values
-from analysis.inference.items import Floats
+from analysis.inference.items import PSEUDO, Floats, Grid, typical_of
 from analysis.inference.means import means, one_sided, within_model
 from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.study import Study
@@ -24,6 +25,7 @@ from analysis.reading.transfer import with_regime
 
 FAMILIES = {"task": ["source_task"], "source": SOURCE}
 SIDES = ("worse", "better")
+WHOLE, ROUNDED = 100.0, 1e-2  # points: one item of an accuracy; what influences, kept in single precision, make of 0
 ALL = "0"  # behind the @ of a source that is no sample
 
 
@@ -32,6 +34,7 @@ def learning_curve(study: Study) -> pl.DataFrame:
     units = _by_size(study.units) if study.panels else pl.DataFrame()
     need(units.height > 0, "no source has samples that were scored by an accuracy: tasks[].train.sizes asks for some")
     grids = model_grids(study.panels, units)
+    need(bool(grids), "no sample was scored on a target that its base was scored on, too")
     table = pl.concat([_family(one, name) for one in grids for name in FAMILIES])
     counts = _counts(study, units)
     names = table.select("model", *SOURCE).rows()
@@ -41,9 +44,9 @@ def learning_curve(study: Study) -> pl.DataFrame:
 
 def _by_size(units: pl.DataFrame) -> pl.DataFrame:
     """Units of the bases, and of the sources that have samples: there `source_task` tells the size, as task@size."""
-    samples = units.filter(pl.col("kind") == "sample")
-    of_source = pl.col("kind").is_in(["trained", "sample"])
-    curves = units.filter(of_source).join(samples, on=["model", *SOURCE], how="semi")
+    samples = units.filter(pl.col("kind") == "sample", pl.col("score").is_not_null())
+    whole = units.filter(pl.col("kind") == "trained").join(samples, on=["model", *SOURCE], how="semi")
+    curves = pl.concat([whole, samples])
     size = pl.col("source_size").cast(pl.String).fill_null(ALL)
     named = curves.with_columns(
         pl.concat_str("source_task", size, separator="@").alias("source_task"), pl.lit("trained").alias("kind")
@@ -58,26 +61,37 @@ def _counts(study: Study, units: pl.DataFrame) -> dict[tuple[str, str, str | Non
     whole = units.filter(pl.col("source_size").is_null()).join(counted, on="adapter_id")
     known = whole.select("model", pl.col("source_task").str.strip_suffix(f"@{ALL}"), "source_language", "rows").unique()
     mean = pl.col("rows").mean().round().cast(pl.Int64)
-    of_task = known.group_by("model", "source_task").agg(pl.lit(None, pl.String).alias("source_language"), mean)
+    named = units.filter(pl.col("kind") == "trained").with_columns(*_of_name())
+    known = known.join(_sized(named, "model"), on=["model", *SOURCE], how="left")
+    of_task = (
+        known.filter("whole")
+        .group_by("model", "source_task")
+        .agg(pl.lit(None, pl.String).alias("source_language"), mean)
+    )
     of_source = known.group_by("model", *SOURCE).agg(mean)
     return {(model, task, language): n for model, task, language, n in pl.concat([of_source, of_task]).rows()}
 
 
 def _family(one: ModelGrid, name: str) -> pl.DataFrame:
     """The curves of a model's tasks, or of its sources."""
-    points, weights, steps = [], list[Floats](), list[Floats]()
+    points, weights, steps, sole = [], list[Floats](), list[Floats](), list[tuple[float, float]]()
     for key, cells in _curves(one, FAMILIES[name]):
         before: pl.DataFrame | None = None
         for (size,), now in cells.partition_by("size", as_dict=True, maintain_order=True).items():
             points.append((name, one.model, *key, size or None, now.height))
             weights.append(_mean(one, now))
             steps.append(np.zeros_like(weights[-1]) if before is None else _step(one, before, now))
+            sole.append(_of_one(one.grid, steps[-1]))
             before = now
-    mean, step = (means(one.grid, one.cells.seeds, np.array(some)) for some in (weights, steps))
-    at, more = within_model(mean), within_model(step)
+    items, unsure = np.array(sole).T
+    mean = means(one.grid, one.cells.seeds, np.array(weights))
+    at, more = within_model(mean), within_model(means(one.grid, one.cells.seeds, np.array(steps), (items, unsure)))
+    for i, cell in enumerate(weights):
+        if np.count_nonzero(cell) == 1:
+            at.low[i], at.high[i] = (end[cell != 0][0] for end in (one.cells.low, one.cells.high))
     p = dict(zip(SIDES, one_sided(more), strict=True))
     values = {"mean": mean.value, "low": at.low, "high": at.high}
-    values |= {"step": step.value, "step_low": more.low, "step_high": more.high}
+    values |= {"step": more.value, "step_low": more.low, "step_high": more.high}
     values |= {f"p_{side}": p[side] for side in SIDES} | {f"q_{side}": q_values(p[side]) for side in SIDES}
     table = pl.DataFrame(points, schema=_POINT, orient="row").with_columns(
         *(pl.Series(column, found).fill_nan(None) for column, found in values.items()),
@@ -88,14 +102,25 @@ def _family(one: ModelGrid, name: str) -> pl.DataFrame:
 
 def _curves(one: ModelGrid, keys: list[str]) -> Iterator[tuple[tuple[str, str | None, str], pl.DataFrame]]:
     """Task, language and regime of every curve, and its cells by size, all rows last."""
-    task = pl.col("source_task").str.split("@")
-    named = one.frame().with_columns(
-        task.list.first().alias("source_task"), task.list.last().cast(pl.Int64).alias("size")
-    )
+    named = one.frame().with_columns(*_of_name())
+    if keys != SOURCE:
+        named = named.join(_sized(named).filter("whole"), on=SOURCE, how="semi")
     cells = with_regime(named).sort(*keys, "regime", pl.col("size") == 0, "size", maintain_order=True)
     for _, curve in cells.group_by(*keys, "regime", maintain_order=True):
         first = curve.row(0, named=True)
         yield (first["source_task"], first["source_language"] if keys == SOURCE else None, first["regime"]), curve
+
+
+def _of_name() -> tuple[pl.Expr, pl.Expr]:
+    """`source_task` and `size` of a task@size."""
+    task = pl.col("source_task").str.split("@")
+    return task.list.first().alias("source_task"), task.list.last().cast(pl.Int64).alias("size")
+
+
+def _sized(named: pl.DataFrame, *more: str) -> pl.DataFrame:
+    """Sources, and whether each has as many sizes as any of its task: a task's curve is of the same languages."""
+    sizes = named.group_by(*more, *SOURCE).agg(pl.col("size").n_unique())
+    return sizes.with_columns((pl.col("size") == pl.col("size").max().over(*more, "source_task")).alias("whole"))
 
 
 def _mean(one: ModelGrid, cells: pl.DataFrame) -> Floats:
@@ -111,6 +136,23 @@ def _step(one: ModelGrid, before: pl.DataFrame, now: pl.DataFrame) -> Floats:
     both = (one_.join(other, on=cell, how="semi") for one_, other in ((now, before), (before, now)))
     more, less = (_mean(one, cells) for cells in both)
     return more - less
+
+
+def _of_one(grid: Grid, step: Floats) -> tuple[float, float]:
+    """Variance from items, two pseudo-items among them, of a step on one target, and that of it; NaN for others."""
+    (rows, columns), empty = np.nonzero(step), (np.nan, np.nan)
+    if len(rows) != 2 or columns[0] != columns[1]:
+        return empty
+    now, before = sorted(rows, key=lambda row: -step[row, columns[0]])
+    t, n = columns[0], grid.n_items[rows, columns[0]].min()
+    moves = grid.influence[t][[now, before]]
+    whole = (grid.n_items[rows, t] == moves.shape[1]).all()
+    more, less = grid.n_items[[now, before], t][:, None] * moves + grid.delta[[now, before], t][:, None]
+    y = more - less if whole else (more - less)[(moves != 0).any(axis=0)]
+    y = np.where(np.abs(y) < ROUNDED, 0.0, y)
+    typical = typical_of(y, WHOLE)
+    items = float(np.var([*y, typical, -typical], ddof=1) / (n + PSEUDO))
+    return items, 2 * items**2 / (n + PSEUDO - 1)
 
 
 _POINT = {

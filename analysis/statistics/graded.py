@@ -38,7 +38,7 @@ def graded(study: Study) -> pl.DataFrame:
 
 def _metric(study: Study, metric: str, stated: Mapping[str, float]) -> pl.DataFrame:
     panels = [panel for panel in study.graded if panel.metric == metric]
-    size = size_of(metric, [value for panel in panels for value in _values(panel)])
+    size = size_of(metric, [value for panel in panels for value in _values(panel, study.units)])
     harm = {task: -size * stated.get(task, _default(panels, task, size)) for task in {p.task for p in panels}}
     made = model_grids(panels, study.units, Unit(size, harm))
     need(bool(made), f"no adapter with a source cell has been scored by {metric}")
@@ -59,9 +59,10 @@ def size_of(metric: str, values: Sequence[float]) -> float:
     return POINTS if named and all(abs(value) <= 1 for value in values) else 1.0
 
 
-def _values(panel: Panel) -> list[float]:
-    """Of each unit that has an item."""
-    scored = panel.norm[~np.isnan(panel.norm).all(axis=1)]
+def _values(panel: Panel, units: pl.DataFrame) -> list[float]:
+    """Of each unit that has an item, samples apart."""
+    samples = units.filter(pl.col("kind") == "sample")["unit"].to_numpy()
+    scored = panel.norm[~np.isnan(panel.norm).all(axis=1) & ~np.isin(panel.units, samples)]
     return [float(value) for value in np.nanmean(scored, axis=1)]
 
 

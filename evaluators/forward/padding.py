@@ -16,7 +16,11 @@ PROMPTS, STEPS = (12, 20), 3  # tokens of each prompt, and tokens that are writt
 
 @torch.inference_mode()
 def pads_exactly(model: Any) -> bool:
-    """Whether prompts may share a batch. In half precision a typical logit counts, for others are rounded otherwise."""
+    """Whether prompts may share a batch.
+
+    In half precision a typical logit counts: of 100,000 some are rounded otherwise in a batch of another shape, by more
+    than a quarter of a nat.
+    """
     vocabulary, (short, longest) = int(model.get_input_embeddings().weight.shape[0]), PROMPTS
     drawn_BT = torch.randint(vocabulary, (len(PROMPTS), longest), generator=torch.Generator().manual_seed(0))
     tokens_BT = drawn_BT.to(model.device)
@@ -24,14 +28,13 @@ def pads_exactly(model: Any) -> bool:
     mask_BT[0, : longest - short] = 0
     together = _written(model, tokens_BT, mask_BT)
     alone = _written(model, tokens_BT[:1, longest - short :], mask_BT[:1, longest - short :])
+    exact = model.dtype.itemsize == 4
     off: list[float] = []
     for (ours_BV, ours_B), (theirs_BV, theirs_B) in zip(together, alone, strict=True):
-        off.append(float(apart(ours_BV[0], theirs_BV[0])))
+        off.append(float(apart(ours_BV[0], theirs_BV[0]) if exact else (ours_BV[0] - theirs_BV[0]).abs().median()))
         if ours_B[0] != theirs_B[0]:
             break  # from here on they read other texts
-    worst = torch.tensor(off)
-    moved = worst.max() if model.dtype.itemsize == 4 else worst.median()
-    return bool(moved <= TOLERANCE.get(model.dtype.itemsize, 1e-3))
+    return max(off) <= TOLERANCE.get(model.dtype.itemsize, 1e-3)
 
 
 def _written(model: Any, tokens_BT: torch.Tensor, mask_BT: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:

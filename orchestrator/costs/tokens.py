@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from itertools import islice
 
@@ -85,15 +86,19 @@ def counter_of(model: Model) -> TokenCounter:
     def tokens(texts: Sequence[str], begin: bool) -> list[Sequence[object]]:
         return [code.ids for code in tokenizer.encode_batch(list(texts), add_special_tokens=begin)]
 
-    return TokenCounter(sha256(file.read_bytes()).hexdigest(), tokens, True, _chat(model))
+    around = (file_of(model.path, model.revision, name) for name in ("tokenizer_config.json", "chat_template.jinja"))
+    name = sha256(b"".join(one.read_bytes() for one in (file, *around) if one is not None)).hexdigest()
+    return TokenCounter(name, tokens, True, _chat(model))
 
 
 def _chat(model: Model) -> Callable[[str, Scoring], tuple[str, bool]]:
+    load = cache(tokenizer_of)  # takes a second, and is asked for by each target
+
     def write(prompt: str, scoring: Scoring) -> tuple[str, bool]:
         turns = [{"role": "user", "content": prompt}]
         if scoring.system_prompt is not None:
             turns.insert(0, {"role": "system", "content": scoring.system_prompt})
-        tokenizer = tokenizer_of(model)
+        tokenizer = load(model)
         template = template_of(tokenizer, scoring)
         text = prompt if template is None else template(turns)
         return text, begins(tokenizer, text)

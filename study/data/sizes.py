@@ -17,6 +17,7 @@ from study.config.file import bases
 from study.errors import ConfigError
 
 ALL = "all"  # in `cells`: what holds for every model
+OLDER = "Of an older file, as its notes say"
 
 
 class CellSize(Frozen):
@@ -90,7 +91,8 @@ class Sizes(Frozen):
             before = {cell: self._kept(size, old) for cell, size in old.of(model).items()}
             mine[model] = before | self.cells.get(model, {})
         kept = sorted({cell for model, some in mine.items() for cell in some.keys() - self.cells.get(model, {}).keys()})
-        told = (f"Of an older file, as its notes say: {', '.join(kept)}. They say:", *old.notes) if kept else ()
+        notes = [note for note in old.notes if note not in self.notes and not note.startswith(OLDER)]
+        told = (f"{OLDER}: {', '.join(kept)}. They say:", *notes) if kept else ()
         return Sizes(
             notes=(*self.notes, *told),
             params=old.params | self.params,

@@ -64,7 +64,7 @@ def _check_decodes(told: Mapping[str, Any], key: str, model: Model) -> None:
     kind = str(told.get("model_type"))
     if kind in NEVER_CAUSAL and not (model.trust_remote_code or told.get("causal")):
         problem = NEVER_CAUSAL[kind]
-    elif not told.get("is_decoder") and _asks_for_is_decoder(kind):
+    elif not (model.trust_remote_code or told.get("is_decoder")) and _asks_for_is_decoder(kind):
         problem = "its config.json does not say is_decoder: true"
     else:
         return

@@ -62,10 +62,43 @@ def test_steps_of_a_cell_are_paired_tests_of_its_items(sampled: Study) -> None:
     cell = ("names", "de")
     some = [right(sampled, cell, size, cell) for size in (5, 50, None)]
     for row, (before, now) in zip(rows[1:], pairwise(some), strict=True):
-        test = stats.ttest_rel(now, before)
-        assert row["step"] == pytest.approx((now - before).mean(), abs=1e-4)
-        assert (row["step_low"], row["step_high"]) == pytest.approx(tuple(test.confidence_interval()), rel=1e-4)
-        assert row["p_worse"] == pytest.approx(test.pvalue / 2 if test.statistic < 0 else 1 - test.pvalue / 2, abs=1e-4)
+        y, n = now - before, len(now)
+        error = np.std([*y, 100, -100], ddof=1) / (n + 2) ** 0.5
+        ends = y.mean() + np.array([-1, 1]) * stats.t.ppf(0.975, n + 1) * error
+        assert row["step"] == pytest.approx(y.mean(), abs=1e-4)
+        assert (row["step_low"], row["step_high"]) == pytest.approx(tuple(ends), rel=1e-4)
+        assert row["p_worse"] == pytest.approx(stats.t.cdf(y.mean() / error, n + 1), abs=1e-4)
+
+
+def test_a_sample_that_changes_nothing_is_not_known_for_certain(sampled: Study) -> None:
+    """Two sizes with the same answers: no interval has a width of 0, and a point of one cell is that cell's."""
+    cell = ("names", "de")
+    panels = []
+    for panel in sampled.panels:
+        ours = sampled.units[panel.units.tolist()].with_row_index("row").filter(pl.col("source_task") == "names")
+        same = panel.norm.copy()
+        same[ours["row"].to_numpy()] = panel.norm[0]
+        panels.append(replace(panel, norm=same))
+    study = replace(sampled, panels=tuple(panels))
+    rows = learning_curve(study).filter(of="source", regime="MT-ML", source_language="de").to_dicts()
+    for row in rows:
+        assert row["low"] < 0 < row["high"]
+        assert row["step"] is None or row["step_low"] < 0 < row["step_high"]
+    (grid,) = study.grids
+    at = grid.sources.index(cell), grid.targets.index(cell)
+    assert (rows[-1]["low"], rows[-1]["high"]) == pytest.approx((grid.cells.low[at], grid.cells.high[at]), rel=0.05)
+
+
+def test_a_tasks_curve_is_of_languages_that_have_all_sizes(sampled: Study) -> None:
+    few = (pl.col("source_size") == 50) & (pl.col("source_language") != "de")
+    study = replace(
+        sampled, units=sampled.units.with_columns(pl.when(few).then(None).otherwise("score").alias("score"))
+    )
+    table = learning_curve(study).filter(of="task", regime="MT-ML")
+    assert table["sample"].to_list() == [5, 50, None]
+    assert set(table["n_cells"]) == {1}
+    own = learning_curve(study).filter(of="source", regime="MT-ML", source_language="de")
+    assert table["mean"].to_list() == pytest.approx(own["mean"].to_list())
 
 
 def test_points_are_means_over_cells_and_families_have_their_own_q(sampled: Study) -> None:
