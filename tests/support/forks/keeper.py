@@ -28,7 +28,7 @@ from typing import Any
 READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "DS_", "CUDA")
 READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
 READ_LATER = {"HF_DATASETS_CACHE", "HF_TOKEN", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
-READ_LATER |= {"KMP_DUPLICATE_LIB_OK"}
+READ_LATER |= {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}  # which sklearn and torch set for all that they start
 FILES = 3
 HANDSHAKE_S = 60.0
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -45,8 +45,8 @@ def keep(asker: socket.socket) -> None:
         _, files, _, _ = socket.recv_fds(asker, 1, FILES)
         with asker.makefile("rb") as lines:
             asked = json.loads(lines.readline())
-        if _differs(asked["environment"]):
-            asker.sendall(b"0\n")
+        if differs := _differing(asked["environment"]):
+            asker.sendall(f"0 {' '.join(differs)}\n".encode())
         elif worker := os.fork():
             for file in files:
                 os.close(file)
@@ -87,10 +87,10 @@ def _memory_group(number: int) -> str:
     return next((path for _, controllers, path in groups if controllers == "memory"), "/")
 
 
-def _differs(environment: dict[str, str]) -> bool:
-    """Whether a variable that imports read is neither what it was here nor what these imports have made of it."""
+def _differing(environment: dict[str, str]) -> list[str]:
+    """Which variables that imports read are neither what they were here nor what these imports have made of them."""
     names = {n for n in {*environment, *_at_start} if n.startswith(READ_BY_IMPORTS)} - READ_LATER
-    return any(environment.get(name) not in (_at_start.get(name), os.environ.get(name)) for name in names)
+    return [name for name in names if environment.get(name) not in (_at_start.get(name), os.environ.get(name))]
 
 
 def _become(asked: dict[str, Any], files: list[int]) -> int:
