@@ -14,7 +14,7 @@ import time
 
 from study.plain import say
 
-END_S, LAST_WORDS_S = 28.0, 1.0
+END_S, LAST_WORDS_S = 26.0, 3.0
 SHOW_CURSOR = b"\x1b[?25h"
 
 
