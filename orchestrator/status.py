@@ -10,9 +10,9 @@ from rich.console import Console
 from orchestrator.costs.remaining import seconds_left
 from orchestrator.planning.standing import of_store
 from orchestrator.progress.tables import console, failure_table, standing_table
+from study.ending import end_by_signal
 from study.errors import ConfigError
 from study.plain import say
-from study.store.frozen import end_by_signal
 from study.store.lease import holder
 from study.store.readable import no_study, readable
 from study.store.store import Store

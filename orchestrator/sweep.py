@@ -37,10 +37,10 @@ from study.config.assumed import assumptions
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
+from study.ending import end_by_signal
 from study.errors import ConfigError, StoreRefused
 from study.models.hub import Repository, to_fetch
 from study.plain import say
-from study.store.frozen import end_by_signal
 from study.store.layout import STUDY_FILE
 from study.store.lease import Lease
 from study.store.lost import LeaseLost, stopper

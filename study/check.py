@@ -22,13 +22,13 @@ import sys
 
 from study.audit.audit import Audit
 from study.audit.findings import Findings, Problem
+from study.ending import end_by_signal
 from study.errors import ConfigError
 from study.plain import say
 from study.store import schema
 from study.store.compaction import compact, settle
 from study.store.contents import Damaged, is_kind
 from study.store.filesystem import trouble
-from study.store.frozen import end_by_signal
 from study.store.layout import ADAPTERS, GRID_FILE, LEASE, RECORD_FILE, SCORES, is_lease, is_of_study
 from study.store.lease import Lease, holder
 from study.store.lost import LeaseLost, stopper

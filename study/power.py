@@ -4,8 +4,9 @@ A cell's Δ has variance (ψ (ρ + (1 − ρ) / K) − (Δ/100)²) / N + σ²_se
 share of items that adapter and base answer differently, ρ the share of an item's changes that seeds have in common.
 Two pseudo-items are in N and in the variance, as in the test. Power is that of Student's one-sided t against Δ ≥ 0, at
 the level that BH leaves to one cell when a share of the family is harmed as much: the level solves
-t = q ((1 − π) t + π power(t)) (Genovese and Wasserman 2002, J. R. Stat. Soc. B 64). Degrees of freedom are those of the
-test: of what differs between seeds each source has K − 1 at least, and Satterthwaite's formula adds the items'.
+t = q ((1 − π) t + π power(t)) (Genovese and Wasserman 2002, J. R. Stat. Soc. B 64). Of what
+differs between seeds each source has K − 1 degrees of freedom, and Satterthwaite's formula adds the items'; the test
+takes the fewer of these and those at an upper bound of the seeds' variance, so with few sources it sees a little less.
 """
 
 from __future__ import annotations

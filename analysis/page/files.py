@@ -17,8 +17,8 @@ from analysis.page.document import page
 from analysis.page.sections import specs
 from analysis.reading.published import as_reference
 from analysis.reading.study import Study, load, load_published
-from analysis.statistics.exclusion import without_unhealthy
 from analysis.tables import compare, registry
+from analysis.tables.exclusion import without_unhealthy
 from analysis.tables.known import not_comparable, with_known_values
 from analysis.tables.registry import Made, make_all
 from study.errors import ConfigError

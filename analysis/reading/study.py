@@ -195,7 +195,12 @@ def _count_unscored(
     notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
     of_samples = units.filter(pl.col("kind") == "sample")
     curves = of_samples.filter(pl.col("score").is_not_null()).height
-    notes.append((of_samples.height - curves, "score units of samples that share no accuracy with the base"))
+    notes.append(
+        (
+            of_samples.height - curves,
+            "score units of samples without an accuracy beside the base's: in no learning curve",
+        )
+    )
     together = drawn.filter("comparable").height
     return [(curves, "learning_curve"), (others, "graded"), (together, "corpus")]
 

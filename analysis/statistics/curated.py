@@ -18,11 +18,11 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis.frames import CURATED, Table, need, transfer_rows
+from analysis.inference.attenuation import means_of, reliability, spearman_ceiling
 from analysis.inference.items import Singles
 from analysis.reading.doubles import twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.attenuation import means_of, reliability, spearman_ceiling
 from analysis.statistics.roles import language_roles
 
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis.frames import ALL_MODELS, HARM, KEYS, Table, harm_rate
+from analysis.inference.attenuation import clean_pearson
 from analysis.inference.items import Singles
 from analysis.reading.doubles import twice
 from analysis.reading.grids import clusters
-from analysis.statistics.attenuation import clean_pearson
 from analysis.statistics.rates import beside, evidence
 from analysis.tables.common import UNKNOWN, Pair, on_common_cells
 

@@ -7,6 +7,7 @@ On an out-of-memory the batch halves and the prompts are read again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from study.data.harness import Instance
 from study.errors import TaskError
 from study.faults.device import is_out_of_memory
 from study.pulse import beat
+
+log = logging.getLogger(__name__)
 
 MOST_ROWS = 256
 CACHE_FACTOR = 4  # rows in generation keep keys and values alone, a fraction of a forward pass over the same tokens
@@ -106,6 +109,9 @@ class Writer:
             try:
                 with engine.rows_of([None] * len(PROMPTS)):
                     self._pads = pads_exactly(engine.model)
+                if not self._pads:
+                    name = type(engine.model).__name__
+                    log.warning("%s writes other texts after padding: prompts are written one by one", name)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise

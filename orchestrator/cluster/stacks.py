@@ -55,6 +55,11 @@ def remove(actors: Sequence[Actor]) -> list[Killing]:
     return _on_their_nodes(_kill, [(node, pid) for node, pid in found if node != here])
 
 
+def pending(killings: Sequence[Killing]) -> list[Killing]:
+    """Those that are not done yet."""
+    return ray.wait(list(killings), num_returns=len(killings), timeout=0)[1] if killings else []
+
+
 def wait(killings: Sequence[Killing]) -> None:
     """Have them done, as far as their nodes answer."""
     _answers(killings)

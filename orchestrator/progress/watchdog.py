@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from orchestrator.scheduling.silence import Awake, Unanswered
-from study.store.frozen import end
+from study.ending import end
 
 LOOK_S, GRACE_S = 1.0, 30.0
 

@@ -20,7 +20,7 @@ import ray
 from evaluators.scored import Scored
 from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
-from orchestrator.cluster.stacks import Killing, wait
+from orchestrator.cluster.stacks import Killing, pending, wait
 from orchestrator.cluster.vigil import Vigil, remove
 from orchestrator.failures import Hung, budget, is_spoilt, kind_of, raised
 from orchestrator.scheduling.backlog import Backlog, Batch
@@ -168,7 +168,7 @@ class ScoringPool:
             self._pending[actor.starting] = actor
 
     def _remove(self, actor: ScoringActor) -> None:
-        self._killings = [*self._killings, *remove([actor.handle])]
+        self._killings = [*pending(self._killings), *remove([actor.handle])]
         self._freed = time.monotonic()
         self._actors.remove(actor)
         if actor.awaits is not None:

@@ -35,9 +35,21 @@ def check(config: StudyConfig) -> None:
         raise ConfigError(
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
+    _check_samples(config)
     _check_existing_adapters(config)
     _check_assumed(config)
     _check_chats(config)
+
+
+def _check_samples(config: StudyConfig) -> None:
+    """Raise ConfigError for sizes of a task that is in joint sources only: samples are drawn of a cell alone."""
+    sources = config.source_list()
+    alone = {source.cells[0].task for source in sources if len(source.cells) == 1}
+    joint = {cell.task for source in sources for cell in source.cells} - alone
+    for task in config.families:
+        if task.train.sizes and task.name in joint:
+            problem, fix = "samples are drawn of a cell alone, and no source is one of it", "list one, or drop sizes"
+            raise ConfigError(f"tasks[{task.name}].train.sizes", list(task.train.sizes), problem, fix)
 
 
 def _check_chats(config: StudyConfig) -> None:

@@ -118,4 +118,6 @@ def read_sizes(file: Path) -> Sizes:
     try:
         return Sizes.model_validate(read_yaml(file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ConfigError("sizes", file, f"cannot be read ({error})", "make it again: python -m study.sizes") from error
+        raise ConfigError(
+            "sizes", file, f"cannot be read ({error})", "delete it and make it again: python -m study.sizes CONFIG"
+        ) from error

@@ -65,16 +65,21 @@ class TaskLibrary:
 
     def missing_manifests(self, cells: Iterable[Cell]) -> list[ConfigError]:
         """List the manifests that are not there, each once."""
-        named = {self.train(cell).manifest: f"tasks[{cell.task}].train.manifest" for cell in cells}
+        named = {self.train(one).manifest: f"tasks[{one.task}].train.manifest" for one in self._and_like(cells)}
         return [missing for manifest, key in named.items() if (missing := not_there(manifest, key)) is not None]
 
     def far(self, cells: Sequence[Cell]) -> tuple[list[Repository], list[str]]:
         """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError; loads none."""
-        like = [Cell(cell.task, other) for cell in cells if (other := self.train(cell).rows_of)]
-        asked = [(cell, self._tasks[cell.task]) for cell in dict.fromkeys([*cells, *like])]
+        asked = [(cell, self._tasks[cell.task]) for cell in self._and_like(cells)]
         self._catalogue.check(asked)
         definition = self._catalogue.definition
         return far([(definition(task, task.lm_eval_name(cell.language)), self.train(cell)) for cell, task in asked])
+
+    def _and_like(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Cells, and those whose rows they have."""
+        asked = list(cells)
+        like = [Cell(cell.task, other) for cell in asked if (other := self.train(cell).rows_of)]
+        return list(dict.fromkeys([*asked, *like]))
 
     def train(self, cell: Cell) -> TrainOverride[str]:
         """What the cell is trained on, where that is not what is scored."""

@@ -12,7 +12,7 @@ import pytest
 
 from analysis import report
 from analysis.reading.study import Study, load
-from analysis.statistics.exclusion import without_unhealthy
+from analysis.tables.exclusion import without_unhealthy
 from analysis.tables.registry import TABLES, make_all
 from study.errors import ConfigError
 from study.store.compaction import compact

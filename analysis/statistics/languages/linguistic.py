@@ -5,7 +5,7 @@ distance of URIEL's syntax, phonology and inventory vectors (arXiv 2511.13368). 
 is a Mantel permutation's. A negative correlation means that closer languages transfer better.
 
 Noise in Δ draws a correlation towards 0. The *ceilings* are what one would be, but for its sign, if Δ went with
-distance perfectly beneath that noise (`analysis/statistics/attenuation.py`).
+distance perfectly beneath that noise (`analysis/inference/attenuation.py`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis.frames import SEED, Table, need
+from analysis.inference.attenuation import means_of, reliability, spearman_ceiling
 from analysis.inference.items import Singles
 from analysis.reading.doubles import twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study
-from analysis.statistics.attenuation import means_of, reliability, spearman_ceiling
 from analysis.statistics.languages import uriel
 from analysis.statistics.mantel import PERMUTATIONS, correlate, ranked
 from analysis.statistics.matrices import language_matrix, square

@@ -12,8 +12,9 @@ from scipy import stats
 
 from analysis.page import distrust, headline
 from analysis.reading.study import Study, load_store
-from analysis.statistics import corpus, exclusion, metrics
+from analysis.statistics import corpus, metrics
 from analysis.statistics.graded import size_of
+from analysis.tables import exclusion
 from analysis.tables.registry import TABLES, make_all
 from study.store.store import Store
 from tests.support.rows import record_of

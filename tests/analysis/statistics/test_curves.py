@@ -11,8 +11,11 @@ import pytest
 from scipy import stats
 
 from analysis.frames import NotComputable
+from analysis.inference.cells import cells
+from analysis.inference.items import Column, grid
+from analysis.inference.means import means, one_sided, within_model
 from analysis.reading.study import Study, load_store
-from analysis.statistics.curves import learning_curve
+from analysis.statistics.curves import _of_one, learning_curve
 from tests.support.synth import Shape, unit_rows, write_store
 
 SHAPE = Shape(seeds=(1,), items=30, normed=False)
@@ -99,6 +102,30 @@ def test_a_tasks_curve_is_of_languages_that_have_all_sizes(sampled: Study) -> No
     assert set(table["n_cells"]) == {1}
     own = learning_curve(study).filter(of="source", regime="MT-ML", source_language="de")
     assert table["mean"].to_list() == pytest.approx(own["mean"].to_list())
+
+
+@pytest.mark.parametrize(("n", "seeds"), [(20, 1), (100, 1), (100, 3)])
+def test_steps_without_an_effect_are_rarely_claimed(n: int, seeds: int) -> None:
+    """Simulated: two sizes that answer alike but for noise, 960 steps of one cell each and 80 of twelve."""
+    sources, targets = 160, 12
+    rng = np.random.default_rng(n + seeds)
+    columns = []
+    for _ in range(targets):
+        hard = rng.random(n) < 0.5
+        changed = rng.random((sources * seeds, n)) < 0.2
+        difference = np.where(changed, np.where(hard, 100.0, -100.0) * rng.choice([-1, 1], (sources * seeds, n)), 0.0)
+        columns.append(Column(difference.astype(np.float32), np.arange(sources * seeds), np.arange(n)))
+    made = grid(columns, np.repeat(np.arange(sources), seeds), n)
+    spread = cells(made).seeds
+    ones = np.zeros((sources // 2 * targets, sources, targets))
+    for i, (pair, t) in enumerate((pair, t) for pair in range(sources // 2) for t in range(targets)):
+        ones[i, 2 * pair, t], ones[i, 2 * pair + 1, t] = 1, -1
+    sole = tuple(np.array([_of_one(made, one) for one in ones]).T)
+    twelve = ones.reshape(sources // 2, targets, sources, targets).mean(axis=1)
+    for steps, own, most in ((ones, sole, 0.065), (twelve, None, 0.13)):
+        worse, better = one_sided(within_model(means(made, spread, steps, own)))
+        assert (worse < 0.05).mean() < most
+        assert (better < 0.05).mean() < most
 
 
 def test_points_are_means_over_cells_and_families_have_their_own_q(sampled: Study) -> None:

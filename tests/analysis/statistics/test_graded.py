@@ -14,7 +14,8 @@ from scipy import stats
 from analysis.frames import NotComputable
 from analysis.page import distrust, headline
 from analysis.reading.study import Study, load_store
-from analysis.statistics import exclusion, graded
+from analysis.statistics import graded
+from analysis.tables import exclusion
 from analysis.tables.graded import compare_graded
 from analysis.tables.registry import TABLES, make_all
 from study.store import layout, schema

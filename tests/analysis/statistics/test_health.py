@@ -12,7 +12,8 @@ from scipy import stats
 from analysis.page import words
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from analysis.statistics import exclusion, health, significance
+from analysis.statistics import health, significance
+from analysis.tables import exclusion
 from study.store.records import AdapterRecord
 from tests.support.rows import record_of
 

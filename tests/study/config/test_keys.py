@@ -62,6 +62,7 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
     listed = parse(text + "sources: [arc/de, [arc/en, arc/de], mmlu/en]").source_list()
     assert [str(one) for one in listed] == ["arc/de", "arc/en+arc/de", "mmlu/en", "arc/de@20", "arc/de@50"]
     assert complaint(text.replace("50, 20", "20, 20")).key == "tasks[arc].train.sizes"
+    assert complaint(text + "sources: [[arc/en, arc/de], prose/en]\n").key == "tasks[arc].train.sizes"
 
 
 @pytest.mark.parametrize(

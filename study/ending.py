@@ -1,4 +1,4 @@
-"""A store that does not answer: whoever asks it in the main thread hears no signal until it does.
+"""The end of a process whose main thread waits for what does not answer, as a frozen store: it hears no signal then.
 
 Python runs the handlers of signals in its main thread, between two steps of its own: not while that waits within the
 kernel. So a thread of its own sees to it that a process which was asked to end does end.

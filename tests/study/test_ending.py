@@ -17,7 +17,7 @@ from tests.support.tiny_world import REPOSITORY
 
 STUCK = """
 import ctypes, signal
-from study.store.frozen import end_by_signal
+from study.ending import end_by_signal
 from study.store.lost import stopper
 stopper()
 signal.signal(signal.SIGTERM, signal.default_int_handler)

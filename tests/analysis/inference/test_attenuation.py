@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from analysis.inference import attenuation
 from analysis.inference.components import Doubles
 from analysis.reading.doubles import Twice, twice
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import load_store
-from analysis.statistics import attenuation, curated
+from analysis.statistics import curated
 from analysis.statistics.languages import linguistic
 from analysis.statistics.matrices import language_matrix, square
 from tests.support.synth import Shape, write_store
