@@ -41,7 +41,7 @@ from study.models.resolve import Model
 from study.pulse import LOADING, WORKING, beat
 from study.scratch import scratch
 from study.store.store import Store
-from study.units import AdapterUnit, GivenAdapter, ScoreUnit
+from study.units import Adapter, ScoreUnit
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Evaluator:
         base that none before it has written to.
         """
         self._held.drop()  # of a batch that did not come to its end
-        waiting: dict[AdapterUnit | GivenAdapter | None, list[ScoreUnit]] = {}
+        waiting: dict[Adapter | None, list[ScoreUnit]] = {}
         for unit in units:
             waiting.setdefault(unit.adapter, []).append(unit)
         done: dict[str, Scored] = {}
@@ -141,11 +141,11 @@ class Evaluator:
 
     def _score_together(
         self,
-        waiting: Mapping[AdapterUnit | GivenAdapter | None, list[ScoreUnit]],
-        folders: Mapping[AdapterUnit | GivenAdapter, Path],
+        waiting: Mapping[Adapter | None, list[ScoreUnit]],
+        folders: Mapping[Adapter, Path],
         many: int,
         done: dict[str, Scored],
-    ) -> dict[AdapterUnit | GivenAdapter | None, list[ScoreUnit]]:
+    ) -> dict[Adapter | None, list[ScoreUnit]]:
         """Score the adapters that can share batches, so `many` at once; return the units of all others."""
         plain = {a: found for a, folder in folders.items() if (found := self._bankable(folder)) is not None}
         for group in (list(plain)[start : start + many] for start in range(0, len(plain), many)):

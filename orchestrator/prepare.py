@@ -27,6 +27,7 @@ from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from orchestrator.progress.watchdog import answering
 from study.config import StudyConfig
+from study.config.expansion import cells_used, learned
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from study.faults.kinds import BAD_DATA
@@ -42,7 +43,6 @@ from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
 from study.store.store import Store
 from study.store.study_file import commit, read_study, versions, write_study
-from study.units import GivenAdapter
 from trainers import settings
 
 
@@ -84,7 +84,7 @@ def check(config: StudyConfig, options: Options) -> Checked:
     """Raises ConfigError for what is wrong with a config, its tasks, models, trackers, DeepSpeed's part, or store."""
     devices = assumed(config, options.device)
     library = TaskLibrary.of(config)
-    library.check(config.cells_used())
+    library.check(cells_used(config))
     models = tuple(resolve_all(config))
     check_fits(config, models)
     models = with_modules(config, models)
@@ -196,10 +196,10 @@ def begin(prepared: Prepared) -> None:
     """
     store, to_do = prepared.store, prepared.plan
     write_study(store, study_file(prepared.config, to_do.grid))
-    for adapter in {part.adapter for part in to_do.parts if isinstance(part.adapter, GivenAdapter)}:
+    for adapter in to_do.given():
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
-    store.write_grid(*to_do.grid.tables())
+    store.write_grid(*to_do.grid.tables(), to_do.grid.compositions())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)
     for failure in prepared.broken:
@@ -225,7 +225,7 @@ def outdated(store: Store, to_do: Plan, config: StudyConfig) -> set[str]:
     """
     recorded = store.failures()
     unknown = {unit_id for unit_id, failure in recorded.items() if failure.subject_id is None}
-    surveyed = {broken_id("source", str(source)) for source in config.source_list()}
+    surveyed = {broken_id("source", str(source)) for source in learned(config)}
     surveyed |= {broken_id("target", str(cell)) for cell in config.target_list()}
     cleared = to_do.asks_for(recorded.values()) | (recorded.keys() & surveyed) | unknown
     others = recorded.keys() - cleared

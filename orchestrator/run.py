@@ -43,6 +43,7 @@ from orchestrator.training.trial import AdapterTrial
 from orchestrator.training.tune import Trials
 from study.faults.kinds import NO_SPACE
 from study.store.contents import Damaged
+from study.store.nodes import excluded
 from study.store.records import FailureRecord
 from study.units import AdapterUnit, failure_of
 
@@ -79,7 +80,7 @@ class StudyRun:
         self._waiting = Waiting(plan)
         self._books = Books(config, plan, store, estimates, console)
         self._shape = shape(config)
-        self._nodes = Nodes(self._shape, store.excluded_nodes(), self._books.node)
+        self._nodes = Nodes(self._shape, excluded(store), self._books.node)
         scoring = ScoringContext(config, store, profile)
         self._pool = ScoringPool(
             Evaluators(scoring, models, estimates.load_s, self._actors.evaluator),
@@ -145,8 +146,7 @@ class StudyRun:
 
     def _unlocks(self, unit: AdapterUnit) -> float:
         """Device seconds of scoring that wait for an adapter."""
-        part = self._waiting.of(unit.adapter_id)
-        return self._estimates.part_s(part) if part else 0.0
+        return sum(self._estimates.part_s(part) for part in self._waiting.of(unit.adapter_id))
 
     def _decide(self, gangs: GangQueue[Event]) -> Decision:
         waiting, running = gangs.state()
@@ -201,11 +201,10 @@ class StudyRun:
         for adapter in gang.trained:
             unit = self._units[adapter.adapter_id]
             self._books.trained(unit, adapter.tokens, adapter.seconds, adapter.notes)
-            if (part := self._waiting.take(unit.adapter_id)) is not None:
-                self._pool.backlog.add([part])
+            self._pool.backlog.add(self._waiting.trained(unit.adapter_id))
         for failure in gang.failed:
             self._failed(failure)
 
     def _failed(self, failure: FailureRecord) -> None:
         unit = self._units[failure.unit_id]
-        self._books.adapter_failed(failure, unit, self._waiting.take(unit.adapter_id))
+        self._books.adapter_failed(failure, unit, self._waiting.lost(unit.adapter_id))

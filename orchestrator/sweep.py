@@ -34,6 +34,7 @@ from orchestrator.progress.watchdog import answering
 from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
 from study.config.assumed import assumptions
+from study.config.expansion import cells_used
 from study.config.file import load
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
@@ -113,7 +114,7 @@ def _is_begun(store: Store, warn: Callable[[str], None]) -> bool:
 def show_outlook(console: Console, config: StudyConfig, file: Path, options: Options) -> int:
     """Print what the study will come to by the sizes in a file, and what it needs of the Hub. Raises ConfigError."""
     devices, sizes = assumed(config, options.device), read_sizes(file)
-    library, used = TaskLibrary.of(config), config.cells_used()
+    library, used = TaskLibrary.of(config), cells_used(config)
     fetched = to_fetch(_of_the_hub(config), *library.far(used), options.config)
     for missing in library.missing_manifests(used):
         tables.warn(console, str(missing))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Regime = Literal["MT-ML", "MT-CL", "CT-ML", "CT-CL"]
+COMPOSED = "composed"  # no task can be called so: it is where combinations have theirs
 REGIMES: tuple[Regime, ...] = ("MT-ML", "MT-CL", "CT-ML", "CT-CL")
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from study.cells import Cell
 from study.config import Recipe, StudyConfig
+from study.config.expansion import learned
 from study.config.file import load
 from study.data.example import Example
 from study.data.sizes import CellSize, Sizes, options_read, read_sizes
@@ -36,7 +37,7 @@ def count(config: StudyConfig) -> Sizes:
     from study.models.resolve import resolve_all
 
     library, models = TaskLibrary.of(config), resolve_all(config)
-    rows = {cell: library.examples(cell) for source in config.source_list() for cell in source.cells}
+    rows = {cell: library.examples(cell) for source in learned(config) for cell in source.cells}
     targets = config.target_list()
     cells: dict[str, dict[str, CellSize]] = {}
     for model in models:
@@ -47,15 +48,15 @@ def count(config: StudyConfig) -> Sizes:
 
         cells[model.name] = {}
         for cell in dict.fromkeys([*targets, *rows]):
-            learned = rows.get(cell, ())
+            examples = rows.get(cell, ())
             chat = template_of(tokenizer, library.scoring(cell)) if cell in targets else None
             items = _items(library, cell, chat) if cell in targets else []
             read, apart = _read(tokens, items, special=all(begins(tokenizer, prompt) for prompt, *_ in items))
             cells[model.name][str(cell)] = CellSize(
                 items=len(items),
                 score_tokens=read,
-                examples=len(learned),
-                train_tokens=_learned(tokens, learned, config.recipe),
+                examples=len(examples),
+                train_tokens=_learned(tokens, examples, config.recipe),
                 apart_tokens=apart,
             )
     return Sizes(

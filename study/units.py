@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.cells import Cell, Source
-from study.store.layout import adapter_folder, given_folder
+from study.composition import Composition
+from study.store.layout import adapter_folder, composed_folder, given_folder
 from study.store.records import FailureRecord
 
 
@@ -62,6 +63,35 @@ class GivenAdapter:
 
 
 @dataclass(frozen=True)
+class ComposedAdapter:
+    """An adapter that is put together of others, its `parts`, in the order of the composition's terms.
+
+    `strength` is the lambda that its weights are of; `seed` that of its trained parts, None where there is none.
+    """
+
+    adapter_id: str
+    model: str
+    name: str
+    composition: Composition
+    parts: tuple[AdapterUnit | GivenAdapter, ...]
+    seed: int | None
+    strength: float | None = None
+    source: None = None
+
+    @property
+    def folder(self) -> str:
+        """Where its files go in the store."""
+        return composed_folder(self.model, self.name, self.seed, self.adapter_id)
+
+    def __str__(self) -> str:
+        at = "" if self.strength is None else f"@{self.strength:g}"
+        return f"{self.model}/composed/{self.name}{at}" + ("" if self.seed is None else f"/{self.seed}")
+
+
+Adapter = AdapterUnit | GivenAdapter | ComposedAdapter
+
+
+@dataclass(frozen=True)
 class ScoreUnit:
     """Score one adapter, or the base model where `adapter` is None, on one target."""
 
@@ -70,7 +100,7 @@ class ScoreUnit:
     target_id: str
     model: str
     model_params: int
-    adapter: AdapterUnit | GivenAdapter | None
+    adapter: Adapter | None
     target: Cell
 
     @property
@@ -91,7 +121,7 @@ class ScoreUnit:
         return f"{self.subject} on {self.target}"
 
 
-def subject_keys(model: str, params: int, adapter: AdapterUnit | GivenAdapter | None) -> dict[str, object]:
+def subject_keys(model: str, params: int, adapter: Adapter | None) -> dict[str, object]:
     """Make the columns that say what is scored (the schema's SUBJECT): an adapter, or the base where it is None."""
     source = adapter.source if adapter else None
     return {

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from adapters.kinds.kind import kind_of as tuning_of
 from study.cells import Cell, Source
 from study.config import ModelConfig, StudyConfig
+from study.config.expansion import combinations, learned
 from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
 from study.flops import FORWARD, PEAK_FLOPS, UTILISATION, UTILISATIONS
@@ -103,10 +104,14 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     if name not in sizes.params:
         raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
     sources = _sources(config, sizes, name)
+    silent = len(sources) - len(set(sources) & set(config.source_list()))  # parts of combinations alone
     learned = [(cell, source.size) for source in sources for cell in source.cells]
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
     adapters = len(sources) * seeds
-    subjects = adapters + sum(given.model in (name, entry.id) for given in config.adapters)
+    combined = sum(len(one.keys.strengths) for one in combinations(config))
+    subjects = (
+        adapters + (combined - silent) * seeds + sum(given.model in (name, entry.id) for given in config.adapters)
+    )
     times, subject_count = seeds * config.recipe.epochs, subjects + 1
     sized = [_size(sizes, name, cell) for cell, _ in learned]
     to_learn = [_learning(config, cell, size, sample) for (cell, sample), size in zip(learned, sized, strict=True)]
@@ -132,7 +137,7 @@ def _sources(config: StudyConfig, sizes: Sizes, model: str) -> list[Source]:
         (cell,) = source.cells
         return size < _examples(_size(sizes, model, cell), config.task(cell.task).train.limit)
 
-    return [one for one in config.source_list() if one.size is None or is_part(one, one.size)]
+    return [one for one in learned(config) if one.size is None or is_part(one, one.size)]
 
 
 def _examples(size: CellSize, limit: int | None) -> int:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.identity import adapter_ids, score_id, target_id
 from study.models.resolve import Model
 from study.store import schema
-from study.units import AdapterUnit, GivenAdapter, ScoreUnit, subject_keys
+from study.units import Adapter, AdapterUnit, ComposedAdapter, GivenAdapter, ScoreUnit, subject_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Part:
     """Scores of one adapter, or of the base where it is None: on which targets, as indices into the grid's."""
 
     model: Model
-    adapter: AdapterUnit | GivenAdapter | None
+    adapter: Adapter | None
     targets: Sequence[int]
 
     @property
@@ -32,29 +33,46 @@ class Part:
         """What the scores are of: the adapter's id, or the base model's identity."""
         return self.adapter.adapter_id if self.adapter else self.model.identity
 
+    @property
+    def needs(self) -> list[str]:
+        """The adapters that must be trained before it is scored: its own, or those it is put together of."""
+        parts = self.adapter.parts if isinstance(self.adapter, ComposedAdapter) else (self.adapter,)
+        return [part.adapter_id for part in parts if isinstance(part, AdapterUnit)]
+
 
 @dataclass(frozen=True)
 class Grid:
-    """Every unit the config asks for, in the order in which it should be done."""
+    """Every unit the config asks for, in the order in which it should be done.
+
+    `composed` has each adapter once, `names` all that it is called; adapters that are `silent` are trained as parts of
+    these, and scored on nothing.
+    """
 
     models: tuple[Model, ...]
     targets: tuple[Cell, ...]
     target_ids: tuple[str, ...]
     adapters: tuple[AdapterUnit, ...]
     existing: tuple[GivenAdapter, ...] = ()
+    composed: tuple[ComposedAdapter, ...] = ()
+    names: tuple[Composed, ...] = ()
+    silent: frozenset[str] = frozenset()
 
     @property
     def n_scores(self) -> int:
-        return (len(self.models) + len(self.existing) + len(self.adapters)) * len(self.targets)
+        scored = len(self.models) + len(self.existing) + len(self.composed) + len(self.adapters) - len(self.silent)
+        return scored * len(self.targets)
 
     def parts(self) -> Iterator[Part]:
-        """All scores: model by model, the base first, then adapters that need no training, then the trained ones."""
+        """All scores, model by model: of the base, adapters that need no training, trained ones, composed ones."""
         everything = range(len(self.targets))
-        of_model: dict[str, list[AdapterUnit | GivenAdapter]] = {model.name: [] for model in self.models}
+        of_model: dict[str, list[Adapter]] = {model.name: [] for model in self.models}
         for given in self.existing:
             of_model[given.model].append(given)
         for trained in self.adapters:
-            of_model[trained.model].append(trained)
+            if trained.adapter_id not in self.silent:
+                of_model[trained.model].append(trained)
+        for made in self.composed:
+            of_model[made.model].append(made)
         for model in self.models:
             yield Part(model, None, everything)
             for adapter in of_model[model.name]:
@@ -85,6 +103,10 @@ class Grid:
         ]
         return schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets)
 
+    def compositions(self) -> pa.Table:
+        """What of it is put together of others, as a table of study.store.schema.COMPOSITIONS."""
+        return schema.table(schema.COMPOSITIONS, [one.row() for one in self.names])
+
 
 def expand(
     config: StudyConfig,
@@ -109,4 +131,15 @@ def expand(
         ]
     shots = own_shots or {}
     target_ids = (target_id(print_, config.scoring_of(cell), shots.get(cell, 0)) for cell, print_ in targets.items())
-    return Grid(tuple(models), tuple(targets), tuple(target_ids), tuple(adapters), tuple(existing))
+    names = composed(config, models, adapters, existing)
+    scored = set(config.source_list())
+    return Grid(
+        tuple(models),
+        tuple(targets),
+        tuple(target_ids),
+        tuple(adapters),
+        tuple(existing),
+        tuple({one.adapter.adapter_id: one.adapter for one in names}.values()),
+        tuple(names),
+        frozenset(unit.adapter_id for unit in adapters if unit.source not in scored),
+    )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from study.config import StudyConfig
+from study.config.expansion import learned
 from study.errors import ConfigError
 from study.models.resolve import Model
 
@@ -24,7 +25,7 @@ def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, .
     `all-linear` is asked of a model that has linear modules alone, that is what it means: no model library is loaded.
     """
     lora, names = config.recipe.lora, config.recipe.named_modules
-    if lora is None or not config.source_list():
+    if lora is None or not learned(config):
         return tuple(models)
     return tuple(
         replace(model, adapts=_adapts(lora.modules, names, model)) if names or model.is_mixed else model

@@ -17,7 +17,7 @@ import pyarrow as pa
 from orchestrator.planning.grid import Grid, Part
 from study.store.coverage import Coverage
 from study.store.records import FailureRecord
-from study.units import AdapterUnit
+from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         return not self.train and not self.parts
+
+    def given(self) -> set[GivenAdapter]:
+        """Adapters that exist already and are scored, or are parts of what is."""
+        found: set[GivenAdapter] = set()
+        for part in self.parts:
+            some = part.adapter.parts if isinstance(part.adapter, ComposedAdapter) else (part.adapter,)
+            found |= {one for one in some if isinstance(one, GivenAdapter)}
+        return found
 
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """Adapters to train and scores to make, by model."""
@@ -83,7 +91,7 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.
         if not whole[i]
     ]
     wanted = {unit.adapter_id for unit in grid.adapters}
-    needed = {part.subject for part in parts if part.adapter} if grid.targets else wanted
+    needed = {adapter_id for part in parts for adapter_id in part.needs} if grid.targets else wanted
     return Plan(
         grid=grid,
         train=tuple(
@@ -106,7 +114,7 @@ def without(to_do: Plan, failed: Mapping[str, FailureRecord]) -> tuple[Plan, set
         targets = part.targets
         if part.subject in marked:
             targets = [i for i in targets if to_do.grid.unit(part, i).unit_id not in had]
-        if targets and part.subject not in lost:
+        if targets and lost.isdisjoint(part.needs):
             parts.append(Part(part.model, part.adapter, targets))
     rest = replace(to_do, train=train, parts=tuple(parts))
     kept_adapters, kept_scores = (before - after for before, after in zip(to_do.counts(), rest.counts(), strict=True))

@@ -18,6 +18,7 @@ from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
+from study.store.composed import compositions
 from study.store.coverage import Coverage
 from study.store.parts import undisturbed
 from study.store.readable import no_study
@@ -77,18 +78,21 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     if grid is None:
         raise no_study("STORE", store.uri)
     subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
+    made = pl.DataFrame(pl.from_arrow(compositions(store)))
     trained, failures = store.trained(), lasting(store.failures())
     names = subjects["subject_id"].to_list()
     coverage, took = undisturbed(lambda: covered(store, names, targets["target_id"].to_list()))
     missing = ~coverage.there
-    ours = subjects["seed"].is_not_null().to_numpy()  # others are a base, or were trained elsewhere
+    is_composed = subjects["subject_id"].is_in(made["adapter_id"].to_list())
+    ours = (subjects["seed"].is_not_null() & ~is_composed).to_numpy()  # others are a base, or were trained elsewhere
     wanted = missing.any(axis=1) if len(targets) else np.ones(len(names), dtype=bool)
     train = ours & wanted & ~np.array([name in trained for name in names], dtype=bool)
     lost = train & np.array([name in failures for name in names], dtype=bool)
     failed = missing & (lost[:, None] | _failed_scores(names, targets["target_id"].to_list(), failures.values()))
     models = subjects["model"].to_numpy()
     stale_scores = coverage.stale()
-    stale = Counter(trained[name] for name in trained.keys() - set(subjects.filter(ours)["subject_id"]))
+    parts = {term["subject_id"] for terms in made["terms"].to_list() for term in terms}
+    stale = Counter(trained[name] for name in trained.keys() - set(subjects.filter(ours)["subject_id"]) - parts)
     rows = []
     for model in dict.fromkeys(models.tolist()):
         own = models == model

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
+from study.config.expansion import learned
 from study.data.example import Example
 from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
@@ -102,7 +103,7 @@ def survey(
     """
     found = Survey(library)
     patience = _Patience(config.failures.transient, warn)
-    for source in config.source_list():
+    for source in learned(config):
         if source.size is not None and not _is_part(found, source, source.size):
             continue
         _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]

@@ -29,6 +29,7 @@ from orchestrator.scheduling.silence import Awake, Unanswered
 from orchestrator.stop import StudyStopped
 from study.config import StudyConfig
 from study.faults.kinds import STOPS
+from study.store import nodes
 from study.store.layout import RUNS
 from study.store.records import FailureRecord
 from study.store.store import Store
@@ -82,22 +83,21 @@ class Books:
             self._tracking.scored(unit.subject, self._means.failed(unit.subject_id))
         self._record(failure)
 
-    def adapter_failed(self, failure: FailureRecord, unit: AdapterUnit, waiting: Part | None) -> None:
+    def adapter_failed(self, failure: FailureRecord, unit: AdapterUnit, waiting: Sequence[Part]) -> None:
         """An adapter takes the scores that waited for it along. Raises StudyStopped where nothing more can be done."""
         _check(failure)
         self.progress.lost(TRAIN, unit.model, failure.kind, 1, self._train_s(unit))
-        if waiting is not None:
-            seconds = self._estimates.part_s(waiting)
-            self.progress.lost(SCORE, unit.model, failure.kind, len(waiting.targets), seconds)
+        for part in waiting:
+            self.progress.lost(SCORE, unit.model, failure.kind, len(part.targets), self._estimates.part_s(part))
         self._record(failure)
 
     def node(self, node: str, used: bool) -> None:
         """A node is used no more, or again."""
         if used:
-            self.errands.send(partial(self._store.take_back_node, node))
+            self.errands.send(partial(nodes.take_back, self._store, node))
             self.display.warn(f"node {node} was excluded, but the study cannot go on without it: it is used again")
         else:
-            self.errands.send(partial(self._store.exclude_node, node))
+            self.errands.send(partial(nodes.exclude, self._store, node))
             self.display.warn(f"node {node} has lost {MOST_LOSSES} processes within the hour: it is used no more")
 
     def hung(self, error: Hung) -> None:

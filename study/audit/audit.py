@@ -6,10 +6,10 @@ OSError of the store ends the audit, and only what is wrong with the bytes of a 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,14 +18,16 @@ from study.audit.asked import asked, doubted
 from study.audit.dated import Dated
 from study.audit.findings import Findings
 from study.audit.given import Spoilt, unreadable
-from study.audit.repairs import drop, leave_out, set_aside, temporary, undo
+from study.audit.look import Look
+from study.audit.repairs import drop, leave_out, temporary, undo
 from study.store import contents, schema
+from study.store.composed import ComposedRecord
 from study.store.contents import Damaged
 from study.store.layout import (
     ADAPTERS,
     CHECKPOINTS,
+    COMPOSED_FILE,
     CONFIG_FILE,
-    DAMAGED,
     FAILURES,
     GRID_FILE,
     INDEX,
@@ -36,6 +38,7 @@ from study.store.layout import (
     SCORES_INDEX,
     STUDY_FILE,
     adapter_in,
+    is_composed,
     is_given,
     is_trained,
     unit_in,
@@ -43,12 +46,14 @@ from study.store.layout import (
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.store import Store
 
+Record = TypeVar("Record", AdapterRecord, ComposedRecord)
 
-class Audit:
+
+class Audit(Look):
     """One look at a whole store."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.found = store, Findings()
+        super().__init__(store)
         self._scored: dict[str, int] = {}  # items of each score, as its rows state them
         self._of: dict[str, str | None] = {}  # the adapter of each score
         self._stay: set[str] = set()  # scores that no run would make again
@@ -86,7 +91,9 @@ class Audit:
         for folder, names in files.items():
             if RECORD_FILE in names:
                 self._adapter(folder)
-            elif is_trained(folder):
+            elif COMPOSED_FILE in names:
+                self._composed(folder)
+            elif is_trained(folder) or is_composed(folder):
                 self._cut_off(folder, "adapter without a record")
             elif not is_given(folder):
                 self.found.notes.append(f"{folder} is no adapter's folder of a study, and stays as it is")
@@ -99,31 +106,30 @@ class Audit:
         self.found.add(folder, f"{what}: a run was killed here", "removed", partial(drop, self.store, folder))
 
     def _adapter(self, folder: str) -> None:
-        file = f"{folder}/{RECORD_FILE}"
-        data = self._read(file)
+        record = self._recorded(f"{folder}/{RECORD_FILE}", AdapterRecord.from_bytes, "trains the adapter again")
+        if record is not None:
+            self._trained.add(record.adapter_id)
+
+    def _composed(self, folder: str) -> None:
+        self._recorded(f"{folder}/{COMPOSED_FILE}", ComposedRecord.from_bytes, "puts the adapter together again")
+
+    def _recorded(self, file: str, parse: Callable[[bytes], Record], then: str) -> Record | None:
+        """An adapter's record; None, and a problem, where the files beside it are not what it states."""
+        data, folder, then = self._read(file), file.rpartition("/")[0], f"the next run {then} if it is needed"
         if data is None:
-            return
+            return None
         self.found.counts["adapters"] += 1
         try:
-            record = AdapterRecord.from_bytes(data)
+            record = parse(data)
         except Damaged as error:
-            self._damaged(file, f"cannot be read ({error})", "the next run trains the adapter again if it is needed")
-            return
+            self._damaged(file, f"cannot be read ({error})", then)
+            return None
         wrong = None if folder.endswith(f"-{record.adapter_id}") else f"is the record of {record.adapter_id}"
         for name, stated in record.files.items():
             wrong = wrong or self._differs(f"{folder}/{name}", stated.sha256)
         if wrong:
-            self._damaged(file, wrong, "the next run trains the adapter again if it is needed")
-        else:
-            self._trained.add(record.adapter_id)
-
-    def _differs(self, file: str, stated: str) -> str | None:
-        data = self._read(file)
-        if data is None:
-            return f"{file.rpartition('/')[2]} is missing"
-        if hashlib.sha256(data).hexdigest() != stated:
-            return f"{file.rpartition('/')[2]} has another checksum than its record states"
-        return None
+            self._damaged(file, wrong, then)
+        return None if wrong else record
 
     # -- results -----------------------------------------------------------------------------------------------------
 
@@ -227,23 +233,3 @@ class Audit:
         except Damaged as error:
             self._damaged(file, f"cannot be read ({error})", "its adapters are trained from their beginning")
             return None
-
-    def _read(self, file: str) -> bytes | None:
-        """Read a file; None when there is none, or none any more."""
-        try:
-            return self.store.read(file)
-        except FileNotFoundError:
-            return None
-
-    def _wrong(self, file: str, parse: Callable[[bytes], object]) -> str | None:
-        """Say why a parser takes a file for damaged; None where it does not, or where there is no file."""
-        data = self._read(file)
-        try:
-            if data is not None:
-                parse(data)
-        except Damaged as error:
-            return str(error)
-        return None
-
-    def _damaged(self, file: str, what: str, then: str) -> None:
-        self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))

@@ -1,5 +1,6 @@
 """The study's configuration: its keys. Reading a file is `study.config.file`."""
 
+from study.config.composition import CompositionConfig
 from study.config.fields import Frozen
 from study.config.keys import (
     Evaluators,
@@ -15,6 +16,7 @@ from study.config.task import TaskConfig
 from study.config.train import TrainOverride
 
 __all__ = [
+    "CompositionConfig",
     "Evaluators",
     "ExistingAdapter",
     "Failures",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from study.cells import Cell
+from study.cells import COMPOSED, Cell
 from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
+from study.config.expansion import combinations
 from study.config.recipe import TaskScoring
 from study.errors import ConfigError
 
@@ -19,6 +20,8 @@ def check(config: StudyConfig) -> None:
         raise ConfigError("store", config.store, "names no place", "name a folder, or s3://…, gs://… or abfss://…")
     reject_duplicates("languages", list(config.languages))
     reject_duplicates("tasks", [task.name for task in config.families])
+    if COMPOSED in {task.name for task in config.families}:
+        raise ConfigError("tasks", COMPOSED, "is the folder of composed adapters in a store", "call it otherwise")
     reject_duplicates("seeds", [str(seed) for seed in config.seeds])
     reject_duplicates("adapters", [adapter.name for adapter in config.adapters])
     for task in config.families:
@@ -36,6 +39,7 @@ def check(config: StudyConfig) -> None:
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
     _check_samples(config)
+    _check_combinations(config)
     _check_existing_adapters(config)
     _check_assumed(config)
     _check_chats(config)
@@ -50,6 +54,16 @@ def _check_samples(config: StudyConfig) -> None:
         if task.train.sizes and task.name in joint:
             problem, fix = "samples are drawn of a cell alone, and no source is one of it", "list one, or drop sizes"
             raise ConfigError(f"tasks[{task.name}].train.sizes", list(task.train.sizes), problem, fix)
+
+
+def _check_combinations(config: StudyConfig) -> None:
+    """Raise ConfigError for combinations that cannot be, or whose folders would be taken for a task's."""
+    if not config.compose:
+        return
+    if config.recipe.trains_all:
+        raise ConfigError("compose", "…", "is of LoRA adapters, and recipe.lora is null", "set recipe.lora, or drop it")
+    reject_duplicates("compose", [entry.name for entry in config.compose])
+    combinations(config)
 
 
 def _check_chats(config: StudyConfig) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictStr
 
 from study.cells import Cell, Source
+from study.config.composition import CompositionConfig
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
 from study.config.recipe import Recipe, Scoring
 from study.config.task import TaskConfig
@@ -89,6 +90,7 @@ class StudyConfig(Frozen):
     sources: Literal["all"] | tuple[StrictStr | tuple[StrictStr, ...], ...] = "all"
     targets: Literal["all"] | tuple[StrictStr, ...] = "all"
     adapters: tuple[ExistingAdapter, ...] = ()
+    compose: tuple[CompositionConfig, ...] = ()
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (17, 42, 101)
     recipe: Recipe = Recipe()
     scoring: Scoring = Scoring()
@@ -181,18 +183,15 @@ class StudyConfig(Frozen):
         lacking = {t.name: [one for one in self.languages if t.lm_eval_name(one) is None] for t in self.tasks}
         return {name: languages for name, languages in lacking.items() if languages}
 
-    def cells_used(self) -> list[Cell]:
-        """List the cells that are trained on or scored, each once. Raises ConfigError for an unknown cell."""
-        return list(dict.fromkeys([*(cell for one in self.source_list() for cell in one.cells), *self.target_list()]))
-
     def _listed(self, key: str, texts: Sequence[str]) -> list[Cell]:
-        return [self._cell(key, text) for text in texts]
+        return [self.cell(key, text) for text in texts]
 
     @cached_property
     def _cells(self) -> frozenset[Cell]:
         return frozenset(self.cells())
 
-    def _cell(self, key: str, text: str) -> Cell:
+    def cell(self, key: str, text: str) -> Cell:
+        """Read a cell of the study; `key` is where it is written. Raises ConfigError."""
         try:
             cell = Cell.parse(text)
         except ValueError as error:

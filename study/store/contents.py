@@ -71,6 +71,13 @@ def table(file: str, like: pa.Schema, data: bytes) -> pa.Table:
     return rows
 
 
+def listed(row: pa.Table, name: str, like: pa.Schema) -> pa.Table:
+    """Take the table that a row holds as a list; nulls in columns that an older release did not write."""
+    found = pa.Table.from_struct_array(row.column(name).combine_chunks().flatten())
+    later = schema.empty(like, [field.name for field in like if field.nullable])
+    return pa.concat_tables([found, later], promote_options="default").select(like.names)
+
+
 def is_kind(like: pa.Schema, data: bytes) -> bool:
     """Whether these bytes state to be a file of a schema, of whatever version."""
     try:

@@ -11,12 +11,14 @@ import re
 import uuid
 from datetime import UTC, datetime
 
+from study.cells import COMPOSED
 from study.store.schema import SCHEMA_VERSION
 
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
 TOKENIZER_FILE = "tokenizer.json"
 CHECKSUMS_FILE = "checksums.json"  # of an adapter made elsewhere
+COMPOSED_FILE = "composition.json"  # of an adapter put together of others, written last
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
 CHECKPOINTS, INDEX, LEASE, DAMAGED, SWAPS = "checkpoints", "index", "lease", "damaged", "swaps"
 SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{SCHEMA_VERSION}", f"{INDEX}/records"
@@ -35,6 +37,17 @@ def given_folder(model: str, name: str, adapter_id: str) -> str:
     return f"{ADAPTERS}/{model}/{_GIVEN}/{name}-{adapter_id}"
 
 
+def composed_folder(model: str, name: str, seed: int | None, adapter_id: str) -> str:
+    """Name the folder of an adapter that is put together of others."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    return f"{ADAPTERS}/{model}/{COMPOSED}/{plain}/{'any' if seed is None else f'seed{seed}'}-{adapter_id}"
+
+
+def is_composed(folder: str) -> bool:
+    """Whether an adapter's folder is that of one put together of others."""
+    return folder.split("/")[2:3] == [COMPOSED] and folder.count("/") == 4
+
+
 def is_given(folder: str) -> bool:
     """Whether an adapter's folder is that of one trained elsewhere: one trained here lies a level deeper."""
     return folder.split("/")[2:3] == [_GIVEN] and folder.count("/") == 3
@@ -43,12 +56,19 @@ def is_given(folder: str) -> bool:
 def is_trained(folder: str) -> bool:
     """Whether an adapter's folder is one of those that the study trains."""
     words = folder.split("/")
-    return len(words) == 5 and words[0] == ADAPTERS and re.fullmatch(r"seed-?\d+-\w+", words[4]) is not None
+    return (
+        len(words) == 5
+        and words[0] == ADAPTERS
+        and words[2] != COMPOSED
+        and re.fullmatch(r"seed-?\d+-\w+", words[4]) is not None
+    )
 
 
 def is_of_study(folder: str) -> bool:
     """Whether only a study can have named an adapter's folder: by the 16 hex digits of an id."""
-    return (is_trained(folder) or is_given(folder)) and re.fullmatch("[0-9a-f]{16}", adapter_in(folder)) is not None
+    return (is_trained(folder) or is_given(folder) or is_composed(folder)) and re.fullmatch(
+        "[0-9a-f]{16}", adapter_in(folder)
+    ) is not None
 
 
 def model_in(folder: str) -> str:

@@ -120,10 +120,31 @@ SUBJECTS = _schema(
     _field("model_family", pa.string(), "model family"),
 )
 TARGETS = _schema("targets", TARGET_ID, *TARGET)
+COMPOSITIONS = _schema(
+    "compositions",
+    _field("adapter_id", pa.string(), "the composed adapter; one may stand under several names", False),
+    _field("name", pa.string(), "what results call it, e.g. add[de]", False),
+    _field("model", pa.string(), "model name", False),
+    _field("seed", pa.int64(), "seed of its trained parts; null where there is none"),
+    _field("method", pa.string(), "the config's word: sum, svd, adamergex, layers, ties, ...", False),
+    _field("strength", pa.float64(), "lambda; null where no weight names it"),
+    _field(
+        "protocol", pa.string(), "on what lambda is chosen: source, other_languages, target; null where it is fixed"
+    ),
+    _field("language", pa.string(), "what {language} stands for in it; null where it is not for one"),
+    _field(
+        "terms",
+        pa.list_(pa.struct([("subject_id", pa.string()), ("source", pa.string()), ("weight", pa.float64())])),
+        "its parts, each with its cells or its name, and its weight (the mean over layers where these differ)",
+        False,
+    ),
+)
 GRID = _schema(
     "grid",
     _field("subjects", pa.list_(pa.struct(list(SUBJECTS))), "what is scored: the base models and all adapters", False),
     _field("targets", pa.list_(pa.struct(list(TARGETS))), "on what each of them is scored", False),
+    _field("compositions", pa.list_(pa.struct(list(COMPOSITIONS))), "which of the subjects are put together of others"),
+    _field("held_out", pa.list_(pa.string()), "target_ids of items on which a lambda is chosen, and nothing measured"),
 )
 
 

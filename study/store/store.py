@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -37,12 +36,20 @@ class Store(Files):
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
-    def write_grid(self, subjects: pa.Table, targets: pa.Table) -> None:
-        """Record what the current config asks for: tables of study.store.schema.SUBJECTS and TARGETS."""
-        lists = [
-            pa.array([part.to_pylist()], field.type)
-            for part, field in zip((subjects, targets), schema.GRID, strict=True)
-        ]
+    def write_grid(
+        self,
+        subjects: pa.Table,
+        targets: pa.Table,
+        compositions: pa.Table | None = None,
+        held_out: Sequence[str] = (),
+    ) -> None:
+        """Record what the current config asks for: tables of study.store.schema.SUBJECTS, TARGETS and COMPOSITIONS.
+
+        `held_out` are the target_ids of items on which a lambda is chosen alone.
+        """
+        made = [] if compositions is None else compositions.to_pylist()
+        columns = (subjects.to_pylist(), targets.to_pylist(), made, list(held_out))
+        lists = [pa.array([column], field.type) for column, field in zip(columns, schema.GRID, strict=True)]
         self.write(layout.GRID_FILE, to_bytes(pa.table(lists, schema=schema.GRID)))
 
     def read_grid(self) -> tuple[pa.Table, pa.Table] | None:
@@ -52,24 +59,24 @@ class Store(Files):
         data = self.read(layout.GRID_FILE)
         with reading(layout.GRID_FILE):
             row = contents.table(layout.GRID_FILE, schema.GRID, data)
-        subjects, targets = (
-            pa.Table.from_struct_array(row.column(name).combine_chunks().flatten()) for name in schema.GRID.names
-        )
-        later = schema.empty(schema.SUBJECTS, [field.name for field in schema.SUBJECTS if field.nullable])
-        whole = pa.concat_tables([subjects, later], promote_options="default")  # nulls where an older release wrote it
-        return whole.select(schema.SUBJECTS.names), targets
+        return contents.listed(row, "subjects", schema.SUBJECTS), contents.listed(row, "targets", schema.TARGETS)
 
     # -- adapters ----------------------------------------------------------------------------------------------------
 
     def put_adapter(self, folder: str, local: Path, record: AdapterRecord) -> None:
         """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
+        files = self.put_files(folder, local)
+        text = json.dumps(replace(record, files=files).to_json(), indent=1, sort_keys=True, allow_nan=False)
+        self.write(f"{folder}/{layout.RECORD_FILE}", text.encode())
+
+    def put_files(self, folder: str, local: Path) -> dict[str, StoredFile]:
+        """Copy the files of a local folder into one of the store; what they are, by name."""
         files: dict[str, StoredFile] = {}
         for file in sorted(p for p in local.rglob("*") if p.is_file()):
             name, data = file.relative_to(local).as_posix(), file.read_bytes()
             self.write(f"{folder}/{name}", data)
             files[name] = StoredFile(hashlib.sha256(data).hexdigest(), len(data))
-        text = json.dumps(replace(record, files=files).to_json(), indent=1, sort_keys=True, allow_nan=False)
-        self.write(f"{folder}/{layout.RECORD_FILE}", text.encode())
+        return files
 
     def fetch_adapter(self, folder: str, scratch: Path) -> Path:
         """Get a local folder of the adapter's files: the store's own when it is local, else a copy under `scratch`."""
@@ -216,19 +223,6 @@ class Store(Files):
     def failed(self) -> set[str]:
         """List the unit_ids with a recorded failure, from the names of the files alone."""
         return {layout.unit_in(name) for name in self.files(layout.FAILURES, ".json")}
-
-    # -- nodes of the cluster ----------------------------------------------------------------------------------------
-
-    def exclude_node(self, node: str) -> None:
-        """Record that the study uses a node no more; deleting the file takes it back."""
-        text = json.dumps({"node": node, "excluded_at": datetime.now(UTC).isoformat(timespec="seconds")})
-        self.write(f"{layout.EXCLUDED}/{node}.json", text.encode())
-
-    def take_back_node(self, node: str) -> None:
-        self.delete(f"{layout.EXCLUDED}/{node}.json")
-
-    def excluded_nodes(self) -> list[str]:
-        return [name.rsplit("/", 1)[1].removesuffix(".json") for name in self.files(layout.EXCLUDED, ".json")]
 
     # -- parquet -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+from study.config.expansion import cells_used
 from study.config.file import load
 from study.data.tasks import TaskLibrary
 from tests.support.tiny_world import REPOSITORY
@@ -26,7 +27,7 @@ def test_its_data_are_what_its_script_makes(tmp_path: Path) -> None:
 def test_every_cell_of_it_can_be_learned_and_asked() -> None:
     config = load(FOLDER / "study.yaml")
     library = TaskLibrary.of(config)
-    library.check(config.cells_used())
+    library.check(cells_used(config))
     formats = {}
     for source in config.source_list():
         examples = library.source_examples(source)

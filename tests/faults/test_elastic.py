@@ -8,6 +8,7 @@ import pytest
 from psutil import Process
 
 from orchestrator.scheduling.blame import MOST_LOSSES
+from study.store.nodes import excluded
 from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
@@ -87,8 +88,8 @@ def test_a_trial_leaves_a_node_that_keeps_losing_its_worker_and_goes_on_elsewher
             victim = another()[0]
             killed.add(victim.pid)
             victim.kill()
-        driver.until(store.excluded_nodes)
-        assert store.excluded_nodes() == [joined.node_id]
+        driver.until(lambda: excluded(store))
+        assert excluded(store) == [joined.node_id]
         assert driver.wait() == 0, driver.output
     assert another() == []
     assert "it is used no more" in driver.output

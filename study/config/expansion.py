@@ -1,0 +1,98 @@
+"""What the entries of `compose` come to: one combination per language or task of `for`, each with its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from study.cells import Cell, Source
+from study.config.composition import CompositionConfig, TermConfig
+from study.config.keys import StudyConfig
+from study.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One combination, before model and seed: `parts[i]` is what `keys.terms[i]` names, of the study or of `adapters`.
+
+    `language` is what `{language}` stands for in it.
+    """
+
+    name: str
+    key: str
+    keys: CompositionConfig
+    parts: tuple[Source | str, ...]
+    language: str | None = None
+
+
+def combinations(config: StudyConfig) -> list[Combination]:
+    """List them in the config's order. Raises ConfigError for a term that the study lacks, or an equal name."""
+    found = [one for i, entry in enumerate(config.compose) for one in _expanded(config, entry, f"compose[{i}]")]
+    named: dict[str, str] = {adapter.name: f"adapters[{i}]" for i, adapter in enumerate(config.adapters)}
+    for one in found:
+        other = named.setdefault(one.name, one.key)
+        if other != one.key:
+            raise ConfigError(f"{one.key}.name", one.name, f"is the name of {other} too", "give each its own")
+    return found
+
+
+def learned(config: StudyConfig) -> list[Source]:
+    """List all that is trained on: the sources, then those that are parts of combinations alone."""
+    sources = config.source_list()
+    if not config.compose:
+        return sources
+    parts = (part for one in combinations(config) for part in one.parts if isinstance(part, Source))
+    return list(dict.fromkeys([*sources, *parts]))
+
+
+def cells_used(config: StudyConfig) -> list[Cell]:
+    """List the cells that are trained on or scored, each once. Raises ConfigError for an unknown cell."""
+    return list(dict.fromkeys([*(cell for one in learned(config) for cell in one.cells), *config.target_list()]))
+
+
+def _expanded(config: StudyConfig, entry: CompositionConfig, key: str) -> Iterator[Combination]:
+    languages = _values(config.languages, entry.over.language, f"{key}.for.language")
+    tasks = _values([task.name for task in config.families], entry.over.task, f"{key}.for.task")
+    for task, language in product(tasks, languages):
+        said = [one for one in (task, language) if one is not None]
+        name = f"{entry.name}[{'/'.join(said)}]" if said else entry.name
+        filled = {"{language}": language, "{task}": task}
+        parts = tuple(_part(config, term, filled, f"{key}.terms[{i}]", name) for i, term in enumerate(entry.terms))
+        yield Combination(name, key, entry, parts, language)
+
+
+def _values(known: tuple[str, ...] | list[str], asked: object, key: str) -> list[str | None]:
+    """What a placeholder stands for; once nothing, where `for` does not say. Raises ConfigError."""
+    if asked is None:
+        return [None]
+    if asked == "all":
+        return list(known)
+    assert isinstance(asked, tuple)
+    for one in asked:
+        if one not in known:
+            raise ConfigError(key, one, "is not in this study", f"use some of {', '.join(known)}, or all")
+    return list(dict.fromkeys(asked))
+
+
+def _part(config: StudyConfig, term: TermConfig, filled: dict[str, str | None], key: str, name: str) -> Source | str:
+    """What a term names, in one expansion. Raises ConfigError."""
+    texts = [term.adapter or ""] if term.source is None else _texts(term.source)
+    for mark, value in filled.items():
+        if value is None and any(mark in text for text in texts):
+            raise ConfigError(key, texts, f"{mark} stands for nothing", f"add for: {{{mark[1:-1]}: [...]}}, or all")
+        texts = [text.replace(mark, value or "") for text in texts]
+    if term.source is None:
+        if texts[0] not in {adapter.name for adapter in config.adapters}:
+            composed = texts[0].partition("[")[0] in {entry.name for entry in config.compose}
+            fix = "combine sources and adapters, not combinations" if composed else "name one of `adapters`"
+            raise ConfigError(f"{key}.adapter", texts[0], f"is no adapter of this study (in {name})", fix)
+        return texts[0]
+    try:
+        return Source.of([config.cell(f"{key}.source", text) for text in texts])
+    except ConfigError as error:
+        raise ConfigError(error.key, error.value, f"{error.problem} (in {name})", error.fix) from error
+
+
+def _texts(source: str | tuple[str, ...]) -> list[str]:
+    return [source] if isinstance(source, str) else list(source)

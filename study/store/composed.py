@@ -1,0 +1,101 @@
+"""Adapters that are put together of others, as a store has them: plain folders with a record, which is written last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from study.store import contents, schema
+from study.store.contents import as_damaged, reading
+from study.store.layout import ADAPTERS, COMPOSED_FILE, GRID_FILE
+from study.store.records import StoredFile, now
+from study.store.store import Store
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How the updates of two parts, named by their numbers, lie to one another.
+
+    That is the cosine of their ΔW, the norm of the first by that of the second, and the share of entries, of those that
+    are zero in neither, whose signs differ.
+    """
+
+    first: int
+    second: int
+    cosine: float
+    norm_ratio: float
+    sign_conflicts: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposedRecord:
+    """What a composed adapter is. `parameters` are the method's, `terms` each part's adapter_id, folder and weight.
+
+    `norm` is the Frobenius norm of its ΔW, `truncation` the relative error of what was written; `rank` its largest.
+    """
+
+    adapter_id: str
+    model: str
+    name: str
+    seed: int | None
+    method: str
+    parameters: Mapping[str, object]
+    terms: tuple[tuple[str, str, float], ...]
+    norm: float
+    truncation: float
+    rank: int
+    pairs: tuple[Pair, ...] = ()
+    files: Mapping[str, StoredFile] = field(default_factory=dict)
+    written_at: str = field(default_factory=now)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ComposedRecord:
+        """Parse composition.json. Raises Damaged."""
+        read = contents.mapping(data)
+        with as_damaged(KeyError, TypeError, ValueError, AttributeError):
+            known = {name: read[name] for name in cls.__dataclass_fields__ if name in read}
+            return cls(
+                **known
+                | {
+                    "terms": tuple((str(a), str(b), float(c)) for a, b, c in read["terms"]),
+                    "pairs": tuple(Pair(**pair) for pair in read.get("pairs", ())),
+                    "files": {str(name): StoredFile(**file) for name, file in read["files"].items()},
+                }
+            )
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def put(store: Store, folder: str, local: Path, record: ComposedRecord) -> None:
+    """Copy an adapter's files from a local folder into the store; last its record, with their checksums."""
+    whole = replace(record, files=store.put_files(folder, local))
+    text = json.dumps(whole.to_json(), indent=1, sort_keys=True, allow_nan=False)
+    store.write(f"{folder}/{COMPOSED_FILE}", text.encode())
+
+
+def records(store: Store) -> dict[str, ComposedRecord]:
+    """Read the record of each, by adapter_id. Raises Damaged."""
+    found = {}
+    for file in store.listed(ADAPTERS, f"/{COMPOSED_FILE}", recursive=True):
+        data = store.read(file.path)
+        with reading(file.path):
+            record = ComposedRecord.from_bytes(data)
+        found[record.adapter_id] = record
+    return found
+
+
+def compositions(store: Store) -> pa.Table:
+    """Read which of the current config's subjects are such, as schema.COMPOSITIONS. Raises Damaged, OtherVersion."""
+    if not store.exists(GRID_FILE):
+        return schema.COMPOSITIONS.empty_table()
+    data = store.read(GRID_FILE)
+    with reading(GRID_FILE):
+        row = contents.table(GRID_FILE, schema.GRID, data)
+    if "compositions" not in row.column_names or row.column("compositions").null_count:  # of an older release
+        return schema.COMPOSITIONS.empty_table()
+    return contents.listed(row, "compositions", schema.COMPOSITIONS)
