@@ -123,6 +123,13 @@ def named(weights: AdapterWeights) -> dict[str, torch.Tensor]:
 
 
 def write(folder: Path, lora: Lora, base: PreTrainedModel, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write an adapter folder of `named` matrices that were trained by a recipe."""
+    write_as(folder, lora_config(lora), base, model, tensors)
+
+
+def write_as(
+    folder: Path, config: LoraConfig, base: PreTrainedModel, model: Model, tensors: Mapping[str, torch.Tensor]
+) -> None:
     """Write an adapter folder of `named` matrices; equal ones give equal bytes. PEFT adapts the very same modules.
 
     PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
@@ -133,7 +140,7 @@ def write(folder: Path, lora: Lora, base: PreTrainedModel, model: Model, tensors
         save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
     modules = sorted({name.removeprefix(PREFIX).rpartition(".lora_")[0] for name in tensors})
     fields = {
-        **lora_config(lora).to_dict(),  # type: ignore[no-untyped-call]
+        **config.to_dict(),  # type: ignore[no-untyped-call]
         "target_modules": names_for(base, modules),
         "inference_mode": True,
         "base_model_name_or_path": model.name if model.revision is None else model.path,

@@ -1,0 +1,34 @@
+"""The folder of a composed adapter: plain LoRA, which PEFT and everything that reads it loads as it is.
+
+Invariant: equal inputs give equal bytes, and no path of this machine is in them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from peft import LoraConfig
+from transformers import PreTrainedModel
+
+from adapters.composing.composed import Composed
+from adapters.kinds.lora_weights import named, write_as
+from study.models.resolve import Model
+
+
+def write(folder: Path, composed: Composed, model: Model, base: PreTrainedModel) -> None:
+    """Write it. Modules of another rank than most are named in patterns; alpha is the rank, so that scaling is 1."""
+    ranks = {name: len(factors.a) for name, factors in sorted(composed.weights.modules.items())}
+    most = max(Counter(ranks.values()).items(), key=lambda item: (item[1], item[0]))[0]
+    others = {f"^{name}": rank for name, rank in ranks.items() if rank != most}
+    config = LoraConfig(
+        r=most,
+        lora_alpha=most,
+        rank_pattern=others,
+        alpha_pattern=dict(others),
+        target_modules=list(ranks),
+        use_rslora=False,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    write_as(folder, config, base, model, named(composed.weights))

@@ -1,0 +1,123 @@
+"""How the parts of a composition lie to one another, and how large their composition is.
+
+Norms and cosines come from factors, never from dense updates: ⟨ΔW_i, ΔW_j⟩ = s_i s_j Σ (B_iᵀB_j) ∘ (A_iA_jᵀ), in
+float64. Signs need entries: of each module a grid of every k-th row and column is taken, k odd so that it does not fall
+in with the width of heads, of at most GRID rows and columns; a smaller module is taken whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+
+from adapters.composing.shares import modules_of
+from adapters.composing.update import Update, relative
+from adapters.folder import AdapterWeights, Factors
+
+GRID = 64
+
+
+class Pair(NamedTuple):
+    """Two parts by their numbers, as they were trained: their weights in the composition do not count.
+
+    `norm_ratio` is the smaller norm over the larger; `sign_conflicts` is the share of entries of ΔW with unlike signs,
+    of those that both change. Parts that share no module have cosine and conflicts 0.
+    """
+
+    first: int
+    second: int
+    cosine: float
+    norm_ratio: float
+    sign_conflicts: float
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """‖ΔW‖ of a composition (Frobenius, over all modules), its relative truncation error in all and by module, its
+    largest rank, and its pairs of parts."""
+
+    norm: float
+    truncation: float
+    truncations: Mapping[str, float]
+    rank: int
+    pairs: tuple[Pair, ...]
+
+
+def geometry(updates: Mapping[str, Update], parts: Sequence[AdapterWeights]) -> Geometry:
+    """Of a composition's updates by module, and of its parts in the order of its terms."""
+    squared = sum(update.squared for update in updates.values())
+    return Geometry(
+        norm=squared**0.5,
+        truncation=relative(sum(update.lost for update in updates.values()), squared),
+        truncations={name: update.truncation for name, update in updates.items()},
+        rank=max((len(update.factors.a) for update in updates.values()), default=0),
+        pairs=pairs(parts),
+    )
+
+
+def pairs(parts: Sequence[AdapterWeights]) -> tuple[Pair, ...]:
+    """Of all parts, each with each."""
+    products = torch.zeros(len(parts), len(parts), dtype=torch.float64)
+    both, agreed = torch.zeros_like(products), torch.zeros_like(products)
+    for name in modules_of(parts) if len(parts) > 1 else ():
+        found = [part.modules.get(name) for part in parts]
+        products += _products(found)
+        signs = _signs(found)
+        if signs is not None:
+            both += signs.abs() @ signs.abs().T
+            agreed += signs @ signs.T
+    norms = products.diagonal().clamp(min=0).sqrt()
+    cosines = products / (norms[:, None] * norms).where((norms[:, None] * norms) > 0, 1.0)
+    conflicts = (both - agreed) / (2 * both).where(both > 0, 1.0)
+    return tuple(
+        Pair(i, j, float(cosines[i, j]), _ratio(float(norms[i]), float(norms[j])), float(conflicts[i, j]))
+        for i, j in combinations(range(len(parts)), 2)
+    )
+
+
+def _ratio(one: float, other: float) -> float:
+    return min(one, other) / max(one, other) if max(one, other) else 1.0
+
+
+def _products(found: Sequence[Factors | None]) -> torch.Tensor:
+    """⟨ΔW_i, ΔW_j⟩ of a module [N, N]; those of parts without it are 0."""
+    own = [factors for factors in found if factors is not None]
+    a = torch.cat([factors.a for factors in own]).double()
+    b = torch.cat([factors.b * factors.scaling for factors in own], 1).double()
+    owner = _owner(tuple(0 if factors is None else len(factors.a) for factors in found))
+    return owner @ ((a @ a.T) * (b.T @ b)) @ owner.T
+
+
+@lru_cache(256)
+def _owner(ranks: tuple[int, ...]) -> torch.Tensor:
+    """Which rows of the joined factors are whose: [N, Σr], of ones and zeros."""
+    return torch.eye(len(ranks), dtype=torch.float64).repeat_interleave(torch.tensor(ranks), 1)
+
+
+def _signs(found: Sequence[Factors | None]) -> torch.Tensor | None:
+    """The signs [N, E] of the grid's entries, weighted so that their products count all entries of the module.
+
+    None where fewer than two parts have the module.
+    """
+    own = [factors for factors in found if factors is not None]
+    if len(own) < 2:
+        return None
+    fan_out, fan_in = own[0].b.shape[0], own[0].a.shape[1]
+    down, along = _step(fan_out), _step(fan_in)
+    shape = (len(range(0, fan_out, down)), len(range(0, fan_in, along)))
+    signs = torch.zeros(len(found), *shape)
+    for number, factors in enumerate(found):
+        if factors is not None:
+            torch.mm(factors.scaling * factors.b[::down].float(), factors.a[:, ::along].float(), out=signs[number])
+    signs.sign_().mul_((fan_out * fan_in / (shape[0] * shape[1])) ** 0.5)
+    return signs.flatten(1)
+
+
+def _step(size: int) -> int:
+    """The least odd step that leaves at most GRID."""
+    return -(-size // GRID) | 1 if size > GRID else 1

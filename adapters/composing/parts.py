@@ -1,0 +1,32 @@
+"""The parts of a composition, read from their folders: plain LoRA alone has factors that can be composed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from adapters.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.plain import plain_lora
+from study.composition import Term
+
+
+def read_parts(base: PreTrainedModel, terms: Sequence[Term], folders: Mapping[str, Path]) -> tuple[AdapterWeights, ...]:
+    """In the order of the terms. `folders` are those of the parts by their adapter_ids.
+
+    Raises UnsupportedAdapter, which names each part that is not plain LoRA on this base and says why.
+    """
+    found = {adapter_id: plain_lora(folder, base) for adapter_id, folder in folders.items()}
+    odd = [f"{adapter_id} ({_why(folders[adapter_id])})" for adapter_id, part in sorted(found.items()) if part is None]
+    if odd:
+        raise UnsupportedAdapter(f"only plain LoRA can be composed, and these parts are not: {', '.join(odd)}")
+    return tuple(part for term in terms if (part := found[term.adapter_id]) is not None)
+
+
+def _why(folder: Path) -> str:
+    try:
+        read(folder)
+    except UnsupportedAdapter as error:
+        return str(error)
+    return "not finite, or PEFT puts it on other modules of this model than its matrices are for"
