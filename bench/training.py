@@ -43,7 +43,8 @@ def plain(model: Model, config: StudyConfig, examples: tuple[Example, ...], pad_
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, Trainer, TrainingArguments
 
-    from trainers.data import split, tokenise
+    from study.data.held_out import split
+    from trainers.data import tokenise
 
     recipe = config.recipe
     tokenizer = AutoTokenizer.from_pretrained(model.path)

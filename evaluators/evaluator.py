@@ -34,7 +34,7 @@ from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
 from evaluators.subjects.sharing import bank_on
 from evaluators.subjects.touchstone import Touchstone
 from evaluators.waves import Waves
-from study.config import Scoring, StudyConfig, TaskConfig
+from study.config import Scoring, StudyConfig, TaskConfig, Validation
 from study.data.tasks import TaskLibrary
 from study.faults.kinds import BAD_DATA
 from study.models.resolve import Model
@@ -55,6 +55,7 @@ class Settings:
     tokens_per_batch: int | Literal["auto"] = "auto"
     profile: bool = False
     languages: tuple[str, ...] = ()
+    validation: Validation | None = None
 
     @property
     def chats(self) -> bool:
@@ -63,7 +64,14 @@ class Settings:
 
     @classmethod
     def of(cls, config: StudyConfig, profile: bool = False) -> Settings:
-        return cls(config.tasks, config.scoring, config.evaluators.tokens_per_batch, profile, config.languages)
+        return cls(
+            config.tasks,
+            config.scoring,
+            config.evaluators.tokens_per_batch,
+            profile,
+            config.languages,
+            config.recipe.validation,
+        )
 
 
 class Evaluator:
@@ -95,7 +103,7 @@ class Evaluator:
 
     def _targets_of(self, encoder: Encoder, shared: SharedRequests, branch: bool = True) -> Targets:
         settings = self._settings
-        library = TaskLibrary(settings.tasks, settings.scoring, settings.languages)
+        library = TaskLibrary(settings.tasks, settings.scoring, settings.languages, settings.validation)
         exact = self._exact if branch else None
         return Targets(library, encoder, self._engine, shared, exact)
 

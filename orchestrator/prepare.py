@@ -27,7 +27,7 @@ from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from orchestrator.progress.watchdog import answering
 from study.config import StudyConfig
-from study.config.expansion import cells_used, learned
+from study.config.expansion import cells_used, held_out, learned
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from study.faults.kinds import BAD_DATA
@@ -199,7 +199,7 @@ def begin(prepared: Prepared) -> None:
     for adapter in to_do.given():
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
-    store.write_grid(*to_do.grid.tables(), to_do.grid.compositions())
+    store.write_grid(*to_do.grid.tables(), to_do.grid.compositions(), to_do.grid.held_out)
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)
     for failure in prepared.broken:
@@ -226,7 +226,7 @@ def outdated(store: Store, to_do: Plan, config: StudyConfig) -> set[str]:
     recorded = store.failures()
     unknown = {unit_id for unit_id, failure in recorded.items() if failure.subject_id is None}
     surveyed = {broken_id("source", str(source)) for source in learned(config)}
-    surveyed |= {broken_id("target", str(cell)) for cell in config.target_list()}
+    surveyed |= {broken_id("target", str(cell)) for cell in [*config.target_list(), *held_out(config)]}
     cleared = to_do.asks_for(recorded.values()) | (recorded.keys() & surveyed) | unknown
     others = recorded.keys() - cleared
     done = (others & store.trained().keys()) | store.scored_among(others) if others else set()

@@ -36,6 +36,7 @@ from study.config import StudyConfig
 from study.config.assumed import assumptions
 from study.config.expansion import cells_used
 from study.config.file import load
+from study.data.needs import far_away, missing_manifests
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
 from study.ending import end_by_signal
@@ -115,8 +116,8 @@ def show_outlook(console: Console, config: StudyConfig, file: Path, options: Opt
     """Print what the study will come to by the sizes in a file, and what it needs of the Hub. Raises ConfigError."""
     devices, sizes = assumed(config, options.device), read_sizes(file)
     library, used = TaskLibrary.of(config), cells_used(config)
-    fetched = to_fetch(_of_the_hub(config), *library.far(used), options.config)
-    for missing in library.missing_manifests(used):
+    fetched = to_fetch(_of_the_hub(config), *far_away(library.train, library.definitions, used), options.config)
+    for missing in missing_manifests(library.train, used):
         tables.warn(console, str(missing))
     tables.warn(console, f"planned by {file.name} alone: no model, adapter or data was looked at; a run does so first")
     title = f"{config.study}, by the sizes in {file}"
@@ -161,7 +162,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
-        items = [len(texts) for texts in prepared.survey.target_texts.values()]
+        items = [len(texts) for cell, texts in prepared.survey.target_texts.items() if not cell.held_out]
         for line in (*_stated(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0

@@ -18,13 +18,14 @@ REGIMES: tuple[Regime, ...] = ("MT-ML", "MT-CL", "CT-ML", "CT-CL")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A (task, language) pair."""
+    """A (task, language) pair. As a target that is `held_out` it has the items on which a lambda is chosen."""
 
     task: str
     language: str
+    held_out: bool = False
 
     def __str__(self) -> str:
-        return f"{self.task}/{self.language}"
+        return f"{self.task}/{self.language}" + " (held out)" * self.held_out
 
     @classmethod
     def parse(cls, text: str) -> Cell:

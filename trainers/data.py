@@ -6,15 +6,12 @@ alone; how a step is cut into micro-batches and dealt to processes changes nothi
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from study.config import LossOn, Truncation, Validation
+from study.config import LossOn, Truncation
 from study.data.example import Example
 from trainers.chat import BadChat, conversation
 from trainers.texts import BadText, beginning, chunks, ending
@@ -141,23 +138,6 @@ def _of_chat(encoded: tuple[list[int], list[bool]], most: int, side: Truncation,
     if not learned:
         raise BadData(f"no token of the assistant's is left of {len(whole)}, cut to {most}")
     return Row(tuple(tokens), learned[0], cut > 0, learned)
-
-
-def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
-    """Indices to train on, and to validate on: `floor(fraction * count)` examples, drawn by the validation seed.
-
-    `split: datasets` draws ceil(fraction * count), but never all, as datasets' `train_test_split(fraction, seed=…)`.
-    Those to validate on are sorted, or as they were drawn where batches of them count (`mean: batch`).
-    """
-    if validation.split == "datasets" and validation.fraction:
-        order = np.random.default_rng(validation.seed).permutation(count).tolist()
-        held_out = min(math.ceil(validation.fraction * count), count - 1)
-    else:
-        order = list(range(count))
-        random.Random(f"validation:{validation.seed}").shuffle(order)
-        held_out = int(validation.fraction * count)
-    drawn = order[:held_out]
-    return sorted(order[held_out:]), drawn if validation.mean == "batch" else sorted(drawn)
 
 
 def steps(indices: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -14,11 +14,12 @@ import torch
 
 from adapters.kinds.kind import kind_of
 from study.config import Recipe
+from study.data.held_out import split
 from study.identity import digest
 from study.store.course import Course, Epoch, Examples, Tokens
 from trainers.batch import GangRow
 from trainers.checkpoint import MemberState
-from trainers.data import Row, split, steps
+from trainers.data import Row, steps
 from trainers.job import Job
 from trainers.learning_rates import learning_rates
 

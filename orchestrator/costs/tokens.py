@@ -18,12 +18,12 @@ from orchestrator.planning.survey import Question, Survey
 from study.cells import Cell
 from study.config import Recipe, Scoring
 from study.data.example import Example
+from study.data.held_out import split
 from study.data.sizes import options_read
 from study.data.turns import said
 from study.models.chat import begins, template_of, tokenizer_of
 from study.models.hub import file_of
 from study.models.resolve import Model
-from trainers.data import split
 from trainers.texts import pieces
 
 CHARS_PER_TOKEN = 4  # only where a tokenizer cannot be read without loading the model library

@@ -15,7 +15,8 @@ LEAST_ITEMS = 30
 def doubts(found: Survey, cut: Mapping[str, int]) -> Iterator[str]:
     """Give a line for each. `cut` counts the rows of each source that are longer than what is learned of them."""
     yield from _overlaps(found)
-    few = [f"{cell} ({count:,})" for cell, count in found.target_items.items() if count < LEAST_ITEMS]
+    measured = {cell: count for cell, count in found.target_items.items() if not cell.held_out}
+    few = [f"{cell} ({count:,})" for cell, count in measured.items() if count < LEAST_ITEMS]
     yield from _told(few, f"fewer than {LEAST_ITEMS} items are scored of", "what is said of so few is mostly luck")
     alike = [str(cell) for cell, kinds in found.answers.items() if kinds == 1 and found.target_items[cell] > 1]
     fix = "who always says that is right: look at the split, or at the limit"

@@ -59,12 +59,21 @@ class Grid:
 
     @property
     def n_scores(self) -> int:
-        scored = len(self.models) + len(self.existing) + len(self.composed) + len(self.adapters) - len(self.silent)
-        return scored * len(self.targets)
+        return sum(len(part.targets) for part in self.parts())
+
+    @property
+    def held_out(self) -> list[str]:
+        """The target_ids of items on which a lambda is chosen."""
+        return [name for name, cell in zip(self.target_ids, self.targets, strict=True) if cell.held_out]
 
     def parts(self) -> Iterator[Part]:
-        """All scores, model by model: of the base, adapters that need no training, trained ones, composed ones."""
-        everything = range(len(self.targets))
+        """All scores, model by model: of the base, adapters that need no training, trained ones, composed ones.
+
+        Of items on which a lambda is chosen, that is those of the base, and of what is made of more than one lambda.
+        """
+        everything: Sequence[int] = range(len(self.targets))
+        measured = [i for i in everything if not self.targets[i].held_out] if self.held_out else everything
+        tried = {one.adapter.adapter_id for one in self.names if one.combination.keys.protocol}
         of_model: dict[str, list[Adapter]] = {model.name: [] for model in self.models}
         for given in self.existing:
             of_model[given.model].append(given)
@@ -76,7 +85,7 @@ class Grid:
         for model in self.models:
             yield Part(model, None, everything)
             for adapter in of_model[model.name]:
-                yield Part(model, adapter, everything)
+                yield Part(model, adapter, everything if adapter.adapter_id in tried else measured)
 
     def unit(self, part: Part, target: int) -> ScoreUnit:
         subject, wanted = part.subject, self.target_ids[target]

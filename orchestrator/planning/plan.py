@@ -84,6 +84,9 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.
     """
     asked = list(grid.parts())
     done = Coverage([part.subject for part in asked], grid.target_ids, done_scores)
+    if grid.held_out:  # which not all subjects are scored on: what is not asked for is not missing
+        for i, part in enumerate(asked):
+            done.there[i, np.setdiff1d(np.arange(len(grid.targets)), part.targets)] = True
     begun, whole = np.any(done.there, axis=1).tolist(), np.all(done.there, axis=1).tolist()
     parts = [
         Part(part.model, part.adapter, array("I", np.flatnonzero(~done.there[i]))) if begun[i] else part

@@ -18,7 +18,7 @@ from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
-from study.store.composed import compositions
+from study.store.composed import compositions, held_out
 from study.store.coverage import Coverage
 from study.store.parts import undisturbed
 from study.store.readable import no_study
@@ -82,7 +82,8 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     trained, failures = store.trained(), lasting(store.failures())
     names = subjects["subject_id"].to_list()
     coverage, took = undisturbed(lambda: covered(store, names, targets["target_id"].to_list()))
-    missing = ~coverage.there
+    asked = _asked(subjects, targets, made, held_out(store))
+    missing = ~coverage.there & asked
     is_composed = subjects["subject_id"].is_in(made["adapter_id"].to_list())
     ours = (subjects["seed"].is_not_null() & ~is_composed).to_numpy()  # others are a base, or were trained elsewhere
     wanted = missing.any(axis=1) if len(targets) else np.ones(len(names), dtype=bool)
@@ -98,9 +99,17 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
         own = models == model
         adapters = int((ours & own).sum()), stale[model], int((lost & own).sum()), int((train & ~lost & own).sum())
         open_scores = int((missing & ~failed)[own].sum())
-        scores = int(own.sum()) * len(targets), stale_scores[model], int(failed[own].sum()), open_scores
+        scores = int(asked[own].sum()), stale_scores[model], int(failed[own].sum()), open_scores
         rows.append(Standing(model, _tally(*adapters), _tally(*scores)))
     return rows, ToDo(subjects, targets, train & ~lost, missing & ~failed, took)
+
+
+def _asked(subjects: pl.DataFrame, targets: pl.DataFrame, made: pl.DataFrame, apart: list[str]) -> np.ndarray:
+    """Which scores are asked for: of items to choose a lambda on those of bases, and of what has more than one."""
+    tried = made.filter(pl.col("protocol").is_not_null())["adapter_id"].to_list()
+    on_all = (subjects["adapter_id"].is_null() | subjects["subject_id"].is_in(tried)).to_numpy()
+    measured = ~targets["target_id"].is_in(apart).to_numpy()
+    return np.asarray(on_all[:, None] | measured[None, :])
 
 
 def covered(store: Store, subjects: Sequence[str], targets: Sequence[str]) -> tuple[Coverage, pl.DataFrame]:

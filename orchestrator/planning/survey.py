@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
-from study.config.expansion import learned
+from study.config.expansion import held_out, learned
 from study.data.example import Example
 from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
@@ -107,7 +107,7 @@ def survey(
         if source.size is not None and not _is_part(found, source, source.size):
             continue
         _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
-    for cell in config.target_list():
+    for cell in [*config.target_list(), *held_out(config)]:
         step = lambda c=cell: _add_target(found, library, c, supported)  # noqa: E731
         _with_reason(found, patience, "target", str(cell), step)
     return found
@@ -132,9 +132,10 @@ def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Call
     supported(task)
     requests = library.build_requests(cell)
     documents = {request.doc_id: request.doc for request in requests}.values()
-    if says_right(task):
+    if says_right(task) and not cell.held_out:
         found.answers[cell] = len({right_answer(task, document) for document in documents})
-    found.test_hashes[cell] = frozenset(map(doc_hash, documents))
+    if not cell.held_out:
+        found.test_hashes[cell] = frozenset(map(doc_hash, documents))
     found.target_texts[cell] = _questions(request.args for request in requests)
     found.target_items[cell] = len(documents)
     found.targets[cell] = library.target_fingerprint(cell, requests)

@@ -49,7 +49,7 @@ class TermConfig(Frozen):
     """A source of the study, or an adapter of `adapters`, and what it counts: a number, or an expression of lambda."""
 
     source: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
-    adapter: Name | None = None
+    adapter: StrictStr | None = None
     weight: Number | StrictStr = 1.0
     role: Role | None = None
     layers: Literal["middle", "outer"] | Annotated[tuple[Number, ...], Field(min_length=1)] | None = None

@@ -46,6 +46,18 @@ def learned(config: StudyConfig) -> list[Source]:
     return list(dict.fromkeys([*sources, *parts]))
 
 
+def held_out(config: StudyConfig) -> list[Cell]:
+    """List what a lambda is chosen on: as `source` says the cells of the terms, else every cell that is scored."""
+    found: dict[Cell, None] = {}
+    for one in combinations(config):
+        if one.keys.protocol == "source":
+            cells = {cell for part in one.parts if isinstance(part, Source) for cell in part.cells}
+            found |= dict.fromkeys(cell for cell in config.target_list() if cell in cells)
+        elif one.keys.protocol is not None:
+            found |= dict.fromkeys(config.target_list())
+    return [Cell(cell.task, cell.language, held_out=True) for cell in found]
+
+
 def cells_used(config: StudyConfig) -> list[Cell]:
     """List the cells that are trained on or scored, each once. Raises ConfigError for an unknown cell."""
     return list(dict.fromkeys([*(cell for one in learned(config) for cell in one.cells), *config.target_list()]))

@@ -10,24 +10,23 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from study.cells import Cell, Source
-from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride
+from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride, Validation
 from study.data.catalogue import Catalogue
 from study.data.example import Example, told
 from study.data.formats import check_columns, learned
 from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
+from study.data.held_out import asks, check_apart, nothing_held_out, own_split, split
 from study.data.learned import train_documents
 from study.data.loading import check_shots, fault, load_task, nothing_left, set_answers
-from study.data.manifest import not_there
 from study.data.metrics import check_possible, want
+from study.data.needs import missing_manifests
 from study.data.prints import beside, judged_by, plain
 from study.data.rows import Rows, Split
-from study.data.sets import far
 from study.data.templates import use_sandbox
-from study.errors import ConfigError, TaskError
+from study.errors import TaskError
 from study.faults.network import Unreachable
 from study.identity import digest
-from study.models.hub import Repository
 
 logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # what is wrong with a task is told in words of ours
 use_sandbox()
@@ -38,12 +37,22 @@ FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 class TaskLibrary:
     """The lm-eval tasks of a study. Tasks are loaded on first use and kept."""
 
-    def __init__(self, tasks: Sequence[TaskConfig], scoring: Scoring, languages: Sequence[str] = ()) -> None:
-        """`languages` are the study's; the first is the one in which a limit draws a task's items for all."""
+    def __init__(
+        self,
+        tasks: Sequence[TaskConfig],
+        scoring: Scoring,
+        languages: Sequence[str] = (),
+        validation: Validation | None = None,
+    ) -> None:
+        """`languages` are the study's; the first is the one in which a limit draws a task's items for all.
+
+        `validation` says what of a source's rows is held out, and so are items to choose a lambda on.
+        """
         self._tasks = {task.name: task for task in tasks}
-        self._scoring = scoring
+        self._scoring, self._validation = scoring, validation or Validation()
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
+        self._learned_rows: dict[Cell, list[int]] = {}  # of which documents these are
         self._names: dict[Cell, list[str]] = {}  # of the rows of these examples, where samples are drawn from them
         self._catalogue = Catalogue(tasks)
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
@@ -54,32 +63,20 @@ class TaskLibrary:
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
-        return cls(config.families, config.scoring, config.languages)
+        return cls(config.families, config.scoring, config.languages, config.recipe.validation)
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
         asked = list(cells)
-        for missing in self.missing_manifests(asked):
+        for missing in missing_manifests(self.train, asked):
             raise missing
         self._catalogue.check([(cell, self._tasks[cell.task]) for cell in asked])
 
-    def missing_manifests(self, cells: Iterable[Cell]) -> list[ConfigError]:
-        """List the manifests that are not there, each once."""
-        named = {self.train(one).manifest: f"tasks[{one.task}].train.manifest" for one in self._and_like(cells)}
-        return [missing for manifest, key in named.items() if (missing := not_there(manifest, key)) is not None]
-
-    def far(self, cells: Sequence[Cell]) -> tuple[list[Repository], list[str]]:
-        """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError; loads none."""
-        asked = [(cell, self._tasks[cell.task]) for cell in self._and_like(cells)]
+    def definitions(self, cells: Sequence[Cell]) -> list[dict[str, object]]:
+        """What the cells' lm-eval tasks say; nothing of one that is learned from only. Raises ConfigError."""
+        asked = [(cell, self._tasks[cell.task]) for cell in cells]
         self._catalogue.check(asked)
-        definition = self._catalogue.definition
-        return far([(definition(task, task.lm_eval_name(cell.language)), self.train(cell)) for cell, task in asked])
-
-    def _and_like(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Cells, and those whose rows they have."""
-        asked = list(cells)
-        like = [Cell(cell.task, other) for cell in asked if (other := self.train(cell).rows_of)]
-        return list(dict.fromkeys([*asked, *like]))
+        return [self._catalogue.definition(task, task.lm_eval_name(cell.language)) for cell, task in asked]
 
     def train(self, cell: Cell) -> TrainOverride[str]:
         """What the cell is trained on, where that is not what is scored."""
@@ -102,8 +99,23 @@ class TaskLibrary:
             set_answers(loaded, cell, task.scoring)
             want(loaded, cell, task.metrics)
             loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
+            if cell.held_out:
+                asks(loaded, None if own_split(loaded) else self._held_out(Cell(cell.task, cell.language)))
+                check_apart(cell, loaded.eval_docs, self.load(Cell(cell.task, cell.language)).eval_docs)
             self._loaded[cell] = loaded
         return self._loaded[cell]
+
+    def _held_out(self, cell: Cell) -> Documents:
+        """The rows that training on a cell holds out. Raises TaskError."""
+        if self.train(cell).names_data:
+            fix = "give its task a validation_split, or set lambda to a number"
+            raise TaskError(f"{cell}: is trained on other data than it is scored on, so no item is held out: {fix}")
+        count = len(self.examples(cell))
+        numbers = [self._learned_rows[cell][i] for i in split(count, self._validation)[1]]
+        if not numbers:
+            raise nothing_held_out(cell)
+        documents = train_documents(cell, self._scored(cell), self.train(cell))
+        return [documents[number] for number in numbers]
 
     def scoring(self, cell: Cell) -> Scoring:
         """How the cell is scored."""
@@ -182,6 +194,7 @@ class TaskLibrary:
         except Exception as error:  # datasets: anything can be raised
             raise fault(f"{cell}: training examples cannot be built", error) from error
         examples = {number: example for number in rows if (example := made[number]) is not None}
+        self._learned_rows[cell] = list(examples)
         self.nulls[cell, "train"] = sum(writes_null(documents[n], one.prompt) for n, one in examples.items())
         self._names[cell] = self._rows_of.names(cell, documents, examples) if train.sizes else []
         return tuple(examples.values())
@@ -196,6 +209,8 @@ class TaskLibrary:
                     known[number] = tells(number)
             return known[number]
 
+        if cell.held_out:
+            return [number for number in range(len(documents)) if told(number)][: self._scoring.limit]
         asked = self._rows_of.named(cell, split, documents)
         rows = self._rows_of.limited(cell, split, documents, asked)
         if not all(told(number) for number in rows):

@@ -91,11 +91,23 @@ def records(store: Store) -> dict[str, ComposedRecord]:
 
 def compositions(store: Store) -> pa.Table:
     """Read which of the current config's subjects are such, as schema.COMPOSITIONS. Raises Damaged, OtherVersion."""
+    row = _grid(store, "compositions")
+    return (
+        schema.COMPOSITIONS.empty_table() if row is None else contents.listed(row, "compositions", schema.COMPOSITIONS)
+    )
+
+
+def held_out(store: Store) -> list[str]:
+    """Read the target_ids of the items on which a lambda is chosen. Raises Damaged, OtherVersion."""
+    row = _grid(store, "held_out")
+    return [] if row is None else [str(name) for name in row.column("held_out")[0].as_py()]
+
+
+def _grid(store: Store, column: str) -> pa.Table | None:
+    """The one row of the grid; None without a grid, or where an older release wrote it without that column."""
     if not store.exists(GRID_FILE):
-        return schema.COMPOSITIONS.empty_table()
+        return None
     data = store.read(GRID_FILE)
     with reading(GRID_FILE):
         row = contents.table(GRID_FILE, schema.GRID, data)
-    if "compositions" not in row.column_names or row.column("compositions").null_count:  # of an older release
-        return schema.COMPOSITIONS.empty_table()
-    return contents.listed(row, "compositions", schema.COMPOSITIONS)
+    return row if column in row.column_names and not row.column(column).null_count else None

@@ -14,12 +14,12 @@ from orchestrator import sweep
 from orchestrator.costs.outlook import outlook
 from study.config.assumed import assumptions
 from study.config.file import load
+from study.data.held_out import split
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from tests.support.published import FOLDERS, REVISIONS
 from tests.support.tiny_world import REPOSITORY
-from trainers.data import split
 from trainers.learning_rates import learning_rates
 
 EXAMPLES = REPOSITORY / "examples"

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from study.config import Validation
 from study.data.example import Example
-from trainers.data import BadData, encode_pair, split, steps, tokenise
+from study.data.held_out import split
+from trainers.data import BadData, encode_pair, steps, tokenise
 
 PAIRS = [
     ("Question: what is the capital of France? Answer:", " Paris"),

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 from adapters.kinds import lora_weights as lora
 from study.config import Lora, ModelConfig, Recipe, Validation
 from study.data.example import Example
+from study.data.held_out import split
 from study.errors import ConfigError
 from study.models.resolve import Model, resolve
 from tests.support.training import (
@@ -32,7 +33,7 @@ from tests.support.training import (
     weights,
     with_adapter,
 )
-from trainers.data import split, steps
+from trainers.data import steps
 from trainers.engine import GangModel
 from trainers.job import Job, Rejected, Setup, Trained
 from trainers.learning_rates import learning_rates

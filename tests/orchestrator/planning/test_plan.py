@@ -17,7 +17,7 @@ from orchestrator.planning.standing import Tally, of_plan
 from orchestrator.progress.numbers import begin
 from study.cells import Cell
 from study.config import StudyConfig
-from study.config.expansion import learned
+from study.config.expansion import held_out, learned
 from study.config.file import parse
 from study.identity import adapter_id, score_id, target_id
 from study.models.resolve import Model
@@ -38,7 +38,7 @@ def model(name: str) -> Model:
 
 def grid_of(config: StudyConfig, broken: tuple[Cell, ...] = ()) -> Grid:
     sources = {s: [f"examples {c}" for c in s.cells] for s in learned(config) if not set(s.cells) & set(broken)}
-    targets = {cell: f"requests {cell}" for cell in config.target_list() if cell not in broken}
+    targets = {cell: f"requests {cell}" for cell in [*config.target_list(), *held_out(config)] if cell not in broken}
     return expand(config, [model(entry.id) for entry in config.models], sources, targets)
 
 

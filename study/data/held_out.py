@@ -1,0 +1,80 @@
+"""Items to choose a lambda on: a task's own validation split, or the rows that training holds out; never test items.
+
+Which rows training holds out is a function of how many examples there are and of `recipe.validation` alone, so that no
+source is trained anew for it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from study.cells import Cell
+from study.config import Validation
+from study.data.harness import Document, Documents, Task
+from study.data.prints import doc_hash
+from study.errors import TaskError
+
+SPLIT = "held out"  # how a task's data name these rows
+
+
+def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
+    """Indices to train on, and to validate on: `floor(fraction * count)` examples, drawn by the validation seed.
+
+    `split: datasets` draws ceil(fraction * count), but never all, as datasets' `train_test_split(fraction, seed=…)`.
+    Those to validate on are sorted, or as they were drawn where batches of them count (`mean: batch`).
+    """
+    if validation.split == "datasets" and validation.fraction:
+        order = np.random.default_rng(validation.seed).permutation(count).tolist()
+        held_out = min(math.ceil(validation.fraction * count), count - 1)
+    else:
+        order = list(range(count))
+        random.Random(f"validation:{validation.seed}").shuffle(order)
+        held_out = int(validation.fraction * count)
+    drawn = order[:held_out]
+    return sorted(order[held_out:]), drawn if validation.mean == "batch" else sorted(drawn)
+
+
+def own_split(task: Task) -> str | None:
+    """The validation split of a task; None where it has none beside the one that is scored."""
+    name, scored = task.get_config("validation_split"), task.get_config("test_split")
+    return str(name) if name and scored and name != scored else None
+
+
+def asks(task: Task, documents: Documents | None) -> None:
+    """Have a task ask other items than its test items: its validation split's, or these, which are ready for it."""
+    if documents is None:
+        task.set_config(key="test_split", value=own_split(task))
+        return
+    import datasets
+
+    ready = datasets.Dataset.from_list([dict(one) for one in documents])
+    process = task.config.process_docs
+    task.dataset[SPLIT] = ready  # type: ignore[index]  # a DatasetDict
+    task.set_config(key="test_split", value=SPLIT)
+    if process is not None:
+        task.set_config(key="process_docs", value=partial(_unless_ready, ready, process))
+
+
+def check_apart(cell: Cell, items: Sequence[Document], tests: Documents) -> None:
+    """Raise TaskError where items to choose on are among those that are measured."""
+    known = {doc_hash(one) for one in tests}
+    if among := sum(doc_hash(one) in known for one in items):
+        fix = "take them out of one of the two, or choose lambda yourself"
+        raise TaskError(
+            f"{cell}: {among:,} of {len(items):,} items to choose lambda on are among the test items: {fix}"
+        )
+
+
+def nothing_held_out(cell: Cell) -> TaskError:
+    """What is wrong where there is no such item."""
+    fix = "raise recipe.validation.fraction, give the task a validation_split, or set lambda to a number"
+    return TaskError(f"{cell}: no item is held out, by its task or by recipe.validation: {fix}")
+
+
+def _unless_ready(ready: Documents, process: object, documents: Documents) -> Documents:
+    return documents if documents is ready else process(documents)  # type: ignore[operator]
