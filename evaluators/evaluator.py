@@ -30,6 +30,7 @@ from evaluators.items.targets import EXACT, ROUNDED, SharedRequests, Targets
 from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
+from evaluators.subjects.composed import Routed, fetched
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
 from evaluators.subjects.sharing import bank_on
 from evaluators.subjects.touchstone import Touchstone
@@ -41,7 +42,7 @@ from study.models.resolve import Model
 from study.pulse import LOADING, WORKING, beat
 from study.scratch import scratch
 from study.store.store import Store
-from study.units import Adapter, ScoreUnit
+from study.units import Adapter, ComposedAdapter, ScoreUnit
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +128,8 @@ class Evaluator:
             waiting.setdefault(unit.adapter, []).append(unit)
         done: dict[str, Scored] = {}
         with scratch() as local:
-            fetched = {a: self._store.fetch_adapter(a.folder, local) for a in waiting if a is not None}
-            folders = {a: as_read(self._base, folder, local) for a, folder in fetched.items()}
-            tokens = self._tokens_of(max(waiting.values(), key=len))
+            folders = self._fetched(waiting, local, done)
+            tokens = self._tokens_of(max(waiting.values(), key=len, default=[]))
             many = sharing.adapters_per_batch(self._engine.device.type, self._engine.budget, tokens)
             loaded = self._print
             alone = self._score_together(waiting, folders, many, done) if many > 1 and len(folders) > 1 else waiting
@@ -147,10 +147,25 @@ class Evaluator:
             self._engine.profile.write(self._store, self._model)
         return [done[unit.score_id] for unit in units]
 
+    def _fetched(
+        self, waiting: dict[Adapter | None, list[ScoreUnit]], local: Path, done: dict[str, Scored]
+    ) -> dict[Adapter, Path | Routed]:
+        """What each adapter is on this machine. One that cannot be put together is taken out: its units have failed."""
+        found: dict[Adapter, Path | Routed] = {}
+        for adapter in [adapter for adapter in waiting if adapter is not None]:
+            if not isinstance(adapter, ComposedAdapter):
+                found[adapter] = as_read(self._base, self._store.fetch_adapter(adapter.folder, local), local)
+                continue
+            try:
+                found[adapter] = fetched(adapter, self._base, self._model, self._store, local)
+            except AdapterError as error:
+                done.update((unit.score_id, failed(unit, BAD_DATA, error)) for unit in waiting.pop(adapter))
+        return found
+
     def _score_together(
         self,
         waiting: Mapping[Adapter | None, list[ScoreUnit]],
-        folders: Mapping[Adapter, Path],
+        folders: Mapping[Adapter, Path | Routed],
         many: int,
         done: dict[str, Scored],
     ) -> dict[Adapter | None, list[ScoreUnit]]:
@@ -162,8 +177,10 @@ class Evaluator:
                 self._waves.score(own, done)
         return {adapter: own for adapter, own in waiting.items() if adapter not in plain}
 
-    def _bankable(self, folder: Path) -> AdapterWeights | None:
+    def _bankable(self, folder: Path | Routed) -> AdapterWeights | None:
         """An adapter's matrices where a bank computes what PEFT does with its folder."""
+        if isinstance(folder, Routed):
+            return None
         found = plain_lora(folder, self._base)
         return found if found is not None and self._known.holds(banked, found, folder) else None
 
@@ -180,23 +197,26 @@ class Evaluator:
         """Tokens of the units' targets, as far as they can be read."""
         return sum(target.tokens for unit in units if (target := self._targets.readable(unit.target)) is not None)
 
-    def _score_alone(self, units: Sequence[ScoreUnit], folder: Path | None, done: dict[str, Scored]) -> None:
+    def _score_alone(self, units: Sequence[ScoreUnit], folder: Path | Routed | None, done: dict[str, Scored]) -> None:
         """Score units of one adapter, whose files are in a folder, or of the base where there is none."""
         try:
-            waves = (None if folder is None else self._readings.of(folder)) or self._waves
+            waves = (self._readings.of(folder) if isinstance(folder, Path) else None) or self._waves
             with self._subject(folder) as model, self._engine.running(model):
                 waves.score([(unit, None) for unit in units], done)
         except AdapterError as error:
             done.update((unit.score_id, failed(unit, BAD_DATA, error)) for unit in units)
 
     @contextmanager
-    def _subject(self, folder: Path | None) -> Iterator[PreTrainedModel]:
+    def _subject(self, folder: Path | Routed | None) -> Iterator[PreTrainedModel]:
         """Gives the model that is to be scored. Afterwards the base is what it was, or another is loaded."""
         if folder is None:
             yield self._base
             return
         by_others = True  # until it is known that we put the adapter on by ourselves
         try:
+            if isinstance(folder, Routed):
+                yield folder.on(self._base)
+                return
             with adapter_on(self._base, folder, self._known) as model:
                 by_others = model is not self._base
                 yield model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from study.errors import ConfigError
 from study.models.resolve import Model
 from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
 
-_LAYER = re.compile(r"\.(\d+)\.")
 _ROLES = {"task": (1.0, 0.0), "target": (0.0, 1.0), "reference": (0.0, -1.0)}  # weights a + b * lambda, AdaMergeX eq. 5
 Part = AdapterUnit | GivenAdapter
 
@@ -131,7 +129,7 @@ def _term(
     weight = a + b * (strength or 0.0)
     if term.layers is None:
         return Term(part.adapter_id, weight)
-    count = _layers(model)
+    count = model.layers
     if isinstance(term.layers, tuple):
         if len(term.layers) != count:
             problem = f"has {len(term.layers)} weights, and {model.name} {count} layers"
@@ -151,12 +149,6 @@ def _middle(count: int, bottom: int, top: int, transition: int, key: str) -> tup
     low, high = bottom, count - top
     inner = range(low + transition, high - transition)
     return tuple(1.0 if i in inner else 0.5 if low <= i < high else 0.0 for i in range(count))
-
-
-def _layers(model: Model) -> int:
-    """How many decoder layers a model has, by its modules' names."""
-    numbers = [int(found[1]) for name in model.modules if (found := _LAYER.search(f".{name}."))]
-    return max(numbers, default=-1) + 1
 
 
 def _mean(layers: tuple[float, ...]) -> float:

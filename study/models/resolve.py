@@ -22,6 +22,7 @@ from study.models.hub import MODEL_FILES, refused
 from study.store.safetensors_header import header_in
 
 _IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.py")
+_LAYER = re.compile(r"\.(\d+)\.")  # the first number among the parts of a module's name
 _HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear leaves them out
 
 
@@ -31,7 +32,7 @@ class Model:
 
     `embedded` of its `params` are embeddings and output heads. `is_mixed`: it has weights that are no matrix of one
     linear module each, as experts and convolutions are. `adapts` are the modules that a study's recipe trains, where
-    the first release trained others of this model; it is for planning to find out.
+    the first release trained others of this model; it is for planning to find out. `layers` counts its decoder layers.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Model:
     embedded: int = 0
     is_mixed: bool = False
     adapts: tuple[str, ...] = ()
+    layers: int = 0
 
 
 def resolve_all(config: StudyConfig) -> list[Model]:
@@ -96,6 +98,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
         embedded=sum(math.prod(shape) for name, shape in shapes.items() if is_embedding(name)),
         is_mixed=any(len(shape) > 2 or "expert" in name for name, shape in shapes.items()),
+        layers=max((int(found[1]) + 1 for name in shapes if (found := _LAYER.search(f".{name}"))), default=0),
     )
 
 

@@ -20,8 +20,8 @@ from study.store.store import Store
 class Pair:
     """How the updates of two parts, named by their numbers, lie to one another.
 
-    That is the cosine of their ΔW, the norm of the first by that of the second, and the share of entries, of those that
-    are zero in neither, whose signs differ.
+    That is the cosine of their ΔW, the smaller norm by the larger, and the share of entries, of those that are zero in
+    neither, whose signs differ. Their weights do not count.
     """
 
     first: int
@@ -31,11 +31,23 @@ class Pair:
     sign_conflicts: float
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """A part: its adapter_id and folder, and what it counts (study.composition.Term)."""
+
+    adapter_id: str
+    folder: str
+    weight: float
+    layers: tuple[float, ...] = ()
+    outside: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComposedRecord:
-    """What a composed adapter is. `parameters` are the method's, `terms` each part's adapter_id, folder and weight.
+    """What a composed adapter is. `parameters` are the method's.
 
-    `norm` is the Frobenius norm of its ΔW, `truncation` the relative error of what was written; `rank` its largest.
+    `norm` is the Frobenius norm of its ΔW, `truncation` the relative error of what was written, both None where it has
+    no matrices of its own; `rank` is its largest.
     """
 
     adapter_id: str
@@ -44,9 +56,9 @@ class ComposedRecord:
     seed: int | None
     method: str
     parameters: Mapping[str, object]
-    terms: tuple[tuple[str, str, float], ...]
-    norm: float
-    truncation: float
+    terms: tuple[Weighted, ...]
+    norm: float | None
+    truncation: float | None
     rank: int
     pairs: tuple[Pair, ...] = ()
     files: Mapping[str, StoredFile] = field(default_factory=dict)
@@ -61,7 +73,7 @@ class ComposedRecord:
             return cls(
                 **known
                 | {
-                    "terms": tuple((str(a), str(b), float(c)) for a, b, c in read["terms"]),
+                    "terms": tuple(Weighted(**term | {"layers": tuple(term["layers"])}) for term in read["terms"]),
                     "pairs": tuple(Pair(**pair) for pair in read.get("pairs", ())),
                     "files": {str(name): StoredFile(**file) for name, file in read["files"].items()},
                 }

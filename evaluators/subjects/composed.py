@@ -1,0 +1,99 @@
+"""Adapters that are put together of others: made of their parts' files where the store does not have them yet.
+
+One that mixes its parts anew for each token has no matrices of its own: its parts are put on the base each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from adapters.composing import folder as files
+from adapters.composing.arrow import arrow_model
+from adapters.composing.composed import compose
+from adapters.composing.geometry import Pair, pairs
+from adapters.composing.parts import read_parts
+from adapters.folder import UnsupportedAdapter
+from adapters.loaded import runs
+from adapters.renamed import as_read
+from evaluators.subjects.on_base import AdapterError
+from study.composition import Composition
+from study.models.resolve import Model
+from study.store import composed as stored
+from study.store.composed import ComposedRecord
+from study.store.layout import COMPOSED_FILE
+from study.store.store import Store
+from study.units import ComposedAdapter
+
+
+@dataclass(frozen=True)
+class Routed:
+    """An adapter that mixes its parts for each token, and their folders by adapter_id."""
+
+    composition: Composition
+    folders: Mapping[str, Path]
+
+    def on(self, base: PreTrainedModel) -> PreTrainedModel:
+        """A model over the base's weights that computes with it. Raises AdapterError."""
+        try:
+            return runs(arrow_model(base, self.composition, self.folders))
+        except UnsupportedAdapter as error:
+            raise AdapterError(str(error)) from error
+
+
+def fetched(adapter: ComposedAdapter, base: PreTrainedModel, model: Model, store: Store, local: Path) -> Path | Routed:
+    """What is to be put on the base: a local folder of its files, which the store has from now on, or its parts.
+
+    Who makes it twice writes the same bytes. Raises AdapterError.
+    """
+    routes, is_there = adapter.composition.method == "arrow", store.exists(f"{adapter.folder}/{COMPOSED_FILE}")
+    if is_there and not routes:
+        return store.fetch_adapter(adapter.folder, local)
+    folders = {one.adapter_id: as_read(base, store.fetch_adapter(one.folder, local), local) for one in adapter.parts}
+    names = {one.adapter_id: str(one) for one in adapter.parts}
+    folder = local / "composed" / adapter.adapter_id
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        parts = read_parts(base, adapter.composition.terms, folders)
+        if routes:
+            record = _record(adapter, pairs(parts), rank=max(part.rank for part in parts))
+        else:
+            made = compose(adapter.composition, parts)
+            files.write(folder, made, model, base)
+            known = made.geometry
+            record = _record(adapter, known.pairs, known.rank, known.norm, known.truncation)
+    except UnsupportedAdapter as error:
+        told = str(error)
+        for adapter_id, name in names.items():
+            told = told.replace(adapter_id, name)
+        raise AdapterError(f"{adapter.name} cannot be put together: {told}") from error
+    if not is_there:
+        stored.put(store, adapter.folder, folder, record)
+    return Routed(adapter.composition, folders) if routes else folder
+
+
+def _record(
+    adapter: ComposedAdapter,
+    known: tuple[Pair, ...],
+    rank: int,
+    norm: float | None = None,
+    truncation: float | None = None,
+) -> ComposedRecord:
+    made, folders = adapter.composition, {one.adapter_id: one.folder for one in adapter.parts}
+    parameters = {key: value for key, value in asdict(made).items() if key not in ("method", "terms")}
+    return ComposedRecord(
+        adapter_id=adapter.adapter_id,
+        model=adapter.model,
+        name=adapter.name,
+        seed=adapter.seed,
+        method=made.method,
+        parameters=parameters,
+        terms=tuple(stored.Weighted(folder=folders[term.adapter_id], **asdict(term)) for term in made.terms),
+        norm=norm,
+        truncation=truncation,
+        rank=rank,
+        pairs=tuple(stored.Pair(*one) for one in known),
+    )
