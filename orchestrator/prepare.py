@@ -18,7 +18,7 @@ from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
-from orchestrator.planning.given import with_left_out
+from orchestrator.planning.given import check_plain, with_left_out
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
@@ -122,6 +122,7 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
     grid = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
+    check_plain(grid.given_parts())
     with readable("store", store.uri, refusals=False):
         trained = store.trained()
         check_names(store, grid, trained)

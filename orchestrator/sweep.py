@@ -28,7 +28,7 @@ from orchestrator.planning.given import left_out
 from orchestrator.planning.remarks import remarks
 from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared, begin, check, prepare, tidy
-from orchestrator.progress import tables
+from orchestrator.progress import combinations, tables
 from orchestrator.progress.outlook_table import show
 from orchestrator.progress.watchdog import answering
 from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
@@ -163,7 +163,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
         items = [len(texts) for cell, texts in prepared.survey.target_texts.items() if not cell.held_out]
-        for line in (*_stated(prepared.config), *seen(prepared.config, items)):
+        for line in (*combinations.lines(plan.grid), *_stated(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,18 @@ def with_left_out(given: Sequence[GivenAdapter], models: Sequence[Model]) -> tup
     """The config's adapters, each with what is left out of it. Raises ConfigError for one that its model is not of."""
     named = {model.name: model for model in models}
     return tuple(_held(adapter, named[adapter.model], f"adapters[{i}].path") for i, adapter in enumerate(given))
+
+
+def check_plain(parts: Iterable[GivenAdapter]) -> None:
+    """Raise ConfigError for a part of a combination that is no plain LoRA: its update is no sum of products."""
+    for part in parts:
+        from adapters.folder import UnsupportedAdapter, check  # torch, which takes seconds
+
+        try:
+            check(peft_config.read(Path(part.path) / CONFIG_FILE), part.name)
+        except (UnsupportedAdapter, ValueError) as error:
+            fix = "combine plain LoRA adapters; one of another start can be saved as one"
+            raise ConfigError("compose", part.name, f"cannot be a part: {error}", fix) from error
 
 
 def left_out(given: Sequence[GivenAdapter]) -> Iterator[str]:

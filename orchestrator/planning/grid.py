@@ -66,6 +66,10 @@ class Grid:
         """The target_ids of items on which a lambda is chosen."""
         return [name for name, cell in zip(self.target_ids, self.targets, strict=True) if cell.held_out]
 
+    def given_parts(self) -> set[GivenAdapter]:
+        """Adapters that exist already and are parts of combinations."""
+        return {part for one in self.composed for part in one.parts if isinstance(part, GivenAdapter)}
+
     def parts(self) -> Iterator[Part]:
         """All scores, model by model: of the base, adapters that need no training, trained ones, composed ones.
 

@@ -8,7 +8,7 @@ config; failed is what the next run would leave as it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,14 +94,31 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     stale_scores = coverage.stale()
     parts = {term["subject_id"] for terms in made["terms"].to_list() for term in terms}
     stale = Counter(trained[name] for name in trained.keys() - set(subjects.filter(ours)["subject_id"]) - parts)
+    silent, silent_to_do = _silent(made, {name: i for i, name in enumerate(names)}, trained, missing.any(axis=1))
     rows = []
     for model in dict.fromkeys(models.tolist()):
         own = models == model
-        adapters = int((ours & own).sum()), stale[model], int((lost & own).sum()), int((train & ~lost & own).sum())
+        to_train = int((train & ~lost & own).sum()) + silent_to_do[model]
+        adapters = int((ours & own).sum()) + silent[model], stale[model], int((lost & own).sum()), to_train
         open_scores = int((missing & ~failed)[own].sum())
         scores = int(asked[own].sum()), stale_scores[model], int(failed[own].sum()), open_scores
         rows.append(Standing(model, _tally(*adapters), _tally(*scores)))
     return rows, ToDo(subjects, targets, train & ~lost, missing & ~failed, took)
+
+
+def _silent(
+    made: pl.DataFrame, names: Mapping[str, int], trained: Collection[str], missing: np.ndarray
+) -> tuple[Counter[str], Counter[str]]:
+    """By model, adapters that are parts of combinations alone; and those of them that are to be trained."""
+    everything: dict[str, str] = {}
+    needed: set[str] = set()
+    for row in made.to_dicts():
+        parts = {term["subject_id"] for term in row["terms"]} - names.keys()
+        everything |= dict.fromkeys(parts, row["model"])
+        if missing[names[row["adapter_id"]]]:
+            needed |= parts
+    to_do = needed - set(trained)
+    return Counter(everything.values()), Counter(everything[one] for one in to_do)
 
 
 def _asked(subjects: pl.DataFrame, targets: pl.DataFrame, made: pl.DataFrame, apart: list[str]) -> np.ndarray:
