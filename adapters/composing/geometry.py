@@ -7,7 +7,7 @@ in with the width of heads, of at most GRID rows and columns; a smaller module i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -64,11 +64,10 @@ def pairs(parts: Sequence[AdapterWeights]) -> tuple[Pair, ...]:
     """Of all parts, each with each."""
     products = torch.zeros(len(parts), len(parts), dtype=torch.float64)
     both, agreed = torch.zeros_like(products), torch.zeros_like(products)
-    for name in modules_of(parts) if len(parts) > 1 else ():
-        found = [part.modules.get(name) for part in parts]
+    for found in _alike(parts) if len(parts) > 1 else ():
         products += _products(found)
-        signs = _signs(found)
-        if signs is not None:
+        if len(parts) - found.count(None) > 1:
+            signs = _signs(found)
             both += signs.abs() @ signs.abs().T
             agreed += signs @ signs.T
     norms = products.diagonal().clamp(min=0).sqrt()
@@ -84,13 +83,38 @@ def _ratio(one: float, other: float) -> float:
     return min(one, other) / max(one, other) if max(one, other) else 1.0
 
 
-def _products(found: Sequence[Factors | None]) -> torch.Tensor:
-    """⟨ΔW_i, ΔW_j⟩ of a module [N, N]; those of parts without it are 0."""
-    own = [factors for factors in found if factors is not None]
-    a = torch.cat([factors.a for factors in own]).double()
-    b = torch.cat([factors.b * factors.scaling for factors in own], 1).double()
-    owner = _owner(tuple(0 if factors is None else len(factors.a) for factors in found))
-    return owner @ ((a @ a.T) * (b.T @ b)) @ owner.T
+@dataclass(frozen=True)
+class _Stack:
+    """What a part has for modules of one shape: a [M, r, in], and b [M, out, r] with the scaling in it."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+def _alike(parts: Sequence[AdapterWeights]) -> Iterator[list[_Stack | None]]:
+    """Modules of the same shapes in all parts together: a part's stack, or None where it lacks them."""
+    groups: dict[object, list[list[Factors | None]]] = {}
+    for name in modules_of(parts):
+        found = [part.modules.get(name) for part in parts]
+        key = tuple(None if own is None else (own.a.shape, own.b.shape, own.a.dtype) for own in found)
+        groups.setdefault(key, []).append(found)
+    for group in groups.values():
+        yield [None if own[0] is None else _stacked(own) for own in zip(*group, strict=True)]
+
+
+def _stacked(own: Sequence[Factors | None]) -> _Stack:
+    found = [factors for factors in own if factors is not None]
+    scalings = torch.tensor([factors.scaling for factors in found])
+    b = torch.stack([factors.b for factors in found]).float() * scalings[:, None, None]
+    return _Stack(torch.stack([factors.a for factors in found]).float(), b)
+
+
+def _products(found: Sequence[_Stack | None]) -> torch.Tensor:
+    """⟨ΔW_i, ΔW_j⟩ [N, N] summed over modules; those of parts without them are 0."""
+    own = [stack for stack in found if stack is not None]
+    a, b = torch.cat([stack.a for stack in own], 1).double(), torch.cat([stack.b for stack in own], 2).double()
+    owner = _owner(tuple(0 if stack is None else stack.a.shape[1] for stack in found))
+    return owner @ ((a @ a.mT) * (b.mT @ b)).sum(0) @ owner.T
 
 
 @lru_cache(256)
@@ -99,23 +123,16 @@ def _owner(ranks: tuple[int, ...]) -> torch.Tensor:
     return torch.eye(len(ranks), dtype=torch.float64).repeat_interleave(torch.tensor(ranks), 1)
 
 
-def _signs(found: Sequence[Factors | None]) -> torch.Tensor | None:
-    """The signs [N, E] of the grid's entries, weighted so that their products count all entries of the module.
-
-    None where fewer than two parts have the module.
-    """
-    own = [factors for factors in found if factors is not None]
-    if len(own) < 2:
-        return None
-    fan_out, fan_in = own[0].b.shape[0], own[0].a.shape[1]
+def _signs(found: Sequence[_Stack | None]) -> torch.Tensor:
+    """The signs [N, E] of the grids' entries, so weighted that their products count all entries of the modules."""
+    count, _, fan_in, fan_out = next((*own.a.shape, own.b.shape[1]) for own in found if own is not None)
     down, along = _step(fan_out), _step(fan_in)
     shape = (len(range(0, fan_out, down)), len(range(0, fan_in, along)))
-    signs = torch.zeros(len(found), *shape)
-    for number, factors in enumerate(found):
-        if factors is not None:
-            torch.mm(factors.scaling * factors.b[::down].float(), factors.a[:, ::along].float(), out=signs[number])
-    signs.sign_().mul_((fan_out * fan_in / (shape[0] * shape[1])) ** 0.5)
-    return signs.flatten(1)
+    signs = torch.zeros(len(found), count, *shape)
+    for number, own in enumerate(found):
+        if own is not None:
+            torch.bmm(own.b[:, ::down], own.a[:, :, ::along], out=signs[number])
+    return signs.sign_().mul_((fan_out * fan_in / (shape[0] * shape[1])) ** 0.5).flatten(1)
 
 
 def _step(size: int) -> int:

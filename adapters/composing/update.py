@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy.linalg import eigh
 
 from adapters.folder import Factors
 
@@ -62,19 +63,31 @@ def cut(a: torch.Tensor, b: torch.Tensor, rank: int) -> Update:
     q_b, r_b = torch.linalg.qr(b.double())
     q_a, r_a = torch.linalg.qr(a.double().T)
     u, s, vt = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
-    return _cut(q_b @ u[:, :rank], s, vt[:rank] @ q_a.T, rank)
+    lost = float(s[rank:].square().sum())
+    return _cut(q_b @ u[:, :rank], s[:rank], vt[:rank] @ q_a.T, rank, lost)
 
 
 def cut_dense(x: torch.Tensor, rank: int) -> Update:
-    """The best approximation of a matrix of that rank in the Frobenius norm."""
-    u, s, vt = torch.linalg.svd(x.double(), full_matrices=False)
-    return _cut(u[:, :rank], s, vt[:rank], rank)
+    """The best approximation of a matrix of that rank in the Frobenius norm, for a rank below its sides.
+
+    Its first singular vectors are eigenvectors of XᵀX, or of XXᵀ where that is smaller: only those that are asked for
+    are computed.
+    """
+    tall = x.double() if x.shape[0] >= x.shape[1] else x.double().T
+    last = tall.shape[1] - 1
+    _, found = eigh((tall.T @ tall).numpy(), subset_by_index=[last - rank + 1, last])
+    v = torch.from_numpy(found).flip(1)
+    product = tall @ v
+    s = product.norm(dim=0)
+    u = product / s.where(s > 0, 1.0)
+    lost = float(tall.square().sum() - s.square().sum())
+    left, right = (u, v) if x.shape[0] >= x.shape[1] else (v, u)
+    return _cut(left, s, right.T, rank, max(lost, 0.0))
 
 
-def _cut(u: torch.Tensor, s: torch.Tensor, vt: torch.Tensor, rank: int) -> Update:
-    """From all singular values and the vectors of the first ones; √σ goes to both sides."""
-    lost = float(s[rank:].square().sum())
-    s = s[:rank].where(s[:rank] > s[:1] * _TOLD_APART, 0.0)
+def _cut(u: torch.Tensor, s: torch.Tensor, vt: torch.Tensor, rank: int, lost: float) -> Update:
+    """From the first singular values and their vectors; √σ goes to both sides."""
+    s = s.where(s > s[:1] * _TOLD_APART, 0.0)
     largest = u.gather(0, u.abs().argmax(0, keepdim=True))
     root = s.sqrt() * torch.where(largest[0] < 0, -1.0, 1.0)
     a, b = torch.zeros(rank, vt.shape[1]), torch.zeros(len(u), rank)
