@@ -6,6 +6,7 @@ which a composition was written down.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ import torch
 
 from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
 from study.composition import Term
+
+_NUMBERED = re.compile(r"(.*?)(?:^|\.)(\d+)(?:\.|$)")
+_BESIDE = ("vision", "visual", "image", "audio", "proj", "embed")  # in the names of lists that are no decoder's
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def weight_in(term: Term, module: str) -> float:
 def layer_of(module: str) -> int | None:
     """The decoder layer that a module is in, counted from 0: the first of its names that is a number.
 
-    Whatever the list of layers is called; the numbers of experts and the like stand behind. None outside the layers.
+    Whatever the list of layers is called; the numbers of experts and the like stand behind. None outside the layers, as
+    in towers for images and sound and in lists of projections, which have numbers of their own.
     """
-    return next((int(name) for name in module.split(".") if name.isdecimal()), None)
+    found = _NUMBERED.match(module)
+    return None if found is None or any(word in found[1] for word in _BESIDE) else int(found[2])

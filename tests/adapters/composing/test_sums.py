@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from adapters.composing.composed import compose
+from adapters.composing.shares import layer_of
 from adapters.folder import AdapterWeights, UnsupportedAdapter, scaling
 from adapters.kinds.lora_weights import named
 from study.composition import Term
@@ -107,6 +108,24 @@ def test_layers_have_weights_of_their_own() -> None:
     assert apart({name: made[name] for name in expected}, expected) < 1e-6
     with pytest.raises(UnsupportedAdapter, match=r"layers\.1.*in layer 1.*of 1 layers"):
         compose(composition("sum", Term("a", layers=(1.0,))), [PARTS["a"]])
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        ("model.layers.11.mlp.experts.3.up_proj", 11),
+        ("transformer.h.0.attn.c_attn", 0),
+        ("layers.2", 2),
+        ("model.language_model.layers.7.self_attn.q_proj", 7),
+        ("transformer.attentions.1.q_lin", 1),
+        ("model.vision_tower.encoder.layers.26.self_attn.q_proj", None),
+        ("model.altup_projections.2", None),
+        ("lm_head", None),
+        ("mlp.c_fc2", None),
+    ],
+)
+def test_a_layer_is_the_first_number_but_of_towers(module: str, layer: int | None) -> None:
+    assert layer_of(module) == layer
 
 
 def written(method: str, terms: Sequence[Term], **more: object) -> bytes:
