@@ -7,7 +7,7 @@ of a cell, for a learning curve, is a source of its own: `task/language@size`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,8 +77,20 @@ class Source:
 def regime(source_task: str, source_language: str, target_task: str, target_language: str) -> Regime:
     """How a target relates to a source: matched/cross task (MT/CT), matched/cross language (ML/CL).
 
-    A joint source (`a+b`) matches a target when the target is among its parts.
+    Of a joint source (`a+b`) of which no more than its names is known; else `regime_of` tells.
     """
     task = "MT" if target_task in source_task.split("+") else "CT"
     language = "ML" if target_language in source_language.split("+") else "CL"
     return f"{task}-{language}"  # type: ignore[return-value]
+
+
+def regime_of(cells: Collection[Cell], target: Cell) -> Regime:
+    """How a target relates to cells that were learned from: MT-ML to one of them, else MT-CL to one of their tasks.
+
+    Else it is CT-ML to one of their languages.
+    """
+    if target in cells:
+        return "MT-ML"
+    if target.task in {cell.task for cell in cells}:
+        return "MT-CL"
+    return "CT-ML" if target.language in {cell.language for cell in cells} else "CT-CL"

@@ -6,13 +6,14 @@ escaped; tracebacks are shown as text.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import Never
 
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import distrust, html, sure, training
+from analysis.page import combinations, distrust, html, sure, training
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
@@ -37,7 +38,7 @@ GLOSSARY = {
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
 
-OWN_CHAPTER = ("groups",)
+OWN_CHAPTER = ("groups", *combinations.SHOWN)
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
@@ -54,32 +55,38 @@ def page(
         (
             distrust.chapter(study, made),
             sure.chapter(made),
+            combinations.chapter(made, _sections(made, drawn, combinations.TABLES)) if study.compositions else "",
             _compared(compared or {}, note),
-            *(_section(s, made, drawn) for s in SECTIONS),
+            _sections(made, drawn, [one for one in made if one not in combinations.TABLES]),
             _plain(made),
             _tables(made | (compared or {})),
         )
     )
-    chapters = [
-        ("distrust", "What to distrust"),
-        ("sure", "What is sure"),
-        *([("compare", "Beside the other study")] if compared else []),
-        *((s.name, s.chapter) for s in SECTIONS if s.chapter),
-        ("more", "More numbers"),
-        ("tables", "Tables"),
-    ]
-    nav = "".join(f'<a href="#{name}">{html.text(title)}</a>' for name, title in chapters)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light"><link rel="icon" href="data:,">
 <title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
-{_banner(study)}<nav aria-label="Chapters">{nav}</nav></header>
+{_banner(study)}<nav aria-label="Chapters">{_chapters(study, bool(compared))}</nav></header>
 <main>{_opening(study, made, lines)}{body}</main>
 <footer>{_foot(study)}</footer>
 <script>{_library()}</script><script>{SCRIPT}</script></body></html>
 """
+
+
+def _chapters(study: Study, compared: bool) -> str:
+    """Links to the chapters that there are."""
+    chapters = [
+        ("distrust", "What to distrust"),
+        ("sure", "What is sure"),
+        *([("combinations", "Combinations")] if study.compositions else []),
+        *([("compare", "Beside the other study")] if compared else []),
+        *((s.name, s.chapter) for s in SECTIONS if s.chapter),
+        ("more", "More numbers"),
+        ("tables", "Tables"),
+    ]
+    return "".join(f'<a href="#{name}">{html.text(title)}</a>' for name, title in chapters)
 
 
 @cache
@@ -136,6 +143,11 @@ def _compared(compared: dict[str, Made], note: str | None) -> str:
         head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
         parts.append(title + shown if first else html.details(head, shown))
     return "".join(parts)
+
+
+def _sections(made: dict[str, Made], drawn: dict[str, Spec], tables: Collection[str]) -> str:
+    """The figures of these tables."""
+    return "".join(_section(section, made, drawn) for section in SECTIONS if section.table in tables)
 
 
 def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec]) -> str:

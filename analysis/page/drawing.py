@@ -100,3 +100,20 @@ def quadrant_rows(drawing: Drawing) -> pl.DataFrame:
         if frame is not None:
             parts.append(frame.select(pl.lit(kind).alias("kind"), pl.col(kind).alias("name"), *columns))
     return pl.concat(parts).drop_nulls(["donor", "recipient"])
+
+
+def composed_points(drawing: Drawing) -> pl.DataFrame | None:
+    """`model, source, on_task, off_task, harm_rate` of compositions, for the Pareto figure; None without any."""
+    frame = drawing.made["compositions"].frame
+    if frame is None:
+        return None
+    rows = frame.filter(pl.col("metric") == "accuracy")
+    at = pl.when(pl.col("protocol").is_null() & pl.col("lambda").is_not_null()).then(pl.format(" λ {}", "lambda"))
+    rows = rows.with_columns((pl.col("name") + at.otherwise(pl.lit(""))).alias("source"))
+    off = pl.col("regime").is_in(["CT-ML", "CT-CL"])
+    points = rows.group_by("model", "source").agg(
+        pl.col("delta").filter(pl.col("regime") == "MT-CL").mean().alias("on_task"),
+        pl.col("delta").filter(off).mean().alias("off_task"),
+        (100 * pl.col("harmed").filter(off).mean()).alias("harm_rate"),
+    )
+    return points.drop_nulls(["on_task", "off_task"]).sort("model", "source")

@@ -13,6 +13,7 @@ from analysis.page.charts import agreement, curves, effects, heat, published
 from analysis.page.charts.style import Spec
 from analysis.page.drawing import (
     Drawing,
+    composed_points,
     matrix_rows,
     quadrant_rows,
     role_rows,
@@ -54,6 +55,11 @@ def _square(drawing: Drawing, what: str, most: int) -> Spec:
 def _runs(drawing: Drawing) -> Spec | None:
     rows = run_rows(drawing)
     return published.runs(rows, drawing.width(640)) if rows.height else None
+
+
+def _strengths(drawing: Drawing) -> Spec | None:
+    told = drawing.frame["validation"].null_count() < drawing.frame.height
+    return curves.strengths(drawing.frame) if told else None
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -124,8 +130,9 @@ SECTIONS: tuple[Section, ...] = (
         "Gain at home, price elsewhere",
         "Each point is one source. Right: it helps its own task in other languages; up: it helps (or spares) other "
         "tasks. Ringed points are the best trades: no other source of the model beats them on one side without losing "
-        "on the other. Points close together may lie so by noise.",
-        lambda drawing: effects.pareto(drawing.frame, drawing.width(640)),
+        "on the other. Points close together may lie so by noise. Open diamonds are compositions, by the cells of all "
+        "their parts.",
+        lambda drawing: effects.pareto(drawing.frame, drawing.width(640), composed_points(drawing)),
         chapter="What harms",
     ),
     Section(
@@ -155,6 +162,16 @@ SECTIONS: tuple[Section, ...] = (
         lambda drawing: curves.curves(drawing.frame),
         wide=True,
         chapter="More examples",
+    ),
+    Section(
+        "lambda_curve",
+        "What λ does",
+        "Right: λ; up: the mean change, over the targets for which held-out items choose it. One line is of those, the "
+        "other of the test items that the tables are of; the larger a point, the more targets it was chosen for. "
+        "Where the lines part, choosing costs: the best λ on test items is not known beforehand.",
+        _strengths,
+        wide=True,
+        few="no λ has scores on held-out items",
     ),
     Section(
         "variance_crossed",

@@ -22,9 +22,9 @@ def span(low: object, high: object, named: bool = False) -> str:
     return f" ({'95 % interval ' * named}{low:+.2f} to {high:+.2f})".replace("-", "−")
 
 
-def count(n: int, what: str) -> str:
+def count(n: int, what: str, several: str = "") -> str:
     """So many of them, in the plural but for one."""
-    return f"{n:,} {what if n == 1 else what + 's'}"
+    return f"{n:,} {what if n == 1 else several or what + 's'}"
 
 
 def percent(value: float) -> str:

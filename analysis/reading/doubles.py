@@ -12,7 +12,8 @@ import numpy.typing as npt
 from analysis.inference.components import Doubles
 from analysis.inference.items import Floats, Singles
 from analysis.reading.grids import ModelGrid, Name
-from study.cells import regime
+from analysis.reading.transfer import regime_in
+from study.cells import Cell
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,6 @@ def twice(grids: Sequence[ModelGrid]) -> Twice:
             whole[:, m, at_source[one.adapter][:, None], seed[:, None], at_target] = half
         printed[m][np.ix_(at_source, at_target)] = one.grid.delta
     data = Doubles(halves[0], halves[1], any(one.cells.seeds.known for one in grids))
-    kinds = np.array([[regime(*source, *target) for target in targets] for source in sources])
+    joint = {name: cells for one in grids for name, cells in one.joint.items()}
+    kinds = np.array([[regime_in(joint, source, Cell(*target)) for target in targets] for source in sources])
     return Twice(tuple(one.model for one in grids), sources, targets, data, printed, kinds)

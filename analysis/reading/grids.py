@@ -7,7 +7,7 @@ its translation. A model's matrices of items are let go of as soon as these arra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from analysis.inference.halves import halves, sides
 from analysis.inference.items import Column, Grid, Ints, Singles, grid
 from analysis.inference.rates import DRAWS, noise_floor, null_scores
 from analysis.reading.panels import Panel
+from analysis.reading.transfer import Joint
 
 POINTS = 100.0  # a proportion in percentage points
 Name = tuple[str, str]  # task, language
@@ -38,6 +39,7 @@ class ModelGrid:
     cells: Cells
     one: Singles  # B × R × T: every adapter's Δ from the first half of the items of each split
     two: Singles  # the same from the second
+    joint: Joint = field(default_factory=dict)  # the cells of sources of several
 
     @property
     def there(self) -> npt.NDArray[np.bool_]:
@@ -84,7 +86,9 @@ class Unit:
         return np.array([self.harm.get(panel.task, HARM_PP) for panel in panels])
 
 
-def model_grids(panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None = None) -> tuple[ModelGrid, ...]:
+def model_grids(
+    panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None = None, joint: Joint | None = None
+) -> tuple[ModelGrid, ...]:
     """Every model that has trained adapters beside its base, by name; in percentage points unless `unit` says other."""
     numbers, unit = clusters(panels), unit or Unit()
     first = sides(np.repeat(np.arange(len(numbers)), [len(docs) for _, docs in numbers.values()]))
@@ -95,7 +99,7 @@ def model_grids(panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None 
         made = [(panel, _column(panel, adapters, numbers, unit.size)) for panel in mine]
         columns = [(panel, column) for panel, column in made if column is not None]
         if columns:
-            found.append(_model(model, columns, adapters, (first, unit)))
+            found.append(replace(_model(model, columns, adapters, (first, unit)), joint=joint or {}))
     return tuple(found)
 
 

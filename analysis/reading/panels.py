@@ -68,14 +68,14 @@ class _Rows:
     pred: npt.NDArray[np.int16]
 
 
-def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
+def read_panels(store: Store, units: pl.DataFrame, apart: pl.Series | None = None) -> tuple[list[Panel], int]:
     """Panels of the units frame (needs `score_id, adapter_id, model, target_task, target_language`).
 
-    Returns the panels of every (model, target) whose base has items, and how many item rows belong to no unit. Raises
-    Damaged.
+    Returns the panels of every (model, target) whose base has items, and how many item rows belong neither to a unit
+    nor to a score_id of `apart`. Raises Damaged.
     """
     known = units.select("score_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"), "adapter_id")
-    parts, facts, ignored = undisturbed(lambda: _read(store, known))
+    parts, facts, ignored = undisturbed(lambda: _read(store, known, apart))
     if not parts:
         return [], ignored
     together = _Rows(*(np.concatenate([getattr(p, name) for p in parts]) for name in _Rows.__annotations__))
@@ -83,7 +83,7 @@ def read_panels(store: Store, units: pl.DataFrame) -> tuple[list[Panel], int]:
     return _split(units, together, pl.concat(facts) if facts else None), ignored
 
 
-def _read(store: Store, known: pl.DataFrame) -> tuple[list[_Rows], list[pl.DataFrame], int]:
+def _read(store: Store, known: pl.DataFrame, apart: pl.Series | None) -> tuple[list[_Rows], list[pl.DataFrame], int]:
     """The rows of known units, what bases' rows say of items, and how many rows are of no known unit."""
     parts, facts, ignored = [], [], 0
     files = store.parts(ITEMS)
@@ -91,6 +91,8 @@ def _read(store: Store, known: pl.DataFrame) -> tuple[list[_Rows], list[pl.DataF
         frame = _columns(name, file, COLUMNS)
         rows = frame.join(known, on="score_id", how="inner")
         ignored += frame.height - rows.height
+        if apart is not None and len(apart) and frame.height > rows.height:
+            ignored -= frame.filter(pl.col("score_id").is_in(apart.implode())).height
         if rows["adapter_id"].null_count():
             base = known.filter(pl.col("adapter_id").is_null())
             facts.append(_base_facts(_columns(name, file, BASE_COLUMNS)).join(base, on="score_id", how="inner"))

@@ -7,25 +7,28 @@ Invariant: nothing is dropped silently. Every row of the store that does not rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import polars as pl
 
 from analysis.frames import CURATED, SOURCE, TARGET, Table, need
+from analysis.reading.compositions import Compositions, compositions_of
 from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.panels import Panel, read_panels, unit_scores
-from analysis.reading.published import family, read_reference
+from analysis.reading.published import read_reference
 from analysis.reading.scores import TOLD, beside_base, score_rows
-from analysis.reading.transfer import COLUMNS, transfer
+from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
+from analysis.reading.units import IDENTITIES, current
 from study.errors import ConfigError
 from study.store.readable import readable
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
+BESIDE = {"composed": "compositions", "existing": "existing"}  # kinds of units that have a table of their own
+_OF_SEVERAL = pl.concat_str(SOURCE).str.contains("+", literal=True)
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "seed", *TARGET]
-IDENTITIES = ["subject_id", "target_id"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Study:
     expected: int | None = None  # score units that the current config asks for
     done: int = 0  # of those, how many have a score
     records: tuple[AdapterRecord, ...] = ()
+    joint: Joint = field(default_factory=dict)  # the cells of sources of several
+    compositions: Compositions | None = None  # what was put together of several adapters
+    given: Mapping[str, str] = field(default_factory=dict)  # names of adapters that were trained elsewhere
     notes: tuple[str, ...] = ()  # what else a reader must know
     config: Mapping[str, object] = field(default_factory=dict)  # of the study; nothing for a published table
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
@@ -55,7 +61,29 @@ class Study:
     @cached_property
     def grids(self) -> tuple[ModelGrid, ...]:
         """What the items say of every model's cells; nothing where no items are known."""
-        return model_grids(self.panels, self.units) if self.panels else ()
+        return model_grids(self.panels, self.units, joint=self.joint) if self.panels else ()
+
+    @cached_property
+    def single_units(self) -> pl.DataFrame:
+        """Units of sources of one cell. Those kept near the base are among them only where all of them were kept so."""
+        kept = ((record.adapter_id, record.recipe.get("keep_near_base")) for record in self.records)
+        near = [adapter_id for adapter_id, strengths in kept if strengths and any(strengths.values())]
+        alone = self.units.filter(pl.col("kind") == "trained", ~_OF_SEVERAL)
+        plain = alone.filter(~pl.col("adapter_id").is_in(near))
+        return plain if plain.height else alone
+
+    @cached_property
+    def singles(self) -> Study:
+        """The study of single sources: of them one asks who gives and takes, whether models agree, what decides Δ."""
+        rows = self.transfer.filter(~_OF_SEVERAL)
+        if self.published:
+            return replace(self, transfer=rows)
+        names = self.single_units.select("model", *SOURCE).unique()
+        rows = rows.join(names, on=["model", *SOURCE], how="semi", maintain_order="left")
+        if rows.height == self.transfer.height:
+            return self
+        bases = self.units.filter(pl.col("kind") == "base")
+        return replace(self, transfer=rows, units=pl.concat([bases, self.single_units]))
 
     @property
     def asked(self) -> tuple[Panel, ...]:
@@ -86,15 +114,21 @@ def load_store(uri: str) -> Study:
         return _read(store)
 
 
-def _read(store: Store) -> Study:
+def _score_rows(store: Store) -> pl.DataFrame:
     rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, *TOLD, "written_at"])))
     if not rows.height:
         raise ConfigError(
             "STORE", store.uri, "it holds no scores yet", "run `python -m orchestrator.sweep CONFIG` first"
         )
+    return rows
+
+
+def _read(store: Store) -> Study:
+    rows = _score_rows(store)
     notes: list[tuple[int, str]] = []
-    units, expected = _current(rows.drop(TOLD), store, notes)
-    every, strays = read_panels(store, units)
+    asked = current(rows.drop(TOLD), store, notes)
+    units = asked.units
+    every, strays = read_panels(store, units, asked.held_out["score_id"])
     valued = [panel for panel in every if panel.valued]
     panels, graded = ([panel for panel in valued if bool(panel.metric) is other] for other in (False, True))
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
@@ -104,11 +138,13 @@ def _read(store: Store) -> Study:
     metrics = score_rows(rows, units, valued)
     apart = _count_unscored(units, graded, metrics, notes)
     trained = units.filter(pl.col("kind") == "trained")
+    records = tuple(store.records().values())
+    joint = joint_sources(records, set(trained["adapter_id"]))
     info = read_study(store) or StudyFile({})
     return Study(
         name=str(info.name or store.uri.rstrip("/").rsplit("/", 1)[-1]),
         origin=store.uri,
-        transfer=transfer(trained),
+        transfer=transfer(trained, joint),
         units=units,
         panels=tuple(panels),
         graded=tuple(graded),
@@ -119,9 +155,12 @@ def _read(store: Store) -> Study:
         failures=tuple(failure for _, failure in sorted(store.failures().items())),
         excluded=tuple(note for note in notes if note[0]),
         apart=tuple(note for note in apart if note[0]),
-        expected=expected,
+        expected=asked.expected,
         done=units.height,
-        records=tuple(store.records().values()),
+        records=records,
+        joint=joint,
+        compositions=compositions_of(store, asked, rows),
+        given={adapter.adapter_id: adapter.name for adapter in info.adapters},
         notes=tuple(_left_out(info)),
     )
 
@@ -131,48 +170,6 @@ def _left_out(info: StudyFile) -> Iterator[str]:
         if adapter.left_out:
             parts = ", ".join(f"{part} ({count:,})" for part, count in sorted(adapter.left_out.items()))
             yield f"Tensors of the adapter {adapter.name} that {adapter.model} has no part for were left out: {parts}."
-
-
-def _current(rows: pl.DataFrame, store: Store, notes: list[tuple[int, str]]) -> tuple[pl.DataFrame, int | None]:
-    """Score units of the current config, one row each, with model_size, model_family and kind."""
-    units = rows.sort("written_at").unique("score_id", keep="last", maintain_order=True)
-    grid = store.read_grid()
-    if grid is None:
-        sizes = units.with_columns(
-            (pl.col("model_params") / 1e9).alias("model_size"),
-            pl.col("model").map_elements(family, return_dtype=pl.String).alias("model_family"),
-        )
-        expected = None
-    else:
-        subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
-        asked = units.join(targets.select("target_id"), on="target_id", how="semi", maintain_order="left")
-        about = subjects.select("subject_id", "model_size", "model_family")
-        sizes = asked.join(about, on="subject_id", how="inner", maintain_order="left")
-        expected = subjects.height * targets.height
-        notes.append((units.height - sizes.height, "score units of an older config, ignored"))
-        notes.append((expected - sizes.height, "score units of the config that are not done"))
-    kind = (
-        pl.when(pl.col("adapter_id").is_null())
-        .then(pl.lit("base"))
-        .when(pl.col("source_task").is_null() | pl.col("source_language").is_null())
-        .then(pl.lit("existing"))
-        .when(pl.col("source_size").is_not_null())
-        .then(pl.lit("sample"))
-        .otherwise(pl.lit("trained"))
-    )
-    units = sizes.with_columns(kind.alias("kind")).drop(IDENTITIES)
-    return _newest(units, notes), expected
-
-
-def _newest(units: pl.DataFrame, notes: list[tuple[int, str]]) -> pl.DataFrame:
-    """One unit per (model, source, seed, target); adapters without a seed are known by their identity."""
-    who = pl.when(pl.col("seed").is_null()).then(pl.col("adapter_id"))
-    keyed = units.sort("written_at", "score_id").with_columns(who.alias("who"))
-    key = ["model", "who", *SOURCE, "source_size", "seed", *TARGET]
-    kept = keyed.unique(key, keep="last", maintain_order=True).drop("who")
-    kept = kept.sort("model", *SOURCE, "source_size", "seed", *TARGET, "score_id")
-    notes.append((units.height - kept.height, "score units for the same model, source, seed and target as a newer one"))
-    return kept
 
 
 def _count_unscored(
@@ -191,8 +188,6 @@ def _count_unscored(
     notes.extend(_count_drawn(drawn))
     unscored = trained.join(drawn, on="unit", how="anti").height
     notes.append((unscored, "score units that share no item with the base, or whose metric no item has: see `metrics`"))
-    existing = units.filter(pl.col("kind") == "existing").height
-    notes.append((existing, "score units of existing adapters without a source cell, left out of the transfer tables"))
     of_samples = units.filter(pl.col("kind") == "sample")
     curves = of_samples.filter(pl.col("score").is_not_null()).height
     notes.append(
@@ -202,7 +197,8 @@ def _count_unscored(
         )
     )
     together = drawn.filter("comparable").height
-    return [(curves, "learning_curve"), (others, "graded"), (together, "corpus")]
+    beside = [(units.filter(pl.col("kind") == kind).height, table) for kind, table in BESIDE.items()]
+    return [(curves, "learning_curve"), (others, "graded"), (together, "corpus"), *beside]
 
 
 def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:

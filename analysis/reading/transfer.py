@@ -8,10 +8,13 @@ with one seed sd and se are null. The base has one score per target, so its sd i
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import polars as pl
 
 from analysis.frames import CELL_WORDS, KEYS, MODEL_WORDS, SOURCE, TARGET
-from study.cells import regime
+from study.cells import Cell, Regime, Source, regime, regime_of
+from study.store.records import AdapterRecord
 
 MEASURES = {
     "score": "score, proportion",
@@ -37,17 +40,37 @@ COLUMNS = {
     **STATISTICS,
     **ERRORS,
 }  # of the transfer table, in their order
+Joint = dict[tuple[str, str], tuple[Cell, ...]]  # task and language of a source of several cells, and these
 
 
-def with_regime(frame: pl.DataFrame) -> pl.DataFrame:
+def joint_sources(records: Iterable[AdapterRecord], adapters: Collection[str]) -> Joint:
+    """The cells of every source of several that these adapters are of, by its names.
+
+    Names do not tell which task is in which language.
+    """
+    found: Joint = {}
+    several = [record for record in records if len(record.source) > 1 and record.adapter_id in adapters]
+    for cells in dict.fromkeys(record.source for record in several):
+        source = Source.of([Cell.parse(cell) for cell in cells])
+        found[source.task, source.language] = source.cells
+    return found
+
+
+def regime_in(joint: Joint, source: tuple[str, str], target: Cell) -> Regime:
+    """How a target relates to a source, by its cells where these are known."""
+    cells = joint.get(source)
+    return regime_of(cells, target) if cells else regime(*source, target.task, target.language)
+
+
+def with_regime(frame: pl.DataFrame, joint: Joint | None = None) -> pl.DataFrame:
     """Add `regime` from the source's and the target's cell."""
     pairs = frame.select(SOURCE + TARGET).unique()
-    names = [regime(*row) for row in pairs.iter_rows()]
+    names = [regime_in(joint or {}, row[:2], Cell(*row[2:])) for row in pairs.iter_rows()]
     named = pairs.with_columns(pl.Series("regime", names, dtype=pl.String))
     return frame.join(named, on=SOURCE + TARGET, how="left", nulls_equal=True, maintain_order="left")
 
 
-def transfer(units: pl.DataFrame) -> pl.DataFrame:
+def transfer(units: pl.DataFrame, joint: Joint | None = None) -> pl.DataFrame:
     """Average seeds: per-seed rows (`Study.units`) to the transfer table, sorted by its keys."""
     seeds = units.filter(pl.col("score").is_not_null()).with_columns(
         pl.col("base_score").alias("score_base"),
@@ -64,12 +87,12 @@ def transfer(units: pl.DataFrame) -> pl.DataFrame:
         pl.col("n_items").min(),
     )
     table = table.with_columns((pl.col(f"{m}_std") / pl.col("n_seeds").sqrt()).alias(f"{m}_se") for m in MEASURES)
-    return finish(table)
+    return finish(table, joint)
 
 
-def finish(table: pl.DataFrame) -> pl.DataFrame:
+def finish(table: pl.DataFrame, joint: Joint | None = None) -> pl.DataFrame:
     """Add regime and the headline columns, order columns and rows."""
-    table = with_regime(table).with_columns(
+    table = with_regime(table, joint).with_columns(
         pl.col("delta_score_norm_mean").alias("delta"),
         pl.col("delta_score_norm_std").alias("delta_sd"),
         pl.col("delta_score_norm_se").alias("delta_se"),

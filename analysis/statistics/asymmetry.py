@@ -108,7 +108,7 @@ TABLES = (
             "n": "rows of the matrix",
             "note": "why there is no share",
         },
-        lambda study: asymmetry(study.transfer, study.grids),
+        lambda study: asymmetry(study.singles.transfer, study.singles.grids),
         how="0 %: what a gives b, b gives a. 50 %: giving says nothing about getting back. 100 %: one's gain is "
         "the other's loss.",
     ),

@@ -139,6 +139,6 @@ TABLES = (
             "ceiling": "median to expect of models that agree perfectly, given the noise of items and seeds; null "
             "where items are not known",
         },
-        lambda study: consistency(study.transfer, study.grids),
+        lambda study: consistency(study.singles.transfer, study.singles.grids),
     ),
 )

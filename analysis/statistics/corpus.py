@@ -39,7 +39,7 @@ def corpus(study: Study) -> pl.DataFrame:
     need(mine.height > 0, "no adapter with a source cell has been scored by such a metric beside its base")
     stated = stated_harm(study.config)
     parts = mine.partition_by("model", "metric", maintain_order=True)
-    table = with_regime(pl.concat([_metric(part, stated, sizes[part["metric"][0]]) for part in parts]))
+    table = with_regime(pl.concat([_metric(part, stated, sizes[part["metric"][0]]) for part in parts]), study.joint)
     family = ["model", "metric", pl.col("regime") == "MT-ML"]
     table = table.with_columns(_q(f"p_{claim}").over(family).alias(f"q_{claim}") for claim in CLAIMS)
     called = [(pl.col(f"q_{claim}") <= LEVEL).fill_null(False).alias(claim) for claim in CLAIMS]

@@ -8,7 +8,8 @@ metric's own unit; where the config says nothing, of a point, or of a hundredth 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -31,22 +32,37 @@ LEAST = 0.01  # harm where the config says nothing: of a proportion, or of the b
 def graded(study: Study) -> pl.DataFrame:
     """One row per cell of each metric; NotComputable where every task has an accuracy."""
     need(bool(study.graded), "every task is scored by an accuracy")
+    return pl.concat([_metric(study, scale) for scale in scales(study)]).sort("metric", *KEYS)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Targets whose Δ are of one metric, in one unit."""
+
+    metric: str
+    unit: str
+    panels: tuple[Panel, ...]
+    measure: Unit
+
+
+def scales(study: Study) -> Iterator[Scale]:
+    """The metrics that items are graded by."""
     stated = stated_harm(study.config)
-    metrics = sorted({panel.metric for panel in study.graded})
-    return pl.concat([_metric(study, metric, stated) for metric in metrics]).sort("metric", *KEYS)
+    for metric in sorted({panel.metric for panel in study.graded}):
+        panels = tuple(panel for panel in study.graded if panel.metric == metric)
+        size = size_of(metric, [value for panel in panels for value in _values(panel, study.units)])
+        harm = {task: -size * stated.get(task, _default(panels, task, size)) for task in {p.task for p in panels}}
+        yield Scale(metric, "points" if size == POINTS else metric, panels, Unit(size, harm))
 
 
-def _metric(study: Study, metric: str, stated: Mapping[str, float]) -> pl.DataFrame:
-    panels = [panel for panel in study.graded if panel.metric == metric]
-    size = size_of(metric, [value for panel in panels for value in _values(panel, study.units)])
-    harm = {task: -size * stated.get(task, _default(panels, task, size)) for task in {p.task for p in panels}}
-    made = model_grids(panels, study.units, Unit(size, harm))
-    need(bool(made), f"no adapter with a source cell has been scored by {metric}")
-    table = significance(made, panels)
+def _metric(study: Study, scale: Scale) -> pl.DataFrame:
+    made = model_grids(scale.panels, study.units, scale.measure, study.joint)
+    need(bool(made), f"no adapter with a source cell has been scored by {scale.metric}")
+    table = significance(made, scale.panels)
     return table.with_columns(
-        pl.lit(metric).alias("metric"),
-        pl.lit("points" if size == POINTS else metric).alias("unit"),
-        (-pl.col("target_task").replace_strict(harm, return_dtype=pl.Float64)).alias("harm"),
+        pl.lit(scale.metric).alias("metric"),
+        pl.lit(scale.unit).alias("unit"),
+        (-pl.col("target_task").replace_strict(dict(scale.measure.harm), return_dtype=pl.Float64)).alias("harm"),
     ).select(*COLUMNS)
 
 

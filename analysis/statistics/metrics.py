@@ -33,7 +33,7 @@ def metrics(study: Study) -> pl.DataFrame:
         pl.col("n_items").min(),
         pl.col("claims").first(),
     )
-    return with_regime(table).select(*COLUMNS).sort(*KEYS, "metric")
+    return with_regime(table, study.joint).select(*COLUMNS).sort(*KEYS, "metric")
 
 
 COLUMNS = {

@@ -102,7 +102,7 @@ TABLES = (
             "n_ranked": "languages or tasks ranked in every model",
             "n_left_out": "those that some model lacks",
         },
-        lambda study: kendall_w(study.transfer),
+        lambda study: kendall_w(study.singles.transfer),
         how="W is 1 when every model ranks donors (or recipients) alike and near 0 when they do not agree; the "
         "p-value says how often chance alone would reach it.",
     ),

@@ -1,8 +1,8 @@
 """Who gives and who takes: donor and recipient scores of languages and of tasks.
 
 donor(ℓ) is the mean over models of [mean Δ of that model's rows whose source has ℓ]; recipient(ℓ) the same by target.
-Languages on MT-CL rows, tasks on CT-ML rows (arXiv 2511.13368). A joint source `en+de` is a donor of its own. A donor
-never meets itself as a recipient, so these means compare unlike sets; the *adjusted* scores allow for whom each met
+Languages on MT-CL rows, tasks on CT-ML rows (arXiv 2511.13368), of single sources (`Study.singles`). A donor never
+meets itself as a recipient, so these means compare unlike sets; the *adjusted* scores allow for whom each met
 (`analysis/inference/additive.py`).
 
 Intervals are 95 % intervals: over models by Student's t with one degree of freedom less than models, items that models
@@ -224,13 +224,13 @@ TABLES = (
         "Who gives and who takes: languages",
         "MT-CL rows",
         {"language": "language", **ROLE_WORDS},
-        lambda study: language_roles(study.transfer, study.grids),
+        lambda study: language_roles(study.singles.transfer, study.singles.grids),
     ),
     Table[Study](
         "task_roles",
         "Who gives and who takes: tasks",
         "CT-ML rows",
         {"task": "task", **ROLE_WORDS},
-        lambda study: task_roles(study.transfer, study.grids),
+        lambda study: task_roles(study.singles.transfer, study.singles.grids),
     ),
 )

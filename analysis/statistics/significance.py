@@ -20,7 +20,7 @@ from analysis.inference.claims import LEVEL, gated, q_values
 from analysis.reading.grids import ModelGrid
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from analysis.reading.transfer import with_regime
+from analysis.reading.transfer import Joint, with_regime
 from analysis.statistics.health import marked
 
 CLAIMS = {"worse": "worse", "better": "better", "harmed": "sure"}  # column to the p-value that it rests on
@@ -31,7 +31,7 @@ NO_ITEMS = "it needs item rows, and there are none"
 def significance(grids: Sequence[ModelGrid], panels: Sequence[Panel] = ()) -> pl.DataFrame:
     """One row per cell; `panels` tell which of them cannot be harmed. NotComputable without item rows."""
     need(bool(grids), NO_ITEMS)
-    table = with_regime(pl.concat([_model(one) for one in grids]))
+    table = with_regime(pl.concat([_model(one) for one in grids]), _joint(grids))
     opened = pl.concat([_opened(one) for one in grids])
     table = table.join(opened, on=KEYS, how="left")
     family = ["model", pl.col("regime") == "MT-ML"]
@@ -63,10 +63,13 @@ def _model(one: ModelGrid) -> pl.DataFrame:
     )
 
 
+def _joint(grids: Sequence[ModelGrid]) -> Joint:
+    return {name: cells for one in grids for name, cells in one.joint.items()}
+
+
 def transfer_cells(one: ModelGrid) -> pl.DataFrame:
     """`ModelGrid.frame` without the sources' own cells."""
-    own = (pl.col("source_task") == pl.col("target_task")) & (pl.col("source_language") == pl.col("target_language"))
-    return one.frame().filter(~own)
+    return with_regime(one.frame(), one.joint).filter(pl.col("regime") != "MT-ML").drop("regime")
 
 
 def _opened(one: ModelGrid) -> pl.DataFrame:

@@ -89,6 +89,6 @@ TABLES = (
         "How sure the rankings are",
         "MT-CL rows (languages) and CT-ML rows (tasks), from their items",
         COLUMNS,
-        lambda study: rank_stability(study.transfer, study.grids),
+        lambda study: rank_stability(study.singles.transfer, study.singles.grids),
     ),
 )

@@ -79,6 +79,7 @@ def compare_regimes(pair: Pair) -> pl.DataFrame:
 
 def compare_roles(pair: Pair) -> pl.DataFrame:
     """`kind, role, name, here, there, difference, low, high` for languages and tasks that both rank."""
+    pair = pair[0].singles, pair[1].singles
     here, there = on_common_cells(pair)
     both_rows = shared_rows(pair)
     tables, reasons = [], []

@@ -47,7 +47,8 @@ class Answer:
 
 
 def sides_of(pair: Pair) -> list[Side]:
-    """Either study on the common cells; NotComputable without any."""
+    """Either study's single sources on the common cells; NotComputable without any."""
+    pair = pair[0].singles, pair[1].singles
     shared = on_common_cells(pair)
     sides = []
     for study, common in zip(pair, shared, strict=True):

@@ -9,7 +9,7 @@ import polars as pl
 from analysis.frames import TARGET, NotComputable
 from analysis.reading.panels import Panel
 from analysis.reading.scores import beside_base
-from analysis.reading.study import Study
+from analysis.reading.study import BESIDE, Study
 from analysis.statistics.health import health
 from study.errors import ConfigError
 
@@ -33,11 +33,13 @@ def without_unhealthy(study: Study) -> Study:
     scores = study.scores.join(of_bad, on="unit", how="anti") if study.scores.height else study.scores
     gone = _apart(study, of_bad)
     of_samples = gone["learning_curve"]
-    others = sum(gone.values()) - of_samples
+    beside = sum(gone[table] for table in BESIDE.values())
+    others = sum(gone.values()) - of_samples - beside
     notes = (
         (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets"),
         (others, f"score units of other metrics on {len(bad)} unhealthy targets"),
         (of_samples, f"score units of samples on {len(bad)} unhealthy targets"),
+        (beside, f"score units of compositions and existing adapters on {len(bad)} unhealthy targets"),
     )
 
     def healthy(panels: tuple[Panel, ...]) -> tuple[Panel, ...]:
@@ -63,4 +65,5 @@ def _apart(study: Study, units: pl.DataFrame) -> dict[str, int]:
     of_draws = beside_base(study.scores.filter(pl.col("headline")), study.units) if study.scores.height else None
     drawn = 0 if of_draws is None else of_draws.filter("comparable").join(trained, on="unit", how="semi").height
     samples = units.filter(pl.col("kind") == "sample", pl.col("score").is_not_null()).height
-    return {"learning_curve": samples, "graded": trained.filter(is_graded).height, "corpus": drawn}
+    beside = {table: units.filter(pl.col("kind") == kind).height for kind, table in BESIDE.items()}
+    return {"learning_curve": samples, "graded": trained.filter(is_graded).height, "corpus": drawn, **beside}

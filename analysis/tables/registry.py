@@ -20,6 +20,7 @@ from analysis.statistics import (
     corpus,
     curated,
     curves,
+    existing,
     graded,
     groups,
     harm,
@@ -34,6 +35,7 @@ from analysis.statistics import (
     significance,
     stability,
 )
+from analysis.statistics.combinations import additivity, compositions, curve, generation, geometry, schedules
 from analysis.statistics.languages import families, linguistic
 from analysis.statistics.variance import shares
 
@@ -48,6 +50,13 @@ TABLES: tuple[Table[study.Study], ...] = (
     *harm.TABLES,
     *groups.TABLES,
     *curves.TABLES,
+    *compositions.TABLES,
+    *curve.TABLES,
+    *additivity.TABLES,
+    *geometry.TABLES,
+    *schedules.TABLES,
+    *generation.TABLES,
+    *existing.TABLES,
     *significance.TABLES,
     *graded.TABLES,
     *corpus.TABLES,

@@ -1,4 +1,4 @@
-"""Charts of learning curves: what more examples bring, task by task."""
+"""Charts of curves: what more examples bring, task by task, and what lambda does, composition by composition."""
 
 from __future__ import annotations
 
@@ -64,3 +64,43 @@ def _panel(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         base.mark_line(strokeWidth=2).encode(y=mean),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=mean, tooltip=tips),
     )
+
+
+def strengths(frame: pl.DataFrame) -> Spec:
+    """Mean Δ by lambda on held-out and on test items, a panel per composition; a point's size: how often chosen.
+
+    `frame` has rows of `lambda_curve`; means are over the targets for which held-out items tell.
+    """
+    import altair as alt
+
+    told = frame.filter(pl.col("validation").is_not_null())
+    means = [pl.col("validation").mean().alias("held-out items"), pl.col("test").mean().alias("test items")]
+    keys = ["model", "name", "lambda"]
+    wide = told.group_by(keys).agg(
+        *means, pl.col("chosen").sum().cast(pl.Int64), pl.len().cast(pl.Int64).alias("targets")
+    )
+    rows = wide.unpivot(
+        on=["held-out items", "test items"],
+        index=[*keys, "chosen", "targets"],
+        variable_name="items",
+        value_name="mean",
+    ).sort(*keys, "items")
+    shown = alt.Chart(data(rows))
+    base = shown.encode(
+        x=alt.X("lambda:Q", title="λ"),
+        y=alt.Y("mean:Q", title="mean Δ"),
+        color=alt.Color("items:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(orient="top")),
+    )
+    size = alt.Size("chosen:Q", title="targets it was chosen for", legend=alt.Legend(orient="top"))
+    tips = ["name:N", "items:N", "lambda:Q", alt.Tooltip("mean:Q", format="+.2f"), "chosen:Q", "targets:Q"]
+    panel = alt.layer(
+        shown.mark_rule(color="#777777").encode(y=alt.datum(0)),
+        base.mark_line(strokeWidth=2),
+        base.mark_point(filled=True, opacity=1).encode(size=size, tooltip=tips),
+    ).properties(width=230, height=180)
+    chart = panel.facet(facet=alt.Facet("name:N", title=None), columns=3)
+    names = rows["model"].unique().sort().to_list()
+    if len(names) > 1:
+        chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
+        chart = chart.properties(title=MODEL_TITLE)
+    return spec(chart, "Mean Δ by lambda on held-out and test items, by composition.")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from analysis.page.charts.style import BLUE, MODEL_TITLE, ORANGE, Spec, data, model_menu, near_zero, rule_at_zero, spec
+
+if TYPE_CHECKING:
+    import altair as alt
 
 REGIME_WORDS = {
     "MT-ML": "its own cell|(MT-ML)",
@@ -82,8 +86,8 @@ def spread(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     return spec(chart, "Spread of Δ by regime.")
 
 
-def pareto(frame: pl.DataFrame, width: int | str = "container") -> Spec:
-    """On-task gain (x) against off-task effect (y), one point per source; the frontier is ringed and joined."""
+def pareto(frame: pl.DataFrame, width: int | str = "container", composed: pl.DataFrame | None = None) -> Spec:
+    """On-task gain (x) against off-task effect (y) of sources; the frontier is ringed, compositions are open marks."""
     import altair as alt
 
     named = frame.with_columns(pl.concat_str("source_task", "source_language", separator="/").alias("source"))
@@ -115,10 +119,27 @@ def pareto(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     )
     words = edge.mark_text(dy=-12, fontSize=10).encode(text="source:N")
     zeros = [rule_at_zero(axis) for axis, side in (("x", "on_task"), ("y", "off_task")) if near_zero(frame[side])]
-    chart = alt.layer(*zeros, line, dots, rings, words).properties(width=width, height=340)
+    chart = alt.layer(*zeros, line, dots, rings, words, *_open(composed, tips[:-1], len(names) > 1)).properties(
+        width=width, height=340
+    )
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).properties(title=MODEL_TITLE)
     return spec(chart, "Effect on the own task against the effect on other tasks, by source.")
+
+
+def _open(composed: pl.DataFrame | None, tips: list[alt.Tooltip], several: bool) -> list[alt.Chart]:
+    """Open diamonds where compositions lie; nothing where there are none."""
+    import altair as alt
+
+    if composed is None or not composed.height:
+        return []
+    shown = alt.Chart(data(composed))
+    if several:
+        shown = shown.transform_filter("datum.model == model_shown")
+    chart: alt.Chart = shown.mark_point(filled=False, shape="diamond", size=110, color="#1a1a1a", opacity=0.8).encode(
+        x="on_task:Q", y="off_task:Q", tooltip=tips
+    )
+    return [chart]
 
 
 def _by_noise() -> pl.Expr:

@@ -59,7 +59,7 @@ TABLES = (
         "Who gives and who takes: families of languages",
         "MT-CL rows",
         COLUMNS,
-        lambda study: family_roles(study.transfer, study.grids),
+        lambda study: family_roles(study.singles.transfer, study.singles.grids),
         how="The language scores averaged within families, as the reference study reports them, with 95 % intervals: "
         "families whose intervals overlap are not ranked.",
     ),

@@ -152,20 +152,20 @@ TABLES = (
             "nothing shares lie below 0 on average, and components do not",
             "share_se": "standard error of the share over models, sources and targets, %",
         },
-        lambda study: variance_noiseless(study.grids),
+        lambda study: variance_noiseless(study.singles.grids),
     ),
     Table[Study](
         "variance_crossed",
         "What decides Δ: model, source or target (crossed; noise left in)",
         "transfer rows",
         _SHARE_WORDS,
-        lambda study: variance_crossed(study.transfer),
+        lambda study: variance_crossed(study.singles.transfer),
     ),
     Table[Study](
         "variance_nested",
         "What decides Δ: source and target within model (as the reference study fits it; noise left in)",
         "transfer rows",
         _SHARE_WORDS,
-        lambda study: variance_nested(study.transfer, curated=study.curated),
+        lambda study: variance_nested(study.singles.transfer, curated=study.curated),
     ),
 )

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.frames import KEYS
 from analysis.reading.study import Study, load_store
 from study.errors import ConfigError
 from study.store.store import Store
@@ -86,7 +85,7 @@ def test_existing_adapters_without_a_source_are_left_out_but_counted(tmp_path: P
         store.append(*unit_rows(SMALL, SMALL.models[0], None, None, ("names", "de"), adapter_id=name))
     after = load_store(str(tmp_path / "s"))
     assert after.transfer.equals(before.transfer)
-    assert any(n == 2 and "existing adapters" in why for n, why in after.excluded)
+    assert (2, "existing") in after.apart
 
 
 def test_a_target_without_a_base_score_has_no_delta_and_is_counted(tmp_path: Path) -> None:
@@ -123,19 +122,6 @@ def test_only_items_that_the_base_has_count(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_store_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no scores"):
         load_store(str(tmp_path))
-
-
-def test_existing_adapters_with_a_source_count_as_further_seeds(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "s", SMALL, grid=False)
-    for name in ("ready-1", "ready-2"):
-        items, scores = unit_rows(SMALL, SMALL.models[0], None, None, ("names", "de"), adapter_id=name)
-        source = {"source_task": "names", "source_language": "en"}
-        store.append([row | source for row in items], [row | source for row in scores])
-    study = load_store(str(tmp_path / "s"))
-    row = study.transfer.filter(
-        *(study.transfer[k] == v for k, v in zip(KEYS, ("tiny-1B", "names", "en", "names", "de"), strict=True))
-    )
-    assert row["n_seeds"].to_list() == [4]
 
 
 def test_a_store_of_another_version_is_a_clear_error(tmp_path: Path) -> None:

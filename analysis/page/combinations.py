@@ -1,0 +1,129 @@
+"""The chapter that says when to prefer combining several sources over the best single donor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import TARGET
+from analysis.inference.paired import mean_difference
+from analysis.page import html
+from analysis.page.words import WRONG, count
+from analysis.tables.registry import Made
+
+TABLES = ("compositions", "lambda_curve", "additivity", "geometry", "generation")
+SHOWN = ("compositions", "additivity")  # those that the chapter has itself
+FOR = ["model", "name", "protocol", "lambda"]
+
+
+def chapter(made: dict[str, Made], figure: str) -> str:
+    """What compositions gain, harm and add up to; `figure` is that of lambda."""
+    table = made["compositions"]
+    if table.frame is None:
+        return f'<h2 id="combinations">Combinations</h2>{html.absent(table.table.title, table.reason)}'
+    lines = "".join(f"<li>{html.text(line)}</li>" for line in said(made))
+    parts = [
+        f'<h2 id="combinations">Combinations</h2><p class="how"><strong>How to read it.</strong> '
+        f'{html.text(table.table.how)}</p><ul class="lines">{lines}</ul>'
+    ]
+    for one in (made[name] for name in SHOWN):
+        if one.frame is not None:
+            head = f"Numbers: {one.table.name} ({one.frame.height:,} rows, from {one.table.rows})"
+            parts.append(html.details(head, html.table(one.frame, one.table.columns)))
+    return "".join(parts) + figure
+
+
+def line(made: dict[str, Made]) -> str:
+    """The first of its lines, for the top of the page; nothing where nothing was put together."""
+    return next(said(made), "") if made["compositions"].frame is not None else ""
+
+
+def said(made: dict[str, Made]) -> Iterator[str]:
+    """Claims in plain sentences, each with its interval, its rows and how often such claims are wrong."""
+    frame = made["compositions"].frame
+    assert frame is not None
+    rows = frame.filter(pl.col("regime") != "MT-ML", pl.col("gain_donor").is_not_null())
+    for (metric, unit), part in rows.group_by("metric", "unit", maintain_order=True):
+        yield _gain(part, str(metric), str(unit))
+    for (_, unit), part in rows.filter(pl.col("gain_part").is_not_null()).group_by(
+        "metric", "unit", maintain_order=True
+    ):
+        yield _methods(part, str(unit))
+    if frame["harm_avoided"].null_count() < frame.height:
+        yield _harm(frame)
+    yield from _sums(made["additivity"].frame)
+    if (curve := made["lambda_curve"].frame) is not None and curve["chosen"].any():
+        yield _hindsight(curve)
+
+
+def _gain(rows: pl.DataFrame, metric: str, unit: str) -> str:
+    better, worse = (int(rows[side].sum()) for side in ("better", "worse"))
+    wrong = f"; {WRONG}" if better or worse else ""
+    return (
+        f"Combining beside the best single donor, by {metric}: {_mean(rows, 'gain_donor', unit)} over "
+        f"{count(rows.height, 'composition and target', 'compositions and targets')} that no part was trained on. "
+        f"{better:,} can be called better than the best single donor, {worse:,} worse{wrong}."
+    )
+
+
+def _methods(rows: pl.DataFrame, unit: str) -> str:
+    parts = [
+        f"{method} {_mean(part, 'gain_part', unit)}"
+        for (method,), part in rows.sort("method").group_by("method", maintain_order=True)
+    ]
+    return f"Beside the best of their own parts, by method: {'; '.join(parts)}."
+
+
+def _mean(rows: pl.DataFrame, column: str, unit: str) -> str:
+    """A mean with its interval, clustered by composition and by target where there are two of each or more."""
+    at = [
+        rows.select(pl.struct(end).rank("dense")).to_series().to_numpy().astype(np.int64) - 1 for end in (FOR, TARGET)
+    ]
+    values = np.full((int(at[0].max()) + 1, int(at[1].max()) + 1), np.nan)
+    values[at[0], at[1]] = rows[column].to_numpy()
+    found = mean_difference(values)
+    mean, low, high = (f"{float(end[0]):+.2f}".replace("-", "−") for end in (found.value, found.low, found.high))
+    return f"{mean} {unit}" + ("" if "nan" in low else f" (95 % interval {low} to {high})")
+
+
+def _harm(frame: pl.DataFrame) -> str:
+    each = frame.group_by(FOR).agg(
+        pl.col("harmed").sum(), pl.len().alias("targets"), pl.col("harm_avoided").mean().alias("avoided")
+    )
+    less = float(each["avoided"].drop_nulls().mean() or 0.0)  # type: ignore[arg-type]
+    harmed, of = int(each["harmed"].sum()), int(each["targets"].sum())
+    words = "fewer" if less >= 0 else "more"
+    return (
+        f"Harm: compositions show a loss that counts on {harmed:,} of {of:,} targets, {abs(less):.1f} {words} per "
+        f"composition than the best of its parts on the same targets (counted as printed, over "
+        f"{count(each.height, 'composition')}; most of such losses may be noise, in either)."
+    )
+
+
+def _sums(frame: pl.DataFrame | None) -> Iterator[str]:
+    if frame is None:
+        return
+    for row in frame.filter(pl.col("regime") == "all", pl.col("slope").is_not_null()).iter_rows(named=True):
+        ends = "" if row["slope_low"] is None else f" (95 % interval {row['slope_low']:.2f} to {row['slope_high']:.2f})"
+        alone = "" if row["pearson_clean"] is None else f", r {row['pearson_clean']:.2f} without noise"
+        holds = row["slope_low"] is not None and row["slope_low"] <= 1 <= row["slope_high"]
+        means = "that parts add up is not refuted" if holds else "parts do not simply add up"
+        yield (
+            f"Does Σ w·Δ of the parts tell what {row['method']} does, by {row['metric']}? Slope {row['slope']:.2f}"
+            f"{ends}{alone}, over {row['n']:,} adapters and targets; beyond noise it is off by "
+            f"{row['rmse_clean']:.1f} {row['unit']}: {means}."
+        )
+
+
+def _hindsight(curve: pl.DataFrame) -> str:
+    by = ["model", "name", *TARGET]
+    best = curve.filter("hindsight").select(*by, pl.col("test").alias("best"))
+    both = curve.filter("chosen").join(best, on=by)
+    cost = float((both["best"] - both["test"]).mean() or 0.0)  # type: ignore[arg-type]
+    rows = count(both.height, "composition and target", "compositions and targets")
+    return (
+        f"λ was chosen on held-out items for {rows}: "
+        f"the best λ on test items, which nobody can know, would give {cost:.2f} more on average, part of it luck."
+    )

@@ -1,0 +1,105 @@
+"""What a composition gains over the best of some others, target by target, seed by seed on the same items.
+
+The best is found on other items, by the parity of `doc_id`, than it is read off on, both ways, and under other seeds
+where there are any (`analysis/inference/best.py`). The difference of the two is a column of items like any other: an
+interval with pseudo-items, seeds pooled over the compositions of a model (`analysis/inference/cells.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import SOURCE, TARGET
+from analysis.inference.best import best_elsewhere
+from analysis.inference.cells import cells
+from analysis.inference.items import Column, Singles, grid
+from analysis.reading.grids import Clusters, clusters
+from analysis.reading.panels import Panel
+from analysis.statistics.graded import Scale
+
+Seeds = Mapping[int | None, int]  # the unit of each seed
+Others = Callable[[Panel, pl.DataFrame], Mapping[str, Seeds]]  # by name: whom a composition stands beside on a target
+WORDS = ("gain", "low", "high", "p_better", "p_worse")
+SCHEMA = dict.fromkeys(("model", *SOURCE, *TARGET), pl.String) | dict.fromkeys(WORDS, pl.Float64) | {"best": pl.String}
+
+
+def gains(scale: Scale, rows: pl.DataFrame, others: Others) -> pl.DataFrame:
+    """`model, source…, target…, gain, low, high, p_better, p_worse, best` of every reported row that has others.
+
+    `best` is the name of who does best on all items, for people.
+    """
+    numbers = clusters(scale.panels)
+    found = [pl.DataFrame(schema=SCHEMA)]
+    for (model,), mine in rows.group_by("model", maintain_order=True):
+        panels = [panel for panel in scale.panels if panel.model == model]
+        found.append(_model(panels, mine, others, numbers, scale.measure.size))
+    return pl.concat(found)
+
+
+def _model(panels: Sequence[Panel], rows: pl.DataFrame, others: Others, numbers: Clusters, size: float) -> pl.DataFrame:
+    adapters = rows.select(*SOURCE, "seed").unique().sort(*SOURCE, "seed")
+    at = {row: i for i, row in enumerate(adapters.iter_rows())}
+    names = sorted(set(adapters.select(SOURCE).iter_rows()))
+    source = np.array([names.index(row[:2]) for row in at])
+    columns, about, best = list[Column](), list[Panel](), dict[tuple[object, ...], str]()
+    for panel in panels:
+        parts = []
+        here = rows.filter(pl.col("target_task") == panel.task, pl.col("target_language") == panel.language)
+        for name, group in here.sort("seed").group_by(SOURCE, maintain_order=True):
+            difference, first = _beside(panel, group, others(panel, group))
+            if not np.isnan(difference).all():
+                parts.append(([at[*name, seed] for seed in group["seed"]], difference))
+                best[*name, panel.task, panel.language] = first
+        if parts:
+            columns.append(_column(panel, parts, numbers, size))
+            about.append(panel)
+    if not columns:
+        return pl.DataFrame(schema=SCHEMA)
+    made = grid(columns, source, sum(len(docs) for _, docs in numbers.values()))
+    told = cells(made)
+    values = {"gain": made.delta, "low": told.low, "high": told.high, "p_better": told.better, "p_worse": told.worse}
+    found = [
+        (rows["model"][0], *names[i], panel.task, panel.language, *(float(one[i, j]) for one in values.values()), who)
+        for j, panel in enumerate(about)
+        for i in range(len(names))
+        if (who := best.get((*names[i], panel.task, panel.language))) is not None
+    ]
+    return pl.DataFrame(found, schema=SCHEMA, orient="row")
+
+
+def _column(panel: Panel, parts: Sequence[tuple[list[int], Singles]], numbers: Clusters, size: float) -> Column:
+    adapter = np.array([one for ids, _ in parts for one in ids])
+    order = np.argsort(adapter)
+    start, docs = numbers[panel.task]
+    difference = (size * np.concatenate([values for _, values in parts])[order]).astype(np.float32)
+    task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
+    graded = not bool(np.isin(panel.norm[~np.isnan(panel.norm)], (0.0, 1.0)).all())
+    whole = size * float(np.nanmax(np.abs(panel.norm))) if graded else size
+    return Column(difference, adapter[order], cluster, task, whole, graded)
+
+
+def _beside(panel: Panel, group: pl.DataFrame, others: Mapping[str, Seeds]) -> tuple[Singles, str]:
+    """K × N: by how much a composition is above the best of the others under each of its seeds; and its name."""
+    row_of = {unit: row for row, unit in enumerate(panel.units.tolist())}
+    mine = panel.norm[[row_of[unit] for unit in group["unit"]]]
+    named = {name: placed for name, units in others.items() if (placed := _rows(units, row_of))}
+    if not named:
+        return np.full_like(mine, np.nan), ""
+    values = np.array([_values(panel, placed, group["seed"].to_list()) for placed in named.values()])
+    overall = [float(np.nanmean(one)) if not np.isnan(one).all() else -np.inf for one in values]
+    return mine - best_elsewhere(values, panel.docs % 2 == 0), list(named)[int(np.argmax(overall))]
+
+
+def _rows(units: Seeds, row_of: Mapping[int, int]) -> dict[int | None, int]:
+    return {seed: row_of[unit] for seed, unit in units.items() if unit in row_of}
+
+
+def _values(panel: Panel, placed: Mapping[int | None, int], seeds: Sequence[int | None]) -> Singles:
+    """K × N: under each seed; the mean over its own where it lacks that seed."""
+    every = panel.norm[list(placed.values())]
+    known = (~np.isnan(every)).sum(axis=0)
+    mean = np.where(known > 0, np.nansum(every, axis=0) / np.maximum(known, 1), np.nan).astype(np.float32)
+    return np.array([panel.norm[placed[seed]] if seed in placed else mean for seed in seeds])

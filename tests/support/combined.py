@@ -1,0 +1,191 @@
+"""Studies with compositions whose truth is known, made of panels alone. Deterministic.
+
+Sources move every target by an amount of their own; a composition by Σ w·Δ of its parts, times `adds` (1: parts do not
+touch one another), and an amount of its own. An item is right under an adapter where a number drawn for both is below
+the adapter's accuracy; the number is the item's own, alike for all, as often as `alike` says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from analysis.reading.compositions import Compositions
+from analysis.reading.panels import Panel, unit_scores
+from analysis.reading.study import Study
+from analysis.reading.transfer import transfer
+from study.cells import Cell
+from study.store.composed import ComposedRecord, Pair, Weighted
+
+MODEL = "tiny-1B"
+Effect = Callable[[Cell, Cell], float]  # of a source on a target, proportion
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A composition: its parts with their weights, and lambda with the protocol that chooses it."""
+
+    name: str
+    terms: Mapping[Cell, float]
+    method: str = "sum"
+    strength: float | None = None
+    protocol: str | None = None
+    language: str | None = None
+    adds: float = 1.0
+    more: Callable[[Cell], float] = lambda _: 0.0  # on a target, beyond its parts
+
+
+@dataclass(frozen=True)
+class World:
+    effect: Effect
+    mixes: Sequence[Mix] = ()
+    tasks: tuple[str, ...] = ("a", "b")
+    languages: tuple[str, ...] = ("de", "en", "fr")
+    seeds: tuple[int, ...] = (1, 2)
+    items: int = 400
+    accuracy: float = 0.5
+    alike: float = 0.7
+    seed_sd: float = 0.0
+    held_out: Mapping[tuple[str, float, Cell], float] | None = None  # gain of a name's lambda on items of a cell
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [Cell(task, language) for task in self.tasks for language in self.languages]
+
+
+def ident(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def normal_effects(sd: float = 0.05, seed: int = 0) -> Effect:
+    """Every pair of cells has its own."""
+
+    def effect(source: Cell, target: Cell) -> float:
+        return float(np.random.default_rng(int(ident(seed, source, target), 16) % 2**32).normal(0, sd))
+
+    return effect
+
+
+def study_of(world: World, seed: int = 0) -> Study:
+    """The study as a store of it would be read."""
+    rng = np.random.default_rng(seed)
+    subjects = [*_sources(world), *_composed(world)]
+    luck = {one["who"]: rng.normal(0, world.seed_sd) for one in subjects if one["kind"] == "trained"}
+    rows, panels = [], []
+    for cell in world.cells:
+        units = [len(rows) + i for i in range(len(subjects) + 1)]
+        base = {"kind": "base", "adapter_id": None, "seed": None, "source": None}
+        rows += [_unit(one, cell) for one in (base, *subjects)]
+        chances = [world.accuracy, *(world.accuracy + _truth(world, one, cell, luck) for one in subjects)]
+        panels.append(_panel(cell, units, np.array(chances), world, rng))
+    units_frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides=_KINDS)
+    units_frame = units_frame.with_row_index("unit").with_columns(pl.col("unit").cast(pl.Int64))
+    units_frame = units_frame.join(unit_scores(panels), on="unit", how="left", maintain_order="left")
+    trained = units_frame.filter(pl.col("kind") == "trained")
+    return Study(
+        "combined",
+        "nowhere",
+        transfer(trained),
+        units=units_frame,
+        panels=tuple(panels),
+        compositions=_compositions(world) if world.mixes else None,
+    )
+
+
+_KINDS = {"adapter_id": pl.String, "source_task": pl.String, "source_language": pl.String, "source_size": pl.Int64}
+_KINDS |= {"seed": pl.Int64}
+
+
+def _sources(world: World) -> list[dict[str, object]]:
+    return [
+        {"kind": "trained", "adapter_id": ident(cell, seed), "seed": seed, "source": cell, "who": (cell, seed)}
+        for cell in world.cells
+        for seed in world.seeds
+    ]
+
+
+def composed_id(mix: Mix, seed: int) -> str:
+    terms = sorted((str(cell), weight) for cell, weight in mix.terms.items() if weight)
+    return ident(mix.method, terms, mix.adds, seed)
+
+
+def _composed(world: World) -> list[dict[str, object]]:
+    made = {composed_id(mix, seed): (mix, seed) for mix in world.mixes for seed in world.seeds}
+    return [
+        {"kind": "composed", "adapter_id": name, "seed": seed, "source": None, "mix": mix}
+        for name, (mix, seed) in made.items()
+    ]
+
+
+def _truth(world: World, one: Mapping[str, object], target: Cell, luck: Mapping[object, float]) -> float:
+    mix = one.get("mix")
+    if isinstance(mix, Mix):
+        parts = [w * (world.effect(c, target) + luck[c, one["seed"]]) for c, w in mix.terms.items()]
+        return mix.adds * sum(parts) + mix.more(target)
+    source = one["source"]
+    assert isinstance(source, Cell)
+    return world.effect(source, target) + luck[one["who"]]
+
+
+def _unit(one: Mapping[str, object], target: Cell) -> dict[str, object]:
+    source = one["source"]
+    names = (source.task, source.language) if isinstance(source, Cell) else (None, None)
+    return {
+        "score_id": ident(one["adapter_id"], target), "adapter_id": one["adapter_id"], "model": MODEL,
+        "model_params": 10**9, "source_task": names[0], "source_language": names[1], "source_size": None,
+        "seed": one["seed"], "target_task": target.task, "target_language": target.language,
+        "model_size": 1.0, "model_family": "tiny", "kind": one["kind"],
+    }  # fmt: skip
+
+
+def _panel(cell: Cell, units: list[int], chances: np.ndarray, world: World, rng: np.random.Generator) -> Panel:
+    shape = (len(units), world.items)
+    own = rng.random(shape) < 1 - world.alike
+    number = np.where(own, rng.random(shape), rng.random(world.items))
+    right = (number < chances[:, None]).astype(np.float32)
+    whole = np.arange(world.items)
+    return Panel(
+        MODEL, cell.task, cell.language, np.array(units), whole, "", right, right, right.astype(np.int16),
+        np.ones(world.items, np.int64), np.full(world.items, 4), tuple(f"{cell}{i}" for i in whole),
+    )  # fmt: skip
+
+
+def _compositions(world: World) -> Compositions:
+    named = [
+        {
+            "adapter_id": composed_id(mix, seed), "name": mix.name, "model": MODEL, "seed": seed, "method": mix.method,
+            "strength": mix.strength, "protocol": mix.protocol, "language": mix.language,
+            "terms": [
+                {"subject_id": ident(cell, seed), "source": str(cell), "weight": float(weight)}
+                for cell, weight in mix.terms.items()
+                if weight
+            ],
+        }
+        for mix in world.mixes
+        for seed in world.seeds
+    ]  # fmt: skip
+    kinds = {"strength": pl.Float64, "protocol": pl.String, "language": pl.String}
+    scored = [
+        (MODEL, composed_id(mix, seed), cell.task, cell.language, "acc", gain)
+        for (name, strength, cell), gain in (world.held_out or {}).items()
+        for mix in world.mixes
+        if (mix.name, mix.strength) == (name, strength)
+        for seed in world.seeds
+    ]
+    texts = ("model", "adapter_id", "target_task", "target_language", "metric")
+    held_out = pl.DataFrame(scored, schema=dict.fromkeys(texts, pl.String) | {"delta": pl.Float64}, orient="row")
+    records = {composed_id(mix, seed): _record(mix, seed) for mix in world.mixes for seed in world.seeds}
+    return Compositions(pl.DataFrame(named, infer_schema_length=None, schema_overrides=kinds), held_out, records)
+
+
+def _record(mix: Mix, seed: int) -> ComposedRecord:
+    terms = tuple(Weighted(ident(cell, seed), "folder", float(weight)) for cell, weight in mix.terms.items() if weight)
+    pairs = tuple(Pair(i, j, 0.1 * mix.adds, 1.0, 0.4) for i in range(len(terms)) for j in range(i + 1, len(terms)))
+    return ComposedRecord(
+        adapter_id=composed_id(mix, seed), model=MODEL, name=mix.name, seed=seed, method=mix.method, parameters={},
+        terms=terms, norm=1.0, truncation=0.25, rank=16, pairs=pairs,
+    )  # fmt: skip
