@@ -170,7 +170,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
 
 def _remarks(prepared: Prepared) -> Iterator[str]:
     """Give a line for each thing that a person should know before the study is run."""
-    yield from remarks(prepared.survey, prepared.estimates.rows, prepared.config.recipe)
+    yield from remarks(prepared.survey, prepared.estimates.rows, prepared.config.recipe_of)
     yield from doubts(prepared.survey, prepared.estimates.cut)
     yield from left_out(prepared.plan.grid.existing)
 

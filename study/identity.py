@@ -27,6 +27,7 @@ AS_BEFORE: dict[str, object] = {  # the value at which results are what they wer
     "example.truncation": "left",
     "example.format": None,
     "example.append_eos": False,
+    "example.objective": "causal",
 }
 RECIPE_VERSION = 2  # raise when training maths changes
 SCORING_VERSION = 1  # raise when scoring maths changes

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from study.config import LossOn, Truncation
 from study.data.example import Example
 from trainers.chat import BadChat, conversation
-from trainers.texts import BadText, beginning, chunks, ending
+from trainers.texts import BadText, beginning, chunks, cut, ending
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,13 +28,15 @@ class BadData(Exception):
 class Row:
     """A tokenised example. The loss is on tokens[first:], each predicted from those before it (first >= 1).
 
-    Where a row is of a conversation, it is on the tokens at `learned` alone, in order.
+    Where a row is of a conversation, it is on the tokens at `learned` alone, in order. `prefix` marks a chunk of which
+    `first` is drawn (`with_cuts`).
     """
 
     tokens: tuple[int, ...]
     first: int
     truncated: bool
     learned: tuple[int, ...] | None = None
+    prefix: bool = False
 
     @property
     def targets(self) -> int:
@@ -81,7 +83,7 @@ def tokenise(
         try:
             if example.format == "text":
                 pieces = chunks(tokenizer, example.answer, most, example.append_eos)
-                rows += [Row(tuple(piece), 1, False) for piece in pieces]
+                rows += [Row(tuple(piece), 1, False, prefix=example.objective == "prefix") for piece in pieces]
             elif example.format == "messages":
                 rows.append(_of_chat(conversation(tokenizer, example.answer), most, example.truncation, on))
             else:
@@ -91,6 +93,13 @@ def tokenise(
     if not rows:
         raise BadData("there is no example to train on")
     return tuple(rows)
+
+
+def with_cuts(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Rows as an adapter of this seed learns them: a chunk with a prefix from its cut on, which its number draws."""
+    return [
+        replace(row, first=cut(len(row.tokens), seed, number)) if row.prefix else row for number, row in enumerate(rows)
+    ]
 
 
 def _about(example: Example) -> str:
@@ -119,25 +128,25 @@ def _pair(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[in
 def _of_pair(pair: tuple[list[int], list[int]], most: int, side: Truncation, loss_on: LossOn) -> Row:
     before, after = pair
     whole = before + after
-    cut = max(0, len(whole) - most)
+    over = max(0, len(whole) - most)
     tokens, answer_at = whole[:most], len(before)
     if side == "left":
-        tokens, answer_at = whole[cut:], len(before) - cut
+        tokens, answer_at = whole[over:], len(before) - over
     first = max(1, answer_at if loss_on == "answer" else 1)
     if first >= len(tokens):
         raise BadData(f"has no token {'before' if len(tokens) < 2 else 'left of'} its answer")
-    return Row(tuple(tokens), first, cut > 0)
+    return Row(tuple(tokens), first, over > 0)
 
 
 def _of_chat(encoded: tuple[list[int], list[bool]], most: int, side: Truncation, loss_on: LossOn) -> Row:
     whole, said = encoded
-    cut = max(0, len(whole) - most)
-    kept = slice(cut, None) if side == "left" else slice(most)
+    over = max(0, len(whole) - most)
+    kept = slice(over, None) if side == "left" else slice(most)
     tokens, mask = whole[kept], said[kept]
     learned = tuple(place for place in range(1, len(tokens)) if loss_on == "all" or mask[place])
     if not learned:
         raise BadData(f"no token of the assistant's is left of {len(whole)}, cut to {most}")
-    return Row(tuple(tokens), learned[0], cut > 0, learned)
+    return Row(tuple(tokens), learned[0], over > 0, learned)
 
 
 def steps(indices: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

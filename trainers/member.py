@@ -19,7 +19,7 @@ from study.identity import digest
 from study.store.course import Course, Epoch, Examples, Tokens
 from trainers.batch import GangRow
 from trainers.checkpoint import MemberState
-from trainers.data import Row, steps
+from trainers.data import Row, steps, with_cuts
 from trainers.job import Job
 from trainers.learning_rates import learning_rates
 
@@ -34,7 +34,7 @@ class Member:
     """
 
     def __init__(self, slot: int, job: Job, rows: Sequence[Row], recipe: Recipe) -> None:
-        self.slot, self.job, self._rows, self._recipe = slot, job, rows, recipe
+        self.slot, self.job, self._rows, self._recipe = slot, job, with_cuts(rows, job.seed), recipe
         self._learn, self._held_out = split(len(rows), recipe.validation)
         plan = [steps(self._learn, recipe.batch_size, job.seed, epoch) for epoch in range(recipe.epochs)]
         self._steps = [step for epoch in plan for step in epoch]

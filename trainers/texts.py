@@ -1,11 +1,13 @@
 """A long text as chunks that the model can read: all of it is learned, and no text is joined to another.
 
 Each chunk begins with BOS (or EOS, where there is none), and the text's last one ends with EOS. Only what is left over
-after the last whole chunk goes, where it is too short to learn from.
+after the last whole chunk goes, where it is too short to learn from. With the objective `prefix` a chunk is learned
+from a cut on, another one in each seed. Attention stays causal: what is before the cut does not read what follows it.
 """
 
 from __future__ import annotations
 
+import random
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -55,3 +57,8 @@ def pieces(count: int, most: int, ends: bool) -> list[int]:
     size = max(1, most - 1 - ends)
     found = [min(size, count - start) for start in range(0, count, size)]
     return found[:-1] if len(found) > 1 and found[-1] < LEAST else found
+
+
+def cut(count: int, seed: int, number: int) -> int:
+    """Where of its `count` tokens the learned part of a chunk begins: in the middle half, drawn by seed and number."""
+    return random.Random(f"prefix:{seed}:{number}").randint(-(-count // 4), count * 3 // 4)

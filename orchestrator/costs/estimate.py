@@ -91,7 +91,7 @@ def estimate(
     for model in grid.models:
         counter = counter_of(model)
         if counter.name not in counted:
-            of_sources = {str(s): of_source(counter, rows, config.recipe) for s, rows in survey.examples.items()}
+            of_sources = {str(s): of_source(counter, rows, config.recipe_of(s)) for s, rows in survey.examples.items()}
             counted[counter.name] = of_sources, of_targets(counter, survey)
         sources, targets = counted[counter.name]
         name = model.name

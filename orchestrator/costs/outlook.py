@@ -105,17 +105,17 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
         raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
     sources = _sources(config, sizes, name)
     silent = len(sources) - len(set(sources) & set(config.source_list()))  # parts of combinations alone
-    learned = [(cell, source.size) for source in sources for cell in source.cells]
+    learned = [(source, cell) for source in sources for cell in source.cells]
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
     adapters = len(sources) * seeds
     combined = sum(len(one.keys.strengths) for one in combinations(config))
     subjects = (
         adapters + (combined - silent) * seeds + sum(given.model in (name, entry.id) for given in config.adapters)
     )
-    times, subject_count = seeds * config.recipe.epochs, subjects + 1
-    sized = [_size(sizes, name, cell) for cell, _ in learned]
-    to_learn = [_learning(config, cell, size, sample) for (cell, sample), size in zip(learned, sized, strict=True)]
-    train, padded = (times * sum(pair[i] for pair in to_learn) for i in (0, 1))
+    subject_count = subjects + 1
+    sized = [_size(sizes, name, cell) for _, cell in learned]
+    to_learn = [_learning(config, source, cell, size) for (source, cell), size in zip(learned, sized, strict=True)]
+    train, padded = (seeds * sum(pair[i] for pair in to_learn) for i in (0, 1))
     to_score = [_size(sizes, name, cell) for cell in targets]
     score = subject_count * sum(size.read(limit) for size in to_score)
     options_apart = [size.read_apart(limit) for size in to_score]
@@ -151,12 +151,13 @@ def _size(sizes: Sizes, model: str, cell: Cell) -> CellSize:
     return found
 
 
-def _learning(config: StudyConfig, cell: Cell, size: CellSize, sample: int | None) -> tuple[int, int]:
-    """Tokens of a cell's examples, or of a sample's, once through: as they are, and each row as long as it may be."""
-    train = config.task(cell.task).train
-    longest = train.max_length or config.recipe.max_length
-    limit = sample or train.limit
+def _learning(config: StudyConfig, source: Source, cell: Cell, size: CellSize) -> tuple[int, int]:
+    """Tokens of a source's examples of a cell in all epochs: as they are, and each row as long as it may be."""
+    train, recipe = config.task(cell.task).train, config.recipe_of(source)
+    longest = train.max_length or recipe.max_length
+    limit = source.size or train.limit
     examples, tokens = _examples(size, limit), size.learned(limit)
+    padded = examples * longest
     if train.format == "text":  # never cut: its chunks are rows, of BOS, text and EOS
-        return tokens, max(examples, math.ceil(tokens / max(1, longest - 2))) * longest
-    return min(tokens, examples * longest), examples * longest
+        padded = max(examples, math.ceil(tokens / max(1, longest - 2))) * longest
+    return recipe.epochs * min(tokens, padded), recipe.epochs * padded

@@ -19,7 +19,7 @@ from study.data.gold import right_answer
 from study.data.harness import Instance
 from study.data.tasks import TaskLibrary
 from study.models.resolve import Model
-from trainers.data import Row, tokenise
+from trainers.data import Row, tokenise, with_cuts
 
 WHOLE = 1 << 30  # tokens: more than any text has
 CLASSES = 20  # answers of more kinds are no classes
@@ -91,13 +91,15 @@ class Scored:
 
 def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Learned:
     """The first rows that an adapter of the cell learns from, and all of their lengths. Raises TaskError, BadData."""
-    examples = library.source_examples(Source.of([cell]))
-    recipe = config.recipe
-    shown = [
-        _row(encoder, example, row)
+    source = Source.of([cell])
+    examples, recipe = library.source_examples(source), config.recipe_of(source)
+    of_rows = [
+        (example, row)
         for example in examples[:count]
         for row in tokenise(encoder.tokenizer, [example], recipe.max_length, recipe.loss_on)
     ]
+    rows = with_cuts([row for _, row in of_rows], config.seeds[0])
+    shown = [_row(encoder, example, row) for (example, _), row in zip(of_rows, rows, strict=True)]
     whole = [_whole(encoder, example) for example in examples]
     most = [example.max_length or recipe.max_length for example in examples]
     cut = sum(n > m for n, m, one in zip(whole, most, examples, strict=True) if one.format != "text")

@@ -135,10 +135,12 @@ def expand(
     model by model and seed by seed, so that a full matrix appears early.
     """
     adapters: list[AdapterUnit] = []
+    recipes = {source: config.recipe_of(source) for source in sources}
     for model in models:
-        name = adapter_ids(model.identity, config.recipe, model.adapts)
+        by_recipe = {one: adapter_ids(model.identity, one, model.adapts) for one in dict.fromkeys(recipes.values())}
+        id_of = {source: by_recipe[recipe] for source, recipe in recipes.items()}
         adapters += [
-            AdapterUnit(name(prints, seed), model.name, source, seed)
+            AdapterUnit(id_of[source](prints, seed), model.name, source, seed)
             for seed in config.seeds
             for source, prints in sources.items()
         ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.planning.survey import Survey
+from study.cells import Source
 from study.config import Recipe
 
 _NOTHING_TO_LEARN = {"text": "they are empty", "prompt_completion": "their completions are empty"}
 _HIDDEN = "their labels are hidden"
 
 
-def remarks(found: Survey, rows: Mapping[str, int], recipe: Recipe) -> Iterator[str]:
+def remarks(found: Survey, rows: Mapping[str, int], recipe_of: Callable[[Source], Recipe]) -> Iterator[str]:
     """Give a line for each thing that a person should know before the study is run. `rows` are learned by source."""
     for (cell, part), count in found.library.hidden.items():
         format_ = found.library.train(cell).format if part == "train" else None
@@ -32,7 +33,9 @@ def remarks(found: Survey, rows: Mapping[str, int], recipe: Recipe) -> Iterator[
             fix = "fill it, or write {{ column or '' }}"
             yield f"{cell}, {part} rows: {count:,} prompts hold a null as the word None: {fix}"
     short = {}
+    sources = {str(source): source for source in found.examples}
     for source, count in rows.items():
+        recipe = recipe_of(sources[source])
         steps = math.ceil(count / recipe.batch_size) * recipe.epochs
         if steps <= math.ceil(steps * recipe.warmup_ratio):
             short[source] = steps

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 
 from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.planning.plan import Plan
@@ -24,6 +23,7 @@ ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments;
 BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
 
 Gang = tuple[AdapterUnit, ...]
+Kind = tuple[str, int]  # a model, and the number of one of the study's recipes: only what has both is trained together
 
 
 def planned(
@@ -41,13 +41,22 @@ def planned(
     everything = list({unit.adapter_id: unit for unit in plan.grid.adapters}.values())
     per_unit = {unit.adapter_id: tokens[unit.model][str(unit.source)] for unit in everything}
     models = {model.name: model for model in plan.grid.models}
+    recipes = {source: config.recipe_of(source) for source in dict.fromkeys(unit.source for unit in everything)}
+    numbers = {recipe: number for number, recipe in enumerate(dict.fromkeys(recipes.values()))}
+    places = {source: numbers[recipe] for source, recipe in recipes.items()}
+
+    def kind(unit: AdapterUnit) -> Kind:
+        return unit.model, places[unit.source]
+
     sizes = {}
-    for name in dict.fromkeys(unit.model for unit in everything):
-        mine = [unit for unit in everything if unit.model == name]
-        once = sum(per_unit[unit.adapter_id] for unit in mine) / config.recipe.epochs
-        each = once / sum(examples[unit.source] for unit in mine)
-        sizes[name] = gang_size(config.training, config.recipe, models[name], each)
-    return resumed(everything, plan.train, partial(gangs, size=sizes, tokens=per_unit, devices=devices))
+    for recipe, number in numbers.items():
+        for name in models:
+            if mine := [unit for unit in everything if kind(unit) == (name, number)]:
+                once = sum(per_unit[unit.adapter_id] for unit in mine) / recipe.epochs
+                each = once / sum(examples[unit.source] for unit in mine)
+                sizes[name, number] = gang_size(config.training, recipe, models[name], each)
+    group = partial(gangs, kind=kind, size=sizes, tokens=per_unit, devices=devices)
+    return resumed(everything, plan.train, group)
 
 
 def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
@@ -65,16 +74,24 @@ def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_examp
     return max(1, min(math.ceil(fills), int(room)))
 
 
-def gangs(units: Sequence[AdapterUnit], size: Mapping[str, int], tokens: Mapping[str, int], devices: int) -> list[Gang]:
-    """Adapters to train together, in order: of one model, at most `size[model]`, for all `devices` equally long.
+def gangs(
+    units: Sequence[AdapterUnit],
+    kind: Callable[[AdapterUnit], Kind],
+    size: Mapping[Kind, int],
+    tokens: Mapping[str, int],
+    devices: int,
+) -> list[Gang]:
+    """Adapters to train together, in order: of one `kind`, at most so many of it, for all `devices` equally long.
 
-    `tokens` are each adapter's training tokens by adapter_id. Rounds of `devices` gangs take the units in order, so
-    that a seed's matrix is full early; within a round they are dealt by their tokens.
+    `tokens` are each adapter's training tokens by adapter_id. Rounds of `devices` gangs take the units of a kind in
+    order, so that a seed's matrix is full early; within a round they are dealt by their tokens.
     """
     result: list[Gang] = []
-    for model, group in groupby(units, key=lambda unit: unit.model):
-        left = list(group)
-        rounds = math.ceil(len(left) / (size[model] * devices))
+    kinds: dict[Kind, list[AdapterUnit]] = {}
+    for unit in units:
+        kinds.setdefault(kind(unit), []).append(unit)
+    for one, left in kinds.items():
+        rounds = math.ceil(len(left) / (size[one] * devices))
         for i in range(rounds, 0, -1):
             count = math.ceil(len(left) / i)
             result += _balanced(left[:count], min(devices, count), tokens)

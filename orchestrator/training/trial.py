@@ -103,8 +103,12 @@ class GangTrainer:
         self._able: set[str] = set()
 
     def train(self, gang: Sequence[str], attempts: Mapping[str, int]) -> GangEnded | GangMoved:
-        """Train what of a gang (adapter_ids of one model) is not recorded. `attempts` were spent elsewhere on it."""
-        config, model = self._context.config, self._context.units[gang[0]].model
+        """Train what of a gang (adapter_ids of one model and recipe) is not recorded.
+
+        `attempts` were spent elsewhere on it.
+        """
+        config, first = self._context.config, self._context.units[gang[0]]
+        model, recipe = first.model, config.recipe_of(first.source)
         attempt = Attempt(gang, config.training, dict(attempts))
         ended = GangEnded()
         lost: list[str] = []  # the nodes on which workers died
@@ -119,7 +123,7 @@ class GangTrainer:
                 self._able.add(model)
             except Exception as error:  # noqa: BLE001 - whatever is raised is given its kind here
                 kind, tried = self._kind(error, lost), attempt.at_work
-                answer = attempt.failed(kind, model in self._able, config.failures, config.recipe)
+                answer = attempt.failed(kind, model in self._able, config.failures, recipe)
                 if answer == AGAIN and self._gives_up_place(model, attempt, kind, error, lost):
                     return GangMoved(attempt.spent, ended.failed, tuple(lost))
                 if answer != GIVEN_UP:

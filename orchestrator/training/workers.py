@@ -73,7 +73,7 @@ class TrainerProcess:
         begun = Checkpoint.if_whole(start)
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
         jobs = [Job(unit.adapter_id, unit.seed, context.examples[unit.source]) for unit in units]
-        recipe = context.config.recipe
+        recipe = context.config.recipe_of(units[0].source)  # a gang's is one
         trained, failed = [], []
         with scratch() as local:
             model = context.models[units[0].model]

@@ -157,6 +157,14 @@ class StudyConfig(Frozen):
         _reject_equal_names(sources)
         return sources
 
+    def recipe_of(self, source: Source) -> Recipe:
+        """What a source is trained by: of texts alone, which say the same, by what they say; else by the study's."""
+        if not self.texts:
+            return self.recipe
+        own = {text.name: text.recipe for text in self.texts}
+        first, *others = (own.get(cell.task) for cell in source.cells)
+        return first.over(self.recipe) if first is not None and all(one == first for one in others) else self.recipe
+
     def scoring_of(self, cell: Cell) -> Scoring:
         """How a target is scored."""
         return self.task(cell.task).scoring.over(self.scoring)

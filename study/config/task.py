@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictStr, field_validator
 
-from study.config.fields import Frozen, Name, Number
+from study.config.fields import Frozen, Name, Number, PositiveInt
 from study.config.recipe import TaskScoring
 from study.config.train import ByLanguage, TrainOverride
 
@@ -20,6 +20,7 @@ class TaskConfig(Frozen):
     trust_code: StrictBool = False
     metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
     harm: Annotated[Number, Field(gt=0)] | None = None
+    clip: dict[StrictStr, PositiveInt] = Field(default={})  # fields, and the most characters that are left of each
     scoring: TaskScoring = TaskScoring()
     train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
 

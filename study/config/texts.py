@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Discriminator, StrictStr, Tag
+from pydantic import Discriminator, Field, StrictStr, Tag
 
-from study.config.fields import Frozen, Name, PositiveInt
-from study.config.train import ByLanguage, TrainOverride
+from study.config.fields import Frozen, Name, Number, PositiveInt
+from study.config.recipe import Recipe
+from study.config.train import ByLanguage, Objective, TrainOverride
 
 
 class TextData(Frozen):
@@ -31,6 +32,19 @@ def _kind(value: object) -> str:
     )
 
 
+class TextRecipe(Frozen):
+    """What adapters of text are trained by, where that is not what `recipe` says; the rest of it is the study's."""
+
+    epochs: PositiveInt | None = None
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    batch_size: PositiveInt | None = None
+    max_length: PositiveInt | None = None
+
+    def over(self, general: Recipe) -> Recipe:
+        """What the two come to."""
+        return general.model_copy(update=self.model_dump(exclude_none=True))
+
+
 class TextConfig(Frozen):
     """Text of one kind in each language; a table may leave languages out. `limit` and `sizes` draw so many rows."""
 
@@ -39,6 +53,8 @@ class TextConfig(Frozen):
         Annotated[ByLanguage, Tag("data[files]")] | Annotated[TextData, Tag("data[set]")], Discriminator(_kind)
     ]
     field: StrictStr = "text"
+    objective: Objective = "causal"
+    recipe: TextRecipe = TextRecipe()
     limit: PositiveInt | None = None
     sizes: tuple[PositiveInt, ...] = ()
 
@@ -46,4 +62,5 @@ class TextConfig(Frozen):
     def train(self) -> TrainOverride[ByLanguage]:
         """What a task that is learned from only says for the same."""
         where = self.data.model_dump() if isinstance(self.data, TextData) else {"data_files": self.data}
-        return TrainOverride[ByLanguage](format="text", field=self.field, limit=self.limit, sizes=self.sizes, **where)
+        how = self.model_dump(include={"field", "objective", "limit", "sizes"})
+        return TrainOverride[ByLanguage](format="text", **how, **where)

@@ -16,6 +16,7 @@ from study.config.recipe import LossOn, Truncation
 ByLanguage = StrictStr | dict[StrictStr, StrictStr]
 Text = TypeVar("Text")
 Format = Literal["text", "prompt_completion", "messages"]
+Objective = Literal["causal", "prefix"]
 _LANGUAGE = re.compile(r"(?<!\{)\{language\}(?!\})")  # `{{language}}` is a column in a template
 
 
@@ -28,8 +29,9 @@ class TrainOverride(Frozen, Generic[Text]):
 
     format: Format | None = None  # of the rows; None is a pair of templates
     field: Text | None = None  # the column of a row's text or messages
+    objective: Objective = "causal"  # of raw text: all of a chunk is learned, or what follows a cut that is drawn
     system_prompt: Text | None = None  # of conversations that have none
-    append_eos: StrictBool | None = None  # whether the answer ends with EOS; None is as the format does
+    append_eos: StrictBool | None = None  # whether the answer ends with EOS; None is as format or task does
     doc_to_text: Text | None = None
     doc_to_target: Text | None = None
     dataset_path: Text | None = None
@@ -67,6 +69,8 @@ class TrainOverride(Frozen, Generic[Text]):
         if self.format in ("text", "messages") and not self.bos:
             how = "each chunk of a raw text begins with it" if self.format == "text" else "the chat template decides"
             raise ValueError(f"bos: false is of pairs: leave it out with format: {self.format}, where {how}")
+        if self.objective != "causal" and self.format != "text":
+            raise ValueError("objective is of raw text: set format: text, or leave it out")
         if self.format == "text" and self.loss_on is not None:
             raise ValueError("loss_on is of answers: all of a raw text is learned, leave it out with format: text")
         if self.format == "text" and self.truncation != "left":

@@ -1,7 +1,8 @@
 """Training examples: documents of a task under the task's own templates or those that override them.
 
 What a task itself says is learned as it is scored: the prompt is its zero-shot prompt with description and
-`gen_prefix`, the answer begins with its delimiter. Few-shot examples and chat templates belong to scoring.
+`gen_prefix`, the answer begins with its delimiter. Few-shot examples and chat templates belong to scoring. An answer
+that is to be written ends with EOS, or nobody would learn to stop.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from study.config import LossOn, TrainOverride, Truncation
-from study.config.train import Format
+from study.config.train import Format, Objective
 from study.data.gold import BadGold, number_of, options_of, right_options, right_text
 from study.data.harness import Document, Task
 from study.data.prints import doc_hash
@@ -26,6 +27,7 @@ class Example:
     made from, to tell whether it is scored too. Without `bos` no special token is put first; a text of more than
     `max_length` tokens (else the recipe's) is cut on the side of `truncation`. In a `format` the answer is the row's:
     a text, a completion, or the turns of a conversation as JSON (`study.data.formats`). With `append_eos` it ends so.
+    Of a text with the `objective` prefix what is learned begins at a cut in each chunk (`trainers.texts`).
     """
 
     prompt: str
@@ -37,6 +39,7 @@ class Example:
     truncation: Truncation = "left"
     format: Format | None = None
     append_eos: bool = False
+    objective: Objective = "causal"
 
 
 def example_of(task: Task, doc: Document, train: TrainOverride[str]) -> Example | None:
@@ -48,7 +51,8 @@ def example_of(task: Task, doc: Document, train: TrainOverride[str]) -> Example 
     as_scored = train.doc_to_target is None and task.OUTPUT_TYPE.startswith("loglikelihood")
     delimiter = "" if as_scored else task.config.target_delimiter  # these texts are scored as they stand
     how = (train.loss_on, train.bos, train.max_length, train.truncation)
-    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), *how, append_eos=bool(train.append_eos))
+    ends = train.append_eos if train.append_eos is not None else task.OUTPUT_TYPE == "generate_until"
+    return Example(prompt, f"{delimiter}{right}", doc_hash(doc), *how, append_eos=ends)
 
 
 def _zero_shot(task: Task, doc: Document) -> str:
@@ -76,8 +80,8 @@ def told(example: Example) -> list[object]:
     are as they are scored, which makes another example of it.
     """
     mark = [_AS_SCORED] if example.prompt and not (example.prompt[-1].isspace() or example.answer[:1].isspace()) else []
-    own = {name: getattr(example, name) for name in ("bos", "max_length", "truncation", "format", "append_eos")}
-    later = deciding("example", own)
+    own = ("bos", "max_length", "truncation", "format", "append_eos", "objective")
+    later = deciding("example", {name: getattr(example, name) for name in own})
     return [
         example.prompt,
         example.answer,

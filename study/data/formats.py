@@ -34,7 +34,8 @@ def formatted(doc: Document, train: TrainOverride[str]) -> Example | None:
     if train.format == "text":
         text = _as_text(_value(doc, train.field or "text"), train.field or "text")
         ends = train.append_eos is not False
-        return Example("", text, doc_hash(doc), *how, format="text", append_eos=ends) if text else None
+        made = Example("", text, doc_hash(doc), *how, format="text", append_eos=ends, objective=train.objective)
+        return made if text else None
     if train.format == "messages":
         said = _conversation(_value(doc, train.field or "messages"), train.field or "messages")
         if not any(one["role"] == "assistant" for one in said):

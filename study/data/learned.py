@@ -6,6 +6,7 @@ from pathlib import Path
 
 from study.cells import Cell
 from study.config import TrainOverride
+from study.data.clipped import Fields, check_there, clipped
 from study.data.formats import rendered
 from study.data.gold import BadGold, row
 from study.data.harness import Document, Documents, Task
@@ -25,11 +26,11 @@ PACKED = (".gz", ".zst", ".xz", ".bz2")
 SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves in a folder
 
 
-def train_documents(cell: Cell, task: Task | None, train: TrainOverride[str]) -> Documents:
-    """Load the documents to train on. Raises TaskError, and whatever loading another set raises."""
+def train_documents(cell: Cell, task: Task | None, train: TrainOverride[str], clip: Fields) -> Documents:
+    """Load the documents to train on, clipped. Raises TaskError, and whatever loading another set raises."""
     process = None if task is None else task.config.process_docs
     if train.names_data:
-        loaded = _other(cell, train)
+        loaded = _clipped(cell, task, _other(cell, train), clip)
         return process(loaded) if train.process_docs and process is not None else loaded
     if task is None:
         raise TaskError(f"{cell}: no data to learn from are named: set tasks[{cell.task}].train.data_files")
@@ -49,6 +50,17 @@ def wanted(cell: Cell, number: int, document: Document, where: str) -> bool:
         if said not in ("True", "False"):
             raise BadGold(f"train.where gives {said!r:.60}: write a comparison, {{{{ … }}}}, which gives True or False")
     return said == "True"
+
+
+def _clipped(cell: Cell, task: Task | None, loaded: Documents, clip: Fields) -> Documents:
+    """Rows of other data with long fields cut; each of these is theirs or the task's own, which are clipped by now."""
+    if not clip or not len(loaded):
+        return loaded
+    key, there = f"{cell}: tasks[{cell.task}].clip", dict.fromkeys(loaded[0])
+    for split in task.dataset.values() if task is not None else ():
+        there |= dict.fromkeys(split[0] if len(split) else ())
+    check_there(clip, list(there), key)
+    return clipped(loaded, clip, key)
 
 
 def _other(cell: Cell, train: TrainOverride[str]) -> Documents:

@@ -20,8 +20,9 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
 from study.cells import Cell
-from study.config import TrainOverride
+from study.config import TaskConfig, TrainOverride
 from study.config.recipe import TaskScoring
+from study.data.clipped import clipping
 from study.data.gold import check_names, is_told, row
 from study.data.harness import Task
 from study.errors import TaskError
@@ -30,12 +31,13 @@ from study.models.hub import one_per_node
 from study.pulse import beat
 
 
-def load_task(manager: TaskManager, name: str, cell: Cell) -> Task:
+def load_task(manager: TaskManager, name: str, cell: Cell, own: TaskConfig) -> Task:
     """Load a cell's task with its data. Raises TaskError, and Unreachable."""
+    clips = clipping(cell, own.clip, not own.train.names_data)
     try:
-        with one_per_node(f"data {name}"), csv_as_it_stands(), _beating():
+        with one_per_node(f"data {name}"), csv_as_it_stands(), _beating(), clips:
             task: Task = manager.load(name)["tasks"][name]
-    except Unreachable:
+    except (TaskError, Unreachable):
         raise
     except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
         if (made := _half_made(error)) is not None:

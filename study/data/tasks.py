@@ -91,7 +91,7 @@ class TaskLibrary:
         if cell not in self._loaded:
             task = self._tasks[cell.task]
             name = str(task.lm_eval_name(cell.language))
-            loaded = load_task(self._catalogue.manager(task, name), name, cell)
+            loaded = load_task(self._catalogue.manager(task, name), name, cell, task)
             own, wanted = loaded.get_config("num_fewshot"), self.scoring(cell).num_fewshot
             if own is None or (own != 0 and wanted is not None):
                 loaded.set_config(key="num_fewshot", value=wanted or 0)
@@ -114,8 +114,11 @@ class TaskLibrary:
         numbers = [self._learned_rows[cell][i] for i in split(count, self._validation)[1]]
         if not numbers:
             raise nothing_held_out(cell)
-        documents = train_documents(cell, self._scored(cell), self.train(cell))
+        documents = self._to_learn(cell)
         return [documents[number] for number in numbers]
+
+    def _to_learn(self, cell: Cell) -> Documents:
+        return train_documents(cell, self._scored(cell), self.train(cell), self._tasks[cell.task].clip)
 
     def scoring(self, cell: Cell) -> Scoring:
         """How the cell is scored."""
@@ -186,7 +189,7 @@ class TaskLibrary:
             return made[number] is not None
 
         try:
-            documents = list(train_documents(cell, task, train))
+            documents = list(self._to_learn(cell))
             check_columns(cell, task, train, documents)
             rows = self._rows(cell, "train", documents, make)
         except (TaskError, Unreachable):
@@ -223,7 +226,7 @@ class TaskLibrary:
 
     def _documents(self, cell: Cell, split: Split) -> Documents:
         task = self._scored(cell)
-        return list(task.eval_docs if task and split == "test" else train_documents(cell, task, self.train(cell)))
+        return list(task.eval_docs if task and split == "test" else self._to_learn(cell))
 
     def _answers(self, cell: Cell, documents: Documents) -> list[str]:
         task = self._scored(cell)

@@ -51,7 +51,7 @@ def first_rows(config: StudyConfig, items: int, folder: Path) -> StudyConfig:
     for task in config.tasks:
         cell = Cell(task.name, config.languages[0])
         loaded = library.load(cell)
-        documents = [list(train_documents(cell, loaded, library.train(cell))), list(loaded.eval_docs)]
+        documents = [list(train_documents(cell, loaded, library.train(cell), {})), list(loaded.eval_docs)]
         names = [row_id(document, i) for rows in documents for i, document in enumerate(rows[:items])]
         splits = [split for split, rows in zip(("train", "test"), documents, strict=True) for _ in rows[:items]]
         manifest = folder / f"{task.name}.csv"

@@ -10,13 +10,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from study.data.example import Example
 from tests.support.families import SPECIAL, TURNS, make_tokenizer
 from trainers.chat import BadChat, conversation
-from trainers.data import BadData, tokenise
-from trainers.texts import LEAST
+from trainers.data import BadData, tokenise, with_cuts
+from trainers.texts import LEAST, chunks, cut
 
 CHATS = [
     [("user", "Is Wien the capital?"), ("assistant", "Wien is."), ("user", "And Paris?"), ("assistant", "It is, too.")],
@@ -24,6 +26,7 @@ CHATS = [
     [("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c")],
 ]
 FAMILIES = list(SPECIAL)
+PLAIN = make_tokenizer(FAMILIES[0])
 
 
 def turns(chat: list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -111,6 +114,46 @@ def test_a_short_text_is_trls_and_a_long_one_is_cut_into_chunks_of_which_none_is
     assert read[-1] == eos
     assert read[:-1] == tokens[: len(read) - 1]
     assert len(tokens) - len(read[:-1]) < LEAST
+
+
+@given(st.integers(1, 400), st.integers(3, 60), st.booleans())
+def test_every_token_of_a_text_is_in_one_chunk(count: int, most: int, ends: bool) -> None:
+    """But for a remainder too short to learn from; a text that is itself so short is a chunk."""
+    tokenizer = PLAIN
+    text = " ".join(["Wien"] * count)
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    found = [one[1:] for one in chunks(tokenizer, text, most, ends)]
+    read = [token for one in found for token in one]
+    if ends:
+        assert read.pop() == tokenizer.eos_token_id
+    assert read == tokens[: len(read)]
+    assert len(tokens) - len(read) < LEAST
+    assert all(len(one) == most - 1 - ends for one in found[:-1])
+    assert len(found) == 1 or len(found[-1]) - ends >= min(LEAST, most - 1 - ends)
+
+
+@given(st.integers(2, 5000), st.integers(0, 1 << 40), st.integers(0, 1 << 20))
+def test_a_cut_is_in_the_middle_half_and_leaves_something_on_both_sides(count: int, seed: int, number: int) -> None:
+    found = cut(count, seed, number)
+    assert 1 <= found < count
+    assert count / 4 <= found <= count * 3 / 4 or count < 3
+    assert found == cut(count, seed, number)
+
+
+def test_a_prefix_is_drawn_by_seed_and_chunk_and_by_nothing_else(tokenizer: Any) -> None:
+    texts = ["the capital of Österreich is Wien and of France Paris " * n for n in (9, 5)]
+    plain, prefixed = (
+        [Example("", text, format="text", append_eos=True, objective=how) for text in texts]
+        for how in ("causal", "prefix")
+    )
+    rows, whole = (tokenise(tokenizer, some, 32, "answer") for some in (prefixed, plain))
+    first, other = (with_cuts(rows, seed) for seed in (17, 18))
+    assert with_cuts(whole, 17) == list(whole)
+    assert [row.tokens for row in first] == [row.tokens for row in whole]
+    assert [row.first for row in first] == [cut(len(row.tokens), 17, number) for number, row in enumerate(rows)]
+    assert [row.first for row in first] != [row.first for row in other]
+    assert len({row.first for row in first}) > 1
+    assert with_cuts(tokenise(tokenizer, [*prefixed, *plain], 32, "all"), 17)[: len(first)] == first
 
 
 def test_templates_of_ones_own_may_end_with_eos(tokenizer: Any) -> None:

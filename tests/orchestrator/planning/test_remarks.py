@@ -27,7 +27,7 @@ def told(folder: Path, texts: list[str]) -> list[str]:
     config = parse(study)
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     rows = {str(source): of_source(LETTERS, some, config.recipe).train for source, some in found.examples.items()}
-    return list(remarks(found, rows, config.recipe))
+    return list(remarks(found, rows, config.recipe_of))
 
 
 def test_one_long_text_is_many_rows_and_an_empty_one_hides_no_label(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_sample_as_large_as_all_rows_is_told_and_is_no_source_of_its_own(tmp_p
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     assert [str(source) for source in found.sources] == ["quiz/en", "quiz/en@2"]
     assert [one.cell for one in found.broken] == ["lost/en"]
-    assert list(remarks(found, {}, config.recipe)) == [
+    assert list(remarks(found, {}, config.recipe_of)) == [
         "2 samples are no less than all rows, e.g. quiz/en@5 of 5: what is trained on all of them stands for these"
     ]
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.scheduling.gangs import gang_size, gangs, resumed
+from orchestrator.planning.grid import expand
+from orchestrator.planning.plan import Plan
+from orchestrator.scheduling.gangs import Kind, gang_size, gangs, planned, resumed
 from orchestrator.scheduling.shrink import smaller
 from study.cells import Cell, Source
 from study.config import Recipe, Training
+from study.config.file import parse
 from study.models.resolve import Model
 from study.units import AdapterUnit
 
 MODEL = Model("m", "m", None, "identity", "float32", "m", 1.0, 2_750_000, False, ())
 CPU = Training(resources_per_worker={"CPU": 1})
+
+
+def model_of(unit: AdapterUnit) -> Kind:
+    return unit.model, 0
 
 
 def units(counts: dict[str, int]) -> list[AdapterUnit]:
@@ -39,7 +47,7 @@ def test_every_adapter_is_in_one_gang_of_its_model(
 ) -> None:
     todo = units({"a": len(first), "b": len(second)})
     tokens = {unit.adapter_id: count for unit, count in zip(todo, first + second, strict=True)}
-    groups = gangs(todo, {"a": size, "b": size}, tokens, devices)
+    groups = gangs(todo, model_of, {("a", 0): size, ("b", 0): size}, tokens, devices)
     assert sorted(u.adapter_id for group in groups for u in group) == sorted(tokens)
     assert all(len({unit.model for unit in group}) == 1 and len(group) <= size for group in groups)
     for model, count in (("a", len(first)), ("b", len(second))):
@@ -53,7 +61,7 @@ def test_gangs_that_run_together_end_together(counts: list[int], devices: int) -
     """Within what the longest adapter of a round allows."""
     todo = units({"a": len(counts)})
     tokens = {unit.adapter_id: count for unit, count in zip(todo, counts, strict=True)}
-    groups = gangs(todo, {"a": math.ceil(len(counts) / devices)}, tokens, devices)
+    groups = gangs(todo, model_of, {("a", 0): math.ceil(len(counts) / devices)}, tokens, devices)
     loads = [sum(tokens[unit.adapter_id] for unit in group) for group in groups]
     assert len(groups) == devices
     assert max(loads) - min(loads) <= 2 * max(counts)
@@ -65,7 +73,7 @@ def test_after_an_interruption_gangs_that_are_not_begun_stay_as_they_were(
 ) -> None:
     everything = units({"a": count})
     tokens = {unit.adapter_id: 100 + i for i, unit in enumerate(everything)}
-    group = partial(gangs, size={"a": size}, tokens=tokens, devices=devices)
+    group = partial(gangs, kind=model_of, size={("a", 0): size}, tokens=tokens, devices=devices)
     left = [unit for i, unit in enumerate(everything) if i not in finished]
     again = resumed(everything, left, group)
     assert sorted(unit.adapter_id for gang in again for unit in gang) == sorted(unit.adapter_id for unit in left)
@@ -77,11 +85,35 @@ def test_rounds_keep_the_order() -> None:
     """A seed's adapters come before the next seed's, whatever their sizes."""
     todo = units({"a": 8})
     tokens = {unit.adapter_id: 100 * (i % 3) for i, unit in enumerate(todo)}
-    groups = gangs(todo, {"a": 2}, tokens, 2)
+    groups = gangs(todo, model_of, {("a", 0): 2}, tokens, 2)
     assert [{unit.adapter_id for group in groups[i : i + 2] for unit in group} for i in (0, 2)] == [
         {"a0", "a1", "a2", "a3"},
         {"a4", "a5", "a6", "a7"},
     ]
+
+
+def test_recipes_that_differ_never_share_a_gang() -> None:
+    """Two models, text with a recipe of its own, text without, and a task; whole, and what an interruption left."""
+    config = parse(
+        "models: [{id: a}, {id: b}]\nlanguages: [de, en, fr]\ntasks: [{name: quiz, lm_eval: 'quiz_{language}'}]\n"
+        "texts:\n  - {name: prose, data: '{language}.txt', recipe: {epochs: 1, max_length: 96}}\n"
+        "  - {name: verse, data: '{language}.txt'}\nseeds: [1, 2]\nrecipe: {epochs: 4, max_length: 32}\n"
+        "sources: [quiz/de, prose/de, verse/de, quiz/en, prose/en, [prose/de, prose/en], [quiz/fr, prose/fr]]\n"
+        "training: {resources_per_worker: {CPU: 1}}"
+    )
+    models = [dataclasses.replace(MODEL, name=name, identity=name) for name in "ab"]
+    sources = {source: [str(source)] for source in config.source_list()}
+    grid = expand(config, models, sources, {})
+    tokens = {model.name: {str(source): 3000 for source in sources} for model in models}
+    for left in (grid.adapters, grid.adapters[1::3]):
+        plan = Plan(grid, tuple(left), (), Counter(), Counter())
+        found = planned(config, plan, dict.fromkeys(sources, 100), tokens, devices=2)
+        assert sorted(unit.adapter_id for gang in found for unit in gang) == sorted(unit.adapter_id for unit in left)
+        kinds = [{(unit.model, config.recipe_of(unit.source)) for unit in gang} for gang in found]
+        assert all(len(kind) == 1 for kind in kinds)
+        assert max(map(len, found)) > 1
+    assert {config.recipe_of(source).epochs for source in sources if "quiz" in source.task} == {4}
+    assert {config.recipe_of(source).epochs for source in sources if source.task == "prose"} == {1}
 
 
 def test_a_gang_is_as_large_as_fills_a_forward_pass() -> None:

@@ -105,8 +105,8 @@ def test_a_template_may_name_a_column_that_only_other_data_have(tmp_path: Path) 
     write(tmp_path / "tasks", output_type="generate_until", doc_to_choice=None, doc_to_target="note",
           generation_kwargs={"until": ["."]}, metric_list=[{"metric": "exact_match"}])  # fmt: skip
     assert library(tmp_path / "tasks", **more).examples(CELL) == (
-        Example("Is it 0?", " no"),
-        Example("Is it 1?", " a lot"),
+        Example("Is it 0?", " no", append_eos=True),
+        Example("Is it 1?", " a lot", append_eos=True),
     )
 
 

@@ -97,6 +97,28 @@ def test_texts_are_sources_and_never_among_all_targets(tmp_path: Path) -> None:
     assert config.limited(2).texts[0].limit == 2
 
 
+def test_texts_may_have_an_objective_and_a_recipe_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path, ROWS, "en.jsonl")
+    data = f"data: '{tmp_path}/{{language}}.jsonl'"
+    texts = [f"{{name: a, {data}}}", f"{{name: b, {data}, objective: prefix, recipe: {{epochs: 1, max_length: 9}}}}"]
+    config = study("{format: text, data_files: x.jsonl}", more=f"texts: [{', '.join(texts)}]\n")
+    plain, own = (Source.of([Cell(name, "en")]) for name in "ab")
+    prefixed = TaskLibrary.of(config).source_examples(own)
+    assert {one.objective for one in prefixed} == {"prefix"}
+    assert config.recipe_of(plain) == config.recipe
+    assert config.recipe_of(own) == config.recipe.model_copy(update={"epochs": 1, "max_length": 9})
+    assert config.recipe_of(Source.of([*plain.cells, *own.cells])) == config.recipe
+    for wrong, key in (
+        ("objective: masked", "objective"),
+        ("recipe: {lora: null}", "lora"),
+        ("recipe: {epochs: 0}", "epochs"),
+    ):
+        with pytest.raises(ConfigError, match=key):
+            study("{format: text, data_files: x.jsonl}", more=f"texts: [{{name: a, {data}, {wrong}}}]\n")
+    with pytest.raises(ConfigError, match="objective is of raw text"):
+        study("{format: messages, objective: prefix, data_files: x.jsonl}")
+
+
 def test_conversations_are_kept_whole_and_nulls_of_tables_are_no_part_of_them(tmp_path: Path) -> None:
     rows = [{"messages": CHAT}, {"messages": [{"role": "system", "content": "Short.", "name": "x"}, *CHAT]}]
     found = examples("{format: messages, system_prompt: 'Be brief.', data_files: " + write(tmp_path, rows) + "}")
@@ -113,6 +135,7 @@ def test_what_is_learned_is_in_the_identity(tmp_path: Path) -> None:
     files, source = write(tmp_path, [{**row, "messages": CHAT} for row in ROWS]), Source.of([Cell("notes", "en")])
     trains = [
         "format: text", "format: text, append_eos: false", "format: text, field: prompt", "format: prompt_completion",
+        "format: text, objective: prefix",
         "format: prompt_completion, append_eos: false", "format: messages", "format: messages, system_prompt: x",
         "doc_to_text: prompt, doc_to_target: completion",
         "doc_to_text: prompt, doc_to_target: completion, append_eos: true",
