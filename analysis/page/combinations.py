@@ -106,9 +106,10 @@ def _sums(frame: pl.DataFrame | None) -> Iterator[str]:
     if frame is None:
         return
     for row in frame.filter(pl.col("regime") == "all", pl.col("slope").is_not_null()).iter_rows(named=True):
-        ends = "" if row["slope_low"] is None else f" (95 % interval {row['slope_low']:.2f} to {row['slope_high']:.2f})"
+        low, high = row["slope_low"], row["slope_high"]
+        ends = "" if low is None else f" (95 % interval {low:.2f} to {high:.2f})".replace("-", "−")
         alone = "" if row["pearson_clean"] is None else f", r {row['pearson_clean']:.2f} without noise"
-        holds = row["slope_low"] is not None and row["slope_low"] <= 1 <= row["slope_high"]
+        holds = low is not None and low <= 1 <= high
         means = "that parts add up is not refuted" if holds else "parts do not simply add up"
         yield (
             f"Does Σ w·Δ of the parts tell what {row['method']} does, by {row['metric']}? Slope {row['slope']:.2f}"

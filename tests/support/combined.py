@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,9 +18,11 @@ import polars as pl
 from analysis.reading.compositions import Compositions
 from analysis.reading.panels import Panel, unit_scores
 from analysis.reading.study import Study
-from analysis.reading.transfer import transfer
-from study.cells import Cell
+from analysis.reading.transfer import joint_sources, transfer
+from study.cells import Cell, Source
 from study.store.composed import ComposedRecord, Pair, Weighted
+from study.store.records import AdapterRecord
+from tests.support.rows import record_of
 
 MODEL = "tiny-1B"
 Effect = Callable[[Cell, Cell], float]  # of a source on a target, proportion
@@ -51,6 +54,7 @@ class World:
     alike: float = 0.7
     seed_sd: float = 0.0
     held_out: Mapping[tuple[str, float, Cell], float] | None = None  # gain of a name's lambda on items of a cell
+    joint: Sequence[tuple[Cell, ...]] = ()  # sources of several cells: each moves a target by the sum of what these do
 
     @property
     def cells(self) -> list[Cell]:
@@ -74,7 +78,8 @@ def study_of(world: World, seed: int = 0) -> Study:
     """The study as a store of it would be read."""
     rng = np.random.default_rng(seed)
     subjects = [*_sources(world), *_composed(world)]
-    luck = {one["who"]: rng.normal(0, world.seed_sd) for one in subjects if one["kind"] == "trained"}
+    luck = {(one["source"].cells, one["seed"]): rng.normal(0, world.seed_sd) for one in _sources(world)}
+    records = _records(world)
     rows, panels = [], []
     for cell in world.cells:
         units = [len(rows) + i for i in range(len(subjects) + 1)]
@@ -89,9 +94,11 @@ def study_of(world: World, seed: int = 0) -> Study:
     return Study(
         "combined",
         "nowhere",
-        transfer(trained),
+        transfer(trained, joint_sources(records, set(trained["adapter_id"]))),
         units=units_frame,
         panels=tuple(panels),
+        records=records,
+        joint=joint_sources(records, set(trained["adapter_id"])),
         compositions=_compositions(world) if world.mixes else None,
     )
 
@@ -100,12 +107,28 @@ _KINDS = {"adapter_id": pl.String, "source_task": pl.String, "source_language": 
 _KINDS |= {"seed": pl.Int64}
 
 
-def _sources(world: World) -> list[dict[str, object]]:
+def _sources(world: World) -> list[dict[str, Any]]:
+    sources = [Source.of([cell]) for cell in world.cells] + [Source.of(cells) for cells in world.joint]
     return [
-        {"kind": "trained", "adapter_id": ident(cell, seed), "seed": seed, "source": cell, "who": (cell, seed)}
-        for cell in world.cells
+        {"kind": "trained", "adapter_id": source_id(source.cells, seed), "seed": seed, "source": source}
+        for source in sources
         for seed in world.seeds
     ]
+
+
+def source_id(cells: Sequence[Cell], seed: int) -> str:
+    return ident(cells[0], seed) if len(cells) == 1 else ident(tuple(cells), seed)
+
+
+def _records(world: World) -> tuple[AdapterRecord, ...]:
+    """Every example is ten tokens, and a source of n cells has n examples."""
+    return tuple(
+        record_of(
+            str(one["adapter_id"]), model=MODEL, source=[str(cell) for cell in one["source"].cells], seed=one["seed"],
+            tokens={"useful": 10 * len(one["source"].cells), "padded": 99},
+        )
+        for one in _sources(world)
+    )  # fmt: skip
 
 
 def composed_id(mix: Mix, seed: int) -> str:
@@ -124,16 +147,16 @@ def _composed(world: World) -> list[dict[str, object]]:
 def _truth(world: World, one: Mapping[str, object], target: Cell, luck: Mapping[object, float]) -> float:
     mix = one.get("mix")
     if isinstance(mix, Mix):
-        parts = [w * (world.effect(c, target) + luck[c, one["seed"]]) for c, w in mix.terms.items()]
+        parts = [w * (world.effect(c, target) + luck[(c,), one["seed"]]) for c, w in mix.terms.items()]
         return mix.adds * sum(parts) + mix.more(target)
     source = one["source"]
-    assert isinstance(source, Cell)
-    return world.effect(source, target) + luck[one["who"]]
+    assert isinstance(source, Source)
+    return sum(world.effect(cell, target) for cell in source.cells) + luck[source.cells, one["seed"]]
 
 
 def _unit(one: Mapping[str, object], target: Cell) -> dict[str, object]:
     source = one["source"]
-    names = (source.task, source.language) if isinstance(source, Cell) else (None, None)
+    names = (source.task, source.language) if isinstance(source, Source) else (None, None)
     return {
         "score_id": ident(one["adapter_id"], target), "adapter_id": one["adapter_id"], "model": MODEL,
         "model_params": 10**9, "source_task": names[0], "source_language": names[1], "source_size": None,
