@@ -9,12 +9,13 @@ what it does elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from analysis.advice import predict
+from analysis.advice import combined, predict
+from analysis.advice.advice import Advice
 from analysis.frames import HARM_PP, SOURCE, TARGET, NotComputable, cell, harmed
 from analysis.inference.shrinkage import Noise, averaged, expected, measured, noise
 from analysis.reading.grids import ModelGrid
@@ -27,24 +28,6 @@ SHARED = 0.5  # share of a target's noise that its cells have in common, where n
 FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
 SAME = 1e-9  # pp
 LEAST = 3  # sources, and targets, from which what to expect can be learned
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A sentence and the table it speaks of."""
-
-    sentence: str
-    table: pl.DataFrame
-
-    def text(self, most: int) -> str:
-        """The sentence and the first `most` rows, as Markdown."""
-        with pl.Config(
-            tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=2,
-            tbl_width_chars=160, tbl_formatting="MARKDOWN", fmt_str_lengths=60,
-        ):  # fmt: skip
-            shown = f"{self.sentence}\n{self.table.head(most)}"
-        rest = self.table.height - most
-        return f"{shown}\n{rest} more rows; see --top" if rest > 0 else shown
 
 
 def read(store: str, model: str | None) -> Study:
@@ -79,7 +62,8 @@ def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
     omitted = known.filter(pl.col("target") == target).height - table.height
     note = f" (left out: {omitted} that one must expect to harm over {max_harm:g} % of others)" if omitted else ""
     luck = "; the base is at chance or at 0 there, so a loss is luck" if target in _lowest(study) else ""
-    return Advice(f"Sources for {target}, best expected Δ first, pp{note}{luck}{_caution(known, study)}:", table)
+    said = f"Sources for {target}, best expected Δ first, pp{note}{luck}{_caution(known, study)}:"
+    return Advice(said, table, combined.beside(study, target, table))
 
 
 def about_source(study: Study, name: str) -> Advice:

@@ -105,7 +105,10 @@ def _harm(frame: pl.DataFrame) -> str:
 def _sums(frame: pl.DataFrame | None) -> Iterator[str]:
     if frame is None:
         return
-    for row in frame.filter(pl.col("regime") == "all", pl.col("slope").is_not_null()).iter_rows(named=True):
+    for row in frame.filter(pl.col("regime") == "all").iter_rows(named=True):
+        if row["slope"] is None:
+            yield f"Whether parts add up in {row['method']}, by {row['metric']}, is not told: nothing but noise varies."
+            continue
         low, high = row["slope_low"], row["slope_high"]
         ends = "" if low is None else f" (95 % interval {low:.2f} to {high:.2f})".replace("-", "−")
         alone = "" if row["pearson_clean"] is None else f", r {row['pearson_clean']:.2f} without noise"

@@ -22,7 +22,7 @@ WORLD = World(
     [*MIXES, Mix("both", {A: 1.0, B: 1.0})],
     held_out={("add[de]", at, Cell("a", "de")): 0.1 * at for at in GRID},
     tasks=("a", "b", "c"),
-    items=200,
+    items=800,
 )
 
 

@@ -1,0 +1,27 @@
+"""An answer as it is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A sentence and the table it speaks of, and what else there is to say."""
+
+    sentence: str
+    table: pl.DataFrame
+    beside: tuple[Advice, ...] = ()
+
+    def text(self, most: int) -> str:
+        """The sentence and the first `most` rows, as Markdown."""
+        with pl.Config(
+            tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=2,
+            tbl_width_chars=160, tbl_formatting="MARKDOWN", fmt_str_lengths=60,
+        ):  # fmt: skip
+            shown = f"{self.sentence}\n{self.table.head(most)}"
+        rest = self.table.height - most
+        shown = f"{shown}\n{rest} more rows; see --top" if rest > 0 else shown
+        return "\n\n".join([shown, *(other.text(most) for other in self.beside)])
