@@ -14,6 +14,7 @@ from typing import Self
 
 import polars as pl
 
+from study.store import composed
 from study.store.store import Store
 from tests.support.rows import done_scores
 from tests.support.tiny_world import REPOSITORY, asked
@@ -98,5 +99,8 @@ def tables(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
     weights = {
         adapter_id: hashlib.sha256(store.read(f"{record.folder}/adapter_model.safetensors")).hexdigest()
         for adapter_id, record in store.records().items()
+    }
+    weights |= {
+        one: record.files["adapter_model.safetensors"].sha256 for one, record in composed.records(store).items()
     }
     return scored, seen, weights

@@ -34,7 +34,20 @@ FIRST = int(os.environ.get("FAULT_FIRST", "0"))
 SEED = os.environ.get("FAULT_SEED", "")
 DEAR = RUNS > 2  # faults that take minutes each are drawn, too
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
-UNITS = 4 + 5 * 4
+COMPOSE = [  # sums of two adapters, of one at two lambdas: scored on items that are held out, too, as the base is
+    {
+        "name": "pair",
+        "method": "sum",
+        "lambda": {"grid": [0.5, 1], "protocol": "other_languages"},
+        "terms": [{"source": "next/xx"}, {"source": "skip/yy", "weight": "lambda"}],
+    }
+]
+RECIPE = {  # half is held out, as many items as are scored: a batch has one shape, whatever it is cut from
+    **{"lora": {"r": 4, "alpha": 8}, "learning_rate": 1.0e-2, "epochs": 2, "max_length": 64},
+    "validation": {"fraction": 0.5},
+}
+OWN: dict[str, Any] = {**CROWDED, "compose": COMPOSE, "recipe": RECIPE}
+UNITS = 4 + 5 * 4 + 2 * 2 * 4 + 4
 SHARE = 0.2  # of a bucket's requests that are refused, fail or are cut off
 SLOW_S = 0.3  # that each of a slow bucket's requests takes longer
 HUNG = {"hung": 20, "hung_after_s": 20}  # a machine that is shared may take longer between two steps: it costs a try
@@ -84,7 +97,7 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
     folder, model, tasks = world
     (folder / name).mkdir()
     where = {"store": store} if store else {}
-    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**CROWDED, **where, **more})
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**OWN, **where, **more})
     return config, Store(store or str(folder / name / "store"))
 
 

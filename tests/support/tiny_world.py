@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from study.identity import score_id
+from study.store.composed import compositions, held_out
 from study.store.lease import Lease
 from study.store.store import Store
 from tests.support.forks import graft
@@ -195,4 +196,8 @@ def asked(store: Store) -> set[str]:
     grid = store.read_grid()
     assert grid is not None
     subjects, targets = (table.column(0).to_pylist() for table in grid)
-    return {score_id(subject, target) for subject in subjects for target in targets}
+    tried = {one["adapter_id"] for one in compositions(store).to_pylist() if one["protocol"]}
+    tried |= {row["subject_id"] for row in grid[0].to_pylist() if row["adapter_id"] is None}
+    apart = set(held_out(store))
+    pairs = ((subject, target) for subject in subjects for target in targets)
+    return {score_id(*pair) for pair in pairs if pair[0] in tried or pair[1] not in apart}
