@@ -24,6 +24,7 @@ from adapters.renamed import as_read
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile
+from evaluators.forward.rows import plain_rows
 from evaluators.held import Held
 from evaluators.items.encoder import Encoder, encoder_of
 from evaluators.items.targets import EXACT, ROUNDED, SharedRequests, Targets
@@ -31,12 +32,15 @@ from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
 from evaluators.subjects.composed import Routed, fetched
-from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
+from evaluators.subjects.on_base import AdapterError, adapter_on, load_base, merged
 from evaluators.subjects.sharing import bank_on
 from evaluators.subjects.touchstone import Touchstone
 from evaluators.waves import Waves
+from study.cells import Cell
+from study.composition import Search
 from study.config import Scoring, StudyConfig, TaskConfig, Validation
 from study.data.tasks import TaskLibrary
+from study.errors import TaskError
 from study.faults.kinds import BAD_DATA
 from study.models.resolve import Model
 from study.pulse import LOADING, WORKING, beat
@@ -157,10 +161,17 @@ class Evaluator:
                 found[adapter] = as_read(self._base, self._store.fetch_adapter(adapter.folder, local), local)
                 continue
             try:
-                found[adapter] = fetched(adapter, self._base, self._model, self._store, local)
-            except AdapterError as error:
+                found[adapter] = fetched(adapter, self._base, self._model, self._store, local, self._loss)
+            except (AdapterError, TaskError) as error:
                 done.update((unit.score_id, failed(unit, BAD_DATA, error)) for unit in waiting.pop(adapter))
         return found
+
+    def _loss(self, search: Search, adapter: AdapterWeights) -> float:
+        """What an adapter loses on the examples that weights are searched on, in nats per token of their answers."""
+        requests = self._targets.shots(Cell.parse(search.cell), search.examples)
+        with merged(self._base, adapter):
+            told, _ = self._engine.loglikelihoods(plain_rows(requests, range(len(requests))), len(requests))
+        return -float(told.sum()) / sum(request.n_scored for request in requests)
 
     def _score_together(
         self,

@@ -121,7 +121,7 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     existing = with_left_out(resolve_existing(config, checked.models), checked.models)
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
-    grid = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
+    grid = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots, found.shots)
     check_plain(grid.given_parts())
     with readable("store", store.uri, refusals=False):
         trained = store.trained()

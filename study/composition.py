@@ -41,8 +41,23 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Search:
+    """A search of the terms' weights on so many `examples` of a cell, which `digest` names (Huang et al. 2023)."""
+
+    cell: str
+    digest: str
+    examples: int
+    budget: int
+    bound: float
+    l1: float
+
+
+@dataclass(frozen=True)
 class Composition:
-    """A method with its parameters, those of other methods at their defaults; terms by adapter_id."""
+    """A method with its parameters, those of other methods at their defaults; terms by adapter_id.
+
+    Where there is a `search` the terms' weights are what it finds.
+    """
 
     method: Method
     terms: tuple[Term, ...]
@@ -53,12 +68,15 @@ class Composition:
     trim: Trim = "adapter"
     top_k: int | None = None
     temperature: float | None = None
+    search: Search | None = None
 
     @property
     def identity(self) -> str:
         """The adapter_id: parts' ids hold model and seed."""
         values = asdict(self)
         values["terms"] = [list(term.values()) for term in values["terms"]]
+        if self.search is None:
+            del values["search"]
         return digest({"kind": "composition", "version": COMPOSITION_VERSION, **values})
 
 

@@ -24,8 +24,9 @@ from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows, sides
 from evaluators.items.encoder import Encoder
 from evaluators.items.item import Item
-from evaluators.items.tokenised import items_from, longest_writing, parts_from, tokenised
+from evaluators.items.tokenised import asked_for, items_from, longest_writing, parts_from, tokenised
 from study.cells import Cell
+from study.data.example import some_of
 from study.data.harness import Instance, Task
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
@@ -83,6 +84,7 @@ class Targets:
         self._engine = engine
         self._shared = shared
         self._ready: dict[Cell, Target | TaskError] = {}
+        self._shots: dict[tuple[Cell, int], list[Request]] = {}
         self._exact = 0.0 if exact is None else exact
         self._shares_prompts = exact is not None
         self._turn = engine.turn
@@ -99,6 +101,14 @@ class Targets:
         if isinstance(found, TaskError):
             raise found
         return found
+
+    def shots(self, cell: Cell, count: int) -> list[Request]:
+        """Training examples of a cell, so many, as texts whose answers are scored. Raises TaskError."""
+        if (cell, count) not in self._shots:
+            drawn = some_of(self._library.examples(cell), count)
+            pairs = [(one.prompt, one.answer) for one in drawn]
+            self._shots[cell, count] = self._encoder.requests(asked_for(str(cell), pairs))
+        return self._shots[cell, count]
 
     def readable(self, cell: Cell) -> Target | None:
         """The target of a cell; None where it has none, or none for now."""

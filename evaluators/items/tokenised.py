@@ -71,6 +71,11 @@ def _row(item: Item, parts: Sequence[Sequence[Request]], writes: bool) -> dict[s
     }
 
 
+def asked_for(name: str, pairs: Sequence[tuple[str, str]]) -> list[Instance]:
+    """What lm-eval would ask of prompts, each with the one text that is rated behind it."""
+    return [Instance("loglikelihood", {}, pair, number, (name, number, 1)) for number, pair in enumerate(pairs)]
+
+
 def items_from(task: Task, table: pa.Table) -> list[Item] | None:
     """The documents of a target from its table; None where this process has other ones.
 

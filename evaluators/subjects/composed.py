@@ -5,7 +5,7 @@ One that mixes its parts anew for each token has no matrices of its own: its par
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,17 +16,20 @@ from adapters.composing.arrow import arrow_model
 from adapters.composing.composed import compose
 from adapters.composing.geometry import Pair, pairs
 from adapters.composing.parts import read_parts
-from adapters.folder import UnsupportedAdapter
+from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import runs
 from adapters.renamed import as_read
 from evaluators.subjects.on_base import AdapterError
-from study.composition import Composition
+from evaluators.subjects.searched import found
+from study.composition import Composition, Search, Term
 from study.models.resolve import Model
 from study.store import composed as stored
 from study.store.composed import ComposedRecord
 from study.store.layout import COMPOSED_FILE
 from study.store.store import Store
 from study.units import ComposedAdapter
+
+Loss = Callable[[Search, AdapterWeights], float]  # of a search's examples with an adapter, nats per token
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,12 @@ class Routed:
             raise AdapterError(str(error)) from error
 
 
-def fetched(adapter: ComposedAdapter, base: PreTrainedModel, model: Model, store: Store, local: Path) -> Path | Routed:
+def fetched(
+    adapter: ComposedAdapter, base: PreTrainedModel, model: Model, store: Store, local: Path, loss: Loss
+) -> Path | Routed:
     """What is to be put on the base: a local folder of its files, which the store has from now on, or its parts.
 
-    Who makes it twice writes the same bytes. Raises AdapterError.
+    Who makes it twice writes the same bytes. `loss` judges what is searched. Raises AdapterError, and TaskError.
     """
     routes, is_there = adapter.composition.method == "arrow", store.exists(f"{adapter.folder}/{COMPOSED_FILE}")
     if is_there and not routes:
@@ -61,10 +66,14 @@ def fetched(adapter: ComposedAdapter, base: PreTrainedModel, model: Model, store
         if routes:
             record = _record(adapter, pairs(parts), rank=max(part.rank for part in parts))
         else:
-            made = compose(adapter.composition, parts)
+            composition = adapter.composition
+            if composition.search is not None:
+                search = composition.search
+                composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
+            made = compose(composition, parts)
             files.write(folder, made, model, base)
             known = made.geometry
-            record = _record(adapter, known.pairs, known.rank, known.norm, known.truncation)
+            record = _record(adapter, known.pairs, known.rank, known.norm, known.truncation, composition.terms)
     except UnsupportedAdapter as error:
         told = str(error)
         for adapter_id, name in names.items():
@@ -81,6 +90,7 @@ def _record(
     rank: int,
     norm: float | None = None,
     truncation: float | None = None,
+    terms: tuple[Term, ...] | None = None,
 ) -> ComposedRecord:
     made, folders = adapter.composition, {one.adapter_id: one.folder for one in adapter.parts}
     parameters = {key: value for key, value in asdict(made).items() if key not in ("method", "terms")}
@@ -91,7 +101,7 @@ def _record(
         seed=adapter.seed,
         method=made.method,
         parameters=parameters,
-        terms=tuple(stored.Weighted(folder=folders[term.adapter_id], **asdict(term)) for term in made.terms),
+        terms=tuple(stored.Weighted(folder=folders[term.adapter_id], **asdict(term)) for term in terms or made.terms),
         norm=norm,
         truncation=truncation,
         rank=rank,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from study.cells import Source
-from study.composition import Composition, Term, gathered
+from study.cells import Cell, Source
+from study.composition import Composition, Search, Term, gathered
 from study.config import StudyConfig
 from study.config.composition import CompositionConfig, TermConfig
 from study.config.expansion import Combination, combinations
@@ -30,7 +30,7 @@ class Composed:
         """A row of study.store.schema.COMPOSITIONS."""
         one, keys = self.adapter, self.combination.keys
         terms = [
-            {"subject_id": term.adapter_id, "source": _called(part), "weight": term.weight * _mean(term.layers)}
+            {"subject_id": term.adapter_id, "source": _called(part), "weight": self._weight(term)}
             for term, part in zip(one.composition.terms, one.parts, strict=True)
         ]
         return {
@@ -38,16 +38,24 @@ class Composed:
             "name": self.combination.name,
             "model": one.model,
             "seed": one.seed,
-            "method": keys.method,
+            "method": keys.method + " (searched)" * (keys.weights is not None),
             "strength": self.strength,
             "protocol": keys.protocol,
             "language": self.combination.language,
             "terms": terms,
         }
 
+    def _weight(self, term: Term) -> float | None:
+        """What a term counts, on average over layers; None before it is searched."""
+        return None if self.adapter.composition.search else term.weight * _mean(term.layers)
+
 
 def composed(
-    config: StudyConfig, models: Sequence[Model], trained: Sequence[AdapterUnit], existing: Sequence[GivenAdapter]
+    config: StudyConfig,
+    models: Sequence[Model],
+    trained: Sequence[AdapterUnit],
+    existing: Sequence[GivenAdapter],
+    searched_on: Mapping[tuple[Cell, int], str],
 ) -> list[Composed]:
     """All combinations whose parts the study has. Raises ConfigError for one that cannot be put together.
 
@@ -59,13 +67,16 @@ def composed(
     given = {(adapter.model, adapter.name): adapter for adapter in existing}
     found = []
     for wanted in combinations(config):
+        search = _search(wanted, searched_on)
+        if wanted.cell is not None and search is None:
+            continue
         for model in models:
             for seed in config.seeds if any(isinstance(part, Source) for part in wanted.parts) else (None,):
                 own = {} if seed is None else by_source.get((model.name, seed), {})
                 parts = _parts(wanted, model, own, given)
                 if parts is not None:
                     found += [
-                        Composed(wanted, strength, _adapter(wanted, model, seed, strength, parts))
+                        Composed(wanted, strength, _adapter(wanted, model, seed, strength, parts, search))
                         for strength in wanted.keys.strengths
                     ]
     return found
@@ -86,7 +97,12 @@ def _parts(
 
 
 def _adapter(
-    wanted: Combination, model: Model, seed: int | None, strength: float | None, parts: Sequence[Part]
+    wanted: Combination,
+    model: Model,
+    seed: int | None,
+    strength: float | None,
+    parts: Sequence[Part],
+    search: Search | None,
 ) -> ComposedAdapter:
     keys = wanted.keys
     terms = gathered(
@@ -96,10 +112,21 @@ def _adapter(
         at = "" if strength is None else f", at lambda {strength:g}"
         fix = "leave that value out of the grid" if keys.protocol else "change the weights"
         raise ConfigError(f"{wanted.key}.terms", wanted.name, f"all weights come to 0{at}", fix)
-    made = _composition(keys, terms)
+    made = replace(_composition(keys, terms), search=search)
     known = {part.adapter_id: part for part in parts}
     ordered = tuple(known[term.adapter_id] for term in terms)
     return ComposedAdapter(made.identity, model.name, wanted.name, made, ordered, seed, strength)
+
+
+def _search(wanted: Combination, searched_on: Mapping[tuple[Cell, int], str]) -> Search | None:
+    """On what weights are searched, and how; None where they are given, or where the examples are broken."""
+    if wanted.keys.weights is None or wanted.cell is None:
+        return None
+    keys = wanted.keys.weights.search
+    named = searched_on.get((wanted.cell, keys.examples))
+    if named is None:
+        return None
+    return Search(str(wanted.cell), named, keys.examples, keys.budget, keys.bound, keys.l1)
 
 
 def _composition(keys: CompositionConfig, terms: tuple[Term, ...]) -> Composition:

@@ -128,10 +128,12 @@ def expand(
     targets: Mapping[Cell, str],
     existing: Sequence[GivenAdapter] = (),
     own_shots: Mapping[Cell, int] | None = None,
+    searched_on: Mapping[tuple[Cell, int], str] | None = None,
 ) -> Grid:
     """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
 
-    `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks. Adapters come
+    `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks; `searched_on` the
+    digests of examples on which weights are searched, by their cell and how many they are. Adapters come
     model by model and seed by seed, so that a full matrix appears early.
     """
     adapters: list[AdapterUnit] = []
@@ -146,7 +148,7 @@ def expand(
         ]
     shots = own_shots or {}
     target_ids = (target_id(print_, config.scoring_of(cell), shots.get(cell, 0)) for cell, print_ in targets.items())
-    names = composed(config, models, adapters, existing)
+    names = composed(config, models, adapters, existing, searched_on or {})
     scored = set(config.source_list())
     return Grid(
         tuple(models),

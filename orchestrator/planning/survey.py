@@ -12,12 +12,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
-from study.config.expansion import held_out, learned
-from study.data.example import Example
+from study.config.expansion import held_out, learned, searched
+from study.data.example import Example, some_of, told
 from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
 from study.data.prints import doc_hash
@@ -73,6 +74,7 @@ class Survey:
     own_shots: dict[Cell, int] = field(default_factory=dict)
     answers: dict[Cell, int] = field(default_factory=dict)  # how many different right answers are told
     test_hashes: dict[Cell, frozenset[str]] = field(default_factory=dict)
+    shots: dict[tuple[Cell, int], str] = field(default_factory=dict)  # digests of what weights are searched on
     samples_of_all: dict[Source, int] = field(default_factory=dict)  # asked for as large as all rows, and how many
     broken: list[Broken] = field(default_factory=list)
 
@@ -107,6 +109,8 @@ def survey(
         if source.size is not None and not _is_part(found, source, source.size):
             continue
         _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
+    for cell, count in searched(config):
+        _with_reason(found, patience, "source", str(cell), partial(_add_shots, found, library, cell, count))
     for cell in [*config.target_list(), *held_out(config)]:
         step = lambda c=cell: _add_target(found, library, c, supported)  # noqa: E731
         _with_reason(found, patience, "target", str(cell), step)
@@ -125,6 +129,10 @@ def _is_part(found: Survey, sample: Source, size: int) -> bool:
 def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
     found.examples[source] = library.source_examples(source)
     found.sources[source] = library.example_fingerprints(source)
+
+
+def _add_shots(found: Survey, library: TaskLibrary, cell: Cell, count: int) -> None:
+    found.shots[cell, count] = digest([str(cell), *(told(one) for one in some_of(library.examples(cell), count))])
 
 
 def _add_target(found: Survey, library: TaskLibrary, cell: Cell, supported: Callable[[Task], None]) -> None:

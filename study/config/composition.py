@@ -45,6 +45,23 @@ class LambdaConfig(Frozen):
     protocol: Protocol = "other_languages"
 
 
+class SearchConfig(Frozen):
+    """LoraHub's search: weights that a few training examples of a cell are told best with.
+
+    `budget` is how many weights are tried, each within ± `bound`; their mean size times `l1` is added to the mean loss.
+    """
+
+    cell: StrictStr
+    examples: PositiveInt = 16
+    budget: PositiveInt = 40
+    bound: Annotated[Number, Field(gt=0)] = 1.5
+    l1: Annotated[Number, Field(ge=0)] = 0.05
+
+
+class WeightsConfig(Frozen):
+    search: SearchConfig
+
+
 class TermConfig(Frozen):
     """A source of the study, or an adapter of `adapters`, and what it counts: a number, or an expression of lambda."""
 
@@ -94,6 +111,7 @@ class CompositionConfig(_Aliased):
     method: Written
     terms: Annotated[tuple[TermConfig, ...], Field(min_length=1)]
     strength: Number | LambdaConfig | None = Field(default=None, alias="lambda")
+    weights: WeightsConfig | None = None
     rank: PositiveInt | Literal["full"] | None = None
     density: Annotated[Number, Field(gt=0, le=1)] | None = None
     scale: Annotated[Number, Field(gt=0)] | None = None
@@ -140,6 +158,15 @@ class CompositionConfig(_Aliased):
             raise ValueError("layers of a term is of the method layers")
         if self.method == "layers" and any(term.layers is None for term in self.terms):
             raise ValueError("each term of the method layers says which: middle, outer, or a list of weights")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_searched_alone(self) -> CompositionConfig:
+        if self.weights is not None:
+            if self.method not in ("sum", "svd"):
+                raise ValueError(f"weights are searched of a sum, and the method is {self.method}")
+            if self.strength is not None or any(term.weight != 1.0 for term in self.terms):
+                raise ValueError("weights are searched: leave out lambda, and the weights of the terms")
         return self
 
     @model_validator(mode="after")

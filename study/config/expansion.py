@@ -16,7 +16,7 @@ from study.errors import ConfigError
 class Combination:
     """One combination, before model and seed: `parts[i]` is what `keys.terms[i]` names, of the study or of `adapters`.
 
-    `language` is what `{language}` stands for in it.
+    `language` is what `{language}` stands for in it; on examples of `cell` its weights are searched.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Combination:
     keys: CompositionConfig
     parts: tuple[Source | str, ...]
     language: str | None = None
+    cell: Cell | None = None
 
 
 def combinations(config: StudyConfig) -> list[Combination]:
@@ -58,9 +59,16 @@ def held_out(config: StudyConfig) -> list[Cell]:
     return [Cell(cell.task, cell.language, held_out=True) for cell in found]
 
 
+def searched(config: StudyConfig) -> list[tuple[Cell, int]]:
+    """List the cells on whose examples weights are searched, each with how many, once."""
+    found = [(one.cell, one.keys.weights.search.examples) for one in combinations(config) if one.keys.weights]
+    return list(dict.fromkeys((cell, count) for cell, count in found if cell is not None))
+
+
 def cells_used(config: StudyConfig) -> list[Cell]:
     """List the cells that are trained on or scored, each once. Raises ConfigError for an unknown cell."""
-    return list(dict.fromkeys([*(cell for one in learned(config) for cell in one.cells), *config.target_list()]))
+    learned_from = [cell for one in learned(config) for cell in one.cells]
+    return list(dict.fromkeys([*learned_from, *(cell for cell, _ in searched(config)), *config.target_list()]))
 
 
 def _expanded(config: StudyConfig, entry: CompositionConfig, key: str) -> Iterator[Combination]:
@@ -71,7 +79,11 @@ def _expanded(config: StudyConfig, entry: CompositionConfig, key: str) -> Iterat
         name = f"{entry.name}[{'/'.join(said)}]" if said else entry.name
         filled = {"{language}": language, "{task}": task}
         parts = tuple(_part(config, term, filled, f"{key}.terms[{i}]", name) for i, term in enumerate(entry.terms))
-        yield Combination(name, key, entry, parts, language)
+        cell = None
+        if entry.weights is not None:
+            said_cell = _filled([entry.weights.search.cell], filled, f"{key}.weights.search.cell")[0]
+            cell = config.cell(f"{key}.weights.search.cell", said_cell)
+        yield Combination(name, key, entry, parts, language, cell)
 
 
 def _values(known: tuple[str, ...] | list[str], asked: object, key: str) -> list[str | None]:
@@ -89,11 +101,7 @@ def _values(known: tuple[str, ...] | list[str], asked: object, key: str) -> list
 
 def _part(config: StudyConfig, term: TermConfig, filled: dict[str, str | None], key: str, name: str) -> Source | str:
     """What a term names, in one expansion. Raises ConfigError."""
-    texts = [term.adapter or ""] if term.source is None else _texts(term.source)
-    for mark, value in filled.items():
-        if value is None and any(mark in text for text in texts):
-            raise ConfigError(key, texts, f"{mark} stands for nothing", f"add for: {{{mark[1:-1]}: [...]}}, or all")
-        texts = [text.replace(mark, value or "") for text in texts]
+    texts = _filled([term.adapter or ""] if term.source is None else _texts(term.source), filled, key)
     if term.source is None:
         if texts[0] not in {adapter.name for adapter in config.adapters}:
             composed = texts[0].partition("[")[0] in {entry.name for entry in config.compose}
@@ -104,6 +112,14 @@ def _part(config: StudyConfig, term: TermConfig, filled: dict[str, str | None], 
         return Source.of([config.cell(f"{key}.source", text) for text in texts])
     except ConfigError as error:
         raise ConfigError(error.key, error.value, f"{error.problem} (in {name})", error.fix) from error
+
+
+def _filled(texts: list[str], filled: dict[str, str | None], key: str) -> list[str]:
+    for mark, value in filled.items():
+        if value is None and any(mark in text for text in texts):
+            raise ConfigError(key, texts, f"{mark} stands for nothing", f"add for: {{{mark[1:-1]}: [...]}}, or all")
+        texts = [text.replace(mark, value or "") for text in texts]
+    return texts
 
 
 def _texts(source: str | tuple[str, ...]) -> list[str]:

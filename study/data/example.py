@@ -7,6 +7,8 @@ that is to be written ends with EOS, or nobody would learn to stop.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from study.config import LossOn, TrainOverride, Truncation
@@ -71,6 +73,12 @@ def _overridden(task: Task, doc: Document, template: str) -> str:
     if prompt is None:
         raise BadGold("train.doc_to_text is null: mend the row, or the template")
     return str(prompt)
+
+
+def some_of(examples: Sequence[Example], count: int) -> tuple[Example, ...]:
+    """Draw so many, in their order: the same places in every language. Weights are searched on them."""
+    numbers = random.Random(f"search:{count}").sample(range(len(examples)), min(count, len(examples)))
+    return tuple(examples[number] for number in sorted(numbers))
 
 
 def told(example: Example) -> list[object]:

@@ -6,7 +6,7 @@ import pytest
 
 from study.cells import Cell
 from study.config import StudyConfig
-from study.config.expansion import combinations, held_out, learned
+from study.config.expansion import cells_used, combinations, held_out, learned, searched
 from study.config.file import parse
 from study.errors import ConfigError
 
@@ -47,6 +47,19 @@ def test_for_all_languages_and_tasks_names_both() -> None:
     text = f"compose: [{{name: a, for: {{task: [arc, quiz], language: all}}, method: sum, {terms}}}]"
     names = [one.name for one in combinations(parse(BASE + text))]
     assert names == [f"a[{task}/{language}]" for task in ("arc", "quiz") for language in ("en", "de", "fr")]
+
+
+def test_weights_are_searched_on_a_cell_of_its_own_in_each_expansion() -> None:
+    search = "weights: {search: {cell: 'arc/{language}', examples: 4}}"
+    text = f"compose: [{{name: hub, for: {{language: [de]}}, method: sum, {search},"
+    config = parse(BASE + text + " terms: [{source: arc/en}, {source: quiz/fr}]}]")
+    (one,) = combinations(config)
+    assert (one.cell, searched(config)) == (Cell("arc", "de"), [(Cell("arc", "de"), 4)])
+    assert Cell("arc", "de") in cells_used(config)
+    with pytest.raises(ConfigError, match="leave out lambda, and the weights"):
+        parse(BASE + text + " terms: [{source: arc/en, weight: 2}]}]")
+    with pytest.raises(ConfigError, match=r"search\.cell = 'arc/es'"):
+        parse(BASE + text.replace("{language}'", "es'") + " terms: [{source: arc/en}]}]")
 
 
 @pytest.mark.parametrize(
