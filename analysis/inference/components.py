@@ -157,7 +157,8 @@ def _shares_without(data: Doubles, printed: Floats, factor: str) -> dict[frozens
     axis = FACTORS.index(factor)
     others = tuple(i for i in range(3) if i != axis)
     levels = np.flatnonzero((~np.isnan(printed)).any(axis=others))
-    whole = np.array([np.nanvar(np.delete(printed, level, axis=axis), ddof=1) for level in levels])
+    rest = [np.delete(printed, level, axis=axis) for level in levels]
+    whole = np.array([np.nanvar(one, ddof=1) if np.isfinite(one).sum() > 1 else np.nan for one in rest])
     if len(levels) > 2:
         parts = {name: values[levels] for name, values in components_without(data, factor).items()}
     else:  # without one of two levels the factor is none

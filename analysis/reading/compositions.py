@@ -30,7 +30,23 @@ def compositions_of(store: Store, asked: Current, rows: pl.DataFrame) -> Composi
     """Read them; None where the config asks for none. `rows` are the store's score rows, metric by metric."""
     if not asked.compositions.height:
         return None
-    return Compositions(asked.compositions, _held_out(asked.held_out, rows), records(store))
+    known = records(store)
+    return Compositions(_weighed(asked.compositions, known), _held_out(asked.held_out, rows), known)
+
+
+def _weighed(named: pl.DataFrame, known: Mapping[str, ComposedRecord]) -> pl.DataFrame:
+    """With the weights that were searched, which the records know. One that is not made yet has none."""
+    if not named["terms"].explode().struct.field("weight").null_count():
+        return named
+    rows = named.to_dicts()
+    for row in rows:
+        record = known.get(row["adapter_id"])
+        found = {one.adapter_id: one.weight for one in record.terms} if record else {}
+        row["terms"] = [
+            term | {"weight": found.get(term["subject_id"], 0.0) if term["weight"] is None else term["weight"]}
+            for term in row["terms"]
+        ]
+    return pl.DataFrame(rows, schema=named.schema)
 
 
 def _held_out(units: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

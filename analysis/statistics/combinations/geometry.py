@@ -56,7 +56,8 @@ def _pairs(study: Study) -> Iterator[tuple[object, ...]]:
         for pair in record.pairs if record else ():
             parts = [record.terms[number].adapter_id for number in (pair.first, pair.second)] if record else []
             of = (row["adapter_id"], row["model"], row["name"], row["method"], row["strength"])
-            yield (*of, *(names.get(part, part) for part in parts), pair.cosine, pair.norm_ratio, pair.sign_conflicts)
+            called = sorted(names.get(part, part) for part in parts)  # a record has them by ids, which seeds differ in
+            yield (*of, *called, pair.cosine, pair.norm_ratio, pair.sign_conflicts)
 
 
 def _residuals(study: Study) -> pl.DataFrame:
