@@ -19,7 +19,7 @@ from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.given import check_plain, with_left_out
-from orchestrator.planning.grid import Grid, expand
+from orchestrator.planning.grid import Grid, combined, expand
 from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, took_in
@@ -121,7 +121,8 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     existing = with_left_out(resolve_existing(config, checked.models), checked.models)
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
-    grid = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots, found.shots)
+    alone = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
+    grid = combined(alone, config, found.shots)
     check_plain(grid.given_parts())
     with readable("store", store.uri, refusals=False):
         trained = store.trained()

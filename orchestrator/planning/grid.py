@@ -7,7 +7,7 @@ have 100,000 adapters and 100 million scores.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -128,12 +128,10 @@ def expand(
     targets: Mapping[Cell, str],
     existing: Sequence[GivenAdapter] = (),
     own_shots: Mapping[Cell, int] | None = None,
-    searched_on: Mapping[tuple[Cell, int], str] | None = None,
 ) -> Grid:
     """All units of a config. `sources` and `targets` map the usable cells to their data fingerprints.
 
-    `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks; `searched_on` the
-    digests of examples on which weights are searched, by their cell and how many they are. Adapters come
+    `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks. Adapters come
     model by model and seed by seed, so that a full matrix appears early.
     """
     adapters: list[AdapterUnit] = []
@@ -148,7 +146,6 @@ def expand(
         ]
     shots = own_shots or {}
     target_ids = (target_id(print_, config.scoring_of(cell), shots.get(cell, 0)) for cell, print_ in targets.items())
-    names = composed(config, models, adapters, existing, searched_on or {})
     scored = set(config.source_list())
     return Grid(
         tuple(models),
@@ -156,7 +153,15 @@ def expand(
         tuple(target_ids),
         tuple(adapters),
         tuple(existing),
-        tuple({one.adapter.adapter_id: one.adapter for one in names}.values()),
-        tuple(names),
-        frozenset(unit.adapter_id for unit in adapters if unit.source not in scored),
+        silent=frozenset(unit.adapter_id for unit in adapters if unit.source not in scored),
     )
+
+
+def combined(grid: Grid, config: StudyConfig, searched_on: Mapping[tuple[Cell, int], str]) -> Grid:
+    """A grid with what the config puts together of its adapters.
+
+    `searched_on` are the digests of examples on which weights are searched, by their cell and how many they are.
+    """
+    names = composed(config, grid.models, grid.adapters, grid.existing, searched_on)
+    made = {one.adapter.adapter_id: one.adapter for one in names}
+    return replace(grid, composed=tuple(made.values()), names=tuple(names))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.costs.estimate import Estimates
-from orchestrator.planning.grid import Grid, expand
+from orchestrator.planning.grid import Grid, combined, expand
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.standing import Tally, of_plan
 from orchestrator.progress.numbers import begin
@@ -39,7 +39,7 @@ def model(name: str) -> Model:
 def grid_of(config: StudyConfig, broken: tuple[Cell, ...] = ()) -> Grid:
     sources = {s: [f"examples {c}" for c in s.cells] for s in learned(config) if not set(s.cells) & set(broken)}
     targets = {cell: f"requests {cell}" for cell in [*config.target_list(), *held_out(config)] if cell not in broken}
-    return expand(config, [model(entry.id) for entry in config.models], sources, targets)
+    return combined(expand(config, [model(entry.id) for entry in config.models], sources, targets), config, {})
 
 
 def scores_of(grid: Grid) -> list[ScoreUnit]:
