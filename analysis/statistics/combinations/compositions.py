@@ -25,6 +25,7 @@ from analysis.reading.study import Study
 from analysis.statistics.combinations.gains import Others, Seeds, gains
 from analysis.statistics.combinations.reported import (
     CLAIMS,
+    SEARCHED,
     all_scales,
     beside_sources,
     composed_of,
@@ -85,7 +86,10 @@ def _scale(study: Study, scale: Scale, rows: pl.DataFrame, told: pl.DataFrame) -
     return table.with_columns(
         *((pl.col("delta") - pl.col(f"gain_{what}")).alias(f"delta_{what}") for what in ("part", "donor")),
         *((pl.col(f"q_{side}") <= LEVEL).alias(side) for side in ("better", "worse")),
-        pl.col("protocol").replace_strict(CLAIMS, default=None).alias("claim"),
+        pl.when(pl.col("method").str.ends_with(SEARCHED))
+        .then(pl.lit("few-shot"))
+        .otherwise(pl.col("protocol").replace_strict(CLAIMS, default=None))
+        .alias("claim"),
         pl.lit(scale.metric).alias("metric"),
         pl.lit(scale.unit).alias("unit"),
     )
@@ -143,7 +147,7 @@ COLUMNS = {
     "method": "how it is put together",
     "lambda": "λ: the fixed one, or the one that was chosen for the target; null where no weight names it",
     "protocol": "on what λ was chosen: source, other_languages or target; null where it is fixed",
-    "claim": "what that makes of it: zero-shot, or few-shot where the target's own held-out items chose; null: fixed",
+    "claim": "what that makes of it: zero-shot, or few-shot where a target's own items chose λ or weights; null: fixed",
     "rank": "largest rank of what was written",
     "truncation": "what its writing leaves out of ΔW, relative error (mean over seeds)",
     **TARGET_WORDS,

@@ -22,6 +22,7 @@ from study.cells import Cell, Regime, regime_of
 
 NONE = "the study puts no adapters together"
 NAMED = ["adapter_id", "model", "name", "method", "strength", "protocol", "language", "terms"]
+SEARCHED = "(searched)"  # ends the method of what a few examples of a target chose the weights of
 FEW_SHOT = "target"
 CLAIMS = {"source": "zero-shot", "other_languages": "zero-shot", FEW_SHOT: "few-shot"}
 
