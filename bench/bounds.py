@@ -60,6 +60,8 @@ BOUNDS = {
     "target share": Bound(-5.0, 5.0),
     "pair share": Bound(-5.0, 5.0),
     "top bias": Bound(-0.5, 0.5),
+    "gain coverage": Bound(0.93),
+    "gain bias": Bound(-0.5, 0.5),
     "floor − printed": Bound(-0.05, 0.05),
 }
 SMALL_N, SMALL_HIGH = 20, 0.995  # where there are so few items, intervals are wider than they need be

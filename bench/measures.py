@@ -14,6 +14,7 @@ from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Floats
 from analysis.inference.means import Interval, Means, means, one_sided, over_models, within_model
+from bench.best import of_best
 from bench.corpora import of_corpus
 from bench.seen import Seen, analyse, positions
 from bench.worlds import Mask, Study
@@ -220,4 +221,12 @@ def measured(study: Study, only: str | None = None) -> Values:
     return found
 
 
-MEASURES: tuple[Callable[[Seen], Values], ...] = (of_cells, of_groups, of_rates, of_roles, of_variance, of_advice)
+MEASURES: tuple[Callable[[Seen], Values], ...] = (
+    of_cells,
+    of_groups,
+    of_rates,
+    of_roles,
+    of_variance,
+    of_advice,
+    of_best,
+)

@@ -10,7 +10,7 @@ import polars as pl
 from analysis.frames import TARGET
 from analysis.inference.paired import mean_difference
 from analysis.page import html
-from analysis.page.words import WRONG, count
+from analysis.page.words import WRONG, Row, count
 from analysis.tables.registry import Made
 
 TABLES = ("compositions", "lambda_curve", "additivity", "geometry", "generation")
@@ -103,22 +103,25 @@ def _harm(frame: pl.DataFrame) -> str:
 
 
 def _sums(frame: pl.DataFrame | None) -> Iterator[str]:
+    """One line per metric: how far parts add up, method by method."""
     if frame is None:
         return
-    for row in frame.filter(pl.col("regime") == "all").iter_rows(named=True):
-        if row["slope"] is None:
-            yield f"Whether parts add up in {row['method']}, by {row['metric']}, is not told: nothing but noise varies."
-            continue
-        low, high = row["slope_low"], row["slope_high"]
-        ends = "" if low is None else f" (95 % interval {low:.2f} to {high:.2f})".replace("-", "−")
-        alone = "" if row["pearson_clean"] is None else f", r {row['pearson_clean']:.2f} without noise"
-        holds = low is not None and low <= 1 <= high
-        means = "that parts add up is not refuted" if holds else "parts do not simply add up"
+    whole = frame.filter(pl.col("regime") == "all")
+    for (metric, unit), rows in whole.group_by("metric", "unit", maintain_order=True):
+        parts = "; ".join(_sum(row, str(unit)) for row in rows.iter_rows(named=True))
         yield (
-            f"Does Σ w·Δ of the parts tell what {row['method']} does, by {row['metric']}? Slope {row['slope']:.2f}"
-            f"{ends}{alone}, over {row['n']:,} adapters and targets; beyond noise it is off by "
-            f"{row['rmse_clean']:.1f} {row['unit']}: {means}."
+            f"Does Σ w·Δ of the parts tell what a composition does, by {metric}? Slope of the measured on it (1 where "
+            f"parts add up; 95 % interval) and what is left beyond noise, over {int(rows['n'].sum()):,} composed "
+            f"adapters and targets: {parts}."
         )
+
+
+def _sum(row: Row, unit: str) -> str:
+    slope, low, high = (row[f"slope{end}"] for end in ("", "_low", "_high"))
+    if slope is None:
+        return f"{row['method']} not told, for nothing but noise varies"
+    ends = "" if low is None else f" ({low:.2f} to {high:.2f})"
+    return f"{row['method']} {slope:.2f}{ends}, {row['rmse_clean']:.1f} {unit}".replace("-", "−")
 
 
 def _hindsight(curve: pl.DataFrame) -> str:

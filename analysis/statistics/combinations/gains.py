@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import SOURCE, TARGET
-from analysis.inference.best import best_elsewhere
+from analysis.inference.best import best_elsewhere, widened
 from analysis.inference.cells import cells
 from analysis.inference.items import Column, Singles, grid
 from analysis.reading.grids import Clusters, clusters
@@ -58,7 +58,8 @@ def _model(panels: Sequence[Panel], rows: pl.DataFrame, others: Others, numbers:
             about.append(panel)
     if not columns:
         return pl.DataFrame(schema=SCHEMA)
-    made = grid(columns, source, sum(len(docs) for _, docs in numbers.values()))
+    plain = grid(columns, source, sum(len(docs) for _, docs in numbers.values()))
+    made = widened(plain, int(np.bincount(source).max()))
     told = cells(made)
     values = {"gain": made.delta, "low": told.low, "high": told.high, "p_better": told.better, "p_worse": told.worse}
     found = [
