@@ -24,7 +24,7 @@ def beside(study: Study, target: str, sources: pl.DataFrame) -> tuple[Advice, ..
     """What there is to say of compositions where somebody asks for sources; nothing of a study without any."""
     if study.compositions is None:
         return ()
-    there, more = tried(study, target), untried(study, sources.filter("measured"))
+    there, more = tried(study, target), untried(study, target, sources.filter("measured"))
     found = [
         (f"Compositions for {target}, best Δ first, pp (over_donor: beyond the best single donor):", there),
         ("Sums not tried yet that may do better than the first source, as far as sums add up here, pp:", more),
@@ -51,7 +51,14 @@ def tried(study: Study, target: str) -> pl.DataFrame:
     return table.sort("delta", "composition", descending=[True, False])
 
 
-def untried(study: Study, sources: pl.DataFrame) -> pl.DataFrame:
+def _base(study: Study, target: str) -> float:
+    """Mean score of the bases on a target."""
+    here = pl.concat_str("target_task", "target_language", separator="/") == target
+    scores = study.units.filter(here, pl.col("kind") == "base")["score_norm"].drop_nulls().to_list()
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def untried(study: Study, target: str, sources: pl.DataFrame) -> pl.DataFrame:
     """`sum_of, and, expected` of pairs of the best sources of a target that no composition sums, best first.
 
     `sources` has `source, expected`, best first. No rows where the study's own sums do not tell how far they add up.
@@ -66,4 +73,8 @@ def untried(study: Study, sources: pl.DataFrame) -> pl.DataFrame:
     best = sources.select("source", "expected").head(SOURCES).rows()
     pairs = [(a, b, slope[0] * (x + y)) for (a, x), (b, y) in combinations(best, 2) if frozenset((a, b)) not in known]
     table = pl.DataFrame(pairs, schema={"sum_of": pl.String, "and": pl.String, "expected": pl.Float64}, orient="row")
+    room = 100 * (1 - _base(study, target))
+    table = table.filter(
+        pl.col("expected") <= room
+    )  # more than all items cannot be right: too far beyond what was seen
     return table.filter(pl.col("expected") > sources["expected"][0]).sort("expected", descending=True).head(MOST)

@@ -16,6 +16,7 @@ from analysis.inference.items import Floats
 
 STATISTICS = ("pearson", "spearman", "rmse", "slope", "pearson_clean", "rmse_clean")
 LEAST = 1e-9  # of a variance, below which nothing varies
+SURE = 0.1  # of the variance of values, which must be none of noise for anything to be told without it
 FEWEST = 3  # points
 
 
@@ -25,7 +26,9 @@ def agreement(predicted: Sequence[Floats], measured: Sequence[Floats], weights: 
     residual = [m - p for p, m in zip(predicted, measured, strict=True)]
     both = (_covariance(predicted[1], measured[2], weights) + _covariance(predicted[2], measured[1], weights)) / 2
     own = [_covariance(side[1], side[2], weights) for side in (predicted, measured)]
-    own = [np.where(one > LEAST, one, np.nan) for one in own]
+    whole = [_covariance(side[0], side[0], weights) for side in (predicted, measured)]
+    least = [np.maximum(SURE * one, LEAST) for one in whole]
+    own = [np.where(one > most, one, np.nan) for one, most in zip(own, least, strict=True)]
     return {
         "pearson": _pearson(x, y, weights),
         "spearman": _pearson(ranks(x, weights), ranks(y, weights), weights),

@@ -43,9 +43,11 @@ def test_compositions_of_a_target_come_best_first(study: Study) -> None:
 
 def test_a_sum_that_was_not_tried_is_proposed(study: Study) -> None:
     sources = pl.DataFrame({"source": ["a/de", "b/de", "a/en"], "expected": [12.0, 10.0, 2.0]})
-    table = combined.untried(study, sources)
+    table = combined.untried(study, TARGET, sources)
     assert table.select("sum_of", "and").rows() == [("a/de", "b/de"), ("a/de", "a/en")]
     assert table["expected"].to_list() == pytest.approx([22, 14], rel=0.1)
+    beyond = sources.with_columns(pl.col("expected") * 30)
+    assert combined.untried(study, TARGET, beyond).height == 0  # more than all items would be right
     said = about_target(study, TARGET, None).text(3)
     assert said.index("Sources for b/fr") < said.index("Compositions for b/fr") < said.index("Sums not tried yet")
 
@@ -53,4 +55,4 @@ def test_a_sum_that_was_not_tried_is_proposed(study: Study) -> None:
 def test_without_compositions_there_are_sources_alone() -> None:
     plain = study_of(World(normal_effects(), items=100))
     assert about_target(plain, TARGET, None).beside == ()
-    assert combined.tried(plain, TARGET).height == combined.untried(plain, pl.DataFrame()).height == 0
+    assert combined.tried(plain, TARGET).height == combined.untried(plain, TARGET, pl.DataFrame()).height == 0
