@@ -146,6 +146,7 @@ def test_a_plan_by_sizes_says_when_it_could_not_ask_the_store(
             *EXAMPLES.glob("*/v1_*.yaml"),
             *EXAMPLES.glob("*/upstream.yaml"),
             *EXAMPLES.glob("*/ablations/*.yaml"),
+            EXAMPLES / "compositions" / "language_task_arithmetic.yaml",
         ]
     ),
     ids=lambda path: path.relative_to(EXAMPLES).as_posix(),
