@@ -62,10 +62,10 @@ def timed(what: str, work: Callable[[], object]) -> None:
 
 def asked(number: int, **more: object) -> Composition:
     """Three terms of all adapters, others for each number."""
-    names = sorted(
-        {f"{number % ADAPTERS:02}", f"{(number * 5 + 1) % ADAPTERS:02}", f"{(number * 7 + 2) % ADAPTERS:02}"}
-    )
-    terms = tuple(Term(name, weight) for name, weight in zip(names, (1.0, 0.5, -0.5), strict=False))
+    first = number % ADAPTERS
+    others = (first, first + 1 + number // ADAPTERS, first + 20)
+    names = sorted(f"{other % ADAPTERS:02}" for other in others)
+    terms = tuple(Term(name, weight) for name, weight in zip(names, (1.0, 0.5, -0.5), strict=True))
     return Composition(terms=terms, **more)  # type: ignore[arg-type]
 
 

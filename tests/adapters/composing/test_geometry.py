@@ -57,6 +57,16 @@ def test_of_large_modules_a_grid_tells_the_share() -> None:
     assert pairs([parts[0], mixed])[0].sign_conflicts == pytest.approx(share, abs=0.03)
 
 
+def test_a_grid_does_not_fall_in_with_what_repeats() -> None:
+    """Every second output turns around, as halves of a head may: a grid of an even step would see one half alone."""
+    size = 4 * GRID
+    one = at_random(1, 2, 1.0, {"x": (size, size)})
+    own = one.modules["x"]
+    turned = own.b * torch.tensor([1.0, -1.0]).repeat(size // 2)[:, None]
+    other = AdapterWeights({"x": Factors(own.a, turned, 1.0)})
+    assert pairs([one, other])[0].sign_conflicts == pytest.approx(0.5, abs=0.02)
+
+
 def test_the_norm_of_a_difference_is_not_lost_in_rounding() -> None:
     """Two parts that differ by a ten-thousandth."""
     one = at_random(1, 4, 1.0)
