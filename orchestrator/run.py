@@ -76,7 +76,8 @@ class StudyRun:
         self._actors, self._most_hours, self._asked = actors or Actors(), most_device_hours, asked
         models = {model.name: model for model in plan.grid.models}
         self._units = {unit.adapter_id: unit for unit in plan.grid.adapters}
-        self._context = TrialContext(config, models, self._units, prepared.survey.examples, store)
+        found = prepared.survey
+        self._context = TrialContext(config, models, self._units, found.examples, store, found.counts)
         self._waiting = Waiting(plan)
         self._books = Books(config, plan, store, estimates, console)
         self._shape = shape(config)

@@ -14,14 +14,18 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
-from study.config import Recipe, Scoring
+from study.config import KeepNearBase, Mixing, Recipe, Scoring
 
 AS_BEFORE: dict[str, object] = {  # the value at which results are what they were before
     "scoring.system_prompt": None,
     "scoring.chat_template_args": None,
     "recipe.validation.split": "floor",
     "recipe.validation.mean": "token",
+    "recipe.lora.start": "own",
+    "recipe.mixing": Mixing().model_dump(mode="json"),
+    "recipe.keep_near_base": KeepNearBase().model_dump(mode="json"),
     "example.bos": True,
     "example.max_length": None,
     "example.truncation": "left",
@@ -48,25 +52,24 @@ def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Calla
     """Make a function from fingerprints of a source's examples, one per cell, and a seed to an adapter's identity.
 
     `model` is the base model's identity; `adapts` are the modules that are trained where they are others than those
-    that the first release trained of this model, so that only its adapters grow stale. The text that adapters share is
-    made once: a study may have 100,000.
+    that the first release trained of this model, so that only its adapters grow stale. Where an adapter is kept near
+    the base on prompts, their fingerprint comes last. The text that adapters share is made once: a study may have
+    100,000.
     """
-    examples, seed = "@examples", "@seed"
-    text = canonical_json(
-        {
-            "kind": "adapter",
-            "version": RECIPE_VERSION,
-            "model": model,
-            "examples": examples,
-            "recipe": deciding("recipe", recipe.model_dump(mode="json")),
-            "seed": seed,
-            **({"adapts": list(adapts)} if adapts else {}),
-        }
-    )
-    head, middle, tail = _around(text, examples, seed)
-    return lambda prints, number: _digest(
-        f"{head}{canonical_json(list(prints))}{middle}{canonical_json(number)}{tail}".encode()
-    )
+    beside = 1 if recipe.keep_near_base.kl else 0
+
+    @cache
+    def around(cells: int) -> list[str]:
+        of_source = deciding("recipe", recipe.of_source(cells).model_dump(mode="json"))
+        named = {"kind": "adapter", "version": RECIPE_VERSION, "model": model, "recipe": of_source}
+        adapted = {"adapts": list(adapts)} if adapts else {}
+        return _around(canonical_json({**named, **adapted, "examples": "@examples", "seed": "@seed"}))
+
+    def name(prints: Sequence[str], seed: int) -> str:
+        head, middle, tail = around(min(2, len(prints) - beside))
+        return _digest(f"{head}{canonical_json(list(prints))}{middle}{canonical_json(seed)}{tail}".encode())
+
+    return name
 
 
 def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -> str:
@@ -103,10 +106,10 @@ def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
     return kept
 
 
-def _around(text: str, *marks: str) -> list[str]:
-    """Cut a JSON text at marks, each of which is one whole string in it."""
+def _around(text: str) -> list[str]:
+    """Cut a JSON text at two marks, each of which is one whole string in it."""
     parts = []
-    for mark in marks:
+    for mark in ("@examples", "@seed"):
         before, found, text = text.partition(f'"{mark}"')
         if not found or f'"{mark}"' in text:
             raise ValueError(f"{mark!r} cannot be a value of a config")

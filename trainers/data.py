@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from study.config import LossOn, Truncation
@@ -29,7 +29,7 @@ class Row:
     """A tokenised example. The loss is on tokens[first:], each predicted from those before it (first >= 1).
 
     Where a row is of a conversation, it is on the tokens at `learned` alone, in order. `prefix` marks a chunk of which
-    `first` is drawn (`with_cuts`).
+    `first` is drawn (`with_cuts`). `example` is the number of the example that it was made from (0, 1, …).
     """
 
     tokens: tuple[int, ...]
@@ -37,6 +37,7 @@ class Row:
     truncated: bool
     learned: tuple[int, ...] | None = None
     prefix: bool = False
+    example: int = field(default=0, compare=False)
 
     @property
     def targets(self) -> int:
@@ -79,6 +80,7 @@ def tokenise(
     """
     rows: list[Row] = []
     for number, example in enumerate(examples, 1):
+        done = len(rows)
         most, on = example.max_length or max_length, example.loss_on or loss_on
         try:
             if example.format == "text":
@@ -90,6 +92,7 @@ def tokenise(
                 rows.append(_of_pair(_pair(tokenizer, example), most, example.truncation, on))
         except (BadData, BadChat, BadText) as error:
             raise BadData(f"example {number} of {len(examples)} {_about(example)}{error}") from error
+        rows[done:] = [replace(row, example=number - 1) for row in rows[done:]]
     if not rows:
         raise BadData("there is no example to train on")
     return tuple(rows)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -90,20 +90,52 @@ class Engine:
         self._bad.zero_()
         return {slot for slot, times in enumerate(bad) if times}
 
-    def step(self, rates: Sequence[float | None], number: int) -> None:
-        """Take optimiser step `number` (1, 2, …) with a learning rate per member, None for one that is frozen."""
-        self._optimizer.rates, self._optimizer.number = list(rates), number
+    def step(self, rates: Sequence[float | None], number: int, following: Sequence[int]) -> None:
+        """Take optimiser step `number` (1, 2, …) with a learning rate per member, None for one that is frozen.
+
+        The slow weights of `following` follow.
+        """
+        self._optimizer.rates, self._optimizer.number, self._optimizer.following = list(rates), number, following
         self._engine.step()
 
     def state(self) -> torch.Tensor:
-        """All members' weights and moments, [3, K, P] float32 on the CPU, put together where ZeRO has spread them."""
+        """All members' weights and moments, and slow weights if there are any, [3 or 4, K, P] float32 on the CPU.
+
+        Put together where ZeRO has spread them.
+        """
         return self._optimizer.state_of_all()
+
+    @contextmanager
+    def slow(self, slots: Sequence[int]) -> Iterator[None]:
+        """Within, the weights of these members are their slow ones. Every process has to ask."""
+        if not slots:
+            yield
+            return
+        slow_KP = self._optimizer.slow_of_all()[list(slots)]
+        fast_KP = self._exchanged(slots, slow_KP)
+        yield
+        self._exchanged(slots, fast_KP)
 
     def weights(self, slots: Collection[int]) -> dict[int, dict[str, torch.Tensor]]:
         """Copies of members' weights on the CPU, as an adapter's file has them."""
-        rows_KP = self._sheet.weights
-        with deepspeed.zero.GatheredParameters([rows_KP], enabled=hasattr(rows_KP, "ds_id")):
+        with self._whole_sheet():
             return {slot: self._sheet.copies(slot) for slot in slots}
+
+    def _exchanged(self, slots: Sequence[int], rows_KP: torch.Tensor) -> torch.Tensor:
+        """Put rows into the sheet, in place of what is returned. The optimiser's own weights stay, or are given back."""
+        with self._whole_sheet(modifier_rank=0), torch.no_grad():
+            sheet_KP, places = self._sheet.weights, list(slots)
+            before_KP = sheet_KP[places].clone()
+            sheet_KP[places] = rows_KP.to(sheet_KP)
+        return before_KP
+
+    def _whole_sheet(self, modifier_rank: int | None = None) -> AbstractContextManager[None]:
+        """Within, this process has the sheet whole, also where ZeRO 3 has spread it."""
+        sheet_KP = self._sheet.weights
+        whole: AbstractContextManager[None] = deepspeed.zero.GatheredParameters(
+            [sheet_KP], modifier_rank=modifier_rank, enabled=hasattr(sheet_KP, "ds_id")
+        )
+        return whole
 
     def _without_bad(self, gradient_KP: torch.Tensor) -> torch.Tensor:
         """The sheet's gradient with the rows that are not finite (or too large to square) set to zero, and noted."""
@@ -123,24 +155,26 @@ def opened(
 ) -> Iterator[Engine]:
     """An engine over a base with an adapter per (adapter_id, seed). Afterwards the base is as it was.
 
-    An adapter starts afresh, or from weights and moments [3, P] where `rows` has them.
+    An adapter starts afresh, or from weights, moments and slow weights [3 or 4, P] where `rows` has them.
     """
     base.eval()
+    outer_rate = recipe.mixing.outer_rate
     sheet = kind_of(recipe).sheet(base, members, world.device)
-    start_3KP = _together(rows)
-    if start_3KP is not None:
-        sheet.weights.data.copy_(start_3KP[0])
+    start_SKP = _together(rows, 3 if outer_rate is None else 4)
+    if start_SKP is not None:
+        sheet.weights.data.copy_(start_SKP[0])
     sheet.weights.requires_grad_()
     model = GangModel(base, sheet)
     engine = None
     try:
         optimizer = GangAdamW(sheet.weights, recipe.weight_decay, recipe.max_grad_norm, world.rank, sheet.decayed)
+        optimizer.outer_rate = outer_rate
         config = _sized(settings, sheet.weights.numel())
         engine, *_ = deepspeed.initialize(
             model=model, model_parameters=[sheet.weights], optimizer=optimizer, config=config
         )
-        if start_3KP is not None:
-            optimizer.load(start_3KP)
+        if start_SKP is not None:
+            optimizer.load(start_SKP)
         yield Engine(engine, model, optimizer, world)
     finally:
         if engine is not None:
@@ -158,9 +192,13 @@ def _sized(settings: Mapping[str, object], weights: int) -> dict[str, object]:
     return {**settings, "zero_optimization": {"reduce_bucket_size": weights, **asked}}
 
 
-def _together(rows: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
-    """Members' weights and moments as [3, K, P]; zeros for one that has come to its end, for it stays frozen."""
-    width = next((row_3P.shape[1] for row_3P in rows if row_3P is not None), None)
+def _together(rows: Sequence[torch.Tensor | None], count: int) -> torch.Tensor | None:
+    """Members' weights, moments and so on as [count, K, P]; zeros for what one has not that has ended, or has no use."""
+    width = next((row_SP.shape[1] for row_SP in rows if row_SP is not None), None)
     if width is None:
         return None
-    return torch.stack([torch.zeros(3, width) if row_3P is None else row_3P for row_3P in rows], dim=1)
+    together = torch.zeros(count, len(rows), width)
+    for slot, row_SP in enumerate(rows):
+        if row_SP is not None:
+            together[: len(row_SP), slot] = row_SP
+    return together

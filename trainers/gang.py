@@ -36,7 +36,8 @@ def train_gang(
         for slot in engine.bad_slots():
             if members[slot].rate(step) is not None:
                 members[slot].failure = f"the gradient is not finite in step {step + 1}"
-        engine.step([member.rate(step) for member in members], step + 1)
+        following = [member.slot for member in members if member.ends_loop(step)]
+        engine.step([member.rate(step) for member in members], step + 1, following)
         _end_epochs(engine, [member for member in members if member.ends_epoch(step)], step, losses)
         step += 1
         if _is_due(members, step):
@@ -81,30 +82,32 @@ def _checkpoint(
     engine: Engine, members: Sequence[Member], step: int, seconds: float, resumed: tuple[int, ...]
 ) -> Checkpoint:
     """What members that go on will need, and what the others have come to."""
-    rows_3KP = engine.state()
+    rows_SKP = engine.state()
     states = {}
     for member in members:
         goes_on = member.rate(step) is not None
-        states[member.job.adapter_id] = member.state(rows_3KP[:, member.slot].clone() if goes_on else None)
+        row_SP = rows_SKP[: 4 if member.is_slow else 3, member.slot].clone() if goes_on else None
+        states[member.job.adapter_id] = member.state(row_SP)
     return Checkpoint(step, seconds, resumed, states)
 
 
 def _end_epochs(engine: Engine, ending: list[Member], step: int, losses: _Losses) -> None:
-    """Book the epochs that end with this step: training loss, validation loss, snapshot."""
+    """Book the epochs that end with this step: training loss, validation loss, snapshot; of slow weights if any."""
     if not ending:
         return
     slots = [member.slot for member in ending]
     totals = losses.take(slots)
     held_out = {member.slot: member.validation_rows() for member in ending}
-    losses.of([row for rows in held_out.values() for row in rows], learn=False)
-    validation = losses.take(slots)
-    best = []
-    for member in ending:
-        member.add_loss(totals[member.slot])
-        rows = held_out[member.slot]
-        if member.end_epoch(step, validation[member.slot] / member.validated if rows else None):
-            best.append(member)
-    weights = engine.weights([member.slot for member in best])
+    with engine.slow([member.slot for member in ending if member.is_slow]):
+        losses.of([row for rows in held_out.values() for row in rows], learn=False)
+        validation = losses.take(slots)
+        best = []
+        for member in ending:
+            member.add_loss(totals[member.slot])
+            rows = held_out[member.slot]
+            if member.end_epoch(step, validation[member.slot] / member.validated if rows else None):
+                best.append(member)
+        weights = engine.weights([member.slot for member in best])
     for member in best:
         member.keep(weights[member.slot])
 

@@ -14,11 +14,12 @@ from study.store.course import Conditions, Course
 
 @dataclass(frozen=True)
 class Job:
-    """One adapter to train: a member of a gang."""
+    """One adapter to train: a member of a gang. `cells` counts the examples of each cell, where there are several."""
 
     adapter_id: str
     seed: int
     examples: tuple[Example, ...]
+    cells: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Nothing here depends on the other members, nor on how the gang is run.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -19,9 +20,10 @@ from study.identity import digest
 from study.store.course import Course, Epoch, Examples, Tokens
 from trainers.batch import GangRow
 from trainers.checkpoint import MemberState
-from trainers.data import Row, steps, with_cuts
+from trainers.data import Row, with_cuts
 from trainers.job import Job
 from trainers.learning_rates import learning_rates
+from trainers.mixing import epochs
 
 _BOOKS = ("failure", "useful", "padded", "_epochs", "_best", "_best_epoch", "_loss", "_targets")
 
@@ -36,10 +38,12 @@ class Member:
     def __init__(self, slot: int, job: Job, rows: Sequence[Row], recipe: Recipe) -> None:
         self.slot, self.job, self._rows, self._recipe = slot, job, with_cuts(rows, job.seed), recipe
         self._learn, self._held_out = split(len(rows), recipe.validation)
-        plan = [steps(self._learn, recipe.batch_size, job.seed, epoch) for epoch in range(recipe.epochs)]
+        self._mixing = recipe.of_source(max(1, len(job.cells))).mixing
+        plan = epochs(self._cells(), recipe.model_copy(update={"mixing": self._mixing}), job.seed)
         self._steps = [step for epoch in plan for step in epoch]
         self._ends = list(accumulate(len(epoch) for epoch in plan))
         self._rates = learning_rates(recipe, len(self._steps))
+        self._keep = "last" if self._mixing.order == "sequential" else recipe.validation.keep
         self._dropout = kind_of(recipe).dropout
         self.failure: str | None = None
         self.kept: Mapping[str, torch.Tensor] = {}
@@ -48,6 +52,24 @@ class Member:
         self._epochs: list[dict[str, Any]] = []
         self._best, self._best_epoch = math.inf, 0
         self._loss, self._targets = 0.0, 0
+
+    def _cells(self) -> list[list[int]]:
+        """The rows to learn from, by cell; one that has none left is left out."""
+        found: dict[int, list[int]] = {}
+        ends = list(accumulate(self.job.cells))
+        for i in self._learn:
+            found.setdefault(bisect_right(ends, self._rows[i].example), []).append(i)
+        return list(found.values())
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it has slow weights, which are then what is validated and kept."""
+        return self._mixing.inner_steps is not None
+
+    def ends_loop(self, step: int) -> bool:
+        """Whether its slow weights follow after this step: the last loop ends with the training."""
+        inner = self._mixing.inner_steps
+        return inner is not None and ((step + 1) % inner == 0 or step + 1 == len(self._steps))
 
     @property
     def epoch_steps(self) -> int:
@@ -111,9 +133,9 @@ class Member:
         )
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if loss is not None and not math.isfinite(loss):
-                self.failure = f"{name} loss is {loss} in epoch {number} of {self._recipe.epochs}"
+                self.failure = f"{name} loss is {loss} in epoch {number} of {len(self._ends)}"
                 return False
-        if validation_loss is None or self._recipe.validation.keep == "last" or validation_loss < self._best:
+        if validation_loss is None or self._keep == "last" or validation_loss < self._best:
             self._best = self._best if validation_loss is None else validation_loss
             self._best_epoch = number
             return True
@@ -123,7 +145,7 @@ class Member:
         """Take the epoch's snapshot, on the CPU."""
         self.kept = weights
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
-            self.failure = f"a weight is not finite after epoch {self._best_epoch} of {self._recipe.epochs}"
+            self.failure = f"a weight is not finite after epoch {self._best_epoch} of {len(self._ends)}"
 
     def state(self, row_3P: torch.Tensor | None) -> MemberState:
         """All that `restore` needs to go on as if nothing had happened."""
@@ -136,11 +158,10 @@ class Member:
 
     def course(self, learned_nothing: bool) -> Course:
         """How its training went; that of what it has come to is for those to say who know the base."""
-        kept = self._recipe.validation.keep
         return Course(
             epochs=tuple(Epoch(**epoch) for epoch in self._epochs),
             best_epoch=self._best_epoch,
-            kept=kept if self._held_out else "last: too few examples, or a fraction of 0, to validate on",
+            kept=self._keep if self._held_out else "last: too few examples, or a fraction of 0, to validate on",
             steps=len(self._steps),
             examples=Examples(len(self._learn), len(self._held_out)),
             truncated=sum(row.truncated for row in self._rows),

@@ -1,7 +1,8 @@
 """AdamW over a gang's sheet [K, P], row by row: each adapter has its own learning rate, clipping and end.
 
 The update is torch's AdamW and the clipping torch's `clip_grad_norm_`, per row. A row without a learning rate is frozen
-exactly: neither its weights nor its moments change. DeepSpeed hands in the sheet whole, or the flat range of it that
+exactly: neither its weights nor its moments change. A row may have slow weights φ, which follow its weights θ after
+every so many steps: φ ← θ - (1 - outer rate)·(θ - φ), and θ ← φ (Reptile, Nichol et al. 2018). DeepSpeed hands in the sheet whole, or the flat range of it that
 this process owns (ZeRO, bf16 master weights), padded at the end; norms are then added up over the processes.
 """
 
@@ -19,8 +20,12 @@ _CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 class GangAdamW(torch.optim.Optimizer):
     """Set `rates` (None: frozen) and `number` (1, 2, …: the step they take, the same for all) before each step.
 
-    Weight decay applies to the first `decayed` numbers of a row.
+    Those in `following` have their slow weights follow after it, if there are any: where `outer_rate` is set. Weight
+    decay applies to the first `decayed` numbers of a row.
     """
+
+    outer_rate: float | None = None
+    following: Sequence[int] = ()
 
     def __init__(
         self, sheet: torch.nn.Parameter, weight_decay: float, max_norm: float | None, rank: int, decayed: int
@@ -42,12 +47,19 @@ class GangAdamW(torch.optim.Optimizer):
                     self._update(parameter)
 
     def state_of_all(self) -> torch.Tensor:
-        """Weights and both moments of all adapters, [3, K, P] float32 on the CPU; every process has to ask."""
+        """Weights and both moments of all adapters, and slow weights where there are any: [3 or 4, K, P] float32.
+
+        On the CPU; every process has to ask.
+        """
         return torch.stack([self._whole(tensor) for tensor in self._tensors()])
 
-    def load(self, state_3KP: torch.Tensor) -> None:
+    def slow_of_all(self) -> torch.Tensor:
+        """The slow weights of all adapters, [K, P] float32 on the CPU; every process has to ask."""
+        return self._whole(self.state[self._own]["slow"])
+
+    def load(self, state_SKP: torch.Tensor) -> None:
         """Go on from there, as the next step begins: only then DeepSpeed shows the range that this process owns."""
-        self._loaded = state_3KP
+        self._loaded = state_SKP
 
     def _take_loaded(self) -> None:
         assert self._loaded is not None
@@ -60,7 +72,7 @@ class GangAdamW(torch.optim.Optimizer):
 
     def _tensors(self) -> list[torch.Tensor]:
         state = self.state[self._own]
-        return [self._own, state["exp_avg"], state["exp_avg_sq"]]
+        return [self._own, state["exp_avg"], state["exp_avg_sq"], *([state["slow"]] if "slow" in state else [])]
 
     def _whole(self, own: torch.Tensor) -> torch.Tensor:
         flat = own.detach().view(-1)
@@ -75,6 +87,8 @@ class GangAdamW(torch.optim.Optimizer):
         state: dict[str, torch.Tensor] = self.state[parameter]
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            if self.outer_rate is not None:
+                state["slow"] = parameter.clone()
         self._own = parameter
         if self._loaded is not None:
             self._take_loaded()
@@ -91,6 +105,18 @@ class GangAdamW(torch.optim.Optimizer):
                 if clips is not None:
                     rows[1] = rows[1] * clips[slots[0] : slots[-1] + 1, None]
                 self._adamw(rows, rates, max(0, self._decayed - column))
+        if "slow" in state:
+            self._follow(parameter.view(-1), state["slow"].view(-1))
+
+    def _follow(self, weights: torch.Tensor, slow: torch.Tensor) -> None:
+        """Move the slow weights of `following`, unless these are frozen; the weights go on from there."""
+        assert self.outer_rate is not None
+        for first, _, count, start, width in self._pieces(weights.numel()):
+            for slot in range(first, first + count):
+                if slot in self.following and self.rates[slot] is not None:
+                    row = slice(start + (slot - first) * width, start + (slot - first + 1) * width)
+                    weights[row] -= (1 - self.outer_rate) * (weights[row] - slow[row])
+                    slow[row] = weights[row]
 
     def _adamw(self, rows: list[torch.Tensor], rates: torch.Tensor, decayed: int) -> None:
         """Loshchilov and Hutter 2019, algorithm 2, in the order of torch's implementation."""

@@ -115,8 +115,9 @@ class Worker:
         how = self._batching(setup, len(members), base)
         settings = engine_config(setup.training, setup.model.dtype)
         names = [(member.job.adapter_id, member.job.seed) for member in members]
+        recipe = setup.recipe if any(member.is_slow for member in members) else setup.recipe.of_source(1)
         try:
-            with opened(base.module, setup.recipe, settings, names, self.world, rows) as engine:
+            with opened(base.module, recipe, settings, names, self.world, rows) as engine:
                 resumed = train_gang(engine, members, how, start, save)
             return self._conditions(base, setup, how, members, resumed)
         except RuntimeError as error:

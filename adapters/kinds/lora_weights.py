@@ -1,7 +1,8 @@
 """LoRA's weights, in PEFT's terms: initialised, trained as rows of a bank's sheet, and written.
 
-Invariants: initial weights are a function of (seed, adapter_id, module name) alone, whatever else is trained in the
-process or in the gang; a written folder loads in PEFT and vLLM as it is, holds no pickle and no path of this machine.
+Invariants: initial weights are a function of (seed, adapter_id, module name) alone, or of seed and module name where
+all are to start alike (`start: shared`), whatever else is trained in the process or in the gang; a written folder loads
+in PEFT and vLLM as it is, holds no pickle and no path of this machine.
 """
 
 from __future__ import annotations
@@ -92,23 +93,25 @@ def lora_config(lora: Lora) -> LoraConfig:
 def initial(lora: Lora, sites: Iterable[Site], adapter_id: str, seed: int) -> AdapterWeights:
     """A fresh adapter on these modules."""
     factor = scaling(lora.alpha, lora.r, lora.rslora)
+    owner = None if lora.start == "shared" else adapter_id
     modules = {}
     for site in sites:
         name = f"{PREFIX}{site.name}.lora_"
-        a = initial_weight(adapter_id, seed, f"{name}A.weight", (lora.r, site.fan_in))
-        b = initial_weight(adapter_id, seed, f"{name}B.weight", (site.fan_out, lora.r))
+        a = initial_weight(owner, seed, f"{name}A.weight", (lora.r, site.fan_in))
+        b = initial_weight(owner, seed, f"{name}B.weight", (site.fan_out, lora.r))
         modules[site.name] = Factors(a, b, factor)
     return AdapterWeights(modules)
 
 
-def initial_weight(adapter_id: str, seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+def initial_weight(owner: str | None, seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """PEFT's default start: B zero, A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), float32 on the CPU.
 
-    `shape` is (r, in) for A and (out, r) for B; `name` is the parameter's name in the PEFT file.
+    `shape` is (r, in) for A and (out, r) for B; `name` is the parameter's name in the PEFT file. `owner` is the
+    adapter_id, or None for a start that all adapters of the seed share.
     """
     if ".lora_A." not in name:
         return torch.zeros(shape)
-    generator = torch.Generator().manual_seed(int(digest({"init": adapter_id, "seed": seed, "name": name}), 16))
+    generator = torch.Generator().manual_seed(int(digest({"init": owner, "seed": seed, "name": name}), 16))
     bound = 1 / math.sqrt(math.prod(shape[1:]))
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 

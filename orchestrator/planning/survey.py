@@ -68,6 +68,7 @@ class Survey:
     library: TaskLibrary
     examples: dict[Source, tuple[Example, ...]] = field(default_factory=dict)
     sources: dict[Source, list[str]] = field(default_factory=dict)
+    counts: dict[Source, tuple[int, ...]] = field(default_factory=dict)  # examples of each cell
     targets: dict[Cell, str] = field(default_factory=dict)
     target_texts: dict[Cell, list[Question]] = field(default_factory=dict)
     target_items: dict[Cell, int] = field(default_factory=dict)
@@ -129,6 +130,7 @@ def _is_part(found: Survey, sample: Source, size: int) -> bool:
 def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
     found.examples[source] = library.source_examples(source)
     found.sources[source] = library.example_fingerprints(source)
+    found.counts[source] = library.counts(source)
 
 
 def _add_shots(found: Survey, library: TaskLibrary, cell: Cell, count: int) -> None:

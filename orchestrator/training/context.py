@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from study.cells import Source
 from study.config import StudyConfig
@@ -15,10 +15,14 @@ from study.units import AdapterUnit
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Models by name, units by adapter_id, the examples of each usable source; adapters go into `store`."""
+    """Models by name, units by adapter_id, the examples of each usable source; adapters go into `store`.
+
+    `counts` says how many of a source's examples are of each of its cells.
+    """
 
     config: StudyConfig
     models: Mapping[str, Model]
     units: Mapping[str, AdapterUnit]
     examples: Mapping[Source, tuple[Example, ...]]
     store: Store
+    counts: Mapping[Source, tuple[int, ...]] = field(default_factory=dict)

@@ -72,7 +72,10 @@ class TrainerProcess:
 
         begun = Checkpoint.if_whole(start)
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
-        jobs = [Job(unit.adapter_id, unit.seed, context.examples[unit.source]) for unit in units]
+        jobs = [
+            Job(unit.adapter_id, unit.seed, context.examples[unit.source], context.counts.get(unit.source, ()))
+            for unit in units
+        ]
         recipe = context.config.recipe_of(units[0].source)  # a gang's is one
         trained, failed = [], []
         with scratch() as local:

@@ -11,7 +11,7 @@ from study.config.keys import (
     Training,
     reject_duplicates,
 )
-from study.config.recipe import Lora, LossOn, Recipe, Scoring, Truncation, Validation
+from study.config.recipe import KeepNearBase, Lora, LossOn, Mixing, Recipe, Scoring, Truncation, Validation
 from study.config.task import TaskConfig
 from study.config.train import TrainOverride
 
@@ -21,8 +21,10 @@ __all__ = [
     "ExistingAdapter",
     "Failures",
     "Frozen",
+    "KeepNearBase",
     "Lora",
     "LossOn",
+    "Mixing",
     "ModelConfig",
     "Recipe",
     "Scoring",

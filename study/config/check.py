@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from study.cells import COMPOSED, Cell
 from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
+from study.config.check_several import check_mixing, check_near
 from study.config.expansion import combinations
 from study.config.recipe import TaskScoring
 from study.errors import ConfigError
@@ -40,6 +41,8 @@ def check(config: StudyConfig) -> None:
         )
     _check_samples(config)
     _check_combinations(config)
+    check_mixing(config.recipe.mixing)
+    check_near(config)
     _check_existing_adapters(config)
     _check_assumed(config)
     _check_chats(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr
+from pydantic import Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
 from study.config.fields import Count, Frozen, Number, PositiveInt
 
@@ -22,6 +22,7 @@ class Lora(Frozen):
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     modules: Literal["all-linear"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)] = "all-linear"
     rslora: StrictBool = False
+    start: Literal["own", "shared"] = "own"  # shared: all adapters of a model and seed start with equal matrices A
 
 
 class Validation(Frozen):
@@ -35,6 +36,41 @@ class Validation(Frozen):
     split: Literal["floor", "datasets"] = "floor"
     mean: Literal["token", "batch"] = "token"
     keep: Literal["best", "last"] = "best"
+
+
+class Temperature(Frozen):
+    """A cell of n examples is drawn with a probability in proportion to n^(1 / temperature)."""
+
+    temperature: Annotated[Number, Field(gt=0)]
+
+
+def _kind(value: object) -> str:
+    """Which of the two `weights` are. Brackets: no key of an error."""
+    return "weights[temperature]" if isinstance(value, dict | Temperature) else "weights[name]"
+
+
+class Mixing(Frozen):
+    """How a source of several cells goes through them; one cell is trained on as ever.
+
+    `reptile` goes `inner_steps` K on batches of one cell each, then φ ← θ - (1 - outer_rate)·(θ - φ) and θ ← φ.
+    """
+
+    order: Literal["mixed", "sequential", "reptile"] = "mixed"
+    weights: Annotated[
+        Annotated[Literal["size", "uniform"], Tag("weights[name]")]
+        | Annotated[Temperature, Tag("weights[temperature]")],
+        Discriminator(_kind),
+    ] = "size"
+    inner_steps: PositiveInt | None = None
+    outer_rate: Annotated[Number, Field(gt=0, le=1)] | None = None
+
+
+class KeepNearBase(Frozen):
+    """What is added to the loss: kl · mean KL(base ‖ adapter) over tokens of other tasks' prompts, l2 · Σ‖ΔW‖²."""
+
+    kl: Annotated[Number, Field(ge=0)] = 0.0
+    l2: Annotated[Number, Field(ge=0)] = 0.0
+    kl_batch: PositiveInt | None = None  # prompts per optimiser step; null is a quarter of the batch
 
 
 class Recipe(Frozen):
@@ -51,11 +87,22 @@ class Recipe(Frozen):
     max_length: PositiveInt = 512
     loss_on: LossOn = "answer"
     validation: Validation = Validation()
+    mixing: Mixing = Mixing()
+    keep_near_base: KeepNearBase = KeepNearBase()
 
     @classmethod
     def of_record(cls, stated: Mapping[str, object]) -> Recipe:
         """The recipe that a record states; keys that only another release knows are passed over."""
         return cls.model_validate(stated, extra="ignore")
+
+    def of_source(self, cells: int) -> Recipe:
+        """What it comes to for a source of so many cells: one cannot be mixed, and a batch of prompts has its size."""
+        near, changed = self.keep_near_base, dict[str, object]()
+        if cells == 1:
+            changed["mixing"] = Mixing()
+        if near.kl and near.kl_batch is None:
+            changed["keep_near_base"] = near.model_copy(update={"kl_batch": max(1, self.batch_size // 4)})
+        return self.model_copy(update=changed)
 
     # What the config and the report must know of a kind of tuning (`adapters.kinds` does all else):
 

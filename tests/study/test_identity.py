@@ -41,6 +41,32 @@ def test_each_ingredient_changes_the_adapter() -> None:
     assert len({adapter_id(*variant) for variant in variants}) == len(variants)
 
 
+def test_mixing_names_adapters_of_several_cells_alone() -> None:
+    """One cell is trained as ever. What says nothing, or what is said in other words, changes no identity."""
+    mixed = [{}, {"weights": "uniform"}, {"order": "sequential"}, *({"weights": {"temperature": t}} for t in (1, 5))]
+    slow = [{"order": "reptile", "inner_steps": steps, "outer_rate": rate} for steps, rate in ((2, 1), (4, 1), (4, 0.5))]
+    recipes = [Recipe.model_validate({"mixing": one}) for one in (*mixed, *slow)]
+    assert {adapter_id("m", ["a"], one, 17) for one in recipes} == {adapter_id("m", ["a"], Recipe(), 17)}
+    assert len({adapter_id("m", ["a", "b"], one, 17) for one in recipes}) == len(recipes)
+    assert adapter_id("m", ["a", "b"], recipes[0], 17) == adapter_id("m", ["a", "b"], Recipe(), 17)
+    assert adapter_id("m", ["a"], Recipe(lora={"start": "shared"}), 17) != adapter_id("m", ["a"], Recipe(), 17)
+
+
+def test_what_keeps_near_the_base_names_an_adapter() -> None:
+    """The prompts' fingerprint comes last, and is no cell; the number of prompts counts as it comes out."""
+    near = [{"kl": 0.1}, {"kl": 0.2}, {"l2": 0.1}, {"kl": 0.1, "l2": 0.1}, {"kl": 0.1, "kl_batch": 3}]
+    recipes = [Recipe.model_validate({"keep_near_base": one}) for one in near]
+    assert len({adapter_id("m", ["a", "p"], one, 17) for one in (Recipe(), *recipes)}) == len(recipes) + 1
+    said = Recipe.model_validate({"keep_near_base": {"kl": 0.1, "kl_batch": 2}})
+    assert adapter_id("m", ["a", "p"], said, 17) == adapter_id("m", ["a", "p"], recipes[0], 17)
+    assert adapter_id("m", ["a", "q"], said, 17) != adapter_id("m", ["a", "p"], recipes[0], 17)
+    mixing = {"mixing": {"weights": "uniform"}, "keep_near_base": {"kl": 0.1}}
+    assert adapter_id("m", ["a", "p"], Recipe.model_validate(mixing), 17) == adapter_id("m", ["a", "p"], said, 17)
+    assert adapter_id("m", ["a"], Recipe.model_validate({"keep_near_base": {"kl": 0}}), 17) == adapter_id(
+        "m", ["a"], Recipe(), 17
+    )
+
+
 def test_identities_are_stable_over_releases() -> None:
     assert adapter_id(*BASE) == "fa9c8a71ee9730af"
 

@@ -45,6 +45,10 @@ def test_initial_weights_are_a_function_of_seed_and_adapter(model: Model) -> Non
     a_names = [name for name in first if ".lora_A." in name]
     for other in (fresh(model, seed=2), fresh(model, adapter_id="b")):
         assert not any(torch.equal(first[name], other[name]) for name in a_names)
+    together = RECIPE.model_copy(update={"start": "shared"})
+    shared, beside, later = (fresh(model, together, *of) for of in (("a", 1), ("b", 1), ("a", 2)))
+    assert all(torch.equal(shared[name], beside[name]) for name in first)
+    assert not any(torch.equal(shared[name], other[name]) for name in a_names for other in (first, later))
 
 
 def test_initial_weights_are_distributed_as_pefts(model: Model) -> None:

@@ -1,0 +1,36 @@
+"""Checks of what a recipe says of sources of several cells, and of staying near the base."""
+
+from __future__ import annotations
+
+from study.config import Mixing, StudyConfig
+from study.errors import ConfigError
+
+
+def check_mixing(mixing: Mixing) -> None:
+    """Raise ConfigError for keys that the order does not go by, or that it lacks."""
+    for name, example in (("inner_steps", 16), ("outer_rate", 0.5)):
+        key, value = f"recipe.mixing.{name}", getattr(mixing, name)
+        if mixing.order == "reptile" and value is None:
+            raise ConfigError(key, None, "is required where the order is reptile", f"write it, e.g. {example}")
+        if mixing.order != "reptile" and value is not None:
+            raise ConfigError(key, value, f"says nothing where the order is {mixing.order}", "drop it")
+    if mixing.order == "sequential" and mixing.weights != "size":
+        problem, fix = "says nothing where the order is sequential: each cell has all its epochs", "drop it"
+        raise ConfigError("recipe.mixing.weights", mixing.model_dump()["weights"], problem, fix)
+
+
+def check_near(config: StudyConfig) -> None:
+    """Raise ConfigError where there is no adapter beside the base, or no prompt of another task to stay near it on."""
+    near, key = config.recipe.keep_near_base, "recipe.keep_near_base"
+    if (near.kl or near.l2) and config.recipe.trains_all:
+        name = "kl" if near.kl else "l2"
+        problem, fix = "is of an adapter on a base, and all weights are trained", "set it to 0, or set recipe.lora"
+        raise ConfigError(f"{key}.{name}", getattr(near, name), problem, fix)
+    if near.kl_batch is not None and not near.kl:
+        raise ConfigError(f"{key}.kl_batch", near.kl_batch, "says nothing where kl is 0", "drop it, or set kl")
+    tasks = {cell.task for cell in config.cells_used()} - {text.name for text in config.texts}
+    for source in config.source_list() if near.kl else []:
+        if tasks <= {cell.task for cell in source.cells}:
+            problem = f"goes by prompts of other tasks, and the study has none beside those of {source}"
+            raise ConfigError(f"{key}.kl", near.kl, problem, "add a task, leave that source out, or set kl to 0")
+
