@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from adapters.dropout import Dropout
 from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
+from adapters.norms import squared_norms
 from adapters.products import Rows
 
 
@@ -96,6 +97,10 @@ class LoraBank(nn.Module):
             )
             for site, a, b in zip(self.sites, parts[::2], parts[1::2], strict=True)
         }
+
+    def squared_norms(self) -> torch.Tensor:
+        """‖ΔW‖² of what is in each slot, summed over modules: [K] float32."""
+        return squared_norms(list(self().values()), list(self._scalings.values()))
 
     @contextmanager
     def rows(self, slots: Sequence[int | None], dropout: Dropout | None = None) -> Iterator[None]:

@@ -47,7 +47,8 @@ def main(config_file: str, trials: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         known = {model.name: model for model in models}
-        context = TrialContext(config, known, {unit.adapter_id: unit for unit in units}, found.examples, store)
+        by_id = {unit.adapter_id: unit for unit in units}
+        context = TrialContext(config, known, by_id, found.examples, store, found.counts)
         group = WorkerGroup(None, config.training)
         trainer = GangTrainer(context, group)
         seconds = [beside(trainer, unit, store) for unit in units[:trials]]

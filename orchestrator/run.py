@@ -77,7 +77,8 @@ class StudyRun:
         models = {model.name: model for model in plan.grid.models}
         self._units = {unit.adapter_id: unit for unit in plan.grid.adapters}
         found = prepared.survey
-        self._context = TrialContext(config, models, self._units, found.examples, store, found.counts)
+        learned = (found.examples, store, found.counts, found.prompts)
+        self._context = TrialContext(config, models, self._units, *learned)
         self._waiting = Waiting(plan)
         self._books = Books(config, plan, store, estimates, console)
         self._shape = shape(config)

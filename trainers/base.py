@@ -15,7 +15,7 @@ from adapters.today import stop_the_clock
 from study.config import LossOn
 from study.data.example import Example
 from study.models.resolve import Model
-from trainers.data import BadData, Row, tokenise
+from trainers.data import BadData, Row, prompt_row, tokenise
 
 KEPT_DATASETS = 256  # tokenised sources kept: the seeds of a source share one
 
@@ -43,6 +43,7 @@ class Base:
             check_readable(self.module.eval(), model)
         self._left_out: dict[Kind, tuple[str, ...]] = {}
         self._rows = functools.lru_cache(KEPT_DATASETS)(self._tokenise)
+        self._prompts = functools.lru_cache(KEPT_DATASETS)(self._tokenise_prompts)
 
     def left_out(self, kind: Kind) -> tuple[str, ...]:
         """What a kind of tuning leaves out of this base.
@@ -66,9 +67,20 @@ class Base:
         """The examples' token rows. Raises BadData."""
         return self._rows(examples, max_length, loss_on)
 
+    def prompts(self, examples: tuple[Example, ...], max_length: int) -> tuple[Row, ...]:
+        """The token rows of these pairs' prompts. Raises BadData."""
+        return self._prompts(examples, max_length)
+
     def _tokenise(self, examples: tuple[Example, ...], max_length: int, loss_on: LossOn) -> tuple[Row, ...]:
-        rows = tokenise(self.tokenizer, examples, max_length, loss_on)
-        largest, known = max(max(row.tokens) for row in rows), embedded(self.module)
+        return self._known(tokenise(self.tokenizer, examples, max_length, loss_on))
+
+    def _tokenise_prompts(self, examples: tuple[Example, ...], max_length: int) -> tuple[Row, ...]:
+        rows = {one: prompt_row(self.tokenizer, one, max_length) for one in dict.fromkeys(examples)}
+        return self._known(tuple(rows[one] for one in examples))
+
+    def _known(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """Rows whose tokens the embedding knows. Raises BadData for others."""
+        largest, known = max((max(row.tokens) for row in rows), default=0), embedded(self.module)
         if largest >= known:
             raise BadData(f"the tokenizer writes token {largest}, and the model's embedding has {known} rows")
         return rows

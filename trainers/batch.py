@@ -7,7 +7,7 @@ member stand side by side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -28,7 +28,7 @@ class GangRow:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Padded rows: input_ids and attention_mask [B, T], each row's slot, and its dropout.
+    """Padded rows: input_ids and attention_mask [B, T], each row's slot (None: the base alone), and its dropout.
 
     positions [N] are places in the flattened [B * T] to predict from, targets [N] the tokens that come there, weights
     [N] what each counts in the loss.
@@ -36,11 +36,23 @@ class MicroBatch:
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
-    slots: tuple[int, ...]
+    slots: tuple[int | None, ...]
     dropout: Dropout | None
     positions: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as members read them, each token with its weight, and each of them once as the base alone does.
+
+    The n-th position of the former is at `same[n]` among those of the latter.
+    """
+
+    own: MicroBatch
+    base: MicroBatch
+    same: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -83,8 +95,7 @@ def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[l
 
 def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch.device) -> MicroBatch:
     """A micro-batch. A process without rows gets two tokens that count nothing: all must run the model together."""
-    if not rows:
-        rows = [GangRow(0, Row((padding, padding), 1, False), 0.0, 0)]
+    rows = rows or [_nothing(padding)]
     length = max(len(row.row.tokens) for row in rows)
     input_ids = torch.full((len(rows), length), padding)
     attention_mask = torch.zeros_like(input_ids)
@@ -96,7 +107,7 @@ def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch
         input_ids[i, : len(tokens)] = torch.tensor(tokens)
         attention_mask[i, : len(tokens)] = 1
         positions += [i * length + place - 1 for place in places]
-        targets += [tokens[place] for place in places]
+        targets += [tokens[place] if place < len(tokens) else padding for place in places]
         weights += [row.weight] * row.row.targets
     return MicroBatch(
         input_ids.to(device),
@@ -107,3 +118,17 @@ def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch
         torch.tensor(targets, device=device),
         torch.tensor(weights, device=device),
     )
+
+
+def collate_prompts(rows: Sequence[GangRow], padding: int, device: torch.device) -> Prompts:
+    """A micro-batch of prompts, without dropout; a process without any gets what counts nothing."""
+    rows = rows or [_nothing(padding)]
+    once = list(dict.fromkeys(row.row for row in rows))
+    starts = dict(zip(once, accumulate((row.targets for row in once), initial=0), strict=False))
+    same = [starts[row.row] + n for row in rows for n in range(row.row.targets)]
+    base = replace(collate([GangRow(0, row, 0.0, 0) for row in once], padding, 0.0, device), slots=(None,) * len(once))
+    return Prompts(collate(rows, padding, 0.0, device), base, torch.tensor(same, device=device))
+
+
+def _nothing(padding: int) -> GangRow:
+    return GangRow(0, Row((padding, padding), 1, False), 0.0, 0)

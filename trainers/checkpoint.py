@@ -24,7 +24,8 @@ Save = Callable[["Checkpoint"], None]
 class MemberState:
     """A member's books (JSON-able), its row of the optimiser while it has steps to go, and its best snapshot so far.
 
-    row [3 or 4, P], float32: weights, both moments, and slow weights if it has any. `kept` holds tensors by their names in the adapter's file.
+    row [3 or 4, P], float32: weights, both moments, and slow weights if it has any. `kept` holds tensors by their names
+    in the adapter's file.
     """
 
     books: Mapping[str, Any]

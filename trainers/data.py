@@ -105,6 +105,15 @@ def with_cuts(rows: Sequence[Row], seed: int) -> list[Row]:
     ]
 
 
+def prompt_row(tokenizer: PreTrainedTokenizerBase, example: Example, max_length: int) -> Row:
+    """A pair's prompt alone, cut as the pair would be; all of its tokens are places to predict from. Raises BadData."""
+    before, most = _pair(tokenizer, example)[0], example.max_length or max_length
+    tokens = before[:most] if example.truncation == "right" else before[-most:]
+    if not tokens:
+        raise BadData(f"a prompt without a token: {example.prompt!r}")
+    return Row(tuple(tokens), 1, len(before) > most, tuple(range(1, len(tokens) + 1)))
+
+
 def _about(example: Example) -> str:
     return "" if example.format is None else f"({example.format}): "
 

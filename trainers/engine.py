@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 from adapters.kinds.kind import Sheet, kind_of
 from study.config import Recipe
 from study.errors import ConfigError
-from trainers.batch import MicroBatch
+from trainers.batch import MicroBatch, Prompts
 from trainers.optimizer import GangAdamW
 from trainers.world import World, deepspeed, forget_modules
 
 
 class GangModel(torch.nn.Module):
-    """A base with the weights of a gang; it gives the loss of each target of a micro-batch.
+    """A base with the weights of a gang; it gives the loss of each target of a micro-batch, and how far it has come.
 
     The base stays in evaluation mode, so that any dropout of its own is off: the adapters' dropout alone is a function
     of the adapter. A forward hook hands the LM head only the positions that predict a target: with a small model and a
@@ -37,14 +37,28 @@ class GangModel(torch.nn.Module):
         head: torch.nn.Module | None = base.get_output_embeddings()
         self._handle = head.register_forward_pre_hook(self._select) if head is not None else None
 
-    def forward(self, batch: MicroBatch) -> torch.Tensor:
-        """-log p of each target given what comes before it, in nats, float32 [N]."""
+    def forward(self, batch: MicroBatch | Prompts | None) -> torch.Tensor:
+        """-log p of each target given what comes before it, in nats, float32 [N].
+
+        Of prompts KL(base ‖ adapter) at each of their tokens, in nats [N]; without a batch ‖ΔW‖² of each member [K].
+        """
+        if batch is None:
+            return self.sheet.squared_norms()
+        if isinstance(batch, MicroBatch):
+            return functional.cross_entropy(self._logits(batch), batch.targets, reduction="none")
+        with torch.no_grad():
+            base_NV = self._logits(batch.base).log_softmax(-1).index_select(0, batch.same)
+        own_NV = self._logits(batch.own).log_softmax(-1)
+        return functional.kl_div(own_NV, base_NV, reduction="none", log_target=True).sum(-1)
+
+    def _logits(self, batch: MicroBatch) -> torch.Tensor:
+        """What is predicted from each position, float32 [N, V]."""
         self._positions = batch.positions
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
         logits_NV = self.sheet.logits(inputs, batch.slots, batch.dropout).flatten(0, 1)
         if self._handle is None:
             logits_NV = logits_NV.index_select(0, batch.positions)
-        return functional.cross_entropy(logits_NV.float(), batch.targets, reduction="none")
+        return logits_NV.float()
 
     def detach(self) -> None:
         """Take adapters and hooks off the base."""
@@ -67,8 +81,11 @@ class Engine:
         if not engine.fp16_enabled():  # there infinite gradients are how DeepSpeed finds its loss scale
             self._sheet.weights.register_hook(self._without_bad)
 
-    def losses(self, batch: MicroBatch) -> torch.Tensor:
-        """The loss of each target of a micro-batch [N], in nats."""
+    def losses(self, batch: MicroBatch | Prompts | None) -> torch.Tensor:
+        """The loss of each target of a micro-batch [N], in nats; of prompts, or without a batch, how far it has come.
+
+        That is KL(base ‖ adapter) at each of their tokens [N], or ‖ΔW‖² of each member [K].
+        """
         losses = self._engine(batch)
         assert isinstance(losses, torch.Tensor)
         return losses
@@ -122,7 +139,7 @@ class Engine:
             return {slot: self._sheet.copies(slot) for slot in slots}
 
     def _exchanged(self, slots: Sequence[int], rows_KP: torch.Tensor) -> torch.Tensor:
-        """Put rows into the sheet, in place of what is returned. The optimiser's own weights stay, or are given back."""
+        """Put rows into the sheet, in place of what is returned."""
         with self._whole_sheet(modifier_rank=0), torch.no_grad():
             sheet_KP, places = self._sheet.weights, list(slots)
             before_KP = sheet_KP[places].clone()
@@ -193,7 +210,7 @@ def _sized(settings: Mapping[str, object], weights: int) -> dict[str, object]:
 
 
 def _together(rows: Sequence[torch.Tensor | None], count: int) -> torch.Tensor | None:
-    """Members' weights, moments and so on as [count, K, P]; zeros for what one has not that has ended, or has no use."""
+    """Members' weights, moments and so on as [count, K, P]; zeros for one that has ended, and for what one has not."""
     width = next((row_SP.shape[1] for row_SP in rows if row_SP is not None), None)
     if width is None:
         return None

@@ -1,8 +1,8 @@
 """Training a gang: its members take each optimiser step together, each as if it were alone.
 
-Invariants: the loss of a step is the sum over members of each member's own mean over its target tokens, so gradients do
-not mix; a member that has finished, or whose loss, gradient or weights are not finite, has no rows in the batch and its
-row of the sheet is frozen exactly.
+Invariants: the loss of a step is the sum over members of each member's own mean over its target tokens, and of what
+keeps it near the base, so gradients do not mix; a member that has finished, or whose loss, gradient or weights are not
+finite, has no rows in the batch and its row of the sheet is frozen exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from study.pulse import WORKING, beat
-from trainers.batch import Batching, GangRow, collate, deal
+from trainers.batch import Batching, GangRow, collate, collate_prompts, deal
 from trainers.checkpoint import Checkpoint, Save
 from trainers.engine import Engine
 from trainers.member import Member
@@ -33,6 +33,8 @@ def train_gang(
     while any(member.rate(step) is not None for member in members):
         rows = [row for member in members for row in member.rows(step)]
         losses.of(rows, learn=True)
+        losses.keep_near([row for member in members for row in member.prompts(step)])
+        losses.keep_small([member.shrinks(step) for member in members])
         for slot in engine.bad_slots():
             if members[slot].rate(step) is not None:
                 members[slot].failure = f"the gradient is not finite in step {step + 1}"
@@ -134,6 +136,19 @@ class _Losses:
                 if micro_batch:
                     self._add(losses_N.detach().double(), micro_batch, by_weight=not learn)
                 beat(WORKING)
+
+    def keep_near(self, prompts: list[GangRow]) -> None:
+        """Add the gradients of KL(base ‖ adapter), by weight. Theirs is a pass of their own: they need no answers."""
+        for micro_batch in deal(prompts, self._how, self._world.size)[self._world.rank]:
+            batch = collate_prompts(micro_batch, self._how.padding, self._world.device)
+            self._engine.backward((self._engine.losses(batch) * batch.own.weights).sum())
+            beat(WORKING)
+
+    def keep_small(self, weights: list[float]) -> None:
+        """Add the gradients of members' ‖ΔW‖², by weight; all processes have them, so each adds its part."""
+        if any(weights):
+            weights_K = torch.tensor(weights, device=self._world.device) / self._world.size
+            self._engine.backward((self._engine.losses(None) * weights_K).sum())
 
     def take(self, slots: list[int]) -> dict[int, float]:
         """These members' sums over all processes since they were last taken; every process has to ask."""

@@ -14,12 +14,16 @@ from study.store.course import Conditions, Course
 
 @dataclass(frozen=True)
 class Job:
-    """One adapter to train: a member of a gang. `cells` counts the examples of each cell, where there are several."""
+    """One adapter to train: a member of a gang. `cells` counts the examples of each cell, where there are several.
+
+    `prompts` are pairs of other tasks, cell by cell, on whose prompts it is kept near the base.
+    """
 
     adapter_id: str
     seed: int
     examples: tuple[Example, ...]
     cells: tuple[int, ...] = ()
+    prompts: tuple[tuple[Example, ...], ...] = ()
 
 
 @dataclass(frozen=True)

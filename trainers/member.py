@@ -15,6 +15,7 @@ import torch
 
 from adapters.kinds.kind import kind_of
 from study.config import Recipe
+from study.data.example import Example
 from study.data.held_out import split
 from study.identity import digest
 from study.store.course import Course, Epoch, Examples, Tokens
@@ -24,6 +25,7 @@ from trainers.data import Row, with_cuts
 from trainers.job import Job
 from trainers.learning_rates import learning_rates
 from trainers.mixing import epochs
+from trainers.near import drawn
 
 _BOOKS = ("failure", "useful", "padded", "_epochs", "_best", "_best_epoch", "_loss", "_targets")
 
@@ -38,13 +40,14 @@ class Member:
     def __init__(self, slot: int, job: Job, rows: Sequence[Row], recipe: Recipe) -> None:
         self.slot, self.job, self._rows, self._recipe = slot, job, with_cuts(rows, job.seed), recipe
         self._learn, self._held_out = split(len(rows), recipe.validation)
-        self._mixing = recipe.of_source(max(1, len(job.cells))).mixing
-        plan = epochs(self._cells(), recipe.model_copy(update={"mixing": self._mixing}), job.seed)
+        own = recipe.of_source(max(1, len(job.cells)))
+        self._mixing, plan = own.mixing, epochs(self._cells(), own, job.seed)
         self._steps = [step for epoch in plan for step in epoch]
         self._ends = list(accumulate(len(epoch) for epoch in plan))
         self._rates = learning_rates(recipe, len(self._steps))
         self._keep = "last" if self._mixing.order == "sequential" else recipe.validation.keep
         self._dropout = kind_of(recipe).dropout
+        self._near, self._prompts = own.keep_near_base, tuple[Row, ...]()
         self.failure: str | None = None
         self.kept: Mapping[str, torch.Tensor] = {}
         self.useful = self.padded = 0
@@ -91,6 +94,29 @@ class Member:
         if self._dropout:
             streams = [_stream(self.job, step, i) for i in self._steps[step]]
         return [GangRow(self.slot, row, 1 / targets, stream) for row, stream in zip(rows, streams, strict=True)]
+
+    def drawn(self) -> tuple[Example, ...]:
+        """The pairs on whose prompts it is kept near the base, in the order in which their rows are to be given."""
+        if not self._near.kl_batch:
+            return ()
+        return drawn(self.job.prompts, self._near.kl_batch, self.job.seed, len(self._steps))
+
+    def give(self, prompts: tuple[Row, ...]) -> None:
+        """Take the rows of those that are `drawn`."""
+        self._prompts = prompts
+
+    def prompts(self, step: int) -> list[GangRow]:
+        """The prompts of a step; what is added to its loss is the mean over their tokens, times `kl`."""
+        if self.rate(step) is None or not self._near.kl_batch:
+            return []
+        begin = step * self._near.kl_batch
+        rows = self._prompts[begin : begin + self._near.kl_batch]
+        weight = self._near.kl / sum(row.targets for row in rows)
+        return [GangRow(self.slot, row, weight, 0) for row in rows]
+
+    def shrinks(self, step: int) -> float:
+        """What ‖ΔW‖² counts in the loss of a step."""
+        return self._near.l2 if self.rate(step) is not None else 0.0
 
     def add_loss(self, loss: float) -> None:
         """Take in the summed loss of an epoch's training rows."""

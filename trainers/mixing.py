@@ -6,10 +6,12 @@ only when all of its cell have come, and an epoch has as many steps, as large, a
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
 from study.config import Mixing, Recipe
+from study.config.recipe import Temperature
 from trainers.data import steps
 
 Steps = list[list[int]]
@@ -30,12 +32,12 @@ def epochs(cells: Sequence[Sequence[int]], recipe: Recipe, seed: int) -> list[St
 
 def shares(sizes: Sequence[int], mixing: Mixing) -> list[float]:
     """With which probability each cell is drawn: p ∝ n^(1/τ), where τ is 1 by size and infinite where all are alike."""
-    if mixing.weights == "uniform":
-        power = 0.0
+    if isinstance(mixing.weights, Temperature):
+        temperature = mixing.weights.temperature
     else:
-        power = 1.0 if mixing.weights == "size" else 1 / mixing.weights.temperature
+        temperature = 1.0 if mixing.weights == "size" else math.inf
     largest = max(sizes)  # by which they are divided, so that no power is too large for a number
-    parts = [(size / largest) ** power for size in sizes]
+    parts = [(size / largest) ** (1 / temperature) for size in sizes]
     return [part / sum(parts) for part in parts]
 
 

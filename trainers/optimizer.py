@@ -1,9 +1,10 @@
 """AdamW over a gang's sheet [K, P], row by row: each adapter has its own learning rate, clipping and end.
 
 The update is torch's AdamW and the clipping torch's `clip_grad_norm_`, per row. A row without a learning rate is frozen
-exactly: neither its weights nor its moments change. A row may have slow weights φ, which follow its weights θ after
-every so many steps: φ ← θ - (1 - outer rate)·(θ - φ), and θ ← φ (Reptile, Nichol et al. 2018). DeepSpeed hands in the sheet whole, or the flat range of it that
-this process owns (ZeRO, bf16 master weights), padded at the end; norms are then added up over the processes.
+exactly: neither its weights nor its moments change. A row may have slow weights φ that follow its weights θ after some
+steps: φ ← θ - (1 - outer rate)·(θ - φ), and θ ← φ (Reptile, Nichol et al. 2018). DeepSpeed hands in the sheet whole, or
+the flat range of it that this process owns (ZeRO, bf16 master weights), padded at the end; norms are then added up over
+the processes.
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ class Worker:
             try:
                 rows = base.rows(job.examples, recipe.max_length, recipe.loss_on)
                 beat()
-                members.append(Member(len(members), job, rows, recipe))
+                member = Member(len(members), job, rows, recipe)
+                member.give(base.prompts(member.drawn(), recipe.max_length))
+                members.append(member)
             except BadData as error:
                 results[job.adapter_id] = Rejected(job.adapter_id, BAD_DATA, str(error))
         if members:

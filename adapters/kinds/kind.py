@@ -39,8 +39,17 @@ class Sheet(Protocol):
     @property
     def decayed(self) -> int: ...
 
-    def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:
-        """What the base gives for `inputs`, row i of the batch with the weights of member `slots[i]`."""
+    def logits(
+        self, inputs: Mapping[str, object], slots: Sequence[int | None], dropout: Dropout | None
+    ) -> torch.Tensor:
+        """What the base gives for `inputs`, row i of the batch with the weights of member `slots[i]`, or by itself.
+
+        The latter, where it is None, as the former are adapters.
+        """
+        ...
+
+    def squared_norms(self) -> torch.Tensor:
+        """‖ΔW‖² of each member's adapter [K], with a gradient."""
         ...
 
     def copies(self, slot: int) -> dict[str, torch.Tensor]:

@@ -56,10 +56,15 @@ class LoraSheet(nn.Module):
         """Weight decay applies to the whole row: an adapter consists of matrices."""
         return self.bank.sheet.shape[1]
 
-    def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:
+    def logits(
+        self, inputs: Mapping[str, object], slots: Sequence[int | None], dropout: Dropout | None
+    ) -> torch.Tensor:
         with self.bank.rows(slots, dropout):
             logits_BTV: torch.Tensor = self.base(**inputs).logits
         return logits_BTV
+
+    def squared_norms(self) -> torch.Tensor:
+        return self.bank.squared_norms()
 
     def copies(self, slot: int) -> dict[str, torch.Tensor]:
         return named(self.bank.get(slot))

@@ -42,10 +42,15 @@ class WholeSheet(nn.Module):
         """Every weight by its name: views of the sheet. Its gradient comes back in one piece."""
         return self._views()
 
-    def logits(self, inputs: Mapping[str, object], slots: Sequence[int], dropout: Dropout | None) -> torch.Tensor:
+    def logits(
+        self, inputs: Mapping[str, object], slots: Sequence[int | None], dropout: Dropout | None
+    ) -> torch.Tensor:
         """What the base gives with these weights in place of its own; tied ones are exchanged together."""
         logits_BTV: torch.Tensor = functional_call(self._base, self(), kwargs=dict(inputs)).logits
         return logits_BTV
+
+    def squared_norms(self) -> torch.Tensor:
+        raise TypeError("all weights are trained: there is nothing beside the base")
 
     def copies(self, slot: int) -> dict[str, torch.Tensor]:
         return {name: weight.detach().to("cpu", copy=True) for name, weight in self._views().items()}

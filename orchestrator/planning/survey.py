@@ -10,18 +10,19 @@ from __future__ import annotations
 import itertools
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
-from study.config.expansion import held_out, learned, searched
+from study.config.expansion import cells_used, held_out, learned, searched
 from study.data.example import Example, some_of, told
 from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
 from study.data.prints import doc_hash
+from study.data.prompts import Prompts, others
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, TRANSIENT
@@ -74,6 +75,7 @@ class Survey:
     target_items: dict[Cell, int] = field(default_factory=dict)
     own_shots: dict[Cell, int] = field(default_factory=dict)
     answers: dict[Cell, int] = field(default_factory=dict)  # how many different right answers are told
+    prompts: dict[Cell, Prompts] = field(default_factory=dict)  # where adapters are kept near the base on them
     test_hashes: dict[Cell, frozenset[str]] = field(default_factory=dict)
     shots: dict[tuple[Cell, int], str] = field(default_factory=dict)  # digests of what weights are searched on
     samples_of_all: dict[Source, int] = field(default_factory=dict)  # asked for as large as all rows, and how many
@@ -106,10 +108,11 @@ def survey(
     """
     found = Survey(library)
     patience = _Patience(config.failures.transient, warn)
+    near = sorted(cells_used(config)) if config.recipe.keep_near_base.kl else []
     for source in learned(config):
         if source.size is not None and not _is_part(found, source, source.size):
             continue
-        _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s))  # type: ignore[misc]
+        _with_reason(found, patience, "source", str(source), lambda s=source: _add_source(found, library, s, near))  # type: ignore[misc]
     for cell, count in searched(config):
         _with_reason(found, patience, "source", str(cell), partial(_add_shots, found, library, cell, count))
     for cell in [*config.target_list(), *held_out(config)]:
@@ -127,10 +130,30 @@ def _is_part(found: Survey, sample: Source, size: int) -> bool:
     return size < len(whole)
 
 
-def _add_source(found: Survey, library: TaskLibrary, source: Source) -> None:
+def _add_source(found: Survey, library: TaskLibrary, source: Source, near: Sequence[Cell]) -> None:
+    """`near` are the cells on whose prompts adapters of other tasks are kept near the base."""
+    beside = [_near(found, library, source, near)] if near else []
     found.examples[source] = library.source_examples(source)
-    found.sources[source] = library.example_fingerprints(source)
-    found.counts[source] = library.counts(source)
+    found.sources[source] = [*library.example_fingerprints(source), *beside]
+    alone = (Source.of([cell], source.size) for cell in source.cells)
+    found.counts[source] = tuple(len(library.source_examples(one)) for one in alone)
+
+
+def _near(found: Survey, library: TaskLibrary, source: Source, cells: Sequence[Cell]) -> str:
+    """Fingerprint the prompts that a source is kept near the base on; a cell without training data has none."""
+    tasks = {cell.task for cell in source.cells}
+    for cell in cells:
+        if cell.task not in tasks and cell not in found.prompts:
+            try:
+                found.prompts[cell] = Prompts.of(library.examples(cell))
+            except TaskError:
+                found.prompts[cell] = Prompts()
+    if not (prompts := others(found.prompts, source)):
+        raise TaskError(
+            f"{source}: recipe.keep_near_base.kl goes by training prompts of other tasks, and there are none: "
+            "add a task that has some, or set kl to 0"
+        )
+    return digest([one.fingerprint for one in prompts])
 
 
 def _add_shots(found: Survey, library: TaskLibrary, cell: Cell, count: int) -> None:

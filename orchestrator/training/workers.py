@@ -33,10 +33,12 @@ from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import GangEnded
 from orchestrator.training.record import adapter_record, headline
 from study.config import Training
+from study.data.prompts import others
 from study.faults.kinds import BUG, NODE_LOST
 from study.pulse import LOADING, beat
 from study.scratch import scratch
-from study.units import failure_of
+from study.units import AdapterUnit, failure_of
+from trainers.job import Job, Rejected, Setup
 from trainers.meeting import Meeting
 
 START_LOOK_S = 5.0
@@ -62,7 +64,6 @@ class TrainerProcess:
     ) -> GangEnded:
         """Train a gang, or go on with it from the checkpoint `start`. Only rank 0 knows what became of it."""
         from trainers.checkpoint import Checkpoint
-        from trainers.job import Job, Rejected, Setup
 
         self._pulse.begin(LOADING)
 
@@ -72,10 +73,7 @@ class TrainerProcess:
 
         begun = Checkpoint.if_whole(start)
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
-        jobs = [
-            Job(unit.adapter_id, unit.seed, context.examples[unit.source], context.counts.get(unit.source, ()))
-            for unit in units
-        ]
+        jobs = [_job(unit, context) for unit in units]
         recipe = context.config.recipe_of(units[0].source)  # a gang's is one
         trained, failed = [], []
         with scratch() as local:
@@ -89,6 +87,13 @@ class TrainerProcess:
                 context.store.put_adapter(unit.folder, outcome.folder, record)
                 trained.append(headline(record))
         return GangEnded(tuple(trained), tuple(failed))
+
+
+def _job(unit: AdapterUnit, context: TrialContext) -> Job:
+    """What a trainer is told of an adapter."""
+    examples, cells = context.examples[unit.source], context.counts.get(unit.source, ())
+    near = tuple(prompts.examples for prompts in others(context.prompts, unit.source))
+    return Job(unit.adapter_id, unit.seed, examples, cells, near)
 
 
 class Trainer(Actor, Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from study.config import Mixing, StudyConfig
+from study.config.expansion import cells_used, learned
 from study.errors import ConfigError
 
 
@@ -28,9 +29,8 @@ def check_near(config: StudyConfig) -> None:
         raise ConfigError(f"{key}.{name}", getattr(near, name), problem, fix)
     if near.kl_batch is not None and not near.kl:
         raise ConfigError(f"{key}.kl_batch", near.kl_batch, "says nothing where kl is 0", "drop it, or set kl")
-    tasks = {cell.task for cell in config.cells_used()} - {text.name for text in config.texts}
-    for source in config.source_list() if near.kl else []:
+    tasks = {cell.task for cell in cells_used(config)} - {text.name for text in config.texts}
+    for source in learned(config) if near.kl else []:
         if tasks <= {cell.task for cell in source.cells}:
             problem = f"goes by prompts of other tasks, and the study has none beside those of {source}"
             raise ConfigError(f"{key}.kl", near.kl, problem, "add a task, leave that source out, or set kl to 0")
-

@@ -236,10 +236,6 @@ class TaskLibrary:
         """List the examples of all cells of a source, cell after cell. Raises TaskError."""
         return tuple(example for cell in source.cells for example in self._learned(cell, source.size))
 
-    def counts(self, source: Source) -> tuple[int, ...]:
-        """How many of a source's examples are of each of its cells. Raises TaskError."""
-        return tuple(len(self._learned(cell, source.size)) for cell in source.cells)
-
     def example_fingerprints(self, source: Source) -> list[str]:
         """Digest each cell of a source: its name there, its examples with templates applied. Raises TaskError."""
         named = zip(source.names, source.cells, strict=True)

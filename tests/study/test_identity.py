@@ -44,7 +44,9 @@ def test_each_ingredient_changes_the_adapter() -> None:
 def test_mixing_names_adapters_of_several_cells_alone() -> None:
     """One cell is trained as ever. What says nothing, or what is said in other words, changes no identity."""
     mixed = [{}, {"weights": "uniform"}, {"order": "sequential"}, *({"weights": {"temperature": t}} for t in (1, 5))]
-    slow = [{"order": "reptile", "inner_steps": steps, "outer_rate": rate} for steps, rate in ((2, 1), (4, 1), (4, 0.5))]
+    slow = [
+        {"order": "reptile", "inner_steps": steps, "outer_rate": rate} for steps, rate in ((2, 1), (4, 1), (4, 0.5))
+    ]
     recipes = [Recipe.model_validate({"mixing": one}) for one in (*mixed, *slow)]
     assert {adapter_id("m", ["a"], one, 17) for one in recipes} == {adapter_id("m", ["a"], Recipe(), 17)}
     assert len({adapter_id("m", ["a", "b"], one, 17) for one in recipes}) == len(recipes)

@@ -40,7 +40,8 @@ def context_of(config: StudyConfig) -> TrialContext:
     library, models = TaskLibrary.of(config), resolve_all(config)
     found = survey(config, library, check_supported, print)
     units = {unit.adapter_id: unit for unit in expand(config, models, found.sources, found.targets).adapters}
-    return TrialContext(config, {model.name: model for model in models}, units, found.examples, Store(config.store))
+    learned = (found.examples, Store(config.store), found.counts, found.prompts)
+    return TrialContext(config, {model.name: model for model in models}, units, *learned)
 
 
 def trainer_of(context: TrialContext, waits: Waits | None = None) -> GangTrainer:

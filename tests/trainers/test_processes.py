@@ -1,5 +1,6 @@
 """Two real processes train a gang as one does, with dropout, at every ZeRO stage, even where a step has few rows.
 
+Also with slow weights, and with what keeps near the base.
 They also go on from where one has got to, and one from where they have.
 """
 
@@ -10,6 +11,7 @@ import multiprocessing
 import multiprocessing.queues
 import os
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from study.config import Lora
+from study.config import KeepNearBase, Lora, Mixing
 from study.models.resolve import Model
 from tests.support.training import RECIPE, assert_close, job, train, training, weights
 from trainers.checkpoint import Checkpoint
@@ -30,9 +32,19 @@ from trainers.worker import Worker
 
 STAGES = (0, 1, 2, 3)
 RESUMED = (1, 3)
-GANG = [job("a", count=21), job("b", seed=8, count=6)]
+PROMPTS = (job("x", count=5).examples,)
+GANG = [
+    replace(job("a", count=21), cells=(12, 9), prompts=PROMPTS),
+    replace(job("b", seed=8, count=6), prompts=PROMPTS),
+]
 ODD = RECIPE.model_copy(
-    update={"batch_size": 3, "epochs": 2, "lora": Lora(r=4, alpha=8, dropout=0.2)}
+    update={
+        "batch_size": 3,
+        "epochs": 2,
+        "lora": Lora(r=4, alpha=8, dropout=0.2),
+        "mixing": Mixing(order="reptile", inner_steps=4, outer_rate=0.5),
+        "keep_near_base": KeepNearBase(kl=0.5, l2=0.02),
+    }
 )  # with micro-batches of 1, one process has none in each step's last round
 
 

@@ -11,9 +11,12 @@ import pytest
 
 from evaluators.items.item import check_supported
 from orchestrator.planning.survey import Survey, survey
-from study.config.file import parse
+from study.config.file import load, parse
+from study.data.prompts import others
 from study.data.tasks import TaskLibrary
+from tests.support.tiny_world import make_config, make_tasks
 
+TASKS = ("next", "skip", "turn")
 DEFINITION = """
 task: far_{language}
 custom_dataset: !function far.fetch
@@ -110,3 +113,55 @@ def test_what_the_server_does_not_have_is_not_asked_for_again(tmp_path: Path, se
     assert [(b.cell, b.kind, b.attempts) for b in found.broken] == [("far/xx", "bad_data", 1)] * 2
     assert list(map(str, found.targets)) == ["far/yy"]
     assert (server.asked, warnings) == (3, [])
+
+
+def kept_near(folder: Path, tasks: tuple[str, ...] = TASKS) -> Survey:
+    """What is found of a study whose adapters are kept near the base; two of its tasks are scored in one language."""
+    targets = [f"{task}/xx" for task in tasks[1:]]
+    config = load(
+        make_config(
+            folder,
+            [Path("none")],
+            list(tasks),
+            ["xx", "yy"],
+            folder,
+            recipe={"keep_near_base": {"kl": 0.1}},
+            sources=[["next/xx", "next/yy"], ["next/yy", "skip/yy"]],
+            targets=targets,
+        )
+    )
+    return survey(config, TaskLibrary.of(config), check_supported, print)
+
+
+def test_prompts_are_of_tasks_that_a_source_has_not_and_their_answers_say_nothing(tmp_path: Path) -> None:
+    folder = make_tasks(tmp_path, list(TASKS), ["xx", "yy"])
+    found = kept_near(folder)
+    one, two = found.sources
+    near = {
+        source: [prompts.examples[0].prompt[:5] for prompts in others(found.prompts, source)]
+        for source in found.sources
+    }
+    assert (near[one], near[two]) == (["xx: 0", "yy: 0", "xx: 0"], ["xx: 0"])  # skip in both, turn where it is scored
+    assert found.counts == {one: (24, 24), two: (24, 24)}
+    assert [len(prints) for prints in found.sources.values()] == [3, 3]
+
+    def changed(old: str, new: str) -> list[bool]:
+        rows = folder / "turn_xx_train.jsonl"
+        rows.write_text(rows.read_text().replace(old, new))
+        later = kept_near(folder).sources
+        return [mine != theirs for mine, theirs in zip(found.sources.values(), later.values(), strict=True)]
+
+    assert changed('"answer": 1', '"answer": 2') == [False, False]
+    assert changed("xx: 0", "xx: zero") == [True, True]
+
+
+def test_cells_without_training_data_have_no_prompts(tmp_path: Path) -> None:
+    """And where no other task has any, an adapter cannot be kept near the base."""
+    folder = make_tasks(tmp_path, list(TASKS), ["xx", "yy"])
+    for cell in ("skip_xx", "turn_xx"):
+        file = folder / f"{cell}.yaml"
+        file.write_text(file.read_text().replace("training_split: train\n", ""))
+    found = kept_near(folder)
+    assert [str(source) for source in found.sources] == ["next/xx+next/yy"]  # skip/yy is there
+    assert [(broken.cell, broken.kind) for broken in found.broken] == [("next/yy+skip/yy", "bad_data")]
+    assert "training prompts of other tasks" in found.broken[0].message

@@ -29,6 +29,7 @@ from study.store.store import Store
 from tests.support.forks.graft import family
 from tests.support.tiny_world import REPOSITORY, ended, environment, sweep_apart
 from tests.support.trials import (
+    RECIPE,
     assert_equal,
     context_of,
     farthest,
@@ -148,6 +149,18 @@ def test_a_store_that_does_not_answer_at_first_makes_nothing_be_trained_again(
     assert {adapter.adapter_id for adapter in trained(trainer_of(context), context).trained} == before.keys()
     assert hesitant.asked > 1
     assert undisturbed[1].records() == before
+
+
+def test_trainers_are_told_of_cells_and_of_other_tasks_prompts(
+    undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """One cell after the other has epochs of each; without prompts none could be drawn."""
+    recipe = {**RECIPE, "epochs": 2, "mixing": {"order": "sequential"}, "keep_near_base": {"kl": 0.1}}
+    asked = {"sources": [["next/xx", "next/yy"], "next/yy"], "targets": ["next/xx", "skip/xx"]}
+    context = context_of(study(world, tmp_path, recipe=recipe, **asked)[1])
+    assert trained(GangTrainer(context, undisturbed[0]), context).failed == ()
+    epochs = {record.source: len(record.course.epochs) for record in context.store.records().values()}
+    assert epochs == {("next/xx", "next/yy"): 4, ("next/yy",): 2}
 
 
 def test_damaged_checkpoints_cost_their_epochs_and_no_gang(
