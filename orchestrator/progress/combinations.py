@@ -25,6 +25,13 @@ def lines(grid: Grid) -> Iterator[str]:
         apart = set(grid.held_out)
         count = sum(grid.target_ids[i] in apart for part in grid.parts() for i in part.targets)
         yield f"to choose lambda: {count:,} scores on items that are held out"
+        for one in wanted:
+            seen = [str(part) for part in one.parts if not isinstance(part, Source) or len(part.cells) > 1]
+            if one.keys.protocol and seen:
+                yield (
+                    f"  {one.name}: {', '.join(seen)} may have learned from some of them: what is trained on one cell "
+                    "holds them out, a joint source holds out others, and of an adapter made elsewhere nobody knows"
+                )
 
 
 def _how(one: Combination) -> str:
