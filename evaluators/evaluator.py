@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,7 @@ from evaluators.items.targets import EXACT, ROUNDED, SharedRequests, Targets
 from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
-from evaluators.subjects.composed import Routed, fetched
+from evaluators.subjects.composed import Place, Routed, fetched
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base, merged
 from evaluators.subjects.sharing import bank_on
 from evaluators.subjects.touchstone import Touchstone
@@ -46,7 +47,7 @@ from study.models.resolve import Model
 from study.pulse import LOADING, WORKING, beat
 from study.scratch import scratch
 from study.store.store import Store
-from study.units import Adapter, ComposedAdapter, ScoreUnit
+from study.units import Adapter, AdapterUnit, ComposedAdapter, GivenAdapter, ScoreUnit
 
 log = logging.getLogger(__name__)
 
@@ -156,12 +157,18 @@ class Evaluator:
     ) -> dict[Adapter, Path | Routed]:
         """What each adapter is on this machine. One that cannot be put together is taken out: its units have failed."""
         found: dict[Adapter, Path | Routed] = {}
+        place = Place(self._base, self._model, self._store, local)
+
+        @cache  # several are made of one
+        def read(one: AdapterUnit | GivenAdapter) -> Path:
+            return as_read(self._base, self._store.fetch_adapter(one.folder, local), local)
+
         for adapter in [adapter for adapter in waiting if adapter is not None]:
             if not isinstance(adapter, ComposedAdapter):
-                found[adapter] = as_read(self._base, self._store.fetch_adapter(adapter.folder, local), local)
+                found[adapter] = read(adapter)
                 continue
             try:
-                found[adapter] = fetched(adapter, self._base, self._model, self._store, local, self._loss)
+                found[adapter] = fetched(adapter, place, read, self._loss)
             except (AdapterError, TaskError) as error:
                 done.update((unit.score_id, failed(unit, BAD_DATA, error)) for unit in waiting.pop(adapter))
         return found

@@ -18,7 +18,6 @@ from adapters.composing.geometry import Pair, pairs
 from adapters.composing.parts import read_parts
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import runs
-from adapters.renamed import as_read
 from evaluators.subjects.on_base import AdapterError
 from evaluators.subjects.searched import found
 from study.composition import Composition, Search, Term
@@ -27,8 +26,9 @@ from study.store import composed as stored
 from study.store.composed import ComposedRecord
 from study.store.layout import COMPOSED_FILE
 from study.store.store import Store
-from study.units import ComposedAdapter
+from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
 
+Read = Callable[[AdapterUnit | GivenAdapter], Path]  # a local folder of an adapter's files, fetched once
 Loss = Callable[[Search, AdapterWeights], float]  # of a search's examples with an adapter, nats per token
 
 
@@ -47,19 +47,28 @@ class Routed:
             raise AdapterError(str(error)) from error
 
 
-def fetched(
-    adapter: ComposedAdapter, base: PreTrainedModel, model: Model, store: Store, local: Path, loss: Loss
-) -> Path | Routed:
+@dataclass(frozen=True)
+class Place:
+    """Where adapters are put together: their base, their store, and a local folder."""
+
+    base: PreTrainedModel
+    model: Model
+    store: Store
+    local: Path
+
+
+def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> Path | Routed:
     """What is to be put on the base: a local folder of its files, which the store has from now on, or its parts.
 
     Who makes it twice writes the same bytes. `loss` judges what is searched. Raises AdapterError, and TaskError.
     """
+    base, store = place.base, place.store
     routes, is_there = adapter.composition.method == "arrow", store.exists(f"{adapter.folder}/{COMPOSED_FILE}")
     if is_there and not routes:
-        return store.fetch_adapter(adapter.folder, local)
-    folders = {one.adapter_id: as_read(base, store.fetch_adapter(one.folder, local), local) for one in adapter.parts}
+        return store.fetch_adapter(adapter.folder, place.local)
+    folders = {one.adapter_id: read(one) for one in adapter.parts}
     names = {one.adapter_id: str(one) for one in adapter.parts}
-    folder = local / "composed" / adapter.adapter_id
+    folder = place.local / "composed" / adapter.adapter_id
     folder.mkdir(parents=True, exist_ok=True)
     try:
         parts = read_parts(base, adapter.composition.terms, folders)
@@ -71,7 +80,7 @@ def fetched(
                 search = composition.search
                 composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
             made = compose(composition, parts)
-            files.write(folder, made, model, base)
+            files.write(folder, made, place.model, base)
             known = made.geometry
             record = _record(adapter, known.pairs, known.rank, known.norm, known.truncation, composition.terms)
     except UnsupportedAdapter as error:

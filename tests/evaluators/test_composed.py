@@ -127,3 +127,23 @@ def test_one_that_cannot_be_put_together_fails_alone_and_names_the_part(
         assert result.kind == "bad_data"
         assert str(part) in str(result.message)
         assert str(tmp_path) not in str(result.message).replace(str(part), "")
+
+
+def test_several_of_one_part_that_has_other_names_read_it_once(
+    tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, folders: dict[str, Path]
+) -> None:
+    """The copy of an adapter under this base's names was made again for each, and was there already."""
+    store = Store(str(tmp_path))
+    a, b = (put_adapter(store, folders[name], name) for name in "ab")
+    plain = put_together("sum", [(a, 0.5), (b, 1)])
+    settings = Settings((quiz,), Scoring())
+    Evaluator(model_of(outspoken_model), store, settings).score([unit(plain)])
+    file = tmp_path / a.folder / WEIGHTS_FILE
+    named = {name.replace(".model.layers.", ".model.language_model.layers."): t for name, t in load_file(file).items()}
+    save_file(named, file, metadata={"format": "pt"})
+    other = Store(str(tmp_path / "other"))
+    shutil.copytree(tmp_path / "adapters", tmp_path / "other" / "adapters")
+    shutil.rmtree(tmp_path / "other" / plain.folder)
+    wanted = [unit(one) for one in (a, plain, put_together("sum", [(a, 1), (b, -1)], "less"))]
+    assert all(one.ok for one in Evaluator(model_of(outspoken_model), other, settings).score(wanted))
+    torch.testing.assert_close(said(other, unit(plain)), said(store, unit(plain)), rtol=0, atol=1e-5)
