@@ -48,7 +48,12 @@ def learned(config: StudyConfig) -> list[Source]:
 
 
 def held_out(config: StudyConfig) -> list[Cell]:
-    """List what a lambda is chosen on: as `source` says the cells of the terms, else every cell that is scored."""
+    """List what a lambda is chosen on: as `source` says the cells of the terms, else every cell that is scored.
+
+    A trial run learns from so few rows that none may be held out, and chooses nothing.
+    """
+    if config.trial_run:
+        return []
     found: dict[Cell, None] = {}
     for one in combinations(config):
         if one.keys.protocol == "source":
