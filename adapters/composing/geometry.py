@@ -11,29 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import NamedTuple
 
 import torch
 
 from adapters.composing.shares import modules_of
 from adapters.composing.update import Update, relative
 from adapters.folder import AdapterWeights, Factors
+from study.store.composed import Pair
 
 GRID = 64
-
-
-class Pair(NamedTuple):
-    """Two parts by their numbers, as they were trained: their weights in the composition do not count.
-
-    `norm_ratio` is the smaller norm over the larger; `sign_conflicts` is the share of entries of ΔW with unlike signs,
-    of those that both change. Parts that share no module have cosine and conflicts 0.
-    """
-
-    first: int
-    second: int
-    cosine: float
-    norm_ratio: float
-    sign_conflicts: float
 
 
 @dataclass(frozen=True)

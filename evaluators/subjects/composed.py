@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from adapters.composing import folder as files
 from adapters.composing.arrow import arrow_model
 from adapters.composing.composed import compose
-from adapters.composing.geometry import Pair, pairs
+from adapters.composing.geometry import pairs
 from adapters.composing.parts import read_parts
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import runs
@@ -95,7 +95,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
 
 def _record(
     adapter: ComposedAdapter,
-    known: tuple[Pair, ...],
+    known: tuple[stored.Pair, ...],
     rank: int,
     norm: float | None = None,
     truncation: float | None = None,
@@ -114,5 +114,5 @@ def _record(
         norm=norm,
         truncation=truncation,
         rank=rank,
-        pairs=tuple(stored.Pair(*one) for one in known),
+        pairs=known,
     )

@@ -108,10 +108,8 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     learned = [(source, cell) for source in sources for cell in source.cells]
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
     adapters = len(sources) * seeds
-    combined = sum(len(one.keys.strengths) for one in combinations(config))
-    subjects = (
-        adapters + (combined - silent) * seeds + sum(given.model in (name, entry.id) for given in config.adapters)
-    )
+    given = sum(one.model in (name, entry.id) for one in config.adapters)
+    subjects = adapters - silent * seeds + given + _combined(config)
     subject_count = subjects + 1
     sized = [_size(sizes, name, cell) for _, cell in learned]
     to_learn = [_learning(config, source, cell, size) for (source, cell), size in zip(learned, sized, strict=True)]
@@ -128,6 +126,14 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
         name, adapters, subjects * len(targets), len(targets), train, score, per_train * train, per_score * score,
         padded, per_train * padded, apart, per_score * (apart or 0), within,
     )  # fmt: skip
+
+
+def _combined(config: StudyConfig) -> int:
+    """How many adapters are put together: per seed, or once where all parts exist already."""
+    return sum(
+        len(one.keys.strengths) * (len(config.seeds) if any(isinstance(part, Source) for part in one.parts) else 1)
+        for one in combinations(config)
+    )
 
 
 def _sources(config: StudyConfig, sizes: Sizes, model: str) -> list[Source]:

@@ -18,10 +18,10 @@ from study.store.store import Store
 
 @dataclass(frozen=True)
 class Pair:
-    """How the updates of two parts, named by their numbers, lie to one another.
+    """How the updates of two parts, named by their numbers, lie to one another as they were trained.
 
-    That is the cosine of their ΔW, the smaller norm by the larger, and the share of entries, of those that are zero in
-    neither, whose signs differ. Their weights do not count.
+    That is the cosine of their ΔW, the smaller norm by the larger, and the share of entries, of those that both change,
+    whose signs differ. Their weights do not count. Parts that share no module have cosine and conflicts 0.
     """
 
     first: int
