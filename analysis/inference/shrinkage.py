@@ -18,11 +18,13 @@ targets' cells share are therefore moved towards their average, with as many deg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from analysis.inference.items import Floats, Grid, Ints
 from analysis.inference.seeds import SeedSpread, at_cells
@@ -113,11 +115,11 @@ class Expected:
 def expected(seen: Measured, seed: int = SEED) -> Expected:
     """Posterior of every cell's Δ, averaged over what the effects' variances may be."""
     design = _design(seen)
-    kept = _chain(seen, design, np.random.default_rng(seed))
+    kept = [_fit(seen, design, sds) for sds in _chain(seen, design, np.random.default_rng(seed))]
     means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
     sds = np.array([fit.sds for fit in kept])
     rest, pair, doubt = np.mean([_pair(seen, design, fit) for fit in kept], axis=0)
-    fitted = np.mean([((design @ fit.covariance) * design).sum(axis=1) for fit in kept], axis=0)
+    fitted = np.mean([((design.matrix @ fit.covariance) * design.matrix).sum(axis=1) for fit in kept], axis=0)
     whole = (sds[:, 2] ** 2).mean() + LEAST + seen.own
     shaped_pair, shaped_doubt = shaped(rest, seen.own, sds[:, 2], 1 - fitted / whole)
     variance = np.mean(variances, axis=0) + np.var(means, axis=0) + shaped_doubt - doubt
@@ -130,14 +132,45 @@ class _Fit:
     """The grid at given standard deviations of the effects."""
 
     sds: Floats
-    criterion: float  # −2 × restricted log-likelihood
     mean: float
     effects: Floats
     covariance: Floats  # of the effects, given the data
 
 
-def _design(seen: Measured) -> Floats:
+@dataclass(frozen=True)
+class _Weighed:
+    """What the weights of cells make of the design and of y = (1, Δ): all that likelihoods need of n cells."""
+
+    gram: Floats  # Q × Q
+    sides: Floats  # Q × 2: the design by y
+    squares: Floats  # 2 × 2: y by y
+    log_weights: float
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A stand of the random walk, and the logarithm of how likely it is: restricted likelihood by prior."""
+
+    sds: Floats
+    weighed: _Weighed
+    likely: float
+
+
+@dataclass(frozen=True)
+class _Design:
     """n × Q: source, its seeds' error, target, its base's error, regime."""
+
+    matrix: Floats
+    kind: Ints  # Q: which of these five a column is of
+    true: npt.NDArray[np.bool_]  # Q: whether it is part of the true Δ
+
+    def prior(self, sds: Floats) -> Floats:
+        """Variance of every effect."""
+        source, target, _, regime = sds * sds + LEAST
+        return np.array([source, 1.0, target, 1.0, regime])[self.kind]
+
+
+def _design(seen: Measured) -> _Design:
     columns = (
         (seen.source, np.ones(len(seen.delta))),
         (seen.source, np.sqrt(seen.seeds)),
@@ -145,54 +178,64 @@ def _design(seen: Measured) -> Floats:
         (seen.target, np.sqrt(seen.shared)),
         (seen.group, np.ones(len(seen.delta))),
     )
-    return np.hstack([np.eye(int(code.max()) + 1)[code] * size[:, None] for code, size in columns])
+    levels = [int(code.max()) + 1 for code, _ in columns]
+    matrix = np.hstack([np.eye(n)[code] * size[:, None] for n, (code, size) in zip(levels, columns, strict=True)])
+    return _Design(matrix, np.repeat(np.arange(5), levels), np.repeat([True, False, True, False, True], levels))
 
 
-def _prior(seen: Measured, sds: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Variance of every effect, and whether it is part of the true Δ."""
-    s, t, g = (int(code.max()) + 1 for code in (seen.source, seen.target, seen.group))
-    source, target, _, regime = sds**2 + LEAST
-    sizes, true = (s, s, t, t, g), (True, False, True, False, True)
-    return np.repeat([source, 1.0, target, 1.0, regime], sizes), np.repeat(true, sizes)
-
-
-def _fit(seen: Measured, design: Floats, sds: Floats) -> _Fit:
+def _fit(seen: Measured, design: _Design, sds: Floats) -> _Fit:
     """By Henderson's equations: everything is Q × Q."""
-    prior, _ = _prior(seen, sds)
-    weight = 1 / (sds[2] ** 2 + LEAST + seen.own)
-    weighted = design * weight[:, None]
-    inner = np.linalg.inv(np.diag(1 / prior) + design.T @ weighted)
-    one, y = weighted.sum(axis=0), weighted.T @ seen.delta
+    weighed = _weighed(seen, design, sds)
+    inner = np.linalg.inv(np.diag(1 / design.prior(sds)) + weighed.gram)
+    one, moved = weighed.sides.T
     solved = inner @ one
-    information = weight.sum() - one @ solved
-    mean = float((weight @ seen.delta - solved @ y) / information)
-    rest = seen.delta - mean
-    moved = weighted.T @ rest
-    effects = inner @ moved
-    log_det = np.log(prior).sum() - np.log(weight).sum() - np.linalg.slogdet(inner)[1] + np.log(information)
-    return _Fit(sds, float(log_det + weight @ rest**2 - moved @ effects), mean, effects, inner)
+    (ones, sums), _ = weighed.squares
+    mean = float((sums - solved @ moved) / (ones - one @ solved))
+    return _Fit(sds, mean, inner @ (moved - mean * one), inner)
 
 
-def _chain(seen: Measured, design: Floats, rng: np.random.Generator) -> list[_Fit]:
+def _weighed(seen: Measured, design: _Design, sds: Floats) -> _Weighed:
+    weight = 1 / (sds[2] ** 2 + LEAST + seen.own)
+    y = np.stack([np.ones(len(weight)), seen.delta], axis=1)
+    weighted = weight[:, None] * y
+    gram = design.matrix.T @ (design.matrix * weight[:, None])
+    return _Weighed(gram, design.matrix.T @ weighted, y.T @ weighted, float(np.log(weight).sum()))
+
+
+def _step(design: _Design, weighed: _Weighed, sds: Floats, width: Floats) -> _Step:
+    """By one Cholesky factor, without the covariance: hundreds are asked for, few are kept."""
+    prior = design.prior(sds)
+    precision = weighed.gram.copy()
+    precision.ravel()[:: len(prior) + 1] += 1 / prior
+    factor, _ = dpotrf(precision, lower=1)
+    white, _ = dtrtrs(factor, weighed.sides, lower=1)
+    left = weighed.squares - white.T @ white
+    rest = left[1, 1] - left[0, 1] ** 2 / left[0, 0]
+    log_det = np.log(prior).sum() - weighed.log_weights + 2 * np.log(factor.diagonal()).sum() + np.log(left[0, 0])
+    return _Step(sds, weighed, _log_prior(sds / width) - float(log_det + rest) / 2)
+
+
+def _chain(seen: Measured, design: _Design, rng: np.random.Generator) -> list[Floats]:
     """Draws of the four standard deviations, by a random walk in one after the other."""
-    now = _fit(seen, design, np.full(4, 0.3 * max(float(seen.delta.std()), LEAST)))
+    start = np.full(4, 0.3 * max(float(seen.delta.std()), LEAST))
     kept, width = [], _widths(seen)
+    now = _step(design, _weighed(seen, design, start), start, width)
     for turn in range(WARM_UP + DRAWS * EVERY):
         step = STEPS[turn // 4 % len(STEPS)] * width * (np.arange(4) == turn % 4)
-        proposed = _fit(seen, design, np.abs(now.sds + step * rng.normal()))
-        prior = _log_prior(proposed.sds / width) - _log_prior(now.sds / width)
-        taken = np.log(rng.random()) < (now.criterion - proposed.criterion) / 2 + prior
-        now = proposed if taken else now
+        sds = np.abs(now.sds + step * rng.normal())
+        weighed = _weighed(seen, design, sds) if turn % 4 == 2 else now.weighed  # by pairs' alone
+        proposed = _step(design, weighed, sds, width)
+        now = proposed if np.log(rng.random()) < proposed.likely - now.likely else now
         if turn >= WARM_UP and (turn - WARM_UP) % EVERY == EVERY - 1:
-            kept.append(now)
+            kept.append(now.sds)
     return kept
 
 
 def _log_prior(sds: Floats) -> float:
     """Of standard deviations in errors of a level: half-normal next to 0, or half-Cauchy."""
-    near = np.exp(-((sds / NEAR) ** 2) / 2) / NEAR * np.sqrt(2 / np.pi)
-    far = 2 / np.pi / (1 + sds**2)
-    return float(np.log(ABSENT * near + (1 - ABSENT) * far).sum())
+    near = [math.exp(-((sd / NEAR) ** 2) / 2) / NEAR * math.sqrt(2 / math.pi) for sd in sds.tolist()]
+    far = [2 / math.pi / (1 + sd**2) for sd in sds.tolist()]
+    return sum(math.log(ABSENT * n + (1 - ABSENT) * f) for n, f in zip(near, far, strict=True))
 
 
 def _widths(seen: Measured) -> Floats:
@@ -203,18 +246,18 @@ def _widths(seen: Measured) -> Floats:
     return np.sqrt([seeds + own * s / n, shared + own * t / n, own, seeds / s + shared / t + own * g / n])
 
 
-def _posterior(seen: Measured, design: Floats, fit: _Fit) -> tuple[Floats, Floats]:
+def _posterior(seen: Measured, design: _Design, fit: _Fit) -> tuple[Floats, Floats]:
     """Mean and variance of every true Δ."""
-    signal = design * _prior(seen, fit.sds)[1]
+    signal = design.matrix * design.true
     _, pair, own = _pair(seen, design, fit)
-    left = signal - (own / seen.own)[:, None] * design
+    left = signal - (own / seen.own)[:, None] * design.matrix
     doubt = ((left @ fit.covariance) * left).sum(axis=1)
     return fit.mean + signal @ fit.effects + pair, doubt + own
 
 
-def _pair(seen: Measured, design: Floats, fit: _Fit) -> tuple[Floats, Floats, Floats]:
+def _pair(seen: Measured, design: _Design, fit: _Fit) -> tuple[Floats, Floats, Floats]:
     """What is left of every Δ for its pair and its own error, and the pair's posterior mean and variance."""
     variance = fit.sds[2] ** 2 + LEAST
     share = variance / (variance + seen.own)
-    rest = seen.delta - fit.mean - design @ fit.effects
+    rest = seen.delta - fit.mean - design.matrix @ fit.effects
     return rest, share * rest, share * seen.own
