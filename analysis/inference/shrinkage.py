@@ -191,7 +191,8 @@ def _fit(seen: Measured, design: _Design, sds: Floats) -> _Fit:
     solved = inner @ one
     (ones, sums), _ = weighed.squares
     mean = float((sums - solved @ moved) / (ones - one @ solved))
-    return _Fit(sds, mean, inner @ (moved - mean * one), inner)
+    effects: Floats = inner @ (moved - mean * one)
+    return _Fit(sds, mean, effects, inner)
 
 
 def _weighed(seen: Measured, design: _Design, sds: Floats) -> _Weighed:
