@@ -186,13 +186,12 @@ def _design(seen: Measured) -> _Design:
 def _fit(seen: Measured, design: _Design, sds: Floats) -> _Fit:
     """By Henderson's equations: everything is Q × Q."""
     weighed = _weighed(seen, design, sds)
-    inner = np.linalg.inv(np.diag(1 / design.prior(sds)) + weighed.gram)
+    inner: Floats = np.linalg.inv(np.diag(1 / design.prior(sds)) + weighed.gram)
     one, moved = weighed.sides.T
     solved = inner @ one
     (ones, sums), _ = weighed.squares
     mean = float((sums - solved @ moved) / (ones - one @ solved))
-    effects: Floats = inner @ (moved - mean * one)
-    return _Fit(sds, mean, effects, inner)
+    return _Fit(sds, mean, inner @ (moved - mean * one), inner)
 
 
 def _weighed(seen: Measured, design: _Design, sds: Floats) -> _Weighed:
