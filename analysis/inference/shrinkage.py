@@ -186,7 +186,7 @@ def _design(seen: Measured) -> _Design:
 def _fit(seen: Measured, design: _Design, sds: Floats) -> _Fit:
     """By Henderson's equations: everything is Q × Q."""
     weighed = _weighed(seen, design, sds)
-    inner: Floats = np.linalg.inv(np.diag(1 / design.prior(sds)) + weighed.gram)
+    inner = np.asarray(np.linalg.inv(np.diag(1 / design.prior(sds)) + weighed.gram), np.float64)
     one, moved = weighed.sides.T
     solved = inner @ one
     (ones, sums), _ = weighed.squares
