@@ -3,7 +3,8 @@
 The adapters are the rows of one sheet [K, P]: a row holds A [r, in] and B [out, r] of every adapted module, one after
 the other, filled up with zeros where an adapter has a smaller rank or leaves a module out, so that the product is
 exact. Each adapted module of the base gets a forward hook that adds scaling * B A x, as a batched GEMM over runs of
-rows of one adapter. The base's own modules and weights stay as they are.
+rows of one adapter, and, where adapters have magnitudes (DoRA), scales what comes out. The base's own modules and
+weights stay as they are.
 
 Invariant: what a row computes depends on its own adapter and on nothing else in the batch, NaN included; its gradient
 reaches its own adapter's row of the sheet alone.
@@ -11,46 +12,20 @@ reaches its own adapter's row of the sheet alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from adapters.dropout import Dropout
 from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
+from adapters.magnitudes import Magnitudes
 from adapters.norms import squared_norms
 from adapters.products import Rows
-
-
-@dataclass(frozen=True)
-class Site:
-    """A linear module of the base, and where a sheet's row keeps its A (rank * fan_in numbers) and B."""
-
-    name: str
-    fan_in: int
-    fan_out: int
-
-
-def sites_of(base: nn.Module, adapters: Iterable[AdapterWeights]) -> tuple[Site, ...]:
-    """The modules that any of the adapters changes, in the base's order. Raises UnsupportedAdapter for others."""
-    return sites_named(base, {name for adapter in adapters for name in adapter.modules})
-
-
-def sites_named(base: nn.Module, names: Iterable[str]) -> tuple[Site, ...]:
-    """The linear modules of these full names, in the base's order. Raises UnsupportedAdapter where one is none."""
-    wanted = set(names)
-    found = tuple(
-        _site(name, module)
-        for name, module in base.named_modules()
-        if name in wanted and isinstance(module, nn.Linear | Conv1D)
-    )
-    missing = wanted - {site.name for site in found}
-    if missing:
-        raise UnsupportedAdapter(f"the base has no linear module {min(missing)!r} ({len(missing)} in all)")
-    return found
+from adapters.sites import Site, sites_of
 
 
 class LoraBank(nn.Module):
@@ -70,15 +45,17 @@ class LoraBank(nn.Module):
     ) -> None:
         super().__init__()
         self.sites, self.rank, self.slots = tuple(sites), rank, slots
-        self._sizes = [size for site in sites for size in (rank * site.fan_in, site.fan_out * rank)]
+        self._sizes = [math.prod(shape) for site in sites for shape in site.shapes(rank)]
         sheet = torch.zeros(slots, sum(self._sizes), dtype=dtype, device=device)
         self.sheet = nn.Parameter(sheet, requires_grad=False)
         self._scalings = {site.name: [0.0] * slots for site in sites}
         self._ranks = {site.name: [0] * slots for site in sites}
         self._rows: Rows | None = None
         self._dropout: Dropout | None = None
-        self._stacks: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._stacks: dict[str, tuple[torch.Tensor, ...]] = {}
+        self._beside: dict[str, Factors] = {}
         modules = dict(base.named_modules())
+        self._magnitudes = {site.name: Magnitudes(modules[site.name]) for site in sites if site.is_scaled}
         self._handles = [
             modules[site.name].register_forward_hook(_Hook(self, number, site)) for number, site in enumerate(sites)
         ]
@@ -87,20 +64,34 @@ class LoraBank(nn.Module):
     def device(self) -> torch.device:
         return self.sheet.device
 
-    def forward(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """A [K, r, in] and B [K, out, r] of every module: views of the sheet. Its gradient comes back in one piece."""
-        parts = torch.split_with_sizes(self.sheet, self._sizes, dim=1)
+    def forward(self) -> dict[str, tuple[torch.Tensor, ...]]:
+        """A [K, r, in], B [K, out, r] and any magnitude [K, out] of every module: views of the sheet.
+
+        Its gradient comes back in one piece.
+        """
+        parts = iter(torch.split_with_sizes(self.sheet, self._sizes, dim=1))
         return {
-            site.name: (
-                a.view(self.slots, self.rank, site.fan_in),
-                b.view(self.slots, site.fan_out, self.rank),
-            )
-            for site, a, b in zip(self.sites, parts[::2], parts[1::2], strict=True)
+            site.name: tuple(next(parts).view(self.slots, *shape) for shape in site.shapes(self.rank))
+            for site in self.sites
         }
 
     def squared_norms(self) -> torch.Tensor:
-        """‖ΔW‖² of what is in each slot, summed over modules: [K] float32."""
-        return squared_norms(list(self().values()), list(self._scalings.values()))
+        """‖ΔW‖² of what is in each slot, summed over modules: [K] float32. Magnitudes are left out of it."""
+        pairs = []
+        for name, (a, b, *_) in self().items():
+            if (beside := self._beside.get(name)) is not None:
+                a0, b0 = (one.to(a.dtype).expand(self.slots, -1, -1) for one in (beside.a, beside.b))
+                a, b = torch.cat([a, a0], 1), torch.cat([b, b0], 2)
+            pairs.append((a, b))
+        return squared_norms(pairs, list(self._scalings.values()))
+
+    def lengths(self) -> dict[str, torch.Tensor]:
+        """Of the modules that have magnitudes the lengths of their own matrices' rows: with these, nothing changes."""
+        return {name: own.begin() for name, own in self._magnitudes.items()}
+
+    def put_beside(self, fixed: Mapping[str, Factors]) -> None:
+        """Add fixed products to the modules of these names, for the rows of all slots alike, by the slots' scalings."""
+        self._beside = dict(fixed)
 
     @contextmanager
     def rows(self, slots: Sequence[int | None], dropout: Dropout | None = None) -> Iterator[None]:
@@ -130,7 +121,7 @@ class LoraBank(nn.Module):
         if reason:
             raise UnsupportedAdapter(f"the adapter does not fit the bank: {reason}")
         row = torch.zeros(self.sheet.shape[1], dtype=self.sheet.dtype)
-        for site, a, b in self._cut(row):
+        for site, (a, b, *magnitude) in self._cut(row):
             factors = adapter.modules.get(site.name)
             self._scalings[site.name][slot] = factors.scaling if factors else 0.0
             self._ranks[site.name][slot] = len(factors.a) if factors else 0
@@ -139,17 +130,19 @@ class LoraBank(nn.Module):
                     raise UnsupportedAdapter(f"{site.name}: the adapter was made for a module of another shape")
                 a[: len(factors.a)] = factors.a
                 b[:, : len(factors.a)] = factors.b
+                for own in magnitude:
+                    own.copy_(factors.magnitude)  # type: ignore[arg-type]  # all modules have one, or none
         self.sheet[slot] = row.to(self.device)
 
     def get(self, slot: int, sheet: torch.Tensor | None = None) -> AdapterWeights:
         """Copies on the CPU of what is in a slot, or in that row of a copy of the sheet."""
         row = (self.sheet if sheet is None else sheet)[slot].detach().to("cpu", copy=True)
         modules = {}
-        for site, a, b in self._cut(row):
+        for site, (a, b, *magnitude) in self._cut(row):
             rank = self._ranks[site.name][slot]
             if rank:
                 scaling = self._scalings[site.name][slot]
-                modules[site.name] = Factors(a[:rank].contiguous(), b[:, :rank].contiguous(), scaling)
+                modules[site.name] = Factors(a[:rank].contiguous(), b[:, :rank].contiguous(), scaling, *magnitude)
         return AdapterWeights(modules)
 
     def detach(self) -> None:
@@ -158,11 +151,11 @@ class LoraBank(nn.Module):
             handle.remove()
         self._handles = []
 
-    def _cut(self, row: torch.Tensor) -> Iterator[tuple[Site, torch.Tensor, torch.Tensor]]:
-        """Views of a sheet's row: each module with its A and B."""
-        parts = torch.split_with_sizes(row, self._sizes)
-        for site, a, b in zip(self.sites, parts[::2], parts[1::2], strict=True):
-            yield site, a.view(self.rank, site.fan_in), b.view(site.fan_out, self.rank)
+    def _cut(self, row: torch.Tensor) -> Iterator[tuple[Site, list[torch.Tensor]]]:
+        """Views of a sheet's row: each module with its A, B and any magnitude."""
+        parts = iter(torch.split_with_sizes(row, self._sizes))
+        for site in self.sites:
+            yield site, [next(parts).view(shape) for shape in site.shapes(self.rank)]
 
     def add_to(self, y: torch.Tensor, x: torch.Tensor, number: int, site: Site) -> torch.Tensor:
         """y + scaling * B A x for a module's output y and input x.
@@ -184,9 +177,17 @@ class LoraBank(nn.Module):
                 "a module that sees its tokens without their rows cannot serve several adapters at once"
             )
         x_BTI, y_BTO = (tensor.reshape(rows.count, -1, tensor.shape[-1]) for tensor in (x, y))
-        if self._dropout is not None:
-            x_BTI = self._dropout(x_BTI, number)
-        return rows.add_product(y_BTO, x_BTI, *self._stacks[site.name], self._scalings[site.name]).view(y.shape)
+        (a, b, *magnitude), scalings = self._stacks[site.name], self._scalings[site.name]
+        if (beside := self._beside.get(site.name)) is not None:
+            a0, b0 = (one.to(a.dtype).expand(self.slots, -1, -1) for one in (beside.a, beside.b))
+            y_BTO = rows.add_product(y_BTO, x_BTI, a0, b0, scalings)
+        dropped_BTI = x_BTI if self._dropout is None else self._dropout(x_BTI, number)
+        if not magnitude:
+            return rows.add_product(y_BTO, dropped_BTI, a, b, scalings).view(y.shape)
+        own, read = self._magnitudes[site.name], None if self._dropout is None else dropped_BTI
+        product = partial(rows.add_product, x_BTI=dropped_BTI, a_KRI=a, b_KOR=b, scalings=scalings)
+        scaled = partial(rows.scaled, own.scale(magnitude[0], a, b, scalings))
+        return own.applied(y_BTO, read, product, scaled).view(y.shape)
 
 
 class _Hook:
@@ -197,12 +198,6 @@ class _Hook:
 
     def __call__(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         return self._bank.add_to(output, inputs[0], self._number, self._site)
-
-
-def _site(name: str, module: nn.Linear | Conv1D) -> Site:
-    if isinstance(module, nn.Linear):
-        return Site(name, module.in_features, module.out_features)
-    return Site(name, int(module.nx), int(module.nf))
 
 
 def for_adapters(

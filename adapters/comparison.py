@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adapters.bank import for_adapters
-from adapters.folder import AdapterWeights, Factors
+from adapters.folder import MAGNITUDE, AdapterWeights, Factors
 from adapters.loaded import runs
 from adapters.probe import Agreement, agreement, said, tokens_of
 
@@ -72,6 +72,8 @@ def fill(wrapped: peft.PeftModel, adapter: AdapterWeights) -> None:
         module = runs(wrapped).get_submodule(name)
         module.get_parameter("lora_A.default.weight").copy_(factors.a)
         module.get_parameter("lora_B.default.weight").copy_(factors.b)
+        if factors.magnitude is not None:
+            module.get_parameter(f"{MAGNITUDE}.default.weight").copy_(factors.magnitude)
 
 
 def at_random(shapes: Mapping[str, tuple[int, int, int]], scalings: Mapping[str, float]) -> AdapterWeights:

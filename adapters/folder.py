@@ -23,6 +23,7 @@ from study.models.peft_config import HARMLESS_STARTS, REPEATABLE_STARTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
+MAGNITUDE = "lora_magnitude_vector"  # DoRA's tensor of a module
 _OFF = {  # keys that change what the weights mean, and the only values under which they do not
     "bias": ("none",),
     "use_dora": (False,),
@@ -47,11 +48,15 @@ class UnsupportedAdapter(ValueError):
 
 @dataclass(frozen=True)
 class Factors:
-    """One module's update: scaling * b @ a, with a [r, in] and b [out, r]."""
+    """One module's update: scaling * b @ a, with a [r, in] and b [out, r].
+
+    With a magnitude [out] (DoRA) the module's matrix is its sum with that, each row scaled to this length.
+    """
 
     a: torch.Tensor
     b: torch.Tensor
     scaling: float
+    magnitude: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
 
-from adapters.bank import sites_named
 from adapters.folder import AdapterWeights, UnsupportedAdapter, read
 from adapters.loaded import config_in
+from adapters.sites import sites_named
 from adapters.targeting import by_peft
 from study.store.layout import CONFIG_FILE
 

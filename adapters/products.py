@@ -49,6 +49,15 @@ class Rows:
         blocks = len(self._owners)
         return _AddLowRank.apply(y_BTO, x_BTI, self._take(a_KRI), self._take(b_KOR), scaling, nobody, blocks)  # type: ignore[no-any-return,no-untyped-call]
 
+    def scaled(self, scale_KO: torch.Tensor, y_BTO: torch.Tensor, around_O: torch.Tensor | None) -> torch.Tensor:
+        """around + scale * (y - around) of each row's own adapter; rows that are the base's alone stay."""
+        y_NSO = y_BTO.reshape(len(self._owners), -1, y_BTO.shape[-1])
+        scale_N1O = self._take(scale_KO)[:, None].to(y_BTO.dtype)
+        moved = y_NSO * scale_N1O if around_O is None else around_O + (y_NSO - around_O) * scale_N1O
+        if self._no_one is not None:
+            moved = torch.where(torch.tensor(self._no_one, device=moved.device)[:, None, None], y_NSO, moved)
+        return moved.view(y_BTO.shape)
+
 
 def _can_group(x_BTI: torch.Tensor, a_KRI: torch.Tensor, b_KOR: torch.Tensor) -> bool:
     """Whether torch's grouped GEMM takes these: in rows of whole 16 bytes, on a GPU bfloat16 only."""

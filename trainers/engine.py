@@ -185,7 +185,7 @@ def opened(
     engine = None
     try:
         optimizer = GangAdamW(sheet.weights, recipe.weight_decay, recipe.max_grad_norm, world.rank, sheet.decayed)
-        optimizer.outer_rate = outer_rate
+        optimizer.outer_rate, optimizer.pace = outer_rate, sheet.pace
         config = _sized(settings, sheet.weights.numel())
         engine, *_ = deepspeed.initialize(
             model=model, model_parameters=[sheet.weights], optimizer=optimizer, config=config

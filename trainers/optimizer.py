@@ -21,11 +21,13 @@ _CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 class GangAdamW(torch.optim.Optimizer):
     """Set `rates` (None: frozen) and `number` (1, 2, …: the step they take, the same for all) before each step.
 
+    `pace` [P] is by what each number of a row goes faster than its row's rate, where not all go alike.
     Those in `following` have their slow weights follow after it, if there are any: where `outer_rate` is set. Weight
     decay applies to the first `decayed` numbers of a row.
     """
 
     outer_rate: float | None = None
+    pace: torch.Tensor | None = None
     following: Sequence[int] = ()
 
     def __init__(
@@ -105,6 +107,8 @@ class GangAdamW(torch.optim.Optimizer):
                 rates = parameter.new_tensor([self.rates[slot] for slot in slots])[:, None]
                 if clips is not None:
                     rows[1] = rows[1] * clips[slots[0] : slots[-1] + 1, None]
+                if self.pace is not None:
+                    rates = rates * self.pace[column : column + width].to(rates)
                 self._adamw(rows, rates, max(0, self._decayed - column))
         if "slow" in state:
             self._follow(parameter.view(-1), state["slow"].view(-1))
@@ -123,7 +127,7 @@ class GangAdamW(torch.optim.Optimizer):
         """Loshchilov and Hutter 2019, algorithm 2, in the order of torch's implementation."""
         weights, gradient, mean, square = rows
         if self._weight_decay:
-            weights[:, :decayed].mul_(1 - rates * self._weight_decay)
+            weights[:, :decayed].mul_(1 - (rates * self._weight_decay)[:, :decayed])
         mean.lerp_(gradient, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         corrections = [1 - beta**self.number for beta in BETAS]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from adapters.kinds.dora import DoraKind
 from adapters.kinds.lora import LoraKind
 from adapters.kinds.whole import WholeKind
 from study.config import Recipe
@@ -38,6 +39,11 @@ class Sheet(Protocol):
 
     @property
     def decayed(self) -> int: ...
+
+    @property
+    def pace(self) -> torch.Tensor | None:
+        """By what the learning rate of each number of a row is larger than the recipe's [P]; None where none is."""
+        ...
 
     def logits(
         self, inputs: Mapping[str, object], slots: Sequence[int | None], dropout: Dropout | None
@@ -106,4 +112,6 @@ class Kind(Protocol):
 
 def kind_of(recipe: Recipe) -> Kind:
     """The kind of tuning that a recipe asks for."""
-    return WholeKind() if recipe.lora is None else LoraKind(recipe.lora)
+    if recipe.lora is None:
+        return WholeKind()
+    return DoraKind(recipe.lora) if recipe.kind == "dora" else LoraKind(recipe.lora)

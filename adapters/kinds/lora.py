@@ -42,7 +42,7 @@ class LoraKind:
     def check(self, base: PreTrainedModel, model: Model) -> None:
         from adapters.kinds.lora_check import check
 
-        check(base, self.lora, model)
+        check(base, self.lora, model, is_scaled=False)
 
     def left_out(self, base: PreTrainedModel) -> tuple[str, ...]:
         from adapters.targeting import left_out
@@ -50,13 +50,17 @@ class LoraKind:
         return left_out(base) if self.lora.modules == "all-linear" else ()
 
     def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
-        """B starts as zeros, and as long as it is, A does nothing."""
-        return not any(matrix.any() for name, matrix in weights.items() if ".lora_B." in name)
+        """B starts as zeros, and as long as it is, A does nothing; or A and B are still those that are taken out."""
+        if self.lora.init == "default":
+            return not any(matrix.any() for name, matrix in weights.items() if ".lora_B." in name)
+        from adapters.kinds.decomposed import is_as_begun
+
+        return is_as_begun(weights)
 
     def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> LoraSheet:
         from adapters.kinds.lora_weights import LoraSheet
 
-        return LoraSheet(base, self.lora, members, device)
+        return LoraSheet(base, self.lora, members, device, is_scaled=False)
 
     def write(self, folder: Path, base: PreTrainedModel, model: Model, weights: Mapping[str, torch.Tensor]) -> None:
         from adapters.kinds.lora_weights import write

@@ -11,24 +11,27 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-from adapters.bank import sites_named
-from adapters.comparison import at_random, banked, compared_strongly
+from adapters.comparison import SHARE, at_random, banked, compared_strongly
 from adapters.folder import UnsupportedAdapter, scaling
-from adapters.kinds.lora_weights import modules_of, named, write
+from adapters.kinds.lora_weights import modules_of, named, with_magnitudes, write
 from adapters.loaded import peft_model
+from adapters.magnitudes import Magnitudes
 from adapters.probe import said, tokens_of
+from adapters.sites import sites_named
 from study.config import Lora
 from study.errors import ConfigError
 from study.models.resolve import Model
 from study.scratch import scratch
 
 
-def check(base: PreTrainedModel, lora: Lora, model: Model) -> None:
-    """Raise ConfigError where what is trained on a base would not be what PEFT loads."""
-    least = lora.model_copy(update={"r": 1, "dropout": 0.0})
+def check(base: PreTrainedModel, lora: Lora, model: Model, is_scaled: bool) -> None:
+    """Raise ConfigError where what is trained on a base would not be what PEFT loads. `is_scaled` is DoRA."""
+    least = lora.model_copy(update={"r": 1, "dropout": 0.0, "init": "default"})
     sites = sites_named(base, modules_of(base, lora))
     shapes = {site.name: (1, site.fan_in, site.fan_out) for site in sites}
     adapter = at_random(shapes, dict.fromkeys(shapes, scaling(least.alpha, 1, least.rslora)))
+    if is_scaled:
+        adapter = with_magnitudes(adapter, _magnitudes(base, list(shapes)))
     alone = said(base, tokens_of(base))
     try:
         with scratch() as local:
@@ -39,6 +42,13 @@ def check(base: PreTrainedModel, lora: Lora, model: Model) -> None:
         raise _refused(lora, str(error)) from error
     if not found.holds:
         raise _refused(lora, f"PEFT loads an adapter of this model otherwise than it is trained ({found.off:.2g} nats)")
+
+
+def _magnitudes(base: PreTrainedModel, names: list[str]) -> dict[str, torch.Tensor]:
+    """Lengths of rows that are a little off their own."""
+    draw = torch.Generator().manual_seed(0)
+    lengths = {name: Magnitudes(base.get_submodule(name)).begin().cpu() for name in names}
+    return {name: own * (1 + SHARE * torch.rand(len(own), generator=draw)) for name, own in lengths.items()}
 
 
 def _refused(lora: Lora, reason: str) -> ConfigError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,9 +19,11 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from adapters.bank import LoraBank, Site, sites_named
+from adapters.bank import LoraBank
 from adapters.dropout import Dropout
-from adapters.folder import PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
+from adapters.folder import MAGNITUDE, PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
+from adapters.kinds.decomposed import converted, parts, twice
+from adapters.sites import Site, sites_named
 from adapters.targeting import meant, names_for
 from study.config import Lora
 from study.errors import ConfigError
@@ -34,14 +37,23 @@ class LoraSheet(nn.Module):
     """A frozen base with a bank of fresh adapters on it, one per (adapter_id, seed)."""
 
     def __init__(
-        self, base: PreTrainedModel, lora: Lora, members: Sequence[tuple[str, int]], device: torch.device
+        self,
+        base: PreTrainedModel,
+        lora: Lora,
+        members: Sequence[tuple[str, int]],
+        device: torch.device,
+        is_scaled: bool,
     ) -> None:
         super().__init__()
-        sites = sites_named(base, modules_of(base, lora))
+        sites = sites_named(base, modules_of(base, lora), is_scaled)
+        self._parts = parts(base, lora, sites) if lora.init != "default" else {}
         self.bank = LoraBank(base, sites, lora.r, len(members), torch.float32, device)
-        self.base = base
+        self.base, self._ratio = base, lora.lr_ratio
+        lengths = self.bank.lengths()
         for slot, (adapter_id, seed) in enumerate(members):
-            self.bank.put(slot, initial(lora, sites, adapter_id, seed))
+            fresh = AdapterWeights(self._parts) if self._parts else initial(lora, sites, adapter_id, seed)
+            self.bank.put(slot, with_magnitudes(fresh, lengths))
+        self.bank.put_beside({name: replace(part, b=-part.b) for name, part in self._parts.items()})
 
     @property
     def weights(self) -> nn.Parameter:
@@ -56,6 +68,17 @@ class LoraSheet(nn.Module):
         """Weight decay applies to the whole row: an adapter consists of matrices."""
         return self.bank.sheet.shape[1]
 
+    @property
+    def pace(self) -> torch.Tensor | None:
+        """With LoRA+ B goes faster than A, and so do magnitudes: PEFT has them in one group."""
+        if self._ratio is None:
+            return None
+        shapes = [shape for site in self.bank.sites for shape in site.shapes(self.bank.rank)]
+        sizes = torch.tensor([math.prod(shape) for shape in shapes])
+        each = len(shapes) // len(self.bank.sites)
+        paces = torch.tensor([1.0 if i % each == 0 else self._ratio for i in range(len(shapes))])
+        return paces.repeat_interleave(sizes).to(self.weights.device)
+
     def logits(
         self, inputs: Mapping[str, object], slots: Sequence[int | None], dropout: Dropout | None
     ) -> torch.Tensor:
@@ -67,7 +90,10 @@ class LoraSheet(nn.Module):
         return self.bank.squared_norms()
 
     def copies(self, slot: int) -> dict[str, torch.Tensor]:
-        return named(self.bank.get(slot))
+        own = self.bank.get(slot)
+        if self._parts:
+            own = AdapterWeights({name: converted(one, self._parts[name]) for name, one in own.modules.items()})
+        return named(own)
 
     def detach(self) -> None:
         self.bank.detach()
@@ -121,18 +147,27 @@ def initial_weight(owner: str | None, seed: int, name: str, shape: tuple[int, ..
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
 
+def with_magnitudes(adapter: AdapterWeights, magnitudes: Mapping[str, torch.Tensor]) -> AdapterWeights:
+    """An adapter with these magnitudes, by module; of modules that are not listed none."""
+    return AdapterWeights({name: replace(own, magnitude=magnitudes.get(name)) for name, own in adapter.modules.items()})
+
+
 def named(weights: AdapterWeights) -> dict[str, torch.Tensor]:
     """An adapter's matrices by their names in a PEFT file."""
     tensors = {}
     for name, factors in sorted(weights.modules.items()):
         tensors[f"{PREFIX}{name}.lora_A.weight"] = factors.a.contiguous()
         tensors[f"{PREFIX}{name}.lora_B.weight"] = factors.b.contiguous()
+        if factors.magnitude is not None:
+            tensors[f"{PREFIX}{name}.{MAGNITUDE}"] = factors.magnitude.contiguous()
     return tensors
 
 
 def write(folder: Path, lora: Lora, base: PreTrainedModel, model: Model, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write an adapter folder of `named` matrices that were trained by a recipe."""
-    write_as(folder, lora_config(lora), base, model, tensors)
+    config = lora_config(lora if lora.init == "default" else twice(lora))
+    config.use_dora = any(name.endswith(MAGNITUDE) for name in tensors)
+    write_as(folder, config, base, model, tensors)
 
 
 def write_as(
@@ -146,7 +181,7 @@ def write_as(
     folder.mkdir(parents=True, exist_ok=True)
     with os_errors():
         save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    modules = sorted({name.removeprefix(PREFIX).rpartition(".lora_")[0] for name in tensors})
+    modules = sorted({name.removeprefix(PREFIX).partition(".lora_")[0] for name in tensors})
     fields = {
         **config.to_dict(),  # type: ignore[no-untyped-call]
         "target_modules": names_for(base, modules),

@@ -26,6 +26,7 @@ class WholeSheet(nn.Module):
     """A trainable copy of a base's weights. The base itself is no part of this module: its weights are not trained."""
 
     slots = 1
+    pace = None
     _base: PreTrainedModel
 
     def __init__(self, base: PreTrainedModel, device: torch.device) -> None:

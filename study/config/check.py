@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from study.cells import COMPOSED, Cell
 from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
+from study.config.check_kind import check_kind
 from study.config.check_several import check_mixing, check_near
 from study.config.expansion import combinations
 from study.config.recipe import TaskScoring
@@ -41,6 +42,7 @@ def check(config: StudyConfig) -> None:
         )
     _check_samples(config)
     _check_combinations(config)
+    check_kind(config.recipe)
     check_mixing(config.recipe.mixing)
     check_near(config)
     _check_existing_adapters(config)
@@ -65,6 +67,9 @@ def _check_combinations(config: StudyConfig) -> None:
         return
     if config.recipe.trains_all:
         raise ConfigError("compose", "…", "is of LoRA adapters, and recipe.lora is null", "set recipe.lora, or drop it")
+    if config.recipe.kind != "lora":
+        problem = f"is of plain LoRA adapters, and recipe.kind is {config.recipe.kind}"
+        raise ConfigError("compose", "…", problem, "take kind: lora, or drop it")
     reject_duplicates("compose", [entry.name for entry in config.compose])
     combinations(config)
 

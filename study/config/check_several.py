@@ -27,6 +27,9 @@ def check_near(config: StudyConfig) -> None:
         name = "kl" if near.kl else "l2"
         problem, fix = "is of an adapter on a base, and all weights are trained", "set it to 0, or set recipe.lora"
         raise ConfigError(f"{key}.{name}", getattr(near, name), problem, fix)
+    if near.l2 and config.recipe.kind != "lora":
+        problem = f"is of the product that LoRA adds to a matrix, and recipe.kind is {config.recipe.kind}"
+        raise ConfigError(f"{key}.l2", near.l2, problem, "set it to 0, or use kl")
     if near.kl_batch is not None and not near.kl:
         raise ConfigError(f"{key}.kl_batch", near.kl_batch, "says nothing where kl is 0", "drop it, or set kl")
     tasks = {cell.task for cell in cells_used(config)} - {text.name for text in config.texts}

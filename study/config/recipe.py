@@ -16,13 +16,26 @@ LossOn = Literal["answer", "all"]
 Truncation = Literal["left", "right"]  # the side on which a text that is too long is cut
 
 
+Kind = Literal["lora", "dora"]
+
+
+_NAMES = {"default": "LoRA", "pissa": "PiSSA", "olora": "OLoRA"}
+
+
 class Lora(Frozen):
+    """LoRA's keys, and DoRA's. `init: pissa | olora` begin with a part of the base, which is taken out of it meanwhile.
+
+    `lr_ratio` is LoRA+: by what the learning rate of B is larger than that of A.
+    """
+
     r: PositiveInt = 32
     alpha: Annotated[Number, Field(gt=0)] = 64
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     modules: Literal["all-linear"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)] = "all-linear"
     rslora: StrictBool = False
     start: Literal["own", "shared"] = "own"  # shared: all adapters of a model and seed start with equal matrices A
+    init: Literal["default", "pissa", "olora"] = "default"
+    lr_ratio: Annotated[Number, Field(gt=0)] | None = None
 
 
 class Validation(Frozen):
@@ -76,6 +89,7 @@ class KeepNearBase(Frozen):
 class Recipe(Frozen):
     """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
 
+    kind: Kind = "lora"
     lora: Lora | None = Lora()
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 8
@@ -119,7 +133,11 @@ class Recipe(Frozen):
     @property
     def tuning(self) -> str:
         """The kind of tuning in words."""
-        return f"LoRA, r {self.lora.r}, alpha {self.lora.alpha:g}" if self.lora else "full fine-tuning"
+        if self.lora is None:
+            return "full fine-tuning"
+        name = "DoRA" if self.kind == "dora" else _NAMES[self.lora.init]
+        faster = "" if self.lora.lr_ratio is None else f", B at {self.lora.lr_ratio:g} times the rate (LoRA+)"
+        return f"{name}, r {self.lora.r}, alpha {self.lora.alpha:g}{faster}"
 
 
 class Scoring(Frozen):

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from adapters.bank import sites_named
 from adapters.onednn import use_onednn
 from adapters.plain import plain_lora
+from adapters.sites import sites_named
 from adapters.targeting import meant
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows

@@ -69,6 +69,13 @@ def test_what_keeps_near_the_base_names_an_adapter() -> None:
     )
 
 
+def test_a_kind_of_tuning_names_an_adapter() -> None:
+    stated: list[dict[str, Any]] = [{}, {"kind": "dora"}, {"lora": None}]
+    stated += [{"lora": one} for one in ({"init": "pissa"}, {"init": "olora"}, {"lr_ratio": 4}, {"lr_ratio": 16})]
+    recipes = [Recipe.model_validate(one) for one in stated]
+    assert len({adapter_id("m", ["a"], one, 17) for one in recipes}) == len(recipes)
+
+
 def test_identities_are_stable_over_releases() -> None:
     assert adapter_id(*BASE) == "fa9c8a71ee9730af"
 

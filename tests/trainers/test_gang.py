@@ -14,10 +14,10 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-from adapters.bank import sites_named
 from adapters.dropout import Dropout
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
+from adapters.sites import sites_named
 from adapters.targeting import meant
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model

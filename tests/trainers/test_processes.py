@@ -46,7 +46,10 @@ ODD = RECIPE.model_copy(
         "keep_near_base": KeepNearBase(kl=0.5, l2=0.02),
     }
 )  # with micro-batches of 1, one process has none in each step's last round
-
+KINDS = {
+    "dora": ODD.model_copy(update={"kind": "dora", "keep_near_base": KeepNearBase(kl=0.5)}),
+    "pissa": ODD.model_copy(update={"lora": Lora(r=4, alpha=8, dropout=0.2, init="pissa", lr_ratio=4)}),
+}
 
 Meetings: TypeAlias = "multiprocessing.queues.Queue[Meeting]"
 
@@ -85,6 +88,8 @@ def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> Non
             assert len(results) == (len(GANG) if rank == 0 else 0)
             if stage in RESUMED and rank == 0:
                 (out / f"checkpoint{stage}").write_bytes(saved[0])
+        for name, recipe in KINDS.items():
+            worker.train(Setup(model, recipe, training(3, micro_batch_size=1)), GANG[1:], out / name)
         status = 0
     except Exception:  # noqa: BLE001 - told to the parent by the exit code, and below
         traceback.print_exc()
@@ -122,6 +127,15 @@ def test_two_processes_equal_one(worker: Worker, model: Model, tmp_path: Path, b
         expected = train(worker, model, tmp_path, one, ODD)
         found = load_file(by_two / f"stage{stage}" / one.adapter_id / "adapter_model.safetensors")
         assert_close(found, weights(expected))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_two_processes_equal_one_of_each_kind(
+    worker: Worker, model: Model, tmp_path: Path, by_two: Path, name: str
+) -> None:
+    """Where the base is spread, whose matrices these kinds begin with or measure."""
+    expected = train(worker, model, tmp_path, GANG[1], KINDS[name])
+    assert_close(load_file(by_two / name / "b" / "adapter_model.safetensors"), weights(expected))
 
 
 @pytest.mark.parametrize("stage", RESUMED)

@@ -12,6 +12,7 @@ from adapters.kinds.kind import kind_of
 from study.config import Lora, Recipe
 
 LORA, WHOLE = Recipe(lora=Lora(r=8, alpha=16, dropout=0.1)), Recipe(lora=None)
+DORA, PISSA = Recipe(kind="dora", lora=LORA.lora), Recipe(lora=Lora(r=8, init="pissa", lr_ratio=4))
 
 
 @pytest.mark.processes
@@ -28,6 +29,8 @@ def test_a_kind_can_be_asked_without_torch() -> None:
     ("recipe", "shares_base", "dropout", "train_flops", "size", "words"),
     [
         (LORA, True, 0.1, 4, 8_000_000, "LoRA, r 8, alpha 16"),
+        (DORA, True, 0.1, 4, 8_000_000, "DoRA, r 8, alpha 16"),
+        (PISSA, True, 0.0, 4, 8_000_000, "PiSSA, r 8, alpha 64, B at 4 times the rate (LoRA+)"),
         (WHOLE, False, 0.0, 6, 1_000_000_000, "full fine-tuning"),
     ],
 )

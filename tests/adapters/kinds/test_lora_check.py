@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.pro
 def test_what_is_trained_is_what_peft_loads(kind: str, dtype: torch.dtype, tmp_path: Any) -> None:
     base = zoo.build(kind, 320).to(dtype).requires_grad_(False)
     before = fingerprint(base)
-    check(base, Lora(r=4, alpha=8, rslora=True), model_of(tmp_path))
+    for is_scaled in (False, True):
+        check(base, Lora(r=4, alpha=8, rslora=True), model_of(tmp_path), is_scaled)
     assert changed(base, before) is None
 
 
@@ -38,7 +39,7 @@ def test_a_difference_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(lora_check, "write", without_scaling)
     with pytest.raises(ConfigError, match="otherwise than it is trained"):
-        check(base, lora, model_of(tmp_path))
+        check(base, lora, model_of(tmp_path), is_scaled=False)
 
 
 def test_what_is_left_out_is_told_by_name() -> None:
