@@ -27,7 +27,8 @@ class Magnitudes:
     def begin(self) -> torch.Tensor:
         """The lengths of the matrix's own rows [O], float32: with these and B = 0 nothing changes."""
         with whole([self._module.weight]):
-            return torch.linalg.vector_norm(self._weight_OI().float(), dim=1)
+            lengths_O: torch.Tensor = torch.linalg.vector_norm(self._weight_OI().float(), dim=1)
+            return lengths_O
 
     def scale(
         self, magnitude_KO: torch.Tensor, a_KRI: torch.Tensor, b_KOR: torch.Tensor, scalings: Sequence[float]

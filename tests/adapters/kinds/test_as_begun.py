@@ -27,7 +27,7 @@ def test_what_begins_with_a_part_of_the_base_is_as_begun_while_it_is_that_part()
     assert kind.is_as_begun(base, sheet.copies(0))
     sheet.weights.data[0, 5] += 1e-3
     assert not kind.is_as_begun(base, sheet.copies(0))
-    with pytest.raises(ConfigError, match=r"recipe\.lora\.r = 999: is more than model\.layers\.0\S+ has"):
+    with pytest.raises(ConfigError, match=r"recipe\.lora\.r = '999': is more than model\.layers\.0\S+ has"):
         kind_of(Recipe(lora=Lora(r=999, init="olora"))).sheet(base, [("a", 1)], torch.device("cpu"))
 
 

@@ -9,6 +9,7 @@ from study.config import keys
 from study.config.file import load, parse
 from study.errors import ConfigError
 
+SUM = "compose=[{name: a, method: sum, terms: [{source: arc/en}, {source: mmlu/en}]}]"
 BASE = """
 models: [{id: some/model}]
 languages: [en, de]
@@ -120,7 +121,7 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
         (BASE, ["recipe.kind=dora", "recipe.keep_near_base.l2=1"], "recipe.keep_near_base.l2", "recipe.kind is dora"),
         (
             BASE,
-            ["recipe.kind=dora", "compose=[{name: a, method: sum, terms: [{source: arc/en}, {source: mmlu/en}]}]"],
+            ["recipe.kind=dora", SUM],
             "compose",
             "recipe.kind is dora",
         ),
