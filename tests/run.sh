@@ -27,19 +27,23 @@ stop() {
     exit 130
 }
 
-if [ "$level" != unit ]; then # one process with the imports of all parts' workers; it ends when its standard input does
-    export TEST_STEM="$logs/stem"
-    exec 3> >(OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec .venv/bin/python -m tests.support.forks.stem "$TEST_STEM")
+python=(.venv/bin/python -m)
+if [ "$level" != unit ]; then # one process with the imports of all parts and their workers; it ends when its input does
+    export TEST_STEM="$logs/stem" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    mkdir "$TEST_STEM"
+    exec 3> >(exec .venv/bin/python -m tests.support.forks.stem "$TEST_STEM")
+    while [ ! -S "$TEST_STEM/tests" ]; do sleep 0.1; done
+    python=(.venv/bin/python tests/support/forks/module.py)
 fi
 set -m # a group for each part, which could not be interrupted without
 trap stop INT TERM HUP
 for part in "${parts[@]}"; do
     read -ra paths <<<"$part"
-    .venv/bin/python -m pytest -m "$level" "${paths[@]}" "${named[@]/#/--ignore=}" >"$logs/${#pids[@]}" 2>&1 3>&- &
+    "${python[@]}" pytest -m "$level" "${paths[@]}" "${named[@]/#/--ignore=}" >"$logs/${#pids[@]}" 2>&1 3>&- &
     pids+=($!)
     named+=("${paths[@]}")
 done
-.venv/bin/python -m pytest -m "$level" "${named[@]/#/--ignore=}" 3>&- &
+"${python[@]}" pytest -m "$level" "${named[@]/#/--ignore=}" 3>&- &
 pids+=($!)
 code=0
 for pid in "${pids[@]}"; do

@@ -6,7 +6,6 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import polars as pl
 
 from study.store import composed
 from study.store.store import Store
+from tests.support.forks import graft
 from tests.support.rows import done_scores
 from tests.support.tiny_world import REPOSITORY, asked
 
@@ -34,9 +34,9 @@ class Driver:
         self.began = time.monotonic()
         with self._log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "orchestrator.sweep", str(config), "--allow-open-cluster", *options],
+                graft.command("orchestrator.sweep", str(config), "--allow-open-cluster", *options),
                 cwd=REPOSITORY,
-                env={**os.environ, **own},
+                env={**os.environ, **own, **graft.planted()},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -58,7 +58,7 @@ class Driver:
 
     def signal(self, number: signal.Signals) -> None:
         if not self.ended:
-            self.process.send_signal(number)
+            os.kill(graft.person(self.process.pid), number)
 
     def until(self, happened: Callable[[], object]) -> None:
         """Wait for something that happens in the midst of the run."""

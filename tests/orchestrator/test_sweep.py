@@ -35,7 +35,7 @@ from study.models.resolve import resolve_all
 from study.store.store import Store
 from tests.faults.disk import Disk
 from tests.support import trackers
-from tests.support.forks.graft import family
+from tests.support.forks.graft import family, person
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, asked, make_config, make_tasks, start, sweep, sweep_apart, wait_until
@@ -175,9 +175,9 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     with start(config) as driver:
         wait_until(store.records, driver)
         assert sweep_module.main([str(config)]) == 2  # another driver beside it
-        assert f"(process {driver.pid}) since" in capsys.readouterr().err
+        assert f"(process {person(driver.pid)}) since" in capsys.readouterr().err
         assert status.main([store.uri]) == 0
-        assert f"(process {driver.pid}) since" in capsys.readouterr().out
+        assert f"(process {person(driver.pid)}) since" in capsys.readouterr().out
         driver.kill()
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
     trained = {adapter_id: record.written_at for adapter_id, record in store.records().items()}

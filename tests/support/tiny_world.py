@@ -166,8 +166,8 @@ def sweep_apart(config: Path, *arguments: str, whole: bool = False) -> subproces
 
 
 def start(config: Path, **pipes: Any) -> AbstractContextManager[subprocess.Popen[Any]]:
-    """The same, not waited for, killed where a block ends before it does, and quiet unless `pipes` say otherwise."""
-    command = [sys.executable, "-m", "orchestrator.sweep", str(config)]
+    """The same as a fork, not waited for, killed where a block ends before it does; quiet unless `pipes` say else."""
+    command = graft.command("orchestrator.sweep", str(config))
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **pipes}
     return ended(subprocess.Popen(command, cwd=REPOSITORY, env=environment(config.parent), **pipes))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +25,7 @@ from orchestrator.training.workers import WorkerGroup
 from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.support.forks.graft import family
-from tests.support.tiny_world import REPOSITORY, ended, environment, sweep_apart
+from tests.support.tiny_world import start, sweep
 from tests.support.trials import (
     RECIPE,
     assert_equal,
@@ -218,13 +216,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     """SIGKILL of Tune's actors, then of the whole run; then two processes finish what one has begun."""
     file, config = study(world, tmp_path)
     store = Store(config.store)
-    command = [sys.executable, "-m", "orchestrator.sweep", str(file)]
-    with (
-        open(tmp_path / "output", "w") as output,
-        ended(
-            subprocess.Popen(command, cwd=REPOSITORY, env=environment(tmp_path), stdout=output, stderr=output)
-        ) as driver,
-    ):
+    with open(tmp_path / "output", "w") as output, start(file, stdout=output, stderr=output) as driver:
         running = lambda: driver.poll() is None and not store.records()  # noqa: E731
         until(lambda: farthest(store) > 0, running)
         for process in family(psutil.Process(driver.pid)):
@@ -234,7 +226,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     assert "Traceback" not in (tmp_path / "output").read_text()  # a trial that is tried again is no news
     time.sleep(2)  # the cluster notices and ends
     how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
-    done = sweep_apart(file, "--set", how)
+    done = sweep(file, "--set", how)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_equal(store, undisturbed[1], exactly=False)
     assert max(len(record.conditions.resumed_at_steps) for record in store.records().values()) == 2

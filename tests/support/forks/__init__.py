@@ -1,5 +1,5 @@
-"""Ray's workers as forks of one process that has imported already what they import: most of what a tiny study costs.
+"""Processes as forks of one that has imported already what they import: most of what a tiny study costs.
 
-stem.py is that process, keeper.py one beside each worker, shoot.py what Ray starts in place of it; graft.py has Ray
-start that.
+stem.py is that process, keeper.py one beside each fork; shoot.py is what Ray starts in place of a worker, and graft.py
+has Ray start that; module.py stands for a command of Python's. asking.py is what these two ask a stem with.
 """

@@ -17,7 +17,8 @@ import psutil
 from tests.support.patience import wait_long
 
 SHOOT = Path(__file__).parent / "shoot.py"
-STEM = "TEST_STEM"  # its socket; tests/run.sh starts one for all its parts
+MODULE = Path(__file__).parent / "module.py"
+STEM = "TEST_STEM"  # the folder of its sockets; tests/run.sh starts one for all its parts
 
 
 def environment(whole: bool) -> dict[str, str]:
@@ -69,29 +70,41 @@ def graft() -> None:
 
 
 def planted() -> dict[str, str]:
-    """The name of the stem's socket; starts a stem where none is, which ends with this process."""
+    """The folder of the stem's sockets; starts a stem where none is, which ends with this process."""
     if STEM not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="stem", dir="/tmp")
         atexit.register(folder.cleanup)
-        os.environ[STEM] = str(Path(folder.name) / "socket")
-        command = [sys.executable, "-m", "tests.support.forks.stem", os.environ[STEM]]
+        os.environ[STEM] = folder.name
+        command = [sys.executable, "-m", "tests.support.forks.stem", folder.name]
         stem = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).parents[3])
-        while not Path(os.environ[STEM]).exists():
+        while len(list(Path(folder.name).iterdir())) < 2:
             assert stem.poll() is None
             time.sleep(0.1)
     return {STEM: os.environ[STEM]}
 
 
+def command(module: str, *arguments: str) -> list[str]:
+    """`python -m MODULE ARGUMENTS` as a fork that has its imports done."""
+    return [sys.executable, str(MODULE), module, *arguments]
+
+
+def person(pid: int) -> int:
+    """The number of the fork for which this process stands, if it stands for one."""
+    first, *more = psutil.Process(pid).name().split()
+    return int(more[0]) if first == "fork" else pid
+
+
 def family(process: psutil.Process) -> list[psutil.Process]:
-    """The processes below this one, with the workers for which some of them stand; a stem is nobody's family."""
+    """The processes below this one, with those for which some of them, or itself, stand; a stem is nobody's family."""
     found = []
     with suppress(psutil.NoSuchProcess):
+        if (number := person(process.pid)) != process.pid:
+            worker = psutil.Process(number)
+            return [worker, *family(worker)]
         for child in process.children():
             with suppress(psutil.NoSuchProcess):
-                first, *more = child.name().split()
-                worker = psutil.Process(int(more[0])) if first == "fork" else None
                 if "tests.support.forks.stem" not in child.cmdline():
-                    found += [child, *([worker] if worker else []), *family(worker or child)]
+                    found += [child, *family(child)]
     return found
 
 

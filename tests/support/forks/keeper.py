@@ -1,8 +1,8 @@
-"""The process between a stem and one worker: it answers who asked for it, and ends with the worker.
+"""The process between a stem and one fork: it answers who asked for it, and ends with the fork.
 
-It is asked by shoot.py, with the arguments, environment, folder and files of the process that Ray has started, forks
-that worker, answers with its number and, when it has ended, with its exit code. It kills the worker when the asker has
-gone, and the worker dies with it. There is no worker where a variable differs that the stem's imports have read.
+It is asked by shoot.py or module.py, with the arguments, environment, folder and files of the process that stands for
+the fork, answers with the fork's number and, when that has ended, with its exit code. It kills the fork when the asker
+has gone, and the fork dies with it. There is none where a variable differs that the stem's imports have read.
 """
 
 from __future__ import annotations
@@ -109,14 +109,18 @@ def _become(asked: dict[str, Any], files: list[int]) -> int:
         os.environ.clear()
         os.environ.update({**added, **asked["environment"]})
         os.chdir(asked["folder"])
-        sys.stdin, sys.stdout, sys.stderr = (open(n, mode, closefd=False) for n, mode in enumerate("rww"))  # noqa: SIM115
+        sys.stdin, sys.stdout, sys.stderr = (open(n, m, m == "w" or -1, closefd=False) for n, m in enumerate("rww"))  # noqa: SIM115
         importlib.reload(sys.modules["datasets.config"])
         sys.modules["numpy"].random.seed(None)
         random.seed()
         sys.argv = asked["arguments"]
         more = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
-        sys.path[:1] = [str(Path(sys.argv[0]).parent), *filter(None, more)]
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        module = asked.get("module")
+        sys.path[:1] = [asked["folder"] if module else str(Path(sys.argv[0]).parent), *filter(None, more)]
+        if module:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
         return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
