@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import re
 import sys
@@ -24,8 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.address import check_ours, open_to_all, serves_strangers
-from orchestrator.cluster.token import TOKEN_FIX, use_token
+from orchestrator.cluster.jobs import connect, submit
 from orchestrator.options import ALLOW_OPEN, Options
 from study import secrets
 from study.config import StudyConfig
@@ -132,7 +130,8 @@ def hand_over(asked: Asked, study: Options) -> int:
     secrets.reject("the command line", asked.passed_on)
     file = Path(study.config).resolve().relative_to(Path.cwd())
     client = connect(asked.address, asked.allow_open)
-    job = client.submit_job(
+    job = submit(
+        client,
         entrypoint=replace(study, config=file.as_posix()).command(*asked.passed_on),
         submission_id=f"{re.sub(r'[^A-Za-z0-9_-]+', '-', config.study)}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         runtime_env={**package(Path.cwd()), "env_vars": {"PYTHONUNBUFFERED": "1", **environment}},
@@ -169,26 +168,6 @@ def package(folder: Path) -> dict[str, Any]:
     program = Path(__file__).resolve().parent.parent
     own: dict[str, Any] = {"working_dir": str(folder), "excludes": EXCLUDED}
     return own if program == folder else {**own, "py_modules": [str(program / name) for name in PACKAGES]}
-
-
-def connect(address: str, allow_open: bool = False) -> JobSubmissionClient:
-    """A client of the cluster. Raises ConfigError when none of ours answers, it refuses the token, or asks for none."""
-    check_ours("--address", address)
-    if not allow_open and serves_strangers(address):
-        raise open_to_all("--address", address)
-    use_token()
-    from ray.exceptions import AuthenticationError
-    from ray.job_submission import JobSubmissionClient
-
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file it packs
-    try:
-        return JobSubmissionClient(address)
-    except AuthenticationError as error:
-        problem = f"the cluster refuses this client: {str(error).splitlines()[0]}"
-        raise ConfigError("--address", address, problem, TOKEN_FIX) from error
-    except (OSError, RuntimeError, ValueError) as error:  # among them an answer that is no page of Ray
-        fix = "open the way to it in another terminal (`ray dashboard cluster.yaml`), or name its dashboard's address"
-        raise ConfigError("--address", address, f"no cluster answers there ({error})", fix) from error
 
 
 def follow(client: JobSubmissionClient, study: str) -> int:

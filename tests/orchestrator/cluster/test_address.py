@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from orchestrator import submit
-from orchestrator.cluster import address
+from orchestrator.cluster import address, jobs
 from orchestrator.cluster.address import check_closed, own_folder, to_use
 from orchestrator.cluster.connect import Connected
 from study.errors import ConfigError
@@ -95,7 +95,7 @@ def test_what_another_user_listens_at_is_shown_no_token(monkeypatch: pytest.Monk
         at = f"127.0.0.1:{theirs.getsockname()[1]}"
         if os.getuid() != 0:
             monkeypatch.setattr(os, "getuid", lambda: stranger)
-        for ask in (lambda: submit.connect(f"http://{at}", True), lambda: check_closed(at, True)):
+        for ask in (lambda: jobs.connect(f"http://{at}", True), lambda: check_closed(at, True)):
             with pytest.raises(ConfigError, match="who listens there") as refused:
                 ask()
             assert at in str(refused.value.value)
