@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.inference import ranks, rates, shrinkage
+from analysis.inference import noise, ranks, rates, shrinkage
 from analysis.inference.additive import adjusted_weights, raw_weights
 from analysis.inference.cells import HARM
 from analysis.inference.claims import LEVEL, gated, q_values
@@ -191,11 +191,11 @@ def of_advice(seen: Seen) -> Values:
     """Expected less true Δ of the source that comes first, over targets; and of the source with the highest Δ."""
     task, language = positions(seen.study.world).source
     regime = 2 * (task[:, None] != task) + (language[:, None] != language)
-    noises = [shrinkage.noise(one, c.seeds) for one, c in zip(seen.grids, seen.cells, strict=True)]
-    delta, noise = shrinkage.averaged([one.delta for one in seen.grids], noises)
+    noises = [noise.noise(one, c.seeds) for one, c in zip(seen.grids, seen.cells, strict=True)]
+    delta, errors = noise.averaged([one.delta for one in seen.grids], noises)
     there = ~np.isnan(delta)
     best = np.full(delta.shape, -np.inf)
-    best[there] = shrinkage.expected(shrinkage.measured(delta, regime, noise)).mean
+    best[there] = shrinkage.expected(shrinkage.measured(delta, regime, errors)).mean
     truth = np.mean([seen.truth(m) for m in range(len(seen.grids))], axis=0)
     first, raw = best.argmax(axis=0), np.where(there, delta, -np.inf).argmax(axis=0)
     targets = np.flatnonzero(there.any(axis=0))

@@ -17,7 +17,8 @@ import polars as pl
 from analysis.advice import combined, predict
 from analysis.advice.advice import Advice
 from analysis.frames import HARM_PP, SOURCE, TARGET, NotComputable, cell, harmed
-from analysis.inference.shrinkage import Noise, averaged, expected, measured, noise
+from analysis.inference.noise import Noise, averaged, noise
+from analysis.inference.shrinkage import expected, measured
 from analysis.reading.grids import ModelGrid
 from analysis.reading.study import Study, load
 from analysis.statistics.health import lowest

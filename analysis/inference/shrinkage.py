@@ -9,78 +9,25 @@ which a smooth prior all but rules out: so half of the prior lies next to 0, the
 and as wide as the error with which one level is measured (spike and slab: George and McCulloch 1993, J. Am. Stat.
 Assoc. 88). A posterior mean is unbiased whichever source it makes one pick, as far as effects are drawn as the prior
 says; that it is so whatever the truth, no estimate can have (`docs/calibration.md`).
-
-A target on which, by luck, few items were gained has a low Δ and a low variance both. Weighted by such variances the
-level of a grid comes out too low where there are gains only, and too high where there are losses only. Variances that
-targets' cells share are therefore moved towards their average, with as many degrees of freedom as `POOLED` says
-(moderated variances: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3(1); there these are learned, from variances alone).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
-from analysis.inference.items import Floats, Grid, Ints
-from analysis.inference.seeds import SeedSpread, at_cells
+from analysis.inference.items import Floats, Ints
+from analysis.inference.noise import LEAST, Noise
 from analysis.inference.shape import shaped
 
-LEAST = 1e-4  # a variance that is as good as 0
 SEED = 20251113
 WARM_UP, DRAWS, EVERY = 120, 25, 12
 ABSENT, NEAR = 0.5, 0.1  # chance that effects of a kind are absent, and how far from 0 that is, in errors of a level
 STEPS = (1.0, 0.2)  # of the random walk in one standard deviation, in errors of a level, in turn
-POOLED = 60.0  # degrees of freedom of targets' average variance: at 20 items it counts three times a target's own
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Variances of the errors of S × T Δ; those from items are a target's average, for a cell's own is too unsure."""
-
-    own: Floats  # S × T: of the cell alone
-    shared: Floats  # S × T: of what all cells of its target share, the base's items first of all
-    seeds: Floats  # S × T: of what all cells of its source share
-
-
-def noise(grid: Grid, spread: SeedSpread) -> Noise:
-    """What items and seeds add to the Δ of one model."""
-    there = ~np.isnan(grid.delta)
-    own, shared, size = np.zeros(there.shape), np.zeros(there.shape[1]), np.ones(there.shape[1])
-    for t, influence in enumerate(grid.influence):
-        here, n = there[:, t], influence.shape[1]
-        among = influence[here].astype(np.float64) @ influence[here].T * n / max(n - 1, 1)
-        alone, s = np.trace(among), len(among)
-        between = max(float(among.sum() - alone), 0.0) / (s * (s - 1)) if s > 1 else 0.0
-        shared[t], size[t], own[:, t] = between, n, max(alone / max(s, 1) - between, LEAST)
-    seeds = at_cells(spread, grid.n_seeds).variance
-    together = spread.far
-    met = there.any(axis=0)
-    shared[met] = moderated((shared * size)[met], size[met] - 1) / size[met]
-    everywhere = np.broadcast_to(shared, there.shape)
-    return Noise(own + np.nan_to_num(seeds) * (1 - together), everywhere, np.nan_to_num(seeds) * together)
-
-
-def moderated(variance: Floats, df: Floats) -> Floats:
-    """Variances of these degrees of freedom, moved towards their average."""
-    return np.asarray((df * variance + POOLED * variance.mean()) / (df + POOLED))
-
-
-def averaged(deltas: Sequence[Floats], noises: Sequence[Noise]) -> tuple[Floats, Noise]:
-    """Mean Δ over the models that have a cell, and its errors; NaN where none has it."""
-    have = np.array([~np.isnan(delta) for delta in deltas])
-    m = have.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(have, deltas, 0.0).sum(axis=0) / m
-        parts = [
-            sum(np.where(h, getattr(one, name), 0.0) for h, one in zip(have, noises, strict=True)) / m**2
-            for name in ("own", "shared", "seeds")
-        ]
-    return mean, Noise(*parts)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.inference.items import grid
+from analysis.inference.noise import Noise, averaged, noise
 from analysis.inference.seeds import SeedSpread
-from analysis.inference.shrinkage import Measured, Noise, _design, _fit, _posterior, averaged, expected, measured, noise
+from analysis.inference.shrinkage import Measured, _design, _fit, _posterior, expected, measured
 from bench.measures import analyse, of_advice
 from bench.worlds import World, draw
 
