@@ -66,6 +66,7 @@ def _unit(who: tuple[str, str, int] | None, target: tuple[str, str]) -> dict[str
         "source_task": task,
         "source_language": language,
         "source_size": None,
+        "recipe": None,
         "seed": seed,
         "target_task": target[0],
         "target_language": target[1],

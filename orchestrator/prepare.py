@@ -19,7 +19,7 @@ from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.given import check_plain, with_left_out
-from orchestrator.planning.grid import Grid, combined, expand
+from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, took_in
@@ -37,7 +37,7 @@ from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
 from study.store.compaction import compact, is_due
 from study.store.contents import Damaged
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
@@ -122,10 +122,11 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
     alone = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
-    grid = combined(alone, config, found.shots)
-    check_plain(grid.given_parts())
     with readable("store", store.uri, refusals=False):
-        trained = store.trained()
+        folders = store.trained_in()
+        grid = combined(placed(alone, folders), config, found.shots)
+        check_plain(grid.given_parts())
+        trained = {name: model_in(folder) for name, folder in folders.items()}
         check_names(store, grid, trained)
         if not options.dry_run:
             tidy(store, warn)
@@ -201,7 +202,8 @@ def begin(prepared: Prepared) -> None:
     for adapter in to_do.given():
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
-    store.write_grid(*to_do.grid.tables(), to_do.grid.compositions(), to_do.grid.held_out)
+    grid = to_do.grid
+    store.write_grid(*grid.tables(), grid.compositions(), grid.held_out, grid.by_recipe())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)
     for failure in prepared.broken:

@@ -34,7 +34,7 @@ from orchestrator.progress.watchdog import answering
 from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
 from study.config import StudyConfig
 from study.config.assumed import assumptions
-from study.config.expansion import cells_used
+from study.config.expansion import cells_used, works
 from study.config.file import load
 from study.data.needs import far_away, missing_manifests
 from study.data.sizes import read_sizes, sizes_file
@@ -170,7 +170,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
 
 def _remarks(prepared: Prepared) -> Iterator[str]:
     """Give a line for each thing that a person should know before the study is run."""
-    yield from remarks(prepared.survey, prepared.estimates.rows, prepared.config.recipe_of)
+    yield from remarks(prepared.survey, prepared.estimates.rows, works(prepared.config, prepared.survey.examples))
     yield from doubts(prepared.survey, prepared.estimates.cut)
     yield from left_out(prepared.plan.grid.existing)
 

@@ -27,6 +27,7 @@ AS_BEFORE: dict[str, object] = {  # the value at which results are what they wer
     "recipe.lora.start": "own",
     "recipe.lora.init": "default",
     "recipe.lora.lr_ratio": None,
+    "recipe.max_steps": None,
     "recipe.mixing": Mixing().model_dump(mode="json"),
     "recipe.keep_near_base": KeepNearBase().model_dump(mode="json"),
     "example.bos": True,

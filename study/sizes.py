@@ -37,6 +37,7 @@ def count(config: StudyConfig) -> Sizes:
     from study.models.resolve import resolve_all
 
     library, models = TaskLibrary.of(config), resolve_all(config)
+    longest = max(config.trained_by.values(), key=lambda recipe: recipe.max_length)
     rows = {cell: library.examples(cell) for source in learned(config) for cell in source.cells}
     targets = config.target_list()
     cells: dict[str, dict[str, CellSize]] = {}
@@ -56,7 +57,7 @@ def count(config: StudyConfig) -> Sizes:
                 items=len(items),
                 score_tokens=read,
                 examples=len(examples),
-                train_tokens=_learned(tokens, examples, config.recipe),
+                train_tokens=_learned(tokens, examples, longest),
                 apart_tokens=apart,
             )
     return Sizes(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from study.cells import Cell, Source
 from study.composition import Composition
+from study.config.expansion import work_name
 from study.store.layout import adapter_folder, composed_folder, given_folder
 from study.store.records import FailureRecord
 
@@ -18,6 +19,8 @@ class AdapterUnit:
     model: str
     source: Source
     seed: int
+    recipe: str | None = None  # its name; None where the study has but one
+    found: str | None = None  # the folder where it is, if that is named otherwise: after another recipe's name, or none
 
     @property
     def unit_id(self) -> str:
@@ -25,15 +28,22 @@ class AdapterUnit:
 
     @property
     def folder(self) -> str:
-        """Where its files go in the store."""
-        return adapter_folder(self.model, self._task, self.source.language, self.seed, self.adapter_id)
+        """Where its files are in the store, or go."""
+        named = self.adapter_id if self.recipe is None else f"{self.recipe}-{self.adapter_id}"
+        return self.found or adapter_folder(self.model, self._task, self.source.language, self.seed, named)
+
+    @property
+    def work(self) -> str:
+        """What it learns, and by which recipe."""
+        return work_name(self.source, self.recipe)
 
     @property
     def _task(self) -> str:
         return self.source.task + self.source.mark
 
     def __str__(self) -> str:
-        return f"{self.model}/{self._task}/[{self.source.language}]/{self.seed}"
+        by = "" if self.recipe is None else f"/{self.recipe}"
+        return f"{self.model}/{self._task}/[{self.source.language}]/{self.seed}{by}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class GivenAdapter:
     tokenizer: tuple[str, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
     seed: None = None
+    recipe: None = None
 
     @property
     def folder(self) -> str:
@@ -76,6 +87,7 @@ class ComposedAdapter:
     parts: tuple[AdapterUnit | GivenAdapter, ...]
     seed: int | None
     strength: float | None = None
+    recipe: str | None = None  # of its trained parts
     source: None = None
 
     @property
@@ -85,7 +97,8 @@ class ComposedAdapter:
 
     def __str__(self) -> str:
         at = "" if self.strength is None else f"@{self.strength:g}"
-        return f"{self.model}/composed/{self.name}{at}" + ("" if self.seed is None else f"/{self.seed}")
+        by = "".join(f"/{one}" for one in (self.seed, self.recipe) if one is not None)
+        return f"{self.model}/composed/{self.name}{at}{by}"
 
 
 Adapter = AdapterUnit | GivenAdapter | ComposedAdapter
@@ -132,6 +145,7 @@ def subject_keys(model: str, params: int, adapter: Adapter | None) -> dict[str, 
         "source_language": source.language if source else None,
         "source_size": source.size if source else None,
         "seed": adapter.seed if adapter else None,
+        "recipe": adapter.recipe if adapter else None,
     }
 
 

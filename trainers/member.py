@@ -42,8 +42,9 @@ class Member:
         self._learn, self._held_out = split(len(rows), recipe.validation)
         own = recipe.of_source(max(1, len(job.cells)))
         self._mixing, plan = own.mixing, epochs(self._cells(), own, job.seed)
-        self._steps = [step for epoch in plan for step in epoch]
-        self._ends = list(accumulate(len(epoch) for epoch in plan))
+        self._steps = [step for epoch in plan for step in epoch][: recipe.max_steps]
+        ends = accumulate(len(epoch) for epoch in plan)
+        self._ends = sorted({min(end, len(self._steps)) for end in ends})  # the last epoch may be cut short
         self._rates = learning_rates(recipe, len(self._steps))
         self._keep = "last" if self._mixing.order == "sequential" else recipe.validation.keep
         self._dropout = kind_of(recipe).dropout

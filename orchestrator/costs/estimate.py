@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, held, load_s, of_actors, stages, used
 from orchestrator.costs.measured import Measured, train_work
-from orchestrator.costs.tokens import SourceTokens, counter_of, of_source, of_targets
+from orchestrator.costs.tokens import SourceTokens, TokenCounter, counter_of, of_source, of_targets
 from orchestrator.planning.grid import Grid, Part
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.survey import Survey
-from study.config import StudyConfig
+from study.cells import Source
+from study.config import Recipe, StudyConfig
+from study.config.expansion import works
 from study.flops import FORWARD, PEAK_FLOPS, UTILISATION
 from study.models.resolve import Model
 from study.units import AdapterUnit
@@ -29,7 +31,7 @@ from study.units import AdapterUnit
 
 @dataclass(frozen=True)
 class Estimates:
-    """Device seconds and tokens by model name: per source to train once, per target (in the grid's order) to score.
+    """Device seconds and tokens by model name: per work of training, per target (in the grid's order) to score.
 
     `train_tokens` are those learned from, `read_tokens` those validated on too. `load_s` is the wall-clock time in
     which a trainer or an evaluator loads a model; `devices` are those that a trial and an evaluator hold, by stage.
@@ -43,12 +45,12 @@ class Estimates:
     load_s: Mapping[str, float]
     basis: Mapping[str, str]
     devices: Mapping[str, float]
-    cut: Mapping[str, int] = field(default_factory=dict)  # of each source: rows that some model cuts
-    rows: Mapping[str, int] = field(default_factory=dict)  # of each source: to learn from, by the model with fewest
+    cut: Mapping[str, int] = field(default_factory=dict)  # of each work: rows that some model cuts
+    rows: Mapping[str, int] = field(default_factory=dict)  # of each work: to learn from, by the model with fewest
 
     def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
         """How long a trial trains these, by the clock."""
-        return sum(self.train_s[unit.model][str(unit.source)] for unit in gang) / self.devices[TRAIN]
+        return sum(self.train_s[unit.model][unit.work] for unit in gang) / self.devices[TRAIN]
 
     def part_s(self, part: Part) -> float:
         """Device seconds of a part's scores."""
@@ -88,19 +90,19 @@ def estimate(
     loads: dict[str, float] = {}
     basis: dict[str, str] = {}
     counted: dict[str, tuple[dict[str, SourceTokens], list[int]]] = {}
+    to_learn = works(config, survey.examples)
     for model in grid.models:
         counter = counter_of(model)
         if counter.name not in counted:
-            of_sources = {str(s): of_source(counter, rows, config.recipe_of(s)) for s, rows in survey.examples.items()}
-            counted[counter.name] = of_sources, of_targets(counter, survey)
+            counted[counter.name] = _of_works(counter, survey, to_learn), of_targets(counter, survey)
         sources, targets = counted[counter.name]
         name = model.name
         train, score = (_Speed(model, config, measured, assumed, stage) for stage in (TRAIN, SCORE))
         train_tokens[name] = {source: tokens.learned for source, tokens in sources.items()}
         read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}
         score_tokens[name] = targets
-        work = {s: train_work(one.learned, one.train, one.validation, config.recipe) for s, one in sources.items()}
-        train_s[name] = {source: train.seconds([source], n, n) for source, n in work.items()}
+        work = {s: train_work(one.learned, one.train, one.validation, to_learn[s][1]) for s, one in sources.items()}
+        train_s[name] = {one: train.seconds([str(to_learn[one][0])], n, n) for one, n in work.items()}
         score_s[name] = [
             score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
             for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
@@ -109,9 +111,23 @@ def estimate(
         guessed = "" if counter.exact else "; tokens guessed from characters: its tokenizer cannot be read by itself"
         basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"
     held_by = of_actors(config)
-    cut = {str(s): max((of[str(s)].cut for of, _ in counted.values()), default=0) for s in survey.examples}
-    rows = {str(s): min((of[str(s)].train for of, _ in counted.values()), default=0) for s in survey.examples}
+    cut = {one: max((of[one].cut for of, _ in counted.values()), default=0) for one in to_learn}
+    rows = {one: min((of[one].train for of, _ in counted.values()), default=0) for one in to_learn}
     return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by, cut, rows)
+
+
+def _of_works(
+    counter: TokenCounter, survey: Survey, to_learn: Mapping[str, tuple[Source, Recipe]]
+) -> dict[str, SourceTokens]:
+    """Tokens of each training; those of recipes that cut and go through a source alike are counted once."""
+    known: dict[tuple[object, ...], SourceTokens] = {}
+    found = {}
+    for name, (source, recipe) in to_learn.items():
+        key = source, recipe.max_length, recipe.validation, recipe.epochs, recipe.batch_size, recipe.max_steps
+        if key not in known:
+            known[key] = of_source(counter, survey.examples[source], recipe)
+        found[name] = known[key]
+    return found
 
 
 class _Speed:
@@ -145,7 +161,7 @@ def costs(plan: Plan, estimates: Estimates) -> list[Cost]:
     """What is left of a plan, by model."""
     result = []
     for model in plan.grid.models:
-        name, adapters = model.name, [str(unit.source) for unit in plan.train if unit.model == model.name]
+        name, adapters = model.name, [unit.work for unit in plan.train if unit.model == model.name]
         tokens, seconds = estimates.score_tokens[name], estimates.score_s[name]
         whole = (sum(tokens), sum(seconds))
         score_tokens, score_s = 0, 0.0

@@ -107,31 +107,46 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     silent = len(sources) - len(set(sources) & set(config.source_list()))  # parts of combinations alone
     learned = [(source, cell) for source in sources for cell in source.cells]
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
-    adapters = len(sources) * seeds
+    recipes = len(config.trained_by)
+    adapters = len(sources) * seeds * recipes
     given = sum(one.model in (name, entry.id) for one in config.adapters)
-    subjects = adapters - silent * seeds + given + _combined(config)
+    subjects = adapters - silent * seeds * recipes + given + _combined(config)
     subject_count = subjects + 1
     sized = [_size(sizes, name, cell) for _, cell in learned]
-    to_learn = [_learning(config, source, cell, size) for (source, cell), size in zip(learned, sized, strict=True)]
-    train, padded = (seeds * sum(pair[i] for pair in to_learn) for i in (0, 1))
+    params = float(sizes.body(name))
+    train, padded, train_flops, padded_flops = _training(config, learned, sized, params)
     to_score = [_size(sizes, name, cell) for cell in targets]
     score = subject_count * sum(size.read(limit) for size in to_score)
     options_apart = [size.read_apart(limit) for size in to_score]
     known = [count for count in options_apart if count is not None]
     apart = subject_count * sum(known) if len(known) == len(targets) else None
-    params = float(sizes.body(name))
     within = max((size.within or sizes.within for size in (*to_score, *sized)), default=sizes.within)
-    per_train, per_score = params * tuning_of(config.recipe).train_flops, params * FORWARD
+    per_score = params * FORWARD
     return Outlook(
-        name, adapters, subjects * len(targets), len(targets), train, score, per_train * train, per_score * score,
-        padded, per_train * padded, apart, per_score * (apart or 0), within,
+        name, adapters, subjects * len(targets), len(targets), train, score, train_flops, per_score * score,
+        padded, padded_flops, apart, per_score * (apart or 0), within,
     )  # fmt: skip
 
 
+def _training(
+    config: StudyConfig, learned: Sequence[tuple[Source, Cell]], sized: Sequence[CellSize], params: float
+) -> tuple[int, int, float, float]:
+    """Tokens of all trainings as they are, and each row as long as it may be; and FLOPs of either."""
+    tokens, flops = [0, 0], [0.0, 0.0]
+    for name, recipe in config.trained_by.items():
+        each = [_learning(config, *of, size, name) for of, size in zip(learned, sized, strict=True)]
+        for i in (0, 1):
+            more = len(config.seeds) * sum(pair[i] for pair in each)
+            tokens[i] += more
+            flops[i] += params * tuning_of(recipe).train_flops * more
+    return tokens[0], tokens[1], flops[0], flops[1]
+
+
 def _combined(config: StudyConfig) -> int:
-    """How many adapters are put together: per seed, or once where all parts exist already."""
+    """How many adapters are put together: per seed and recipe, or once where all parts exist already."""
+    ways = len(config.seeds) * len(config.trained_by)
     return sum(
-        len(one.keys.strengths) * (len(config.seeds) if any(isinstance(part, Source) for part in one.parts) else 1)
+        len(one.keys.strengths) * (ways if any(isinstance(part, Source) for part in one.parts) else 1)
         for one in combinations(config)
     )
 
@@ -157,13 +172,14 @@ def _size(sizes: Sizes, model: str, cell: Cell) -> CellSize:
     return found
 
 
-def _learning(config: StudyConfig, source: Source, cell: Cell, size: CellSize) -> tuple[int, int]:
-    """Tokens of a source's examples of a cell in all epochs: as they are, and each row as long as it may be."""
-    train, recipe = config.task(cell.task).train, config.recipe_of(source)
+def _learning(config: StudyConfig, source: Source, cell: Cell, size: CellSize, by: str | None) -> tuple[int, int]:
+    """Tokens of a source's examples of a cell in a training: as they are, and each row as long as it may be."""
+    train, recipe = config.task(cell.task).train, config.recipe_of(source, by)
     longest = train.max_length or recipe.max_length
     limit = source.size or train.limit
     examples, tokens = _examples(size, limit), size.learned(limit)
     padded = examples * longest
     if train.format == "text":  # never cut: its chunks are rows, of BOS, text and EOS
         padded = max(examples, math.ceil(tokens / max(1, longest - 2))) * longest
-    return recipe.epochs * min(tokens, padded), recipe.epochs * padded
+    passes = recipe.passes(examples * len(source.cells))
+    return round(passes * min(tokens, padded)), round(passes * padded)

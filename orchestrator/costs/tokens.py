@@ -8,6 +8,7 @@ where the target is asked so, and of the options what is read. It is judged by s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -57,7 +58,7 @@ class TokenCounter:
 
 @dataclass(frozen=True)
 class SourceTokens:
-    """Of a source's training over all epochs: tokens learned from, and all those read; rows of each kind.
+    """Of one training on a source, all its epochs: tokens learned from, and all those read; rows of each kind.
 
     `cut` are examples that are longer than what is learned of them.
     """
@@ -109,8 +110,10 @@ def _chat(model: Model) -> Callable[[str, Scoring], tuple[str, bool]]:
 def of_source(counter: TokenCounter, examples: Sequence[Example], recipe: Recipe) -> SourceTokens:
     lengths, cut = _rows(counter, examples, recipe.max_length)
     learn, held_out = split(len(lengths), recipe.validation)
-    learned, epochs = sum(lengths[i] for i in learn), recipe.epochs
-    return SourceTokens(learned * epochs, sum(lengths) * epochs, len(learn), len(held_out), cut)
+    once, passes = sum(lengths[i] for i in learn), recipe.passes(len(learn))
+    learned = round(once * passes)
+    read = learned + (sum(lengths) - once) * math.ceil(passes)
+    return SourceTokens(learned, read, len(learn), len(held_out), cut)
 
 
 def _rows(counter: TokenCounter, examples: Sequence[Example], longest: int) -> tuple[list[int], int]:

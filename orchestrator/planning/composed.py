@@ -16,6 +16,8 @@ from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
 
 _ROLES = {"task": (1.0, 0.0), "target": (0.0, 1.0), "reference": (0.0, -1.0)}  # weights a + b * lambda, AdaMergeX eq. 5
 Part = AdapterUnit | GivenAdapter
+Way = tuple[int | None, str | None]  # seed and recipe of trained parts
+Of = tuple[str, int | None, str | None]  # a model, and these
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Composed:
             "protocol": keys.protocol,
             "language": self.combination.language,
             "terms": terms,
+            "recipe": one.recipe,
         }
 
     def _weight(self, term: Term) -> float | None:
@@ -56,14 +59,21 @@ def composed(
     trained: Sequence[AdapterUnit],
     existing: Sequence[GivenAdapter],
     searched_on: Mapping[tuple[Cell, int], str],
+    recipes: Sequence[tuple[str, str]] = (),
 ) -> list[Composed]:
-    """All combinations whose parts the study has. Raises ConfigError for one that cannot be put together.
+    """All combinations whose parts the study has, each of one recipe's adapters: `recipes` says of which all are.
 
-    One of a source whose data are broken is left out, as all is that is learned from it.
+    One of a source whose data are broken is left out, as all is that is learned from it. Raises ConfigError for one
+    that cannot be put together.
     """
-    by_source: dict[tuple[str, int], dict[Source, AdapterUnit]] = {}
+    by_source: dict[Of, dict[Source, AdapterUnit]] = {}
+    of: dict[str, list[str]] = {}
+    for adapter_id, recipe in recipes:
+        of.setdefault(adapter_id, []).append(recipe)
     for unit in trained:
-        by_source.setdefault((unit.model, unit.seed), {})[unit.source] = unit
+        for name in of.get(unit.adapter_id, [None]):
+            by_source.setdefault((unit.model, unit.seed, name), {})[unit.source] = unit
+    ways: list[Way] = [(seed, name) for seed in config.seeds for name in config.trained_by]
     given = {(adapter.model, adapter.name): adapter for adapter in existing}
     found = []
     for wanted in combinations(config):
@@ -71,12 +81,11 @@ def composed(
         if wanted.cell is not None and search is None:
             continue
         for model in models:
-            for seed in config.seeds if any(isinstance(part, Source) for part in wanted.parts) else (None,):
-                own = {} if seed is None else by_source.get((model.name, seed), {})
-                parts = _parts(wanted, model, own, given)
+            for way in ways if any(isinstance(part, Source) for part in wanted.parts) else [(None, None)]:
+                parts = _parts(wanted, model, by_source.get((model.name, *way), {}), given)
                 if parts is not None:
                     found += [
-                        Composed(wanted, strength, _adapter(wanted, model, seed, strength, parts, search))
+                        Composed(wanted, strength, _adapter(wanted, model, way, strength, parts, search))
                         for strength in wanted.keys.strengths
                     ]
     return found
@@ -99,7 +108,7 @@ def _parts(
 def _adapter(
     wanted: Combination,
     model: Model,
-    seed: int | None,
+    way: Way,
     strength: float | None,
     parts: Sequence[Part],
     search: Search | None,
@@ -115,7 +124,7 @@ def _adapter(
     made = replace(_composition(keys, terms), search=search)
     known = {part.adapter_id: part for part in parts}
     ordered = tuple(known[term.adapter_id] for term in terms)
-    return ComposedAdapter(made.identity, model.name, wanted.name, made, ordered, seed, strength)
+    return ComposedAdapter(made.identity, model.name, wanted.name, made, ordered, way[0], strength, way[1])
 
 
 def _search(wanted: Combination, searched_on: Mapping[tuple[Cell, int], str]) -> Search | None:

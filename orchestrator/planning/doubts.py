@@ -13,7 +13,7 @@ LEAST_ITEMS = 30
 
 
 def doubts(found: Survey, cut: Mapping[str, int]) -> Iterator[str]:
-    """Give a line for each. `cut` counts the rows of each source that are longer than what is learned of them."""
+    """Give a line for each. `cut` counts the rows of each work that are longer than what is learned of them."""
     yield from _overlaps(found)
     measured = {cell: count for cell, count in found.target_items.items() if not cell.held_out}
     few = [f"{cell} ({count:,})" for cell, count in measured.items() if count < LEAST_ITEMS]
@@ -32,7 +32,7 @@ def doubts(found: Survey, cut: Mapping[str, int]) -> Iterator[str]:
         bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
         yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
     rows = {str(source): len(examples) for source, examples in found.examples.items()}
-    longer = [f"{source} ({count:,} of {rows[source]:,})" for source, count in cut.items() if count]
+    longer = [f"{work} ({count:,} of {rows[work.partition(' (')[0]]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
 
 

@@ -6,14 +6,14 @@ have 100,000 adapters and 100 million scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
-from study.config import StudyConfig
+from study.config import Recipe, StudyConfig
 from study.identity import adapter_ids, score_id, target_id
 from study.models.resolve import Model
 from study.store import schema
@@ -56,6 +56,7 @@ class Grid:
     composed: tuple[ComposedAdapter, ...] = ()
     names: tuple[Composed, ...] = ()
     silent: frozenset[str] = frozenset()
+    recipes: tuple[tuple[str, str], ...] = ()  # an adapter and the name of a recipe that it is trained by, in order
 
     @property
     def n_scores(self) -> int:
@@ -120,6 +121,12 @@ class Grid:
         """What of it is put together of others, as a table of study.store.schema.COMPOSITIONS."""
         return schema.table(schema.COMPOSITIONS, [one.row() for one in self.names])
 
+    def by_recipe(self) -> pa.Table:
+        """By which of several recipes its adapters are trained, as a table of study.store.schema.RECIPES."""
+        named = ((one.adapter.adapter_id, one.adapter.recipe) for one in self.names if one.adapter.recipe is not None)
+        every = (*self.recipes, *named)
+        return schema.table(schema.RECIPES, [{"adapter_id": name, "recipe": recipe} for name, recipe in every])
+
 
 def expand(
     config: StudyConfig,
@@ -134,16 +141,11 @@ def expand(
     `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks. Adapters come
     model by model and seed by seed, so that a full matrix appears early.
     """
-    adapters: list[AdapterUnit] = []
-    recipes = {source: config.recipe_of(source) for source in sources}
-    for model in models:
-        by_recipe = {one: adapter_ids(model.identity, one, model.adapts) for one in dict.fromkeys(recipes.values())}
-        id_of = {source: by_recipe[recipe] for source, recipe in recipes.items()}
-        adapters += [
-            AdapterUnit(id_of[source](prints, seed), model.name, source, seed)
-            for seed in config.seeds
-            for source, prints in sources.items()
-        ]
+    adapters = [unit for model in models for unit in _trained(config, model, sources)]
+    named = [(unit.adapter_id, unit.recipe) for unit in adapters if unit.recipe is not None]
+    if named:  # what two recipes come to is trained once
+        first: dict[tuple[str, Source], AdapterUnit] = {}
+        adapters = [unit for unit in adapters if first.setdefault((unit.adapter_id, unit.source), unit) is unit]
     shots = own_shots or {}
     target_ids = (target_id(print_, config.scoring_of(cell), shots.get(cell, 0)) for cell, print_ in targets.items())
     scored = set(config.source_list())
@@ -154,7 +156,26 @@ def expand(
         tuple(adapters),
         tuple(existing),
         silent=frozenset(unit.adapter_id for unit in adapters if unit.source not in scored),
+        recipes=tuple(named),
     )
+
+
+def _trained(config: StudyConfig, model: Model, sources: Mapping[Source, list[str]]) -> Iterator[AdapterUnit]:
+    """The adapters of a model, recipe by recipe within a seed; equal ones stand for each recipe that comes to them."""
+    id_of: dict[Recipe, Callable[[Sequence[str], int], str]] = {}
+    recipes = {(name, source): config.recipe_of(source, name) for name in config.trained_by for source in sources}
+    for recipe in dict.fromkeys(recipes.values()):
+        id_of[recipe] = adapter_ids(model.identity, recipe, model.adapted(recipe))
+    for seed in config.seeds:
+        for (name, source), recipe in recipes.items():
+            prints = sources[source] if recipe.keep_near_base.kl else sources[source][: len(source.cells)]
+            yield AdapterUnit(id_of[recipe](prints, seed), model.name, source, seed, name)
+
+
+def placed(grid: Grid, folders: Mapping[str, str]) -> Grid:
+    """A grid whose adapters are where a store has them: a folder is named after the recipe that it was made under."""
+    found = (replace(unit, found=folders.get(unit.adapter_id)) for unit in grid.adapters)
+    return replace(grid, adapters=tuple(found))
 
 
 def combined(grid: Grid, config: StudyConfig, searched_on: Mapping[tuple[Cell, int], str]) -> Grid:
@@ -162,6 +183,6 @@ def combined(grid: Grid, config: StudyConfig, searched_on: Mapping[tuple[Cell, i
 
     `searched_on` are the digests of examples on which weights are searched, by their cell and how many they are.
     """
-    names = composed(config, grid.models, grid.adapters, grid.existing, searched_on)
+    names = composed(config, grid.models, grid.adapters, grid.existing, searched_on, grid.recipes)
     made = {one.adapter.adapter_id: one.adapter for one in names}
     return replace(grid, composed=tuple(made.values()), names=tuple(names))

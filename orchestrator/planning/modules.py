@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from study.config import StudyConfig
+from study.config import Recipe, StudyConfig
 from study.config.expansion import learned
+from study.config.recipe import Modules
+from study.config.recipes import key_of
 from study.errors import ConfigError
 from study.models.resolve import Model
 
 if TYPE_CHECKING:
     from adapters.targeting import Targets
-
-KEY = "recipe.lora.modules"
 
 
 def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, ...]:
@@ -24,16 +24,22 @@ def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, .
     Raises ConfigError for a name that means no linear module of a model, or more than linear modules. Where
     `all-linear` is asked of a model that has linear modules alone, that is what it means: no model library is loaded.
     """
-    lora, names = config.recipe.lora, config.recipe.named_modules
-    if lora is None or not learned(config):
-        return tuple(models)
-    return tuple(
-        replace(model, adapts=_adapts(lora.modules, names, model)) if names or model.is_mixed else model
-        for model in models
-    )
+    asked: dict[Modules, tuple[Recipe, str]] = {}
+    for name, recipe in config.trained_by.items():
+        if recipe.lora is not None and learned(config):
+            asked.setdefault(recipe.lora.modules, (recipe, f"{key_of(name)}.lora.modules"))
+    found = []
+    for model in models:
+        of_model = {
+            modules: _adapts(modules, recipe.named_modules, model, key)
+            for modules, (recipe, key) in asked.items()
+            if recipe.named_modules or model.is_mixed
+        }
+        found.append(replace(model, adapts=tuple((modules, one) for modules, one in of_model.items() if one)))
+    return tuple(found)
 
 
-def _adapts(modules: str | Sequence[str], names: Sequence[str], model: Model) -> tuple[str, ...]:
+def _adapts(modules: Modules, names: Sequence[str], model: Model, key: str) -> tuple[str, ...]:
     from adapters.base import shell_of
     from adapters.folder import UnsupportedAdapter
     from adapters.targeting import by_peft, other_than_first
@@ -43,24 +49,24 @@ def _adapts(modules: str | Sequence[str], names: Sequence[str], model: Model) ->
             warnings.simplefilter("ignore")
             shell = shell_of(model)
         if names:
-            _check(names, model, by_peft(shell, names))
+            _check(names, model, by_peft(shell, names), key)
         return other_than_first(shell, modules)
     except UnsupportedAdapter as error:
         reason = " ".join(str(error).split())[:300]
         told = list(names) or modules
-        raise ConfigError(KEY, told, f"{model.name}: {reason}", "use all-linear, or other names") from error
+        raise ConfigError(key, told, f"{model.name}: {reason}", "use all-linear, or other names") from error
 
 
-def _check(names: Sequence[str], model: Model, found: Targets) -> None:
+def _check(names: Sequence[str], model: Model, found: Targets, key: str) -> None:
     if found.parameters:
         problem = (
             f"{model.name}: PEFT reads these names as {found.parameters[0]} too, which holds several experts at once"
         )
-        raise ConfigError(KEY, list(names), problem, "use all-linear, which leaves fused experts out, or other names")
+        raise ConfigError(key, list(names), problem, "use all-linear, which leaves fused experts out, or other names")
     for name in names:
         if not any(one == name or one.endswith(f".{name}") for one in found.modules):
             there = ", ".join(sorted({one.rpartition(".")[2] for one in found.modules}))
             problem = (
                 f"{model.name} has no linear module of this name when it is loaded (of those named it has {there})"
             )
-            raise ConfigError(KEY, name, problem, "use all-linear, or leave it out")
+            raise ConfigError(key, name, problem, "use all-linear, or leave it out")

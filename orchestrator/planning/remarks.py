@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from orchestrator.planning.survey import Survey
 from study.cells import Source
@@ -13,8 +13,8 @@ _NOTHING_TO_LEARN = {"text": "they are empty", "prompt_completion": "their compl
 _HIDDEN = "their labels are hidden"
 
 
-def remarks(found: Survey, rows: Mapping[str, int], recipe_of: Callable[[Source], Recipe]) -> Iterator[str]:
-    """Give a line for each thing that a person should know before the study is run. `rows` are learned by source."""
+def remarks(found: Survey, rows: Mapping[str, int], to_learn: Mapping[str, tuple[Source, Recipe]]) -> Iterator[str]:
+    """Give a line for each thing that a person should know before the study is run. `rows` are of `to_learn`."""
     for (cell, part), count in found.library.hidden.items():
         format_ = found.library.train(cell).format if part == "train" else None
         yield f"{cell}, {part} rows: {count:,} are left out, {_NOTHING_TO_LEARN.get(str(format_), _HIDDEN)}"
@@ -33,10 +33,10 @@ def remarks(found: Survey, rows: Mapping[str, int], recipe_of: Callable[[Source]
             fix = "fill it, or write {{ column or '' }}"
             yield f"{cell}, {part} rows: {count:,} prompts hold a null as the word None: {fix}"
     short = {}
-    sources = {str(source): source for source in found.examples}
     for source, count in rows.items():
-        recipe = recipe_of(sources[source])
+        recipe = to_learn[source][1]
         steps = math.ceil(count / recipe.batch_size) * recipe.epochs
+        steps = min(steps, recipe.max_steps or steps)
         if steps <= math.ceil(steps * recipe.warmup_ratio):
             short[source] = steps
     if short:

@@ -108,7 +108,7 @@ def survey(
     """
     found = Survey(library)
     patience = _Patience(config.failures.transient, warn)
-    near = sorted(cells_used(config)) if config.recipe.keep_near_base.kl else []
+    near = sorted(cells_used(config)) if any(one.keep_near_base.kl for one in config.trained_by.values()) else []
     for source in learned(config):
         if source.size is not None and not _is_part(found, source, source.size):
             continue

@@ -148,7 +148,7 @@ class Books:
             self._tracking.close()
 
     def _train_s(self, unit: AdapterUnit) -> float:
-        return self._estimates.train_s[unit.model][str(unit.source)]
+        return self._estimates.train_s[unit.model][unit.work]
 
     def _score_s(self, unit: ScoreUnit) -> float:
         return self._estimates.score_s[unit.model][self._target[unit.target]]

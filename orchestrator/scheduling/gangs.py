@@ -35,25 +35,25 @@ def planned(
 ) -> list[Gang]:
     """The gangs of what a plan has to train, for so many trials at a time.
 
-    They are sized and balanced by the `examples` of each source, and the `tokens` that a model reads of each source in
-    all epochs, by the names of both.
+    They are sized and balanced by the `examples` of each source, and the `tokens` that a model reads in each training,
+    by the names of both.
     """
     everything = list({unit.adapter_id: unit for unit in plan.grid.adapters}.values())
-    per_unit = {unit.adapter_id: tokens[unit.model][str(unit.source)] for unit in everything}
+    per_unit = {unit.adapter_id: tokens[unit.model][unit.work] for unit in everything}
     models = {model.name: model for model in plan.grid.models}
-    recipes = {source: config.recipe_of(source) for source in dict.fromkeys(unit.source for unit in everything)}
+    recipes = {unit.work: config.recipe_of(unit.source, unit.recipe) for unit in everything}
     numbers = {recipe: number for number, recipe in enumerate(dict.fromkeys(recipes.values()))}
-    places = {source: numbers[recipe] for source, recipe in recipes.items()}
+    places = {work: numbers[recipe] for work, recipe in recipes.items()}
 
     def kind(unit: AdapterUnit) -> Kind:
-        return unit.model, places[unit.source]
+        return unit.model, places[unit.work]
 
     sizes = {}
     for recipe, number in numbers.items():
         for name in models:
             if mine := [unit for unit in everything if kind(unit) == (name, number)]:
-                once = sum(per_unit[unit.adapter_id] for unit in mine) / recipe.epochs
-                each = once / sum(examples[unit.source] for unit in mine)
+                read = sum(examples[unit.source] * recipe.passes(examples[unit.source]) for unit in mine)
+                each = sum(per_unit[unit.adapter_id] for unit in mine) / read
                 sizes[name, number] = gang_size(config.training, recipe, models[name], each)
     group = partial(gangs, kind=kind, size=sizes, tokens=per_unit, devices=devices)
     return resumed(everything, plan.train, group)

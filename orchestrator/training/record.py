@@ -17,7 +17,7 @@ def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -
         model_identity=context.models[unit.model].identity,
         source=unit.source.names,
         seed=unit.seed,
-        recipe=context.config.recipe_of(unit.source).model_dump(mode="json"),
+        recipe=context.config.recipe_of(unit.source, unit.recipe).model_dump(mode="json"),
         train_doc_hashes=tuple(sorted({example.doc_hash for example in context.examples[unit.source]})),
         course=trained.course,
         conditions=trained.conditions,

@@ -108,7 +108,7 @@ class GangTrainer:
         `attempts` were spent elsewhere on it.
         """
         config, first = self._context.config, self._context.units[gang[0]]
-        model, recipe = first.model, config.recipe_of(first.source)
+        model, recipe = first.model, config.recipe_of(first.source, first.recipe)
         attempt = Attempt(gang, config.training, dict(attempts))
         ended = GangEnded()
         lost: list[str] = []  # the nodes on which workers died

@@ -74,7 +74,7 @@ class TrainerProcess:
         begun = Checkpoint.if_whole(start)
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
         jobs = [_job(unit, context) for unit in units]
-        recipe = context.config.recipe_of(units[0].source)  # a gang's is one
+        recipe = context.config.recipe_of(units[0].source, units[0].recipe)  # a gang's is one
         trained, failed = [], []
         with scratch() as local:
             model = context.models[units[0].model]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from study.cells import COMPOSED, Cell
 from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
-from study.config.check_kind import check_kind
-from study.config.check_several import check_mixing, check_near
+from study.config.check_recipes import check_recipes
 from study.config.expansion import combinations
 from study.config.recipe import TaskScoring
+from study.config.recipes import key_of
 from study.errors import ConfigError
 
 _OF_SCORED = ("metric", "harm", "scoring", "include_path", "trust_code")  # keys of a task that is scored
@@ -41,10 +41,8 @@ def check(config: StudyConfig) -> None:
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
     _check_samples(config)
+    check_recipes(config)
     _check_combinations(config)
-    check_kind(config.recipe)
-    check_mixing(config.recipe.mixing)
-    check_near(config)
     _check_existing_adapters(config)
     _check_assumed(config)
     _check_chats(config)
@@ -65,11 +63,13 @@ def _check_combinations(config: StudyConfig) -> None:
     """Raise ConfigError for combinations that cannot be, or whose folders would be taken for a task's."""
     if not config.compose:
         return
-    if config.recipe.trains_all:
-        raise ConfigError("compose", "…", "is of LoRA adapters, and recipe.lora is null", "set recipe.lora, or drop it")
-    if config.recipe.kind != "lora":
-        problem = f"is of plain LoRA adapters, and recipe.kind is {config.recipe.kind}"
-        raise ConfigError("compose", "…", problem, "take kind: lora, or drop it")
+    for name, recipe in config.trained_by.items():
+        if recipe.trains_all:
+            problem, fix = f"is of LoRA adapters, and {key_of(name)}.lora is null", "set it, or drop compose"
+            raise ConfigError("compose", "…", problem, fix)
+        if recipe.kind != "lora":
+            problem = f"is of plain LoRA adapters, and {key_of(name)}.kind is {recipe.kind}"
+            raise ConfigError("compose", "…", problem, "take kind: lora, or drop it")
     reject_duplicates("compose", [entry.name for entry in config.compose])
     combinations(config)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 from study.cells import Cell, Source
 from study.config.composition import CompositionConfig, TermConfig
 from study.config.keys import StudyConfig
+from study.config.recipe import Recipe
 from study.errors import ConfigError
 
 
@@ -45,6 +46,20 @@ def learned(config: StudyConfig) -> list[Source]:
         return sources
     parts = (part for one in combinations(config) for part in one.parts if isinstance(part, Source))
     return list(dict.fromkeys([*sources, *parts]))
+
+
+def works(config: StudyConfig, sources: Iterable[Source]) -> dict[str, tuple[Source, Recipe]]:
+    """What training comes to, by its name: every source under every recipe."""
+    return {
+        work_name(source, name): (source, config.recipe_of(source, name))
+        for name in config.trained_by
+        for source in sources
+    }
+
+
+def work_name(source: Source, recipe: str | None) -> str:
+    """What is learned, and by which recipe where there are several."""
+    return str(source) if recipe is None else f"{source} ({recipe})"
 
 
 def held_out(config: StudyConfig) -> list[Cell]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from study import secrets
 from study.bounded import read_yaml
 from study.config import StudyConfig
 from study.config.check import check
+from study.config.complaint import readable
+from study.config.recipes import merged
 from study.config.text import mapping_of, read
 from study.errors import ConfigError
 
@@ -24,7 +24,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), limit: int | None = No
     """
     data: dict[str, object] = {}
     for file in reversed(bases(path)):
-        data = _merged(data, {key: value for key, value in read(file).items() if key != "extends"})
+        data = merged(data, {key: value for key, value in read(file).items() if key != "extends"})
     return _checked(data, overrides, limit)
 
 
@@ -44,15 +44,6 @@ def bases(path: str | Path) -> list[Path]:
     return found
 
 
-def _merged(base: dict[str, object], own: dict[str, object]) -> dict[str, object]:
-    """Lay `own` over `base`, mapping by mapping; lists are replaced."""
-    result = {**base, **own}
-    for key, value in own.items():
-        if isinstance(value, dict) and isinstance(before := base.get(key), dict):
-            result[key] = _merged(before, value)
-    return result
-
-
 def _checked(data: dict[str, object], overrides: Sequence[str], limit: int | None) -> StudyConfig:
     secrets.reject("--set", overrides)  # each stands in command lines; and before any error that would repeat a value
     for override in overrides:
@@ -63,7 +54,7 @@ def _checked(data: dict[str, object], overrides: Sequence[str], limit: int | Non
     try:
         config = StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise _readable(error) from error
+        raise readable(error, StudyConfig) from error
     check(config)
     return config if limit is None else config.limited(limit)
 
@@ -105,60 +96,3 @@ def _index(node: list[object], part: str, override: str) -> int:
             "--set", override, f"{part!r} is not an element of a list of {len(node)}", f"use 0 to {len(node) - 1}"
         )
     return int(part)
-
-
-def _readable(error: ValidationError) -> ConfigError:
-    """Put the deepest of pydantic's complaints in the user's terms."""
-    problems = error.errors(include_url=False)
-    located = [
-        ([part for part in problem["loc"] if isinstance(part, int) or _is_key(part)], problem) for problem in problems
-    ]
-    location, problem = max(located, key=lambda pair: len(pair[0]))
-    alternatives = [other["msg"] for place, other in located if place == location]  # a union complains once per branch
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-    kind, value = problem["type"], problem["input"]
-    if kind == "missing":
-        return ConfigError(key, "(nothing)", "is required", f"add {key}")
-    if kind == "extra_forbidden":
-        known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        return ConfigError(  # its value may be of a file that was not meant
-            key, "…", "unknown key", f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(known)}"
-        )
-    message = ", or ".join(text.removeprefix("Value error, ") for text in dict.fromkeys(alternatives))
-    fix = "give a value of that kind"
-    if kind == "string_type" and isinstance(value, bool):
-        fix = "put it in quotes: YAML reads yes, no, on and off as true and false"
-    elif kind == "value_error":
-        fix = "change the value as it says"
-    elif kind == "literal_error":
-        fix = "use one of them"
-    return ConfigError(key, value, message[0].lower() + message[1:], fix)
-
-
-def _is_key(part: str | int) -> bool:
-    """Tell keys from the union branches that pydantic names in a location too (`tuple[...]`, `literal['all']`)."""
-    return (
-        isinstance(part, str)
-        and not any(mark in part for mark in "[](-")
-        and part not in {"str", "int", "float", "none"}
-    )
-
-
-def _keys_at(location: Sequence[str | int]) -> list[str]:
-    """List the keys that the schema knows at a place."""
-    model: type[BaseModel] = StudyConfig
-    for part in location:
-        if isinstance(part, str):
-            field = model.model_fields.get(part)
-            nested = _models_in(field.annotation) if field else []
-            if not nested:
-                return []
-            model = nested[0]
-    return sorted(model.model_fields.keys() - {"trial_run"})
-
-
-def _models_in(annotation: object) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]

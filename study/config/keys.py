@@ -18,6 +18,7 @@ from study.cells import Cell, Source
 from study.config.composition import CompositionConfig
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
 from study.config.recipe import Recipe, Scoring
+from study.config.recipes import resolved
 from study.config.task import TaskConfig
 from study.config.texts import TextConfig
 from study.errors import ConfigError
@@ -93,6 +94,7 @@ class StudyConfig(Frozen):
     compose: tuple[CompositionConfig, ...] = ()
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (17, 42, 101)
     recipe: Recipe = Recipe()
+    recipes: dict[Name, dict[StrictStr, Any]] = Field(default={})  # what each does otherwise than `recipe`
     scoring: Scoring = Scoring()
     training: Training = Training()
     evaluators: Evaluators = Evaluators()
@@ -157,13 +159,19 @@ class StudyConfig(Frozen):
         _reject_equal_names(sources)
         return sources
 
-    def recipe_of(self, source: Source) -> Recipe:
-        """What a source is trained by: of texts alone, which say the same, by what they say; else by the study's."""
+    @cached_property
+    def trained_by(self) -> dict[str | None, Recipe]:
+        """By name what every source is trained by: each of `recipes`, or `recipe` alone, which has no name."""
+        return resolved(self.recipe, self.recipes)
+
+    def recipe_of(self, source: Source, name: str | None = None) -> Recipe:
+        """What a source is trained by under a recipe's name: of texts alone, which say the same, by what they say."""
+        recipe = self.trained_by.get(name, self.recipe)
         if not self.texts:
-            return self.recipe
+            return recipe
         own = {text.name: text.recipe for text in self.texts}
         first, *others = (own.get(cell.task) for cell in source.cells)
-        return first.over(self.recipe) if first is not None and all(one == first for one in others) else self.recipe
+        return first.over(recipe) if first is not None and all(one == first for one in others) else recipe
 
     def scoring_of(self, cell: Cell) -> Scoring:
         """How a target is scored."""

@@ -5,6 +5,7 @@ A key that is added here must leave every store's identities as they are: `study
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from study.config.fields import Count, Frozen, Number, PositiveInt
 
 LossOn = Literal["answer", "all"]
 Truncation = Literal["left", "right"]  # the side on which a text that is too long is cut
+Modules = Literal["all-linear"] | tuple[str, ...]
 
 
 Kind = Literal["lora", "dora"]
@@ -92,6 +94,7 @@ class Recipe(Frozen):
     kind: Kind = "lora"
     lora: Lora | None = Lora()
     epochs: PositiveInt = 3
+    max_steps: PositiveInt | None = None  # optimiser steps after which training ends, where that is sooner
     batch_size: PositiveInt = 8
     learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -103,6 +106,15 @@ class Recipe(Frozen):
     validation: Validation = Validation()
     mixing: Mixing = Mixing()
     keep_near_base: KeepNearBase = KeepNearBase()
+
+    def deciding(self) -> Recipe:
+        """The same without what decides nothing of an adapter's weights."""
+        return self
+
+    def passes(self, rows: int) -> float:
+        """How often training goes through so many rows to learn from: its epochs, or less where `max_steps` ends it."""
+        steps = math.ceil(rows / self.batch_size)
+        return self.epochs if self.max_steps is None else min(self.epochs, self.max_steps / max(1, steps))
 
     @classmethod
     def of_record(cls, stated: Mapping[str, object]) -> Recipe:

@@ -16,6 +16,8 @@ from pathlib import Path
 from study.bounded import read_mapping
 from study.config import ModelConfig, StudyConfig
 from study.config.fields import SAFE_NAME
+from study.config.recipe import Modules, Recipe
+from study.config.recipes import key_of
 from study.errors import ConfigError
 from study.identity import digest
 from study.models.hub import MODEL_FILES, refused
@@ -31,8 +33,9 @@ class Model:
     """A base model, resolved. `identity` changes when the weights, tokenizer, config or dtype do.
 
     `embedded` of its `params` are embeddings and output heads. `is_mixed`: it has weights that are no matrix of one
-    linear module each, as experts and convolutions are. `adapts` are the modules that a study's recipe trains, where
-    the first release trained others of this model; it is for planning to find out. `layers` counts its decoder layers.
+    linear module each, as experts and convolutions are. `adapts` are, by what a recipe calls them, the modules that it
+    trains, where the first release trained others of this model; it is for planning to find out. `layers` counts its
+    decoder layers.
     """
 
     name: str
@@ -47,8 +50,12 @@ class Model:
     modules: tuple[str, ...]
     embedded: int = 0
     is_mixed: bool = False
-    adapts: tuple[str, ...] = ()
+    adapts: tuple[tuple[Modules, tuple[str, ...]], ...] = ()
     layers: int = 0
+
+    def adapted(self, recipe: Recipe) -> tuple[str, ...]:
+        """The modules that a recipe trains, where they are others than in the first release."""
+        return dict(self.adapts).get(recipe.lora.modules, ()) if recipe.lora else ()
 
 
 def resolve_all(config: StudyConfig) -> list[Model]:
@@ -141,14 +148,15 @@ def is_embedding(name: str) -> bool:
 
 
 def _check_modules(config: StudyConfig, model: Model) -> None:
-    for module in config.recipe.named_modules:
-        if module not in model.modules:
-            raise ConfigError(
-                "recipe.lora.modules",
-                module,
-                f"{model.name} has no such module",
-                f"use all-linear, or some of {', '.join(model.modules)}",
-            )
+    for name, recipe in config.trained_by.items():
+        for module in recipe.named_modules:
+            if module not in model.modules:
+                raise ConfigError(
+                    f"{key_of(name)}.lora.modules",
+                    module,
+                    f"{model.name} has no such module",
+                    f"use all-linear, or some of {', '.join(model.modules)}",
+                )
 
 
 def _read_folder(folder: Path, key: str) -> tuple[dict[str, object], dict[str, tuple[int, ...]]]:

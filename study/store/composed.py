@@ -109,6 +109,12 @@ def compositions(store: Store) -> pa.Table:
     )
 
 
+def recipes(store: Store) -> pa.Table:
+    """Read by which of several recipes its adapters are trained, as schema.RECIPES. Raises Damaged, OtherVersion."""
+    row = _grid(store, "recipes")
+    return schema.RECIPES.empty_table() if row is None else contents.listed(row, "recipes", schema.RECIPES)
+
+
 def held_out(store: Store) -> list[str]:
     """Read the target_ids of the items on which a lambda is chosen. Raises Damaged, OtherVersion."""
     row = _grid(store, "held_out")

@@ -27,9 +27,9 @@ _GIVEN = "existing"  # where other adapters have their task
 OPEN, ENDED = ".json", ".ended"  # of swaps
 
 
-def adapter_folder(model: str, task: str, language: str, seed: int, adapter_id: str) -> str:
-    """Name the folder of an adapter that the study trains."""
-    return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{adapter_id}"
+def adapter_folder(model: str, task: str, language: str, seed: int, named: str) -> str:
+    """Name the folder of an adapter that the study trains; its name ends in the adapter_id."""
+    return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{named}"
 
 
 def given_folder(model: str, name: str, adapter_id: str) -> str:
@@ -60,7 +60,7 @@ def is_trained(folder: str) -> bool:
         len(words) == 5
         and words[0] == ADAPTERS
         and words[2] != COMPOSED
-        and re.fullmatch(r"seed-?\d+-\w+", words[4]) is not None
+        and re.fullmatch(r"seed-?\d+(-[\w.-]+)?-\w+", words[4]) is not None
     )
 
 

@@ -31,6 +31,7 @@ SUBJECT: tuple[pa.Field, ...] = (
     _field("source_language", pa.string(), "language trained on; null likewise"),
     _field("source_size", pa.int64(), "examples in a sample that was trained on, count; null where that was all rows"),
     _field("seed", pa.int64(), "training seed; null for the base model and adapters trained elsewhere"),
+    _field("recipe", pa.string(), "name of the recipe it was trained by first; null where the study had but one"),
 )
 TARGET: tuple[pa.Field, ...] = (
     _field("target_task", pa.string(), "task scored on", False),
@@ -138,6 +139,12 @@ COMPOSITIONS = _schema(
         "its parts, each with its cells or its name, and its weight (the mean over layers where these differ)",
         False,
     ),
+    _field("recipe", pa.string(), "name of the recipe of its trained parts; null where there are none, or but one"),
+)
+RECIPES = _schema(
+    "recipes",
+    _field("adapter_id", pa.string(), "the adapter; one that two recipes come to stands there for both", False),
+    _field("recipe", pa.string(), "name of the recipe", False),
 )
 GRID = _schema(
     "grid",
@@ -145,6 +152,7 @@ GRID = _schema(
     _field("targets", pa.list_(pa.struct(list(TARGETS))), "on what each of them is scored", False),
     _field("compositions", pa.list_(pa.struct(list(COMPOSITIONS))), "which of the subjects are put together of others"),
     _field("held_out", pa.list_(pa.string()), "target_ids of items on which a lambda is chosen, and nothing measured"),
+    _field("recipes", pa.list_(pa.struct(list(RECIPES))), "by which of several recipes adapters are trained"),
 )
 
 

@@ -42,13 +42,14 @@ class Store(Files):
         targets: pa.Table,
         compositions: pa.Table | None = None,
         held_out: Sequence[str] = (),
+        recipes: pa.Table | None = None,
     ) -> None:
         """Record what the current config asks for: tables of study.store.schema.SUBJECTS, TARGETS and COMPOSITIONS.
 
-        `held_out` are the target_ids of items on which a lambda is chosen alone.
+        `held_out` are the target_ids of items on which a lambda is chosen alone, `recipes` a table of RECIPES.
         """
-        made = [] if compositions is None else compositions.to_pylist()
-        columns = (subjects.to_pylist(), targets.to_pylist(), made, list(held_out))
+        made, named = ([] if table is None else table.to_pylist() for table in (compositions, recipes))
+        columns = (subjects.to_pylist(), targets.to_pylist(), made, list(held_out), named)
         lists = [pa.array([column], field.type) for column, field in zip(columns, schema.GRID, strict=True)]
         self.write(layout.GRID_FILE, to_bytes(pa.table(lists, schema=schema.GRID)))
 
@@ -123,8 +124,12 @@ class Store(Files):
 
     def trained(self) -> dict[str, str]:
         """Name the model of every finished adapter, by adapter_id, from the names of the files alone."""
+        return {name: layout.model_in(folder) for name, folder in self.trained_in().items()}
+
+    def trained_in(self) -> dict[str, str]:
+        """Name the folder of every finished adapter, likewise."""
         folders = [file.path.rpartition("/")[0] for file in self._record_files()]
-        return {layout.adapter_in(folder): layout.model_in(folder) for folder in folders}
+        return {layout.adapter_in(folder): folder for folder in folders}
 
     # -- results -----------------------------------------------------------------------------------------------------
 

@@ -160,6 +160,7 @@ def _unit(one: Mapping[str, object], target: Cell) -> dict[str, object]:
     return {
         "score_id": ident(one["adapter_id"], target), "adapter_id": one["adapter_id"], "model": MODEL,
         "model_params": 10**9, "source_task": names[0], "source_language": names[1], "source_size": None,
+        "recipe": None,
         "seed": one["seed"], "target_task": target.task, "target_language": target.language,
         "model_size": 1.0, "model_family": "tiny", "kind": one["kind"],
     }  # fmt: skip

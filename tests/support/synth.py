@@ -71,6 +71,7 @@ def unit_rows(
         "source_task": source[0] if source else None,
         "source_language": source[1] if source else None,
         "source_size": None,
+        "recipe": None,
         "seed": seed,
         "target_task": target[0],
         "target_language": target[1],

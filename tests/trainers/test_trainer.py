@@ -83,6 +83,7 @@ def plain_peft(model: Model, one: Job, recipe: Recipe) -> Weights:
     optimizer = torch.optim.AdamW(names.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     learn, _ = split(len(one.examples), recipe.validation)
     plan = [step for epoch in range(recipe.epochs) for step in steps(learn, recipe.batch_size, one.seed, epoch)]
+    plan = plan[: recipe.max_steps]
     for step, rate in zip(plan, learning_rates(recipe, len(plan)), strict=True):
         optimizer.param_groups[0]["lr"] = rate
         answer_loss(peft_model, model, [one.examples[i] for i in step]).backward()
@@ -100,12 +101,15 @@ def plain_peft(model: Model, one: Job, recipe: Recipe) -> Weights:
         {"max_grad_norm": None, "schedule": "cosine"},
         {"max_grad_norm": 0.05, "weight_decay": 0.1, "schedule": "constant"},
         {"lora": Lora(r=8, alpha=8, rslora=True)},
+        {"max_steps": 7},
     ],
 )
 def test_equals_plain_peft(worker: Worker, model: Model, tmp_path: Path, changes: dict[str, Any]) -> None:
     recipe = RECIPE.model_copy(update={"validation": Validation(fraction=0.2, keep="last"), **changes})
     trained = train(worker, model, tmp_path, job(), recipe)
     assert_close(weights(trained), plain_peft(model, job(), recipe))
+    if recipe.max_steps is not None:
+        assert (trained.course.steps, len(trained.course.epochs)) == (7, 2)
 
 
 def test_the_best_epoch_is_kept_and_loads_as_it_was_trained(worker: Worker, model: Model, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from evaluators.items.item import check_supported
 from orchestrator.costs.tokens import TokenCounter, of_source
 from orchestrator.planning.remarks import remarks
 from orchestrator.planning.survey import survey
+from study.config.expansion import works
 from study.config.file import parse
 from study.data.tasks import TaskLibrary
 from tests.study.data.test_tasks import write
@@ -27,7 +28,7 @@ def told(folder: Path, texts: list[str]) -> list[str]:
     config = parse(study)
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     rows = {str(source): of_source(LETTERS, some, config.recipe).train for source, some in found.examples.items()}
-    return list(remarks(found, rows, config.recipe_of))
+    return list(remarks(found, rows, works(config, found.examples)))
 
 
 def test_one_long_text_is_many_rows_and_an_empty_one_hides_no_label(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_a_sample_as_large_as_all_rows_is_told_and_is_no_source_of_its_own(tmp_p
     found = survey(config, TaskLibrary.of(config), check_supported, print)
     assert [str(source) for source in found.sources] == ["quiz/en", "quiz/en@2"]
     assert [one.cell for one in found.broken] == ["lost/en"]
-    assert list(remarks(found, {}, config.recipe_of)) == [
+    assert list(remarks(found, {}, {})) == [
         "2 samples are no less than all rows, e.g. quiz/en@5 of 5: what is trained on all of them stands for these"
     ]
 

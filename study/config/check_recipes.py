@@ -1,0 +1,39 @@
+"""Checks of the recipes of a config: each by itself, and that they differ."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from study.config import Recipe, StudyConfig
+from study.config.check_kind import check_kind
+from study.config.check_several import check_mixing, check_near
+from study.config.complaint import readable
+from study.config.recipes import check_different, key_of, merged
+from study.errors import ConfigError
+
+
+def check_recipes(config: StudyConfig) -> None:
+    """Raise ConfigError for a recipe that cannot be, or two that are one."""
+    general = config.recipe.model_dump(exclude_unset=True)
+    for name, own in config.recipes.items():
+        try:
+            Recipe.model_validate(merged(general, own))
+        except ValidationError as error:
+            raise readable(error, Recipe, key_of(name)) from error
+    check_different(config.trained_by)
+    for one, recipe in config.trained_by.items():
+        check_kind(recipe, key_of(one))
+        check_mixing(recipe.mixing, key_of(one))
+        check_near(config, recipe, key_of(one))
+    _check_held_out(config)
+
+
+def _check_held_out(config: StudyConfig) -> None:
+    """Raise ConfigError where a lambda is chosen on examples that are held out, and recipes hold out others."""
+    if not any(entry.protocol for entry in config.compose):
+        return
+    first, *others = ((name, recipe.validation) for name, recipe in config.trained_by.items())
+    for name, validation in others:
+        if any(getattr(validation, key) != getattr(first[1], key) for key in ("fraction", "seed", "split")):
+            problem = f"holds out other examples than {key_of(first[0])}, and compose chooses a lambda on these"
+            raise ConfigError(f"{key_of(name)}.validation", "…", problem, "let all recipes hold out the same")

@@ -1,0 +1,68 @@
+"""What pydantic says of a value that does not fit, as one clear ConfigError."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+
+from study.errors import ConfigError
+
+
+def readable(error: ValidationError, schema: type[BaseModel], where: str = "") -> ConfigError:
+    """Put the deepest of pydantic's complaints in the user's terms; `where` in a config the `schema` is of a part."""
+    problems = error.errors(include_url=False)
+    located = [
+        ([part for part in problem["loc"] if isinstance(part, int) or _is_key(part)], problem) for problem in problems
+    ]
+    location, problem = max(located, key=lambda pair: len(pair[0]))
+    alternatives = [other["msg"] for place, other in located if place == location]  # a union complains once per branch
+    inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    key = f"{where}{inside}".lstrip(".")
+    kind, value = problem["type"], problem["input"]
+    if kind == "missing":
+        return ConfigError(key, "(nothing)", "is required", f"add {key}")
+    if kind == "extra_forbidden":
+        known = _keys_at(schema, location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        return ConfigError(  # its value may be of a file that was not meant
+            key, "…", "unknown key", f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(known)}"
+        )
+    message = ", or ".join(text.removeprefix("Value error, ") for text in dict.fromkeys(alternatives))
+    fix = "give a value of that kind"
+    if kind == "string_type" and isinstance(value, bool):
+        fix = "put it in quotes: YAML reads yes, no, on and off as true and false"
+    elif kind == "value_error":
+        fix = "change the value as it says"
+    elif kind == "literal_error":
+        fix = "use one of them"
+    return ConfigError(key, value, message[0].lower() + message[1:], fix)
+
+
+def _is_key(part: str | int) -> bool:
+    """Tell keys from the union branches that pydantic names in a location too (`tuple[...]`, `literal['all']`)."""
+    return (
+        isinstance(part, str)
+        and not any(mark in part for mark in "[](-")
+        and part not in {"str", "int", "float", "none"}
+    )
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """List the keys that a schema knows at a place."""
+    for part in location:
+        if isinstance(part, str):
+            field = model.model_fields.get(part)
+            nested = _models_in(field.annotation) if field else []
+            if not nested:
+                return []
+            model = nested[0]
+    return sorted(model.model_fields.keys() - {"trial_run"})
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
