@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--source", metavar="task/language", help="what an adapter of this source will harm and help")
     what.add_argument("--budget", metavar="N", type=int, help="which N further source cells to train")
+    parser.add_argument("--recipe", metavar="R", help="of which recipe, where the study has several")
     parser.add_argument("--model", metavar="M", help="one model only (default: the mean over models)")
     parser.add_argument(
         "--max-harm", metavar="PCT", type=float, help="leave out sources that harm more of their targets, %%"
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         _check(options)
-        study = answers.read(options.store, options.model)
+        study = answers.read(options.store, options.model, options.recipe)
         if options.budget is not None:
             found = answers.next_to_train(study, options.budget)
         elif options.target is not None:

@@ -13,7 +13,7 @@ from typing import Never
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import combinations, distrust, html, sure, training
+from analysis.page import combinations, distrust, html, recipes, sure, training
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
@@ -38,7 +38,7 @@ GLOSSARY = {
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
 
-OWN_CHAPTER = ("groups", *combinations.SHOWN)
+OWN_CHAPTER = ("groups", recipes.SHOWN, *combinations.SHOWN)
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
@@ -54,6 +54,7 @@ def page(
     body = "".join(
         (
             distrust.chapter(study, made),
+            recipes.chapter(made[recipes.SHOWN]) if study.across else "",
             sure.chapter(made),
             combinations.chapter(made, _sections(made, drawn, combinations.TABLES)) if study.compositions else "",
             _compared(compared or {}, note),
@@ -68,7 +69,7 @@ def page(
 <title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
-{_banner(study)}<nav aria-label="Chapters">{_chapters(study, bool(compared))}</nav></header>
+{_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, bool(compared))}</nav></header>
 <main>{_opening(study, made, lines)}{body}</main>
 <footer>{_foot(study)}</footer>
 <script>{_library()}</script><script>{SCRIPT}</script></body></html>
@@ -79,6 +80,7 @@ def _chapters(study: Study, compared: bool) -> str:
     """Links to the chapters that there are."""
     chapters = [
         ("distrust", "What to distrust"),
+        *([("recipes", "Recipes")] if study.across else []),
         ("sure", "What is sure"),
         *([("combinations", "Combinations")] if study.compositions else []),
         *([("compare", "Beside the other study")] if compared else []),
@@ -104,6 +106,10 @@ def _banner(study: Study) -> str:
         '<p class="banner"><strong>Trial run.</strong> This store was made with a limit on examples and items: '
         "it shows that everything works, its numbers mean little.</p>"
     )
+
+
+def _of_recipe(study: Study) -> str:
+    return recipes.links(list(study.across.studies), str(study.recipe)) if study.across else ""
 
 
 def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:

@@ -6,6 +6,7 @@ removed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import vl_convert
 
 from analysis.page import headline
 from analysis.page.document import page
+from analysis.page.recipes import page_of
 from analysis.page.sections import specs
 from analysis.reading.published import as_reference
 from analysis.reading.study import Study, load, load_published
+from analysis.statistics import recipes
 from analysis.tables import compare, registry
-from analysis.tables.exclusion import without_unhealthy
+from analysis.tables.exclusion import without, without_unhealthy
 from analysis.tables.known import not_comparable, with_known_values
-from analysis.tables.registry import Made, make_all
+from analysis.tables.registry import Made, make, make_all
 from study.errors import ConfigError
 
 FORMULA = r"^[=+\-@\t\r]"  # with which a formula begins, https://owasp.org/www-community/attacks/CSV_Injection
@@ -46,8 +49,19 @@ def read(
         raise ConfigError("STORE", store, "give a store or --published FILE.csv, one of them", "see --help")
     study = with_known_values(study)
     if curated:
-        study = replace(study, curated=tuple(task.strip() for task in curated.split(",")))
-    return without_unhealthy(study) if exclude_unhealthy else study
+        tasks = tuple(task.strip() for task in curated.split(","))
+        study = _each(study, lambda one: replace(one, curated=tasks))
+    return _each(study, without_unhealthy) if exclude_unhealthy else study
+
+
+def _each(study: Study, change: Callable[[Study], Study]) -> Study:
+    """A study with each of its recipes changed; between these is compared what all of them keep."""
+    if (across := study.across) is None:
+        return change(study)
+    studies = {name: change(one) for name, one in across.studies.items()}
+    unhealthy = frozenset().union(*(one.unhealthy for one in studies.values()))
+    across = replace(across, whole=without(across.whole, unhealthy), studies=studies)
+    return replace(next(iter(studies.values())), across=across)
 
 
 def folder_of(study: Study) -> Path:
@@ -58,18 +72,77 @@ def folder_of(study: Study) -> Path:
 
 
 def write(study: Study, out: Path, other: Study | None = None) -> Written:
-    """Write tables, figures and page of a study, beside another one if given."""
-    made = make_all(registry.TABLES, study)
-    compared = make_all(compare.TABLES, (study, other)) if other is not None else {}
-    lines = headline.lines(study, made)
+    """Write tables, figures and page of a study, beside another one if given; of several recipes a page for each."""
+    pages = pages_of(study, other)
     for table in compare.TABLES:
         _remove(out / "tables", table.name)
-    write_tables(made | compared, study, out / "tables")
-    write_figures(study, made, out / "figures")
-    index = out / "index.html"
-    note = not_comparable((study, other)) if other is not None else None
-    index.write_text(page(study, made, lines, compared, note), encoding="utf-8")
-    return Written(index, lines)
+    write_tables(tables_of(pages), study, out / "tables")
+    for old in out.glob("recipe-*.html"):
+        old.unlink()
+    for number, one in enumerate(pages):
+        write_figures(one.study, one.made, out / "figures" / (str(one.study.recipe) if number else ""))
+        (out / one.file).write_text(one.html(), encoding="utf-8")
+    return Written(out / "index.html", pages[0].lines)
+
+
+def pages_of(study: Study, other: Study | None = None) -> list[Page]:
+    """A page for each recipe; what is between recipes is made once."""
+    shared = make_all(recipes.TABLES, study) if study.across else {}
+    return [Page.of(one, shared, other) for one in studies_of(study)]
+
+
+def studies_of(study: Study) -> list[Study]:
+    """The study of each recipe, with the others across; the study itself where there is but one."""
+    across = study.across
+    return [replace(one, across=across) for one in across.studies.values()] if across else [study]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is on the page of one recipe, or of the only one."""
+
+    study: Study
+    made: dict[str, Made]
+    compared: dict[str, Made]
+    note: str | None
+    lines: list[str]
+
+    @classmethod
+    def of(cls, study: Study, shared: Mapping[str, Made], other: Study | None) -> Page:
+        made = {table.name: shared.get(table.name) or make(table, study) for table in registry.tables_of(study)}
+        beside = other and _alike(study, other)
+        compared = make_all(compare.TABLES, (study, beside)) if beside else {}
+        note = not_comparable((study, beside)) if beside else None
+        if other and not beside and other.across:
+            note = f"The other study has no recipe {study.recipe}: it has {', '.join(other.across.studies)}."
+            compared = {table.name: Made(table, None, note) for table in compare.TABLES}
+        return cls(study, made, compared, note, headline.lines(study, made))
+
+    @property
+    def file(self) -> str:
+        return page_of(list(self.study.across.studies), str(self.study.recipe)) if self.study.across else "index.html"
+
+    def html(self) -> str:
+        return page(self.study, self.made, self.lines, self.compared, self.note)
+
+
+def _alike(study: Study, other: Study) -> Study | None:
+    """What of another study a recipe is set beside: the recipe of its name, or all where that has no names."""
+    if study.recipe is None or other.across is None:
+        return other
+    return other.across.studies.get(study.recipe)
+
+
+def tables_of(pages: Sequence[Page]) -> dict[str, Made]:
+    """All tables of all pages; of several recipes each says of which."""
+    if pages[0].study.across is None:
+        return pages[0].made | pages[0].compared
+    shared = {table.name: pages[0].made[table.name] for table in recipes.TABLES}
+    own = {
+        str(one.study.recipe): {name: table for name, table in (one.made | one.compared).items() if name not in shared}
+        for one in pages
+    }
+    return {**registry.together(own), **shared}
 
 
 def _remove(folder: Path, table: str) -> None:
@@ -85,7 +158,11 @@ def write_tables(made: dict[str, Made], study: Study, folder: Path) -> None:
         if table.frame is not None:
             write_csv(table.frame, folder / f"{name}.csv")
             table.frame.write_parquet(folder / f"{name}.parquet")
-    write_csv(as_reference(study.transfer), folder / "transfer_results.csv")
+    for old in folder.glob("transfer_results*.csv"):
+        old.unlink()
+    for one in studies_of(study):
+        name = f"transfer_results-{one.recipe}.csv" if study.across else "transfer_results.csv"
+        write_csv(as_reference(one.transfer), folder / name)
     columns = [(name, column, what) for name, m in made.items() for column, what in m.table.columns.items()]
     pl.DataFrame(columns, schema=["table", "column", "description"], orient="row").write_csv(folder / "columns.csv")
 

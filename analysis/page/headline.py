@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.frames import SOURCE, TRANSFER_REGIMES
 from analysis.inference.claims import LEVEL
-from analysis.page import combinations
+from analysis.page import combinations, recipes
 from analysis.page.words import WRONG, Row, called, claims, count, percent, pp, rate_beside_noise, span, visible
 from analysis.reading.study import Study
 from analysis.statistics.significance import claimed
@@ -36,6 +36,7 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
         _roles(made, "task"),
         _regimes(made),
         combinations.line(made),
+        recipes.line(made),
         _others(made["graded"].frame, "Graded metrics"),
         _others(made["corpus"].frame, "Metrics of the whole corpus"),
     ]

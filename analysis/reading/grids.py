@@ -87,16 +87,23 @@ class Unit:
 
 
 def model_grids(
-    panels: Sequence[Panel], units: pl.DataFrame, unit: Unit | None = None, joint: Joint | None = None
+    panels: Sequence[Panel],
+    units: pl.DataFrame,
+    unit: Unit | None = None,
+    joint: Joint | None = None,
+    against: Mapping[int, int] | None = None,
 ) -> tuple[ModelGrid, ...]:
-    """Every model that has trained adapters beside its base, by name; in percentage points unless `unit` says other."""
+    """Every model that has trained adapters beside its base, by name; in percentage points unless `unit` says other.
+
+    `against` names for each unit another that takes the base's place: then Δ is what it has more than that one.
+    """
     numbers, unit = clusters(panels), unit or Unit()
     first = sides(np.repeat(np.arange(len(numbers)), [len(docs) for _, docs in numbers.values()]))
     found = []
     for model in sorted({panel.model for panel in panels}):
         mine = sorted((p for p in panels if p.model == model), key=lambda panel: (panel.task, panel.language))
         adapters = _adapters(mine, units)
-        made = [(panel, _column(panel, adapters, numbers, unit.size)) for panel in mine]
+        made = [(panel, _column(panel, adapters, numbers, unit.size, against)) for panel in mine]
         columns = [(panel, column) for panel, column in made if column is not None]
         if columns:
             found.append(replace(_model(model, columns, adapters, (first, unit)), joint=joint or {}))
@@ -131,15 +138,22 @@ def _adapters(panels: Sequence[Panel], units: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _column(panel: Panel, adapters: pl.DataFrame, numbers: Clusters, size: float) -> Column | None:
-    """The panel's trained adapters beside its base; None where it has none."""
+def _column(
+    panel: Panel, adapters: pl.DataFrame, numbers: Clusters, size: float, against: Mapping[int, int] | None
+) -> Column | None:
+    """The panel's trained adapters beside its base, or what is in its place; None where it has none."""
     place = pl.DataFrame({"unit": panel.units, "row": np.arange(len(panel.units))})
     here = adapters.join(place, on="unit", how="inner").sort("adapter")
+    if against is not None:
+        other = pl.DataFrame([*against.items()], schema={"unit": pl.Int64, "other": pl.Int64}, orient="row")
+        there = other.join(place.rename({"unit": "other", "row": "beside"}), on="other", how="inner")
+        here = here.join(there, on="unit", how="inner").sort("adapter")
     if not here.height:
         return None
     start, docs = numbers[panel.task]
     scored = panel.norm[[0, *here["row"]]]
-    difference = size * (scored[1:] - scored[0])
+    beside = scored[0] if against is None else panel.norm[here["beside"].to_list()]
+    difference = np.asarray(size * (scored[1:] - beside), np.float32)
     task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
     graded = not bool(((scored == 0) | (scored == 1) | np.isnan(scored)).all())
     whole = size * float(np.nanmax(np.abs(scored))) if graded else size

@@ -17,6 +17,7 @@ from analysis.reading.compositions import Compositions, compositions_of
 from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import read_reference
+from analysis.reading.recipes import Across, divided
 from analysis.reading.scores import TOLD, beside_base, score_rows
 from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
 from analysis.reading.units import IDENTITIES, current
@@ -57,6 +58,8 @@ class Study:
     notes: tuple[str, ...] = ()  # what else a reader must know
     config: Mapping[str, object] = field(default_factory=dict)  # of the study; nothing for a published table
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
+    recipe: str | None = None  # by which its adapters were trained, where there are several
+    across: Across | None = None  # all of these, where there are several
 
     @cached_property
     def grids(self) -> tuple[ModelGrid, ...]:
@@ -141,7 +144,7 @@ def _read(store: Store) -> Study:
     records = tuple(store.records().values())
     joint = joint_sources(records, set(trained["adapter_id"]))
     info = read_study(store) or StudyFile({})
-    return Study(
+    study = Study(
         name=str(info.name or store.uri.rstrip("/").rsplit("/", 1)[-1]),
         origin=store.uri,
         transfer=transfer(trained, joint),
@@ -163,6 +166,7 @@ def _read(store: Store) -> Study:
         given={adapter.adapter_id: adapter.name for adapter in info.adapters},
         notes=tuple(_left_out(info)),
     )
+    return divided(study, asked.recipes)
 
 
 def _left_out(info: StudyFile) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
+import pyarrow as pa
 
 from analysis.frames import SOURCE, TARGET
 from analysis.reading.published import family
@@ -27,20 +28,21 @@ class Current:
     units: pl.DataFrame
     held_out: pl.DataFrame
     compositions: pl.DataFrame  # of the current config, as study.store.schema.COMPOSITIONS has them
+    recipes: pl.DataFrame  # likewise, as RECIPES
     expected: int | None = None  # score units
 
 
 def current(rows: pl.DataFrame, store: Store, notes: Notes) -> Current:
     """Score units of the current config; all there are without a grid."""
     units = rows.sort("written_at").unique("score_id", keep="last", maintain_order=True)
-    compositions = pl.DataFrame(pl.from_arrow(composed.compositions(store)))
+    made = _table(composed.compositions(store)), _table(composed.recipes(store))
     grid = store.read_grid()
     if grid is None:
         sizes = units.with_columns(
             (pl.col("model_params") / 1e9).alias("model_size"),
             pl.col("model").map_elements(family, return_dtype=pl.String).alias("model_family"),
         )
-        return Current(_kept(sizes, compositions, notes), sizes.clear(), compositions)
+        return Current(_kept(sizes, made, notes), sizes.clear(), *made)
     subjects, targets = (pl.DataFrame(pl.from_arrow(table)) for table in grid)
     held_out = pl.Series("target_id", composed.held_out(store), pl.String)
     measured = set(targets["target_id"]) - set(held_out)
@@ -52,11 +54,16 @@ def current(rows: pl.DataFrame, store: Store, notes: Notes) -> Current:
     apart, sizes = sizes.filter(is_held_out), sizes.filter(~is_held_out)
     expected = subjects.height * len(measured)
     notes.append((expected - sizes.height, "score units of the config that are not done"))
-    return Current(_kept(sizes, compositions, notes), _kept(apart, compositions, []), compositions, expected)
+    return Current(_kept(sizes, made, notes), _kept(apart, made, []), *made, expected)
 
 
-def _kept(units: pl.DataFrame, compositions: pl.DataFrame, notes: Notes) -> pl.DataFrame:
-    return _newest(units.with_columns(_kind(compositions)).drop(IDENTITIES), notes)
+def _table(read: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(read))
+
+
+def _kept(units: pl.DataFrame, made: tuple[pl.DataFrame, pl.DataFrame], notes: Notes) -> pl.DataFrame:
+    compositions, recipes = made
+    return _newest(units.with_columns(_kind(compositions)).drop(IDENTITIES), recipes["adapter_id"].unique(), notes)
 
 
 def _kind(compositions: pl.DataFrame) -> pl.Expr:
@@ -75,9 +82,13 @@ def _kind(compositions: pl.DataFrame) -> pl.Expr:
     )
 
 
-def _newest(units: pl.DataFrame, notes: Notes) -> pl.DataFrame:
-    """One unit per (model, source, seed, target); adapters without a seed or a source are known by their identity."""
-    who = pl.when(pl.col("seed").is_null() | pl.col("source_task").is_null()).then(pl.col("adapter_id"))
+def _newest(units: pl.DataFrame, named: pl.Series, notes: Notes) -> pl.DataFrame:
+    """One unit per (model, source, seed, target); adapters without a seed or a source are known by their identity.
+
+    So are those of several recipes, the `named` ones.
+    """
+    alone = pl.col("seed").is_null() | pl.col("source_task").is_null() | pl.col("adapter_id").is_in(named.to_list())
+    who = pl.when(alone).then(pl.col("adapter_id"))
     keyed = units.sort("written_at", "score_id").with_columns(who.alias("who"))
     key = ["model", "who", *SOURCE, "source_size", "seed", *TARGET]
     kept = keyed.unique(key, keep="last", maintain_order=True).drop("who")

@@ -42,19 +42,27 @@ def without_unhealthy(study: Study) -> Study:
         (beside, f"score units of compositions and existing adapters on {len(bad)} unhealthy targets"),
     )
 
+    return replace(
+        without(study, frozenset(bad)),
+        transfer=kept,
+        scores=scores,
+        excluded=(*study.excluded, *(note for note in notes if note[0])),
+        apart=tuple((left, table) for n, table in study.apart if (left := n - gone.get(table, 0))),
+    )
+
+
+def without(study: Study, bad: frozenset[tuple[str, str, str]]) -> Study:
+    """A study without the items of some targets of models."""
+
     def healthy(panels: tuple[Panel, ...]) -> tuple[Panel, ...]:
         return tuple(panel for panel in panels if (panel.model, panel.task, panel.language) not in bad)
 
     return replace(
         study,
-        transfer=kept,
-        scores=scores,
         panels=healthy(study.panels),
         graded=healthy(study.graded),
         bare=healthy(study.bare),
-        excluded=(*study.excluded, *(note for note in notes if note[0])),
-        apart=tuple((left, table) for n, table in study.apart if (left := n - gone.get(table, 0))),
-        unhealthy=frozenset(bad),
+        unhealthy=bad,
     )
 
 

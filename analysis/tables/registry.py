@@ -6,8 +6,8 @@ order here is that of the page and the documentation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Never, TypeVar
 
 import polars as pl
@@ -29,6 +29,7 @@ from analysis.statistics import (
     metrics,
     pareto,
     ranking,
+    recipes,
     regimes,
     roles,
     sensitivity,
@@ -40,6 +41,7 @@ from analysis.statistics.languages import families, linguistic
 from analysis.statistics.variance import shares
 
 Read = TypeVar("Read")
+RECIPE_WORDS = {"recipe": "the recipe by which all of the row was trained"}
 TABLES: tuple[Table[study.Study], ...] = (
     *study.TABLES,
     *regimes.TABLES,
@@ -50,6 +52,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *harm.TABLES,
     *groups.TABLES,
     *curves.TABLES,
+    *recipes.TABLES,
     *compositions.TABLES,
     *curve.TABLES,
     *additivity.TABLES,
@@ -73,6 +76,12 @@ TABLES: tuple[Table[study.Study], ...] = (
 )
 
 
+def tables_of(read: study.Study) -> list[Table[study.Study]]:
+    """Those that a study has a place for: there is nothing to say of recipes where it has but one."""
+    absent = [] if read.across else [table.name for table in recipes.TABLES]
+    return [table for table in TABLES if table.name not in absent]
+
+
 @dataclass(frozen=True)
 class Made:
     """A table that was asked for: its frame, or the reason why there is none."""
@@ -88,6 +97,23 @@ def make(table: Table[Read], read: Read) -> Made:
         return Made(table, table.make(read))
     except NotComputable as why:
         return Made(table, None, str(why))
+
+
+def together(made: Mapping[str, Mapping[str, Made]]) -> dict[str, Made]:
+    """The tables of several recipes as one each, with the recipe's name first; and why some lack it."""
+    result = {}
+    for name in dict.fromkeys(name for each in made.values() for name in each):
+        parts = {recipe: each[name] for recipe, each in made.items() if name in each}
+        table: Table[Never] = next(iter(parts.values())).table
+        whole = replace(table, columns=RECIPE_WORDS | dict(table.columns))
+        frames = [
+            part.frame.select(pl.lit(recipe).alias("recipe"), pl.all())
+            for recipe, part in parts.items()
+            if part.frame is not None
+        ]
+        reason = "; ".join(f"{recipe}: {part.reason}" for recipe, part in parts.items() if part.frame is None)
+        result[name] = Made(whole, pl.concat(frames, how="vertical_relaxed") if frames else None, reason)
+    return result
 
 
 def make_all(tables: Sequence[Table[Read]], read: Read) -> dict[str, Made]:

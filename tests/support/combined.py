@@ -182,7 +182,7 @@ def _compositions(world: World) -> Compositions:
     named = [
         {
             "adapter_id": composed_id(mix, seed), "name": mix.name, "model": MODEL, "seed": seed, "method": mix.method,
-            "strength": mix.strength, "protocol": mix.protocol, "language": mix.language,
+            "strength": mix.strength, "protocol": mix.protocol, "language": mix.language, "recipe": None,
             "terms": [
                 {"subject_id": ident(cell, seed), "source": str(cell), "weight": float(weight)}
                 for cell, weight in mix.terms.items()

@@ -38,7 +38,8 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
     targets = [{"target_id": f"sum/{one}", "target_task": "sum", "target_language": one} for one in SHAPE.languages]
     named = {
         "adapter_id": "mix", "name": "mix", "model": MODEL[0], "seed": 1, "method": "sum", "strength": 0.5,
-        "protocol": None, "language": None, "recipe": None, "terms": [{"subject_id": "x", "source": "sum/de", "weight": 1.0}],
+        "protocol": None, "language": None, "recipe": None,
+        "terms": [{"subject_id": "x", "source": "sum/de", "weight": 1.0}],
     }  # fmt: skip
     store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), table(COMPOSITIONS, [named]))
     found = generation(load_store(store.uri))

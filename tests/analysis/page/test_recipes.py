@@ -1,0 +1,133 @@
+"""The report of a study of two recipes: every table says of each what a study of it alone would say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis import advise
+from analysis.page import files
+from analysis.reading.study import Study, load_store
+from analysis.tables.registry import RECIPE_WORDS, TABLES
+from study.store.schema import RECIPES, SUBJECTS, TARGETS, table
+from study.store.store import Store
+from tests.support.synth import Shape, unit_rows
+
+SHAPE = Shape(languages=("de", "en"), items=12)
+CELLS = [(task, language) for task in SHAPE.tasks for language in SHAPE.languages]
+
+
+def of_recipe(name: str, source: tuple[str, str], seed: int, target: tuple[str, str]) -> tuple[list, list]:
+    """Rows of one unit: adapters of `low` are those of other seeds, but trained by the same ones."""
+    items, scores = unit_rows(SHAPE, SHAPE.models[0], source, seed + 100 * (name == "low"), target)
+    for row in (*items, *scores):
+        row |= {"seed": seed, "recipe": name}
+    return items, scores
+
+
+def write(folder: Path, names: tuple[str, ...]) -> Store:
+    store, subjects, named = Store(str(folder)), [], []
+    subject = {"model_size": 1.0, "model_family": "tiny"}
+    for name in (None, *names):
+        for source in [None] if name is None else CELLS:
+            for seed in [None] if name is None else SHAPE.seeds:
+                parts = [
+                    unit_rows(SHAPE, SHAPE.models[0], None, None, target) if name is None
+                    else of_recipe(name, source, seed, target)  # type: ignore[arg-type]
+                    for target in CELLS
+                ]  # fmt: skip
+                store.append(*([row for part in parts for row in part[side]] for side in (0, 1)))
+                about = parts[0][1][0] | subject
+                subjects.append({field: about[field] for field in SUBJECTS.names})
+                if name is not None:
+                    named.append({"adapter_id": about["adapter_id"], "recipe": name})
+    targets = [{"target_id": f"{t}/{lang}", "target_task": t, "target_language": lang} for t, lang in CELLS]
+    several = table(RECIPES, named) if len(names) > 1 else None
+    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), recipes=several)
+    store.write("study.yaml", b"config: {study: synthetic}\n")
+    return store
+
+
+def report(study: Study, out: Path, other: Study | None = None) -> None:
+    """All but the figures, which take long, and pages of one recipe alone."""
+    pages = files.pages_of(study, other)
+    files.write_tables(files.tables_of(pages), study, out / "tables")
+    for one in pages if study.across and other is None else ():
+        (out / one.file).write_text(one.html(), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of the reports of both recipes, and of each alone."""
+    folder = tmp_path_factory.mktemp("recipes")
+    stores = {"both": ("plain", "low"), "plain": ("plain",), "low": ("low",)}
+    for key, names in stores.items():
+        report(load_store(write(folder / key, names).uri), folder / f"{key}-report")
+    return lambda key: folder / f"{key}-report"
+
+
+def test_every_table_has_of_each_recipe_what_it_has_alone(reports: Callable[[str], Path]) -> None:
+    made = 0
+    for one in TABLES:
+        file = f"tables/{one.name}.parquet"
+        if one.name == "recipes" or not (reports("both") / file).exists():
+            assert not (reports("plain") / file).exists()
+            continue
+        both = pl.read_parquet(reports("both") / file)
+        assert both.columns == [*RECIPE_WORDS, *one.columns]
+        for name in ("plain", "low"):
+            alone = reports(name) / file
+            part = both.filter(pl.col("recipe") == name).drop("recipe")
+            assert part.equals(pl.read_parquet(alone)) if alone.exists() else not part.height, one.name
+            made += alone.exists()
+    assert made > len(TABLES)
+
+
+def test_there_is_a_page_and_a_published_table_of_each(reports: Callable[[str], Path]) -> None:
+    folder = reports("both")
+    pages = [(folder / name).read_text(encoding="utf-8") for name in ("index.html", "recipe-low.html")]
+    assert ["recipe <strong>plain" in pages[0], "recipe <strong>low" in pages[1]] == [True, True]
+    assert all("low beside plain, by accuracy:" in page and 'id="recipes"' in page for page in pages)
+    assert 'href="recipe-low.html"' in pages[0]
+    assert {file.name for file in (folder / "tables").glob("transfer_results*")} == {
+        "transfer_results-low.csv", "transfer_results-plain.csv"
+    }  # fmt: skip
+    for name in ("plain", "low"):
+        alone = (reports(name) / "tables" / "transfer_results.csv").read_bytes()
+        assert (folder / "tables" / f"transfer_results-{name}.csv").read_bytes() == alone
+
+
+def test_recipes_are_no_seeds_and_are_compared_with_their_namesakes(
+    reports: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = reports("both")
+    assert pl.read_parquet(folder / "tables/transfer.parquet")["n_seeds"].unique().to_list() == [len(SHAPE.seeds)]
+    both, low = (load_store(str(folder.parent / key)) for key in ("both", "low"))
+    report(both, tmp_path, low)
+    compared = pl.read_parquet(tmp_path / "tables/compare_transfer.parquet")
+    assert (compared.filter(pl.col("recipe") == "low")["difference"] == 0).all()
+    assert not (compared.filter(pl.col("recipe") == "plain")["difference"] == 0).all()
+
+
+def test_unhealthy_targets_are_left_out_of_every_recipe(reports: Callable[[str], Path]) -> None:
+    study = files.read(str(reports("both").parent / "both"), exclude_unhealthy=True)
+    assert study.across is not None
+    for one in study.across.studies.values():
+        kept = {(panel.task, panel.language) for panel in one.panels}
+        assert {tuple(row) for row in one.transfer.select("target_task", "target_language").rows()} <= kept
+
+
+def test_advice_is_of_one_recipe(reports: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    store, target = str(reports("both").parent / "both"), "/".join(CELLS[0])
+    assert advise.main([store, "--target", target]) == 2
+    assert "the study has the recipes plain, low" in capsys.readouterr().err
+    said = []
+    for name in ("both", "low"):
+        more = ["--recipe", "low"] if name == "both" else []
+        assert advise.main([str(reports("both").parent / name), "--target", target, *more]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert advise.main([str(reports("both").parent / "low"), "--target", target, "--recipe", "x"]) == 2
