@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -28,6 +29,7 @@ from orchestrator.planning.grid import expand
 from orchestrator.planning.plan import plan
 from orchestrator.planning.spent import took_in
 from orchestrator.planning.survey import survey
+from study import check as study_check
 from study.config.file import load
 from study.data.tasks import TaskLibrary
 from study.models.given import put_into, resolve_existing
@@ -115,6 +117,34 @@ def test_samples_are_sources_beside_those_they_are_drawn_from(world: tuple[Path,
     assert curve.select("sample", "examples", "n_cells").rows() == [(8, 8, 2), (None, 24, 2)]
     assert "nothing to do" in sweep(config, "--set", sizes).stdout
     assert "nothing to do" in sweep(config).stdout  # without samples the ids of all rows are the same
+
+
+def test_recipes_are_an_axis_and_what_one_alone_has_made_is_found(
+    world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, tasks = world
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, sources=["next/xx", "next/yy"], **CROWDED)
+    shutil.copytree(undisturbed / "store", tmp_path / "store", symlinks=True)
+    store, recipes = Store(str(tmp_path / "store")), "recipes={plain: {}, low: {lora: {r: 2}, max_steps: 4}}"
+    before = store.records()
+    done = sweep(config, "--set", recipes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = store.records()
+    assert {name: records[name].written_at for name in before} == {name: one.written_at for name, one in before.items()}
+    new = [record for name, record in records.items() if name not in before]
+    assert sorted(record.source for record in new) == [("next/xx",), ("next/yy",)]
+    assert all("/seed1-low-" in record.folder for record in new)
+    assert {(record.course.steps, len(record.course.epochs), record.recipe["lora"]["r"]) for record in new} == {
+        (4, 2, 2)
+    }
+    study = load_store(store.uri)
+    assert study.across is not None
+    assert {name: one.transfer.height for name, one in study.across.studies.items()} == {"plain": 8, "low": 8}
+    assert study_check.main([store.uri]) == 0
+    assert status.main([store.uri]) == 0
+    assert _row(capsys.readouterr().out, "tiny")[1:9] == ["4", "2", "0", "0", "20", "8", "0", "0"]
+    assert "nothing to do" in sweep(config, "--set", recipes).stdout
+    assert "nothing to do" in sweep(config).stdout  # without recipes what `plain` is called is found as well
 
 
 def test_records_name_the_rows_that_were_trained_on(undisturbed: Path) -> None:
