@@ -76,7 +76,7 @@ class Settings:
             config.evaluators.tokens_per_batch,
             profile,
             config.languages,
-            config.recipe.validation,
+            config.held_out_by,
         )
 
 

@@ -102,7 +102,10 @@ def estimate(
         read_tokens[name] = {source: tokens.read for source, tokens in sources.items()}
         score_tokens[name] = targets
         work = {s: train_work(one.learned, one.train, one.validation, to_learn[s][1]) for s, one in sources.items()}
-        train_s[name] = {one: train.seconds([str(to_learn[one][0])], n, n) for one, n in work.items()}
+        train_s[name] = {
+            one: train.seconds([str(to_learn[one][0])], n * _heavier(config, to_learn[one][1]), n)
+            for one, n in work.items()
+        }
         score_s[name] = [
             score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
             for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
@@ -128,6 +131,11 @@ def _of_works(
             known[key] = of_source(counter, survey.examples[source], recipe)
         found[name] = known[key]
     return found
+
+
+def _heavier(config: StudyConfig, recipe: Recipe) -> float:
+    """How much more a token is to train on than by the config's `recipe`."""
+    return tuning_of(recipe).train_flops / tuning_of(config.recipe).train_flops
 
 
 class _Speed:

@@ -17,10 +17,10 @@ from pydantic import Field, StrictBool, StrictStr
 from study.cells import Cell, Source
 from study.config.composition import CompositionConfig
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
-from study.config.recipe import Recipe, Scoring
+from study.config.recipe import Recipe, Scoring, Validation
 from study.config.recipes import resolved
 from study.config.task import TaskConfig
-from study.config.texts import TextConfig
+from study.config.texts import TextConfig, recipe_for
 from study.errors import ConfigError
 
 
@@ -164,14 +164,14 @@ class StudyConfig(Frozen):
         """By name what every source is trained by: each of `recipes`, or `recipe` alone, which has no name."""
         return resolved(self.recipe, self.recipes)
 
+    @property
+    def held_out_by(self) -> Validation:
+        """What holds out the examples on which a lambda is chosen: recipes that differ in it are refused there."""
+        return next(iter(self.trained_by.values())).validation
+
     def recipe_of(self, source: Source, name: str | None = None) -> Recipe:
         """What a source is trained by under a recipe's name: of texts alone, which say the same, by what they say."""
-        recipe = self.trained_by.get(name, self.recipe)
-        if not self.texts:
-            return recipe
-        own = {text.name: text.recipe for text in self.texts}
-        first, *others = (own.get(cell.task) for cell in source.cells)
-        return first.over(recipe) if first is not None and all(one == first for one in others) else recipe
+        return recipe_for(source, self.texts, self.trained_by.get(name, self.recipe))
 
     def scoring_of(self, cell: Cell) -> Scoring:
         """How a target is scored."""

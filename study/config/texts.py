@@ -5,10 +5,12 @@ An entry is a task family that is learned from only, of `format: text`; where it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Discriminator, Field, StrictStr, Tag
 
+from study.cells import Source
 from study.config.fields import Frozen, Name, Number, PositiveInt
 from study.config.recipe import Recipe
 from study.config.train import ByLanguage, Objective, TrainOverride
@@ -64,3 +66,12 @@ class TextConfig(Frozen):
         where = self.data.model_dump() if isinstance(self.data, TextData) else {"data_files": self.data}
         how = self.model_dump(include={"field", "objective", "limit", "sizes"})
         return TrainOverride[ByLanguage](format="text", **how, **where)
+
+
+def recipe_for(source: Source, texts: Sequence[TextConfig], general: Recipe) -> Recipe:
+    """What a source is trained by: of texts alone, which say the same, by what they say; else by the general one."""
+    if not texts:
+        return general
+    own = {text.name: text.recipe for text in texts}
+    first, *others = (own.get(cell.task) for cell in source.cells)
+    return first.over(general) if first is not None and all(one == first for one in others) else general

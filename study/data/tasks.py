@@ -63,7 +63,7 @@ class TaskLibrary:
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
-        return cls(config.families, config.scoring, config.languages, config.recipe.validation)
+        return cls(config.families, config.scoring, config.languages, config.held_out_by)
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
