@@ -140,11 +140,10 @@ def _read(store: Store) -> Study:
     units = units.join(scored, on="unit", how="left", maintain_order="left")
     metrics = score_rows(rows, units, valued)
     apart = _count_unscored(units, graded, metrics, notes)
-    trained = units.filter(pl.col("kind") == "trained")
-    records = tuple(store.records().values())
+    trained, records = units.filter(pl.col("kind") == "trained"), tuple(store.records().values())
     joint = joint_sources(records, set(trained["adapter_id"]))
     info = read_study(store) or StudyFile({})
-    study = Study(
+    whole = Study(
         name=str(info.name or store.uri.rstrip("/").rsplit("/", 1)[-1]),
         origin=store.uri,
         transfer=transfer(trained, joint),
@@ -166,7 +165,7 @@ def _read(store: Store) -> Study:
         given={adapter.adapter_id: adapter.name for adapter in info.adapters},
         notes=tuple(_left_out(info)),
     )
-    return divided(study, asked.recipes)
+    return divided(whole, asked.recipes)
 
 
 def _left_out(info: StudyFile) -> Iterator[str]:
