@@ -18,7 +18,7 @@ from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.failures import lasting
 from orchestrator.options import Options
-from orchestrator.planning.given import check_plain, with_left_out
+from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.modules import with_modules
 from orchestrator.planning.plan import Plan, plan, without
@@ -37,7 +37,7 @@ from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
 from study.store.compaction import compact, is_due
 from study.store.contents import Damaged
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in, task_in
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
@@ -122,12 +122,14 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
     alone = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
+    check_starts(alone.given_starts(), config, checked.models)
     with readable("store", store.uri, refusals=False):
         folders = store.trained_in()
         grid = combined(placed(alone, folders), config, found.shots)
         check_plain(grid.given_parts())
         trained = {name: model_in(folder) for name, folder in folders.items()}
         check_names(store, grid, trained)
+        check_stages(grid)
         if not options.dry_run:
             tidy(store, warn)
         everything, took = undisturbed(lambda: planned(store, grid, trained))
@@ -181,6 +183,15 @@ def check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
             )
 
 
+def check_stages(grid: Grid) -> None:
+    """Raise ConfigError for a stage that the store knows by another name, as for a model."""
+    for unit in grid.adapters:
+        old = task_in(unit.folder).rpartition("@")[2]
+        if unit.source.name is not None and old != unit.source.name:
+            problem = f"this store knows the adapters of {unit.source} as {old}"
+            raise ConfigError("sources", unit.source.name, problem, f"write `name: {old}`")
+
+
 def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
     """What a store to calibrate from has seen. Raises ConfigError for one that holds nothing or cannot be read."""
     with readable("--calibrate-from", uri, otherwise="; or leave it out"):
@@ -203,7 +214,7 @@ def begin(prepared: Prepared) -> None:
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     grid = to_do.grid
-    store.write_grid(*grid.tables(), grid.compositions(), grid.held_out, grid.by_recipe())
+    store.write_grid(*grid.tables(), grid.compositions(), grid.held_out, grid.by_recipe(), grid.starts())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)
     for failure in prepared.broken:

@@ -24,6 +24,7 @@ from orchestrator.cluster.nodes import Nodes, lacks_place, shape
 from orchestrator.cluster.scouts import Scouts, autoscales
 from orchestrator.costs.devices import SCORE
 from orchestrator.failures import kind_of
+from orchestrator.planning.plan import followers
 from orchestrator.prepare import Prepared
 from orchestrator.progress.books import Books
 from orchestrator.progress.numbers import Progress
@@ -151,7 +152,7 @@ class StudyRun:
         return sum(self._estimates.part_s(part) for part in self._waiting.of(unit.adapter_id))
 
     def _decide(self, gangs: GangQueue[Event]) -> Decision:
-        waiting, running = gangs.state()
+        waiting, running = gangs.able(), gangs.state()[1]
         longest = max((self._estimates.gang_s(gang) for gang in waiting), default=0.0)
         demand = Demand(len(waiting), len(running), longest, self._pool.work())
         limits = self._config.evaluators
@@ -183,9 +184,9 @@ class StudyRun:
                     scratch = f", on this machine's scratch, {tempfile.gettempdir()} and Ray's session in it"
                     raise StudyStopped(f"Ray Tune failed: {error}{scratch * full}") from error
                 case GangLost():
-                    self._books.errands.send(partial(self._found, event), self._ended)
+                    self._books.errands.send(partial(self._found, event), partial(self._ended, gangs))
                 case GangEnded():
-                    self._ended(event)
+                    self._ended(gangs, event)
 
     def _found(self, gang: GangLost) -> GangEnded:
         """A trial has ended without an answer: those of its gang that are recorded are trained, the others failed."""
@@ -199,13 +200,19 @@ class StudyRun:
             failed.append(failure_of(unit, gang.kind, last, attempts, gang.message))
         return GangEnded(tuple(trained), tuple(failed))
 
-    def _ended(self, gang: GangEnded) -> None:
+    def _ended(self, gangs: GangQueue[Event], gang: GangEnded) -> None:
         for adapter in gang.trained:
+            gangs.trained(adapter.adapter_id)
             unit = self._units[adapter.adapter_id]
             self._books.trained(unit, adapter.tokens, adapter.seconds, adapter.notes)
             self._pool.backlog.add(self._waiting.trained(unit.adapter_id))
         for failure in gang.failed:
             self._failed(failure)
+            lost = followers(self._plan.train, [failure.unit_id])
+            gangs.lost({unit.adapter_id for unit in lost})
+            for unit in lost:
+                message = f"{self._units[failure.unit_id]}, which comes before it, has failed: {failure.message}"
+                self._failed(failure_of(unit, failure.kind, message, failure.attempts))
 
     def _failed(self, failure: FailureRecord) -> None:
         unit = self._units[failure.unit_id]

@@ -2,13 +2,14 @@
 
 A cell is a (task, language) pair, written `task/language`. A source is what one adapter is trained on:
 one cell, or several trained together, in which case its task and language join the distinct parts with `+`. A sample
-of a cell, for a learning curve, is a source of its own: `task/language@size`.
+of a cell, for a learning curve, is a source of its own: `task/language@size`. So is a stage, which trains on from
+another adapter: `task/language@name`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Regime = Literal["MT-ML", "MT-CL", "CT-ML", "CT-CL"]
@@ -38,14 +39,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Source:
-    """The cells one adapter is trained on, in config order; of a sample so many examples of each, else all."""
+    """The cells one adapter is trained on, in config order; of a sample so many examples of each, else all.
+
+    A stage has a `name`, and begins with the adapter of its `start`: of another source, or one of the config's
+    `adapters`, which its name says.
+    """
 
     cells: tuple[Cell, ...]
     size: int | None = None
+    name: str | None = None
+    start: Source | str | None = None
 
     @property
     def task(self) -> str:
-        return "+".join(dict.fromkeys(cell.task for cell in self.cells))
+        """The tasks; of a stage with its name behind them, by which results tell it from others of these cells."""
+        return "+".join(dict.fromkeys(cell.task for cell in self.cells)) + self._stage
 
     @property
     def language(self) -> str:
@@ -64,10 +72,25 @@ class Source:
     @property
     def whole(self) -> Source:
         """The source that a sample is drawn from; any other is its own."""
-        return Source(self.cells)
+        return replace(self, size=None)
+
+    @property
+    def line(self) -> tuple[Source, ...]:
+        """The sources that are learned one after the other, itself the last."""
+        return (*(self.start.line if isinstance(self.start, Source) else ()), self)
+
+    @property
+    def root(self) -> str | None:
+        """The adapter of `adapters` with which the first of these begins; None where that one begins afresh."""
+        start = self.line[0].start
+        return start if isinstance(start, str) else None
+
+    @property
+    def _stage(self) -> str:
+        return "" if self.name is None else f"@{self.name}"
 
     def __str__(self) -> str:
-        return "+".join(self.names)
+        return "+".join(self.names) + self._stage
 
     @classmethod
     def of(cls, cells: Sequence[Cell], size: int | None = None) -> Source:

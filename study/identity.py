@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Protocol
 
 from study.config import KeepNearBase, Mixing, Recipe, Scoring
 
@@ -52,8 +53,17 @@ def digest(value: object) -> str:
     return _digest(canonical_json(value).encode())
 
 
-def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Callable[[Sequence[str], int], str]:
-    """Make a function from fingerprints of a source's examples, one per cell, and a seed to an adapter's identity.
+class Names(Protocol):
+    """Names an adapter by the fingerprints of its source's examples, one per cell, and a seed.
+
+    And by the adapter_id of that which it begins with, if any.
+    """
+
+    def __call__(self, prints: Sequence[str], seed: int, start: str | None = None) -> str: ...
+
+
+def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Names:
+    """Make a function that names adapters of a model by a recipe.
 
     `model` is the base model's identity; `adapts` are the modules that are trained where they are others than those
     that the first release trained of this model, so that only its adapters grow stale. Where an adapter is kept near
@@ -63,15 +73,17 @@ def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Calla
     beside = 1 if recipe.keep_near_base.kl else 0
 
     @cache
-    def around(cells: int) -> list[str]:
+    def around(cells: int, marks: tuple[str, ...]) -> list[str]:
         of_source = deciding("recipe", recipe.of_source(cells).model_dump(mode="json"))
         named = {"kind": "adapter", "version": RECIPE_VERSION, "model": model, "recipe": of_source}
         adapted = {"adapts": list(adapts)} if adapts else {}
-        return _around(canonical_json({**named, **adapted, "examples": "@examples", "seed": "@seed"}))
+        return _around(canonical_json({**named, **adapted, **{mark: f"@{mark}" for mark in marks}}), marks)
 
-    def name(prints: Sequence[str], seed: int) -> str:
-        head, middle, tail = around(min(2, len(prints) - beside))
-        return _digest(f"{head}{canonical_json(list(prints))}{middle}{canonical_json(seed)}{tail}".encode())
+    def name(prints: Sequence[str], seed: int, start: str | None = None) -> str:
+        values = {"examples": list(prints), "seed": seed, **({} if start is None else {"start": start})}
+        head, *others = around(min(2, len(prints) - beside), tuple(values))
+        parts = zip(values.values(), others, strict=True)
+        return _digest((head + "".join(canonical_json(value) + text for value, text in parts)).encode())
 
     return name
 
@@ -110,13 +122,13 @@ def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
     return kept
 
 
-def _around(text: str) -> list[str]:
-    """Cut a JSON text at two marks, each of which is one whole string in it."""
+def _around(text: str, marks: Sequence[str]) -> list[str]:
+    """Cut a JSON text at the places of these keys, each of which has its name behind an @."""
     parts = []
-    for mark in ("@examples", "@seed"):
-        before, found, text = text.partition(f'"{mark}"')
-        if not found or f'"{mark}"' in text:
-            raise ValueError(f"{mark!r} cannot be a value of a config")
+    for mark in marks:
+        before, found, text = text.partition(f'"@{mark}"')
+        if not found or f'"@{mark}"' in text:
+            raise ValueError(f"'@{mark}' cannot be a value of a config")
         parts.append(before)
     return [*parts, text]
 

@@ -13,7 +13,7 @@ from study.store.records import FailureRecord
 
 @dataclass(frozen=True)
 class AdapterUnit:
-    """Train one adapter of a model on a source with a seed."""
+    """Train one adapter of a model on a source with a seed; of a stage from the adapter `start` on."""
 
     adapter_id: str
     model: str
@@ -21,6 +21,12 @@ class AdapterUnit:
     seed: int
     recipe: str | None = None  # its name; None where the study has but one
     found: str | None = None  # the folder where it is, if that is named otherwise: after another recipe's name, or none
+    start: AdapterUnit | GivenAdapter | None = None
+
+    @property
+    def waits_for(self) -> str | None:
+        """The adapter that must be trained before this one can be: that which it begins with, if the study has it."""
+        return self.start.adapter_id if isinstance(self.start, AdapterUnit) else None
 
     @property
     def unit_id(self) -> str:

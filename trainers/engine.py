@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +21,17 @@ from study.errors import ConfigError
 from trainers.batch import MicroBatch, Prompts
 from trainers.optimizer import GangAdamW
 from trainers.world import World, deepspeed, forget_modules
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a member begins: afresh, or with the `weights` of an adapter, by their names in its files.
+
+    One that goes on from a checkpoint has its `row` there: weights, moments and slow weights [3 or 4, P].
+    """
+
+    row: torch.Tensor | None = None
+    weights: Mapping[str, torch.Tensor] | None = None
 
 
 class GangModel(torch.nn.Module):
@@ -168,22 +180,22 @@ def opened(
     settings: Mapping[str, object],
     members: Sequence[tuple[str, int]],
     world: World,
-    rows: Sequence[torch.Tensor | None],
+    starts: Sequence[Start],
 ) -> Iterator[Engine]:
-    """An engine over a base with an adapter per (adapter_id, seed). Afterwards the base is as it was.
-
-    An adapter starts afresh, or from weights, moments and slow weights [3 or 4, P] where `rows` has them.
-    """
+    """An engine over a base with an adapter per (adapter_id, seed). Afterwards the base is as it was."""
     base.eval()
     outer_rate = recipe.mixing.outer_rate
     sheet = kind_of(recipe).sheet(base, members, world.device)
-    start_SKP = _together(rows, 3 if outer_rate is None else 4)
-    if start_SKP is not None:
-        sheet.weights.data.copy_(start_SKP[0])
-    sheet.weights.requires_grad_()
     model = GangModel(base, sheet)
     engine = None
     try:
+        for slot, start in enumerate(starts):
+            if start.weights is not None:
+                sheet.begin(slot, start.weights)
+        start_SKP = _together([start.row for start in starts], 3 if outer_rate is None else 4)
+        if start_SKP is not None:
+            sheet.weights.data.copy_(start_SKP[0])
+        sheet.weights.requires_grad_()
         optimizer = GangAdamW(sheet.weights, recipe.weight_decay, recipe.max_grad_norm, world.rank, sheet.decayed)
         optimizer.outer_rate, optimizer.pace = outer_rate, sheet.pace
         config = _sized(settings, sheet.weights.numel())

@@ -16,7 +16,8 @@ from study.store.course import Conditions, Course
 class Job:
     """One adapter to train: a member of a gang. `cells` counts the examples of each cell, where there are several.
 
-    `prompts` are pairs of other tasks, cell by cell, on whose prompts it is kept near the base.
+    `prompts` are pairs of other tasks, cell by cell, on whose prompts it is kept near the base. It begins with the
+    weights of a file, `start`, or afresh.
     """
 
     adapter_id: str
@@ -24,6 +25,7 @@ class Job:
     examples: tuple[Example, ...]
     cells: tuple[int, ...] = ()
     prompts: tuple[tuple[Example, ...], ...] = ()
+    start: bytes | None = None
 
 
 @dataclass(frozen=True)

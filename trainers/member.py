@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from safetensors.torch import load
 
 from adapters.kinds.kind import kind_of
 from study.config import Recipe
@@ -95,6 +96,10 @@ class Member:
         if self._dropout:
             streams = [_stream(self.job, step, i) for i in self._steps[step]]
         return [GangRow(self.slot, row, 1 / targets, stream) for row, stream in zip(rows, streams, strict=True)]
+
+    def begins_with(self) -> dict[str, torch.Tensor] | None:
+        """The weights that it begins with, by their names in an adapter's files; None where it begins afresh."""
+        return None if self.job.start is None else load(self.job.start)
 
     def drawn(self) -> tuple[Example, ...]:
         """The pairs on whose prompts it is kept near the base, in the order in which their rows are to be given."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from trainers.base import Base
 from trainers.batch import Batching
 from trainers.checkpoint import Checkpoint, Save
 from trainers.data import BadData
-from trainers.engine import opened
+from trainers.engine import Start, opened
 from trainers.gang import train_gang
 from trainers.job import Job, Rejected, Setup, Trained
 from trainers.meeting import Meeting
@@ -108,18 +108,20 @@ class Worker:
         self, base: Base, setup: Setup, members: Sequence[Member], start: Checkpoint | None, save: Save | None
     ) -> Conditions:
         """Train members to their ends; return the conditions, which their records share."""
-        rows: list[torch.Tensor | None] = [None] * len(members)
-        if start is not None:
-            for member in members:
+        starts = []
+        for member in members:
+            row = None
+            if start is not None:
                 state = start.members[member.job.adapter_id]
                 member.restore(state)
-                rows[member.slot] = state.row
+                row = state.row
+            starts.append(Start(row, member.begins_with()))
         how = self._batching(setup, len(members), base)
         settings = engine_config(setup.training, setup.model.dtype)
         names = [(member.job.adapter_id, member.job.seed) for member in members]
         recipe = setup.recipe if any(member.is_slow for member in members) else setup.recipe.of_source(1)
         try:
-            with opened(base.module, recipe, settings, names, self.world, rows) as engine:
+            with opened(base.module, recipe, settings, names, self.world, starts) as engine:
                 resumed = train_gang(engine, members, how, start, save)
             return self._conditions(base, setup, how, members, resumed)
         except RuntimeError as error:
@@ -137,7 +139,8 @@ class Worker:
         if self.world.rank == 0:
             beat(LOADING)  # weights of a whole model are written as slowly as they are read
             kind.write(folder, base.module, base.model, member.kept)
-            nothing = kind.is_as_begun(base.module, member.kept)
+            start = member.begins_with()
+            nothing = kind.is_as_begun(base.module, member.kept) if start is None else _is_equal(member.kept, start)
         return Trained(job.adapter_id, folder, member.course(nothing), shared)
 
     def _batching(self, setup: Setup, gang: int, base: Base) -> Batching:
@@ -166,6 +169,10 @@ class Worker:
             left_out=base.left_out(kind_of(setup.recipe)),
             versions={name: importlib.metadata.version(name) for name in _VERSIONS},
         )
+
+
+def _is_equal(weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, others[name].to(tensor)) for name, tensor in weights.items())
 
 
 def _empty_cache() -> None:

@@ -62,6 +62,10 @@ class Sheet(Protocol):
         """A member's weights on the CPU, by their names in its files."""
         ...
 
+    def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put the weights of another adapter of this kind into a member's row, by their names in its files."""
+        ...
+
     def detach(self) -> None:
         """Take everything off the base: it is again what it was."""
         ...

@@ -95,6 +95,16 @@ class LoraSheet(nn.Module):
             own = AdapterWeights({name: converted(one, self._parts[name]) for name, one in own.modules.items()})
         return named(own)
 
+    def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Raises UnsupportedAdapter where it is not of these modules, or has another rank."""
+        if {name: one.shape for name, one in tensors.items()} != {n: one.shape for n, one in self.copies(slot).items()}:
+            raise UnsupportedAdapter("the adapter to begin with has other modules or ranks than the recipe gives it")
+        found, rank = {}, self.bank.rank  # of one that is `converted` the first half was trained
+        for module, fresh in self.bank.get(slot).modules.items():
+            a, b = (tensors[f"{PREFIX}{module}.lora_{half}.weight"] for half in "AB")
+            found[module] = Factors(a[:rank], b[:, :rank], fresh.scaling, tensors.get(f"{PREFIX}{module}.{MAGNITUDE}"))
+        self.bank.put(slot, AdapterWeights(found))
+
     def detach(self) -> None:
         self.bank.detach()
 

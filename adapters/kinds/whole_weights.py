@@ -56,6 +56,9 @@ class WholeSheet(nn.Module):
     def copies(self, slot: int) -> dict[str, torch.Tensor]:
         return {name: weight.detach().to("cpu", copy=True) for name, weight in self._views().items()}
 
+    def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        raise TypeError("all weights are trained: there is no adapter to begin with")
+
     def detach(self) -> None:
         """Does nothing: the base takes other weights only for the length of a call."""
 

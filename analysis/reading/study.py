@@ -28,7 +28,7 @@ from study.store.store import Store
 from study.store.study_file import read_study
 
 BESIDE = {"composed": "compositions", "existing": "existing"}  # kinds of units that have a table of their own
-_OF_SEVERAL = pl.concat_str(SOURCE).str.contains("+", literal=True)
+_OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "seed", *TARGET]
 
 
@@ -68,7 +68,7 @@ class Study:
 
     @cached_property
     def single_units(self) -> pl.DataFrame:
-        """Units of sources of one cell. Those kept near the base are among them only where all of them were kept so."""
+        """Units of sources of one cell, of no stage; of those kept near the base only where all were."""
         kept = ((record.adapter_id, record.recipe.get("keep_near_base")) for record in self.records)
         near = [adapter_id for adapter_id, strengths in kept if strengths and any(strengths.values())]
         alone = self.units.filter(pl.col("kind") == "trained", ~_OF_SEVERAL)

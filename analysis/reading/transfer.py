@@ -40,20 +40,27 @@ COLUMNS = {
     **STATISTICS,
     **ERRORS,
 }  # of the transfer table, in their order
-Joint = dict[tuple[str, str], tuple[Cell, ...]]  # task and language of a source of several cells, and these
+Joint = dict[tuple[str, str], tuple[Cell, ...]]  # task and language of a stage or a source of several cells: these
 
 
 def joint_sources(records: Iterable[AdapterRecord], adapters: Collection[str]) -> Joint:
-    """The cells of every source of several that these adapters are of, by its names.
+    """The cells of every stage, with those before it, and source of several that these adapters are of, by its names.
 
     Names do not tell which task is in which language.
     """
     found: Joint = {}
-    several = [record for record in records if len(record.source) > 1 and record.adapter_id in adapters]
-    for cells in dict.fromkeys(record.source for record in several):
-        source = Source.of([Cell.parse(cell) for cell in cells])
-        found[source.task, source.language] = source.cells
+    for record in records:
+        if record.adapter_id in adapters and (len(record.source) > 1 or record.stage):
+            source, before = learned_from(record), record.stage.before if record.stage else ()
+            cells = [*map(Cell.parse, before), *source.cells]
+            found[source.task, source.language] = tuple(dict.fromkeys(cells))
     return found
+
+
+def learned_from(record: AdapterRecord) -> Source:
+    """What an adapter was trained on; of what a stage begins with its name alone is known."""
+    cells = tuple(Cell.parse(cell) for cell in record.source)
+    return Source(cells) if record.stage is None else Source(cells, name=record.stage.name, start=record.stage.start)
 
 
 def regime_in(joint: Joint, source: tuple[str, str], target: Cell) -> Regime:

@@ -128,7 +128,7 @@ def measure(store: Store, kinds: Mapping[str, str], took: pl.DataFrame) -> Measu
         if kind_of_device(device) == kinds[TRAIN]:
             seconds, work = record.course.seconds * record.conditions.world_size * per_worker, _work(record)
             seen = Seen(seconds, work, work, frozenset([device]), store.uri)
-            result.add(TRAIN, record.model, ["+".join(record.source)], seen)
+            result.add(TRAIN, record.model, [record.called], seen)
     return result
 
 

@@ -103,14 +103,14 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     name = entry.called
     if name not in sizes.params:
         raise ConfigError("models", name, "is not among the sizes", "count them: python -m study.sizes CONFIG")
-    sources = _sources(config, sizes, name)
-    silent = len(sources) - len(set(sources) & set(config.source_list()))  # parts of combinations alone
+    given = {one.name for one in config.adapters if one.model in (name, entry.id)}
+    sources = [one for one in _sources(config, sizes, name) if one.root is None or one.root in given]
+    silent = len(sources) - len(set(sources) & set(config.source_list()))  # parts and starts alone
     learned = [(source, cell) for source in sources for cell in source.cells]
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
     recipes = len(config.trained_by)
     adapters = len(sources) * seeds * recipes
-    given = sum(one.model in (name, entry.id) for one in config.adapters)
-    subjects = adapters - silent * seeds * recipes + given + _combined(config)
+    subjects = adapters - silent * seeds * recipes + len(given) + _combined(config)
     subject_count = subjects + 1
     sized = [_size(sizes, name, cell) for _, cell in learned]
     params = float(sizes.body(name))

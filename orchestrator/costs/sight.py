@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from study.cells import regime
+from study.cells import regime_of
 from study.config import StudyConfig
 from study.power import WANTED, Plan, items_needed, smallest_harm
 
@@ -22,8 +22,8 @@ def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
     """Sentences about a study whose targets have so many items; none where nothing but sources themselves is scored."""
     targets = config.target_list()
     sources = [source for source in config.source_list() if source.size is None]  # of samples are other claims
-    pairs = [(source.task, source.language, t.task, t.language) for source in sources for t in targets]
-    cells = sum(regime(*pair) != "MT-ML" for pair in pairs)
+    learned = [{cell for one in source.line for cell in one.cells} for source in sources]
+    cells = sum(regime_of(cells, target) != "MT-ML" for cells in learned for target in targets)
     if cells < 1 or not items:
         return []
     n, k = int(median(items)), len(config.seeds)

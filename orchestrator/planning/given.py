@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from study.config import Recipe, StudyConfig
 from study.errors import ConfigError
 from study.models import fits, given_weights, peft_config
 from study.models.resolve import Model
@@ -39,6 +40,28 @@ def check_plain(parts: Iterable[GivenAdapter]) -> None:
         except (UnsupportedAdapter, ValueError) as error:
             fix = "combine plain LoRA adapters; one of another start can be saved as one"
             raise ConfigError("compose", part.name, f"cannot be a part: {error}", fix) from error
+
+
+def check_starts(starts: Iterable[GivenAdapter], config: StudyConfig, models: Sequence[Model]) -> None:
+    """Raise ConfigError for an adapter that no stage can begin with: no plain LoRA, or of another shape than theirs."""
+    named = {model.name: model for model in models}
+    for start in starts:
+        for recipe in config.trained_by.values():
+            _check_start(start, recipe, named[start.model])
+
+
+def _check_start(start: GivenAdapter, recipe: Recipe, model: Model) -> None:
+    from adapters.kinds.lora_start import check_start  # torch, which takes seconds
+
+    lora = recipe.lora
+    if lora is None or recipe.kind != "lora" or lora.init != "default":
+        problem = f"cannot begin a stage: it is plain LoRA, and by the recipe that is {recipe.tuning}"
+        raise ConfigError("sources", start.name, problem, "begin with a source of the study, or train plain LoRA")
+    try:
+        check_start(Path(start.path), lora, model)
+    except ValueError as error:
+        fix = "begin with another one, or train by its settings"
+        raise ConfigError("sources", start.name, f"cannot begin a stage: {error}", fix) from error
 
 
 def left_out(given: Sequence[GivenAdapter]) -> Iterator[str]:

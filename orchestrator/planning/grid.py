@@ -6,7 +6,7 @@ have 100,000 adapters and 100 million scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow as pa
 from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
 from study.config import Recipe, StudyConfig
-from study.identity import adapter_ids, score_id, target_id
+from study.identity import Names, adapter_ids, score_id, target_id
 from study.models.resolve import Model
 from study.store import schema
 from study.units import Adapter, AdapterUnit, ComposedAdapter, GivenAdapter, ScoreUnit, subject_keys
@@ -45,7 +45,7 @@ class Grid:
     """Every unit the config asks for, in the order in which it should be done.
 
     `composed` has each adapter once, `names` all that it is called; adapters that are `silent` are trained as parts of
-    these, and scored on nothing.
+    these, or to begin with, and scored on nothing.
     """
 
     models: tuple[Model, ...]
@@ -66,6 +66,10 @@ class Grid:
     def held_out(self) -> list[str]:
         """The target_ids of items on which a lambda is chosen."""
         return [name for name, cell in zip(self.target_ids, self.targets, strict=True) if cell.held_out]
+
+    def given_starts(self) -> set[GivenAdapter]:
+        """Adapters that exist already and that others begin with."""
+        return {unit.start for unit in self.adapters if isinstance(unit.start, GivenAdapter)}
 
     def given_parts(self) -> set[GivenAdapter]:
         """Adapters that exist already and are parts of combinations."""
@@ -127,6 +131,14 @@ class Grid:
         every = (*self.recipes, *named)
         return schema.table(schema.RECIPES, [{"adapter_id": name, "recipe": recipe} for name, recipe in every])
 
+    def starts(self) -> pa.Table:
+        """Which adapters begin with others, as a table of study.store.schema.STARTS."""
+        begun = ((unit, unit.start) for unit in self.adapters if unit.start is not None)
+        rows: list[dict[str, object]] = [
+            {"adapter_id": unit.adapter_id, "model": unit.model, "start_id": start.adapter_id} for unit, start in begun
+        ]
+        return schema.table(schema.STARTS, rows)
+
 
 def expand(
     config: StudyConfig,
@@ -141,7 +153,7 @@ def expand(
     `own_shots` are the few-shot examples of a cell's task, where the config leaves them to the tasks. Adapters come
     model by model and seed by seed, so that a full matrix appears early.
     """
-    adapters = [unit for model in models for unit in _trained(config, model, sources)]
+    adapters = [unit for model in models for unit in _trained(config, model, sources, existing)]
     named = [(unit.adapter_id, unit.recipe) for unit in adapters if unit.recipe is not None]
     if named:  # what two recipes come to is trained once
         first: dict[tuple[str, Source], AdapterUnit] = {}
@@ -160,16 +172,28 @@ def expand(
     )
 
 
-def _trained(config: StudyConfig, model: Model, sources: Mapping[Source, list[str]]) -> Iterator[AdapterUnit]:
-    """The adapters of a model, recipe by recipe within a seed; equal ones stand for each recipe that comes to them."""
-    id_of: dict[Recipe, Callable[[Sequence[str], int], str]] = {}
+def _trained(
+    config: StudyConfig, model: Model, sources: Mapping[Source, list[str]], existing: Sequence[GivenAdapter]
+) -> Iterator[AdapterUnit]:
+    """The adapters of a model, recipe by recipe within a seed; equal ones stand for each recipe that comes to them.
+
+    What others begin with comes before them. One that begins with an adapter that exists is of that one's model.
+    """
+    id_of: dict[Recipe, Names] = {}
     recipes = {(name, source): config.recipe_of(source, name) for name in config.trained_by for source in sources}
     for recipe in dict.fromkeys(recipes.values()):
         id_of[recipe] = adapter_ids(model.identity, recipe, model.adapted(recipe))
+    given = {one.name: one for one in existing if one.model == model.name}
     for seed in config.seeds:
+        made: dict[tuple[str | None, Source], AdapterUnit] = {}
         for (name, source), recipe in recipes.items():
             prints = sources[source] if recipe.keep_near_base.kl else sources[source][: len(source.cells)]
-            yield AdapterUnit(id_of[recipe](prints, seed), model.name, source, seed, name)
+            begins = source.start
+            start = given.get(begins) if isinstance(begins, str) else made.get((name, begins)) if begins else None
+            if begins is None or start is not None:
+                adapter_id = id_of[recipe](prints, seed, None if start is None else start.adapter_id)
+                made[name, source] = AdapterUnit(adapter_id, model.name, source, seed, name, start=start)
+        yield from made.values()
 
 
 def placed(grid: Grid, folders: Mapping[str, str]) -> Grid:

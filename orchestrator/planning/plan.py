@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,8 +44,8 @@ class Plan:
         return not self.train and not self.parts
 
     def given(self) -> set[GivenAdapter]:
-        """Adapters that exist already and are scored, or are parts of what is."""
-        found: set[GivenAdapter] = set()
+        """Adapters that exist already and are scored, or are parts of what is, or begin what is to be trained."""
+        found = {unit.start for unit in self.train if isinstance(unit.start, GivenAdapter)}
         for part in self.parts:
             some = part.adapter.parts if isinstance(part.adapter, ComposedAdapter) else (part.adapter,)
             found |= {one for one in some if isinstance(one, GivenAdapter)}
@@ -97,20 +97,43 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.
     needed = {adapter_id for part in parts for adapter_id in part.needs} if grid.targets else wanted
     return Plan(
         grid=grid,
-        train=tuple(
-            unit for unit in grid.adapters if unit.adapter_id in needed and unit.adapter_id not in done_adapters
-        ),
+        train=tuple(_to_train(grid.adapters, needed, done_adapters.keys())),
         parts=tuple(parts),
         stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
         stale_scores=done.stale(),
     )
 
 
+def _to_train(units: Sequence[AdapterUnit], needed: Collection[str], done: Collection[str]) -> list[AdapterUnit]:
+    """What is needed and not done, and what that begins with, in the grid's order."""
+    asked, found = set(needed), list[AdapterUnit]()
+    for unit in reversed(units):  # what an adapter begins with comes before it
+        if unit.adapter_id in asked and unit.adapter_id not in done:
+            found.append(unit)
+            if unit.waits_for is not None:
+                asked.add(unit.waits_for)
+    return found[::-1]
+
+
+def followers(units: Sequence[AdapterUnit], starts: Collection[str]) -> list[AdapterUnit]:
+    """Those of the units, which are in the grid's order, that begin with one of these adapters, or with such a one."""
+    gone, found = set(starts), list[AdapterUnit]()
+    for unit in units:
+        if unit.waits_for in gone:
+            found.append(unit)
+            gone.add(unit.adapter_id)
+    return found
+
+
 def without(to_do: Plan, failed: Mapping[str, FailureRecord]) -> tuple[Plan, set[str]]:
-    """A plan without units that have failed for good, an adapter's scores with it; and the unit_ids that it had."""
+    """A plan without units that have failed for good; and the unit_ids that it had.
+
+    With an adapter go its scores, and the adapters that begin with it.
+    """
     had = to_do.asks_for(failed.values())
-    train = tuple(unit for unit in to_do.train if unit.unit_id not in had)
-    lost = {unit.adapter_id for unit in to_do.train} - {unit.adapter_id for unit in train}
+    lost = {unit.adapter_id for unit in to_do.train if unit.unit_id in had}
+    lost |= {unit.adapter_id for unit in followers(to_do.train, lost)}
+    train = tuple(unit for unit in to_do.train if unit.adapter_id not in lost)
     marked = {failed[unit_id].subject_id for unit_id in had}
     parts = []
     for part in to_do.parts:

@@ -8,7 +8,7 @@ config; failed is what the next run would leave as it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
-from study.store.composed import compositions, held_out
+from study.store.composed import compositions, held_out, starts
 from study.store.coverage import Coverage
 from study.store.parts import undisturbed
 from study.store.readable import no_study
@@ -87,38 +87,60 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     is_composed = subjects["subject_id"].is_in(made["adapter_id"].to_list())
     ours = (subjects["seed"].is_not_null() & ~is_composed).to_numpy()  # others are a base, or were trained elsewhere
     wanted = missing.any(axis=1) if len(targets) else np.ones(len(names), dtype=bool)
-    train = ours & wanted & ~np.array([name in trained for name in names], dtype=bool)
-    lost = train & np.array([name in failures for name in names], dtype=bool)
-    failed = missing & (lost[:, None] | _failed_scores(names, targets["target_id"].to_list(), failures.values()))
+    line = _Line(subjects["model"].to_list(), names, ours, made, pl.DataFrame(pl.from_arrow(starts(store))))
+    to_train = line.to_train({name for name, is_wanted in zip(names, wanted, strict=True) if is_wanted}, trained)
+    lost = line.lost(to_train, failures)
+    gone = np.array([not lost.isdisjoint((name, *line.parts.get(name, ()))) for name in names], dtype=bool)
+    failed = missing & (gone[:, None] | _failed_scores(names, targets["target_id"].to_list(), failures.values()))
     models = subjects["model"].to_numpy()
     stale_scores = coverage.stale()
-    parts = {term["subject_id"] for terms in made["terms"].to_list() for term in terms}
-    stale = Counter(trained[name] for name in trained.keys() - set(subjects.filter(ours)["subject_id"]) - parts)
-    silent, silent_to_do = _silent(made, {name: i for i, name in enumerate(names)}, trained, missing.any(axis=1))
+    stale = Counter(trained[name] for name in trained.keys() - line.models.keys())
     rows = []
     for model in dict.fromkeys(models.tolist()):
         own = models == model
-        to_train = int((train & ~lost & own).sum()) + silent_to_do[model]
-        adapters = int((ours & own).sum()) + silent[model], stale[model], int((lost & own).sum()), to_train
+        mine = {name for name, of in line.models.items() if of == model}
+        adapters = len(mine), stale[model], len(mine & lost), len(mine & to_train - lost)
         open_scores = int((missing & ~failed)[own].sum())
         scores = int(asked[own].sum()), stale_scores[model], int(failed[own].sum()), open_scores
         rows.append(Standing(model, _tally(*adapters), _tally(*scores)))
-    return rows, ToDo(subjects, targets, train & ~lost, missing & ~failed, took)
+    train = np.array([name in to_train - lost for name in names], dtype=bool)
+    return rows, ToDo(subjects, targets, train, missing & ~failed, took)
 
 
-def _silent(
-    made: pl.DataFrame, names: Mapping[str, int], trained: Collection[str], missing: np.ndarray
-) -> tuple[Counter[str], Counter[str]]:
-    """By model, adapters that are parts of combinations alone; and those of them that are to be trained."""
-    everything: dict[str, str] = {}
-    needed: set[str] = set()
-    for row in made.to_dicts():
-        parts = {term["subject_id"] for term in row["terms"]} - names.keys()
-        everything |= dict.fromkeys(parts, row["model"])
-        if missing[names[row["adapter_id"]]]:
-            needed |= parts
-    to_do = needed - set(trained)
-    return Counter(everything.values()), Counter(everything[one] for one in to_do)
+class _Line:
+    """What of a grid is trained, with its model, also where it is scored on nothing; what each adapter comes after."""
+
+    def __init__(
+        self, models: Sequence[str], names: Sequence[str], ours: np.ndarray, made: pl.DataFrame, begun: pl.DataFrame
+    ) -> None:
+        scored = set(names)
+        self.models = {name: model for name, model, own in zip(names, models, ours, strict=True) if own}
+        self.parts = {row["adapter_id"]: {term["subject_id"] for term in row["terms"]} for row in made.to_dicts()}
+        for row in made.to_dicts():
+            self.models |= dict.fromkeys(self.parts[row["adapter_id"]] - scored, row["model"])
+        self._starts = dict(zip(begun["adapter_id"], begun["start_id"], strict=True))
+        for follower, model, start in begun.select("adapter_id", "model", "start_id").rows():
+            for name in {follower, start} - scored:
+                self.models[name] = model
+
+    def to_train(self, wanted: Collection[str], trained: Collection[str]) -> set[str]:
+        """What of it is to be trained for the scores of these subjects."""
+        needed = {one for name in wanted for one in (name, *self.parts.get(name, ()))}
+        found: set[str] = set()
+        while needed:
+            found |= (needed & self.models.keys()) - set(trained)
+            needed = {self._starts[name] for name in found if name in self._starts} - found - set(trained)
+            needed &= self.models.keys()
+        return found
+
+    def lost(self, to_train: Collection[str], failures: Collection[str]) -> set[str]:
+        """What of that has failed, or begins with what has."""
+        found: set[str] = set()
+        more = {name for name in to_train if name in failures}
+        while more:
+            found |= more
+            more = {name for name in to_train if self._starts.get(name) in found} - found
+        return found
 
 
 def _asked(subjects: pl.DataFrame, targets: pl.DataFrame, made: pl.DataFrame, apart: list[str]) -> np.ndarray:

@@ -132,6 +132,8 @@ def _is_part(found: Survey, sample: Source, size: int) -> bool:
 
 def _add_source(found: Survey, library: TaskLibrary, source: Source, near: Sequence[Cell]) -> None:
     """`near` are the cells on whose prompts adapters of other tasks are kept near the base."""
+    if isinstance(source.start, Source) and source.start not in found.sources:
+        raise TaskError(f"{source}: begins with the adapter of {source.start}, which cannot be used")
     beside = [_near(found, library, source, near)] if near else []
     found.examples[source] = library.source_examples(source)
     found.sources[source] = [*library.example_fingerprints(source), *beside]

@@ -1,4 +1,4 @@
-"""What a plan says of combinations: their parts, what is trained for them alone, what choosing a lambda adds."""
+"""What a plan says of stages and combinations: their parts, what is trained for them alone, what a lambda adds."""
 
 from __future__ import annotations
 
@@ -11,27 +11,47 @@ from study.config.expansion import Combination
 
 
 def lines(grid: Grid) -> Iterator[str]:
-    """Give them, none where there is no combination."""
+    """Give them, stages first; none where there is neither."""
+    yield from _stages(grid)
     if not grid.names:
         return
     wanted = list(dict.fromkeys(one.combination for one in grid.names))
     yield f"combinations: {len(wanted):,}, which are {len(grid.composed):,} adapters to put together and none to train"
     for one in wanted:
         yield f"  {one.name} = {_how(one)}"
-    silent = list(dict.fromkeys(str(unit.source) for unit in grid.adapters if unit.adapter_id in grid.silent))
+    parts = {part.adapter_id for one in grid.composed for part in one.parts} & grid.silent
+    silent = list(dict.fromkeys(str(unit.source) for unit in grid.adapters if unit.adapter_id in parts))
     if silent:
-        yield f"trained as parts alone, and scored on nothing: {', '.join(silent)} ({len(grid.silent):,} adapters)"
+        yield f"trained as parts alone, and scored on nothing: {', '.join(silent)} ({len(parts):,} adapters)"
     if grid.held_out:
         apart = set(grid.held_out)
         count = sum(grid.target_ids[i] in apart for part in grid.parts() for i in part.targets)
         yield f"to choose lambda: {count:,} scores on items that are held out"
         for one in wanted:
-            seen = [str(part) for part in one.parts if not isinstance(part, Source) or len(part.cells) > 1]
+            seen = [str(part) for part in one.parts if not isinstance(part, Source) or _may_have_seen(part)]
             if one.keys.protocol and seen:
                 yield (
                     f"  {one.name}: {', '.join(seen)} may have learned from some of them: what is trained on one cell "
                     "holds them out, a joint source holds out others, and of an adapter made elsewhere nobody knows"
                 )
+
+
+def _stages(grid: Grid) -> Iterator[str]:
+    """Give a line for each source that trains on from an adapter, and say what is trained for that alone."""
+    begun = dict.fromkeys(unit.source for unit in grid.adapters if unit.start is not None)
+    if begun:
+        yield f"stages: {len(begun):,} sources train on from an adapter"
+    for source in begun:
+        yield f"  {source} begins with {source.start}"
+    starts = {unit.waits_for for unit in grid.adapters} & grid.silent
+    silent = dict.fromkeys(str(unit.source) for unit in grid.adapters if unit.adapter_id in starts)
+    if silent:
+        yield f"trained to begin with alone, and scored on nothing: {', '.join(silent)} ({len(starts):,} adapters)"
+
+
+def _may_have_seen(source: Source) -> bool:
+    """Whether what training on a cell holds out may have been learned from: by cells together, or nobody knows."""
+    return source.root is not None or any(len(one.cells) > 1 for one in source.line)
 
 
 def _how(one: Combination) -> str:

@@ -1,7 +1,8 @@
 """The gangs of a study that wait for a trial, and those that run: which is next, and how many may. No Ray in here.
 
 Two threads use it: Tune's takes gangs and says how they ended, the main one says how many may run and reads `events`.
-A gang is at every moment waiting, running, or ended with its event in the queue: the main thread misses none.
+A gang is at every moment waiting, running, or ended with its event in the queue: the main thread misses none. One whose
+members begin with adapters that are to be trained first goes out when all of these are `trained`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class GangQueue(Generic[Event]):
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._waits, self._trials_each = waits or Waits(), trials_each
         self._waiting = list(to_do)
+        to_train = {unit.adapter_id for gang in to_do for unit in gang}
+        self._awaited = {unit.waits_for for gang in to_do for unit in gang} & to_train
         self._running: dict[str, Gang] = {}
         self._attempts: dict[Gang, Mapping[str, int]] = {}  # of gangs that have given up a place
         self._unplaced: dict[str, float] = {}  # trials that wait for one, and since when
@@ -49,6 +52,24 @@ class GangQueue(Generic[Event]):
             self._waiting.clear()
             self._changed.notify()
 
+    def trained(self, adapter_id: str) -> None:
+        """An adapter is there to begin with."""
+        with self._changed:
+            self._awaited.discard(adapter_id)
+
+    def lost(self, adapter_ids: Collection[str]) -> None:
+        """Hand these out no more: what they begin with has failed."""
+        with self._changed:
+            left = (tuple(unit for unit in gang if unit.adapter_id not in adapter_ids) for gang in self._waiting)
+            self._waiting = [gang for gang in left if gang]
+            self._changed.notify()
+
+    def able(self) -> list[Gang]:
+        """The gangs that wait for nothing but a place; all, where nothing runs: it is known soon what they wait for."""
+        with self._changed:
+            found = [self._waiting[i] for i in self._able()]
+            return found if found or self._running else list(self._waiting)
+
     def state(self) -> tuple[list[Gang], list[Gang]]:
         """The gangs that wait and those that run."""
         with self._changed:
@@ -63,10 +84,11 @@ class GangQueue(Generic[Event]):
     def next(self, trial_id: str) -> Gang | None:
         """Hand out the next gang, if one may run."""
         with self._changed:
-            if not self._waiting or len(self._running) >= self._allowed:
+            able = self._able()
+            if not able or len(self._running) >= self._allowed:
                 return None
-            number = next_gang([gang[0].model for gang in self._waiting], self._warm)
-            gang = self._running[trial_id] = self._waiting.pop(number)
+            number = next_gang([self._waiting[i][0].model for i in able], self._warm)
+            gang = self._running[trial_id] = self._waiting.pop(able[number])
             self._unplaced[trial_id] = time.monotonic()
             self._trainers = max(self._trainers, len(self._running))
             self._handed_out += 1
@@ -120,3 +142,10 @@ class GangQueue(Generic[Event]):
             self._attempts[gang] = attempts
             self._waiting.insert(0, gang)
             self.events.put(event)
+
+    def _able(self) -> Sequence[int]:
+        """Where they are among those that wait."""
+        everything = range(len(self._waiting))
+        if not self._awaited:
+            return everything
+        return [i for i in everything if self._awaited.isdisjoint(unit.waits_for for unit in self._waiting[i])]

@@ -23,7 +23,7 @@ ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments;
 BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
 
 Gang = tuple[AdapterUnit, ...]
-Kind = tuple[str, int]  # a model, and the number of one of the study's recipes: only what has both is trained together
+Kind = tuple[str, int]  # a model, and the number of a recipe and a place in line: only what has both is one gang
 
 
 def planned(
@@ -36,20 +36,20 @@ def planned(
     """The gangs of what a plan has to train, for so many trials at a time.
 
     They are sized and balanced by the `examples` of each source, and the `tokens` that a model reads in each training,
-    by the names of both.
+    by the names of both. What begins with an adapter of the study is in another gang than that.
     """
     everything = list({unit.adapter_id: unit for unit in plan.grid.adapters}.values())
     per_unit = {unit.adapter_id: tokens[unit.model][unit.work] for unit in everything}
     models = {model.name: model for model in plan.grid.models}
-    recipes = {unit.work: config.recipe_of(unit.source, unit.recipe) for unit in everything}
-    numbers = {recipe: number for number, recipe in enumerate(dict.fromkeys(recipes.values()))}
-    places = {work: numbers[recipe] for work, recipe in recipes.items()}
+    kinds = {unit.work: (config.recipe_of(unit.source, unit.recipe), len(unit.source.line)) for unit in everything}
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
+    places = {work: numbers[kind] for work, kind in kinds.items()}
 
     def kind(unit: AdapterUnit) -> Kind:
         return unit.model, places[unit.work]
 
     sizes = {}
-    for recipe, number in numbers.items():
+    for (recipe, _), number in numbers.items():
         for name in models:
             if mine := [unit for unit in everything if kind(unit) == (name, number)]:
                 read = sum(examples[unit.source] * recipe.passes(examples[unit.source]) for unit in mine)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from orchestrator.training import outcome
 from orchestrator.training.context import TrialContext
+from study.cells import Cell
+from study.store.course import Stage
 from study.store.records import AdapterRecord
-from study.units import AdapterUnit
+from study.units import AdapterUnit, GivenAdapter
 from trainers.job import Trained
 
 
@@ -21,7 +23,21 @@ def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -
         train_doc_hashes=tuple(sorted({example.doc_hash for example in context.examples[unit.source]})),
         course=trained.course,
         conditions=trained.conditions,
+        stage=_stage(unit),
     )
+
+
+def _stage(unit: AdapterUnit) -> Stage | None:
+    if unit.start is None or unit.source.name is None:
+        return None
+    before = tuple(dict.fromkeys(str(cell) for cell in _learned(unit.start)))
+    return Stage(unit.source.name, str(unit.source.start), unit.start.adapter_id, before)
+
+
+def _learned(adapter: AdapterUnit | GivenAdapter) -> tuple[Cell, ...]:
+    """The cells that an adapter has learned, the first of them first; of one made elsewhere what the config says."""
+    earlier = _learned(adapter.start) if isinstance(adapter, AdapterUnit) and adapter.start is not None else ()
+    return (*earlier, *(adapter.source.cells if adapter.source is not None else ()))
 
 
 def headline(record: AdapterRecord) -> outcome.Trained:

@@ -37,6 +37,7 @@ from study.data.prompts import others
 from study.faults.kinds import BUG, NODE_LOST
 from study.pulse import LOADING, beat
 from study.scratch import scratch
+from study.store.layout import WEIGHTS_FILE
 from study.units import AdapterUnit, failure_of
 from trainers.job import Job, Rejected, Setup
 from trainers.meeting import Meeting
@@ -93,7 +94,15 @@ def _job(unit: AdapterUnit, context: TrialContext) -> Job:
     """What a trainer is told of an adapter."""
     examples, cells = context.examples[unit.source], context.counts.get(unit.source, ())
     near = tuple(prompts.examples for prompts in others(context.prompts, unit.source))
-    return Job(unit.adapter_id, unit.seed, examples, cells, near)
+    return Job(unit.adapter_id, unit.seed, examples, cells, near, _start(unit, context))
+
+
+def _start(unit: AdapterUnit, context: TrialContext) -> bytes | None:
+    """The file of the adapter that one begins with."""
+    if unit.start is None:
+        return None
+    begins = context.units.get(unit.start.adapter_id, unit.start)  # which may lie where another recipe has left it
+    return context.store.read(f"{begins.folder}/{WEIGHTS_FILE}")
 
 
 class Trainer(Actor, Protocol):

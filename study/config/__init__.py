@@ -1,6 +1,7 @@
 """The study's configuration: its keys. Reading a file is `study.config.file`."""
 
 from study.config.composition import CompositionConfig
+from study.config.distinct import reject_duplicates
 from study.config.fields import Frozen
 from study.config.keys import (
     Evaluators,
@@ -9,7 +10,6 @@ from study.config.keys import (
     ModelConfig,
     StudyConfig,
     Training,
-    reject_duplicates,
 )
 from study.config.recipe import KeepNearBase, Lora, LossOn, Mixing, Recipe, Scoring, Truncation, Validation
 from study.config.task import TaskConfig

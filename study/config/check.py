@@ -42,6 +42,7 @@ def check(config: StudyConfig) -> None:
         )
     _check_samples(config)
     check_recipes(config)
+    _check_stages(config)
     _check_combinations(config)
     _check_existing_adapters(config)
     _check_assumed(config)
@@ -51,12 +52,21 @@ def check(config: StudyConfig) -> None:
 def _check_samples(config: StudyConfig) -> None:
     """Raise ConfigError for sizes of a task that is in joint sources only: samples are drawn of a cell alone."""
     sources = config.source_list()
-    alone = {source.cells[0].task for source in sources if len(source.cells) == 1}
+    alone = {source.cells[0].task for source in sources if len(source.cells) == 1 and source.start is None}
     joint = {cell.task for source in sources for cell in source.cells} - alone
     for task in config.families:
         if task.train.sizes and task.name in joint:
             problem, fix = "samples are drawn of a cell alone, and no source is one of it", "list one, or drop sizes"
             raise ConfigError(f"tasks[{task.name}].train.sizes", list(task.train.sizes), problem, fix)
+
+
+def _check_stages(config: StudyConfig) -> None:
+    """Raise ConfigError for stages where no adapter lies beside the base: there is nothing to begin with."""
+    stage = next((source for source in config.source_list() if source.start is not None), None)
+    for name, recipe in config.trained_by.items() if stage is not None else ():
+        if recipe.trains_all:
+            problem = f"begins with an adapter, and {key_of(name)}.lora is null"
+            raise ConfigError("sources", stage, problem, "set it, or leave start_from out")
 
 
 def _check_combinations(config: StudyConfig) -> None:

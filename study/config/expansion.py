@@ -32,6 +32,7 @@ def combinations(config: StudyConfig) -> list[Combination]:
     """List them in the config's order. Raises ConfigError for a term that the study lacks, or an equal name."""
     found = [one for i, entry in enumerate(config.compose) for one in _expanded(config, entry, f"compose[{i}]")]
     named: dict[str, str] = {adapter.name: f"adapters[{i}]" for i, adapter in enumerate(config.adapters)}
+    named |= {source.name: "sources" for source in config.source_list() if source.name is not None}
     for one in found:
         other = named.setdefault(one.name, one.key)
         if other != one.key:
@@ -40,12 +41,12 @@ def combinations(config: StudyConfig) -> list[Combination]:
 
 
 def learned(config: StudyConfig) -> list[Source]:
-    """List all that is trained on: the sources, then those that are parts of combinations alone."""
-    sources = config.source_list()
-    if not config.compose:
-        return sources
+    """List all that is trained on: the sources, then those that are parts of combinations alone.
+
+    What others begin with comes before them, also where it is no source otherwise.
+    """
     parts = (part for one in combinations(config) for part in one.parts if isinstance(part, Source))
-    return list(dict.fromkeys([*sources, *parts]))
+    return list(dict.fromkeys(one for source in [*config.source_list(), *parts] for one in source.line))
 
 
 def works(config: StudyConfig, sources: Iterable[Source]) -> dict[str, tuple[Source, Recipe]]:
@@ -129,7 +130,7 @@ def _part(config: StudyConfig, term: TermConfig, filled: dict[str, str | None], 
             raise ConfigError(f"{key}.adapter", texts[0], f"is no adapter of this study (in {name})", fix)
         return texts[0]
     try:
-        return Source.of([config.cell(f"{key}.source", text) for text in texts])
+        return config.source(f"{key}.source", texts)
     except ConfigError as error:
         raise ConfigError(error.key, error.value, f"{error.problem} (in {name})", error.fix) from error
 

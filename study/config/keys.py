@@ -7,7 +7,6 @@ and `study.store`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -16,9 +15,11 @@ from pydantic import Field, StrictBool, StrictStr
 
 from study.cells import Cell, Source
 from study.config.composition import CompositionConfig
+from study.config.distinct import check_sources, reject_duplicates
 from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
 from study.config.recipe import Recipe, Scoring, Validation
 from study.config.recipes import resolved
+from study.config.stages import Entry, Listed
 from study.config.task import TaskConfig
 from study.config.texts import TextConfig, recipe_for
 from study.errors import ConfigError
@@ -88,7 +89,7 @@ class StudyConfig(Frozen):
     languages: Annotated[tuple[Name, ...], Field(min_length=1)]
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     texts: tuple[TextConfig, ...] = ()
-    sources: Literal["all"] | tuple[StrictStr | tuple[StrictStr, ...], ...] = "all"
+    sources: Literal["all"] | tuple[Entry, ...] = "all"
     targets: Literal["all"] | tuple[StrictStr, ...] = "all"
     adapters: tuple[ExistingAdapter, ...] = ()
     compose: tuple[CompositionConfig, ...] = ()
@@ -142,22 +143,26 @@ class StudyConfig(Frozen):
     def source_list(self) -> list[Source]:
         """List what to train on: each cell alone, or what `sources` lists, then samples. Raises ConfigError."""
         sources = self._whole_sources()
-        alone = [source.cells for source in sources if len(source.cells) == 1]
+        alone = [source.cells for source in sources if len(source.cells) == 1 and source.start is None]
         sizes = [(cells, size) for cells in alone for size in sorted(self.task(cells[0].task).train.sizes)]
         return [*sources, *(Source.of(cells, size) for cells, size in sizes)]
 
     def _whole_sources(self) -> list[Source]:
         if self.sources == "all":
             return [Source.of([cell]) for cell in self.cells()]
-        groups = [(entry,) if isinstance(entry, str) else entry for entry in self.sources]
-        sources = [Source.of(self._listed("sources", group)) for group in groups]
-        reject_duplicates("sources", [str(source) for source in sources])
-        for source in sources:
-            reject_duplicates(f"sources, in {source}", [str(cell) for cell in source.cells])
-        if any(len(source.cells) == 0 for source in sources):
-            raise ConfigError("sources", "[]", "a source without a cell", "list at least one task/language in it")
-        _reject_equal_names(sources)
+        sources = self._entries().sources()
+        check_sources(sources)
         return sources
+
+    def _entries(self) -> Listed:
+        entries = () if self.sources == "all" else self.sources
+        return Listed(entries, self.cell, [adapter.name for adapter in self.adapters])
+
+    def source(self, key: str, texts: Sequence[str]) -> Source:
+        """Read a source of some cells, or a stage by its name; `key` is where it is written. Raises ConfigError."""
+        if len(texts) == 1 and (stage := self._entries().named(texts[0])):
+            return stage
+        return Source.of(self._listed(key, texts))
 
     @cached_property
     def trained_by(self) -> dict[str | None, Recipe]:
@@ -225,23 +230,3 @@ class StudyConfig(Frozen):
 
 def _as_task(text: TextConfig) -> TaskConfig:
     return TaskConfig(name=text.name, train=text.train)
-
-
-def _reject_equal_names(sources: list[Source]) -> None:
-    """Refuse two sources that results, which name a source by its tasks and languages, could not distinguish."""
-    named: dict[tuple[str, str], Source] = {}
-    for source in sources:
-        other = named.setdefault((source.task, source.language), source)
-        if other is not source:
-            raise ConfigError(
-                "sources",
-                source,
-                f"is called {source.task} in {source.language} in the results, as {other} is",
-                "list its cells in another order, or leave one of the two out",
-            )
-
-
-def reject_duplicates(key: str, names: list[str]) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise ConfigError(key, name, "is listed more than once", "list it once")

@@ -121,6 +121,12 @@ def held_out(store: Store) -> list[str]:
     return [] if row is None else [str(name) for name in row.column("held_out")[0].as_py()]
 
 
+def starts(store: Store) -> pa.Table:
+    """Read which adapters of the current config begin with others, as schema.STARTS. Raises Damaged, OtherVersion."""
+    row = _grid(store, "starts")
+    return schema.STARTS.empty_table() if row is None else contents.listed(row, "starts", schema.STARTS)
+
+
 def _grid(store: Store, column: str) -> pa.Table | None:
     """The one row of the grid; None without a grid, or where an older release wrote it without that column."""
     if not store.exists(GRID_FILE):

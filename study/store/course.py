@@ -75,3 +75,16 @@ class Conditions:
     resumed_at_steps: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """That an adapter was trained on from another one: its source's name, and what that other is called and is.
+
+    `before` are the cells that were learned by then, as far as they are known.
+    """
+
+    name: str
+    start: str
+    start_id: str
+    before: tuple[str, ...] = ()

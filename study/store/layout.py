@@ -76,6 +76,11 @@ def model_in(folder: str) -> str:
     return folder.split("/")[1]
 
 
+def task_in(folder: str) -> str:
+    """Read the tasks off the folder of an adapter that the study trains."""
+    return folder.split("/")[2]
+
+
 def adapter_in(folder: str) -> str:
     """Read the adapter_id off an adapter's folder."""
     return folder.rpartition("-")[2]

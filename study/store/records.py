@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from study.store import contents
 from study.store.contents import Damaged, as_damaged
-from study.store.course import Conditions, Course, Epoch, Examples, Tokens
+from study.store.course import Conditions, Course, Epoch, Examples, Stage, Tokens
 
 TRAINED = ("adapter_id", "model", "source", "seconds", "tokens", "examples", "world_size", "device", "recipe", "files")
 FAILED = ("unit", "kind", "attempts", "message")
@@ -139,9 +139,15 @@ class AdapterRecord:
     model_identity: str = ""
     seed: int | None = None
     train_doc_hashes: tuple[str, ...] = ()
+    stage: Stage | None = None
     written_at: str = field(default_factory=now)
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     folder: str = ""
+
+    @property
+    def called(self) -> str:
+        """What its source is called (`str` of a study.cells.Source)."""
+        return "+".join(self.source) + (f"@{self.stage.name}" if self.stage else "")
 
     @classmethod
     def from_bytes(cls, data: bytes | str, folder: str = "") -> AdapterRecord:
@@ -162,6 +168,7 @@ class AdapterRecord:
                 adapter_id=str(read["adapter_id"]),
                 source=tuple(read["source"]),
                 train_doc_hashes=tuple(read.get("train_doc_hashes") or ()),
+                stage=_made(Stage, stage, before=tuple(stage["before"])) if (stage := read.get("stage")) else None,
                 course=course,
                 conditions=_made(
                     Conditions,

@@ -146,6 +146,12 @@ RECIPES = _schema(
     _field("adapter_id", pa.string(), "the adapter; one that two recipes come to stands there for both", False),
     _field("recipe", pa.string(), "name of the recipe", False),
 )
+STARTS = _schema(
+    "starts",
+    _field("adapter_id", pa.string(), "an adapter that is trained on from another one", False),
+    _field("model", pa.string(), "model name", False),
+    _field("start_id", pa.string(), "the other one", False),
+)
 GRID = _schema(
     "grid",
     _field("subjects", pa.list_(pa.struct(list(SUBJECTS))), "what is scored: the base models and all adapters", False),
@@ -153,6 +159,7 @@ GRID = _schema(
     _field("compositions", pa.list_(pa.struct(list(COMPOSITIONS))), "which of the subjects are put together of others"),
     _field("held_out", pa.list_(pa.string()), "target_ids of items on which a lambda is chosen, and nothing measured"),
     _field("recipes", pa.list_(pa.struct(list(RECIPES))), "by which of several recipes adapters are trained"),
+    _field("starts", pa.list_(pa.struct(list(STARTS))), "which adapters begin with others"),
 )
 
 

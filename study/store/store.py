@@ -42,14 +42,15 @@ class Store(Files):
         targets: pa.Table,
         compositions: pa.Table | None = None,
         held_out: Sequence[str] = (),
-        recipes: pa.Table | None = None,
+        *more: pa.Table,
     ) -> None:
-        """Record what the current config asks for: tables of study.store.schema.SUBJECTS, TARGETS and COMPOSITIONS.
+        """Record what the config asks for: tables of study.store.schema.SUBJECTS, TARGETS and COMPOSITIONS.
 
-        `held_out` are the target_ids of items on which a lambda is chosen alone, `recipes` a table of RECIPES.
+        `held_out` are the target_ids of items on which a lambda is chosen alone, `more` tables of RECIPES and STARTS.
         """
-        made, named = ([] if table is None else table.to_pylist() for table in (compositions, recipes))
-        columns = (subjects.to_pylist(), targets.to_pylist(), made, list(held_out), named)
+        made, *others = ([] if table is None else table.to_pylist() for table in (compositions, *more))
+        lacking: list[list[object]] = [[]] * (len(schema.GRID) - 4 - len(more))
+        columns = (subjects.to_pylist(), targets.to_pylist(), made, list(held_out), *others, *lacking)
         lists = [pa.array([column], field.type) for column, field in zip(columns, schema.GRID, strict=True)]
         self.write(layout.GRID_FILE, to_bytes(pa.table(lists, schema=schema.GRID)))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
+import torch
 from safetensors.torch import load as tensors
 from safetensors.torch import save
 
@@ -34,6 +35,8 @@ from study.config.file import load
 from study.data.tasks import TaskLibrary
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import resolve_all
+from study.store.course import Stage
+from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.faults.disk import Disk
 from tests.support import trackers
@@ -44,6 +47,10 @@ from tests.support.tiny_world import CROWDED, asked, make_config, make_tasks, st
 from tests.support.trials import adapters
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
+STAGES: list[object] = [
+    {"name": "third", "cells": ["next/yy", "skip/yy"], "start_from": "second"},
+    {"name": "second", "cells": "skip/xx", "start_from": "next/xx"},
+]
 
 
 def results(folder: Path) -> pl.DataFrame:
@@ -199,11 +206,13 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
 def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     world: tuple[Path, Path], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Between two stages, of which the second begins with the adapter of the first."""
     model, tasks = world
-    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, **CROWDED)
+    sources = [*(f"{task}/{language}" for task in TASKS for language in LANGUAGES), *STAGES]
+    config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, sources=sources, **CROWDED)
     store = Store(str(tmp_path / "store"))
     with start(config) as driver:
-        wait_until(store.records, driver)
+        wait_until(lambda: any(record.stage for record in store.records().values()), driver)
         assert sweep_module.main([str(config)]) == 2  # another driver beside it
         assert f"(process {person(driver.pid)}) since" in capsys.readouterr().err
         assert status.main([store.uri]) == 0
@@ -212,7 +221,7 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     time.sleep(2)  # the cluster notices and ends; what it had in hand may still be written
     trained = {adapter_id: record.written_at for adapter_id, record in store.records().items()}
     scored = done_scores(store)
-    assert len(scored) < 20
+    assert len(scored) < 28
     done = sweep(config)
     assert done.returncode == 0, done.stdout + done.stderr
     after = {adapter_id: record.written_at for adapter_id, record in store.records().items()}
@@ -220,7 +229,24 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(
     rows = pl.DataFrame(pl.from_arrow(store.scores()))
     counts = dict(rows.group_by("score_id").len().iter_rows())
     assert all(counts[score_id] == 2 for score_id in scored)  # no finished score was made again
-    assert results(tmp_path).equals(results(undisturbed))
+    expected, mine = results(undisturbed), results(tmp_path)
+    assert mine.filter(pl.col("score_id").is_in(expected["score_id"].implode())).equals(expected)
+    assert len(mine) == 28 * 12
+    records = {record.called: record for record in store.records().values()}
+    first, second, third = (records[name] for name in ("next/xx", "skip/xx@second", "next/yy+skip/yy@third"))
+    assert third.stage == Stage("third", second.called, second.adapter_id, ("next/xx", "skip/xx"))
+    for one, other, related in ((first, second, True), (second, third, True), (first, records["skip/xx"], False)):
+        assert (alike(store, one, other) > 0.5) == related
+    assert "nothing to do" in sweep(config).stdout
+
+
+def alike(store: Store, one: AdapterRecord, other: AdapterRecord) -> float:
+    """The cosine of all matrices A of two adapters: those that begin apart are at right angles."""
+    whole = []
+    for record in (one, other):
+        found = tensors(store.read(f"{record.folder}/adapter_model.safetensors"))
+        whole.append(torch.cat([found[name].flatten() for name in sorted(found) if ".lora_A." in name]))
+    return float(torch.cosine_similarity(*whole, dim=0))
 
 
 def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Path) -> None:

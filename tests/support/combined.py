@@ -55,6 +55,7 @@ class World:
     seed_sd: float = 0.0
     held_out: Mapping[tuple[str, float, Cell], float] | None = None  # gain of a name's lambda on items of a cell
     joint: Sequence[tuple[Cell, ...]] = ()  # sources of several cells: each moves a target by the sum of what these do
+    stages: Sequence[Source] = ()  # each does what its cells do, and half of what those of its start do
 
     @property
     def cells(self) -> list[Cell]:
@@ -109,8 +110,9 @@ _KINDS |= {"seed": pl.Int64}
 
 def _sources(world: World) -> list[dict[str, Any]]:
     sources = [Source.of([cell]) for cell in world.cells] + [Source.of(cells) for cells in world.joint]
+    sources += world.stages
     return [
-        {"kind": "trained", "adapter_id": source_id(source.cells, seed), "seed": seed, "source": source}
+        {"kind": "trained", "adapter_id": id_of(source, seed), "seed": seed, "source": source}
         for source in sources
         for seed in world.seeds
     ]
@@ -120,12 +122,25 @@ def source_id(cells: Sequence[Cell], seed: int) -> str:
     return ident(cells[0], seed) if len(cells) == 1 else ident(tuple(cells), seed)
 
 
+def id_of(source: Source, seed: int) -> str:
+    return source_id(source.cells, seed) if source.start is None else ident(str(source), seed)
+
+
+def _stage(source: Source, seed: int) -> dict[str, object] | None:
+    """What a record says of a stage."""
+    if not isinstance(source.start, Source):
+        return None
+    before = [str(cell) for cell in source.start.cells]
+    start_id = id_of(source.start, seed)
+    return {"name": source.name, "start": str(source.start), "start_id": start_id, "before": before}
+
+
 def _records(world: World) -> tuple[AdapterRecord, ...]:
     """Every example is ten tokens, and a source of n cells has n examples."""
     return tuple(
         record_of(
             str(one["adapter_id"]), model=MODEL, source=[str(cell) for cell in one["source"].cells], seed=one["seed"],
-            tokens={"useful": 10 * len(one["source"].cells), "padded": 99},
+            tokens={"useful": 10 * len(one["source"].cells), "padded": 99}, stage=_stage(one["source"], one["seed"]),
         )
         for one in _sources(world)
     )  # fmt: skip
@@ -151,7 +166,9 @@ def _truth(world: World, one: Mapping[str, object], target: Cell, luck: Mapping[
         return mix.adds * sum(parts) + mix.more(target)
     source = one["source"]
     assert isinstance(source, Source)
-    return sum(world.effect(cell, target) for cell in source.cells) + luck[source.cells, one["seed"]]
+    before = source.start.cells if isinstance(source.start, Source) else ()
+    learned = sum(world.effect(cell, target) for cell in source.cells) + luck[source.cells, one["seed"]]
+    return learned + sum(world.effect(cell, target) for cell in before) / 2
 
 
 def _unit(one: Mapping[str, object], target: Cell) -> dict[str, object]:

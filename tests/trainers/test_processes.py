@@ -1,6 +1,6 @@
 """Two real processes train a gang as one does, with dropout, at every ZeRO stage, even where a step has few rows.
 
-Also with slow weights, and with what keeps near the base.
+Also with slow weights, with what keeps near the base, and on from another adapter.
 They also go on from where one has got to, and one from where they have.
 """
 
@@ -26,7 +26,7 @@ from study.models.resolve import Model
 from tests.support.training import RECIPE, assert_close, job, train, training, weights
 from trainers.checkpoint import Checkpoint
 from trainers.checkpoint_header import header
-from trainers.job import Setup, Trained
+from trainers.job import Job, Setup, Trained
 from trainers.meeting import Meeting
 from trainers.worker import Worker
 
@@ -65,6 +65,11 @@ def check_closed(meeting: Meeting, rank: int) -> None:
     assert meeting.secret not in repr(meeting)
 
 
+def gang(out: Path) -> list[Job]:
+    """One of them is trained on from the adapter in this folder."""
+    return [GANG[0], replace(GANG[1], start=(out / "start.safetensors").read_bytes())]
+
+
 def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> None:
     """One process of the group; leaves at once, for gloo's threads may abort at exit after ZeRO 3."""
     saved: list[bytes] = []
@@ -84,7 +89,8 @@ def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> Non
             start = Checkpoint.from_bytes(begun) if stage in RESUMED else None
             saved.clear()
             folder = out / f"stage{stage}"
-            results = worker.train(Setup(model, ODD, how), GANG, folder, start, lambda c: saved.append(c.to_bytes()))
+            setup, jobs = Setup(model, ODD, how), gang(out)
+            results = worker.train(setup, jobs, folder, start, lambda c: saved.append(c.to_bytes()))
             assert len(results) == (len(GANG) if rank == 0 else 0)
             if stage in RESUMED and rank == 0:
                 (out / f"checkpoint{stage}").write_bytes(saved[0])
@@ -101,8 +107,10 @@ def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> Non
 def by_two(worker: Worker, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes made, at some stages from where one had got to."""
     out = tmp_path_factory.mktemp("by_two")
+    start = train(worker, model, out, job("s", count=6)).folder / "adapter_model.safetensors"
+    start.rename(out / "start.safetensors")
     saved: list[bytes] = []
-    worker.train(Setup(model, ODD, training(2)), GANG, out / "one", None, lambda c: saved.append(c.to_bytes()))
+    worker.train(Setup(model, ODD, training(2)), gang(out), out / "one", None, lambda c: saved.append(c.to_bytes()))
     context = multiprocessing.get_context("spawn")
     met: Meetings = context.Queue()
     processes = [context.Process(target=work, args=(rank, met, model, out, saved[0])) for rank in range(2)]
@@ -123,7 +131,7 @@ def test_one_process_listens_to_this_machine_alone(worker: Worker, by_two: Path)
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_processes_equal_one(worker: Worker, model: Model, tmp_path: Path, by_two: Path, stage: int) -> None:
-    for one in GANG:
+    for one in gang(by_two):
         expected = train(worker, model, tmp_path, one, ODD)
         found = load_file(by_two / f"stage{stage}" / one.adapter_id / "adapter_model.safetensors")
         assert_close(found, weights(expected))
@@ -144,7 +152,7 @@ def test_one_goes_on_where_two_went_on_where_one_was(
 ) -> None:
     data = (by_two / f"checkpoint{stage}").read_bytes()
     assert len(header(data)["resumed"]) == 1
-    for one in GANG:
+    for one in gang(by_two):
         expected = train(worker, model, tmp_path / "alone", one, ODD)
         [mine] = worker.train(Setup(model, ODD, training(2)), [one], tmp_path / "on", Checkpoint.from_bytes(data))
         assert isinstance(mine, Trained)

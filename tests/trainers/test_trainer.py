@@ -12,7 +12,7 @@ import deepspeed
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from adapters.kinds import lora_weights as lora
@@ -78,8 +78,8 @@ def plain_peft(model: Model, one: Job, recipe: Recipe) -> Weights:
         ),
     )
     names = {n.replace(".default.", "."): p for n, p in peft_model.named_parameters() if p.requires_grad}
-    start = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
-    set_peft_model_state_dict(peft_model, start)
+    fresh = {n: lora.initial_weight(one.adapter_id, one.seed, n, tuple(p.shape)) for n, p in names.items()}
+    set_peft_model_state_dict(peft_model, load(one.start) if one.start else fresh)
     optimizer = torch.optim.AdamW(names.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     learn, _ = split(len(one.examples), recipe.validation)
     plan = [step for epoch in range(recipe.epochs) for step in steps(learn, recipe.batch_size, one.seed, epoch)]

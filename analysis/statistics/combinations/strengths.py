@@ -121,5 +121,6 @@ def _free(named: pl.DataFrame) -> list[Free]:
 
 def cells_of(terms: Sequence[Mapping[str, object]]) -> tuple[Cell, ...]:
     """The cells that the parts of a composition were trained on, as far as these are known."""
-    texts = [text for term in terms for text in str(term["source"]).split("+") if "/" in text]
+    plain = (str(term["source"]).partition("@")[0] for term in terms)  # of a stage without its name
+    texts = [text for source in plain for text in source.split("+") if "/" in text]
     return tuple(dict.fromkeys(Cell.parse(text) for text in texts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.gangs import Gang
 from orchestrator.scheduling.waits import Waits
@@ -83,3 +85,38 @@ def test_tune_begins_anew_after_many_trials_of_each_trainer() -> None:
     assert gangs.is_over()
     gangs.ended("last", "trained")
     assert gangs.state() == ([], [])
+
+
+def test_a_gang_waits_for_what_its_members_begin_with() -> None:
+    first, other = gang("a"), gang("b")
+    after = tuple(replace(unit, start=start) for unit, start in zip(gang("c", "d"), (*first, *other), strict=True))
+    elsewhere = tuple(replace(unit, start=first[0]) for unit in gang("e"))
+    gangs: GangQueue[str] = GangQueue([after, first, other, elsewhere])
+    gangs.allow(4)
+    assert gangs.able() == [first, other]
+    assert (gangs.next("1"), gangs.next("2"), gangs.next("3")) == (first, other, None)
+    assert gangs.able() == []
+    gangs.ended("1", "a is trained")
+    gangs.trained("a")
+    assert gangs.able() == [elsewhere]
+    assert gangs.next("3") == elsewhere
+    gangs.lost({"d"})  # for b has failed
+    gangs.trained("b")
+    assert gangs.state()[0] == [after[:1]]
+    assert gangs.next("4") == after[:1]
+    alone: GangQueue[str] = GangQueue([elsewhere])  # what it begins with was there before
+    alone.allow(1)
+    assert alone.next("1") == elsewhere
+
+
+def test_a_queue_of_which_nothing_can_begin_any_more_is_over() -> None:
+    first = gang("a")
+    after = tuple(replace(unit, start=first[0]) for unit in gang("b"))
+    gangs: GangQueue[str] = GangQueue([first, after])
+    gangs.allow(1)
+    gangs.next("1")
+    gangs.ended("1", "a has failed")
+    assert gangs.able() == [after]  # nothing runs: it is told in a moment what becomes of it
+    assert gangs.is_wanted()
+    gangs.lost({"b"})
+    assert not gangs.is_wanted()
