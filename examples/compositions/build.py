@@ -2,8 +2,9 @@
 
 `digest` sums up three plain statements about three things: the answer says in the language of the cell what sorts of
 things they are about, in order. (It was to name the first thing. The model cannot copy: it learned to say names that it
-was trained on.) `prose` are statements that nobody asks about. Both are made from the facts of the quickstart's tasks,
-in the words of its base model's pretraining. An item is the same in every language: same id, same things, same forms of
+was trained on.) `prose` is text that nobody asks about: statements, and lists of the words for sorts of things, which
+say nothing of any text. Both are made from the facts of the quickstart's tasks, in the words of its base model's
+pretraining. An item is the same in every language: same id, same things, same forms of
 statements. Concepts are divided first: those of test and of validation items occur in no row to learn and in no prose,
 and test keeps to the quickstart's test concepts. Run it twice and no byte changes.
 """
@@ -24,7 +25,8 @@ ITEMS = {"train": 160, "validation": 40, "test": 100}
 THINGS = 3  # statements in a document
 KINDS = ("territory", "currency", "number", "emoji")
 HELD_OUT = 5  # of the concepts to learn every so many-th is kept for validation
-PROSE, SENTENCES = 120, 6  # texts of each language, and statements in each
+PROSE, SENTENCES = 40, 6  # texts of statements in each language, and statements in each
+LISTED, LINES, WORDS = 40, 3, (2, 5)  # texts of lists, lists in each, and the fewest and most words of a list
 LABEL = {"de": "Themen:", "en": "Topics:", "es": "Temas:", "fr": "Sujets :"}
 SORTS = {  # as the third form of the statements has them
     "de": {"territory": "Land", "currency": "Währung", "number": "Zahl", "emoji": "Bild"},
@@ -93,6 +95,10 @@ def prose(language: str) -> Iterator[dict[str, object]]:
     for number in range(PROSE):
         some = [(fact, drawn.randrange(3)) for fact in drawn.sample(facts, SENTENCES)]
         yield {"id": f"prose-{number}", "text": " ".join(stated(fact, form, language) for fact, form in some)}
+    for number in range(PROSE, PROSE + LISTED):
+        lists = (drawn.choices(KINDS, k=drawn.randint(*WORDS)) for _ in range(LINES))
+        text = "\n".join(", ".join(SORTS[language][kind] for kind in kinds) for kinds in lists)
+        yield {"id": f"prose-{number}", "text": text}
 
 
 def files() -> dict[str, str]:
