@@ -94,10 +94,12 @@ def _harm(frame: pl.DataFrame) -> str:
     )
     less = float(each["avoided"].drop_nulls().mean() or 0.0)  # type: ignore[arg-type]
     harmed, of = int(each["harmed"].sum()), int(each["targets"].sum())
-    words = "fewer" if less >= 0 else "more"
+    words = f"{abs(less):.1f} {'fewer' if less > 0 else 'more'} per composition than"
+    if not round(less, 1):
+        words = "as many per composition as"
     return (
-        f"Harm: compositions show a loss that counts on {harmed:,} of {of:,} targets, {abs(less):.1f} {words} per "
-        f"composition than the best of its parts on the same targets (counted as printed, over "
+        f"Harm: compositions show a loss that counts on {harmed:,} of {of:,} targets, {words} "
+        f"the best of its parts on the same targets (counted as printed, over "
         f"{count(each.height, 'composition')}; most of such losses may be noise, in either)."
     )
 

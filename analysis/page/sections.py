@@ -58,8 +58,8 @@ def _runs(drawing: Drawing) -> Spec | None:
 
 
 def _strengths(drawing: Drawing) -> Spec | None:
-    told = drawing.frame["validation"].null_count() < drawing.frame.height
-    return curves.strengths(drawing.frame) if told else None
+    rows = curves.told(drawing.frame)
+    return curves.strengths(rows) if rows.height else None
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -166,9 +166,10 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "lambda_curve",
         "What λ does",
-        "Right: λ; up: the mean change, over the targets for which held-out items choose it. One line is of those, the "
-        "other of the test items that the tables are of; the larger a point, the more targets it was chosen for. "
-        "Where the lines part, choosing costs: the best λ on test items is not known beforehand.",
+        "Right: λ; up: the mean change on targets in the language that a composition is for, or on all where it is for "
+        "none. One line is of held-out items, which choose λ, the other of the test items that the tables are of; the "
+        "larger a point, the more targets it was chosen for. Where the lines peak apart, choosing costs: the best λ on "
+        "test items is not known beforehand.",
         _strengths,
         wide=True,
         few="no λ has scores on held-out items",

@@ -66,29 +66,35 @@ def _panel(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     )
 
 
-def strengths(frame: pl.DataFrame) -> Spec:
-    """Mean Δ by lambda on held-out and on test items, a panel per composition; a point's size: how often chosen.
+def told(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `lambda_curve` that are drawn: those for which held-out items tell, and of a composition that is for
+    a language those of its targets."""
+    return frame.filter(pl.col("validation").is_not_null(), pl.col("own").fill_null(True))
 
-    `frame` has rows of `lambda_curve`; means are over the targets for which held-out items tell.
-    """
+
+def strengths(rows: pl.DataFrame) -> Spec:
+    """Mean Δ by lambda on held-out and on test items, a panel per composition and metric; a point's size: how often
+    chosen. `rows` are those of `told`."""
     import altair as alt
 
-    told = frame.filter(pl.col("validation").is_not_null())
+    named = pl.concat_str("name", pl.lit(", "), "metric") if rows["metric"].n_unique() > 1 else pl.col("name")
     means = [pl.col("validation").mean().alias("held-out items"), pl.col("test").mean().alias("test items")]
-    keys = ["model", "name", "lambda"]
-    wide = told.group_by(keys).agg(
-        *means, pl.col("chosen").sum().cast(pl.Int64), pl.len().cast(pl.Int64).alias("targets")
+    keys = ["model", "name", "unit", "lambda"]
+    wide = (
+        rows.with_columns(named.alias("name"))
+        .group_by(keys)
+        .agg(*means, pl.col("chosen").sum().cast(pl.Int64), pl.len().cast(pl.Int64).alias("targets"))
     )
-    rows = wide.unpivot(
+    drawn = wide.unpivot(
         on=["held-out items", "test items"],
         index=[*keys, "chosen", "targets"],
         variable_name="items",
         value_name="mean",
     ).sort(*keys, "items")
-    shown = alt.Chart(data(rows))
+    shown = alt.Chart(data(drawn))
     base = shown.encode(
         x=alt.X("lambda:Q", title="λ"),
-        y=alt.Y("mean:Q", title="mean Δ"),
+        y=alt.Y("mean:Q", title="mean Δ, " + " or ".join(drawn["unit"].unique().sort())),
         color=alt.Color("items:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(orient="top")),
     )
     size = alt.Size("chosen:Q", title="targets it was chosen for", legend=alt.Legend(orient="top"))
@@ -99,8 +105,8 @@ def strengths(frame: pl.DataFrame) -> Spec:
         base.mark_point(filled=True, opacity=1).encode(size=size, tooltip=tips),
     ).properties(width=230, height=180)
     chart = panel.facet(facet=alt.Facet("name:N", title=None), columns=3)
-    names = rows["model"].unique().sort().to_list()
+    names = drawn["model"].unique().sort().to_list()
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
         chart = chart.properties(title=MODEL_TITLE)
-    return spec(chart, "Mean Δ by lambda on held-out and test items, by composition.")
+    return spec(chart, "Mean Δ by lambda on held-out and test items, by composition and metric.")

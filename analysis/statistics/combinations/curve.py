@@ -45,7 +45,8 @@ def lambda_curve(study: Study) -> pl.DataFrame:
 def _scale(scale: Scale, units: pl.DataFrame) -> pl.DataFrame:
     """Mean Δ over seeds on test items, of one metric."""
     joined = units.join(unit_deltas(scale), on="unit", how="inner")
-    return joined.group_by(*CURVE, "protocol", "strength", maintain_order=True).agg(
+    own = (pl.col("language") == pl.col("target_language")).alias("own")
+    return joined.group_by(*CURVE, "protocol", "strength", own, maintain_order=True).agg(
         pl.lit(scale.metric).alias("metric"),
         pl.lit(scale.unit).alias("unit"),
         pl.col("delta").mean().round(9).alias("test"),
@@ -59,6 +60,7 @@ COLUMNS = {
     "protocol": "on what λ is chosen: source, other_languages or target",
     "claim": "zero-shot, or few-shot where it is the target's own held-out items",
     **TARGET_WORDS,
+    "own": "whether the target is in the language that the composition is for; null: it is for none",
     "metric": "metric of the target",
     "unit": "of Δ",
     "lambda": "λ",
