@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from adapters.kinds.kind import kind_of as tuning_of
 from evaluators.items.item import check_supported
 from orchestrator.costs.devices import assumed, kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
@@ -88,6 +89,9 @@ def check(config: StudyConfig, options: Options) -> Checked:
     models = tuple(resolve_all(config))
     check_fits(config, models)
     models = with_modules(config, models)
+    for tuning in dict.fromkeys(map(tuning_of, config.trained_by.values())) if learned(config) else ():
+        for model in models:
+            tuning.check_plan(model)
     settings.check(config.training)
     trackers.check(config)
     store = Store(config.store)

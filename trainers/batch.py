@@ -61,7 +61,8 @@ class Batching:
 
     `worth` is how many tokens of padding an own forward pass is worth: with more, shorter rows get one of their own.
     `padding` is the token that rows are filled up with, `dropout` that of the rows that are learned from. Where one row
-    of more than `turn` tokens turns the positions of all beside it, only such rows are beside it.
+    of more than `turn` tokens turns the positions of all beside it, only such rows are beside it. `virtual` tokens
+    stand before each row as it goes through the model.
     """
 
     rows: int
@@ -70,6 +71,7 @@ class Batching:
     padding: int
     dropout: float = 0.0
     turn: int | None = None
+    virtual: int = 0
 
 
 def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[list[GangRow]]]:
@@ -82,7 +84,7 @@ def deal(rows: Sequence[GangRow], how: Batching, world_size: int) -> list[list[l
     dealt: list[list[list[GangRow]]] = [[] for _ in range(world_size)]
     while ordered:
         longest = len(ordered[0].row.tokens)
-        most = world_size * max(1, min(how.rows, how.tokens // longest))
+        most = world_size * max(1, min(how.rows, how.tokens // (longest + how.virtual)))
         waste = accumulate(longest - len(row.row.tokens) for row in ordered[:most])
         together = sum(1 for padding in waste if padding <= how.worth * world_size)
         if how.turn is not None and longest > how.turn:

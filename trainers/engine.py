@@ -42,11 +42,12 @@ class GangModel(torch.nn.Module):
     large vocabulary the head would else be most of the work.
     """
 
-    def __init__(self, base: PreTrainedModel, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet) -> None:
         super().__init__()
-        self.sheet, self.name = sheet, type(base).__name__
+        self.sheet, self.name = sheet, type(sheet.model).__name__
+        self._length = 0
         self._positions: torch.Tensor | None = None
-        head: torch.nn.Module | None = base.get_output_embeddings()
+        head: torch.nn.Module | None = sheet.model.get_output_embeddings()
         self._handle = head.register_forward_pre_hook(self._select) if head is not None else None
 
     def forward(self, batch: MicroBatch | Prompts | None) -> torch.Tensor:
@@ -65,12 +66,10 @@ class GangModel(torch.nn.Module):
 
     def _logits(self, batch: MicroBatch) -> torch.Tensor:
         """What is predicted from each position, float32 [N, V]."""
-        self._positions = batch.positions
+        self._length, self._positions = batch.input_ids.shape[1], batch.positions
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-        logits_NV = self.sheet.logits(inputs, batch.slots, batch.dropout).flatten(0, 1)
-        if self._handle is None:
-            logits_NV = logits_NV.index_select(0, batch.positions)
-        return logits_NV.float()
+        logits = self.sheet.logits(inputs, batch.slots, batch.dropout)
+        return (self._selected(logits) if self._handle is None else logits.flatten(0, 1)).float()
 
     def detach(self) -> None:
         """Take adapters and hooks off the base."""
@@ -79,8 +78,12 @@ class GangModel(torch.nn.Module):
             self._handle.remove()
 
     def _select(self, _head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (self._selected(inputs[0])[None], *inputs[1:])
+
+    def _selected(self, values_BTX: torch.Tensor) -> torch.Tensor:
+        """What stands at the batch's positions [N, X]; what an adapter puts before the texts is passed over."""
         assert self._positions is not None
-        return (inputs[0].flatten(0, 1).index_select(0, self._positions)[None], *inputs[1:])
+        return values_BTX[:, -self._length :].flatten(0, 1).index_select(0, self._positions)
 
 
 class Engine:
@@ -186,7 +189,7 @@ def opened(
     base.eval()
     outer_rate = recipe.mixing.outer_rate
     sheet = kind_of(recipe).sheet(base, members, world.device)
-    model = GangModel(base, sheet)
+    model = GangModel(sheet)
     engine = None
     try:
         for slot, start in enumerate(starts):

@@ -149,9 +149,9 @@ class Worker:
         if setup.training.micro_batch_size != "auto":
             rows = min(rows, setup.training.micro_batch_size)
         device = self.world.device.type
-        dropout = kind_of(setup.recipe).dropout
-        turn = turn_of(base.module.config)
-        return Batching(rows, FULL_PASS[device], PASS_WORTH[device], base.padding, dropout, turn)
+        kind, turn = kind_of(setup.recipe), turn_of(base.module.config)
+        limits = rows, FULL_PASS[device], PASS_WORTH[device]
+        return Batching(*limits, base.padding, kind.dropout, turn, kind.virtual_tokens)
 
     def _conditions(
         self, base: Base, setup: Setup, how: Batching, members: Sequence[Member], resumed: tuple[int, ...]

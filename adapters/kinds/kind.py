@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from adapters.kinds.dora import DoraKind
+from adapters.kinds.ia3 import Ia3Kind
 from adapters.kinds.lora import LoraKind
+from adapters.kinds.prefix_tuning import PrefixKind
+from adapters.kinds.prompt_tuning import PromptKind
 from adapters.kinds.whole import WholeKind
-from study.config import Recipe
+from study.config import Ia3, PrefixTuning, PromptTuning, Recipe
 from study.models.resolve import Model
 
 if TYPE_CHECKING:
@@ -33,6 +36,11 @@ class Sheet(Protocol):
 
     @property
     def weights(self) -> torch.nn.Parameter: ...
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """What computes: its output head gives what is predicted. Vectors that stand before a text come out first."""
+        ...
 
     @property
     def slots(self) -> int: ...
@@ -85,12 +93,26 @@ class Kind(Protocol):
         ...
 
     @property
+    def virtual_tokens(self) -> int:
+        """How many vectors that are no tokens go through the base before each text."""
+        ...
+
+    @property
     def train_flops(self) -> int:
         """FLOPs of training per token and parameter of the base."""
         ...
 
     def size(self, params: int) -> int:
         """About how many weights one adapter has on a base of so many parameters."""
+        ...
+
+    @property
+    def remark(self) -> str | None:
+        """What a plan tells of how it is trained, where that is not as one might think."""
+        ...
+
+    def check_plan(self, model: Model) -> None:
+        """Raise ConfigError where a base cannot be tuned so, as far as that shows without its weights."""
         ...
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
@@ -116,6 +138,12 @@ class Kind(Protocol):
 
 def kind_of(recipe: Recipe) -> Kind:
     """The kind of tuning that a recipe asks for."""
+    if recipe.kind == "ia3":
+        return Ia3Kind(recipe.ia3 or Ia3())
+    if recipe.kind == "prompt_tuning":
+        return PromptKind(recipe.prompt_tuning or PromptTuning())
+    if recipe.kind == "prefix_tuning":
+        return PrefixKind(recipe.prefix_tuning or PrefixTuning())
     if recipe.lora is None:
         return WholeKind()
     return DoraKind(recipe.lora) if recipe.kind == "dora" else LoraKind(recipe.lora)

@@ -24,6 +24,8 @@ class LoraKind:
 
     lora: Lora
     shares_base: bool = True
+    virtual_tokens: int = 0
+    remark: str | None = None
     train_flops: int = LORA_TRAINING
 
     @property
@@ -38,6 +40,9 @@ class LoraKind:
         """
         share: float = params ** (2 / 3)
         return round(self.lora.r * share)
+
+    def check_plan(self, model: Model) -> None:
+        """Does nothing: which modules are meant, and whether there are such, a plan asks for itself."""
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
         from adapters.kinds.lora_check import check

@@ -7,7 +7,6 @@ in PEFT and vLLM as it is, holds no pickle and no path of this machine.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig
-from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -23,14 +21,13 @@ from adapters.bank import LoraBank
 from adapters.dropout import Dropout
 from adapters.folder import MAGNITUDE, PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
 from adapters.kinds.decomposed import converted, parts, twice
+from adapters.kinds.files import write_files
 from adapters.sites import Site, sites_named
 from adapters.targeting import meant, names_for
 from study.config import Lora
 from study.errors import ConfigError
 from study.identity import digest
 from study.models.resolve import Model
-from study.scratch import os_errors
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 
 class LoraSheet(nn.Module):
@@ -58,6 +55,10 @@ class LoraSheet(nn.Module):
     @property
     def weights(self) -> nn.Parameter:
         return self.bank.sheet
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return self.base
 
     @property
     def slots(self) -> int:
@@ -183,20 +184,6 @@ def write(folder: Path, lora: Lora, base: PreTrainedModel, model: Model, tensors
 def write_as(
     folder: Path, config: LoraConfig, base: PreTrainedModel, model: Model, tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Write an adapter folder of `named` matrices; equal ones give equal bytes. PEFT adapts the very same modules.
-
-    PEFT wants the base's name: it is a hub model's id and revision, or a local model's name. A local folder's path is
-    left out, for it means nothing on another machine, and `PeftModel.from_pretrained(base, folder)` does not use it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with os_errors():
-        save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    """Write an adapter folder of `named` matrices; equal ones give equal bytes. PEFT adapts the very same modules."""
     modules = sorted({name.removeprefix(PREFIX).partition(".lora_")[0] for name in tensors})
-    fields = {
-        **config.to_dict(),  # type: ignore[no-untyped-call]
-        "target_modules": names_for(base, modules),
-        "inference_mode": True,
-        "base_model_name_or_path": model.name if model.revision is None else model.path,
-        "revision": model.revision,
-    }
-    (folder / CONFIG_FILE).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_files(folder, {**config.to_dict(), "target_modules": names_for(base, modules)}, model, tensors)  # type: ignore[no-untyped-call]

@@ -23,10 +23,15 @@ class WholeKind:
 
     shares_base: bool = False
     dropout: float = 0.0
+    virtual_tokens: int = 0
+    remark: str | None = None
     train_flops: int = WHOLE_TRAINING
 
     def size(self, params: int) -> int:
         return params
+
+    def check_plan(self, model: Model) -> None:
+        """Does nothing: every base has weights."""
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
         """Does nothing: a whole model is written and read by transformers, and its weights are compared by name."""

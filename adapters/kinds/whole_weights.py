@@ -6,7 +6,6 @@ in the row; biases and the weights of norms, which transformers' Trainer does no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,55 +16,32 @@ from transformers import PreTrainedModel
 from transformers.trainer_pt_utils import get_parameter_names
 
 from adapters.dropout import Dropout
+from adapters.kinds.row import Row
 from study.scratch import os_errors
 
 _NOT_DECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]  # as in the Trainer
 
 
-class WholeSheet(nn.Module):
+class WholeSheet(Row):
     """A trainable copy of a base's weights. The base itself is no part of this module: its weights are not trained."""
 
-    slots = 1
-    pace = None
-    _base: PreTrainedModel
+    model: PreTrainedModel
 
     def __init__(self, base: PreTrainedModel, device: torch.device) -> None:
-        super().__init__()
-        self.__dict__["_base"] = base  # set as an attribute it would become a part
         matrices = set(get_parameter_names(base, [nn.LayerNorm], _NOT_DECAYED))  # type: ignore[no-untyped-call]
-        found = sorted(base.named_parameters(), key=lambda item: item[0] not in matrices)
-        self._shapes = {name: weight.shape for name, weight in found}
-        self.decayed = sum(weight.numel() for name, weight in found if name in matrices)
-        row = torch.cat([weight.detach().flatten().to(device, torch.float32) for _, weight in found])
-        self.weights = nn.Parameter(row[None])
-
-    def forward(self) -> dict[str, torch.Tensor]:
-        """Every weight by its name: views of the sheet. Its gradient comes back in one piece."""
-        return self._views()
+        found = dict(sorted(base.named_parameters(), key=lambda item: item[0] not in matrices))
+        super().__init__(found, sum(weight.numel() for name, weight in found.items() if name in matrices), device)
+        self.__dict__["model"] = base  # set as an attribute it would become a part
 
     def logits(
         self, inputs: Mapping[str, object], slots: Sequence[int | None], dropout: Dropout | None
     ) -> torch.Tensor:
         """What the base gives with these weights in place of its own; tied ones are exchanged together."""
-        logits_BTV: torch.Tensor = functional_call(self._base, self(), kwargs=dict(inputs)).logits
+        logits_BTV: torch.Tensor = functional_call(self.model, self(), kwargs=dict(inputs)).logits
         return logits_BTV
-
-    def squared_norms(self) -> torch.Tensor:
-        raise TypeError("all weights are trained: there is nothing beside the base")
-
-    def copies(self, slot: int) -> dict[str, torch.Tensor]:
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in self._views().items()}
 
     def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
         raise TypeError("all weights are trained: there is no adapter to begin with")
-
-    def detach(self) -> None:
-        """Does nothing: the base takes other weights only for the length of a call."""
-
-    def _views(self) -> dict[str, torch.Tensor]:
-        sizes = [math.prod(shape) for shape in self._shapes.values()]
-        parts = torch.split_with_sizes(self.weights[0], sizes)
-        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
 
 def write(folder: Path, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> None:

@@ -9,14 +9,17 @@ from study.config import Recipe
 from study.config.assumed import assumptions
 from study.store.records import AdapterRecord
 
-LORA = "a small set of trained weights (LoRA) put on top of the untouched model, the base"
+SMALL = "a small set of trained weights ({}) put on top of the untouched model, the base"
 WHOLE = "here a whole model (full fine-tuning): all weights are trained, and scored in place of the base, the untouched"
 
 
 def meaning(study: Study) -> str:
     """What “adapter” means in a study."""
     recipes = [Recipe.of_record(record.recipe) for record in _trained(study)]
-    return WHOLE if recipes and all(recipe.trains_all for recipe in recipes) else LORA
+    if recipes and all(recipe.trains_all for recipe in recipes):
+        return WHOLE
+    kinds = sorted({recipe.tuning.partition(",")[0] for recipe in recipes if not recipe.trains_all})
+    return SMALL.format(", ".join(kinds) or "LoRA")
 
 
 def sentence(study: Study) -> str | None:

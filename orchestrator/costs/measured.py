@@ -28,6 +28,7 @@ def train_work(learned: float, train: int, validation: int, recipe: Recipe) -> f
 
     Examples to validate on (`validation`) are taken to be as long as those to learn from (`train`).
     """
+    learned += tuning_of(recipe).virtual_tokens * train * recipe.passes(train)
     return learned * (1 + validation / max(1, train) * FORWARD / tuning_of(recipe).train_flops)
 
 

@@ -26,8 +26,8 @@ def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, .
     """
     asked: dict[Modules, tuple[Recipe, str]] = {}
     for name, recipe in config.trained_by.items():
-        if recipe.lora is not None and learned(config):
-            asked.setdefault(recipe.lora.modules, (recipe, f"{key_of(name)}.lora.modules"))
+        if recipe.low_rank is not None and learned(config):
+            asked.setdefault(recipe.low_rank.modules, (recipe, f"{key_of(name)}.lora.modules"))
     found = []
     for model in models:
         of_model = {

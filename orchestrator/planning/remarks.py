@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from adapters.kinds.kind import kind_of
 from orchestrator.planning.survey import Survey
 from study.cells import Source
 from study.config import Recipe
@@ -32,6 +33,8 @@ def remarks(found: Survey, rows: Mapping[str, int], to_learn: Mapping[str, tuple
         if count:
             fix = "fill it, or write {{ column or '' }}"
             yield f"{cell}, {part} rows: {count:,} prompts hold a null as the word None: {fix}"
+    told = (kind_of(recipe).remark for _, recipe in to_learn.values())
+    yield from dict.fromkeys(line for line in told if line is not None)
     short = {}
     for source, count in rows.items():
         recipe = to_learn[source][1]

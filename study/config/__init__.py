@@ -11,9 +11,10 @@ from study.config.keys import (
     StudyConfig,
     Training,
 )
-from study.config.recipe import KeepNearBase, Lora, LossOn, Mixing, Recipe, Scoring, Truncation, Validation
+from study.config.recipe import KeepNearBase, LossOn, Mixing, Recipe, Scoring, Truncation, Validation
 from study.config.task import TaskConfig
 from study.config.train import TrainOverride
+from study.config.tuning import Ia3, Lora, PrefixTuning, PromptTuning
 
 __all__ = [
     "CompositionConfig",
@@ -21,11 +22,14 @@ __all__ = [
     "ExistingAdapter",
     "Failures",
     "Frozen",
+    "Ia3",
     "KeepNearBase",
     "Lora",
     "LossOn",
     "Mixing",
     "ModelConfig",
+    "PrefixTuning",
+    "PromptTuning",
     "Recipe",
     "Scoring",
     "StudyConfig",

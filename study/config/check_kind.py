@@ -8,10 +8,10 @@ from study.errors import ConfigError
 
 def check_kind(recipe: Recipe, of: str) -> None:
     """Raise ConfigError for keys that the kind does not go by; `of` is the recipe's key."""
-    lora = recipe.lora
+    lora = recipe.low_rank
     if lora is None:
-        if recipe.kind != "lora":
-            raise ConfigError(f"{of}.lora", None, f"says how a {recipe.kind} is made", f"set it, or drop {of}.kind")
+        if recipe.kind == "dora":
+            raise ConfigError(f"{of}.lora", None, "says how a dora is made", f"set it, or drop {of}.kind")
         return
     if lora.init != "default" and recipe.kind == "dora":
         problem = "cannot be written as an adapter of the unchanged base where magnitudes are trained"

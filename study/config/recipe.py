@@ -12,32 +12,11 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
 from study.config.fields import Count, Frozen, Number, PositiveInt
+from study.config.tuning import Ia3, KindName, Lora, PrefixTuning, PromptTuning, words
 
 LossOn = Literal["answer", "all"]
 Truncation = Literal["left", "right"]  # the side on which a text that is too long is cut
 Modules = Literal["all-linear"] | tuple[str, ...]
-
-
-Kind = Literal["lora", "dora"]
-
-
-_NAMES = {"default": "LoRA", "pissa": "PiSSA", "olora": "OLoRA"}
-
-
-class Lora(Frozen):
-    """LoRA's keys, and DoRA's. `init: pissa | olora` begin with a part of the base, which is taken out of it meanwhile.
-
-    `lr_ratio` is LoRA+: by what the learning rate of B is larger than that of A.
-    """
-
-    r: PositiveInt = 32
-    alpha: Annotated[Number, Field(gt=0)] = 64
-    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    modules: Literal["all-linear"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)] = "all-linear"
-    rslora: StrictBool = False
-    start: Literal["own", "shared"] = "own"  # shared: all adapters of a model and seed start with equal matrices A
-    init: Literal["default", "pissa", "olora"] = "default"
-    lr_ratio: Annotated[Number, Field(gt=0)] | None = None
 
 
 class Validation(Frozen):
@@ -91,8 +70,11 @@ class KeepNearBase(Frozen):
 class Recipe(Frozen):
     """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
 
-    kind: Kind = "lora"
+    kind: KindName = "lora"
     lora: Lora | None = Lora()
+    ia3: Ia3 | None = None
+    prompt_tuning: PromptTuning | None = None
+    prefix_tuning: PrefixTuning | None = None
     epochs: PositiveInt = 3
     max_steps: PositiveInt | None = None  # optimiser steps after which training ends, where that is sooner
     batch_size: PositiveInt = 8
@@ -108,8 +90,13 @@ class Recipe(Frozen):
     keep_near_base: KeepNearBase = KeepNearBase()
 
     def deciding(self) -> Recipe:
-        """The same without what decides nothing of an adapter's weights."""
-        return self
+        """The same without what decides nothing of an adapter's weights: of the kinds' sections its own is left."""
+        if self.kind in ("lora", "dora"):
+            return self.model_copy(update=dict.fromkeys(("ia3", "prompt_tuning", "prefix_tuning")))
+        own = {"ia3": self.ia3 or Ia3(), "prompt_tuning": self.prompt_tuning or PromptTuning()}
+        own["prefix_tuning"] = self.prefix_tuning or PrefixTuning()
+        left = {name: one if name == self.kind else None for name, one in own.items()}
+        return self.model_copy(update={"lora": None, **left})
 
     def passes(self, rows: int) -> float:
         """How often training goes through so many rows to learn from: its epochs, or less where `max_steps` ends it."""
@@ -128,28 +115,35 @@ class Recipe(Frozen):
             changed["mixing"] = Mixing()
         if near.kl and near.kl_batch is None:
             changed["keep_near_base"] = near.model_copy(update={"kl_batch": max(1, self.batch_size // 4)})
-        return self.model_copy(update=changed)
+        return self.deciding().model_copy(update=changed)
 
     # What the config and the report must know of a kind of tuning (`adapters.kinds` does all else):
 
     @property
+    def low_rank(self) -> Lora | None:
+        """LoRA's keys, where the kind goes by them."""
+        return self.lora if self.kind in ("lora", "dora") else None
+
+    @property
     def trains_all(self) -> bool:
         """Whether all weights of the base are trained (`lora: null`)."""
-        return self.lora is None
+        return self.kind == "lora" and self.lora is None
 
     @property
     def named_modules(self) -> tuple[str, ...]:
         """The modules that it names, which a base must have."""
-        return self.lora.modules if self.lora and isinstance(self.lora.modules, tuple) else ()
+        stated = self.low_rank or (self.ia3 if self.kind == "ia3" else None)
+        return stated.modules if stated is not None and isinstance(stated.modules, tuple) else ()
+
+    @property
+    def modules_key(self) -> str:
+        """Where these are named in the recipe."""
+        return f"{'ia3' if self.kind == 'ia3' else 'lora'}.modules"
 
     @property
     def tuning(self) -> str:
         """The kind of tuning in words."""
-        if self.lora is None:
-            return "full fine-tuning"
-        name = "DoRA" if self.kind == "dora" else _NAMES[self.lora.init]
-        faster = "" if self.lora.lr_ratio is None else f", B at {self.lora.lr_ratio:g} times the rate (LoRA+)"
-        return f"{name}, r {self.lora.r}, alpha {self.lora.alpha:g}{faster}"
+        return words(self.kind, self.lora, self.prompt_tuning, self.prefix_tuning)
 
 
 class Scoring(Frozen):

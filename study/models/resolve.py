@@ -55,7 +55,7 @@ class Model:
 
     def adapted(self, recipe: Recipe) -> tuple[str, ...]:
         """The modules that a recipe trains, where they are others than in the first release."""
-        return dict(self.adapts).get(recipe.lora.modules, ()) if recipe.lora else ()
+        return dict(self.adapts).get(recipe.low_rank.modules, ()) if recipe.low_rank else ()
 
 
 def resolve_all(config: StudyConfig) -> list[Model]:
@@ -152,7 +152,7 @@ def _check_modules(config: StudyConfig, model: Model) -> None:
         for module in recipe.named_modules:
             if module not in model.modules:
                 raise ConfigError(
-                    f"{key_of(name)}.lora.modules",
+                    f"{key_of(name)}.{recipe.modules_key}",
                     module,
                     f"{model.name} has no such module",
                     f"use all-linear, or some of {', '.join(model.modules)}",

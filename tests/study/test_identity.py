@@ -72,8 +72,26 @@ def test_what_keeps_near_the_base_names_an_adapter() -> None:
 def test_a_kind_of_tuning_names_an_adapter() -> None:
     stated: list[dict[str, Any]] = [{}, {"kind": "dora"}, {"lora": None}]
     stated += [{"lora": one} for one in ({"init": "pissa"}, {"init": "olora"}, {"lr_ratio": 4}, {"lr_ratio": 16})]
+    stated += [{"kind": "ia3"}, {"kind": "ia3", "ia3": {"modules": "all-linear"}}]
+    stated += [
+        {"kind": one, one: {"num_virtual_tokens": n}} for one in ("prompt_tuning", "prefix_tuning") for n in (20, 8)
+    ]
     recipes = [Recipe.model_validate(one) for one in stated]
     assert len({adapter_id("m", ["a"], one, 17) for one in recipes}) == len(recipes)
+
+
+def test_only_the_keys_of_its_kind_name_an_adapter() -> None:
+    """A section that says what is so anyway, or that is another kind's, decides nothing."""
+    others: dict[str, Any] = {"lora": {"r": 3}, "prefix_tuning": {"num_virtual_tokens": 8}}
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {"ia3": {"modules": ["q_proj"]}}),
+        ({"kind": "ia3"}, {"kind": "ia3", "ia3": {}, **others}),
+        ({"kind": "prompt_tuning"}, {"kind": "prompt_tuning", "lora": None, **{"ia3": {}}}),
+    ]
+    for one, other in pairs:
+        assert adapter_id("m", ["a"], Recipe.model_validate(one), 1) == adapter_id(
+            "m", ["a"], Recipe.model_validate(other), 1
+        )
 
 
 def test_identities_are_stable_over_releases() -> None:

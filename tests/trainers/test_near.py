@@ -136,7 +136,7 @@ def test_an_adapter_that_has_learned_nothing_is_where_the_base_is(worker: Worker
     base = worker.base
     assert base is not None
     sheet = kind_of(RECIPE).sheet(base.module, [("a", 7), ("b", 7)], torch.device("cpu"))
-    ours = GangModel(base.module, sheet)
+    ours = GangModel(sheet)
     try:
         rows = base.prompts(OTHERS[1], 64)
         batch = collate_prompts([GangRow(slot, row, 1.0, 0) for slot in (0, 1) for row in rows], 2, torch.device("cpu"))

@@ -49,6 +49,7 @@ ODD = RECIPE.model_copy(
 KINDS = {
     "dora": ODD.model_copy(update={"kind": "dora", "keep_near_base": KeepNearBase(kl=0.5)}),
     "pissa": ODD.model_copy(update={"lora": Lora(r=4, alpha=8, dropout=0.2, init="pissa", lr_ratio=4)}),
+    "prompts": ODD.model_copy(update={"kind": "prompt_tuning", "keep_near_base": KeepNearBase(kl=0.5)}),
 }
 
 Meetings: TypeAlias = "multiprocessing.queues.Queue[Meeting]"

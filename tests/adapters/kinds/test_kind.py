@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from adapters.kinds.kind import kind_of
-from study.config import Lora, Recipe
+from study.config import Ia3, Lora, PrefixTuning, Recipe
 
 LORA, WHOLE = Recipe(lora=Lora(r=8, alpha=16, dropout=0.1)), Recipe(lora=None)
 DORA, PISSA = Recipe(kind="dora", lora=LORA.lora), Recipe(lora=Lora(r=8, init="pissa", lr_ratio=4))
+
+IA3, PROMPTS = Recipe(kind="ia3"), Recipe(kind="prompt_tuning")
+PREFIX = Recipe(kind="prefix_tuning", prefix_tuning=PrefixTuning(num_virtual_tokens=8))
 
 
 @pytest.mark.processes
@@ -31,6 +34,9 @@ def test_a_kind_can_be_asked_without_torch() -> None:
         (LORA, True, 0.1, 4, 8_000_000, "LoRA, r 8, alpha 16"),
         (DORA, True, 0.1, 4, 8_000_000, "DoRA, r 8, alpha 16"),
         (PISSA, True, 0.0, 4, 8_000_000, "PiSSA, r 8, alpha 64, B at 4 times the rate (LoRA+)"),
+        (IA3, False, 0.0, 4, 100_000, "IA3"),
+        (PROMPTS, False, 0.0, 4, 40_000, "prompt tuning, 20 virtual tokens"),
+        (PREFIX, False, 0.0, 4, 500_000, "prefix tuning, 8 virtual tokens"),
         (WHOLE, False, 0.0, 6, 1_000_000_000, "full fine-tuning"),
     ],
 )
@@ -41,7 +47,9 @@ def test_what_a_kind_answers(
     assert (kind.shares_base, kind.dropout, kind.train_flops) == (shares_base, dropout, train_flops)
     assert kind.size(10**9) == pytest.approx(size)
     assert recipe.tuning == words
-    assert recipe.trains_all is not shares_base
+    assert recipe.trains_all is (recipe is WHOLE)
+    assert (kind.remark is None) is (shares_base or recipe is WHOLE)
+    assert kind.virtual_tokens == (20 if recipe is PROMPTS else 0)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +66,6 @@ def test_a_record_states_its_recipe(stated: dict[str, Any], words: str) -> None:
 
 def test_named_modules_are_those_that_a_base_must_have() -> None:
     assert Recipe(lora=Lora(modules=("q_proj",))).named_modules == ("q_proj",)
-    assert LORA.named_modules == WHOLE.named_modules == ()
+    assert LORA.named_modules == WHOLE.named_modules == IA3.named_modules == ()
+    named = Recipe(kind="ia3", ia3=Ia3(modules=("k_proj",)), lora=Lora(modules=("q_proj",)))
+    assert (named.named_modules, named.modules_key) == (("k_proj",), "ia3.modules")

@@ -1,0 +1,44 @@
+"""Weights of one member as the only row of a sheet [1, P], each a view of it by its name in the model it is of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+
+class Row(nn.Module):
+    """A trainable copy of `weights`, one after the other. The model they are of is no part of this module.
+
+    Weight decay applies to the first `decayed` numbers.
+    """
+
+    slots, pace = 1, None
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], decayed: int, device: torch.device) -> None:
+        super().__init__()
+        self._shapes = {name: weight.shape for name, weight in weights.items()}
+        self.decayed = decayed
+        row = torch.cat([weight.detach().flatten().to(device, torch.float32) for weight in weights.values()])
+        self.weights = nn.Parameter(row[None])
+
+    def forward(self) -> dict[str, torch.Tensor]:
+        """Every weight by its name: views of the sheet. Its gradient comes back in one piece."""
+        return self.views()
+
+    def views(self) -> dict[str, torch.Tensor]:
+        """The same where the sheet is whole already."""
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        parts = torch.split_with_sizes(self.weights[0], sizes)
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+
+    def copies(self, slot: int) -> dict[str, torch.Tensor]:
+        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.views().items()}
+
+    def squared_norms(self) -> torch.Tensor:
+        raise TypeError("there is no product beside the base's matrices")
+
+    def detach(self) -> None:
+        """Does nothing: a model takes these weights only for the length of a call."""
