@@ -25,7 +25,8 @@ class Ia3Kind(PeftKind):
 
     def size(self, params: int) -> int:
         """About as many as its models are wide times their layers, some times: a tenth of LoRA's of rank 1."""
-        return round(params ** (2 / 3) / 10)
+        of_rank_1: float = params ** (2 / 3)
+        return round(of_rank_1 / 10)
 
     def config(self, base: PreTrainedModel) -> PeftConfig:
         from peft import IA3Config

@@ -80,7 +80,7 @@ def write(
 ) -> None:
     """Write an adapter folder, with what PEFT has filled into its configuration for this base."""
     config = _wrapped(base, kind).active_peft_config
-    write_files(folder, config.to_dict(), model, tensors)  # type: ignore[no-untyped-call]
+    write_files(folder, config.to_dict(), model, tensors)
 
 
 def check_plan(kind: PeftKind, model: Model) -> None:
@@ -89,7 +89,8 @@ def check_plan(kind: PeftKind, model: Model) -> None:
     Without weights only shapes are computed; a base that does not even run so alone is asked when it is loaded.
     """
     tokens = torch.zeros(1, 8, dtype=torch.long, device="meta")
-    shell = shell_of(model).eval()
+    shell = shell_of(model)
+    shell.train(False)
     try:
         wrapped = runs(_wrapped(shell, kind))
         try:
@@ -108,7 +109,8 @@ def check(kind: PeftKind, base: PreTrainedModel, model: Model) -> None:
     alone_BTV, length = said(base, tokens_BT), tokens_BT.shape[1]
     try:
         sheet = PeftSheet(base, kind, ("check", 0), base.device)
-        sheet.weights += NOISE * torch.randn(sheet.weights.shape, generator=_draw(("check", 1), "")).to(base.device)
+        noise = NOISE * torch.randn(sheet.weights.shape, generator=_draw(("check", 1), ""))
+        sheet.weights.add_(noise.to(base.device))
         given = {"input_ids": tokens_BT, "use_cache": False}
         ours_BTV = sheet.logits(given, [0] * len(tokens_BT), None)[:, -length:].float().log_softmax(-1)
         with scratch() as local:

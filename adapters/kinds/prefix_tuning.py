@@ -24,7 +24,8 @@ class PrefixKind(PeftKind):
 
     def size(self, params: int) -> int:
         """A key and a value of each layer: about a sixteenth of what rank 1 of LoRA takes, if few heads have keys."""
-        return round(self.stated.num_virtual_tokens * params ** (2 / 3) / 16)
+        of_rank_1: float = params ** (2 / 3)
+        return round(self.stated.num_virtual_tokens * of_rank_1 / 16)
 
     def config(self, base: PreTrainedModel) -> PeftConfig:
         from peft import PrefixTuningConfig

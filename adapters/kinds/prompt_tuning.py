@@ -41,7 +41,7 @@ class PromptKind(PeftKind):
 
         if self.stated.init == "random":
             return torch.randn(weight.shape, generator=draw)
-        known = base.get_input_embeddings().weight.detach()  # type: ignore[no-untyped-call]
+        known = base.get_input_embeddings().get_parameter("weight").detach()
         drawn = torch.randint(len(known), (len(weight),), generator=draw)
         return known[drawn.to(known.device)].to("cpu", torch.float32)
 

@@ -9,7 +9,8 @@ from study.config import Recipe
 from study.config.assumed import assumptions
 from study.store.records import AdapterRecord
 
-SMALL = "a small set of trained weights ({}) put on top of the untouched model, the base"
+_SMALL = "a small set of trained weights ({}) put on top of the untouched model, the base"
+LORA = _SMALL.format("LoRA")
 WHOLE = "here a whole model (full fine-tuning): all weights are trained, and scored in place of the base, the untouched"
 
 
@@ -19,7 +20,7 @@ def meaning(study: Study) -> str:
     if recipes and all(recipe.trains_all for recipe in recipes):
         return WHOLE
     kinds = sorted({recipe.tuning.partition(",")[0] for recipe in recipes if not recipe.trains_all})
-    return SMALL.format(", ".join(kinds) or "LoRA")
+    return _SMALL.format(", ".join(kinds)) if kinds else LORA
 
 
 def sentence(study: Study) -> str | None:
