@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from adapters.kinds.kind import kind_of as tuning_of
 from evaluators.items.item import check_supported
 from orchestrator.costs.devices import assumed, kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
@@ -21,7 +20,7 @@ from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
-from orchestrator.planning.modules import with_modules
+from orchestrator.planning.modules import check_kinds, with_modules
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
@@ -89,9 +88,7 @@ def check(config: StudyConfig, options: Options) -> Checked:
     models = tuple(resolve_all(config))
     check_fits(config, models)
     models = with_modules(config, models)
-    for tuning in dict.fromkeys(map(tuning_of, config.trained_by.values())) if learned(config) else ():
-        for model in models:
-            tuning.check_plan(model)
+    check_kinds(config, models)
     settings.check(config.training)
     trackers.check(config)
     store = Store(config.store)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from adapters.kinds.kind import kind_of
 from study.config import Recipe, StudyConfig
 from study.config.expansion import learned
 from study.config.recipe import Modules
@@ -16,6 +17,13 @@ from study.models.resolve import Model
 
 if TYPE_CHECKING:
     from adapters.targeting import Targets
+
+
+def check_kinds(config: StudyConfig, models: Sequence[Model]) -> None:
+    """Raise ConfigError for a model that cannot be tuned as a recipe says, as far as that shows without its weights."""
+    for tuning in dict.fromkeys(map(kind_of, config.trained_by.values())) if learned(config) else ():
+        for model in models:
+            tuning.check_plan(model)
 
 
 def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, ...]:
