@@ -114,7 +114,7 @@ def fit_grid(made: Grid) -> Model:
         raise NotComputable("every Δ is the same, there is nothing to predict")
     codes = [made.levels[measured, k] for k in range(len(made.names))]
     with threadpool_limits(1):
-        at = fit(blocks(codes), y, len(codes), np.full(len(codes), 0.2))
+        at = fit(blocks(codes), y, len(codes))
     covariance = _covariance(made, measured, at)
     totals = np.bincount(made.levels[measured].ravel(), np.repeat(y - at.mean, len(codes)), minlength=len(made.factor))
     return Model(made, at, covariance @ totals / at.residual, covariance)

@@ -205,7 +205,13 @@ SECTIONS: tuple[Section, ...] = (
 
 
 def specs(study: Study, made: dict[str, Made], page: bool) -> dict[str, Spec]:
-    """The specification of every section whose table was made and has rows enough."""
+    """The specification of every section whose table was made and has rows enough.
+
+    Altair checks every part of a chart against its schema, which takes most of the time; the tests do that.
+    """
+    from altair.utils import schemapi
+
     there = [(section, made[section.table].frame) for section in SECTIONS]
-    drawn = {s.name: s.draw(Drawing(study, made, frame, page)) for s, frame in there if frame is not None}
+    with schemapi.debug_mode(False):
+        drawn = {s.name: s.draw(Drawing(study, made, frame, page)) for s, frame in there if frame is not None}
     return {name: one for name, one in drawn.items() if one is not None}

@@ -43,7 +43,7 @@ def data(frame: pl.DataFrame) -> alt.InlineData:
 
 def spec(chart: alt.LayerChart | alt.FacetChart | alt.HConcatChart, describe: str) -> Spec:
     """The chart as a specification with the look that all figures share; `describe` is for who hears the page."""
-    made: Spec = chart.properties(description=describe).to_dict()
+    made: Spec = chart.properties(description=describe).to_dict(validate=False)
     made["config"] = CONFIG
     if made.get("width") == "container":
         made["autosize"] = {"type": "fit-x", "contains": "padding"}

@@ -4,19 +4,24 @@ Idea: with variance ratios γ_k = σ_k²/σ² the covariance is σ²V, V = I + �
 likelihood and its gradient need is q × q (q = levels of all factors), by the Woodbury identity and Henderson's
 counts M = ZᵀZ: Zᵀ V⁻¹ Z = (I + MΓ)⁻¹ M, Zᵀ V⁻¹ y = (I + MΓ)⁻¹ Zᵀy, log|V| = log|I + MΓ|. Rows that share no level
 form separate blocks, so nested designs cost one small block per group. The criterion is lme4's profiled REML
-criterion (Bates et al. 2015, J. Stat. Softw. 67(1)); γ = 0 is allowed and found: its gradient does not vanish there.
+criterion (Bates et al. 2015, J. Stat. Softw. 67(1)). It is minimised by Fisher scoring, for D draws of y at a time,
+over γ ≥ 0: where γ = 0 and the gradient points there, γ stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+Which = npt.NDArray[np.bool_]
+LEAST_FALL = 1e-9  # of the criterion in a step, as its slope promises it: at the optimum where it is less
+MOST_STEPS, MOST_HALVINGS = 200, 40
+MOST_NUMBERS = 1 << 20  # in D matrices of Q × Q
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Block:
     factor: Codes  # Q: which factor each level belongs to
     level: Codes  # N: index into Q, one column per factor (N × K)
     rows: Codes  # N: the block's rows of y
-    design: int  # blocks of equal counts and factors have the same number: their algebra is done once
+    design: int  # blocks of equal counts and factors have the same number: their algebra is done together
 
 
 @dataclass(frozen=True)
@@ -70,77 +75,152 @@ def blocks(factors: Sequence[Codes], group: Codes | None = None) -> list[Block]:
 
 @dataclass(frozen=True)
 class Sums:
-    """What one block of y contributes: Zᵀy, 1ᵀy, yᵀy, 1ᵀ1."""
+    """What the B blocks of one design contribute, for D draws of y: Zᵀy, 1ᵀy, yᵀy, and how many rows."""
 
-    block: Block
-    levels: Array  # Q
-    total: float
-    square: float
-    n: int
+    counts: Array  # Q × Q
+    ones: Array  # Q
+    member: Array  # Q × K: 1 where a level is of a factor
+    levels: Array  # D × B × Q
+    total: Array  # D × B
+    square: Array  # D × B
+    n: int  # of all B blocks
+
+    def of(self, draws: Codes) -> Sums:
+        """Those of some draws."""
+        return replace(self, levels=self.levels[draws], total=self.total[draws], square=self.square[draws])
 
 
 def sums(parts: Sequence[Block], y: Array) -> list[Sums]:
-    """Sufficient statistics of y, made once per fit."""
+    """Sufficient statistics of D × N, made once per fit."""
     made = []
-    for block in parts:
-        here = y[block.rows]
-        repeated = np.repeat(here, block.level.shape[1])
-        levels = np.bincount(block.level.ravel(), repeated, minlength=len(block.ones)).astype(np.float64)
-        made.append(Sums(block, levels, float(here.sum()), float(here @ here), len(here)))
+    for design in sorted({block.design for block in parts}):
+        alike = [block for block in parts if block.design == design]
+        first, d, q = alike[0], len(y), len(alike[0].ones)
+        here = y[:, np.array([block.rows for block in alike])]  # D × B × N
+        at = np.arange(d * len(alike)).reshape(d, -1, 1, 1) * q + np.array([block.level for block in alike])
+        weights = np.broadcast_to(here[..., None], at.shape)
+        levels = (
+            np.bincount(at.ravel(), weights.ravel(), minlength=d * len(alike) * q).reshape(d, -1, q).astype(np.float64)
+        )
+        member = np.eye(int(first.factor.max()) + 1)[first.factor]
+        n = here[0].size
+        made.append(Sums(first.counts, first.ones, member, levels, here.sum(axis=2), (here**2).sum(axis=2), n))
     return made
 
 
-def criterion(data: Sequence[Sums], ratios: Array) -> tuple[float, Array, float, float]:
-    """REML criterion at the variance ratios, its gradient, the mean μ̂ and the residual variance σ̂²."""
+@dataclass(frozen=True)
+class Criterion:
+    """REML criterion of D draws at their variance ratios, its gradient and expected second derivatives, μ̂ and σ̂²."""
+
+    value: Array  # D
+    gradient: Array  # D × K
+    curvature: Array  # D × K × K
+    mean: Array  # D
+    residual: Array  # D
+
+
+def criterion(data: Sequence[Sums], ratios: Array) -> Criterion:
+    """At D × K ratios. With A = Zᵀ V⁻¹ Z and s = Zᵀ V⁻¹ 1, Zᵀ P Z is A − s sᵀ / 1ᵀ V⁻¹ 1."""
     n = sum(part.n for part in data)
-    log_det = one_one = one_y = y_y = 0.0
-    solved = []
-    done: dict[int, tuple[Array, Array, float]] = {}
-    for part in data:
-        block, gamma = part.block, ratios[part.block.factor]
-        if block.design not in done:
-            done[block.design] = _invert(block.counts, gamma)
-        inverse, trace, log_inner = done[block.design]
-        log_det += log_inner
-        solved_y, solved_one = inverse @ part.levels, inverse @ block.ones
-        one_one += part.n - float((block.ones * gamma) @ solved_one)
-        one_y += part.total - float((block.ones * gamma) @ solved_y)
-        y_y += part.square - float((part.levels * gamma) @ solved_y)
-        solved.append((block.factor, solved_y, solved_one, trace))
+    solved = [_solved(part, ratios @ part.member.T) for part in data]
+    log_det, one_one, one_y, y_y = (np.sum([one[i] for one in solved], axis=0) for i in range(4))
     mean = one_y / one_one
     rest = y_y - mean * one_y  # yᵀPy
-    gradient = np.zeros(len(ratios))
-    for factor, solved_y, solved_one, trace in solved:
-        weight = trace - solved_one**2 / one_one - (n - 1) * (solved_y - mean * solved_one) ** 2 / rest
-        gradient += np.bincount(factor, weight, minlength=len(ratios))
-    value = log_det + np.log(one_one) + (n - 1) * (1 + np.log(2 * np.pi * rest / (n - 1)))
-    return float(value), gradient, mean, rest / (n - 1)
+    traces, squares, ends = np.zeros_like(ratios), np.zeros_like(ratios), np.zeros_like(ratios)
+    curvature = np.zeros((*ratios.shape, ratios.shape[1]))
+    for part, (*_, solved_y, solved_one, cross) in zip(data, solved, strict=True):
+        b, outer = solved_y.shape[1], solved_one[:, :, None] * solved_one[:, None, :]
+        traces += b * np.einsum("dii,ik->dk", cross, part.member)
+        squares += b * solved_one**2 @ part.member
+        ends += ((solved_y - (mean[:, None] * solved_one)[:, None]) ** 2).sum(axis=1) @ part.member
+        curvature += b * (part.member.T @ (cross**2 - 2 * cross * outer / one_one[:, None, None]) @ part.member)
+    share, traces = squares / one_one[:, None], traces - squares / one_one[:, None]
+    curvature += share[:, :, None] * share[:, None, :] - traces[:, :, None] * traces[:, None, :] / (n - 1)
+    with np.errstate(invalid="ignore"):  # rounding may leave less than nothing: NaN, and no step there
+        value = log_det + np.log(one_one) + (n - 1) * (1 + np.log(2 * np.pi * rest / (n - 1)))
+    return Criterion(value, traces - (n - 1) * ends / rest[:, None], curvature, mean, rest / (n - 1))
 
 
-def _invert(counts: Array, gamma: Array) -> tuple[Array, Array, float]:
-    """(I + MΓ)⁻¹, the diagonal of Zᵀ V⁻¹ Z, and log|I + MΓ|."""
-    inner = np.eye(len(gamma)) + counts * gamma
-    inverse = np.asarray(np.linalg.inv(inner), dtype=np.float64)
-    return inverse, np.einsum("ij,ji->i", inverse, counts), float(np.linalg.slogdet(inner)[1])
+def _solved(part: Sums, gamma: Array) -> tuple[Array, ...]:
+    """log|V|, 1ᵀV⁻¹1, 1ᵀV⁻¹y and yᵀV⁻¹y of all its blocks (D each), and for each of them Zᵀ V⁻¹ of y, of 1 and of Z."""
+    b = part.levels.shape[1]
+    inner = np.eye(len(part.ones)) + part.counts * gamma[:, None, :]
+    inverse = np.linalg.inv(inner)
+    solved_y = part.levels @ inverse.transpose(0, 2, 1)
+    solved_one = inverse @ part.ones
+    weight = part.ones * gamma
+    one_one = part.n - b * (weight * solved_one).sum(axis=1)
+    one_y = (part.total - (solved_y @ weight[:, :, None])[..., 0]).sum(axis=1)
+    y_y = part.square.sum(axis=1) - (part.levels * gamma[:, None] * solved_y).sum(axis=(1, 2))
+    return b * np.linalg.slogdet(inner)[1], one_one, one_y, y_y, solved_y, solved_one, inverse @ part.counts
 
 
-def fit(parts: Sequence[Block], y: Array, k: int, start: Array | None = None) -> Fit:
-    """Minimise the criterion over ratios ≥ 0, from `start` (coarsely) or from two starting points (finely)."""
-    from scipy.optimize import minimize
+def minimised(data: Sequence[Sums], start: Array) -> Array:
+    """The D × K ratios ≥ 0 at which the criterion is least, from D × K of them."""
+    ratios, left = start.copy(), np.arange(len(start))
+    now = criterion(data, ratios)
+    for _ in range(MOST_STEPS):
+        here = ratios[left]
+        held = (here <= 0) & (now.gradient >= 0)
+        slope = np.where(held, 0.0, now.gradient)
+        direction = _direction(now.curvature, held, slope)
+        falls = -(slope * direction).sum(axis=1) > LEAST_FALL
+        if not falls.any():
+            break
+        left = left[falls]
+        some = [part.of(left) for part in data]
+        ratios[left], now, moved = _stepped(some, _of(now, falls), here[falls], direction[falls])
+        left, now = left[moved], _of(now, moved)
+    return ratios
 
-    centre = float(y.mean())
-    data = sums(parts, y - centre)
 
-    def target(ratios: Array) -> tuple[float, Array]:
-        value, gradient, _, _ = criterion(data, ratios)
-        return value, gradient
+def _direction(curvature: Array, held: Which, slope: Array) -> Array:
+    """Where Fisher scoring goes in what is not held."""
+    k = held.shape[1]
+    free = ~held[:, :, None] & ~held[:, None, :]
+    ridge = np.einsum("dii->di", curvature) * 1e-9 + held
+    inner = np.where(free, curvature, 0.0) + np.eye(k) * ridge[:, :, None]
+    return np.asarray(-np.linalg.solve(inner, slope[:, :, None])[..., 0])
 
-    starts = [start] if start is not None else [np.full(k, 0.05), np.full(k, 1.0)]
-    options = {"maxiter": 500, "ftol": 1e-9 if start is not None else 1e-14, "gtol": 1e-9}
-    found = [minimize(target, s, jac=True, method="L-BFGS-B", bounds=[(0, None)] * k, options=options) for s in starts]
-    best = min(found, key=lambda result: float(result.fun))
-    value, _, mean, residual = criterion(data, best.x)
-    return Fit(best.x * residual, residual, mean + centre, value)
+
+def _stepped(data: Sequence[Sums], now: Criterion, here: Array, direction: Array) -> tuple[Array, Criterion, Which]:
+    """As far as the criterion falls: the new ratios, what holds there, and which draws have moved."""
+    length = np.ones(len(here))
+    for _ in range(MOST_HALVINGS):
+        tried = np.maximum(here + length[:, None] * direction, 0.0)
+        then = criterion(data, tried)
+        worse = ~(then.value <= now.value)
+        if not worse.any():
+            break
+        length[worse] /= 2
+    tried[worse] = here[worse]
+    return tried, then, ~worse
+
+
+def _of(found: Criterion, draws: Which) -> Criterion:
+    return Criterion(*(getattr(found, field.name)[draws] for field in fields(Criterion)))
+
+
+def fits(parts: Sequence[Block], y: Array, start: Array) -> list[Fit]:
+    """One for each of D × N, from D × K ratios, as many at a time as fit in the caches."""
+    some = max(MOST_NUMBERS // max(len(block.ones) for block in parts) ** 2, 1)
+    return [one for at in range(0, len(y), some) for one in _fits(parts, y[at : at + some], start[at : at + some])]
+
+
+def _fits(parts: Sequence[Block], y: Array, start: Array) -> list[Fit]:
+    centre = y.mean(axis=1)
+    data = sums(parts, y - centre[:, None])
+    ratios = minimised(data, start)
+    at = criterion(data, ratios)
+    variances = ratios * at.residual[:, None]
+    values = zip(variances, at.residual.tolist(), (at.mean + centre).tolist(), at.value.tolist(), strict=True)
+    return [Fit(*one) for one in values]
+
+
+def fit(parts: Sequence[Block], y: Array, k: int) -> Fit:
+    """The better of two, from ratios that are small and from ratios that are not."""
+    start = np.stack([np.full(k, 0.05), np.full(k, 1.0)])
+    return min(fits(parts, np.stack([y, y]), start), key=lambda one: one.criterion)
 
 
 def simulate(parts: Sequence[Block], at: Fit, n: int, rng: np.random.Generator) -> Array:
@@ -155,7 +235,7 @@ def simulate(parts: Sequence[Block], at: Fit, n: int, rng: np.random.Generator) 
 def share_errors(parts: Sequence[Block], at: Fit, n: int, draws: int, seed: int) -> Array:
     """Standard deviation of each share over parametric-bootstrap refits, %."""
     rng = np.random.default_rng(seed)
-    k = len(at.components)
     start = np.maximum(at.components / at.residual, 1e-3)
-    shares = np.array([fit(parts, simulate(parts, at, n, rng), k, start).shares for _ in range(draws)])
+    drawn = np.stack([simulate(parts, at, n, rng) for _ in range(draws)])
+    shares = np.array([one.shares for one in fits(parts, drawn, np.tile(start, (draws, 1)))])
     return np.asarray(shares.std(axis=0, ddof=1))

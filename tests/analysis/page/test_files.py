@@ -8,6 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from altair.utils import schemapi
+from altair.vegalite.v6.schema.core import load_schema
 
 from analysis.page import files
 from analysis.reading.published import COLUMNS, read_reference
@@ -55,8 +57,16 @@ def test_page_is_self_contained_and_small(written: files.Written) -> None:
     assert len(own_part(page)) < len(page) / 2
     assert not re.search(r'<(?:script|img|link)[^>]+(?:src|href)="(?!data:|#)', own_part(page))
     assert page.count("</script>") == page.count("<script")
-    for spec in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL):
-        assert json.loads(spec)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+
+
+def test_figures_are_as_their_schema_says(written: files.Written) -> None:
+    page = written.index.read_text(encoding="utf-8")
+    specs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert len(specs) > 10
+    schema = load_schema()
+    for spec in map(json.loads, specs):
+        assert spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+        schemapi.validate_jsonschema(spec, schema)
 
 
 def test_figures_are_written(written: files.Written) -> None:

@@ -35,13 +35,52 @@ def test_reml_gradient_equals_differences_on_an_incomplete_grid() -> None:
     y, plate, sample = penicillin()
     kept = np.random.default_rng(3).random(len(y)) < 0.6
     for group in (None, plate[kept] % 3):
-        data = reml.sums(reml.blocks([plate[kept], sample[kept]], group), y[kept])
-        at = np.array([0.4, 2.0])
-        gradient = reml.criterion(data, at)[1]
+        data = reml.sums(reml.blocks([plate[kept], sample[kept]], group), np.stack([y[kept], y[kept] ** 2]))
+        at = np.array([[0.4, 2.0], [1.5, 0.0]])
+        found = reml.criterion(data, at).gradient
         for k in range(2):
             step = np.eye(2)[k] * 1e-5
-            rise = reml.criterion(data, at + step)[0] - reml.criterion(data, at - step)[0]
-            assert gradient[k] == pytest.approx(rise / 2e-5, rel=1e-4)
+            rise = reml.criterion(data, at + step).value - reml.criterion(data, at - step).value
+            np.testing.assert_allclose(found[:, k], rise / 2e-5, rtol=1e-4)
+
+
+def test_reml_expects_the_curvature_that_draws_have_on_average() -> None:
+    """At the truth: second derivatives by differences of gradients, over data of the model itself."""
+    rng = np.random.default_rng(2)
+    a, b = (codes.ravel() for codes in np.meshgrid(range(6), range(7), indexing="ij"))
+    for group in (None, a % 2):
+        parts, truth = reml.blocks([a, b], group), np.array([0.7, 0.2])
+        y = np.stack([reml.simulate(parts, reml.Fit(truth, 1.0, 0.0, 0.0), len(a), rng) for _ in range(4000)])
+        data, at = reml.sums(parts, y), np.tile(truth, (len(y), 1))
+        for k in range(2):
+            step = np.eye(2)[k] * 1e-5
+            bend = (reml.criterion(data, at + step).gradient - reml.criterion(data, at - step).gradient) / 2e-5
+            error = bend.std(axis=0) / np.sqrt(len(y))
+            assert (np.abs(bend.mean(axis=0) - reml.criterion(data, at).curvature[0, k]) < 4 * error).all()
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1.0])
+def test_reml_of_many_draws_is_that_of_each_alone(noise: float) -> None:
+    """Also of little residual, of no effect at all, and of factors whose optimum is at 0."""
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(4)
+    a, b = (codes.ravel() for codes in np.meshgrid(range(5), range(8), indexing="ij"))
+    parts = reml.blocks([a, b])
+    truths = [np.array(truth) for truth in ((1.0, 0.5), (0.0, 0.5), (0.0, 0.0))]
+    y = np.stack([reml.simulate(parts, reml.Fit(truth, noise, 2.0, 0.0), len(a), rng) for truth in truths * 4])
+    for one, drawn in zip(reml.fits(parts, y, np.full((len(y), 2), 0.3)), y, strict=True):
+        data = reml.sums(parts, drawn[None] - drawn.mean())
+
+        def value(logs: np.ndarray, data: list[reml.Sums] = data) -> float:
+            return float(reml.criterion(data, np.exp(logs)[None]).value[0])
+
+        least = min(
+            minimize(value, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000}).fun
+            for start in (np.full(2, -1.0), np.full(2, 8.0))
+        )  # fmt: skip
+        assert one.criterion == pytest.approx(least, abs=1e-5)
+        assert min(one.components) >= 0
 
 
 def dense_criterion(y: np.ndarray, factors: list[np.ndarray], variances: np.ndarray, residual: float) -> float:
@@ -76,9 +115,9 @@ def test_reml_recovers_simulated_components() -> None:
     factors, truth = [codes[kept] for codes in (model, source, target)], np.array([0.5, 1.0, 2.0])
     parts = reml.blocks(factors)
     at = reml.Fit(truth, 1.5, 1.0, 0.0)
-    start = np.full(3, 0.5)
     with threadpool_limits(1):
-        fits = [reml.fit(parts, reml.simulate(parts, at, int(kept.sum()), rng), 3, start) for _ in range(60)]
+        y = np.stack([reml.simulate(parts, at, int(kept.sum()), rng) for _ in range(60)])
+        fits = reml.fits(parts, y, np.full((60, 3), 0.5))
     found = np.array([[*fit.components, fit.residual] for fit in fits])
     error = found.std(axis=0, ddof=1) / np.sqrt(len(fits))
     assert (np.abs(found.mean(axis=0) - [*truth, 1.5]) < 3.5 * error).all()
