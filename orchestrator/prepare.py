@@ -215,7 +215,7 @@ def begin(prepared: Prepared) -> None:
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     grid = to_do.grid
-    store.write_grid(*grid.tables(), grid.compositions(), grid.held_out, grid.by_recipe(), grid.starts())
+    store.write_grid(*grid.tables(), **grid.named())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)
     for failure in prepared.broken:

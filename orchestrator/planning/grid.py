@@ -125,6 +125,11 @@ class Grid:
         """What of it is put together of others, as a table of study.store.schema.COMPOSITIONS."""
         return schema.table(schema.COMPOSITIONS, [one.row() for one in self.names])
 
+    def named(self) -> dict[str, pa.Table | list[str]]:
+        """What it says of them beside `tables`, by the names of study.store.schema.GRID."""
+        tables = {"compositions": self.compositions(), "recipes": self.by_recipe(), "starts": self.starts()}
+        return {**tables, "held_out": self.held_out}
+
     def by_recipe(self) -> pa.Table:
         """By which of several recipes its adapters are trained, as a table of study.store.schema.RECIPES."""
         named = ((one.adapter.adapter_id, one.adapter.recipe) for one in self.names if one.adapter.recipe is not None)

@@ -36,22 +36,16 @@ class Store(Files):
 
     # -- study file and grid -----------------------------------------------------------------------------------------
 
-    def write_grid(
-        self,
-        subjects: pa.Table,
-        targets: pa.Table,
-        compositions: pa.Table | None = None,
-        held_out: Sequence[str] = (),
-        *more: pa.Table,
-    ) -> None:
-        """Record what the config asks for: tables of study.store.schema.SUBJECTS, TARGETS and COMPOSITIONS.
+    def write_grid(self, subjects: pa.Table, targets: pa.Table, **more: pa.Table | Sequence[str] | None) -> None:
+        """Record what the config asks for: tables of study.store.schema.SUBJECTS and TARGETS.
 
-        `held_out` are the target_ids of items on which a lambda is chosen alone, `more` tables of RECIPES and STARTS.
+        `more` are other columns of GRID by their names: tables of COMPOSITIONS, RECIPES and STARTS, and the `held_out`.
         """
-        made, *others = ([] if table is None else table.to_pylist() for table in (compositions, *more))
-        lacking: list[list[object]] = [[]] * (len(schema.GRID) - 4 - len(more))
-        columns = (subjects.to_pylist(), targets.to_pylist(), made, list(held_out), *others, *lacking)
-        lists = [pa.array([column], field.type) for column, field in zip(columns, schema.GRID, strict=True)]
+        given = {"subjects": subjects, "targets": targets, **more}
+        rows = {name: one.to_pylist() if isinstance(one, pa.Table) else list(one or ()) for name, one in given.items()}
+        lists = [pa.array([rows.pop(field.name, [])], field.type) for field in schema.GRID]
+        if rows:
+            raise ValueError(f"a grid has no {', '.join(rows)}")
         self.write(layout.GRID_FILE, to_bytes(pa.table(lists, schema=schema.GRID)))
 
     def read_grid(self) -> tuple[pa.Table, pa.Table] | None:

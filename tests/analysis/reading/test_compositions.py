@@ -85,7 +85,8 @@ def write_grid(store: Store) -> None:
         }
         for name, adapter, at, protocol in (*named, ("other", "other", None, None), ("half", "mix-5", None, None))
     ]  # fmt: skip
-    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), table(COMPOSITIONS, rows), HELD_OUT)
+    more = {"compositions": table(COMPOSITIONS, rows), "held_out": HELD_OUT}
+    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), **more)
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def test_items_to_choose_a_lambda_on_are_asked_of_the_base_and_of_what_has_sever
     (row,) = of_plan(plan(whole, {}, scored(units[:-1])))
     assert (row.scores.done, row.scores.to_do) == (len(units) - 1, 1)
     store = Store(str(tmp_path))
-    store.write_grid(*whole.tables(), whole.compositions(), whole.held_out)
+    store.write_grid(*whole.tables(), **whole.named())
     (stood,), _ = of_store(store)
     assert (stood.scores.to_do, stood.adapters.to_do) == (len(units), len(whole.adapters))
     assert held_out(store) == whole.held_out

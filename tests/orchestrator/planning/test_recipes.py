@@ -57,7 +57,7 @@ def test_what_two_recipes_come_to_is_trained_once_and_stands_for_both(tmp_path: 
     single = {unit.adapter_id for unit in grid.adapters if len(unit.source.cells) == 1}
     assert all((of[unit.adapter_id] == ["size", "even"]) == (unit.adapter_id in single) for unit in grid.adapters)
     store = Store(str(tmp_path))
-    store.write_grid(*grid.tables(), grid.compositions(), grid.held_out, grid.by_recipe())
+    store.write_grid(*grid.tables(), **grid.named())
     assert [tuple(row.values()) for row in recipes(store).to_pylist()] == list(grid.recipes)
     assert [one.scores.to_do for one in of_store(store)[0]] == [7 * 4, 7 * 4]
 

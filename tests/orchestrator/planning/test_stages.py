@@ -123,7 +123,7 @@ def test_what_begins_with_another_is_in_another_gang() -> None:
 def test_a_store_counts_stages_as_the_plan_does(tmp_path: Path, seed: int) -> None:
     compose = "compose: [{name: sum, method: sum, terms: [{source: three}, {source: mmlu/en}]}]\n"
     chance, found, store = random.Random(seed), grid_of(config(more=compose)), Store(str(tmp_path))
-    store.write_grid(*found.tables(), found.compositions(), found.held_out, found.by_recipe(), found.starts())
+    store.write_grid(*found.tables(), **found.named())
     for unit in chance.sample(found.adapters, 3):
         put_record(store, unit)
     for score in chance.sample(scores_of(found), 12):

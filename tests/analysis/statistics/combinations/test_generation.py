@@ -41,7 +41,7 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
         "protocol": None, "language": None, "recipe": None,
         "terms": [{"subject_id": "x", "source": "sum/de", "weight": 1.0}],
     }  # fmt: skip
-    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), table(COMPOSITIONS, [named]))
+    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), compositions=table(COMPOSITIONS, [named]))
     found = generation(load_store(store.uri))
     assert found.columns == list(COLUMNS)
     assert found["subject"].to_list() == ["base", "mix (0.5)", "sum/de"] * 2
