@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from study.errors import ConfigError
 
@@ -14,11 +15,13 @@ from study.errors import ConfigError
 def readable(error: ValidationError, schema: type[BaseModel], where: str = "") -> ConfigError:
     """Put the deepest of pydantic's complaints in the user's terms; `where` in a config the `schema` is of a part."""
     problems = error.errors(include_url=False)
+    models = _models_below(schema)
     located = [
-        ([part for part in problem["loc"] if isinstance(part, int) or _is_key(part)], problem) for problem in problems
+        ([part for part in problem["loc"] if isinstance(part, int) or (_is_key(part) and part not in models)], problem)
+        for problem in problems
     ]
     location, problem = max(located, key=lambda pair: len(pair[0]))
-    alternatives = [other["msg"] for place, other in located if place == location]  # a union complains once per branch
+    alternatives = [_said(other, models) for place, other in located if place == location]  # one per branch of a union
     inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     key = f"{where}{inside}".lstrip(".")
     kind, value = problem["type"], problem["input"]
@@ -30,7 +33,7 @@ def readable(error: ValidationError, schema: type[BaseModel], where: str = "") -
         return ConfigError(  # its value may be of a file that was not meant
             key, "…", "unknown key", f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(known)}"
         )
-    message = ", or ".join(text.removeprefix("Value error, ") for text in dict.fromkeys(alternatives))
+    message = ", or ".join(dict.fromkeys(alternatives))
     fix = "give a value of that kind"
     if kind == "string_type" and isinstance(value, bool):
         fix = "put it in quotes: YAML reads yes, no, on and off as true and false"
@@ -38,7 +41,15 @@ def readable(error: ValidationError, schema: type[BaseModel], where: str = "") -
         fix = "change the value as it says"
     elif kind == "literal_error":
         fix = "use one of them"
-    return ConfigError(key, value, message[0].lower() + message[1:], fix)
+    return ConfigError(key, value, message, fix)
+
+
+def _said(problem: ErrorDetails, models: Mapping[str, type[BaseModel]]) -> str:
+    """A complaint as part of a sentence; keys in place of the name of a class that nobody has seen."""
+    if problem["type"] == "model_type":
+        return f"input should be a mapping with keys {', '.join(_keys_of(models[problem['ctx']['class_name']]))}"
+    text = problem["msg"].removeprefix("Value error, ")
+    return text[0].lower() + text[1:]
 
 
 def _is_key(part: str | int) -> bool:
@@ -54,12 +65,28 @@ def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]
     """List the keys that a schema knows at a place."""
     for part in location:
         if isinstance(part, str):
-            field = model.model_fields.get(part)
+            field = next((own for name, own in model.model_fields.items() if part in (name, own.alias)), None)
             nested = _models_in(field.annotation) if field else []
             if not nested:
                 return []
             model = nested[0]
-    return sorted(model.model_fields.keys() - {"trial_run"})
+    return _keys_of(model)
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys as they are written."""
+    return sorted({field.alias or name for name, field in model.model_fields.items()} - {"trial_run"})
+
+
+def _models_below(schema: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """A schema and all that it is made of, by the names of their classes, which pydantic names in a location too."""
+    found, new = dict[str, type[BaseModel]](), [schema]
+    while new:
+        model = new.pop()
+        found[model.__name__] = model
+        below = [one for field in model.model_fields.values() for one in _models_in(field.annotation)]
+        new += [one for one in below if one.__name__ not in found]
+    return found
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:

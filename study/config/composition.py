@@ -178,4 +178,7 @@ class CompositionConfig(_Aliased):
             raise ValueError("lambda is set, and no weight names it")
         if isinstance(self.strength, LambdaConfig) and len(set(self.strength.grid)) < len(self.strength.grid):
             raise ValueError("a value of lambda stands twice in the grid")
+        languages = self.over.language
+        if self.protocol == "other_languages" and isinstance(languages, tuple) and len(set(languages)) == 1:
+            raise ValueError("lambda is chosen on other languages, and `for` has one: name more, or another protocol")
         return self

@@ -104,6 +104,9 @@ def _expanded(config: StudyConfig, entry: CompositionConfig, key: str) -> Iterat
         if entry.weights is not None:
             said_cell = _filled([entry.weights.search.cell], filled, f"{key}.weights.search.cell")[0]
             cell = config.cell(f"{key}.weights.search.cell", said_cell)
+            if config.task(cell.task).lm_eval is None:
+                problem, fix = "is learned from only: it asks nothing that weights could answer", "name a task's cell"
+                raise ConfigError(f"{key}.weights.search.cell", said_cell, problem, fix)
         yield Combination(name, key, entry, parts, language, cell)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from study.config.fields import Count, Frozen, Number, PositiveInt
 from study.config.tuning import Ia3, KindName, Lora, PrefixTuning, PromptTuning, words
@@ -38,11 +38,6 @@ class Temperature(Frozen):
     temperature: Annotated[Number, Field(gt=0)]
 
 
-def _kind(value: object) -> str:
-    """Which of the two `weights` are. Brackets: no key of an error."""
-    return "weights[temperature]" if isinstance(value, dict | Temperature) else "weights[name]"
-
-
 class Mixing(Frozen):
     """How a source of several cells goes through them; one cell is trained on as ever.
 
@@ -50,11 +45,7 @@ class Mixing(Frozen):
     """
 
     order: Literal["mixed", "sequential", "reptile"] = "mixed"
-    weights: Annotated[
-        Annotated[Literal["size", "uniform"], Tag("weights[name]")]
-        | Annotated[Temperature, Tag("weights[temperature]")],
-        Discriminator(_kind),
-    ] = "size"
+    weights: Literal["size", "uniform"] | Temperature = "size"
     inner_steps: PositiveInt | None = None
     outer_rate: Annotated[Number, Field(gt=0, le=1)] | None = None
 

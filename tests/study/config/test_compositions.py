@@ -95,12 +95,29 @@ def test_weights_are_searched_on_a_cell_of_its_own_in_each_expansion() -> None:
             "compose[0]",
             "twice",
         ),
+        (
+            "{name: a, for: {language: [de]}, method: sum, lambda: {grid: [1]},"
+            " terms: [{source: arc/en, weight: lambda}]}",
+            "compose[0]",
+            "`for` has one",
+        ),
+        (
+            "{name: a, method: sum, lambda: test, terms: [{source: arc/en, weight: lambda}]}",
+            "compose[0].lambda",
+            "a mapping with keys grid, protocol",
+        ),
+        ("{name: a, for: {lang: [de]}, method: sum, terms: [{source: arc/en}]}", "compose[0].for.lang", "`language`"),
+        (
+            "{name: a, method: sum, weights: {search: {cell: prose/de}}, terms: [{source: arc/en}]}",
+            "compose[0].weights.search.cell",
+            "learned from only",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(entry: str, key: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(BASE + f"compose: [{entry}]")
-    assert caught.value.key.startswith(key)
+    assert caught.value.key == key
     assert said in str(caught.value)
 
 

@@ -133,7 +133,12 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
             "compose",
             "recipe.kind is dora",
         ),
-        (BASE, ["recipe.mixing.weights=rows"], "recipe.mixing.weights", "'size' or 'uniform'"),
+        (
+            BASE,
+            ["recipe.mixing.weights=rows"],
+            "recipe.mixing.weights",
+            "'size' or 'uniform', or input should be a map",
+        ),
         (BASE, ["recipe.mixing.weights={temperature: 0}"], "recipe.mixing.weights.temperature", "greater than 0"),
         (BASE, ["recipe.mixing.order=reptile"], "recipe.mixing.inner_steps", "required where the order is reptile"),
         (BASE, ["recipe.mixing={order: reptile, inner_steps: 4}"], "recipe.mixing.outer_rate", "required"),
