@@ -28,7 +28,7 @@ from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Row
 from evaluators.items.encoder import encoder_of
-from evaluators.items.targets import Targets
+from evaluators.items.targets import EXACT, Targets
 from evaluators.subjects.on_base import load_base
 from evaluators.subjects.sharing import bank_on
 from study.cells import Cell, Source
@@ -94,7 +94,7 @@ class Bench:
 
 
 def rows_of(config: StudyConfig, model: Model, engine: Engine, cell: Cell) -> tuple[Sequence[Row], int]:
-    target = Targets(TaskLibrary.of(config), encoder_of(model), engine, lambda _: None).ready(cell)
+    target = Targets(TaskLibrary.of(config), encoder_of(model), engine, lambda _: None, EXACT).ready(cell)
     return target.rows, target.n_requests
 
 
