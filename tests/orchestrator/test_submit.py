@@ -14,6 +14,7 @@ import pytest
 import requests
 import yaml
 
+from analysis import report
 from orchestrator import submit
 from orchestrator.cluster.address import lets_strangers_in
 from study.store.store import Store
@@ -21,7 +22,7 @@ from tests.support.local import Cluster, head
 from tests.support.rows import done_scores
 from tests.support.sockets import documented, listening
 from tests.support.tiny_models import make_model
-from tests.support.tiny_world import REPOSITORY, make_config, make_tasks
+from tests.support.tiny_world import make_config, make_tasks
 
 SECRETS = {
     "HF_TOKEN": "hf_sentinel0mvD2",
@@ -97,7 +98,7 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
         if any(re.match(rb"ray::(Trainer|Evaluator)Process", title) for title in now):
             sockets |= set(listening(cluster.pid))
         titles |= now
-        time.sleep(1)  # each look takes what the study could use
+        time.sleep(2)  # each look takes what the study could use
     assert sockets <= documented(), "docs/security.md does not say so"
     assert {("gcs_server", "all"), ("dashboard.py", "loopback"), ("TrainerProcess", "loopback")} <= sockets
     again = cluster.submit("--follow", study)
@@ -106,8 +107,10 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
     assert "succeeded" not in again.stdout
     assert Store(str(store)).failures()
     assert done_scores(Store(str(store)))
-    report = [sys.executable, "-m", "analysis.report", str(store)]
-    subprocess.run(report, cwd=REPOSITORY, env={**cluster.env, **SECRETS}, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        assert report.main([str(store)]) == 0
     files = [path for root in (store, cluster.session) for path in root.rglob("*") if path.is_file()]
     assert {"index.html", "study.yaml", "runtime_env_agent.log"} <= {path.name for path in files}
     written = {path: path.read_bytes() for path in files} | {Path("/proc"): b"\n".join(titles)}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from orchestrator.cluster.scouts import Places, Scouts
 from orchestrator.scheduling.decide import MOST_SCOUTS, Decision, Demand, Resources, Shape, Unmet, Work, unmet
 from orchestrator.scheduling.waits import Waits
 from study.store.store import Store
+from tests.support.forks.graft import command
 from tests.support.local import head, node
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
@@ -75,13 +74,12 @@ def test_a_study_begins_on_a_cluster_that_has_no_node_yet(tmp_path: Path) -> Non
     with head(tmp_path / "home", 0, RAY_enable_autoscaler_v2="1") as cluster:
         told = {"RAY_enable_autoscaler_v2": "1", "RAY_ADDRESS": cluster.gcs, "RAY_AUTH_MODE": "token"}
         with (tmp_path / "log").open("wb") as log:
-            command = [sys.executable, "-m", "orchestrator.sweep", str(config)]
-            study = subprocess.Popen(command, cwd=REPOSITORY, env={**cluster.env, **told}, stdout=log, stderr=log)
-        header = {"Authorization": f"Bearer {cluster.token}"}
+            fork, env = command("orchestrator.sweep", str(config)), {**cluster.env, **told}
+            study = subprocess.Popen(fork, cwd=REPOSITORY, env=env, stdout=log, stderr=log)
         waiting: set[str] = set()
         while len(waiting) < 2:
             assert study.poll() is None, (tmp_path / "log").read_text()
-            answer = requests.get(f"{cluster.dashboard}/api/v0/placement_groups", headers=header, timeout=60).json()
+            answer = cluster.get("/api/v0/placement_groups").json()
             groups = answer["data"]["result"]["result"] if answer["result"] else []  # else it is busy
             waiting |= {group["name"] for group in groups if group["state"] == "PENDING"}
             time.sleep(0.5)
