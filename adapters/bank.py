@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import torch
@@ -101,11 +101,23 @@ class LoraBank(nn.Module):
         """
         if not all(slot is None or 0 <= slot < self.slots for slot in slots):
             raise IndexError(f"slots {sorted({s for s in slots if s is not None})} of a bank of {self.slots}")
-        self._rows, self._dropout, self._stacks = Rows(slots, self.slots, self.device), dropout, self()
+        with self._as(Rows(slots, self.slots, self.device), dropout, self()):
+            yield
+
+    def again(self) -> AbstractContextManager[None]:
+        """What is said by `rows` now, to be said once more: for what is computed again in a backward pass."""
+        return self._as(self._rows, self._dropout, self._stacks)
+
+    @contextmanager
+    def _as(
+        self, rows: Rows | None, dropout: Dropout | None, stacks: dict[str, tuple[torch.Tensor, ...]]
+    ) -> Iterator[None]:
+        before = self._rows, self._dropout, self._stacks
+        self._rows, self._dropout, self._stacks = rows, dropout, stacks
         try:
             yield
         finally:
-            self._rows, self._dropout, self._stacks = None, None, {}
+            self._rows, self._dropout, self._stacks = before
 
     def lacks(self, adapter: AdapterWeights) -> str | None:
         """Why an adapter has no room in this bank (another module, a larger rank); None if it has."""

@@ -96,6 +96,10 @@ class Engine:
         if not engine.fp16_enabled():  # there infinite gradients are how DeepSpeed finds its loss scale
             self._sheet.weights.register_hook(self._without_bad)
 
+    def recompute(self) -> None:
+        """Keep no activations within the base's layers: they are computed again. Raises ConfigError."""
+        self._sheet.recompute()
+
     def losses(self, batch: MicroBatch | Prompts | None) -> torch.Tensor:
         """The loss of each target of a micro-batch [N], in nats; of prompts, or without a batch, how far it has come.
 

@@ -122,6 +122,8 @@ class Worker:
         recipe = setup.recipe if any(member.is_slow for member in members) else setup.recipe.of_source(1)
         try:
             with opened(base.module, recipe, settings, names, self.world, starts) as engine:
+                if setup.training.gradient_checkpointing:
+                    engine.recompute()
                 resumed = train_gang(engine, members, how, start, save)
             return self._conditions(base, setup, how, members, resumed)
         except RuntimeError as error:

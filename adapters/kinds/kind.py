@@ -74,6 +74,10 @@ class Sheet(Protocol):
         """Put the weights of another adapter of this kind into a member's row, by their names in its files."""
         ...
 
+    def recompute(self) -> None:
+        """Have the base's layers computed again in backward passes. Raises ConfigError where that cannot be."""
+        ...
+
     def detach(self) -> None:
         """Take everything off the base: it is again what it was."""
         ...

@@ -22,6 +22,7 @@ from adapters.dropout import Dropout
 from adapters.folder import MAGNITUDE, PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
 from adapters.kinds.decomposed import converted, parts, twice
 from adapters.kinds.files import write_files
+from adapters.recomputed import Recomputed
 from adapters.sites import Site, sites_named
 from adapters.targeting import meant, names_for
 from study.config import Lora
@@ -46,6 +47,7 @@ class LoraSheet(nn.Module):
         self._parts = parts(base, lora, sites) if lora.init != "default" else {}
         self.bank = LoraBank(base, sites, lora.r, len(members), torch.float32, device)
         self.base, self._ratio = base, lora.lr_ratio
+        self._recomputed: Recomputed | None = None
         lengths = self.bank.lengths()
         for slot, (adapter_id, seed) in enumerate(members):
             fresh = AdapterWeights(self._parts) if self._parts else initial(lora, sites, adapter_id, seed)
@@ -106,8 +108,16 @@ class LoraSheet(nn.Module):
             found[module] = Factors(a[:rank], b[:, :rank], fresh.scaling, tensors.get(f"{PREFIX}{module}.{MAGNITUDE}"))
         self.bank.put(slot, AdapterWeights(found))
 
+    def recompute(self) -> None:
+        try:
+            self._recomputed = Recomputed(self.base, self.bank.again)
+        except ValueError as error:
+            raise ConfigError("training.gradient_checkpointing", True, str(error), "set it to false") from error
+
     def detach(self) -> None:
         self.bank.detach()
+        if self._recomputed is not None:
+            self._recomputed.detach()
 
 
 def modules_of(base: PreTrainedModel, lora: Lora) -> tuple[str, ...]:

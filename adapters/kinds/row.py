@@ -40,5 +40,8 @@ class Row(nn.Module):
     def squared_norms(self) -> torch.Tensor:
         raise TypeError("there is no product beside the base's matrices")
 
+    def recompute(self) -> None:
+        raise TypeError("the weights are a model's for the length of a call alone, and not in its backward pass")
+
     def detach(self) -> None:
         """Does nothing: a model takes these weights only for the length of a call."""

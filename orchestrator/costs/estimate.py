@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, held, load_s, of_actors, stages, used
-from orchestrator.costs.measured import Measured, train_work
+from orchestrator.costs.measured import Measured, train_flops, train_work
 from orchestrator.costs.tokens import SourceTokens, TokenCounter, counter_of, of_source, of_targets
 from orchestrator.planning.grid import Grid, Part
 from orchestrator.planning.plan import Plan
@@ -135,7 +134,7 @@ def _of_works(
 
 def _heavier(config: StudyConfig, recipe: Recipe) -> float:
     """How much more a token is to train on than by the config's `recipe`."""
-    return tuning_of(recipe).train_flops / tuning_of(config.recipe).train_flops
+    return train_flops(config, recipe) / train_flops(config, config.recipe)
 
 
 class _Speed:
@@ -147,7 +146,7 @@ class _Speed:
         self._stage, self._model, self._measured = stage, model.name, measured
         self._ways: Counter[str] = Counter()
         body, peak = model.params - model.embedded, PEAK_FLOPS[assumed[stage]]
-        flops = tuning_of(config.recipe).train_flops if stage == TRAIN else FORWARD
+        flops = train_flops(config, config.recipe) if stage == TRAIN else FORWARD
         by_flops = f"by FLOP model, {assumed[stage]} at {UTILISATION:.0%} of {peak / 1e12:.4g} TFLOP/s (assumed)"
         self._rate = measured.rate(stage, model.name, body) or (flops * body / (UTILISATION * peak), by_flops)
         resources = stages(config)[stage]

@@ -15,12 +15,17 @@ import polars as pl
 
 from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.costs.devices import SCORE, TRAIN, kind_of_device, used
-from study.config import Recipe
+from study.config import Recipe, StudyConfig
 from study.flops import FORWARD
 from study.store.parts import undisturbed
 from study.store.records import AdapterRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
+
+
+def train_flops(config: StudyConfig, recipe: Recipe) -> int:
+    """FLOPs of training per token and parameter, where layers are computed again with a second forward pass."""
+    return tuning_of(recipe).train_flops + (FORWARD if config.training.gradient_checkpointing else 0)
 
 
 def train_work(learned: float, train: int, validation: int, recipe: Recipe) -> float:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.kinds.kind import kind_of as tuning_of
+from orchestrator.costs.measured import train_flops
 from study.cells import Cell, Source
 from study.config import ModelConfig, StudyConfig
 from study.config.expansion import combinations, learned
@@ -138,7 +138,7 @@ def _training(
         for i in (0, 1):
             more = len(config.seeds) * sum(pair[i] for pair in each)
             tokens[i] += more
-            flops[i] += params * tuning_of(recipe).train_flops * more
+            flops[i] += params * train_flops(config, recipe) * more
     return tokens[0], tokens[1], flops[0], flops[1]
 
 

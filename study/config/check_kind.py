@@ -6,6 +6,13 @@ from study.config import Recipe
 from study.errors import ConfigError
 
 
+def check_recomputing(recipe: Recipe, of: str) -> None:
+    """Raise ConfigError where `training.gradient_checkpointing` cannot be: `of` is the recipe's key."""
+    if recipe.low_rank is None:
+        key, problem = "training.gradient_checkpointing", f"goes with LoRA and its kin, and {of} is {recipe.tuning}"
+        raise ConfigError(key, True, problem, "set it to false, or lower training.micro_batch_size")
+
+
 def check_kind(recipe: Recipe, of: str) -> None:
     """Raise ConfigError for keys that the kind does not go by; `of` is the recipe's key."""
     lora = recipe.low_rank

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from study.config import Recipe, StudyConfig
-from study.config.check_kind import check_kind
+from study.config.check_kind import check_kind, check_recomputing
 from study.config.check_several import check_mixing, check_near
 from study.config.complaint import readable
 from study.config.recipes import check_different, key_of, merged
@@ -23,6 +23,8 @@ def check_recipes(config: StudyConfig) -> None:
     check_different(config.trained_by)
     for one, recipe in config.trained_by.items():
         check_kind(recipe, key_of(one))
+        if config.training.gradient_checkpointing:
+            check_recomputing(recipe, key_of(one))
         check_mixing(recipe.mixing, key_of(one))
         check_near(config, recipe, key_of(one))
     _check_held_out(config)

@@ -49,6 +49,7 @@ class Training(Frozen):
     micro_batch_size: Auto | PositiveInt = "auto"
     workers_per_trial: PositiveInt = 1
     resources_per_worker: Resources = Field(default={"GPU": 1.0})
+    gradient_checkpointing: StrictBool = False  # layers are computed again in backward passes
     deepspeed: dict[StrictStr, Any] = Field(default={"zero_optimization": {"stage": 2}})
 
 

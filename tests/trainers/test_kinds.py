@@ -158,6 +158,17 @@ def test_a_stage_begins_with_what_another_has_learned(worker: Worker, model: Mod
     assert_close(weights(second), weights(first), 1e-6)
 
 
+@pytest.mark.parametrize(("name", "stage"), [("dora+", 2), ("pissa", 3)])
+def test_layers_that_are_computed_again_change_no_byte(
+    worker: Worker, model: Model, tmp_path: Path, name: str, stage: int
+) -> None:
+    kept, again = (
+        train(worker, model, tmp_path / str(one), recipe_of(name), stage=stage, gradient_checkpointing=one)
+        for one in (False, True)
+    )
+    assert [bytes_of(one) for one in kept.values()] == [bytes_of(one) for one in again.values()]
+
+
 def test_kinds_leave_the_base_to_each_other_as_it_was(worker: Worker, model: Model, tmp_path: Path) -> None:
     """Each kind after each other kind, and after itself: the same bytes, on a base of the same bits."""
     one, before, first = job("e", count=4), None, dict[str, bytes]()

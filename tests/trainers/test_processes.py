@@ -96,7 +96,8 @@ def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> Non
             if stage in RESUMED and rank == 0:
                 (out / f"checkpoint{stage}").write_bytes(saved[0])
         for name, recipe in KINDS.items():
-            worker.train(Setup(model, recipe, training(3, micro_batch_size=1)), GANG[1:], out / name)
+            how = training(3, micro_batch_size=1, gradient_checkpointing=name != "prompts")
+            worker.train(Setup(model, recipe, how), GANG[1:], out / name)
         status = 0
     except Exception:  # noqa: BLE001 - told to the parent by the exit code, and below
         traceback.print_exc()

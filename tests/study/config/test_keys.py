@@ -10,6 +10,7 @@ from study.config.file import load, parse
 from study.errors import ConfigError
 
 SUM = "compose=[{name: a, method: sum, terms: [{source: arc/en}, {source: mmlu/en}]}]"
+AGAIN = ["training={gradient_checkpointing: true}"]
 BASE = """
 models: [{id: some/model}]
 languages: [en, de]
@@ -139,6 +140,8 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
             "recipe.mixing.weights",
             "'size' or 'uniform', or input should be a map",
         ),
+        (BASE, [*AGAIN, "recipe.kind=ia3"], "training.gradient_checkpointing", "recipe is IA3"),
+        (BASE, [*AGAIN, "recipe.lora=null"], "training.gradient_checkpointing", "recipe is full fine-tuning"),
         (BASE, ["recipe.mixing.weights={temperature: 0}"], "recipe.mixing.weights.temperature", "greater than 0"),
         (BASE, ["recipe.mixing.order=reptile"], "recipe.mixing.inner_steps", "required where the order is reptile"),
         (BASE, ["recipe.mixing={order: reptile, inner_steps: 4}"], "recipe.mixing.outer_rate", "required"),
