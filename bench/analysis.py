@@ -41,6 +41,7 @@ MODELS = {
 }
 TASKS = ("arc_challenge", "global_mmlu", "hellaswag", "truthfulqa")
 LANGUAGES = ("ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "pt", "zh")
+NOTHING = ("generation", "cut_off", "graded", "graded_metric", "metrics")  # of items with options
 CELLS = [(task, language) for task in TASKS for language in LANGUAGES]
 ITEMS_PER_CELL, OPTIONS = 400, 4
 Column = str | int | float | None
@@ -84,7 +85,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
         items.append(
             _table(
                 schema.ITEMS,
-                keys | {"written_at": now} | dict.fromkeys(("generation", "graded", "graded_metric", "metrics")),
+                keys | {"written_at": now} | dict.fromkeys(NOTHING),
                 facts,
                 n,
             )

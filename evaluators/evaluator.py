@@ -62,6 +62,7 @@ class Settings:
     profile: bool = False
     languages: tuple[str, ...] = ()
     validation: Validation | None = None
+    texts: tuple[Cell, ...] = ()  # cells of raw text that are scored
 
     @property
     def chats(self) -> bool:
@@ -71,12 +72,13 @@ class Settings:
     @classmethod
     def of(cls, config: StudyConfig, profile: bool = False) -> Settings:
         return cls(
-            config.tasks,
+            config.families,
             config.scoring,
             config.evaluators.tokens_per_batch,
             profile,
             config.languages,
             config.held_out_by,
+            tuple(config.scored_texts()),
         )
 
 
@@ -109,7 +111,8 @@ class Evaluator:
 
     def _targets_of(self, encoder: Encoder, shared: SharedRequests, branch: bool = True) -> Targets:
         settings = self._settings
-        library = TaskLibrary(settings.tasks, settings.scoring, settings.languages, settings.validation)
+        own = settings.languages, settings.validation, settings.texts
+        library = TaskLibrary(settings.tasks, settings.scoring, *own)
         exact = self._exact if branch else None
         return Targets(library, encoder, self._engine, shared, exact)
 

@@ -130,12 +130,13 @@ class Waves:
             slots = [place.slot for place in places for _ in instances]
             try:
                 with self._engine.stage("generate"):
-                    texts = self._writer.write(instances * len(places), slots, target.longest_writing)
+                    answers = self._writer.write(instances * len(places), slots, target.longest_writing)
             except TaskError as error:
                 written.update({place.unit.score_id: error for place in places})
                 continue
             seconds = (time.perf_counter() - began) / len(places)
             for number, place in enumerate(places):
-                own = texts[number * len(instances) : (number + 1) * len(instances)]
-                written[place.unit.score_id] = Answers(own, seconds)
+                own = answers[number * len(instances) : (number + 1) * len(instances)]
+                cut_off = [one.cut_off for one in own]
+                written[place.unit.score_id] = Answers([one.text for one in own], seconds, cut_off)
         return written

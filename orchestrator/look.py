@@ -63,7 +63,7 @@ def look(config: StudyConfig, text: str, model: str | None, rows: int) -> dict[s
     found: dict[str, object] = {"cell": str(cell), "model": chosen.name}
     faults = []
     parts: dict[str, Callable[..., Learned | Scored]] = {"learned": learned}
-    if config.task(cell.task).lm_eval is not None:
+    if config.task(cell.task).lm_eval is not None or cell in library.texts:
         parts["asked"] = scored
     for key, part in parts.items():
         try:

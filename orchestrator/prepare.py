@@ -27,7 +27,7 @@ from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from orchestrator.progress.watchdog import answering
 from study.config import StudyConfig
-from study.config.expansion import cells_used, held_out, learned
+from study.config.expansion import cells_used, combinations, held_out, learned
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from study.faults.kinds import BAD_DATA
@@ -243,6 +243,7 @@ def outdated(store: Store, to_do: Plan, config: StudyConfig) -> set[str]:
     unknown = {unit_id for unit_id, failure in recorded.items() if failure.subject_id is None}
     surveyed = {broken_id("source", str(source)) for source in learned(config)}
     surveyed |= {broken_id("target", str(cell)) for cell in [*config.target_list(), *held_out(config)]}
+    surveyed |= {broken_id("composition", one.name) for one in combinations(config)}
     cleared = to_do.asks_for(recorded.values()) | (recorded.keys() & surveyed) | unknown
     others = recorded.keys() - cleared
     done = (others & store.trained().keys()) | store.scored_among(others) if others else set()

@@ -162,7 +162,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
         console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
-        items = [len(texts) for cell, texts in prepared.survey.target_texts.items() if not cell.held_out]
+        items = prepared.survey.sizes()
         for line in (*combinations.lines(plan.grid), *_stated(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0

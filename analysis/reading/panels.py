@@ -45,6 +45,7 @@ class Panel:
     options: Ints  # N: number of options; 0 where there are none
     hashes: tuple[str, ...]  # N: content hash of each item
     classes: bool = True  # whether every item offers the same options, as far as their lengths tell
+    told: npt.NDArray[np.float64] | None = None  # N: the base's log-likelihood of each item's first text, nats
 
     @property
     def valued(self) -> bool:
@@ -112,7 +113,8 @@ def _base_facts(frame: pl.DataFrame) -> pl.DataFrame:
     options = pl.col("loglikelihoods").list.len().cast(pl.Int64).alias("options")
     metric = pl.col("graded_metric").fill_null("").alias("metric")
     gold = pl.col("gold").cast(pl.Int64)
-    return frame.select("score_id", "doc_id", "doc_hash", gold, metric, options, "option_chars")
+    told = pl.col("loglikelihoods").list.first().cast(pl.Float64).alias("told")
+    return frame.select("score_id", "doc_id", "doc_hash", gold, metric, options, "option_chars", told)
 
 
 def _rows(frame: pl.DataFrame) -> _Rows:
@@ -177,6 +179,7 @@ def _panel(name: tuple[str, str, str], rows: _Rows, chosen: Ints, facts: pl.Data
         facts["options"].to_numpy(),
         tuple(facts["doc_hash"].to_list()),
         facts["option_chars"].n_unique() == 1,
+        facts["told"].to_numpy(),
     )
 
 

@@ -77,6 +77,7 @@ def _without(whole: Study, others: frozenset[str], name: str) -> Study:
         panels=tuple(_only(panel, kept) for panel in whole.panels),
         graded=tuple(_only(panel, kept) for panel in whole.graded),
         bare=tuple(_only(panel, kept) for panel in whole.bare),
+        texts=tuple(_only(panel, kept) for panel in whole.texts),
         scores=scores,
         compositions=made,
     )

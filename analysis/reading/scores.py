@@ -5,7 +5,7 @@ Invariant: every metric of every current unit is here, so that none vanishes for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -13,17 +13,21 @@ from analysis.frames import SOURCE, TARGET
 from analysis.reading.panels import Panel
 
 TOLD = ["metric", "value", "n_items", "higher_is_better", "headline", "replicates"]
-FROM_ITEMS, GRADED, FROM_DRAWS, NONE = "significance", "graded", "corpus", "none"  # where claims are about a metric
+# where claims are about a metric
+FROM_ITEMS, GRADED, FROM_DRAWS, OF_TEXT, NONE = "significance", "graded", "corpus", "text_loss", "none"
 
 
-def score_rows(rows: pl.DataFrame, units: pl.DataFrame, panels: Sequence[Panel]) -> pl.DataFrame:
+def score_rows(
+    rows: pl.DataFrame, units: pl.DataFrame, panels: Sequence[Panel], texts: Collection[str] = ()
+) -> pl.DataFrame:
     """`unit`, TOLD and `claims`: the table that makes claims about the metric; null where it is not told.
 
-    `rows` are those of the store, of which a unit that ran twice has two.
+    `rows` are those of the store, of which a unit that ran twice has two; `texts` names what is raw text.
     """
     newest = rows.sort("written_at").unique(["score_id", "metric"], keep="last", maintain_order=True)
     found = newest.select("score_id", *TOLD).join(units.select("score_id", "unit"), on="score_id", how="inner")
-    place = pl.Series("place", [GRADED if panel.metric else FROM_ITEMS for panel in panels for _ in panel.units])
+    tables = [OF_TEXT if p.task in texts else GRADED if p.metric else FROM_ITEMS for p in panels for _ in p.units]
+    place = pl.Series("place", tables)
     unit = pl.Series("unit", [unit for panel in panels for unit in panel.units.tolist()], pl.Int64)
     known = pl.DataFrame([unit, place.cast(pl.String)])
     claims = (

@@ -43,6 +43,7 @@ class Study:
     panels: tuple[Panel, ...] = ()  # of targets with an accuracy
     graded: tuple[Panel, ...] = ()  # of those whose items are graded by another metric
     bare: tuple[Panel, ...] = ()  # of those whose metric no item has by itself
+    texts: tuple[Panel, ...] = ()  # of raw text, which is no task
     scores: pl.DataFrame = field(default_factory=pl.DataFrame)  # every metric of every unit (analysis.reading.scores)
     trial_run: bool = False
     failures: tuple[FailureRecord, ...] = ()
@@ -132,17 +133,16 @@ def _read(store: Store) -> Study:
     asked = current(rows.drop(TOLD), store, notes)
     units = asked.units
     every, strays = read_panels(store, units, asked.held_out["score_id"])
-    valued = [panel for panel in every if panel.valued]
-    panels, graded = ([panel for panel in valued if bool(panel.metric) is other] for other in (False, True))
+    info = read_study(store) or StudyFile({})
+    panels, graded, texts = _by_kind(every, _names(info.config.get("texts")))
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
     scored = unit_scores(panels)
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(scored, on="unit", how="left", maintain_order="left")
-    metrics = score_rows(rows, units, valued)
-    apart = _count_unscored(units, graded, metrics, notes)
+    metrics = score_rows(rows, units, [*panels, *graded, *texts], {panel.task for panel in texts})
+    apart = _count_unscored(units, {"graded": graded, "text_loss": texts}, metrics, notes)
     trained, records = units.filter(pl.col("kind") == "trained"), tuple(store.records().values())
     joint = joint_sources(records, set(trained["adapter_id"]))
-    info = read_study(store) or StudyFile({})
     whole = Study(
         name=str(info.name or store.uri.rstrip("/").rsplit("/", 1)[-1]),
         origin=store.uri,
@@ -151,6 +151,7 @@ def _read(store: Store) -> Study:
         panels=tuple(panels),
         graded=tuple(graded),
         bare=tuple(panel for panel in every if not panel.valued),
+        texts=tuple(texts),
         scores=metrics,
         trial_run=info.is_trial_run,
         config=info.config,
@@ -168,6 +169,20 @@ def _read(store: Store) -> Study:
     return divided(whole, asked.recipes)
 
 
+def _by_kind(every: Sequence[Panel], texts: set[str]) -> tuple[list[Panel], list[Panel], list[Panel]]:
+    """Panels whose items have values: of accuracies, of other metrics, and of what is raw text."""
+    valued = [panel for panel in every if panel.valued]
+    tasks = [panel for panel in valued if panel.task not in texts]
+    with_accuracy, graded = ([panel for panel in tasks if bool(panel.metric) is other] for other in (False, True))
+    return with_accuracy, graded, [panel for panel in valued if panel.task in texts]
+
+
+def _names(entries: object) -> set[str]:
+    """The names of entries of the config."""
+    some = entries if isinstance(entries, Sequence) else ()
+    return {str(entry["name"]) for entry in some if isinstance(entry, Mapping)}
+
+
 def _left_out(info: StudyFile) -> Iterator[str]:
     for adapter in info.adapters:
         if adapter.left_out:
@@ -176,13 +191,15 @@ def _left_out(info: StudyFile) -> Iterator[str]:
 
 
 def _count_unscored(
-    units: pl.DataFrame, graded: Sequence[Panel], metrics: pl.DataFrame, notes: list[tuple[int, str]]
+    units: pl.DataFrame, tables: Mapping[str, Sequence[Panel]], metrics: pl.DataFrame, notes: list[tuple[int, str]]
 ) -> list[tuple[int, str]]:
-    """Note what is in no table and why; returns what is in a table of its own."""
+    """Note what is in no table and why; returns what is in a table of its own, as panels are by `tables`."""
     trained = units.filter(pl.col("kind") == "trained")
-    elsewhere = pl.col("unit").is_in([unit for panel in graded for unit in panel.scored.tolist()])
-    others = trained.filter(elsewhere).height
-    trained = trained.filter(~elsewhere)
+    elsewhere = []
+    for table, panels in tables.items():
+        theirs = pl.col("unit").is_in([unit for panel in panels for unit in panel.scored.tolist()])
+        elsewhere.append((trained.filter(theirs).height, table))
+        trained = trained.filter(~theirs)
     based = units.filter(pl.col("kind") == "base").select("model", *TARGET).unique()
     no_base = trained.join(based, on=["model", *TARGET], how="anti").height
     notes.append((no_base, "score units without a base score on the same target: Δ is unknown"))
@@ -201,7 +218,7 @@ def _count_unscored(
     )
     together = drawn.filter("comparable").height
     beside = [(units.filter(pl.col("kind") == kind).height, table) for kind, table in BESIDE.items()]
-    return [(curves, "learning_curve"), (others, "graded"), (together, "corpus"), *beside]
+    return [(curves, "learning_curve"), *elsewhere, (together, "corpus"), *beside]
 
 
 def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:

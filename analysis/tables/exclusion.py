@@ -62,6 +62,7 @@ def without(study: Study, bad: frozenset[tuple[str, str, str]]) -> Study:
         panels=healthy(study.panels),
         graded=healthy(study.graded),
         bare=healthy(study.bare),
+        texts=healthy(study.texts),
         unhealthy=bad,
     )
 

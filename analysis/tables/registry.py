@@ -35,6 +35,7 @@ from analysis.statistics import (
     sensitivity,
     significance,
     stability,
+    text_loss,
 )
 from analysis.statistics.combinations import additivity, compositions, curve, generation, geometry, schedules
 from analysis.statistics.languages import families, linguistic
@@ -58,6 +59,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *additivity.TABLES,
     *geometry.TABLES,
     *schedules.TABLES,
+    *text_loss.TABLES,
     *generation.TABLES,
     *existing.TABLES,
     *significance.TABLES,

@@ -30,9 +30,13 @@ CACHE_FACTOR = 4  # rows in generation keep keys and values alone, a fraction of
 
 
 class _Prompt(str):
-    """A prompt that carries its adapter's slot through lm-eval's sorting and batching."""
+    """A prompt that carries its adapter's slot through lm-eval's sorting and batching, and what became of its answer.
+
+    That is whether it ended at the limit of tokens, without an end of its own.
+    """
 
     slot: int | None
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class _Hf(HFLM):
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
         self._engine = engine
         super().__init__(pretrained=engine.model, tokenizer=tokenizer, max_length=longest)
-        self._slots: list[int | None] = []
+        self._prompts: Sequence[_Prompt] = ()  # of the batch
 
     @property
     def model(self) -> PreTrainedModel:
@@ -56,18 +60,39 @@ class _Hf(HFLM):
     def tok_batch_encode(
         self, strings: Sequence[_Prompt], *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        self._slots = [prompt.slot for prompt in strings]
+        self._prompts = strings
         ids_BT, mask_BT = super().tok_batch_encode(list(strings), *args, **kwargs)
         return ids_BT, mask_BT
 
-    def _model_generate(self, *args: object, **kwargs: object) -> torch.Tensor:
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: Sequence[str], **kwargs: object
+    ) -> torch.Tensor:
         each_token = self.model.register_forward_hook(_beat)
         try:
-            with self._engine.rows_of(self._slots):
-                written_BT: torch.Tensor = super()._model_generate(*args, **kwargs)
+            with self._engine.rows_of([prompt.slot for prompt in self._prompts]):
+                written_BT: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs)
         finally:
             each_token.remove()
+        full = written_BT.shape[1] >= max_length
+        for prompt, answer in zip(self._prompts, written_BT[:, context.shape[1] :].tolist(), strict=True):
+            text = self.tokenizer.decode(answer)  # as the stopping criteria read it
+            prompt.cut_off = full and not self._ends.intersection(answer) and not any(end in text for end in stop)
         return written_BT
+
+    @property
+    def _ends(self) -> set[int]:
+        """The tokens that end an answer, and what fills up behind them."""
+        stated = getattr(self.model.generation_config, "eos_token_id", None)
+        several = stated if isinstance(stated, list) else [stated]
+        return {one for one in (*several, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id) if one is not None}
+
+
+@dataclass(frozen=True)
+class Written:
+    """An answer, and whether it ended at the limit of tokens, without an end of its own."""
+
+    text: str
+    cut_off: bool
 
 
 class Writer:
@@ -78,7 +103,7 @@ class Writer:
         self._hf = _Hf(engine, tokenizer, longest)
         self._pads: bool | None = None  # whether prompts may be filled up, once it is known
 
-    def write(self, instances: Sequence[Instance], slots: Sequence[int | None], longest: int) -> list[str]:
+    def write(self, instances: Sequence[Instance], slots: Sequence[int | None], longest: int) -> list[Written]:
         """Greedy continuations of lm-eval's instances, each by the adapter in its slot, in their order.
 
         `longest` bounds prompt and answer, in tokens. Raises TaskError where an answer leaves no room for a prompt,
@@ -89,7 +114,8 @@ class Writer:
         while True:
             self._hf.batch_size_per_gpu = rows
             try:
-                return list(self._hf.generate_until(requests, disable_tqdm=True))
+                texts = self._hf.generate_until(requests, disable_tqdm=True)
+                return [Written(text, one.args[0].cut_off) for text, one in zip(texts, requests, strict=True)]
             except AssertionError as error:  # lm-eval's check that the answer is shorter than the model's limit
                 raise TaskError(str(error)) from error
             except RuntimeError as error:

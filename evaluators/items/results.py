@@ -26,10 +26,14 @@ class ScoringError(Exception):
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model answers to a target's requests, in their order, and in how many seconds."""
+    """What the model answers to a target's requests, in their order, and in how many seconds.
+
+    Of what is written `cut_off` says whether it ended at the limit of tokens.
+    """
 
     responses: Sequence[Response]
     seconds: float
+    cut_off: Sequence[bool] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def judged_unit(unit: ScoreUnit, target: Target, answers: Answers | TaskError, r
     metrics = tuple((one.name, one.value) for one in verdict.metrics)
     count = len(target.items)
     result = Scored(unit.score_id, True, None, None, None, answers.seconds, target.tokens, count, metrics)
-    return Judged([{**shared, **row} for row in verdict.items], scores, result)
+    cut_off = [answers.cut_off[item.first] if answers.cut_off else None for item in target.items]
+    rows = [{**shared, **row, "cut_off": cut} for row, cut in zip(verdict.items, cut_off, strict=True)]
+    return Judged(rows, scores, result)
 
 
 def _score(metric: Metric) -> dict[str, object]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.costs.devices import SCORE, TRAIN, held, load_s, of_actors, stages, used
 from orchestrator.costs.measured import Measured, train_flops, train_work
-from orchestrator.costs.tokens import SourceTokens, TokenCounter, counter_of, of_source, of_targets
+from orchestrator.costs.tokens import Shots, SourceTokens, TokenCounter, counter_of, of_searches, of_source, of_targets
 from orchestrator.planning.grid import Grid, Part
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.survey import Survey
@@ -25,7 +25,7 @@ from study.config import Recipe, StudyConfig
 from study.config.expansion import works
 from study.flops import FORWARD, PEAK_FLOPS, UTILISATION
 from study.models.resolve import Model
-from study.units import AdapterUnit
+from study.units import AdapterUnit, ComposedAdapter
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Estimates:
     devices: Mapping[str, float]
     cut: Mapping[str, int] = field(default_factory=dict)  # of each work: rows that some model cuts
     rows: Mapping[str, int] = field(default_factory=dict)  # of each work: to learn from, by the model with fewest
+    tries: Mapping[str, Mapping[Shots, int]] = field(default_factory=dict)  # tokens of each try of weights, by model
 
     def gang_s(self, gang: Sequence[AdapterUnit]) -> float:
         """How long a trial trains these, by the clock."""
@@ -87,6 +88,7 @@ def estimate(
     score_s: dict[str, list[float]] = {}
     score_tokens: dict[str, list[int]] = {}
     loads: dict[str, float] = {}
+    tries: dict[str, dict[Shots, int]] = {}
     basis: dict[str, str] = {}
     counted: dict[str, tuple[dict[str, SourceTokens], list[int]]] = {}
     to_learn = works(config, survey.examples)
@@ -109,13 +111,13 @@ def estimate(
             score.seconds([target_id, str(cell)], tokens, survey.target_items[cell])
             for target_id, cell, tokens in zip(grid.target_ids, grid.targets, targets, strict=True)
         ]
-        loads[name] = load_s(model)
+        loads[name], tries[name] = load_s(model), of_searches(counter, survey)
         guessed = "" if counter.exact else "; tokens guessed from characters: its tokenizer cannot be read by itself"
         basis[name] = f"training {train.basis()}; scoring {score.basis()}{guessed}"
     held_by = of_actors(config)
     cut = {one: max((of[one].cut for of, _ in counted.values()), default=0) for one in to_learn}
     rows = {one: min((of[one].train for of, _ in counted.values()), default=0) for one in to_learn}
-    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by, cut, rows)
+    return Estimates(train_s, train_tokens, read_tokens, score_s, score_tokens, loads, basis, held_by, cut, rows, tries)
 
 
 def _of_works(
@@ -177,12 +179,21 @@ def costs(plan: Plan, estimates: Estimates) -> list[Cost]:
                 full = len(part.targets) == len(tokens)
                 score_tokens += whole[0] if full else sum(tokens[i] for i in part.targets)
                 score_s += whole[1] if full else sum(seconds[i] for i in part.targets)
+                searched = _searched(part, estimates.tries.get(name, {}))
+                score_tokens += searched
+                score_s += searched * whole[1] / max(1, whole[0])
         train_tokens = sum(estimates.train_tokens[name][source] for source in adapters)
         train_s = sum(estimates.train_s[name][source] for source in adapters)
         loads = estimates.devices[TRAIN] * bool(adapters) + estimates.devices[SCORE] * bool(score_tokens)
         load_s = estimates.load_s[name] * loads
         result.append(Cost(name, train_tokens, score_tokens, train_s, score_s, load_s, estimates.basis[name]))
     return result
+
+
+def _searched(part: Part, tries: Mapping[Shots, int]) -> int:
+    """Tokens that are read to search the weights of what is put together, before it is scored for the first time."""
+    search = part.adapter.composition.search if isinstance(part.adapter, ComposedAdapter) else None
+    return 0 if search is None else search.budget * tries.get((search.cell, search.examples), 0)
 
 
 def sum_of(some: Sequence[Cost]) -> Cost:

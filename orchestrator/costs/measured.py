@@ -29,12 +29,23 @@ def train_flops(config: StudyConfig, recipe: Recipe) -> int:
 
 
 def train_work(learned: float, train: int, validation: int, recipe: Recipe) -> float:
-    """The work of training: tokens learned from, and those validated on as so many of them as cost the same.
+    """The work of training: tokens learned from, and what else is read as so many of them as cost the same.
 
     Examples to validate on (`validation`) are taken to be as long as those to learn from (`train`).
     """
     learned += tuning_of(recipe).virtual_tokens * train * recipe.passes(train)
-    return learned * (1 + validation / max(1, train) * FORWARD / tuning_of(recipe).train_flops)
+    forward = FORWARD / tuning_of(recipe).train_flops
+    return learned * (near_work(recipe) + validation / max(1, train) * forward)
+
+
+def near_work(recipe: Recipe) -> float:
+    """By what a token to learn from costs more where an adapter is kept near the base on prompts, taken to be as long.
+
+    They are read and learned from, and the base reads them once more.
+    """
+    near = recipe.of_source(1).keep_near_base
+    prompts = (near.kl_batch or 0) / recipe.batch_size if near.kl else 0.0
+    return 1 + prompts * (1 + FORWARD / tuning_of(recipe).train_flops)
 
 
 @dataclass(frozen=True)

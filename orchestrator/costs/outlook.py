@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from orchestrator.costs.measured import train_flops
+from orchestrator.costs.measured import near_work, train_flops
 from study.cells import Cell, Source
 from study.config import ModelConfig, StudyConfig
-from study.config.expansion import combinations, learned
+from study.config.expansion import Combination, combinations, held_out, learned
 from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
 from study.flops import FORWARD, PEAK_FLOPS, UTILISATION, UTILISATIONS
@@ -121,11 +121,34 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     known = [count for count in options_apart if count is not None]
     apart = subject_count * sum(known) if len(known) == len(targets) else None
     within = max((size.within or sizes.within for size in (*to_score, *sized)), default=sizes.within)
-    per_score = params * FORWARD
+    per_score, chosen_on, tried = params * FORWARD, held_out(config), _combined(config, tried=True)
+    score += (1 + tried) * sum(_held_out(config, _size(sizes, name, replace(c, held_out=False))) for c in chosen_on)
+    score += _searched(config, sizes, name)
+    scores, of_base = subjects * len(targets) + tried * len(chosen_on), len(targets) + len(chosen_on)
     return Outlook(
-        name, adapters, subjects * len(targets), len(targets), train, score, train_flops, per_score * score,
+        name, adapters, scores, of_base, train, score, train_flops, per_score * score,
         padded, padded_flops, apart, per_score * (apart or 0), within,
     )  # fmt: skip
+
+
+def _held_out(config: StudyConfig, size: CellSize) -> int:
+    """Tokens of the items of a cell on which a lambda is chosen: as many as training holds out, as long as its items.
+
+    A task may have a split of its own for them; sizes do not say how large that is.
+    """
+    count = int(config.held_out_by.fraction * size.examples)
+    limit = count if config.scoring.limit is None else min(count, config.scoring.limit)
+    return round(size.score_tokens / max(1, size.items) * limit)
+
+
+def _searched(config: StudyConfig, sizes: Sizes, model: str) -> int:
+    """Tokens that are read to search weights: some examples of a cell, as often as weights are tried."""
+    read = 0
+    for one in combinations(config):
+        if one.keys.weights and one.cell:
+            keys = one.keys.weights.search
+            read += _ways(config, one) * keys.budget * _size(sizes, model, one.cell).learned(keys.examples)
+    return read
 
 
 def _training(
@@ -138,17 +161,20 @@ def _training(
         for i in (0, 1):
             more = len(config.seeds) * sum(pair[i] for pair in each)
             tokens[i] += more
-            flops[i] += params * train_flops(config, recipe) * more
+            flops[i] += params * train_flops(config, recipe) * more * near_work(recipe)
     return tokens[0], tokens[1], flops[0], flops[1]
 
 
-def _combined(config: StudyConfig) -> int:
-    """How many adapters are put together: per seed and recipe, or once where all parts exist already."""
-    ways = len(config.seeds) * len(config.trained_by)
-    return sum(
-        len(one.keys.strengths) * (ways if any(isinstance(part, Source) for part in one.parts) else 1)
-        for one in combinations(config)
-    )
+def _combined(config: StudyConfig, tried: bool = False) -> int:
+    """How many adapters are put together, or of these those among which a lambda is chosen."""
+    wanted = (one for one in combinations(config) if one.keys.protocol or not tried)
+    return sum(len(one.keys.strengths) * _ways(config, one) for one in wanted)
+
+
+def _ways(config: StudyConfig, one: Combination) -> int:
+    """How often an adapter is put together: per seed and recipe, or once where all parts exist already."""
+    is_trained = any(isinstance(part, Source) for part in one.parts)
+    return len(config.seeds) * len(config.trained_by) if is_trained else 1
 
 
 def _sources(config: StudyConfig, sizes: Sizes, model: str) -> list[Source]:

@@ -20,7 +20,7 @@ NEVER = -99.0  # pp: a loss that no target has to give
 
 def seen(config: StudyConfig, items: Sequence[int]) -> list[str]:
     """Sentences about a study whose targets have so many items; none where nothing but sources themselves is scored."""
-    targets = config.target_list()
+    targets = [cell for cell in config.target_list() if not config.is_text(cell)]
     sources = [source for source in config.source_list() if source.size is None]  # of samples are other claims
     learned = [{cell for one in source.line for cell in one.cells} for source in sources]
     cells = sum(regime_of(cells, target) != "MT-ML" for cells in learned for target in targets)

@@ -18,7 +18,7 @@ from itertools import islice
 from orchestrator.planning.survey import Question, Survey
 from study.cells import Cell
 from study.config import Recipe, Scoring
-from study.data.example import Example
+from study.data.example import Example, some_of
 from study.data.held_out import split
 from study.data.sizes import options_read
 from study.data.turns import said
@@ -28,6 +28,7 @@ from study.models.resolve import Model
 from trainers.texts import pieces
 
 CHARS_PER_TOKEN = 4  # only where a tokenizer cannot be read without loading the model library
+Shots = tuple[str, int]  # a cell, and how many of its examples
 SAMPLE = 128  # questions of a target that are tokenised; the others are taken to be like them
 
 
@@ -142,6 +143,15 @@ def _begins(example: Example) -> bool:
 def of_targets(counter: TokenCounter, survey: Survey) -> list[int]:
     """Tokens of each usable target, in order."""
     return [_asked(counter, survey, cell) for cell in survey.targets]
+
+
+def of_searches(counter: TokenCounter, survey: Survey) -> dict[Shots, int]:
+    """Tokens of the examples on which weights are searched, by their cell and how many they are: of one try."""
+    found = {}
+    for cell, count in survey.shots:
+        some = some_of(survey.library.examples(cell), count)
+        found[str(cell), count] = sum(counter.count([said(one) for one in some]))
+    return found
 
 
 def _asked(counter: TokenCounter, survey: Survey, cell: Cell) -> int:

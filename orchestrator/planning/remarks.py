@@ -35,6 +35,7 @@ def remarks(found: Survey, rows: Mapping[str, int], to_learn: Mapping[str, tuple
             yield f"{cell}, {part} rows: {count:,} prompts hold a null as the word None: {fix}"
     told = (kind_of(recipe).remark for _, recipe in to_learn.values())
     yield from dict.fromkeys(line for line in told if line is not None)
+    yield from _set_apart(found)
     short = {}
     for source, count in rows.items():
         recipe = to_learn[source][1]
@@ -48,3 +49,13 @@ def remarks(found: Survey, rows: Mapping[str, int], to_learn: Mapping[str, tuple
             f"too short to learn: {len(short):,} sources end within their warm-up, e.g. {name} at step {steps:,}; the "
             "first step changes nothing. Raise recipe.epochs, or lower recipe.batch_size or recipe.warmup_ratio"
         )
+
+
+def _set_apart(found: Survey) -> Iterator[str]:
+    """What is scored and so not learned from, and what there are no prompts of to stay near the base on."""
+    for cell, texts in found.library.texts.scored.items():
+        if cell in found.targets:
+            yield f"{cell}: {len(texts):,} texts are scored, and so are held out of what is learned"
+    lacking = [str(cell) for cell, prompts in found.prompts.items() if not prompts.fingerprint]
+    if lacking:
+        yield f"kept near the base on no prompts of {', '.join(lacking)}: no training data can be read there"

@@ -17,7 +17,7 @@ from functools import partial
 from orchestrator.failures import backoff_s
 from study.cells import Cell, Source
 from study.config import StudyConfig
-from study.config.expansion import cells_used, held_out, learned, searched
+from study.config.expansion import Combination, cells_used, combinations, held_out, learned, searched
 from study.data.example import Example, some_of, told
 from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
@@ -33,7 +33,7 @@ from study.store.records import FailureRecord
 
 @dataclass(frozen=True)
 class Broken:
-    """A cell that cannot be used in a role (`source` or `target`)."""
+    """A cell that cannot be used in a role (`source` or `target`), or a `composition` of such a one."""
 
     role: str
     cell: str
@@ -81,6 +81,11 @@ class Survey:
     samples_of_all: dict[Source, int] = field(default_factory=dict)  # asked for as large as all rows, and how many
     broken: list[Broken] = field(default_factory=list)
 
+    def sizes(self) -> list[int]:
+        """Count the items of each task that is measured: not of raw text, nor those that a lambda is chosen on."""
+        cells = (cell for cell in self.target_texts if not cell.held_out and cell not in self.library.texts)
+        return [len(self.target_texts[cell]) for cell in cells]
+
 
 class _Patience:
     """How often a survey may still wait for data that cannot be fetched for now."""
@@ -118,7 +123,18 @@ def survey(
     for cell in [*config.target_list(), *held_out(config)]:
         step = lambda c=cell: _add_target(found, library, c, supported)  # noqa: E731
         _with_reason(found, patience, "target", str(cell), step)
+    for one in combinations(config):
+        _with_reason(found, patience, "composition", one.name, partial(_check_parts, found, one))
     return found
+
+
+def _check_parts(found: Survey, wanted: Combination) -> None:
+    """Raise TaskError for a combination that cannot be, as data are broken that it needs."""
+    for part in wanted.parts:
+        if isinstance(part, Source) and part not in found.sources:
+            raise TaskError(f"{wanted.name}: is put together of {part}, which cannot be used")
+    if (keys := wanted.keys.weights) and wanted.cell and (wanted.cell, keys.search.examples) not in found.shots:
+        raise TaskError(f"{wanted.name}: its weights are searched on {wanted.cell}, which cannot be used")
 
 
 def _is_part(found: Survey, sample: Source, size: int) -> bool:

@@ -71,12 +71,13 @@ def held_out(config: StudyConfig) -> list[Cell]:
     if config.trial_run:
         return []
     found: dict[Cell, None] = {}
+    tasks = [cell for cell in config.target_list() if not config.is_text(cell)]
     for one in combinations(config):
         if one.keys.protocol == "source":
             cells = {cell for part in one.parts if isinstance(part, Source) for cell in part.cells}
-            found |= dict.fromkeys(cell for cell in config.target_list() if cell in cells)
+            found |= dict.fromkeys(cell for cell in tasks if cell in cells)
         elif one.keys.protocol is not None:
-            found |= dict.fromkeys(config.target_list())
+            found |= dict.fromkeys(tasks)
     return [Cell(cell.task, cell.language, held_out=True) for cell in found]
 
 

@@ -120,7 +120,7 @@ class StudyConfig(Frozen):
     @property
     def families(self) -> tuple[TaskConfig, ...]:
         """All that cells are of: the tasks, and the texts as tasks that are learned from only."""
-        return (*self.tasks, *map(_as_task, self.texts))
+        return (*self.tasks, *(text.as_task() for text in self.texts))
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -130,7 +130,7 @@ class StudyConfig(Frozen):
 
     def task(self, name: str) -> TaskConfig:
         place = self._places[name]
-        return self.tasks[place] if place < len(self.tasks) else _as_task(self.texts[place - len(self.tasks)])
+        return self.tasks[place] if place < len(self.tasks) else self.texts[place - len(self.tasks)].as_task()
 
     def cells(self) -> list[Cell]:
         """List every cell that the tasks and languages span, task by task."""
@@ -195,10 +195,18 @@ class StudyConfig(Frozen):
         targets = self._listed("targets", self.targets)
         reject_duplicates("targets", [str(cell) for cell in targets])
         for cell in targets:
-            if self.task(cell.task).lm_eval is None:
+            if self.task(cell.task).lm_eval is None and not self.is_text(cell):
                 fix = f"give tasks[{cell.task}] an lm_eval, or leave it out here"
                 raise ConfigError("targets", cell, "its task names no lm-eval task, so it is learned from only", fix)
         return targets
+
+    def is_text(self, cell: Cell) -> bool:
+        """Whether a cell is of raw text, which is no task: as a target it has bits per byte, and no lambda."""
+        return any(text.name == cell.task for text in self.texts)
+
+    def scored_texts(self) -> list[Cell]:
+        """List the targets that are raw text."""
+        return [cell for cell in self.target_list() if self.is_text(cell)] if self.texts else []
 
     def without_task(self) -> dict[str, list[str]]:
         """List the languages in which a task's table has none, by task."""
@@ -227,7 +235,3 @@ class StudyConfig(Frozen):
                 f"use a task of [{tasks}] and a language of [{languages}], or add it there",
             )
         return cell
-
-
-def _as_task(text: TextConfig) -> TaskConfig:
-    return TaskConfig(name=text.name, train=text.train)

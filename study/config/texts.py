@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, StrictStr, Tag
 from study.cells import Source
 from study.config.fields import Frozen, Name, Number, PositiveInt
 from study.config.recipe import Recipe
+from study.config.task import TaskConfig
 from study.config.train import ByLanguage, Objective, TrainOverride
 
 
@@ -59,6 +60,10 @@ class TextConfig(Frozen):
     recipe: TextRecipe = TextRecipe()
     limit: PositiveInt | None = None
     sizes: tuple[PositiveInt, ...] = ()
+
+    def as_task(self) -> TaskConfig:
+        """The task family that it is."""
+        return TaskConfig(name=self.name, train=self.train)
 
     @property
     def train(self) -> TrainOverride[ByLanguage]:

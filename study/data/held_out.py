@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from study.cells import Cell
-from study.config import Validation
+from study.config import TrainOverride, Validation
 from study.data.harness import Document, Documents, Task
 from study.data.prints import doc_hash
 from study.errors import TaskError
@@ -70,10 +70,20 @@ def check_apart(cell: Cell, items: Sequence[Document], tests: Documents) -> None
         )
 
 
-def nothing_held_out(cell: Cell) -> TaskError:
-    """What is wrong where there is no such item."""
-    fix = "raise recipe.validation.fraction, give the task a validation_split, or set lambda to a number"
-    return TaskError(f"{cell}: no item is held out, by its task or by recipe.validation: {fix}")
+def check_own(cell: Cell, train: TrainOverride[str]) -> None:
+    """Raise TaskError for a cell that learns from other data than are scored: what it holds out is none of these."""
+    if train.names_data:
+        fix = "give its task a validation_split, or set lambda to a number"
+        raise TaskError(f"{cell}: is trained on other data than it is scored on, so no item is held out: {fix}")
+
+
+def held_out(cell: Cell, numbers: Sequence[int], documents: Documents, validation: Validation) -> Documents:
+    """Those of the documents that training holds out, of the `numbers` that it has. Raises TaskError for none."""
+    found = [documents[numbers[i]] for i in split(len(numbers), validation)[1]]
+    if not found:
+        fix = "raise recipe.validation.fraction, give the task a validation_split, or set lambda to a number"
+        raise TaskError(f"{cell}: no item is held out, by its task or by recipe.validation: {fix}")
+    return found
 
 
 def _unless_ready(ready: Documents, process: object, documents: Documents) -> Documents:

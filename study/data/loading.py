@@ -25,10 +25,13 @@ from study.config.recipe import TaskScoring
 from study.data.clipped import clipping
 from study.data.gold import check_names, is_told, row
 from study.data.harness import Task
+from study.data.metrics import want
 from study.errors import TaskError
 from study.faults.network import Unreachable, is_network_trouble
 from study.models.hub import one_per_node
 from study.pulse import beat
+
+FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
 def load_task(manager: TaskManager, name: str, cell: Cell, own: TaskConfig) -> Task:
@@ -46,6 +49,20 @@ def load_task(manager: TaskManager, name: str, cell: Cell, own: TaskConfig) -> T
     with _of(cell):
         _check_names(task)
     return task
+
+
+def set_up(task: Task, cell: Cell, own: TaskConfig, shots: int | None) -> None:
+    """Have a task ask and be judged as a config says: with so many `shots`, or where that is None as many as it states.
+
+    Raises TaskError for what it cannot do.
+    """
+    stated = task.get_config("num_fewshot")
+    if stated is None or (stated != 0 and shots is not None):
+        task.set_config(key="num_fewshot", value=shots or 0)
+    check_shots(task, cell)
+    set_answers(task, cell, own.scoring)
+    want(task, cell, own.metrics)
+    task.set_fewshot_seed(seed=FEWSHOT_SEED)
 
 
 def check_shots(task: Task, cell: Cell) -> None:

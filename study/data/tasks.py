@@ -7,7 +7,7 @@ published ones by construction. Training examples come from the same definition 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from study.cells import Cell, Source
 from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride, Validation
@@ -16,12 +16,13 @@ from study.data.example import Example, told
 from study.data.formats import check_columns, learned
 from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
-from study.data.held_out import asks, check_apart, nothing_held_out, own_split, split
+from study.data.held_out import asks, check_apart, check_own, held_out, own_split
 from study.data.learned import train_documents
-from study.data.loading import check_shots, fault, load_task, nothing_left, set_answers
-from study.data.metrics import check_possible, want
+from study.data.loading import FEWSHOT_SEED, fault, load_task, nothing_left, set_up
+from study.data.metrics import check_possible
 from study.data.needs import missing_manifests
 from study.data.prints import beside, judged_by, plain
+from study.data.raw_text import RawTexts
 from study.data.rows import Rows, Split
 from study.data.templates import use_sandbox
 from study.errors import TaskError
@@ -30,8 +31,6 @@ from study.identity import digest
 
 logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # what is wrong with a task is told in words of ours
 use_sandbox()
-
-FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
 class TaskLibrary:
@@ -43,13 +42,16 @@ class TaskLibrary:
         scoring: Scoring,
         languages: Sequence[str] = (),
         validation: Validation | None = None,
+        texts: Collection[Cell] = (),
     ) -> None:
         """`languages` are the study's; the first is the one in which a limit draws a task's items for all.
 
-        `validation` says what of a source's rows is held out, and so are items to choose a lambda on.
+        `validation` says what of a source's rows is held out, and so are items to choose a lambda on; of `texts`, cells
+        of raw text that are scored, so are the texts that are.
         """
         self._tasks = {task.name: task for task in tasks}
         self._scoring, self._validation = scoring, validation or Validation()
+        self.texts = RawTexts(texts, self._validation)
         self._loaded: dict[Cell, Task] = {}
         self._examples: dict[Cell, tuple[Example, ...]] = {}
         self._learned_rows: dict[Cell, list[int]] = {}  # of which documents these are
@@ -58,12 +60,12 @@ class TaskLibrary:
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
         self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
         self._rows_of = Rows(self._tasks, scoring.limit, languages, self._documents, self._answers)
-        self.limited = self._rows_of.bitten  # rows that a limit takes, and of how many
-        self.lacking = self._rows_of.lacking  # rows of `train.rows_of` that the data have not
+        self.limited, self.lacking = self._rows_of.bitten, self._rows_of.lacking  # told there
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
-        return cls(config.families, config.scoring, config.languages, config.held_out_by)
+        texts = config.scored_texts()
+        return cls(config.families, config.scoring, config.languages, config.held_out_by, texts)
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
@@ -83,39 +85,36 @@ class TaskLibrary:
         return self._tasks[cell.task].train.of(cell.language)
 
     def _scored(self, cell: Cell) -> Task | None:
-        """The cell's task; None where it is learned from only."""
+        """The cell's task; None where it is learned from only, or its texts are scored as they are."""
         return None if self._tasks[cell.task].lm_eval is None else self.load(cell)
 
     def load(self, cell: Cell) -> Task:
         """Load the cell's lm-eval task, set up as `lm_eval.evaluate` would. Raises TaskError, and Unreachable."""
         if cell not in self._loaded:
-            task = self._tasks[cell.task]
-            name = str(task.lm_eval_name(cell.language))
-            loaded = load_task(self._catalogue.manager(task, name), name, cell, task)
-            own, wanted = loaded.get_config("num_fewshot"), self.scoring(cell).num_fewshot
-            if own is None or (own != 0 and wanted is not None):
-                loaded.set_config(key="num_fewshot", value=wanted or 0)
-            check_shots(loaded, cell)
-            set_answers(loaded, cell, task.scoring)
-            want(loaded, cell, task.metrics)
-            loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
+            loaded = self._rated(cell) if cell in self.texts else self._of_lm_eval(cell)
             if cell.held_out:
                 asks(loaded, None if own_split(loaded) else self._held_out(Cell(cell.task, cell.language)))
                 check_apart(cell, loaded.eval_docs, self.load(Cell(cell.task, cell.language)).eval_docs)
             self._loaded[cell] = loaded
         return self._loaded[cell]
 
+    def _rated(self, cell: Cell) -> Task:
+        """The task of a cell of raw text. Raises TaskError."""
+        self.examples(cell)  # which says what is scored
+        return self.texts.task(cell, self._to_learn(cell), self.train(cell).field or "text")
+
+    def _of_lm_eval(self, cell: Cell) -> Task:
+        task = self._tasks[cell.task]
+        name = str(task.lm_eval_name(cell.language))
+        loaded = load_task(self._catalogue.manager(task, name), name, cell, task)
+        set_up(loaded, cell, task, self.scoring(cell).num_fewshot)
+        return loaded
+
     def _held_out(self, cell: Cell) -> Documents:
         """The rows that training on a cell holds out. Raises TaskError."""
-        if self.train(cell).names_data:
-            fix = "give its task a validation_split, or set lambda to a number"
-            raise TaskError(f"{cell}: is trained on other data than it is scored on, so no item is held out: {fix}")
-        count = len(self.examples(cell))
-        numbers = [self._learned_rows[cell][i] for i in split(count, self._validation)[1]]
-        if not numbers:
-            raise nothing_held_out(cell)
-        documents = self._to_learn(cell)
-        return [documents[number] for number in numbers]
+        check_own(cell, self.train(cell))
+        self.examples(cell)
+        return held_out(cell, self._learned_rows[cell], self._to_learn(cell), self._validation)
 
     def _to_learn(self, cell: Cell) -> Documents:
         return train_documents(cell, self._scored(cell), self.train(cell), self._tasks[cell.task].clip)
@@ -197,6 +196,8 @@ class TaskLibrary:
         except Exception as error:  # datasets: anything can be raised
             raise fault(f"{cell}: training examples cannot be built", error) from error
         examples = {number: example for number in rows if (example := made[number]) is not None}
+        if cell in self.texts:
+            examples = self.texts.learned(cell, examples)
         self._learned_rows[cell] = list(examples)
         self.nulls[cell, "train"] = sum(writes_null(documents[n], one.prompt) for n, one in examples.items())
         self._names[cell] = self._rows_of.names(cell, documents, examples) if train.sizes else []
@@ -212,7 +213,7 @@ class TaskLibrary:
                     known[number] = tells(number)
             return known[number]
 
-        if cell.held_out:
+        if cell.held_out or (split == "test" and cell in self.texts):
             return [number for number in range(len(documents)) if told(number)][: self._scoring.limit]
         asked = self._rows_of.named(cell, split, documents)
         rows = self._rows_of.limited(cell, split, documents, asked)

@@ -76,6 +76,11 @@ ITEMS = _schema(
     _field("loglikelihoods", pa.list_(pa.float32()), "log-likelihood of each option, or of the text, nats", False),
     _field("option_chars", pa.list_(pa.int32()), "length of each option, or of the text, characters", False),
     _field("generation", pa.string(), "what the model wrote; null where it writes nothing"),
+    _field(
+        "cut_off",
+        pa.bool_(),
+        "whether that ended at the limit of tokens, without an end of its own; null elsewhere, and before it was told",
+    ),
     _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
 )
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.padding import pads_exactly
 from study.cells import Cell
-from study.config import Scoring, TaskConfig
+from study.config import Scoring, TaskConfig, Validation
+from study.config.texts import TextConfig
+from study.data.held_out import split
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.support import zoo
@@ -93,6 +98,29 @@ def test_perplexities_are_lm_evals(scored: Any, quiz: TaskConfig, outspoken_mode
     assert results["rolling"].tokens > sum(len(s["doc"]["question"].split()) for s in samples)
 
 
+def test_raw_text_is_rated_as_lm_eval_rates_it(outspoken_model: Path, harness: Any, tmp_path: Path) -> None:
+    """A cell of `texts`, with an adapter: bits per byte of what is held out, some longer than the model reads."""
+    docs = make_docs(12, seed=2, long=200)
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in docs))
+    prose = TextConfig(name="prose", data=str(tmp_path / "rows.jsonl"), field="question")
+    cell, validation = Cell("prose", "xx"), Validation(fraction=0.5)
+    store, adapter = Store(str(tmp_path / "store")), make_adapter(outspoken_model, tmp_path / "adapter", seed=5)
+    settings = Settings((prose.as_task(),), Scoring(), validation=validation, texts=(cell,))
+    unit = put_adapter(store, adapter, "a")
+    (result,) = Evaluator(model_of(outspoken_model), store, settings).score([unit_of(cell, unit)])
+    assert result.ok, result.traceback
+    write_task(tmp_path / "tasks", "prose_xx", [docs[i] for i in split(12, validation)[1]], **ROLLING)
+    same = TaskConfig(name="prose", lm_eval="prose_{language}", include_path=str(tmp_path / "tasks"))
+    metrics, samples = harness(outspoken_model, same, "xx", Scoring(), adapter)
+    items, scores = rows(store, "xx")
+    assert [row["loglikelihoods"][0] for row in items] == pytest.approx(
+        [one["resps"][0][0] for one in samples], abs=2e-3
+    )
+    assert scores.keys() == {"bits_per_byte"}
+    assert scores["bits_per_byte"]["value"] == pytest.approx(metrics["bits_per_byte,none"], rel=1e-4)
+    assert {row["graded_metric"] for row in items} == {"bits_per_byte"}
+
+
 @pytest.mark.parametrize("language", ["writing", "filtered"])
 def test_what_is_written_is_what_lm_eval_writes(
     language: str, scored: Any, quiz: TaskConfig, outspoken_model: Path, harness: Any
@@ -113,6 +141,23 @@ def test_what_is_written_is_what_lm_eval_writes(
     for name, key in names.items():
         assert scores[name]["value"] == pytest.approx(metrics[f"exact_match,{key}"])
     assert {row["engine"].split()[0] for row in scores.values()} == {"generate"}
+    if language == "writing":
+        wrapped = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(outspoken_model), adapter).eval()
+        tokenizer = AutoTokenizer.from_pretrained(outspoken_model)
+        cut_off = [is_cut_off(wrapped, tokenizer, str(sample["arguments"][0][0])) for sample in first]
+        assert [row["cut_off"] for row in items] == cut_off
+        assert set(cut_off) == {True, False}
+    assert {row["cut_off"] for row in rows(store, "rolling")[0]} == {None}
+
+
+def is_cut_off(model: Any, tokenizer: Any, prompt: str) -> bool:
+    """Whether 12 tokens of a prompt's greedy continuation have no end in them."""
+    room = model.config.max_position_embeddings - 12
+    ids = torch.tensor([tokenizer.encode(prompt)[-room:]])
+    asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    answer = model.generate(**asked, max_new_tokens=12, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+    text = tokenizer.decode(answer)
+    return len(answer) == 12 and tokenizer.eos_token_id not in answer and not any(end in text for end in ("\n", "e"))
 
 
 @pytest.mark.processes  # rwkv looks for a compiler

@@ -32,7 +32,7 @@ def item_row(score_id: str, doc_id: int) -> dict[str, object]:
         "graded_metric": None,
         "metrics": None,
     }
-    return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None}
+    return {**row, "loglikelihoods": [-1.0, -2.0], "option_chars": [1, 1], "generation": None, "cut_off": None}
 
 
 def record_of(adapter_id: str, **changes: object) -> AdapterRecord:

@@ -99,6 +99,7 @@ def unit_rows(
                 "loglikelihoods": likes.tolist(),
                 "option_chars": [5] * shape.options,
                 "generation": None,
+                "cut_off": None,
                 "written_at": NOW,
             }
         )

@@ -2,7 +2,7 @@
 
 The known failure of zero-shot generation is an answer in English: `script` is the share of letters in the script of
 what the answer should be, where the config asks for that metric; languages that share a script are not told apart. One
-row per base, source and composition as they are reported, seeds averaged. Whether an answer was cut off is not kept.
+row per base, source and composition as they are reported, seeds averaged.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def generation(study: Study) -> pl.DataFrame:
     table = rows.group_by(WHO).agg(
         *((100 * pl.col(name).mean()).alias(name) for name in METRICS),
         (100 * pl.col("empty").sum() / n).alias("empty"),
+        pl.when(pl.col("told").sum() == n).then(100 * pl.col("cut_off").sum() / n).alias("cut_off"),
         (pl.col("characters").sum() / n).alias("length"),
         pl.len().cast(pl.Int64).alias("n_seeds"),
     )
@@ -60,6 +61,7 @@ COLUMNS = {
     "rougeL": "ROUGE-L",
     "script": "letters in the script of what the answer should be, %",
     "empty": "answers without a character, %",
+    "cut_off": "answers that ended at the limit of tokens, without an end of their own, %; null where that is not told",
     "length": "characters of an answer, mean",
     "n_seeds": "seeds averaged",
 }

@@ -29,6 +29,7 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
                 text = WRITTEN[name] if row["doc_id"] else "  "
                 row |= {"correct": None, "correct_norm": None, "graded": 0.3, "graded_metric": "rougeL", "pred": -1}
                 row |= {"pred_norm": -1, "gold": -1, "loglikelihoods": [], "option_chars": [], "generation": text}
+                row["cut_off"] = None if name == "base" else row["doc_id"] < 3
             shares = {"rougeL": 0.3, "script": 0.25 if name == "base" else 1.0}
             items += rows
             scores += [found | {"metric": m, "value": v, "headline": m == "rougeL"} for m, v in shares.items()]
@@ -49,4 +50,5 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
     assert [rows[one]["empty"] for one in ("base", "sum/de", "mix (0.5)")] == pytest.approx([10.0, 10.0, 100.0])
     assert rows["base"]["length"] == pytest.approx(0.9 * len("an answer"))
     assert (rows["base"]["script"], rows["sum/de"]["script"], rows["base"]["rougeL"]) == pytest.approx((25, 100, 30))
+    assert (rows["base"]["cut_off"], rows["sum/de"]["cut_off"]) == (None, 30.0)
     assert rows["base"]["rouge1"] is None
