@@ -54,12 +54,12 @@ def standing_table(
 ) -> Table:
     """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), kept as they
     failed, and to do; done, failed and to do add up. With `seconds_left` also the device hours that are left."""
-    columns = [f"{what} {how}" for what in ("adapters", "scores") for how in ("done", "stale", "failed", "to do")]
-    table = table_of("model", *columns, *([] if seconds_left is None else ["device hours left"]), title=title)
+    hours = [] if seconds_left is None else ["device hours left"]
+    table = table_of("model", "of", "done", "stale", "failed", "to do", *hours, title=title)
     for row in rows:
-        numbers = [n for tally in (row.adapters, row.scores) for n in astuple(tally)]
         left = [] if seconds_left is None else [_hours_left(seconds_left[row.model])]
-        table.add_row(row.model, *(f"{number:,}" for number in numbers), *left)
+        table.add_row(row.model, "adapters", *(f"{number:,}" for number in astuple(row.adapters)), *left)
+        table.add_row("", "scores", *(f"{number:,}" for number in astuple(row.scores)))
     return table
 
 
@@ -85,6 +85,7 @@ def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
         *(["cost"] if price is not None else []),
     ]
     table = table_of(*columns, caption="\n".join(f"{cost.model}: {cost.basis}" for cost in costs))
+    table.caption_justify = "left"
     for cost in costs:
         table.add_row(*_cost_row(cost, price))
     if len(costs) > 1:

@@ -186,4 +186,4 @@ def test_the_original_sets_are_those_of_the_release() -> None:
 def standing(out: str) -> dict[str, list[str]]:
     """By model: adapters done, stale, failed, to do; scores likewise."""
     rows = [line.replace("│", " ").split() for line in out.splitlines() if line.startswith("│")]
-    return {row[0]: row[1:] for row in rows if len(row) == 9}
+    return {row[0]: [*row[2:], *rows[i + 1][1:]] for i, row in enumerate(rows) if row[1:2] == ["adapters"]}
