@@ -47,7 +47,7 @@ class LoraKind:
     def check(self, base: PreTrainedModel, model: Model) -> None:
         from adapters.kinds.lora_check import check
 
-        check(base, self.lora, model, is_scaled=False)
+        check(base, self.lora, model)
 
     def left_out(self, base: PreTrainedModel) -> tuple[str, ...]:
         from adapters.targeting import left_out

@@ -24,7 +24,7 @@ from study.models.resolve import Model
 from study.scratch import scratch
 
 
-def check(base: PreTrainedModel, lora: Lora, model: Model, is_scaled: bool) -> None:
+def check(base: PreTrainedModel, lora: Lora, model: Model, is_scaled: bool = False) -> None:
     """Raise ConfigError where what is trained on a base would not be what PEFT loads. `is_scaled` is DoRA."""
     least = lora.model_copy(update={"r": 1, "dropout": 0.0, "init": "default"})
     sites = sites_named(base, modules_of(base, lora))
