@@ -14,6 +14,7 @@ from pathlib import Path
 import peft
 import torch
 from peft import ArrowConfig
+from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.arrow import create_arrow_model
 from transformers import PreTrainedModel
 
@@ -48,11 +49,19 @@ def arrow_model(base: PreTrainedModel, composition: Composition, folders: Mappin
         with torch.random.fork_rng():  # PEFT draws the router's own matrices, which nothing reads
             wrapped: peft.PeftModel = create_arrow_model(model, paths, config, torch_device=str(base.device))
         use_onednn(model)
+        for module in wrapped.modules():
+            if isinstance(module, LoraLayer):
+                module.register_forward_pre_hook(_in_one_piece)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # PEFT builds what the folders' configs say: anything can be raised
         raise UnsupportedAdapter(f"PEFT cannot put these parts on this model: {one_line(error)}") from error
     return wrapped.eval()
+
+
+def _in_one_piece(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """PEFT's router takes no inputs that lie in memory otherwise, as Mamba's do."""
+    return (inputs[0].contiguous(), *inputs[1:])
 
 
 def check(base: PreTrainedModel, composition: Composition, parts: Sequence[AdapterWeights]) -> None:
