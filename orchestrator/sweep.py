@@ -1,9 +1,4 @@
-"""`python -m orchestrator.sweep CONFIG`: plan a study, do what there is to do of it, say what failed.
-
-The way of a study: its config is read and checked, its data and its store are looked at (`prepare`), the plan is shown,
-the store is taken with a lease, and the plan is run on a Ray cluster (`run`) until each of its units is done or has
-failed. Every run goes this way from the start: what is done already is read from the store, and nothing else is known
-of the runs before.
+"""`python -m orchestrator.sweep CONFIG`: plan a study, do what there is to do of it, say what failed (`command`).
 
 Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the input is wrong (nothing was started; of
 a dry run also when a cell is broken); 130 interrupted.
@@ -12,237 +7,40 @@ a dry run also when a cell is broken); 130 interrupted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
 
-from rich.console import Console
-
-from orchestrator.costs.devices import assumed
-from orchestrator.costs.estimate import costs
-from orchestrator.costs.outlook import outlook
-from orchestrator.costs.sight import seen
 from orchestrator.options import Options
-from orchestrator.planning.doubts import doubts
-from orchestrator.planning.given import left_out
-from orchestrator.planning.remarks import remarks
-from orchestrator.planning.standing import of_plan
-from orchestrator.prepare import Prepared, begin, check, prepare, tidy
-from orchestrator.progress import combinations, tables
-from orchestrator.progress.outlook_table import show
-from orchestrator.progress.watchdog import answering
-from orchestrator.stop import Interrupted, LimitReached, StudyStopped, as_raised, leave, on_signals
-from study.config import StudyConfig
-from study.config.assumed import assumptions
-from study.config.expansion import cells_used, works
-from study.config.file import load
-from study.data.needs import far_away, missing_manifests
-from study.data.sizes import read_sizes, sizes_file
-from study.data.tasks import TaskLibrary
 from study.ending import end_by_signal
 from study.errors import ConfigError, StoreRefused
-from study.models.hub import Repository, to_fetch
 from study.plain import say
-from study.store.layout import STUDY_FILE
-from study.store.lease import Lease
-from study.store.lost import LeaseLost, stopper
-from study.store.records import FailureRecord
-from study.store.store import Store
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = Options.parse(arguments)
     try:
-        return sweep(options, tables.console())
+        options = Options.parse(arguments)
+        return _sweep(options)
     except ConfigError as error:
         say(f"error: {error}", sys.stderr)
         return 2
-    except (LeaseLost, StoreRefused) as error:
+    except StoreRefused as error:
+        say(f"error: {error}", sys.stderr)
+        return 1
+
+
+def _sweep(options: Options) -> int:
+    """Imports what takes seconds, for which `--help` and a wrong option need not wait."""
+    from orchestrator.command import sweep
+    from orchestrator.progress.tables import console
+    from orchestrator.stop import Interrupted
+    from study.store.lost import LeaseLost
+
+    try:
+        return sweep(options, console())
+    except LeaseLost as error:
         say(f"error: {error}", sys.stderr)
         return 1
     except (Interrupted, KeyboardInterrupt) as interruption:
         say(f"{str(interruption) or 'SIGINT'}: stopped. To go on, run the same command again", sys.stderr)
         return 130
-
-
-def sweep(options: Options, console: Console) -> int:
-    """Plan and, unless it is a dry run, run. Returns the exit code. Raises ConfigError before anything is started."""
-    warn = partial(tables.warn, console)
-    options.most_device_hours()
-    config = load(options.config, options.overrides, options.limit)
-    if options.dry_run and (file := sizes_beside(options, config, warn)):
-        return show_outlook(console, config, file, options)
-    checked = check(config, options)
-    if options.dry_run:
-        return show_plan(console, prepare(checked, options, warn), options)
-    if not checked.store.exists(STUDY_FILE):  # one that is begun may be done
-        check_machine(config)
-    on_signals()
-    lease = Lease(checked.store, stopper())
-    with answering(checked.store.uri, config.failures.hung_after_s / 2, lambda: lease.asked), lease:
-        prepared = prepare(checked, options, warn)
-        show_plan(console, prepared, options)
-        begin(prepared)
-        return show_end(console, prepared, execute(console, prepared, options, lease))
-
-
-def check_machine(config: StudyConfig) -> None:
-    """Raise ConfigError for what the machine lacks, before the data are looked at. Imports Ray, which takes seconds."""
-    from orchestrator.cluster import connect
-
-    connect.check_machine(config)
-
-
-def sizes_beside(options: Options, config: StudyConfig, warn: Callable[[str], None]) -> Path | None:
-    """The file of sizes beside the config, where the plan can go by it: with nothing done, and nothing measured."""
-    file = sizes_file(options.config)
-    if file is None or options.calibrate_from or _is_begun(Store(config.store), warn):
-        return None
-    return file
-
-
-def _is_begun(store: Store, warn: Callable[[str], None]) -> bool:
-    """Whether the store holds a study; not, with a warning, where it cannot be asked: planning needs no network."""
-    try:
-        store.check_reachable()
-        return store.exists(STUDY_FILE)
-    except (ConfigError, OSError) as error:
-        reason = error.problem if isinstance(error, ConfigError) else error
-        warn(f"the store {store.uri} could not be asked ({reason}): the plan is as if nothing were done yet")
-        return False
-
-
-def show_outlook(console: Console, config: StudyConfig, file: Path, options: Options) -> int:
-    """Print what the study will come to by the sizes in a file, and what it needs of the Hub. Raises ConfigError."""
-    devices, sizes = assumed(config, options.device), read_sizes(file)
-    library, used = TaskLibrary.of(config), cells_used(config)
-    fetched = to_fetch(_of_the_hub(config), *far_away(library.train, library.definitions, used), options.config)
-    for missing in missing_manifests(library.train, used):
-        tables.warn(console, str(missing))
-    tables.warn(console, f"planned by {file.name} alone: no model, adapter or data was looked at; a run does so first")
-    title = f"{config.study}, by the sizes in {file}"
-    show(title, outlook(config, sizes), sizes, console, devices, options.price)
-    name = config.models[0].called
-    cells = [sizes.cell(name, str(cell)) for cell in config.target_list()]
-    limit = config.scoring.limit
-    items = [cell.items if limit is None else min(cell.items, limit) for cell in cells if cell]
-    for line in (
-        *_stated(config),
-        *seen(config, items),
-        *fetched,
-    ):
-        console.print(line, soft_wrap=True, highlight=False)
-    return 0
-
-
-def _of_the_hub(config: StudyConfig) -> list[Repository]:
-    """The models, and the adapters that exist."""
-    models = [Repository(model.id, model.revision) for model in config.models]
-    return [*models, *(Repository(adapter.path, adapter.revision) for adapter in config.adapters)]
-
-
-def _stated(config: StudyConfig) -> list[str]:
-    """What the config assumes, and which cells its tables leave out."""
-    assumed = [f"assumed: {one}" for one in assumptions(config.model_dump())]
-    return [*assumed, *(f"no such cells: {task} in {', '.join(some)}" for task, some in config.without_task().items())]
-
-
-def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
-    """Print what is done and what there is to do; of a dry run, whose exit code it returns, also what it will cost."""
-    plan = prepared.plan
-    console.print(tables.standing_table(f"{prepared.config.study} → {prepared.store.uri}", of_plan(plan)))
-    stale = plan.stale_adapters.total(), plan.stale_scores.total()
-    if any(stale):
-        console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
-    for broken in prepared.survey.broken:
-        console.print(f"BROKEN {broken.role} {broken.message}", style="red", soft_wrap=True)
-    for remark in _remarks(prepared):
-        tables.warn(console, remark)
-    if prepared.kept_failed:
-        console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
-    if options.dry_run:
-        console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
-        items = prepared.survey.sizes()
-        for line in (*combinations.lines(plan.grid), *_stated(prepared.config), *seen(prepared.config, items)):
-            console.print(line, soft_wrap=True, highlight=False)
-    return 2 if options.dry_run and prepared.broken else 0
-
-
-def _remarks(prepared: Prepared) -> Iterator[str]:
-    """Give a line for each thing that a person should know before the study is run."""
-    yield from remarks(prepared.survey, prepared.estimates.rows, works(prepared.config, prepared.survey.examples))
-    yield from doubts(prepared.survey, prepared.estimates.cut)
-    yield from left_out(prepared.plan.grid.existing)
-
-
-def show_end(console: Console, prepared: Prepared, ended: Sequence[FailureRecord]) -> int:
-    """Print what has failed, now or before. Returns the exit code."""
-    config, store = prepared.config, prepared.store
-    failures = [*prepared.kept_failed, *prepared.broken, *ended]
-    if prepared.plan.is_empty:
-        console.print("nothing to do: every unit of the plan is done" + " or has failed" * bool(failures))
-    report = f"tables, figures and report: python -m analysis.report {config.store}"
-    console.print(report, highlight=False, soft_wrap=True)
-    if not failures:
-        return 0
-    console.print(tables.failure_table(failures))
-    console.print(
-        f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
-        "with --retry-failed also what failed for good",
-        soft_wrap=True,
-    )
-    return 1
-
-
-def execute(console: Console, prepared: Prepared, options: Options, lease: Lease) -> list[FailureRecord]:
-    """Run the plan on a cluster; for an empty one none is started. Returns what failed.
-
-    A run that ends before its end says how to go on, and ends this process.
-    """
-    if prepared.plan.is_empty:
-        return []
-    again, store = options.command(), prepared.store
-    try:
-        failures = _on_cluster(console, prepared, options, lease)
-    except LeaseLost as lost:
-        say(f"error: {lost}", sys.stderr)
-        leave(1, lease)
-    except Interrupted as interruption:
-        text = f"\n{interruption}: stopped. What is finished is in {store.uri}. To go on: {again}"
-        console.print(text, soft_wrap=True, highlight=False)
-        leave(130, lease)
-    except LimitReached as limit:
-        text = f"limit reached: {options.reached(limit.held_h)}. What is finished is in {store.uri}. To go on: {again}"
-        console.print(text, soft_wrap=True, highlight=False)
-        leave(1, lease)
-    except (StudyStopped, OSError) as stop:
-        text = f"error: {stop}\nWhat is finished is in {store.uri}. When that is mended, go on: {again}"
-        say(text, sys.stderr)
-        leave(1, lease)
-    tidy(store, partial(tables.warn, console))
-    return failures
-
-
-def _on_cluster(console: Console, prepared: Prepared, options: Options, lease: Lease) -> list[FailureRecord]:
-    """Connect, run, and say how the estimate compares, however the run ends. Imports Ray, which takes seconds."""
-    import ray
-
-    from orchestrator.cluster.connect import check_fits, connect
-    from orchestrator.run import StudyRun
-
-    cluster = connect(options.allow_open_cluster)
-    on_signals()  # Ray has put handlers of its own in their place
-    check_fits(prepared.config, ray.cluster_resources())  # type: ignore[no-untyped-call]
-    console.print(str(cluster), soft_wrap=True)
-    most = options.most_device_hours()
-    run = StudyRun(prepared, console, options.profile, most_device_hours=most, asked=lambda: lease.asked)
-    try:
-        with as_raised():
-            failures = run.run()
-    finally:
-        console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
-    ray.shutdown()
-    return failures
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """
     import ray
 
-    from orchestrator import sweep as command
+    from orchestrator import command, sweep
     from tests.support.local_ray import lean
 
     out, err = StringIO(), StringIO()
@@ -114,7 +114,7 @@ def sweep(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         signal.signal(signal.SIGALRM, _too_late)
         signal.alarm(TIMEOUT_S)
         try:
-            code = command.main([str(config), *arguments])
+            code = sweep.main([str(config), *arguments])
         except Ended as ended:
             (code,) = ended.args
         finally:

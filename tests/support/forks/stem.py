@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
         import pytest  # noqa: F401
         import scipy.stats  # noqa: F401
 
-        import orchestrator.sweep  # noqa: F401
+        import orchestrator.command  # noqa: F401
 
         _serve(tests)
 
