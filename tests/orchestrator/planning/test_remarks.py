@@ -51,3 +51,32 @@ def test_a_sample_as_large_as_all_rows_is_told_and_is_no_source_of_its_own(tmp_p
 def test_a_short_text_is_too_short_to_learn(tmp_path: Path) -> None:
     (line,) = told(tmp_path, ["x" * 20])
     assert line.startswith("too short to learn: 1 sources end within their warm-up, e.g. notes/en at step 1;")
+
+
+def test_what_is_lost_with_broken_data_is_told_one_by_one_and_so_are_texts_that_are_scored(tmp_path: Path) -> None:
+    """A stage that begins with it, what begins with that, and what is put together of it; nothing else."""
+    write(tmp_path)
+    (tmp_path / "de.jsonl").write_text("".join(json.dumps({"text": f"Satz {i}"}) + "\n" for i in range(20)))
+    config = parse(f"""
+models: [{{id: none}}]
+languages: [en, de]
+tasks: [{{name: quiz, lm_eval: {{en: quiz_en}}, include_path: '{tmp_path}'}}]
+texts: [{{name: prose, data: '{tmp_path}/{{language}}.jsonl'}}]
+sources:
+  - quiz/en
+  - {{name: late, cells: quiz/en, start_from: early}}
+  - {{name: early, cells: quiz/en, start_from: prose/en}}
+  - {{name: fine, cells: quiz/en, start_from: prose/de}}
+targets: [quiz/en, prose/de]
+compose:
+  - {{name: lost, method: sum, terms: [{{source: late}}, {{source: quiz/en}}]}}
+  - {{name: kept, method: sum, terms: [{{source: fine}}, {{source: quiz/en}}]}}
+""")
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    assert [(one.role, one.cell) for one in found.broken] == [
+        *(("source", name) for name in ("prose/en", "quiz/en@early", "quiz/en@late")), ("composition", "lost"),
+    ]  # fmt: skip
+    assert found.broken[2].message == "quiz/en@late: begins with the adapter of quiz/en@early, which cannot be used"
+    assert found.broken[3].message == "lost: is put together of quiz/en@late, which cannot be used"
+    assert found.sizes() == [found.target_items[config.target_list()[0]]]
+    assert "prose/de: 2 texts are scored, and so are held out of what is learned" in remarks(found, {}, {})

@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 
 from evaluators.items.item import check_supported
+from orchestrator.planning.remarks import remarks
 from orchestrator.planning.survey import Survey, survey
 from study.config.file import load, parse
 from study.data.prompts import others
@@ -165,3 +166,5 @@ def test_cells_without_training_data_have_no_prompts(tmp_path: Path) -> None:
     assert [str(source) for source in found.sources] == ["next/xx+next/yy"]  # skip/yy is there
     assert [(broken.cell, broken.kind) for broken in found.broken] == [("next/yy+skip/yy", "bad_data")]
     assert "training prompts of other tasks" in found.broken[0].message
+    told = "kept near the base on no prompts of skip/xx, turn/xx: no training data can be read there"
+    assert told in remarks(found, {}, {})
