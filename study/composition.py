@@ -8,7 +8,8 @@ A and B apart, as some papers and PEFT have it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -20,6 +21,7 @@ Method = Literal[
 Rank = int | Literal["full"]
 Trim = Literal["adapter", "module"]
 COMPOSITION_VERSION = 1  # raise when the arithmetic changes
+ROUNDING = 1e-12  # of a sum of weights, by the sum of their sizes
 
 
 @dataclass(frozen=True, order=True)
@@ -82,20 +84,29 @@ class Composition:
 
 def gathered(terms: Iterable[Term]) -> tuple[Term, ...]:
     """Terms as a composition has them: by adapter_id, those of one adapter added up, none that counts nothing."""
-    found: dict[str, Term] = {}
+    found: dict[str, list[Term]] = {}
     for term in terms:
-        other = found.get(term.adapter_id)
-        found[term.adapter_id] = term if other is None else _added(other, term)
-    return tuple(sorted(term for term in found.values() if not term.is_nothing))
+        found.setdefault(term.adapter_id, []).append(term)
+    return tuple(sorted(one for alike in found.values() if not (one := _added(alike)).is_nothing))
 
 
-def _added(one: Term, other: Term) -> Term:
-    if not one.layers and not other.layers and one.outside == other.outside:
-        return replace(one, weight=one.weight + other.weight)
-    count = max(len(one.layers), len(other.layers))
-    pairs = zip(_in_layers(one, count), _in_layers(other, count), strict=True)
-    outside = one.weight * one.outside + other.weight * other.outside
-    return Term(one.adapter_id, 1.0, tuple(a + b for a, b in pairs), outside)
+def _added(terms: Sequence[Term]) -> Term:
+    first, *others = terms
+    if not others:
+        return first
+    if not any(term.layers or term.outside != first.outside for term in terms):
+        return replace(first, weight=_sum(term.weight for term in terms))
+    count = max(len(term.layers) for term in terms)
+    layers = zip(*(_in_layers(term, count) for term in terms), strict=True)
+    outside = _sum(term.weight * term.outside for term in terms)
+    return Term(first.adapter_id, 1.0, tuple(map(_sum, layers)), outside)
+
+
+def _sum(weights: Iterable[float]) -> float:
+    """The same in any order, and nothing where they cancel out but for their rounding (0.1 + 0.2 - 0.3)."""
+    some = list(weights)
+    total = math.fsum(some)
+    return total if abs(total) > ROUNDING * math.fsum(map(abs, some)) else 0.0
 
 
 def _in_layers(term: Term, count: int) -> tuple[float, ...]:

@@ -31,11 +31,13 @@ def check_recipes(config: StudyConfig) -> None:
 
 
 def _check_held_out(config: StudyConfig) -> None:
-    """Raise ConfigError where a lambda is chosen on examples that are held out, and recipes hold out others."""
-    if not any(entry.protocol for entry in config.compose):
+    """Raise ConfigError where recipes hold out other examples than each other, and these are scored."""
+    lambdas, texts = any(entry.protocol for entry in config.compose), any(map(config.is_text, config.target_list()))
+    if not lambdas and not texts:
         return
     first, *others = ((name, recipe.validation) for name, recipe in config.trained_by.items())
     for name, validation in others:
         if any(getattr(validation, key) != getattr(first[1], key) for key in ("fraction", "seed", "split")):
-            problem = f"holds out other examples than {key_of(first[0])}, and compose chooses a lambda on these"
+            why = "compose chooses a lambda on these" if lambdas else "raw text among the targets is scored on these"
+            problem = f"holds out other examples than {key_of(first[0])}, and {why}"
             raise ConfigError(f"{key_of(name)}.validation", "…", problem, "let all recipes hold out the same")

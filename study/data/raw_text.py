@@ -44,8 +44,9 @@ class RawTexts:
         if not fraction or len(numbers) < 2:
             fix = "raise recipe.validation.fraction, give it more texts, or leave it out of targets"
             raise TaskError(f"{cell}: of {len(numbers):,} texts none can be held out of training to be scored: {fix}")
-        some = self._validation.model_copy(update={"fraction": max(fraction, 1 / len(numbers))})  # one at least
-        self.scored[cell] = sorted(numbers[i] for i in split(len(numbers), some)[1])
+        one = self._validation.model_copy(update={"fraction": 1.5 / len(numbers)})  # where its share is less than one
+        held_out = split(len(numbers), self._validation)[1] or split(len(numbers), one)[1]
+        self.scored[cell] = sorted(numbers[i] for i in held_out)
         return {number: examples[number] for number in sorted(set(numbers).difference(self.scored[cell]))}
 
     def task(self, cell: Cell, documents: Documents, field: str) -> Task:

@@ -62,6 +62,9 @@ def test_recipes_beside_a_lambda_hold_out_the_same() -> None:
     study("{a: {}, b: {epochs: 5, validation: {keep: last}}}", compose)
     with pytest.raises(ConfigError, match=r"recipes\.b\.validation.*lambda"):
         study("{a: {}, b: {validation: {seed: 1}}}", compose)
+    texts = 'texts: [{name: prose, data: "x/{language}.jsonl"}]\ntargets: [arc/en, prose/en]\n'
+    with pytest.raises(ConfigError, match=r"recipes\.b\.validation.*raw text"):
+        study("{a: {}, b: {validation: {seed: 1}}}", texts)
 
 
 def test_an_adapter_is_named_by_what_its_recipe_comes_to() -> None:

@@ -53,6 +53,8 @@ def test_of_few_texts_one_is_scored_and_of_none_none(tmp_path: Path) -> None:
     library = texts(tmp_path, 3)
     assert len(library.examples(CELL)) == 2
     assert len(library.build_requests(CELL)) == 1
+    one_in_50 = "recipe: {validation: {fraction: 0.01}}"  # int(1 / 49 * 49) is 0
+    assert len(texts(tmp_path, 50, more=one_in_50).build_requests(CELL)) == 1  # 49 that are not empty
     for count, more in ((1, ""), (9, "recipe: {validation: {fraction: 0}}")):
         with pytest.raises(TaskError, match=r"none can be held out of training to be scored: raise recipe\.validation"):
             texts(tmp_path, count, more=more).examples(CELL)
