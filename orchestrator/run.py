@@ -42,7 +42,7 @@ from orchestrator.training.outcome import Event, GangEnded, GangLost, TuneStoppe
 from orchestrator.training.record import headline
 from orchestrator.training.trial import AdapterTrial
 from orchestrator.training.tune import Trials
-from study.faults.kinds import NO_SPACE
+from study.faults.kinds import NO_SPACE, START
 from study.store.contents import Damaged
 from study.store.nodes import excluded
 from study.store.records import FailureRecord
@@ -212,7 +212,7 @@ class StudyRun:
             gangs.lost({unit.adapter_id for unit in lost})
             for unit in lost:
                 message = f"{self._units[failure.unit_id]}, which comes before it, has failed: {failure.message}"
-                self._failed(failure_of(unit, failure.kind, message, failure.attempts))
+                self._failed(failure_of(unit, START, message, 0))
 
     def _failed(self, failure: FailureRecord) -> None:
         unit = self._units[failure.unit_id]

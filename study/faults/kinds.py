@@ -17,6 +17,7 @@ STORE_REFUSED: Final = "store_refused"
 NAN: Final = "nan"
 BAD_DATA: Final = "bad_data"
 BUG: Final = "bug"
+START: Final = "start"
 
 FailureKind = Literal[
     "node_lost",
@@ -29,6 +30,7 @@ FailureKind = Literal[
     "nan",
     "bad_data",
     "bug",
+    "start",
 ]
 
 STOPS: Final[frozenset[str]] = frozenset({NO_SPACE, STORE_REFUSED})  # a person has to mend it before anything goes on

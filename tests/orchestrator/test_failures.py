@@ -201,7 +201,7 @@ def test_disks_that_are_full_or_read_only(tmp_path: Path) -> None:
 def test_every_kind_has_its_budget_and_only_lasting_ones_are_left_alone() -> None:
     kinds = [kind for kind in get_args(FailureKind) if kind != "bad_data"]
     budgets = [budget(kind, Failures()) for kind in kinds]
-    assert budgets == [20, 4, 2, 4, 5, 0, 0, 0, 0]
+    assert budgets == [20, 4, 2, 4, 5, 0, 0, 0, 0, 0]
     recorded = {kind: FailureRecord(kind, kind, kind, "", 1, subject_id="id") for kind in (*kinds, "bad_data")}
     assert lasting(recorded).keys() == {"nan", "bug", "bad_data"}
     assert lasting({"old": FailureRecord("old", "m/base on t/en", "nan", "", 1)}) == {}  # it does not say of which unit
