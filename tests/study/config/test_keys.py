@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from study.cells import Cell
-from study.config import keys
 from study.config.file import load, parse
+from study.config.texts import TextConfig
 from study.errors import ConfigError
 
 SUM = "compose=[{name: a, method: sum, terms: [{source: arc/en}, {source: mmlu/en}]}]"
@@ -42,8 +42,8 @@ def test_targets_are_listed_without_going_through_all_tasks_for_each(monkeypatch
     texts = "\n".join(f"  - {{name: x{i}, data: x.txt}}" for i in range(50))
     config = parse(f"models: [{{id: m}}]\nlanguages: [en, de]\ntasks:\n{tasks}\ntexts:\n{texts}")
     made: list[str] = []
-    as_task = keys._as_task
-    monkeypatch.setattr(keys, "_as_task", lambda text: made.append(text.name) or as_task(text))
+    as_task = TextConfig.as_task
+    monkeypatch.setattr(TextConfig, "as_task", lambda text: made.append(text.name) or as_task(text))
     assert len(config.target_list()) == 100
     assert len(made) <= 50 + 100  # once for the list, and for each cell of its own
     assert {config.task(name).name for name in ("t7", "x7")} == {"t7", "x7"}
