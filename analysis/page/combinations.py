@@ -47,15 +47,17 @@ def said(made: dict[str, Made]) -> Iterator[str]:
     rows = frame.filter(pl.col("regime") != "MT-ML", pl.col("gain_donor").is_not_null())
     for (metric, unit), part in rows.group_by("metric", "unit", maintain_order=True):
         yield _gain(part, str(metric), str(unit))
-    for (_, unit), part in rows.filter(pl.col("gain_part").is_not_null()).group_by(
+    for (metric, unit), part in rows.filter(pl.col("gain_part").is_not_null()).group_by(
         "metric", "unit", maintain_order=True
     ):
-        yield _methods(part, str(unit))
+        yield _methods(part, str(metric), str(unit))
     if frame["harm_avoided"].null_count() < frame.height:
         yield _harm(frame)
     yield from _sums(made["additivity"].frame)
-    if (curve := made["lambda_curve"].frame) is not None and curve["chosen"].any():
-        yield _hindsight(curve)
+    if (curve := made["lambda_curve"].frame) is not None:
+        for (metric, unit), part in curve.group_by("metric", "unit", maintain_order=True):
+            if part["chosen"].any():
+                yield _hindsight(part, str(metric), str(unit))
 
 
 def _gain(rows: pl.DataFrame, metric: str, unit: str) -> str:
@@ -68,12 +70,12 @@ def _gain(rows: pl.DataFrame, metric: str, unit: str) -> str:
     )
 
 
-def _methods(rows: pl.DataFrame, unit: str) -> str:
+def _methods(rows: pl.DataFrame, metric: str, unit: str) -> str:
     parts = [
         f"{method} {_mean(part, 'gain_part', unit)}"
         for (method,), part in rows.sort("method").group_by("method", maintain_order=True)
     ]
-    return f"Beside the best of their own parts, by method: {'; '.join(parts)}."
+    return f"Beside the best of their own parts, by {metric}, method by method: {'; '.join(parts)}."
 
 
 def _mean(rows: pl.DataFrame, column: str, unit: str) -> str:
@@ -126,13 +128,13 @@ def _sum(row: Row, unit: str) -> str:
     return f"{row['method']} {slope:.2f}{ends}, {row['rmse_clean']:.1f} {unit}".replace("-", "−")
 
 
-def _hindsight(curve: pl.DataFrame) -> str:
+def _hindsight(curve: pl.DataFrame, metric: str, unit: str) -> str:
     by = ["model", "name", *TARGET]
     best = curve.filter("hindsight").select(*by, pl.col("test").alias("best"))
     both = curve.filter("chosen").join(best, on=by)
     cost = float((both["best"] - both["test"]).mean() or 0.0)  # type: ignore[arg-type]
     rows = count(both.height, "composition and target", "compositions and targets")
     return (
-        f"λ was chosen on held-out items for {rows}: "
-        f"the best λ on test items, which nobody can know, would give {cost:.2f} more on average, part of it luck."
+        f"λ was chosen on held-out items for {rows}, by {metric}: the best λ on test items, which nobody can know, "
+        f"would give {cost:.2f} {unit} more on average, part of it luck."
     )

@@ -97,7 +97,9 @@ def strengths(rows: pl.DataFrame) -> Spec:
         y=alt.Y("mean:Q", title="mean Δ, " + " or ".join(drawn["unit"].unique().sort())),
         color=alt.Color("items:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(orient="top")),
     )
-    size = alt.Size("chosen:Q", title="targets it was chosen for", legend=alt.Legend(orient="top"))
+    counts = drawn["chosen"].unique().sort().to_list()
+    legend = alt.Legend(orient="bottom", values=[count for count in counts if count], format="d")
+    size = alt.Size("chosen:Q", title="targets it was chosen for", legend=legend)
     tips = ["name:N", "items:N", "lambda:Q", alt.Tooltip("mean:Q", format="+.2f"), "chosen:Q", "targets:Q"]
     panel = alt.layer(
         shown.mark_rule(color="#777777").encode(y=alt.datum(0)),

@@ -39,7 +39,9 @@ def test_claims_have_intervals_rows_and_how_often_they_are_wrong(tmp_path: Path)
     assert first in written.lines
     assert re.search(r"best single donor, by accuracy: [+−][\d.]+ pp \(95 % interval [+−][\d.]+ to ", first)
     assert "over 8 compositions and targets that no part was trained on" in first
-    assert any(line.startswith("Beside the best of their own parts, by method: sum") for line in lines)
+    assert any(
+        line.startswith("Beside the best of their own parts, by accuracy, method by method: sum") for line in lines
+    )
     assert any(re.search(r"targets: sum −?[\d.]+ \(−?[\d.]+ to [\d.]+\), [\d.]+ pp\.", line) for line in lines)
     assert any("λ was chosen on held-out items for 1 composition and target" in line for line in lines)
 
