@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Protocol
 
 from study.config import KeepNearBase, Mixing, Recipe, Scoring
@@ -82,11 +82,15 @@ def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Names
         adapted = {"adapts": list(adapts)} if adapts else {}
         return _around(canonical_json({**named, **adapted, **{mark: f"@{mark}" for mark in marks}}), marks)
 
+    @lru_cache(1 << 14)  # a source's fingerprints serve all seeds, and a seed all sources
+    def text_of(value: tuple[str, ...] | int | str) -> str:
+        return canonical_json(list(value) if isinstance(value, tuple) else value)
+
     def name(prints: Sequence[str], seed: int, start: str | None = None) -> str:
-        values = {"examples": list(prints), "seed": seed, **({} if start is None else {"start": start})}
-        head, *others = around(min(2, len(prints) - beside), tuple(values))
-        parts = zip(values.values(), others, strict=True)
-        return _digest((head + "".join(canonical_json(value) + text for value, text in parts)).encode())
+        values = (tuple(prints), seed) if start is None else (tuple(prints), seed, start)
+        head, *others = around(min(2, len(prints) - beside), ("examples", "seed", "start")[: len(values)])
+        parts = zip(map(text_of, values), others, strict=True)
+        return _digest((head + "".join(text + more for text, more in parts)).encode())
 
     return name
 

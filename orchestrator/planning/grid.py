@@ -184,20 +184,24 @@ def _trained(
 
     What others begin with comes before them. One that begins with an adapter that exists is of that one's model.
     """
-    id_of: dict[Recipe, Names] = {}
     recipes = {(name, source): config.recipe_of(source, name) for name in config.trained_by for source in sources}
-    for recipe in dict.fromkeys(recipes.values()):
-        id_of[recipe] = adapter_ids(model.identity, recipe, model.adapted(recipe))
+    id_of: dict[Recipe, Names] = {
+        recipe: adapter_ids(model.identity, recipe, model.adapted(recipe)) for recipe in dict.fromkeys(recipes.values())
+    }
+    each: list[tuple[str | None, Source, list[str], Names]] = []  # what is the same for all seeds
+    for (name, source), recipe in recipes.items():
+        prints = sources[source] if recipe.keep_near_base.kl else sources[source][: len(source.cells)]
+        each.append((name, source, prints, id_of[recipe]))
     given = {one.name: one for one in existing if one.model == model.name}
     for seed in config.seeds:
         made: dict[tuple[str | None, Source], AdapterUnit] = {}
-        for (name, source), recipe in recipes.items():
-            prints = sources[source] if recipe.keep_near_base.kl else sources[source][: len(source.cells)]
+        for name, source, prints, named in each:
             begins = source.start
-            start = given.get(begins) if isinstance(begins, str) else made.get((name, begins)) if begins else None
-            if begins is None or start is not None:
-                adapter_id = id_of[recipe](prints, seed, None if start is None else start.adapter_id)
-                made[name, source] = AdapterUnit(adapter_id, model.name, source, seed, name, start=start)
+            if begins is None:
+                made[name, source] = AdapterUnit(named(prints, seed), model.name, source, seed, name)
+            elif start := given.get(begins) if isinstance(begins, str) else made.get((name, begins)):
+                unit = AdapterUnit(named(prints, seed, start.adapter_id), model.name, source, seed, name, start=start)
+                made[name, source] = unit
         yield from made.values()
 
 
