@@ -65,7 +65,7 @@ def items_of(model: str, source: tuple[str, str] | None, seed: int | None) -> tu
     adapter_id = _hash(model, source, seed) if source else None
     base = {"adapter_id": adapter_id, "model": model, "model_params": int(MODELS[model] * 1e9)}
     base |= {"source_task": source and source[0], "source_language": source and source[1]}
-    base |= {"source_size": None, "recipe": None, "seed": seed}
+    base |= {"source_size": None, "recipe": None, "epoch": None, "seed": seed}
     items, scores = [], []
     for target in CELLS:
         shared = np.random.default_rng(int(_hash(model, target), 16) % 2**32)

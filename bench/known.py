@@ -67,6 +67,7 @@ def _unit(who: tuple[str, str, int] | None, target: tuple[str, str]) -> dict[str
         "source_language": language,
         "source_size": None,
         "recipe": None,
+        "epoch": None,
         "seed": seed,
         "target_task": target[0],
         "target_language": target[1],

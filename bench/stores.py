@@ -67,6 +67,7 @@ def _rows(some: Grid, subjects: pa.Array, at: np.ndarray, ids: pa.Array) -> pa.T
         "source_language": "l0",
         "source_size": None,
         "recipe": None,
+        "epoch": None,
         "seed": 17,
     }
     constant |= {"target_task": "t", "metric": "acc", "value": 0.5, "stderr": None, "n_items": 100, "tokens": 1000}

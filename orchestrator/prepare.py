@@ -31,13 +31,14 @@ from study.config.expansion import cells_used, combinations, held_out, learned
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from study.faults.kinds import BAD_DATA
+from study.kept import kept_ids
 from study.models.fits import check_fits
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
 from study.store.compaction import compact, is_due
 from study.store.contents import Damaged
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in, task_in
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, has_epochs, model_in, task_in
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
@@ -153,8 +154,11 @@ def tidy(store: Store, warn: Callable[[str], None]) -> None:
 
 def planned(store: Store, grid: Grid, trained: Mapping[str, str]) -> tuple[Plan, pl.DataFrame]:
     """The plan, by what a store has, and what its scores took."""
-    spent = Spent()
-    return plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS))), spent.table()
+    spent, units = Spent(), {one.of.adapter_id for one in grid.epochs}
+    records = [record for record in store.records().values() if record.adapter_id in units] if units else []
+    lacking = {record.adapter_id for record in records if not has_epochs(record.files)}
+    rows = spent.passing(store.scored(TEXTS, NUMBERS))
+    return plan(grid, trained, rows, kept_ids(records), lacking), spent.table()
 
 
 def check_usable(config: StudyConfig, found: Survey) -> None:

@@ -205,7 +205,7 @@ class StudyRun:
             gangs.trained(adapter.adapter_id)
             unit = self._units[adapter.adapter_id]
             self._books.trained(unit, adapter.tokens, adapter.seconds, adapter.notes)
-            self._pool.backlog.add(self._waiting.trained(unit.adapter_id))
+            self._pool.backlog.add(self._books.spared(self._waiting.trained(unit.adapter_id), adapter.epoch))
         for failure in gang.failed:
             self._failed(failure)
             lost = followers(self._plan.train, [failure.unit_id])

@@ -32,6 +32,7 @@ AS_BEFORE: dict[str, object] = {  # the value at which results are what they wer
     "recipe.lora.init": "default",
     "recipe.lora.lr_ratio": None,
     "recipe.max_steps": None,
+    "recipe.score_epochs": "kept",
     "recipe.mixing": Mixing().model_dump(mode="json"),
     "recipe.keep_near_base": KeepNearBase().model_dump(mode="json"),
     "example.bos": True,
@@ -77,7 +78,7 @@ def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Names
 
     @cache
     def around(cells: int, marks: tuple[str, ...]) -> list[str]:
-        of_source = deciding("recipe", recipe.of_source(cells).model_dump(mode="json"))
+        of_source = deciding("recipe", recipe.of_source(cells).deciding().model_dump(mode="json"))
         named = {"kind": "adapter", "version": RECIPE_VERSION, "model": model, "recipe": of_source}
         adapted = {"adapts": list(adapts)} if adapts else {}
         return _around(canonical_json({**named, **adapted, **{mark: f"@{mark}" for mark in marks}}), marks)
@@ -98,6 +99,11 @@ def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Names
 def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -> str:
     """Name an adapter by its base model's identity, the fingerprint of each source cell's examples, recipe and seed."""
     return adapter_ids(model, recipe)(examples, seed)
+
+
+def epoch_id(adapter: str, epoch: int) -> str:
+    """Name what an adapter had come to after an epoch of its training."""
+    return digest({"kind": "epoch", "adapter": adapter, "epoch": epoch})
 
 
 def target_id(requests: str, scoring: Scoring, own_shots: int = 0) -> str:

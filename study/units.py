@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from study.cells import Cell, Source
 from study.composition import Composition
 from study.config.expansion import work_name
-from study.store.layout import adapter_folder, composed_folder, given_folder
+from study.store.layout import adapter_folder, composed_folder, epoch_folder, given_folder
 from study.store.records import FailureRecord
 
 
@@ -50,6 +50,39 @@ class AdapterUnit:
     def __str__(self) -> str:
         by = "" if self.recipe is None else f"/{self.recipe}"
         return f"{self.model}/{self._task}/[{self.source.language}]/{self.seed}{by}"
+
+
+@dataclass(frozen=True)
+class EpochAdapter:
+    """What an adapter had come to after an epoch of its training; of the kept one it is that adapter itself."""
+
+    adapter_id: str
+    of: AdapterUnit
+    epoch: int
+
+    @property
+    def model(self) -> str:
+        return self.of.model
+
+    @property
+    def source(self) -> Source:
+        return self.of.source
+
+    @property
+    def seed(self) -> int:
+        return self.of.seed
+
+    @property
+    def recipe(self) -> str | None:
+        return self.of.recipe
+
+    @property
+    def folder(self) -> str:
+        """Where its files are in the store."""
+        return epoch_folder(self.of.folder, self.epoch)
+
+    def __str__(self) -> str:
+        return f"{self.of}/epoch{self.epoch}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +140,7 @@ class ComposedAdapter:
         return f"{self.model}/composed/{self.name}{at}{by}"
 
 
-Adapter = AdapterUnit | GivenAdapter | ComposedAdapter
+Adapter = AdapterUnit | EpochAdapter | GivenAdapter | ComposedAdapter
 
 
 @dataclass(frozen=True)
@@ -152,6 +185,7 @@ def subject_keys(model: str, params: int, adapter: Adapter | None) -> dict[str, 
         "source_size": source.size if source else None,
         "seed": adapter.seed if adapter else None,
         "recipe": adapter.recipe if adapter else None,
+        "epoch": adapter.epoch if isinstance(adapter, EpochAdapter) else None,
     }
 
 

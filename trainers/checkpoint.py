@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,12 +25,13 @@ class MemberState:
     """A member's books (JSON-able), its row of the optimiser while it has steps to go, and its best snapshot so far.
 
     row [3 or 4, P], float32: weights, both moments, and slow weights if it has any. `kept` holds tensors by their names
-    in the adapter's file.
+    in the adapter's file, `shown` those of every epoch so far, where all are scored.
     """
 
     books: Mapping[str, Any]
     row: torch.Tensor | None
     kept: Mapping[str, torch.Tensor]
+    shown: Mapping[int, Mapping[str, torch.Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Checkpoint:
             if member.row is not None:
                 tensors[f"{name}/row"] = member.row
             tensors.update({f"{name}/kept/{key}": tensor for key, tensor in member.kept.items()})
+            for (
+                epoch,
+                shown,
+            ) in member.shown.items():  # one that was kept is there twice: a file's tensors share nothing
+                tensors.update({f"{name}/epoch{epoch}/{key}": tensor.clone() for key, tensor in shown.items()})
         state = {
             "version": VERSION,
             "step": self.step,
@@ -69,7 +75,7 @@ class Checkpoint:
         for name, books in dict(state["members"]).items():
             start = f"{name}/kept/"
             kept = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
-            members[name] = MemberState(books, tensors.get(f"{name}/row"), kept)
+            members[name] = MemberState(books, tensors.get(f"{name}/row"), kept, _shown(tensors, name))
         return cls(state["step"], state["seconds"], tuple(state["resumed"]), members)
 
     @classmethod
@@ -79,3 +85,13 @@ class Checkpoint:
             return None if data is None else cls.from_bytes(data)
         except (ValueError, KeyError, TypeError, SafetensorError):
             return None
+
+
+def _shown(tensors: Mapping[str, torch.Tensor], member: str) -> dict[int, dict[str, torch.Tensor]]:
+    """A member's snapshots by epoch."""
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(f"{member}/epoch"):
+            epoch, _, key = name.removeprefix(f"{member}/epoch").partition("/")
+            found.setdefault(int(epoch), {})[key] = tensor
+    return found

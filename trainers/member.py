@@ -52,6 +52,7 @@ class Member:
         self._near, self._prompts = own.keep_near_base, tuple[Row, ...]()
         self.failure: str | None = None
         self.kept: Mapping[str, torch.Tensor] = {}
+        self.shown: dict[int, Mapping[str, torch.Tensor]] = {}  # snapshots by epoch, where all are to be scored
         self.useful = self.padded = 0
         self.seconds = 0.0
         self._epochs: list[dict[str, Any]] = []
@@ -151,7 +152,7 @@ class Member:
         return self.failure is None and step + 1 in self._ends
 
     def end_epoch(self, step: int, validation_loss: float | None) -> bool:
-        """Book the epoch that ends with this step; whether its weights are the best so far and are to be kept."""
+        """Book the epoch that ends with this step; whether its weights are to be taken: the best so far, or all."""
         number = self._ends.index(step + 1) + 1
         train_loss = self._loss / self._targets
         self._loss, self._targets = 0.0, 0
@@ -161,6 +162,8 @@ class Member:
                 "train_loss": train_loss,
                 "validation_loss": validation_loss,
                 "learning_rate": self._rates[step],
+                "steps": step + 1,
+                "tokens": self.useful,
             }
         )
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
@@ -171,22 +174,34 @@ class Member:
             self._best = self._best if validation_loss is None else validation_loss
             self._best_epoch = number
             return True
-        return False
+        return self._recipe.shown_epochs > 0
 
     def keep(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take the epoch's snapshot, on the CPU."""
-        self.kept = weights
+        number = len(self._epochs)
+        if number == self._best_epoch:
+            self.kept = weights
+        if self._recipe.shown_epochs:
+            self.shown[number] = weights
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
-            self.failure = f"a weight is not finite after epoch {self._best_epoch} of {len(self._ends)}"
+            self.failure = f"a weight is not finite after epoch {number} of {len(self._ends)}"
 
     def state(self, row_3P: torch.Tensor | None) -> MemberState:
         """All that `restore` needs to go on as if nothing had happened."""
-        return MemberState({name: getattr(self, name) for name in _BOOKS}, row_3P, self.kept)
+        return MemberState({name: getattr(self, name) for name in _BOOKS}, row_3P, self.kept, self.shown)
+
+    def can_go_on(self, state: MemberState) -> bool:
+        """Whether a state has all that it needs: of a run that did not ask for every epoch it lacks those before."""
+        return not self._recipe.shown_epochs or len(state.shown) == len(state.books["_epochs"])
+
+    def others(self) -> list[tuple[int, Mapping[str, torch.Tensor]]]:
+        """The epochs that are to be scored beside the kept one, and their snapshots."""
+        return [(epoch, weights) for epoch, weights in sorted(self.shown.items()) if epoch != self._best_epoch]
 
     def restore(self, state: MemberState) -> None:
         for name in _BOOKS:
             setattr(self, name, state.books[name])
-        self.kept = state.kept
+        self.kept, self.shown = state.kept, dict(state.shown)
 
     def course(self, learned_nothing: bool) -> Course:
         """How its training went; that of what it has come to is for those to say who know the base."""

@@ -20,6 +20,7 @@ from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN
 from study.pulse import LOADING, beat
 from study.store.course import Conditions
+from study.store.layout import epoch_folder
 from trainers.base import Base
 from trainers.batch import Batching
 from trainers.checkpoint import Checkpoint, Save
@@ -108,6 +109,8 @@ class Worker:
         self, base: Base, setup: Setup, members: Sequence[Member], start: Checkpoint | None, save: Save | None
     ) -> Conditions:
         """Train members to their ends; return the conditions, which their records share."""
+        if start is not None and not all(one.can_go_on(start.members[one.job.adapter_id]) for one in members):
+            start = None
         starts = []
         for member in members:
             row = None
@@ -141,6 +144,8 @@ class Worker:
         if self.world.rank == 0:
             beat(LOADING)  # weights of a whole model are written as slowly as they are read
             kind.write(folder, base.module, base.model, member.kept)
+            for epoch, weights in member.others():
+                kind.write(Path(epoch_folder(str(folder), epoch)), base.module, base.model, weights)
             start = member.begins_with()
             nothing = kind.is_as_begun(base.module, member.kept) if start is None else _is_equal(member.kept, start)
         return Trained(job.adapter_id, folder, member.course(nothing), shared)

@@ -69,14 +69,14 @@ def page(
 <title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
-{_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, bool(compared))}</nav></header>
+{_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, made, bool(compared))}</nav></header>
 <main>{_opening(study, made, lines)}{body}</main>
 <footer>{_foot(study)}</footer>
 <script>{_library()}</script><script>{SCRIPT}</script></body></html>
 """
 
 
-def _chapters(study: Study, compared: bool) -> str:
+def _chapters(study: Study, made: Collection[str], compared: bool) -> str:
     """Links to the chapters that there are."""
     chapters = [
         ("distrust", "What to distrust"),
@@ -84,7 +84,7 @@ def _chapters(study: Study, compared: bool) -> str:
         ("sure", "What is sure"),
         *([("combinations", "Combinations")] if study.compositions else []),
         *([("compare", "Beside the other study")] if compared else []),
-        *((s.name, s.chapter) for s in SECTIONS if s.chapter),
+        *((s.name, s.chapter) for s in SECTIONS if s.chapter and s.table in made),
         ("more", "More numbers"),
         ("tables", "Tables"),
     ]

@@ -164,6 +164,17 @@ SECTIONS: tuple[Section, ...] = (
         chapter="More examples",
     ),
     Section(
+        "epochs",
+        "When harm begins",
+        "Right: epochs of training; up: the mean change over the targets of that kind, with its 95 % interval. A dark "
+        "point: beyond chance a loss of a point or more on average, with q-values over all epochs. The table has every "
+        "source and target, and `first_harm`, the first epoch after which it is harmed for certain.",
+        lambda drawing: curves.training(drawing.frame),
+        wide=True,
+        chapter="Epoch by epoch",
+        few="only metrics that are no accuracy were scored",
+    ),
+    Section(
         "lambda_curve",
         "What λ does",
         "Right: λ; up: the mean change on targets in the language that a composition is for, or on all where it is for "
@@ -211,7 +222,7 @@ def specs(study: Study, made: dict[str, Made], page: bool) -> dict[str, Spec]:
     """
     from altair.utils import schemapi
 
-    there = [(section, made[section.table].frame) for section in SECTIONS]
+    there = [(section, made[section.table].frame) for section in SECTIONS if section.table in made]
     with schemapi.debug_mode(False):
         drawn = {s.name: s.draw(Drawing(study, made, frame, page)) for s, frame in there if frame is not None}
     return {name: one for name, one in drawn.items() if one is not None}

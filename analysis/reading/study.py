@@ -27,9 +27,13 @@ from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
-BESIDE = {"composed": "compositions", "existing": "existing"}  # kinds of units that have a table of their own
+BESIDE = {  # kinds of units that have a table of their own
+    "composed": "compositions",
+    "existing": "existing",
+    "epoch": "epochs",
+}
 _OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
-KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "seed", *TARGET]
+KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "epoch", "seed", *TARGET]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Which score units of a store count: those of the current config, one row each, and what was scored in each.
 
-Kinds: the base; `trained`, one adapter of a source; `sample`, of some of its rows; `composed`, put together of others;
-`existing`, trained elsewhere, without a source or beside adapters that the study trained on it: those of others are no
-further seeds of its own. Units on items that are there to choose a lambda by are apart: no Δ is theirs.
+Kinds: the base; `trained`, one adapter of a source; `sample`, of some of its rows; `epoch`, what one had come to after
+an epoch that was not kept; `composed`, put together of others; `existing`, trained elsewhere, without a source or
+beside adapters that the study trained on it: those of others are no further seeds of its own. Units
+on items that are there to choose a lambda by are apart: no Δ is theirs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from analysis.frames import SOURCE, TARGET
 from analysis.reading.published import family
+from study.kept import kept_ids
 from study.store import composed
 from study.store.store import Store
 
@@ -52,7 +54,8 @@ def current(rows: pl.DataFrame, store: Store, notes: Notes) -> Current:
     notes.append((units.height - sizes.height, "score units of an older config, ignored"))
     is_held_out = pl.col("target_id").is_in(held_out.to_list())
     apart, sizes = sizes.filter(is_held_out), sizes.filter(~is_held_out)
-    expected = subjects.height * len(measured)
+    told = kept_ids(store.records().values()) if subjects["epoch"].count() else ()  # these have their adapters' scores
+    expected = subjects.filter(~pl.col("subject_id").is_in(list(told))).height * len(measured)
     notes.append((expected - sizes.height, "score units of the config that are not done"))
     return Current(_kept(sizes, made, notes), _kept(apart, made, []), *made, expected)
 
@@ -75,6 +78,8 @@ def _kind(compositions: pl.DataFrame) -> pl.Expr:
         .then(pl.lit("composed"))
         .when(pl.col("source_task").is_null() | pl.col("source_language").is_null() | elsewhere)
         .then(pl.lit("existing"))
+        .when(pl.col("epoch").is_not_null())
+        .then(pl.lit("epoch"))
         .when(pl.col("source_size").is_not_null())
         .then(pl.lit("sample"))
         .otherwise(pl.lit("trained"))
@@ -85,10 +90,10 @@ def _kind(compositions: pl.DataFrame) -> pl.Expr:
 def _newest(units: pl.DataFrame, named: pl.Series, notes: Notes) -> pl.DataFrame:
     """One unit per (model, source, seed, target); adapters without a seed or a source are known by their identity.
 
-    So are those of several recipes, the `named` ones.
+    So are those of several recipes, the `named` ones, and those of single epochs.
     """
-    alone = pl.col("seed").is_null() | pl.col("source_task").is_null() | pl.col("adapter_id").is_in(named.to_list())
-    who = pl.when(alone).then(pl.col("adapter_id"))
+    several = pl.col("adapter_id").is_in(named.to_list()) | pl.col("epoch").is_not_null()
+    who = pl.when(several | pl.col("seed").is_null() | pl.col("source_task").is_null()).then(pl.col("adapter_id"))
     keyed = units.sort("written_at", "score_id").with_columns(who.alias("who"))
     key = ["model", "who", *SOURCE, "source_size", "seed", *TARGET]
     kept = keyed.unique(key, keep="last", maintain_order=True).drop("who")

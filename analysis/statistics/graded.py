@@ -76,8 +76,8 @@ def size_of(metric: str, values: Sequence[float]) -> float:
 
 
 def _values(panel: Panel, units: pl.DataFrame) -> list[float]:
-    """Of each unit that has an item, samples apart."""
-    samples = units.filter(pl.col("kind") == "sample")["unit"].to_numpy()
+    """Of each unit that has an item, samples and single epochs apart."""
+    samples = units.filter(pl.col("kind").is_in(["sample", "epoch"]))["unit"].to_numpy()
     scored = panel.norm[~np.isnan(panel.norm).all(axis=1) & ~np.isin(panel.units, samples)]
     return [float(value) for value in np.nanmean(scored, axis=1)]
 

@@ -20,6 +20,7 @@ from analysis.statistics import (
     corpus,
     curated,
     curves,
+    epochs,
     existing,
     graded,
     groups,
@@ -54,6 +55,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *groups.TABLES,
     *curves.TABLES,
     *recipes.TABLES,
+    *epochs.TABLES,
     *compositions.TABLES,
     *curve.TABLES,
     *additivity.TABLES,
@@ -79,9 +81,10 @@ TABLES: tuple[Table[study.Study], ...] = (
 
 
 def tables_of(read: study.Study) -> list[Table[study.Study]]:
-    """Those that a study has a place for: there is nothing to say of recipes where it has but one."""
-    absent = [] if read.across else [table.name for table in recipes.TABLES]
-    return [table for table in TABLES if table.name not in absent]
+    """Those that a study has a place for: no recipes where it has but one, no epochs where the kept alone is scored."""
+    shown = read.units.width and (read.units["kind"] == "epoch").any()
+    absent = (*(() if read.across else recipes.TABLES), *(() if shown else epochs.TABLES))
+    return [table for table in TABLES if table not in absent]
 
 
 @dataclass(frozen=True)

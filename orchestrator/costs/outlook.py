@@ -110,7 +110,9 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     targets, seeds, limit = config.target_list(), len(config.seeds), config.scoring.limit
     recipes = len(config.trained_by)
     adapters = len(sources) * seeds * recipes
-    subjects = adapters - silent * seeds * recipes + len(given) + _combined(config)
+    shown = sum(max(0, recipe.shown_epochs - 1) for recipe in config.trained_by.values())  # epochs beside the kept one
+    scored = (len(sources) - silent) * seeds
+    subjects = adapters - silent * seeds * recipes + shown * scored + len(given) + _combined(config)
     subject_count = subjects + 1
     sized = [_size(sizes, name, cell) for _, cell in learned]
     params = float(sizes.body(name))

@@ -6,7 +6,7 @@ have 100,000 adapters and 100 million scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -14,10 +14,10 @@ import pyarrow as pa
 from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
 from study.config import Recipe, StudyConfig
-from study.identity import Names, adapter_ids, score_id, target_id
+from study.identity import Names, adapter_ids, epoch_id, score_id, target_id
 from study.models.resolve import Model
 from study.store import schema
-from study.units import Adapter, AdapterUnit, ComposedAdapter, GivenAdapter, ScoreUnit, subject_keys
+from study.units import Adapter, AdapterUnit, ComposedAdapter, EpochAdapter, GivenAdapter, ScoreUnit, subject_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Part:
     def needs(self) -> list[str]:
         """The adapters that must be trained before it is scored: its own, or those it is put together of."""
         parts = self.adapter.parts if isinstance(self.adapter, ComposedAdapter) else (self.adapter,)
-        return [part.adapter_id for part in parts if isinstance(part, AdapterUnit)]
+        units = (part.of if isinstance(part, EpochAdapter) else part for part in parts)
+        return [part.adapter_id for part in units if isinstance(part, AdapterUnit)]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Grid:
     composed: tuple[ComposedAdapter, ...] = ()
     names: tuple[Composed, ...] = ()
     silent: frozenset[str] = frozenset()
+    epochs: tuple[EpochAdapter, ...] = ()  # of adapters all of whose epochs are scored
     recipes: tuple[tuple[str, str], ...] = ()  # an adapter and the name of a recipe that it is trained by, in order
 
     @property
@@ -89,6 +91,8 @@ class Grid:
         for trained in self.adapters:
             if trained.adapter_id not in self.silent:
                 of_model[trained.model].append(trained)
+        for shown in self.epochs:
+            of_model[shown.model].append(shown)
         for made in self.composed:
             of_model[made.model].append(made)
         for model in self.models:
@@ -132,8 +136,12 @@ class Grid:
 
     def by_recipe(self) -> pa.Table:
         """By which of several recipes its adapters are trained, as a table of study.store.schema.RECIPES."""
+        of: dict[str, list[str]] = {}
+        for name, recipe in self.recipes:
+            of.setdefault(name, []).append(recipe)
+        shown = ((one.adapter_id, recipe) for one in self.epochs for recipe in of.get(one.of.adapter_id, ()))
         named = ((one.adapter.adapter_id, one.adapter.recipe) for one in self.names if one.adapter.recipe is not None)
-        every = (*self.recipes, *named)
+        every = (*self.recipes, *shown, *named)
         return schema.table(schema.RECIPES, [{"adapter_id": name, "recipe": recipe} for name, recipe in every])
 
     def starts(self) -> pa.Table:
@@ -166,13 +174,15 @@ def expand(
     shots = own_shots or {}
     target_ids = (target_id(print_, config.scoring_of(cell), shots.get(cell, 0)) for cell, print_ in targets.items())
     scored = set(config.source_list())
+    silent = frozenset(unit.adapter_id for unit in adapters if unit.source not in scored)
     return Grid(
         tuple(models),
         tuple(targets),
         tuple(target_ids),
         tuple(adapters),
         tuple(existing),
-        silent=frozenset(unit.adapter_id for unit in adapters if unit.source not in scored),
+        silent=silent,
+        epochs=tuple(_shown(config, (unit for unit in adapters if unit.adapter_id not in silent))),
         recipes=tuple(named),
     )
 
@@ -205,10 +215,17 @@ def _trained(
         yield from made.values()
 
 
+def _shown(config: StudyConfig, units: Iterable[AdapterUnit]) -> Iterator[EpochAdapter]:
+    for unit in units:
+        for number in range(1, config.recipe_of(unit.source, unit.recipe).shown_epochs + 1):
+            yield EpochAdapter(epoch_id(unit.adapter_id, number), unit, number)
+
+
 def placed(grid: Grid, folders: Mapping[str, str]) -> Grid:
     """A grid whose adapters are where a store has them: a folder is named after the recipe that it was made under."""
-    found = (replace(unit, found=folders.get(unit.adapter_id)) for unit in grid.adapters)
-    return replace(grid, adapters=tuple(found))
+    found = {unit: replace(unit, found=folders.get(unit.adapter_id)) for unit in grid.adapters}
+    epochs = tuple(replace(one, of=found[one.of]) for one in grid.epochs)
+    return replace(grid, adapters=tuple(found.values()), epochs=epochs)
 
 
 def combined(grid: Grid, config: StudyConfig, searched_on: Mapping[tuple[Cell, int], str]) -> Grid:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from orchestrator.planning.grid import Grid, Part
 from study.store.coverage import Coverage
 from study.store.records import FailureRecord
-from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
+from study.units import AdapterUnit, ComposedAdapter, EpochAdapter, GivenAdapter
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,26 @@ class Plan:
         return self.grid.unit(part, target).unit_id == failure.unit_id
 
 
-def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.RecordBatch]) -> Plan:
+def plan(
+    grid: Grid,
+    done_adapters: Mapping[str, str],
+    done_scores: Iterable[pa.RecordBatch],
+    kept: Collection[str] = (),
+    lacking: Collection[str] = (),
+) -> Plan:
     """What of the grid is not done, given the store's `trained` adapters with their models and its `scored` rows.
 
-    An adapter whose scores are all there is not trained again, even if it is gone.
+    An adapter whose scores are all there is not trained again, even if it is gone. `kept` are epochs that their
+    adapters are themselves, whose scores are theirs; adapters that are `lacking` were trained without writing epochs.
     """
     asked = list(grid.parts())
     done = Coverage([part.subject for part in asked], grid.target_ids, done_scores)
     if grid.held_out:  # which not all subjects are scored on: what is not asked for is not missing
         for i, part in enumerate(asked):
             done.there[i, np.setdiff1d(np.arange(len(grid.targets)), part.targets)] = True
+    for i, part in enumerate(asked):
+        if part.subject in kept:
+            done.there[i] = True
     begun, whole = np.any(done.there, axis=1).tolist(), np.all(done.there, axis=1).tolist()
     parts = [
         Part(part.model, part.adapter, array("I", np.flatnonzero(~done.there[i]))) if begun[i] else part
@@ -95,9 +105,10 @@ def plan(grid: Grid, done_adapters: Mapping[str, str], done_scores: Iterable[pa.
     ]
     wanted = {unit.adapter_id for unit in grid.adapters}
     needed = {adapter_id for part in parts for adapter_id in part.needs} if grid.targets else wanted
+    anew = {part.adapter.of.adapter_id for part in parts if isinstance(part.adapter, EpochAdapter)} & set(lacking)
     return Plan(
         grid=grid,
-        train=tuple(_to_train(grid.adapters, needed, done_adapters.keys())),
+        train=tuple(_to_train(grid.adapters, needed, done_adapters.keys() - anew)),
         parts=tuple(parts),
         stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
         stale_scores=done.stale(),

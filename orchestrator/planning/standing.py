@@ -18,6 +18,7 @@ from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
+from study.kept import kept_ids
 from study.store.composed import compositions, held_out, starts
 from study.store.coverage import Coverage
 from study.store.parts import undisturbed
@@ -83,9 +84,12 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     names = subjects["subject_id"].to_list()
     coverage, took = undisturbed(lambda: covered(store, names, targets["target_id"].to_list()))
     asked = _asked(subjects, targets, made, held_out(store))
+    of_epoch = subjects["epoch"].is_not_null()
+    if of_epoch.any():  # a kept epoch has the scores of its adapter
+        coverage.there[subjects["subject_id"].is_in(list(kept_ids(store.records().values()))).to_numpy()] = True
     missing = ~coverage.there & asked
-    is_composed = subjects["subject_id"].is_in(made["adapter_id"].to_list())
-    ours = (subjects["seed"].is_not_null() & ~is_composed).to_numpy()  # others are a base, or were trained elsewhere
+    other = subjects["subject_id"].is_in(made["adapter_id"].to_list()) | of_epoch
+    ours = (subjects["seed"].is_not_null() & ~other).to_numpy()  # others are a base, or were trained elsewhere
     wanted = missing.any(axis=1) if len(targets) else np.ones(len(names), dtype=bool)
     line = _Line(subjects["model"].to_list(), names, ours, made, pl.DataFrame(pl.from_arrow(starts(store))))
     to_train = line.to_train({name for name, is_wanted in zip(names, wanted, strict=True) if is_wanted}, trained)

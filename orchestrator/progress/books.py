@@ -33,7 +33,7 @@ from study.store import nodes
 from study.store.layout import RUNS
 from study.store.records import FailureRecord
 from study.store.store import Store
-from study.units import AdapterUnit, ScoreUnit
+from study.units import AdapterUnit, EpochAdapter, ScoreUnit
 
 EXPORT_EVERY_S = 5.0
 CLOSE_S = 10.0  # for what is to be written yet, however a run ends
@@ -67,6 +67,16 @@ class Books:
         self._succeeded(unit.unit_id)
         if self._tracking.is_on:
             self.errands.send(partial(self._tracking.course, unit), partial(self._tracking.trained, unit))
+
+    def spared(self, parts: Sequence[Part], kept: int) -> list[Part]:
+        """Of what waited for an adapter all but its kept epoch, which is that adapter: one has the scores of both."""
+        left = []
+        for part in parts:
+            if isinstance(part.adapter, EpochAdapter) and part.adapter.epoch == kept:
+                self.progress.spared(SCORE, part.model.name, len(part.targets), self._estimates.part_s(part))
+            else:
+                left.append(part)
+        return left
 
     def scored(self, unit: ScoreUnit, result: Scored) -> None:
         taken = result.seconds * self._estimates.devices[SCORE]

@@ -26,7 +26,7 @@ class Progress:
     """
 
     total: Mapping[str, int]
-    before: Mapping[str, int]
+    before: dict[str, int]
     to_do: Counter[Key]
     to_do_s: dict[Key, float]
     done: Counter[Key] = field(default_factory=Counter)
@@ -60,6 +60,11 @@ class Progress:
     def lost(self, stage: str, model: str, kind: str, count: int, estimated_s: float) -> None:
         """Book units that failed, or that cannot be done since another one failed."""
         self.failed[stage, model, kind] += count
+        self._take((stage, model), count, estimated_s)
+
+    def spared(self, stage: str, model: str, count: int, estimated_s: float) -> None:
+        """Book units that turn out to be done."""
+        self.before[stage] += count
         self._take((stage, model), count, estimated_s)
 
     def _take(self, key: Key, count: int, estimated_s: float) -> None:

@@ -27,6 +27,7 @@ class Trained:
     train_loss: float | None = None
     validation_loss: float | None = None
     notes: tuple[str, ...] = ()
+    epoch: int = 0  # that was kept
 
 
 @dataclass(frozen=True)

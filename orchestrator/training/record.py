@@ -45,7 +45,9 @@ def headline(record: AdapterRecord) -> outcome.Trained:
     course, best = record.course, record.course.best
     train, validation = (best.train_loss, best.validation_loss) if best is not None else (None, None)
     useful = course.tokens.useful
-    return outcome.Trained(record.adapter_id, useful, course.seconds, train, validation, _notes(record))
+    return outcome.Trained(
+        record.adapter_id, useful, course.seconds, train, validation, _notes(record), course.best_epoch
+    )
 
 
 def _notes(record: AdapterRecord) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from orchestrator.training.record import headline
 from orchestrator.training.workers import WorkerGroup, is_lost
 from study.config import Training
 from study.faults.kinds import HUNG, KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY, FailureKind
+from study.kept import lacks_epochs
 from study.pulse import LOADING
 from study.store.records import AdapterRecord
 
@@ -191,7 +192,10 @@ class GangTrainer:
         return any(name in self._context.units and self._record(name) is None for name in going_on)
 
     def _record(self, adapter_id: str) -> AdapterRecord | None:
-        return self._context.store.record(self._context.units[adapter_id].folder)
+        unit = self._context.units[adapter_id]
+        record = self._context.store.record(unit.folder)
+        recipe = self._context.config.recipe_of(unit.source, unit.recipe)
+        return None if record is not None and lacks_epochs(record, recipe) else record
 
     def _given_up(self, gang: Sequence[str], kind: FailureKind, error: Exception, attempts: int) -> GangEnded:
         units = [self._context.units[name] for name in gang]

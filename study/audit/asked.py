@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from study.audit.findings import Findings
+from study.identity import epoch_id
 from study.store import schema
 from study.store.contents import Damaged
-from study.store.layout import SCORES, adapter_in
+from study.store.layout import SCORES, adapter_in, epoch_in, is_epoch
 from study.store.records import StudyFile
 from study.store.schema import OtherVersion
 from study.store.store import Store
@@ -45,10 +46,19 @@ def asked(store: Store, folders: Iterable[str]) -> Asked:
         return Asked(None, schema.TARGETS.empty_table(), pa.array([], pa.string()))
     subjects, targets = grid
     adapters = subjects.column("adapter_id")
-    here = pc.is_in(adapters, pa.array([adapter_in(folder) for folder in folders], pa.string()))
+    here = pc.is_in(adapters, pa.array(sorted(ids_in(folders)), pa.string()))
     return Asked(
         study, targets, subjects.column("subject_id").filter(pc.or_(pc.is_null(adapters), here)).combine_chunks()
     )
+
+
+def ids_in(folders: Iterable[str]) -> set[str]:
+    """The adapters that lie in these folders, those of single epochs by their own ids."""
+    found = set()
+    for folder in folders:
+        own, _, name = folder.rpartition("/")
+        found.add(epoch_id(adapter_in(own), epoch_in(name)) if is_epoch(folder) else adapter_in(folder))
+    return found
 
 
 def doubted(findings: Findings, scores: set[str], others: set[str], what: str, repair: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from study.audit.asked import asked, doubted
+from study.audit.asked import asked, doubted, ids_in
 from study.audit.dated import Dated
 from study.audit.findings import Findings
 from study.audit.given import Spoilt, unreadable
@@ -37,8 +37,8 @@ from study.store.layout import (
     SCORES,
     SCORES_INDEX,
     STUDY_FILE,
-    adapter_in,
     is_composed,
+    is_epoch,
     is_given,
     is_trained,
     unit_in,
@@ -93,7 +93,9 @@ class Audit(Look):
                 self._adapter(folder)
             elif COMPOSED_FILE in names:
                 self._composed(folder)
-            elif is_trained(folder) or is_composed(folder):
+            elif is_epoch(folder) and folder.rpartition("/")[0] in files:
+                continue  # a part of the adapter, whose record is of these files, too
+            elif is_trained(folder) or is_composed(folder) or is_epoch(folder):
                 self._cut_off(folder, "adapter without a record")
             elif not is_given(folder):
                 self.found.notes.append(f"{folder} is no adapter's folder of a study, and stays as it is")
@@ -152,8 +154,7 @@ class Audit(Look):
         self.found.counts["scores"] = len(self._scored)
         if twice := sum(count > 1 for count in seen.values()):
             self.found.notes.append(f"{twice:,} score rows stand there more than once: readers count them once")
-        here = {adapter_in(folder) for folder in self._folders}
-        if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - here:
+        if gone := {adapter_id for adapter_id in self._of.values() if adapter_id is not None} - ids_in(self._folders):
             self.found.notes.append(f"{len(gone):,} adapters have scores but are gone: their scores stay")
 
     def _items(self) -> None:

@@ -24,7 +24,7 @@ def set_aside(store: Store, file: str) -> None:
 
 def drop(store: Store, folder: str) -> None:
     """Remove a folder of an adapter that was never finished."""
-    for file in store.files(folder, ""):
+    for file in store.files(folder, "", recursive=True):
         store.delete(file)
     if store.is_local:
         store.fs.delete_dir(store.path(folder))

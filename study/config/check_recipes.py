@@ -27,7 +27,18 @@ def check_recipes(config: StudyConfig) -> None:
             check_recomputing(recipe, key_of(one))
         check_mixing(recipe.mixing, key_of(one))
         check_near(config, recipe, key_of(one))
+        _check_epochs(recipe, key_of(one))
     _check_held_out(config)
+
+
+def _check_epochs(recipe: Recipe, of: str) -> None:
+    """Raise ConfigError where only the data tell how many epochs there are."""
+    if recipe.score_epochs == "all" and recipe.max_steps is not None:
+        problem, fix = "may end training in any epoch", f"drop it, or {of}.score_epochs"
+        raise ConfigError(f"{of}.max_steps", recipe.max_steps, problem, fix)
+    if recipe.score_epochs == "all" and recipe.mixing.order == "sequential":
+        problem, fix = "has epochs of each cell, and not of all", f"take another order, or drop {of}.score_epochs"
+        raise ConfigError(f"{of}.mixing.order", "sequential", problem, fix)
 
 
 def _check_held_out(config: StudyConfig) -> None:

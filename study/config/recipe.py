@@ -59,7 +59,7 @@ class KeepNearBase(Frozen):
 
 
 class Recipe(Frozen):
-    """Everything that decides an adapter's weights, apart from model, source and seed. All of it is in the identity."""
+    """Everything that decides an adapter's weights, apart from model, source and seed; `deciding` is identity."""
 
     kind: KindName = "lora"
     lora: Lora | None = Lora()
@@ -68,6 +68,7 @@ class Recipe(Frozen):
     prefix_tuning: PrefixTuning | None = None
     epochs: PositiveInt = 3
     max_steps: PositiveInt | None = None  # optimiser steps after which training ends, where that is sooner
+    score_epochs: Literal["kept", "all"] = "kept"  # decides no weights: which epochs' are written and scored
     batch_size: PositiveInt = 8
     learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -83,11 +84,17 @@ class Recipe(Frozen):
     def deciding(self) -> Recipe:
         """The same without what decides nothing of an adapter's weights: of the kinds' sections its own is left."""
         if self.kind in ("lora", "dora"):
-            return self.model_copy(update=dict.fromkeys(("ia3", "prompt_tuning", "prefix_tuning")))
-        own = {"ia3": self.ia3 or Ia3(), "prompt_tuning": self.prompt_tuning or PromptTuning()}
-        own["prefix_tuning"] = self.prefix_tuning or PrefixTuning()
-        left = {name: one if name == self.kind else None for name, one in own.items()}
-        return self.model_copy(update={"lora": None, **left})
+            left: dict[str, object] = dict.fromkeys(("ia3", "prompt_tuning", "prefix_tuning"))
+        else:
+            own = {"ia3": self.ia3 or Ia3(), "prompt_tuning": self.prompt_tuning or PromptTuning()}
+            own["prefix_tuning"] = self.prefix_tuning or PrefixTuning()
+            left = {"lora": None, **{name: one if name == self.kind else None for name, one in own.items()}}
+        return self.model_copy(update={"score_epochs": "kept", **left})
+
+    @property
+    def shown_epochs(self) -> int:
+        """How many epochs' weights are scored, the kept one's among them; 0 where it is that alone."""
+        return self.epochs if self.score_epochs == "all" and self.epochs > 1 else 0
 
     def passes(self, rows: int) -> float:
         """How often training goes through so many rows to learn from: its epochs, or less where `max_steps` ends it."""

@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch of training; `validation_loss` is None without anything to validate on."""
+    """An epoch of training; `validation_loss` is None without anything to validate on.
+
+    `steps` and `tokens` are those until its end; None where an older release did not write them.
+    """
 
     epoch: int
     train_loss: float
     validation_loss: float | None
     learning_rate: float
+    steps: int | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from study.cells import COMPOSED
@@ -23,6 +24,7 @@ ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/
 CHECKPOINTS, INDEX, LEASE, DAMAGED, SWAPS = "checkpoints", "index", "lease", "damaged", "swaps"
 SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{SCHEMA_VERSION}", f"{INDEX}/records"
 EXCLUDED, RUNS = f"{LOGS}/excluded", f"{LOGS}/runs"
+_EPOCH = "epoch"
 _GIVEN = "existing"  # where other adapters have their task
 OPEN, ENDED = ".json", ".ended"  # of swaps
 
@@ -30,6 +32,27 @@ OPEN, ENDED = ".json", ".ended"  # of swaps
 def adapter_folder(model: str, task: str, language: str, seed: int, named: str) -> str:
     """Name the folder of an adapter that the study trains; its name ends in the adapter_id."""
     return f"{ADAPTERS}/{model}/{task}/{language}/seed{seed}-{named}"
+
+
+def epoch_folder(folder: str, epoch: int) -> str:
+    """Name the folder, in an adapter's own, of what it had come to after an epoch."""
+    return f"{folder}/{_EPOCH}{epoch}"
+
+
+def has_epochs(files: Iterable[str]) -> bool:
+    """Whether some of an adapter's files, by their names in its folder, are of single epochs."""
+    return any(re.match(rf"{_EPOCH}\d+/", name) for name in files)
+
+
+def epoch_in(name: str) -> int:
+    """Read the epoch off the last part of its folder."""
+    return int(name.removeprefix(_EPOCH))
+
+
+def is_epoch(folder: str) -> bool:
+    """Whether a folder is that of an epoch in an adapter's own."""
+    inside, _, name = folder.rpartition("/")
+    return re.fullmatch(rf"{_EPOCH}\d+", name) is not None and is_trained(inside)
 
 
 def given_folder(model: str, name: str, adapter_id: str) -> str:

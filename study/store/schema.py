@@ -32,6 +32,7 @@ SUBJECT: tuple[pa.Field, ...] = (
     _field("source_size", pa.int64(), "examples in a sample that was trained on, count; null where that was all rows"),
     _field("seed", pa.int64(), "training seed; null for the base model and adapters trained elsewhere"),
     _field("recipe", pa.string(), "name of the recipe it was trained by first; null where the study had but one"),
+    _field("epoch", pa.int64(), "the epoch of training whose weights it has; null for those that were kept"),
 )
 TARGET: tuple[pa.Field, ...] = (
     _field("target_task", pa.string(), "task scored on", False),

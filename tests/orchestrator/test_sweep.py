@@ -20,6 +20,7 @@ from safetensors.torch import save
 from analysis.page import files
 from analysis.reading.study import load_store
 from analysis.statistics.curves import learning_curve
+from analysis.statistics.epochs import epochs
 from evaluators.items.item import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module
@@ -36,6 +37,7 @@ from study.data.tasks import TaskLibrary
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import resolve_all
 from study.store.course import Stage
+from study.store.layout import WEIGHTS_FILE
 from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.faults.disk import Disk
@@ -135,24 +137,34 @@ def test_recipes_are_an_axis_and_what_one_alone_has_made_is_found(
     model, tasks = world
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, sources=["next/xx", "next/yy"], **CROWDED)
     shutil.copytree(undisturbed / "store", tmp_path / "store", symlinks=True)
-    store, recipes = Store(str(tmp_path / "store")), "recipes={plain: {}, low: {lora: {r: 2}, max_steps: 4}}"
+    store, recipes = (
+        Store(str(tmp_path / "store")),
+        "recipes={plain: {}, low: {lora: {r: 2}, max_steps: 4}, all: {epochs: 3, score_epochs: all}}",
+    )
     before = store.records()
     done = sweep(config, "--set", recipes)
     assert done.returncode == 0, done.stdout + done.stderr
     records = store.records()
     assert {name: records[name].written_at for name in before} == {name: one.written_at for name, one in before.items()}
     new = [record for name, record in records.items() if name not in before]
-    assert sorted(record.source for record in new) == [("next/xx",), ("next/yy",)]
-    assert all("/seed1-low-" in record.folder for record in new)
-    assert {(record.course.steps, len(record.course.epochs), record.recipe["lora"]["r"]) for record in new} == {
-        (4, 2, 2)
-    }
+    low, shown = ([one for one in new if f"/seed1-{name}-" in one.folder] for name in ("low", "all"))
+    assert [sorted(one.source for one in some) for some in (low, shown)] == [[("next/xx",), ("next/yy",)]] * 2
+    assert {(one.course.steps, len(one.course.epochs), one.recipe["lora"]["r"]) for one in low} == {(4, 2, 2)}
+    for one in shown:
+        others = {1, 2, 3} - {one.course.best_epoch}
+        weights = {name for name in one.files if name.endswith(".safetensors")}
+        assert weights == {WEIGHTS_FILE, *(f"epoch{number}/{WEIGHTS_FILE}" for number in others)}
     study = load_store(store.uri)
     assert study.across is not None
-    assert {name: one.transfer.height for name, one in study.across.studies.items()} == {"plain": 8, "low": 8}
+    heights = {name: one.transfer.height for name, one in study.across.studies.items()}
+    assert heights == {"plain": 8, "low": 8, "all": 8}
+    assert study.done == study.expected == 4 + 3 * 8 + 2 * 8  # of three epochs the kept one is the adapter
+    found = epochs(study.across.studies["all"]).filter(pl.col("family") == "cell")
+    assert found.group_by("epoch").len().sort("epoch").rows() == [(1, 8), (2, 8), (3, 8)]
+    assert found["kept"].sum() == 8
     assert study_check.main([store.uri]) == 0
     assert status.main([store.uri]) == 0
-    assert _row(capsys.readouterr().out, "tiny")[1:9] == ["4", "2", "0", "0", "20", "8", "0", "0"]
+    assert _row(capsys.readouterr().out, "tiny")[1:9] == ["6", "2", "0", "0", "52", "8", "0", "0"]
     assert "nothing to do" in sweep(config, "--set", recipes).stdout
     assert "nothing to do" in sweep(config).stdout  # without recipes what `plain` is called is found as well
 

@@ -177,7 +177,7 @@ def _unit(one: Mapping[str, object], target: Cell) -> dict[str, object]:
     return {
         "score_id": ident(one["adapter_id"], target), "adapter_id": one["adapter_id"], "model": MODEL,
         "model_params": 10**9, "source_task": names[0], "source_language": names[1], "source_size": None,
-        "recipe": None,
+        "recipe": None, "epoch": None,
         "seed": one["seed"], "target_task": target.task, "target_language": target.language,
         "model_size": 1.0, "model_family": "tiny", "kind": one["kind"],
     }  # fmt: skip
@@ -199,7 +199,7 @@ def _compositions(world: World) -> Compositions:
     named = [
         {
             "adapter_id": composed_id(mix, seed), "name": mix.name, "model": MODEL, "seed": seed, "method": mix.method,
-            "strength": mix.strength, "protocol": mix.protocol, "language": mix.language, "recipe": None,
+            "strength": mix.strength, "protocol": mix.protocol, "language": mix.language, "recipe": None, "epoch": None,
             "terms": [
                 {"subject_id": ident(cell, seed), "source": str(cell), "weight": float(weight)}
                 for cell, weight in mix.terms.items()

@@ -72,6 +72,7 @@ def unit_rows(
         "source_language": source[1] if source else None,
         "source_size": None,
         "recipe": None,
+        "epoch": None,
         "seed": seed,
         "target_task": target[0],
         "target_language": target[1],

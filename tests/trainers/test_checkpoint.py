@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
-from study.config import Lora, ModelConfig
+from study.config import Lora, ModelConfig, Validation
 from study.models.resolve import Model, resolve
 from tests.support.training import RECIPE, assert_close, job, told, training, weights
 from trainers.checkpoint import Checkpoint
@@ -17,6 +18,7 @@ from trainers.job import Setup, Trained
 from trainers.worker import Worker
 
 GANG = [job("a", count=21), job("b", seed=8, count=6), job("c", count=6)]
+LAST = Validation(fraction=0.2, keep="last")
 RECIPE_3 = RECIPE.model_copy(update={"lora": Lora(r=4, alpha=8, dropout=0.2), "weight_decay": 0.1, "epochs": 3})
 
 
@@ -76,3 +78,38 @@ def test_the_time_before_a_gang_was_cut_counts_once(worker: Worker, model: Model
         )
     assert sum(record["seconds"] for record in records) == pytest.approx(1e6, abs=1e3)
     assert min(record["seconds"] for record in records) > 1e4
+
+
+def files_of(trained: Trained) -> dict[str, bytes]:
+    files = (file for file in trained.folder.rglob("*") if file.is_file())
+    return {file.relative_to(trained.folder).as_posix(): file.read_bytes() for file in files}
+
+
+def test_every_epoch_is_written_as_training_that_ends_there(worker: Worker, model: Model, tmp_path: Path) -> None:
+    """In a gang, and where it goes on from a checkpoint, bit for bit; one that lacks epochs is not gone on from."""
+    constant = {"schedule": "constant", "warmup_ratio": 0.0}
+    recipe = RECIPE_3.model_copy(update={**constant, "score_epochs": "all"})
+    saved: list[bytes] = []
+    setup = Setup(model, recipe, training(2))
+    whole = worker.train(setup, GANG, tmp_path / "whole", None, lambda c: saved.append(c.to_bytes()))
+    on = worker.train(setup, GANG, tmp_path / "on", Checkpoint.from_bytes(saved[2]))
+    short = recipe.model_copy(update={"epochs": 2, "score_epochs": "kept", "validation": LAST})
+    ended = worker.train(Setup(model, short, training(2)), GANG, tmp_path / "short")
+    for mine, again, other in zip(whole, on, ended, strict=True):
+        assert isinstance(mine, Trained)
+        assert isinstance(again, Trained)
+        assert isinstance(other, Trained)
+        assert files_of(mine) == files_of(again)
+        best = mine.course.best_epoch
+        second = mine.folder if best == 2 else mine.folder / "epoch2"
+        assert len({file.rpartition("/")[0] for file in files_of(mine)}) == 3
+        assert_close(load_file(second / "adapter_model.safetensors"), weights(other))
+        assert [one.steps for one in mine.course.epochs][-1] == mine.course.steps
+        assert mine.course.epochs[-1].tokens == mine.course.tokens.useful
+    fewer: list[bytes] = []
+    kept = Setup(model, recipe.model_copy(update={"score_epochs": "kept"}), training(2))
+    worker.train(kept, GANG, tmp_path / "kept", None, lambda c: fewer.append(c.to_bytes()))
+    [anew, *_] = worker.train(setup, GANG, tmp_path / "anew", Checkpoint.from_bytes(fewer[2]))
+    assert isinstance(anew, Trained)
+    assert anew.conditions.resumed_at_steps == ()
+    assert files_of(anew) == files_of(whole[0])  # type: ignore[arg-type]

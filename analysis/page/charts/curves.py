@@ -66,6 +66,37 @@ def _panel(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     )
 
 
+def training(frame: pl.DataFrame) -> Spec | None:
+    """Mean Δ by epoch, a line per regime over the band of its interval, a panel per model.
+
+    `frame` has rows of `epochs`, of which means of accuracies are drawn.
+    """
+    import altair as alt
+
+    drawn = frame.filter(pl.col("family") == "regime", pl.col("regime") != "all", pl.col("metric") == "accuracy")
+    if not drawn.height:
+        return None
+    rows = drawn.with_columns(pl.col("regime").replace_strict(NAMES).alias("target"))
+    shown = alt.Chart(data(rows))
+    order = [name for name in NAMES.values() if name in rows["target"].to_list()]
+    base = shown.encode(
+        x=alt.X("epoch:O", title="epoch", axis=alt.Axis(labelAngle=0)),
+        color=alt.Color("target:N", title=None, sort=order, legend=alt.Legend(orient="top", symbolOpacity=1)),
+    )
+    mean = alt.Y("delta:Q", title="mean Δ, pp")
+    tips = ["target:N", "epoch:O", *(alt.Tooltip(f"{name}:Q", format="+.2f") for name in ("delta", "low", "high"))]
+    tips += [alt.Tooltip("q_harmed:Q", title="q of a loss of a point or more", format=".3f"), "n_cells:Q"]
+    full = alt.condition("datum.harmed", alt.value(1), alt.value(0.25))
+    panel = alt.layer(
+        shown.mark_rule(color="#777777").encode(y=alt.datum(0)),
+        base.mark_area(opacity=0.13).encode(y="low:Q", y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=mean),
+        base.mark_point(filled=True, size=80).encode(y=mean, tooltip=tips, opacity=full),
+    ).properties(width=270, height=220)
+    chart = panel.facet(facet=alt.Facet("model:N", title=None), columns=2)
+    return spec(chart, "Mean Δ after each epoch, by regime.")
+
+
 def told(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows of `lambda_curve` that are drawn: those for which held-out items tell, and of a composition that is for
     a language those of its targets."""

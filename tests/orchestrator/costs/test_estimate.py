@@ -69,7 +69,7 @@ def score(store: Store, language: str, seconds: float, items: int, **more: Any) 
     """Add a score of model a's base."""
     row: dict[str, object] = {
         "score_id": f"{language}{seconds}", "adapter_id": None, "model": "a", "model_params": 1000, "source_task": None,
-        "source_language": None, "source_size": None, "recipe": None, "seed": None, "target_task": "arc",
+        "source_language": None, "source_size": None, "recipe": None, "epoch": None, "seed": None, "target_task": "arc",
         "target_language": language,
         "subject_id": "identity a", "target_id": f"{language} of {items}", "value": 0.5, "stderr": None,
         "n_items": items, "seconds": seconds, "tokens": items * 10, "device": "cpu", "engine": "",

@@ -8,12 +8,15 @@ from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.plan import plan
 from orchestrator.planning.standing import of_plan, of_store
 from orchestrator.scheduling.gangs import planned
+from orchestrator.scheduling.waiting import Waiting
 from study.cells import Source
 from study.config import StudyConfig
 from study.config.expansion import learned, works
 from study.config.file import parse
+from study.identity import epoch_id
 from study.store.composed import recipes
 from study.store.store import Store
+from study.units import EpochAdapter
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, model, scored, scores_of, trained
 
 COMPOSE = "compose: [{name: both, method: sum, terms: [{source: arc/en}, {source: arc/de}]}]\n"
@@ -100,3 +103,27 @@ def test_training_ends_where_steps_or_epochs_do() -> None:
     config = parse(TEXT + "recipe: {epochs: 2, batch_size: 8, max_steps: 5}\n")
     assert [config.recipe.passes(rows) for rows in (80, 16, 8)] == [0.5, 2, 2]
     assert list(works(config, [Source.of(config.cells()[:1])])) == ["arc/en"]
+
+
+SHOWN = TEXT + "recipe: {epochs: 3, score_epochs: all}\n"
+
+
+def test_every_epoch_is_a_subject_and_the_kept_one_is_its_adapter(tmp_path: Path) -> None:
+    plain, grid = grid_of(parse(TEXT + "recipe: {epochs: 3}\n")), grid_of(parse(SHOWN))
+    assert [unit.adapter_id for unit in grid.adapters] == [unit.adapter_id for unit in plain.adapters]
+    assert len(grid.epochs) == 3 * len(grid.adapters)
+    assert grid.epochs[1].folder == f"{grid.adapters[0].folder}/epoch2"
+    assert str(grid.epochs[1]) == "a/arc/[en]/1/epoch2"
+    kept = {epoch_id(unit.adapter_id, 2) for unit in grid.adapters}
+    done = scored(scores_of(plain))
+    to_do = plan(grid, trained(grid), done, kept)
+    assert not to_do.train
+    assert {part.adapter.epoch for part in to_do.parts if isinstance(part.adapter, EpochAdapter)} == {1, 3}
+    assert len(to_do.parts) == 2 * len(grid.adapters)
+    anew = plan(grid, trained(grid), done, kept, lacking={grid.adapters[0].adapter_id})
+    assert [unit.adapter_id for unit in anew.train] == [grid.adapters[0].adapter_id]
+    waiting = Waiting(anew)
+    assert {part.adapter.epoch for part in waiting.trained(grid.adapters[0].adapter_id)} == {1, 3}  # type: ignore[union-attr]
+    silent = grid_of(parse(SHOWN + "sources: [arc/en]\n" + COMPOSE))
+    assert {one.source.language for one in silent.epochs} == {"en"}
+    assert not grid_of(parse(TEXT + "recipe: {epochs: 1, score_epochs: all}\n")).epochs

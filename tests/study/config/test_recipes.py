@@ -45,6 +45,9 @@ def test_each_recipe_is_what_recipe_says_with_its_own_keys_over_it() -> None:
         ("{a: {mixing: {order: reptile}}}", ["recipes.a.mixing.inner_steps", "is required"]),
         ("{a: {}, b: {lora: null, keep_near_base: {l2: 1}}}", ["recipes.b.keep_near_base.l2", "set recipes.b.lora"]),
         ("{a: {max_steps: 0}}", ["recipes.a.max_steps", "greater than 0"]),
+        ("{a: {score_epochs: all, max_steps: 5}}", ["recipes.a.max_steps", "any epoch", "drop it"]),
+        ("{a: {score_epochs: all, mixing: {order: sequential}}}", ["recipes.a.mixing.order", "epochs of each cell"]),
+        ("{a: {}, b: {score_epochs: all}}", ["recipes.b", "comes to the same as recipes.a"]),
         ("[a]", ["recipes", "dictionary"]),
     ],
 )
@@ -69,10 +72,11 @@ def test_recipes_beside_a_lambda_hold_out_the_same() -> None:
 
 def test_an_adapter_is_named_by_what_its_recipe_comes_to() -> None:
     alone = adapter_ids("m", parse(TEXT).recipe)(["x"], 1)
-    named = study("{a: {}, b: {epochs: 3}, c: {max_steps: 5}}").trained_by
+    named = study("{a: {}, b: {epochs: 3}, c: {max_steps: 5}, d: {epochs: 4, score_epochs: all}}").trained_by
     ids = {name: adapter_ids("m", recipe)(["x"], 1) for name, recipe in named.items()}
     assert ids["a"] == alone
-    assert len(set(ids.values())) == 3
+    assert len(set(ids.values())) == 4
+    assert ids["d"] == adapter_ids("m", named["a"].model_copy(update={"epochs": 4}))(["x"], 1)
 
 
 def test_a_text_may_say_what_all_recipes_do_otherwise() -> None:
