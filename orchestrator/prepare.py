@@ -31,7 +31,6 @@ from study.config.expansion import cells_used, combinations, held_out, learned
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError
 from study.faults.kinds import BAD_DATA
-from study.kept import kept_ids
 from study.models.fits import check_fits
 from study.models.given import put_into, resolve_existing
 from study.models.resolve import Model, resolve_all
@@ -156,9 +155,8 @@ def planned(store: Store, grid: Grid, trained: Mapping[str, str]) -> tuple[Plan,
     """The plan, by what a store has, and what its scores took."""
     spent, units = Spent(), {one.of.adapter_id for one in grid.epochs}
     records = [record for record in store.records().values() if record.adapter_id in units] if units else []
-    lacking = {record.adapter_id for record in records if not has_epochs(record.files)}
-    rows = spent.passing(store.scored(TEXTS, NUMBERS))
-    return plan(grid, trained, rows, kept_ids(records), lacking), spent.table()
+    kept, lacking = {one.kept_id for one in records}, {one.adapter_id for one in records if not has_epochs(one.files)}
+    return plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS)), kept, lacking), spent.table()
 
 
 def check_usable(config: StudyConfig, found: Survey) -> None:

@@ -101,11 +101,6 @@ def adapter_id(model: str, examples: Sequence[str], recipe: Recipe, seed: int) -
     return adapter_ids(model, recipe)(examples, seed)
 
 
-def epoch_id(adapter: str, epoch: int) -> str:
-    """Name what an adapter had come to after an epoch of its training."""
-    return digest({"kind": "epoch", "adapter": adapter, "epoch": epoch})
-
-
 def target_id(requests: str, scoring: Scoring, own_shots: int = 0) -> str:
     """Name a target as it is scored: by the fingerprint of its data and task definition, and the scoring recipe.
 

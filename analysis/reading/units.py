@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from analysis.frames import SOURCE, TARGET
 from analysis.reading.published import family
-from study.kept import kept_ids
 from study.store import composed
 from study.store.store import Store
 
@@ -54,8 +53,8 @@ def current(rows: pl.DataFrame, store: Store, notes: Notes) -> Current:
     notes.append((units.height - sizes.height, "score units of an older config, ignored"))
     is_held_out = pl.col("target_id").is_in(held_out.to_list())
     apart, sizes = sizes.filter(is_held_out), sizes.filter(~is_held_out)
-    told = kept_ids(store.records().values()) if subjects["epoch"].count() else ()  # these have their adapters' scores
-    expected = subjects.filter(~pl.col("subject_id").is_in(list(told))).height * len(measured)
+    records = store.records().values() if subjects["epoch"].count() else ()  # a kept epoch has its adapter's scores
+    expected = subjects.filter(~pl.col("subject_id").is_in([one.kept_id for one in records])).height * len(measured)
     notes.append((expected - sizes.height, "score units of the config that are not done"))
     return Current(_kept(sizes, made, notes), _kept(apart, made, []), *made, expected)
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
 from study.config import Recipe, StudyConfig
-from study.identity import Names, adapter_ids, epoch_id, score_id, target_id
+from study.identity import Names, adapter_ids, score_id, target_id
 from study.models.resolve import Model
 from study.store import schema
+from study.store.layout import epoch_id
 from study.units import Adapter, AdapterUnit, ComposedAdapter, EpochAdapter, GivenAdapter, ScoreUnit, subject_keys
 
 

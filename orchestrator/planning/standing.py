@@ -18,7 +18,6 @@ from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
-from study.kept import kept_ids
 from study.store.composed import compositions, held_out, starts
 from study.store.coverage import Coverage
 from study.store.parts import undisturbed
@@ -86,7 +85,8 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     asked = _asked(subjects, targets, made, held_out(store))
     of_epoch = subjects["epoch"].is_not_null()
     if of_epoch.any():  # a kept epoch has the scores of its adapter
-        coverage.there[subjects["subject_id"].is_in(list(kept_ids(store.records().values()))).to_numpy()] = True
+        kept = [record.kept_id for record in store.records().values()]
+        coverage.there[subjects["subject_id"].is_in(kept).to_numpy()] = True
     missing = ~coverage.there & asked
     other = subjects["subject_id"].is_in(made["adapter_id"].to_list()) | of_epoch
     ours = (subjects["seed"].is_not_null() & ~other).to_numpy()  # others are a base, or were trained elsewhere

@@ -34,8 +34,8 @@ from orchestrator.training.record import headline
 from orchestrator.training.workers import WorkerGroup, is_lost
 from study.config import Training
 from study.faults.kinds import HUNG, KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY, FailureKind
-from study.kept import lacks_epochs
 from study.pulse import LOADING
+from study.store.layout import has_epochs
 from study.store.records import AdapterRecord
 
 
@@ -195,7 +195,8 @@ class GangTrainer:
         unit = self._context.units[adapter_id]
         record = self._context.store.record(unit.folder)
         recipe = self._context.config.recipe_of(unit.source, unit.recipe)
-        return None if record is not None and lacks_epochs(record, recipe) else record
+        lacks = record is not None and recipe.shown_epochs > 0 and not has_epochs(record.files)
+        return None if lacks else record
 
     def _given_up(self, gang: Sequence[str], kind: FailureKind, error: Exception, attempts: int) -> GangEnded:
         units = [self._context.units[name] for name in gang]

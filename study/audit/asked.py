@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from study.audit.findings import Findings
-from study.identity import epoch_id
 from study.store import schema
 from study.store.contents import Damaged
-from study.store.layout import SCORES, adapter_in, epoch_in, is_epoch
+from study.store.layout import SCORES, adapter_in, epoch_id, epoch_in, is_epoch
 from study.store.records import StudyFile
 from study.store.schema import OtherVersion
 from study.store.store import Store

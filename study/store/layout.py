@@ -39,6 +39,11 @@ def epoch_folder(folder: str, epoch: int) -> str:
     return f"{folder}/{_EPOCH}{epoch}"
 
 
+def epoch_id(adapter_id: str, epoch: int) -> str:
+    """Name what an adapter had come to after an epoch of its training."""
+    return f"{adapter_id}.{_EPOCH}{epoch}"
+
+
 def has_epochs(files: Iterable[str]) -> bool:
     """Whether some of an adapter's files, by their names in its folder, are of single epochs."""
     return any(re.match(rf"{_EPOCH}\d+/", name) for name in files)

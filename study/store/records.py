@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from study.store import contents
 from study.store.contents import Damaged, as_damaged
 from study.store.course import Conditions, Course, Epoch, Examples, Stage, Tokens
+from study.store.layout import epoch_id
 
 TRAINED = ("adapter_id", "model", "source", "seconds", "tokens", "examples", "world_size", "device", "recipe", "files")
 FAILED = ("unit", "kind", "attempts", "message")
@@ -148,6 +149,11 @@ class AdapterRecord:
     def called(self) -> str:
         """What its source is called (`str` of a study.cells.Source)."""
         return "+".join(self.source) + (f"@{self.stage.name}" if self.stage else "")
+
+    @property
+    def kept_id(self) -> str:
+        """What its kept epoch would be called by itself: that is the adapter, and is not scored again."""
+        return epoch_id(self.adapter_id, self.course.best_epoch)
 
     @classmethod
     def from_bytes(cls, data: bytes | str, folder: str = "") -> AdapterRecord:

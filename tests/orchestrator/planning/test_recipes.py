@@ -13,8 +13,8 @@ from study.cells import Source
 from study.config import StudyConfig
 from study.config.expansion import learned, works
 from study.config.file import parse
-from study.identity import epoch_id
 from study.store.composed import recipes
+from study.store.layout import epoch_id
 from study.store.store import Store
 from study.units import EpochAdapter
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, model, scored, scores_of, trained
