@@ -22,7 +22,7 @@ from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.modules import check_kinds, with_modules
 from orchestrator.planning.plan import Plan, plan, without
-from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, took_in
+from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, shown_epochs, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from orchestrator.progress.watchdog import answering
@@ -37,7 +37,7 @@ from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
 from study.store.compaction import compact, is_due
 from study.store.contents import Damaged
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, has_epochs, model_in, task_in
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in, task_in
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
@@ -153,9 +153,7 @@ def tidy(store: Store, warn: Callable[[str], None]) -> None:
 
 def planned(store: Store, grid: Grid, trained: Mapping[str, str]) -> tuple[Plan, pl.DataFrame]:
     """The plan, by what a store has, and what its scores took."""
-    spent, units = Spent(), {one.of.adapter_id for one in grid.epochs}
-    records = [record for record in store.records().values() if record.adapter_id in units] if units else []
-    kept, lacking = {one.kept_id for one in records}, {one.adapter_id for one in records if not has_epochs(one.files)}
+    spent, (kept, lacking) = Spent(), shown_epochs(store, grid)
     return plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS)), kept, lacking), spent.table()
 
 

@@ -78,7 +78,7 @@ def adapter_ids(model: str, recipe: Recipe, adapts: Sequence[str] = ()) -> Names
 
     @cache
     def around(cells: int, marks: tuple[str, ...]) -> list[str]:
-        of_source = deciding("recipe", recipe.of_source(cells).deciding().model_dump(mode="json"))
+        of_source = deciding("recipe", recipe.of_source(cells).model_dump(mode="json"))
         named = {"kind": "adapter", "version": RECIPE_VERSION, "model": model, "recipe": of_source}
         adapted = {"adapts": list(adapts)} if adapts else {}
         return _around(canonical_json({**named, **adapted, **{mark: f"@{mark}" for mark in marks}}), marks)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 import pyarrow as pa
 
+from orchestrator.planning.grid import Grid
+from study.store.layout import has_epochs
 from study.store.parts import undisturbed
 from study.store.store import Store
 
@@ -50,3 +52,10 @@ class Spent:
         per_metric = pl.concat([part.with_columns(pl.col(TEXTS).cast(pl.String)) for part in self._sums])
         units = per_metric.group_by(TEXTS).agg(pl.sum(*NUMBERS, "len"))
         return units.sort(TEXTS).unique(keys, keep="first", maintain_order=True).drop("metric")
+
+
+def shown_epochs(store: Store, grid: Grid) -> tuple[set[str], set[str]]:
+    """Of adapters all of whose epochs are scored: the kept epochs' ids, and those that were trained without them."""
+    units = {one.of.adapter_id for one in grid.epochs}
+    records = [record for record in store.records().values() if record.adapter_id in units] if units else []
+    return {one.kept_id for one in records}, {one.adapter_id for one in records if not has_epochs(one.files)}
