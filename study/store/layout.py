@@ -41,7 +41,7 @@ def epoch_folder(folder: str, epoch: int) -> str:
 
 def epoch_id(adapter_id: str, epoch: int) -> str:
     """Name what an adapter had come to after an epoch of its training."""
-    return f"{adapter_id}.{_EPOCH}{epoch}"
+    return f"{adapter_id}-{_EPOCH}{epoch}"
 
 
 def has_epochs(files: Iterable[str]) -> bool:
