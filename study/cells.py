@@ -100,9 +100,9 @@ class Source:
 def regime(source_task: str, source_language: str, target_task: str, target_language: str) -> Regime:
     """How a target relates to a source: matched/cross task (MT/CT), matched/cross language (ML/CL).
 
-    Of a joint source (`a+b`) of which no more than its names is known; else `regime_of` tells.
+    Of a joint source (`a+b`) or a stage (`a@name`) of which no more than its names is known; else `regime_of` tells.
     """
-    task = "MT" if target_task in source_task.split("+") else "CT"
+    task = "MT" if target_task in source_task.partition("@")[0].split("+") else "CT"
     language = "ML" if target_language in source_language.split("+") else "CL"
     return f"{task}-{language}"  # type: ignore[return-value]
 

@@ -79,6 +79,7 @@ def write(study: Study, out: Path, other: Study | None = None) -> Written:
     write_tables(tables_of(pages), study, out / "tables")
     for old in out.glob("recipe-*.html"):
         old.unlink()
+    _remove_figures(out / "figures")
     for number, one in enumerate(pages):
         write_figures(one.study, one.made, out / "figures" / (str(one.study.recipe) if number else ""))
         (out / one.file).write_text(one.html(), encoding="utf-8")
@@ -172,6 +173,14 @@ def write_csv(frame: pl.DataFrame, file: Path) -> None:
     text = pl.col(pl.String)
     safe = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
     frame.with_columns(safe).write_csv(file)
+
+
+def _remove_figures(folder: Path) -> None:
+    """Those of recipes but the first, some of which the study may no longer have."""
+    for old in [*folder.glob("*/*.svg"), *folder.glob("*/*.png")]:
+        old.unlink()
+        if not any(old.parent.iterdir()):
+            old.parent.rmdir()
 
 
 def write_figures(study: Study, made: dict[str, Made], folder: Path) -> None:

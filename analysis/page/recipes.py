@@ -23,9 +23,10 @@ def links(names: Sequence[str], here: str) -> str:
     others = ", ".join(
         f'<a href="{html.text(page_of(names, name))}">{html.text(name)}</a>' for name in names if name != here
     )
+    beside = f'; there are pages of {others}, and <a href="#recipes">all beside one another</a>' if others else ""
     return (
-        f'<p class="soft">This page is of the recipe <strong>{html.text(here)}</strong> alone; '
-        f'there are pages of {others}, and <a href="#recipes">all beside one another</a>.</p>'
+        f'<p class="soft">This page is of the recipe <strong>{html.text(here)}</strong>{" alone" * bool(others)}'
+        f"{beside}.</p>"
     )
 
 

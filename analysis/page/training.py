@@ -53,7 +53,8 @@ def _notes(records: Sequence[AdapterRecord]) -> str:
 
 
 def _way(recipe: Recipe) -> str:
-    return f"{recipe.tuning}, {recipe.epochs} epochs, learning rate {recipe.learning_rate:g}"
+    ends = "" if recipe.max_steps is None else f" but {recipe.max_steps:,} steps at most"
+    return f"{recipe.tuning}, {recipe.epochs} epochs{ends}, learning rate {recipe.learning_rate:g}"
 
 
 def _trained(study: Study) -> list[AdapterRecord]:

@@ -3,8 +3,8 @@
 A recipe is set beside another as adapters are beside the base: per seed and item the difference of the two adapters of
 a source. So all rules of one cell and of means hold (`analysis/inference`): items are clusters, what seeds add is that
 of the differences, Student's t. Every recipe is set beside each before it in the config. q-values are counted over all
-pairs of recipes of a model, and a metric, per family and side (Benjamini and Hochberg 1995). What two recipes have in
-common, one adapter for both, is no difference and not compared.
+pairs of recipes of a model, and a metric, per family and side, MT-ML apart (Benjamini and Hochberg 1995). What two
+recipes have in common, one adapter for both, is no difference and not compared.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def recipes(study: Study) -> pl.DataFrame:
     assert across is not None
     tables = [table for scale in all_scales(across.whole) for table in _compared(across, scale)]
     need(bool(tables), "no two recipes have adapters of one source and seed that were scored on one target")
-    families = ["metric", "model", "family"]
+    families = ["metric", "model", "family", pl.col("regime") == "MT-ML"]
     q = [
         pl.col(f"p_{side}").map_batches(_q_values, return_dtype=pl.Float64).over(families).alias(f"q_{side}")
         for side in SIDES
@@ -173,7 +173,7 @@ COLUMNS = {
     "low": "lower end of its 95 % interval over items and seeds",
     "high": "upper end",
     "p_worse": "one-sided p-value of: the recipe is not worse",
-    "q_worse": "its q-value over all pairs of recipes in the family, the model and the metric",
+    "q_worse": "its q-value over all pairs of recipes in the family (MT-ML apart), the model and the metric",
     "worse": f"q_worse ≤ {LEVEL}",
     "p_better": "the same for gains",
     "q_better": "its q-value",

@@ -107,7 +107,7 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
         open_scores = int((missing & ~failed)[own].sum())
         scores = int(asked[own].sum()), stale_scores[model], int(failed[own].sum()), open_scores
         rows.append(Standing(model, _tally(*adapters), _tally(*scores)))
-    train = np.array([name in to_train - lost for name in names], dtype=bool)
+    train = np.array([name in to_train and name not in lost for name in names], dtype=bool)
     return rows, ToDo(subjects, targets, train, missing & ~failed, took)
 
 

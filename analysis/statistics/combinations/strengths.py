@@ -43,8 +43,8 @@ class Free:
 
     @property
     def family(self) -> str:
-        """What it was expanded from."""
-        return self.name.partition("[")[0]
+        """What its expansions for other languages share: its name, and its task where it is for one."""
+        return self.name.removesuffix(f"{self.language}]")
 
 
 def choices(study: Study) -> pl.DataFrame:

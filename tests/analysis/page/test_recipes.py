@@ -10,10 +10,13 @@ import pytest
 
 from analysis import advise
 from analysis.page import files
+from analysis.page.recipes import links
+from analysis.page.training import sentence
 from analysis.reading.study import Study, load_store
 from analysis.tables.registry import RECIPE_WORDS, TABLES
 from study.store.schema import RECIPES, SUBJECTS, TARGETS, table
 from study.store.store import Store
+from tests.support.rows import record_of
 from tests.support.synth import Shape, unit_rows
 
 SHAPE = Shape(languages=("de", "en"), items=12)
@@ -131,3 +134,24 @@ def test_advice_is_of_one_recipe(reports: Callable[[str], Path], capsys: pytest.
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert advise.main([str(reports("both").parent / "low"), "--target", target, "--recipe", "x"]) == 2
+
+
+def test_a_recipe_alone_has_no_others_beside_it() -> None:
+    assert links(["plain"], "plain") == '<p class="soft">This page is of the recipe <strong>plain</strong>.</p>'
+    assert "there are pages of" in links(["plain", "low"], "low")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_figures_of_a_recipe_that_is_gone_go_too(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    old, mine = tmp_path / "figures" / "gone" / "matrix.svg", tmp_path / "figures" / "mine" / "notes.txt"
+    for file in (old, mine):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    files.write(load_store(str(reports("plain").parent / "plain")), tmp_path)
+    assert [old.parent.exists(), mine.exists()] == [False, True]
+
+
+def test_steps_that_end_training_are_told() -> None:
+    record = record_of("a", model="m", source=["t/de"], recipe={"max_steps": 1000})
+    study = Study("s", "", pl.DataFrame(), units=pl.DataFrame({"adapter_id": ["a"]}), records=(record,))
+    assert "epochs but 1,000 steps at most, learning rate" in str(sentence(study))

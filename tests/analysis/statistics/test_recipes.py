@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis.frames import NotComputable
+from analysis.inference.claims import q_values
 from analysis.reading.panels import Panel
 from analysis.reading.recipes import Across
 from analysis.reading.study import Study
@@ -92,6 +93,14 @@ def test_one_seed_of_a_cell_is_a_paired_test_of_the_two_adapters() -> None:
     told = stats.ttest_1samp([*difference, size, -size], 0, alternative="less")
     assert row["p_worse"] == pytest.approx(told.pvalue, rel=1e-6)
     assert row["about"] == "this adapter"
+
+
+def test_q_values_of_the_sources_own_cells_are_a_family_of_their_own() -> None:
+    table = recipes(two_recipes(World("null", tasks=2, languages=2, items=(60,), seeds=4), 5, lost=0.2))
+    for name in ("regime", "cell"):
+        for own in (True, False):
+            part = table.filter(pl.col("family") == name, (pl.col("regime") == "MT-ML") == own)
+            assert part["q_worse"].to_list() == pytest.approx(q_values(part["p_worse"].to_numpy()).tolist())
 
 
 def test_an_adapter_of_both_recipes_is_not_compared_with_itself() -> None:

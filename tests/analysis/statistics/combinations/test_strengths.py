@@ -112,6 +112,13 @@ def test_places_of_what_is_for_no_language() -> None:
     assert places(alone, EN, [alone], told) == [("mix", EN)]
 
 
+def test_of_what_is_for_a_task_and_a_language_the_same_task_tells_alone() -> None:
+    names = [(task, language) for task in ("a", "b") for language in ("de", "fr")]
+    free = [Free(f"add[{task}/{language}]", "other_languages", language, GRID, (EN,)) for task, language in names]
+    assert places(free[1], Cell("a", "fr"), free, set()) == [("add[a/de]", Cell("a", "de"))]
+    assert places(free[2], Cell("a", "de"), free, set()) == [("add[b/fr]", Cell("a", "fr"))]
+
+
 def test_seeds_are_averaged_before_a_lambda_is_chosen() -> None:
     made = study("target", held_out(OWN))
     assert made.compositions is not None
