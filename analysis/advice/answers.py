@@ -103,7 +103,7 @@ def _targets(study: Study) -> list[str]:
 def _model(study: Study) -> predict.Model:
     """The model of the grid, in which every target could be a source; NotComputable where it cannot be fitted."""
     untried = [(cell.task, cell.language) for cell in map(Cell.parse, _targets(study))]
-    return predict.fit_grid(predict.grid(study.transfer, untried))
+    return predict.fit_grid(predict.grid(study.transfer, untried, joint=study.joint))
 
 
 def _known(study: Study) -> pl.DataFrame:

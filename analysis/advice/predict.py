@@ -5,6 +5,7 @@ of tasks, the pair of languages, the regime, how a target reacts to a task, how 
 apart the languages are (quartiles of URIEL's distance, by same and other task). Variances by REML (`reml`); predictions
 are best linear unbiased (Henderson 1975), their variance is that of the effects given the data plus the residual's.
 An effect never seen keeps its prior: mean 0 and the variance of its kind, so doubt grows where nothing was tried.
+Effects are those of sources of one cell: a stage, or a source of several, is predicted by them and tells nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis.frames import SOURCE, TARGET, NotComputable, need
-from analysis.reading.transfer import with_regime
+from analysis.reading.study import OF_SEVERAL
+from analysis.reading.transfer import Joint, with_regime
 from analysis.statistics.languages import uriel
 from analysis.statistics.variance.reml import Codes, Fit, blocks, fit
 
@@ -68,15 +70,21 @@ class Model:
         )
 
 
-def grid(transfer: pl.DataFrame, sources: Sequence[Cell] = (), factors: Sequence[str] = tuple(FACTORS)) -> Grid:
+def grid(
+    transfer: pl.DataFrame,
+    sources: Sequence[Cell] = (),
+    factors: Sequence[str] = tuple(FACTORS),
+    joint: Joint | None = None,
+) -> Grid:
     """Pairs of every source (measured ones and `sources`) with every target; Δ averaged over models."""
     measured = transfer.filter(pl.col("delta").is_not_null()).group_by(PAIR).agg(pl.col("delta").mean())
-    need(measured.height >= 10, f"{measured.height} measured cells are too few for a model of the grid")
+    told = measured.filter(~OF_SEVERAL).height
+    need(told >= 10, f"{told} measured cells are too few for a model of the grid")
     all_sources = pl.concat(
         [measured.select(SOURCE), pl.DataFrame(list(sources), schema=SOURCE, orient="row")]
     ).unique()
     pairs = all_sources.join(measured.select(TARGET).unique(), how="cross").join(measured, on=PAIR, how="left")
-    pairs = _features(pairs.sort(PAIR))
+    pairs = _features(pairs.sort(PAIR), joint)
     columns, factor, width = [], [], 0
     for k, name in enumerate(factors):
         codes = pairs.select(pl.struct(FACTORS[name]).rank("dense")).to_series().to_numpy().astype(np.int64) - 1
@@ -87,7 +95,7 @@ def grid(transfer: pl.DataFrame, sources: Sequence[Cell] = (), factors: Sequence
     return Grid(pairs.select(*PAIR, "regime", "delta"), np.column_stack(columns), np.array(factor), tuple(factors))
 
 
-def _features(pairs: pl.DataFrame) -> pl.DataFrame:
+def _features(pairs: pl.DataFrame, joint: Joint | None) -> pl.DataFrame:
     """Add regime, same_task and apart: quartile of the mean URIEL distance, `same` or `unknown`."""
     languages = sorted(set(pairs["source_language"]) | set(pairs["target_language"]))
     apart = np.mean([uriel.distances(languages, feature) for feature in uriel.FEATURES], axis=0)
@@ -101,14 +109,14 @@ def _features(pairs: pl.DataFrame) -> pl.DataFrame:
 
     bins = [bin_of(a, b) for a, b in pairs.select("source_language", "target_language").iter_rows()]
     same = pl.col("regime").str.starts_with("MT").alias("same_task")
-    return with_regime(pairs).with_columns(pl.Series("apart", bins), same)
+    return with_regime(pairs, joint).with_columns(pl.Series("apart", bins), same)
 
 
 def fit_grid(made: Grid) -> Model:
-    """Fit the variances on the measured pairs and condition every effect on them."""
+    """Fit the variances on the measured pairs of single sources and condition every effect on them."""
     from threadpoolctl import threadpool_limits
 
-    measured = np.flatnonzero(made.pairs["delta"].is_not_null().to_numpy())
+    measured = np.flatnonzero(made.pairs.select(pl.col("delta").is_not_null() & ~OF_SEVERAL).to_series().to_numpy())
     y = made.pairs["delta"].to_numpy()[measured]
     if np.ptp(y) < 1e-9:
         raise NotComputable("every Δ is the same, there is nothing to predict")

@@ -32,7 +32,7 @@ BESIDE = {  # kinds of units that have a table of their own
     "existing": "existing",
     "epoch": "epochs",
 }
-_OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
+OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "epoch", "seed", *TARGET]
 
 
@@ -76,14 +76,14 @@ class Study:
         """Units of sources of one cell, of no stage; of those kept near the base only where all were."""
         kept = ((record.adapter_id, record.recipe.get("keep_near_base")) for record in self.records)
         near = [adapter_id for adapter_id, strengths in kept if strengths and any(strengths.values())]
-        alone = self.units.filter(pl.col("kind") == "trained", ~_OF_SEVERAL)
+        alone = self.units.filter(pl.col("kind") == "trained", ~OF_SEVERAL)
         plain = alone.filter(~pl.col("adapter_id").is_in(near))
         return plain if plain.height else alone
 
     @cached_property
     def singles(self) -> Study:
         """The study of single sources: of them one asks who gives and takes, whether models agree, what decides Δ."""
-        rows = self.transfer.filter(~_OF_SEVERAL)
+        rows = self.transfer.filter(~OF_SEVERAL)
         if self.published:
             return replace(self, transfer=rows)
         names = self.single_units.select("model", *SOURCE).unique()

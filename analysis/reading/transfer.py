@@ -51,10 +51,15 @@ def joint_sources(records: Iterable[AdapterRecord], adapters: Collection[str]) -
     found: Joint = {}
     for record in records:
         if record.adapter_id in adapters and (len(record.source) > 1 or record.stage):
-            source, before = learned_from(record), record.stage.before if record.stage else ()
-            cells = [*map(Cell.parse, before), *source.cells]
-            found[source.task, source.language] = tuple(dict.fromkeys(cells))
+            source = learned_from(record)
+            found[source.task, source.language] = cells_learned(record)
     return found
+
+
+def cells_learned(record: AdapterRecord) -> tuple[Cell, ...]:
+    """The cells that an adapter was trained on, of a stage with those before it, in the order of training."""
+    before = record.stage.before if record.stage else ()
+    return tuple(dict.fromkeys(map(Cell.parse, (*before, *record.source))))
 
 
 def learned_from(record: AdapterRecord) -> Source:

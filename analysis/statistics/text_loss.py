@@ -18,14 +18,16 @@ from analysis.frames import KEYS, MODEL_WORDS, SOURCE_WORDS, TARGET_WORDS, Table
 from analysis.reading.grids import ModelGrid, Unit, model_grids
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from analysis.statistics.combinations.reported import beside_sources, reported
+from analysis.statistics.combinations.reported import beside_sources, of_every_lambda, reported
 
 
 def text_loss(study: Study) -> pl.DataFrame:
     """One row per model, subject and text; NotComputable where no text is a target."""
     need(bool(study.texts), "no raw text is among the targets")
     panels = [weighed(panel) for panel in study.texts]
-    units = study.units if study.compositions is None else beside_sources(study, reported(study))
+    units = study.units
+    if study.compositions is not None:
+        units = beside_sources(study, pl.concat([reported(study), of_every_lambda(study)]))
     base = {(one.model, one.task, one.language): -float(one.norm[0].mean(dtype=np.float64)) for one in panels}
     rows = [row for one in model_grids(panels, units, Unit(1.0)) for row in _rows(one, base)]
     need(bool(rows), "no adapter has been scored on a text that its base was scored on")
@@ -78,7 +80,8 @@ TABLES = (
         "texts that were held out of training",
         COLUMNS,
         text_loss,
-        how="Bits per byte, less is better. A composition has its name in the place of the task, and its λ in that of "
-        "the language. These targets are in no table of transfer.",
+        how="Bits per byte, less is better. A composition has its name in the place of the task, and in that of the "
+        "language its λ, or the protocol that chose it: `source`; others choose none here, and every λ has a row. "
+        "These targets are in no table of transfer.",
     ),
 )

@@ -1,10 +1,11 @@
 """Does Σ w_i·Δ_i(target) tell what a composition does? Parts' Δ, weighted as the parts are, against what was measured.
 
 A point is a composed adapter, of any lambda and seed, on a target on which all of its parts were scored; one that is
-nothing but a part of it is none. Parts and composition are of one seed, so that what seeds add is in both. Noise of the
-items, which they share, lets r look better or worse than it is: slope, `pearson_clean` and `rmse_clean` are made of
-products of one half of the items and the other (`analysis/inference/agreement.py`). If updates did nothing to one
-another the slope were 1 and `rmse_clean` 0.
+nothing but a part of it is none, nor is what is no sum of updates: of `ties` and its kin each entry is a mean of those
+that agree, and `arrow` weighs its parts for each token. Parts and composition are of one seed, so that what seeds add
+is in both. Noise of the items, which they share, lets r look better or worse than it is: slope, `pearson_clean` and
+`rmse_clean` are made of products of one half of the items and the other (`analysis/inference/agreement.py`). If updates
+did nothing to one another the slope were 1 and `rmse_clean` 0.
 
 Intervals are from draws of items (the same question once in all languages), seeds and targets; each is moved so that
 its middle is the estimate, for items that are drawn again are noisier.
@@ -24,14 +25,23 @@ from analysis.inference.items import Floats
 from analysis.reading.grids import clusters
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from analysis.statistics.combinations.reported import all_scales, composed_of, every_unit, relation, within
+from analysis.statistics.combinations.reported import (
+    SEARCHED,
+    all_scales,
+    composed_of,
+    every_unit,
+    relation,
+    stages,
+    within,
+)
 from analysis.statistics.graded import Scale
 from study.cells import REGIMES, Cell
 
 DRAWS = 200
 ALL = "all"
 HALVES = 3  # all items, those of even doc_id, those of odd
-NO_PARTS = "no composition has been scored on a target that all of its parts were scored on, too"
+NO_SUMS = ("arrow", "ties", "dare_ties", "factors_peft_ties")  # parts mixed token by token, or elected and averaged
+NO_PARTS = "no composition that is a sum has been scored on a target that all of its parts were scored on, too"
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,14 @@ def additivity(study: Study) -> pl.DataFrame:
 def points_of(study: Study, scale: Scale, draws: int = 0) -> Points | None:
     """Every point of a metric; None where there is none."""
     placed = dict(zip(study.units.select("adapter_id", *TARGET).iter_rows(), study.units["unit"], strict=True))
-    units = within(every_unit(study), scale.panels).unique(["unit", "method"], maintain_order=True)
+    sums = ~pl.col("method").str.strip_suffix(f" {SEARCHED}").is_in(NO_SUMS)
+    units = within(every_unit(study).filter(sums), scale.panels).unique(["unit", "method"], maintain_order=True)
+    staged = stages(study)
     drawn = _drawn_items(scale.panels, draws)
     about, values = [], []
     for panel in scale.panels:
         here = units.filter(model=panel.model, target_task=panel.task, target_language=panel.language)
-        rows = list(_rows(panel, here, placed))
+        rows = list(_rows(panel, here, placed, staged))
         if rows:
             about += [one for one, _, _ in rows]
             values.append(_values(panel, rows, drawn[panel.task], scale.measure.size))
@@ -75,7 +87,10 @@ def points_of(study: Study, scale: Scale, draws: int = 0) -> Points | None:
 
 
 def _rows(
-    panel: Panel, units: pl.DataFrame, placed: Mapping[tuple[str, str, str], int]
+    panel: Panel,
+    units: pl.DataFrame,
+    placed: Mapping[tuple[str, str, str], int],
+    staged: Mapping[str, Sequence[Cell]],
 ) -> Iterator[tuple[dict[str, object], int, dict[int, float]]]:
     """What each point is of, the row of its composition, and those of its parts with their weights."""
     row_of = {unit: row for row, unit in enumerate(panel.units.tolist())}
@@ -85,7 +100,7 @@ def _rows(
         itself = len(parts) == 1 and parts[0][1] == 1
         if not itself and all(unit in row_of for unit, _ in parts):
             names = ("adapter_id", "model", "method", "seed", *TARGET)
-            regime = relation(one["terms"], Cell(panel.task, panel.language))
+            regime = relation(one["terms"], Cell(panel.task, panel.language), staged)
             weights: dict[int, float] = {}
             for unit, weight in parts:
                 weights[row_of[unit]] = weights.get(row_of[unit], 0.0) + weight
@@ -173,7 +188,7 @@ _WORDS = {
 COLUMNS = {
     "metric": "accuracy, or the metric that items are graded by",
     "unit": "of Δ",
-    "method": "how compositions were put together",
+    "method": "how compositions were put together; not ties, dare_ties, factors_peft_ties or arrow, which are no sums",
     "regime": "all, or that of the target to the cells of all parts together",
     "n": "composed adapters and targets",
     **{
@@ -186,7 +201,7 @@ TABLES = (
     Table[Study](
         "additivity",
         "Does the sum of the parts tell what a composition does",
-        "composed adapters on targets that all of their parts were scored on",
+        "composed adapters that are sums, on targets that all of their parts were scored on",
         COLUMNS,
         additivity,
         how="For every composed adapter and target, the Δ of its parts with their weights, added up, beside what was "

@@ -31,6 +31,7 @@ from analysis.statistics.combinations.reported import (
     composed_of,
     relation,
     reported,
+    stages,
     told_cells,
     within,
 )
@@ -77,8 +78,9 @@ def _scale(study: Study, scale: Scale, rows: pl.DataFrame, told: pl.DataFrame) -
         found = gains(scale, rows, others).rename(names)
         found = found.select(*ROW, *names.values(), pl.col("best").alias(f"best_{what}"), *kept)
         table = table.join(found, on=ROW, how="left", maintain_order="left")
+    staged = stages(study)
     relations = [
-        relation(row["terms"], Cell(row["target_task"], row["target_language"])) for row in table.iter_rows(named=True)
+        relation(terms, Cell(*target), staged) for terms, *target in table.select("terms", *TARGET).iter_rows()
     ]
     table = table.with_columns(pl.Series("regime", relations, pl.String))
     family = ["model", pl.col("regime") == "MT-ML"]

@@ -16,6 +16,7 @@ from analysis.reading.compositions import Compositions
 from analysis.reading.grids import ModelGrid, Unit
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
+from analysis.reading.transfer import cells_learned
 from analysis.statistics.combinations.strengths import cells_of, choices
 from analysis.statistics.graded import Scale, scales
 from study.cells import Cell, Regime, regime_of
@@ -48,13 +49,27 @@ def every_unit(study: Study) -> pl.DataFrame:
 def reported(study: Study) -> pl.DataFrame:
     """Those of them that are reported, with the names that they go by in the place of a source's."""
     units = every_unit(study)
-    chosen = choices(study).filter("chosen").select("model", "name", *TARGET, "strength")
     free = pl.col("protocol").is_not_null()
-    kept = pl.concat(
-        [units.filter(~free), units.filter(free).join(chosen, on=["model", "name", *TARGET, "strength"], how="semi")]
-    )
-    label = pl.coalesce("protocol", pl.col("strength").cast(pl.String), pl.lit(""))
-    return kept.with_columns(pl.col("name").alias("source_task"), label.alias("source_language"))
+    chosen = units.filter(free).join(_chosen(study), on=[*_FREE, "strength"], how="semi")
+    return _called(pl.concat([units.filter(~free), chosen]), "protocol")
+
+
+def of_every_lambda(study: Study) -> pl.DataFrame:
+    """Those whose protocol chooses no lambda for their target, as none is chosen on raw text: by the lambda of each."""
+    free = every_unit(study).filter(pl.col("protocol").is_not_null())
+    return _called(free.join(_chosen(study), on=_FREE, how="anti"))
+
+
+_FREE = ["model", "name", *TARGET]
+
+
+def _chosen(study: Study) -> pl.DataFrame:
+    return choices(study).filter("chosen").select(*_FREE, "strength")
+
+
+def _called(units: pl.DataFrame, *first: str) -> pl.DataFrame:
+    label = pl.coalesce(*first, pl.col("strength").cast(pl.String), pl.lit(""))
+    return units.with_columns(pl.col("name").alias("source_task"), label.alias("source_language"))
 
 
 def within(units: pl.DataFrame, panels: tuple[Panel, ...]) -> pl.DataFrame:
@@ -100,6 +115,12 @@ def told_cells(one: ModelGrid, scale: Scale) -> pl.DataFrame:
     return table.with_columns((pl.col("delta") <= harm).alias("harmed"))
 
 
-def relation(terms: Sequence[Mapping[str, object]], target: Cell) -> Regime:
-    """How a target relates to the parts of a composition together."""
-    return regime_of(cells_of(terms), target)
+def stages(study: Study) -> dict[str, tuple[Cell, ...]]:
+    """Of every stage, by its adapter_id, the cells that it learned from, with those before it."""
+    return {record.adapter_id: cells_learned(record) for record in study.records if record.stage}
+
+
+def relation(terms: Sequence[Mapping[str, object]], target: Cell, staged: Mapping[str, Sequence[Cell]]) -> Regime:
+    """How a target relates to the parts of a composition together, to those that are `stages` with what was before."""
+    before = [cell for term in terms for cell in staged.get(str(term["subject_id"]), ())]
+    return regime_of([*cells_of(terms), *before], target)

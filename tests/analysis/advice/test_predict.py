@@ -8,6 +8,7 @@ import pytest
 
 from analysis.advice import predict
 from analysis.frames import NotComputable
+from study.cells import Cell, regime
 from tests.support.transfers import CELLS, planted
 
 
@@ -82,6 +83,23 @@ def test_budget_prefers_sources_that_teach_most() -> None:
     np.testing.assert_allclose(
         predict._condition(model.covariance, refit.levels[rows], model.at.residual), direct, atol=1e-8
     )
+
+
+def test_a_stage_is_of_the_task_and_cells_that_it_learned_and_tells_nothing_of_others() -> None:
+    plain = planted(3).filter(pl.col("target_language") != "zh")
+    shown = plain.filter(source_task="b", source_language="fr")
+    stage = shown.with_columns(pl.lit("b@after").alias("source_task"), pl.col("delta") * 9)
+    joint = {("b@after", "fr"): (Cell("a", "de"), Cell("b", "fr"))}
+    made = predict.grid(pl.concat([plain, stage.filter(pl.col("target_task") != "c")]), CELLS, joint=joint)
+    mine = made.pairs.filter(source_task="b@after")
+    regimes = {row[2:4]: row[4] for row in mine.iter_rows()}
+    assert (regimes["a", "de"], regimes["b", "fr"]) == ("MT-ML", "MT-ML")
+    assert (regimes["a", "en"], regimes["c", "de"], regimes["c", "en"]) == ("MT-CL", "CT-ML", "CT-CL")
+    assert regime("b@after", "fr", "b", "fr") == "MT-ML"
+    with_it, without = (predict.fit_grid(one).predict() for one in (made, predict.grid(plain, CELLS)))
+    kept = with_it.filter(pl.col("source_task") != "b@after")
+    np.testing.assert_allclose(kept["expected"], without["expected"], atol=1e-6)
+    assert with_it.filter(pl.col("delta").is_null(), source_task="b@after").height == 5
 
 
 def test_constant_and_tiny_grids_say_why() -> None:

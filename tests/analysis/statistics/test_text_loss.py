@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from analysis.frames import NotComputable
+from analysis.reading.compositions import Compositions
 from analysis.reading.study import Study, load_store
 from analysis.statistics.graded import graded
 from analysis.statistics.text_loss import COLUMNS, text_loss
@@ -74,3 +76,23 @@ def test_texts_are_in_no_table_of_transfer(study: Study) -> None:
     assert (4, "text_loss") in study.apart
     claims = study.scores.filter(pl.col("metric") == "bits_per_byte")["claims"].drop_nulls().unique().to_list()
     assert claims in ([], ["text_loss"])
+
+
+@pytest.mark.parametrize("protocol", ["other_languages", "target"])
+def test_a_grid_of_lambdas_has_a_row_for_each_where_none_is_chosen(study: Study, protocol: str) -> None:
+    """Adapters of two sources stand for what is composed at two lambdas."""
+    trained = study.units.filter(pl.col("kind") == "trained")
+    at = {id: 0.5 + (task == "prose") for id, task in trained.select("adapter_id", "source_task").iter_rows()}
+    named = pl.DataFrame(
+        [
+            {"adapter_id": id, "name": "mix", "model": MODEL[0], "seed": 1, "method": "sum", "strength": strength,
+             "protocol": protocol, "language": None, "terms": [{"subject_id": "x", "source": "x", "weight": 1.0}]}
+            for id, strength in at.items()
+        ],
+        schema_overrides={"language": pl.String},
+    )  # fmt: skip
+    units = study.units.with_columns(pl.col("kind").replace({"trained": "composed"}))
+    found = Compositions(named, pl.DataFrame(), {})
+    mixed, plain = text_loss(replace(study, units=units, compositions=found)), text_loss(study)
+    assert mixed.select("source_task", "source_language").rows() == [("mix", "0.5"), ("mix", "1.5")]
+    assert mixed["difference"].to_list() == plain.sort("source_task")["difference"].to_list()

@@ -59,6 +59,13 @@ def test_regimes_are_those_of_all_parts_together(additive: Study) -> None:
     assert counts["MT-ML"] == 30 * 2 * 2  # the two cells that each was made of
 
 
+@pytest.mark.parametrize("method", ["ties", "arrow", "dare_ties (searched)"])
+def test_what_is_no_sum_is_no_point(method: str) -> None:
+    parts = {CELLS[0]: 1.0, CELLS[1]: 1.0}
+    some = [Mix("other", parts, method=method), Mix("sum", parts, adds=0.5)]
+    assert set(additivity(study_of(World(normal_effects(), some)))["method"]) == {"sum"}
+
+
 def test_a_part_alone_is_no_point() -> None:
     alone = study_of(World(normal_effects(), [Mix("one", {CELLS[0]: 1.0})]))
     with pytest.raises(NotComputable, match="all of its parts"):

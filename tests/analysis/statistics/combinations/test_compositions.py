@@ -12,8 +12,8 @@ from analysis.inference.best import best_elsewhere
 from analysis.reading.study import Study
 from analysis.statistics.combinations.compositions import COLUMNS, compositions
 from analysis.tables.registry import TABLES, make_all
-from study.cells import Cell
-from tests.support.combined import Mix, World, normal_effects, study_of
+from study.cells import Cell, Source
+from tests.support.combined import Mix, World, id_of, normal_effects, study_of
 
 A, B = Cell("a", "de"), Cell("a", "en")
 TARGET = Cell("a", "fr")
@@ -140,3 +140,15 @@ def test_the_best_is_found_elsewhere() -> None:
             best = values[:, other][:, ~half].mean(axis=1).argmax()
             np.testing.assert_array_equal(found[seed][half], values[best, seed][half])
     assert np.isnan(best_elsewhere(values, np.ones(10, bool))).all()
+
+
+def test_of_a_stage_that_is_a_part_what_it_learned_before_counts() -> None:
+    stage = Source((B,), name="after", start=Source((A,)))
+    made = study_of(World(nothing, [Mix("of_stage", {B: 0.5, Cell("b", "fr"): 0.5})], stages=[stage], seeds=(1,)))
+    assert made.compositions is not None
+    (row,) = made.compositions.named.to_dicts()
+    row["terms"][0] |= {"subject_id": id_of(stage, 1), "source": str(stage)}
+    named = pl.DataFrame([row], schema=made.compositions.named.schema)
+    table = compositions(replace(made, compositions=replace(made.compositions, named=named)))
+    regimes = {row["target_language"]: row["regime"] for row in table.filter(target_task="a").iter_rows(named=True)}
+    assert regimes == {"de": "MT-ML", "en": "MT-ML", "fr": "MT-CL"}
