@@ -1,12 +1,28 @@
-"""Where what a model makes of a position depends on how long the texts of a batch are."""
+"""What a model makes of positions: of how many it knows, and where that depends on how long a batch's texts are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from transformers import PretrainedConfig
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
 
 _BY_LONGEST = ("longrope", "su")  # the latter is its first name
+_BEFORE = 2  # rows of a table that some have before that of the first position
+
+
+def positions_of(base: PreTrainedModel) -> int | None:
+    """How many tokens a base reads where it looks their positions up in a table; None where it has no such table.
+
+    It may be a shell without weights.
+    """
+    most = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(most, int):
+        return None
+    tokens = base.get_input_embeddings()
+    learned = [one.num_embeddings for one in base.modules() if isinstance(one, nn.Embedding) and one is not tokens]
+    fixed = [len(one) for one in base.buffers() if one.dim() == 2]
+    return most if any(most <= rows <= most + _BEFORE for rows in (*learned, *fixed)) else None
 
 
 def turn_of(config: PretrainedConfig) -> int | None:

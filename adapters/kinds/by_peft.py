@@ -40,6 +40,11 @@ class PeftKind:
     def virtual_tokens(self) -> int:
         return 0
 
+    @property
+    def positions(self) -> int:
+        """How many of a base's positions are taken before each text."""
+        return 0
+
     def size(self, params: int) -> int:
         raise NotImplementedError
 
@@ -54,10 +59,10 @@ class PeftKind:
     def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
         raise NotImplementedError
 
-    def check_plan(self, model: Model) -> None:
+    def check_plan(self, model: Model, longest: int) -> None:
         from adapters.kinds.peft_weights import check_plan
 
-        check_plan(self, model)
+        check_plan(self, model, longest)
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
         from adapters.kinds.peft_weights import check

@@ -32,21 +32,28 @@ def parts(base: nn.Module, lora: Lora, sites: Sequence[Site]) -> dict[str, Facto
     asked = (lora.init, lora.r, lora.alpha, lora.rslora, tuple(sites))
     known = _known.get(base)
     if known is None or known[0] != asked:
+        check_rank(lora, sites)
         modules = dict(base.named_modules())
-        _known[base] = known = asked, {site.name: _part(modules[site.name], lora, site.name) for site in sites}
+        _known[base] = known = asked, {site.name: _part(modules[site.name], lora) for site in sites}
     return known[1]
 
 
+def check_rank(lora: Lora, sites: Sequence[Site]) -> None:
+    """Raise ConfigError where a matrix has no part of such a rank."""
+    for site in sites:
+        least = min(site.fan_in, site.fan_out)
+        if lora.r > least:
+            problem = f"is more than {site.name} has, whose matrix is {site.fan_out} x {site.fan_in}"
+            raise ConfigError("recipe.lora.r", lora.r, problem, f"set it to {least} at most")
+
+
 @torch.no_grad()
-def _part(module: nn.Module, lora: Lora, name: str) -> Factors:
+def _part(module: nn.Module, lora: Lora) -> Factors:
     """What PEFT's `pissa_init` and `olora_init` begin with."""
     assert isinstance(module, nn.Linear | Conv1D)
     with whole([module.weight]):
         weight = module.weight.float()
         weight_OI = weight.T if isinstance(module, Conv1D) else weight
-        if lora.r > min(weight_OI.shape):
-            problem = f"is more than {name} has, whose matrix is {' x '.join(map(str, weight_OI.shape))}"
-            raise ConfigError("recipe.lora.r", lora.r, problem, f"set it to {min(weight_OI.shape)} at most")
         factor = scaling(lora.alpha, lora.r, lora.rslora)
         if lora.init == "olora":
             q, r = torch.linalg.qr(weight_OI)

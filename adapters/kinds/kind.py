@@ -115,8 +115,11 @@ class Kind(Protocol):
         """What a plan tells of how it is trained, where that is not as one might think."""
         ...
 
-    def check_plan(self, model: Model) -> None:
-        """Raise ConfigError where a base cannot be tuned so, as far as that shows without its weights."""
+    def check_plan(self, model: Model, longest: int) -> None:
+        """Raise ConfigError where a base cannot be tuned so, as far as that shows without its weights.
+
+        `longest` is how many tokens a text that is learned may have.
+        """
         ...
 
     def check(self, base: PreTrainedModel, model: Model) -> None:

@@ -41,8 +41,15 @@ class LoraKind:
         share: float = params ** (2 / 3)
         return round(self.lora.r * share)
 
-    def check_plan(self, model: Model) -> None:
-        """Does nothing: which modules are meant, and whether there are such, a plan asks for itself."""
+    def check_plan(self, model: Model, longest: int) -> None:
+        """Which modules are meant, and whether there are such, a plan asks for itself: not whether r has room in them.
+
+        It needs room where an adapter begins with a part of them.
+        """
+        if self.lora.init != "default":
+            from adapters.kinds.lora_check import check_plan
+
+            check_plan(self.lora, model)
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
         from adapters.kinds.lora_check import check

@@ -6,13 +6,16 @@ back by PEFT and run as PEFT runs it. Both must say the same, of an adapter stro
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
+from adapters.base import shell_of
 from adapters.comparison import SHARE, at_random, banked, compared_strongly
 from adapters.folder import UnsupportedAdapter, scaling
+from adapters.kinds.decomposed import check_rank
 from adapters.kinds.lora_weights import modules_of, named, with_magnitudes, write
 from adapters.loaded import peft_model
 from adapters.magnitudes import Magnitudes
@@ -22,6 +25,14 @@ from study.config import Lora
 from study.errors import ConfigError
 from study.models.resolve import Model
 from study.scratch import scratch
+
+
+def check_plan(lora: Lora, model: Model) -> None:
+    """Raise ConfigError where a base has matrices that have no part of the rank to begin with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shell = shell_of(model)
+    check_rank(lora, sites_named(shell, modules_of(shell, lora)))
 
 
 def check(base: PreTrainedModel, lora: Lora, model: Model, is_scaled: bool = False) -> None:

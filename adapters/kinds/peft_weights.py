@@ -22,6 +22,7 @@ from adapters.kinds.by_peft import PeftKind
 from adapters.kinds.files import write_files
 from adapters.kinds.row import Row
 from adapters.loaded import VECTORS, one_line, peft_model, runs
+from adapters.positions import positions_of
 from adapters.probe import agreement, has_prompt, probe, said, tokens_of
 from adapters.skeleton import skeleton
 from study.errors import ConfigError
@@ -83,7 +84,7 @@ def write(
     write_files(folder, config.to_dict(), model, tensors)
 
 
-def check_plan(kind: PeftKind, model: Model) -> None:
+def check_plan(kind: PeftKind, model: Model, longest: int) -> None:
     """Raise ConfigError where PEFT does not put this kind on a base, or the base does not run with it.
 
     Without weights only shapes are computed; a base that does not even run so alone is asked when it is loaded.
@@ -91,6 +92,7 @@ def check_plan(kind: PeftKind, model: Model) -> None:
     tokens = torch.zeros(1, 8, dtype=torch.long, device="meta")
     shell = shell_of(model)
     shell.train(False)
+    _check_room(kind, shell, model, longest)
     try:
         wrapped = runs(_wrapped(shell, kind))
         try:
@@ -127,6 +129,15 @@ def check(kind: PeftKind, base: PreTrainedModel, model: Model) -> None:
         trouble = f"PEFT loads an adapter of this model otherwise than it is trained ({found.off:.2g} nats)"
     if trouble is not None:
         raise _refused(kind, model, trouble)
+
+
+def _check_room(kind: PeftKind, shell: PreTrainedModel, model: Model, longest: int) -> None:
+    """Raise ConfigError where the vectors of a kind and a text after them need more positions than a base has."""
+    there = positions_of(shell)
+    if kind.positions and there is not None and kind.positions + longest > there:
+        problem = f"and texts of up to {longest} tokens need more than the {there} positions of {model.name}"
+        key = f"recipe.{kind.name}.num_virtual_tokens"
+        raise ConfigError(key, kind.positions, problem, "lower it, or max_length (the recipe's, or a task's own)")
 
 
 def _refused(kind: PeftKind, model: Model, reason: str) -> ConfigError:

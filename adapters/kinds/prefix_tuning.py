@@ -22,6 +22,10 @@ class PrefixKind(PeftKind):
     name: ClassVar[str] = "prefix_tuning"
     stated: PrefixTuning
 
+    @property
+    def positions(self) -> int:
+        return self.stated.num_virtual_tokens
+
     def size(self, params: int) -> int:
         """A key and a value of each layer: about a sixteenth of what rank 1 of LoRA takes, if few heads have keys."""
         of_rank_1: float = params ** (2 / 3)

@@ -26,6 +26,10 @@ class PromptKind(PeftKind):
     def virtual_tokens(self) -> int:
         return self.stated.num_virtual_tokens
 
+    @property
+    def positions(self) -> int:
+        return self.stated.num_virtual_tokens
+
     def size(self, params: int) -> int:
         """Vectors as wide as a model, which is about 2 * params ** (1/3)."""
         width: float = 2 * params ** (1 / 3)

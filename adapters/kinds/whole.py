@@ -30,7 +30,7 @@ class WholeKind:
     def size(self, params: int) -> int:
         return params
 
-    def check_plan(self, model: Model) -> None:
+    def check_plan(self, model: Model, longest: int) -> None:
         """Does nothing: every base has weights."""
 
     def check(self, base: PreTrainedModel, model: Model) -> None:

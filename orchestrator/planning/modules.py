@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 def check_kinds(config: StudyConfig, models: Sequence[Model]) -> None:
     """Raise ConfigError for a model that cannot be tuned as a recipe says, as far as that shows without its weights."""
-    for tuning in dict.fromkeys(map(kind_of, config.trained_by.values())) if learned(config) else ():
+    families = {cell.task for source in learned(config) for cell in source.cells}
+    stated = [config.task(family).train.max_length for family in families]
+    asked = ((kind_of(one), max(own or one.max_length for own in stated)) for one in config.trained_by.values())
+    for tuning, longest in dict.fromkeys(asked) if stated else ():
         for model in models:
-            tuning.check_plan(model)
+            tuning.check_plan(model, longest)
 
 
 def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, ...]:

@@ -9,9 +9,10 @@ import torch
 
 from adapters.fingerprint import changed, fingerprint
 from adapters.kinds import lora_check
+from adapters.kinds.kind import kind_of
 from adapters.kinds.lora_check import check
-from adapters.targeting import left_out
-from study.config import Lora
+from adapters.targeting import left_out, linear
+from study.config import Lora, Recipe
 from study.errors import ConfigError
 from tests.evaluators.conftest import model_of
 from tests.support import zoo
@@ -46,3 +47,16 @@ def test_what_is_left_out_is_told_by_name() -> None:
     assert left_out(zoo.build("llama", 320)) == ()
     assert left_out(zoo.build("mamba", 320)) == ("out_proj",)
     assert left_out(zoo.build("qwen3_moe", 320)) == ("down_proj", "gate", "gate_up_proj")
+
+
+def test_a_rank_that_a_matrix_has_no_room_for_is_refused_in_the_plan(tmp_path: Any) -> None:
+    base = zoo.build("llama", 320)
+    base.config.save_pretrained(tmp_path)
+    smallest = min(min(base.get_submodule(name).weight.shape) for name in linear(base))
+    for init in ("pissa", "olora"):
+        kind_of(Recipe(lora=Lora(r=smallest, init=init))).check_plan(model_of(tmp_path), 64)
+        with pytest.raises(
+            ConfigError, match=rf"recipe\.lora\.r = '{smallest + 1}': is more than model\.layers\.0\S+ has"
+        ):
+            kind_of(Recipe(lora=Lora(r=smallest + 1, init=init))).check_plan(model_of(tmp_path), 64)
+    kind_of(Recipe(lora=Lora(r=smallest + 1))).check_plan(model_of(tmp_path), 64)

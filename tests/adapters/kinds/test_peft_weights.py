@@ -38,7 +38,7 @@ def test_what_is_trained_is_what_peft_loads(base_of: str, tmp_path: Path) -> Non
     base = zoo.build(base_of, 320).eval().requires_grad_(False)
     model, before = planned(base, tmp_path), fingerprint(base)
     for stated in STATED:
-        kind(stated).check_plan(model)
+        kind(stated).check_plan(model, 64)
         kind(stated).check(base, model)
     assert changed(base, before) is None
 
@@ -48,9 +48,28 @@ def test_a_model_that_cannot_take_a_kind_is_refused_in_a_line_while_it_is_planne
     model = planned(base, tmp_path)
     for stated, fix in (({"kind": "ia3"}, "recipe.ia3"), ({"kind": "prefix_tuning"}, "another model")):
         with pytest.raises(ConfigError, match=rf"recipe\.kind = '{stated['kind']}': m cannot be tuned so: .*") as told:
-            kind(stated).check_plan(model)
+            kind(stated).check_plan(model, 64)
         assert fix in str(told.value)
-    kind(ALL).check_plan(model)
+    kind(ALL).check_plan(model, 64)
+
+
+@pytest.mark.parametrize("name", ["prompt_tuning", "prefix_tuning"])
+@pytest.mark.parametrize("base_of", ["gpt2", "opt", "gptj", "llama"])
+def test_vectors_and_texts_must_find_room_among_positions_that_are_in_a_table(
+    name: str, base_of: str, tmp_path: Path
+) -> None:
+    base = zoo.build(base_of, 320).eval().requires_grad_(False)
+    model, tuning = planned(base, tmp_path), kind({"kind": name, name: {"num_virtual_tokens": 8}})
+    most = base.config.max_position_embeddings - 8
+    tuning.check_plan(model, most)
+    sheet = tuning.sheet(base, [("a", 1)], torch.device("cpu"))
+    sheet.logits({"input_ids": torch.ones(1, most, dtype=torch.long)}, [0], None)
+    if base_of == "llama":  # what it makes of a position it computes
+        return tuning.check_plan(model, most + 1)
+    with pytest.raises((IndexError, RuntimeError)):
+        sheet.logits({"input_ids": torch.ones(1, most + 1, dtype=torch.long)}, [0], None)
+    with pytest.raises(ConfigError, match=rf"recipe\.{name}\.num_virtual_tokens = '8': and texts of up to {most + 1}"):
+        tuning.check_plan(model, most + 1)
 
 
 def test_a_difference_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

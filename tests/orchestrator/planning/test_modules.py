@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.planning.modules import with_modules
+from orchestrator.planning.modules import check_kinds, with_modules
 from study.config import ModelConfig, Recipe
 from study.config.file import parse
 from study.errors import ConfigError
@@ -65,3 +65,16 @@ def test_adapters_grow_stale_where_other_modules_are_trained_than_at_first(
     assert (found == model) != differs
     before, now = (adapter_ids(one.identity, Recipe(), one.adapts)(["x"], 1) for one in (model, found))
     assert (before != now) == differs
+
+
+def test_a_text_is_as_long_as_its_task_says(tmp_path: Path) -> None:
+    from transformers import GPT2Config
+
+    GPT2Config(n_positions=64, n_embd=16, n_layer=1, n_head=2, vocab_size=64).save_pretrained(tmp_path)
+    model = Model("m", str(tmp_path), None, "m", "float32", "m", 1.0, 10, False, ())
+    text = "models: [{id: m}]\nlanguages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]"
+    stated = ["recipe.kind=prompt_tuning", "recipe.max_length=44"]
+    check_kinds(parse(text, stated), [model])
+    for longer in ("recipe.max_length=45", "tasks[0].train={max_length: 45}"):
+        with pytest.raises(ConfigError, match=r"num_virtual_tokens = '20': and texts of up to 45 tokens .* the 64 pos"):
+            check_kinds(parse(text, [*stated, longer]), [model])
