@@ -75,6 +75,6 @@ def test_a_text_is_as_long_as_its_task_says(tmp_path: Path) -> None:
     text = "models: [{id: m}]\nlanguages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]"
     stated = ["recipe.kind=prompt_tuning", "recipe.max_length=44"]
     check_kinds(parse(text, stated), [model])
-    for longer in ("recipe.max_length=45", "tasks[0].train={max_length: 45}"):
+    for longer in ("recipe.max_length=45", "tasks.0.train={max_length: 45}"):
         with pytest.raises(ConfigError, match=r"num_virtual_tokens = '20': and texts of up to 45 tokens .* the 64 pos"):
             check_kinds(parse(text, [*stated, longer]), [model])
