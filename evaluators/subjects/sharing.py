@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
+
 from adapters.bank import for_adapters
 from adapters.folder import AdapterWeights
 from evaluators.forward.engine import Engine
 
 MOST_ADAPTERS = 16
+CANCELLED = 0.1  # of what a module's factors would come to by size: what rounds them is ten times as large beside less
 FULL_BATCHES = 4  # with fewer batches than this, the last one, which is rarely full, is a large part of the time
 
 
@@ -27,11 +30,26 @@ def adapters_per_batch(device: str, budget: int, tokens: int) -> int:
 
 @contextmanager
 def bank_on(engine: Engine, adapters: Sequence[AdapterWeights]) -> Iterator[None]:
-    """Within, rows of the engine with slot i are read with adapters[i], rows without one by the base alone."""
+    """Within, rows of the engine with slot i are read with adapters[i], rows without one by the base alone.
+
+    Their factors have the base's precision, or float32, as PEFT keeps them, where those of one cancel out.
+    """
     base = engine.model
-    engine.bank = for_adapters(base, dict(enumerate(adapters)), len(adapters), base.dtype, base.device)
+    exact = base.dtype == torch.float32 or any(map(_cancels, adapters))
+    dtype = torch.float32 if exact else base.dtype
+    engine.bank = for_adapters(base, dict(enumerate(adapters)), len(adapters), dtype, base.device)
     try:
         yield
     finally:
         engine.bank.detach()
         engine.bank = None
+
+
+def _cancels(adapter: AdapterWeights) -> bool:
+    """Whether products of some module nearly cancel out, as those of a start that was taken out of the base do."""
+    for own in adapter.modules.values():
+        a, b = own.a.float(), own.b.float()
+        left = ((a @ a.T) * (b.T @ b)).sum()  # ‖BA‖²
+        if left < CANCELLED**2 * (a.square().sum(1) * b.square().sum(0)).sum():
+            return True
+    return False

@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from adapters.kinds.kind import kind_of
+from adapters.loaded import peft_model, runs
 from adapters.plain import plain_lora
+from adapters.probe import said, tokens_of
 from evaluators.evaluator import Evaluator, Settings
+from evaluators.forward.engine import Engine
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import load_base
-from evaluators.subjects.sharing import MOST_ADAPTERS, adapters_per_batch
+from evaluators.subjects.sharing import MOST_ADAPTERS, adapters_per_batch, bank_on
 from study.cells import Cell
-from study.config import Scoring, TaskConfig
+from study.config import Lora, Recipe, Scoring, TaskConfig
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 from tests.evaluators.test_texts import WRITING
+from tests.support import zoo
 
 KINDS: dict[str, dict[str, Any]] = {
     "lora": {},
@@ -122,3 +128,25 @@ def test_adapters_share_a_batch_where_one_does_not_fill_the_device() -> None:
     assert adapters_per_batch("cuda", 32768, 10**6) == 1
     assert 1 < adapters_per_batch("cuda", 32768, 20_000) <= MOST_ADAPTERS
     assert adapters_per_batch("cuda", 32768, 0) == MOST_ADAPTERS
+
+
+@pytest.mark.parametrize("init", ["default", "pissa"])
+def test_factors_that_cancel_out_are_not_rounded_to_half_precision(init: str, tmp_path: Path) -> None:
+    base = zoo.build("llama", 320).to(torch.bfloat16).requires_grad_(False)
+    kind = kind_of(Recipe(lora=Lora(r=8, alpha=8, init=init)))
+    sheet: Any = kind.sheet(base, [("a", 1)], torch.device("cpu"))
+    change = torch.randn(sheet.weights.shape, generator=torch.Generator().manual_seed(0))
+    sheet.weights.data += 1e-3 * change
+    kind.write(tmp_path, base, model_of(tmp_path), sheet.copies(0))
+    sheet.detach()
+    engine, tokens, weights = Engine(base, 300), tokens_of(base), plain_lora(tmp_path, base)
+    assert weights is not None
+    theirs = said(runs(peft_model(base, tmp_path)), tokens)
+    with bank_on(engine, [weights]):
+        assert engine.bank is not None
+        with engine.bank.rows([0] * len(tokens)):
+            ours = said(base, tokens)
+        is_exact = engine.bank.sheet.dtype == torch.float32
+    assert is_exact is (init == "pissa")
+    off, effect = ((one - theirs).square().mean().sqrt() for one in (ours, said(base, tokens)))
+    assert off < (0.05 if is_exact else 1.0) * effect
