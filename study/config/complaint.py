@@ -16,10 +16,7 @@ def readable(error: ValidationError, schema: type[BaseModel], where: str = "") -
     """Put the deepest of pydantic's complaints in the user's terms; `where` in a config the `schema` is of a part."""
     problems = error.errors(include_url=False)
     models = _models_below(schema)
-    located = [
-        ([part for part in problem["loc"] if isinstance(part, int) or (_is_key(part) and part not in models)], problem)
-        for problem in problems
-    ]
+    located = [(_place(problem, models), problem) for problem in problems]
     location, problem = max(located, key=lambda pair: len(pair[0]))
     alternatives = [_said(other, models) for place, other in located if place == location]  # one per branch of a union
     inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
@@ -42,6 +39,17 @@ def readable(error: ValidationError, schema: type[BaseModel], where: str = "") -
     elif kind == "literal_error":
         fix = "use one of them"
     return ConfigError(key, value, message, fix)
+
+
+def _place(problem: ErrorDetails, models: Mapping[str, type[BaseModel]]) -> list[str | int]:
+    """Where a complaint is, in keys and numbers. An unknown key is one whatever is in it."""
+    at = problem["loc"]
+    is_unknown = problem["type"] == "extra_forbidden"
+    return [
+        part
+        for number, part in enumerate(at, 1)
+        if isinstance(part, int) or (is_unknown and number == len(at)) or (_is_key(part) and part not in models)
+    ]
 
 
 def _said(problem: ErrorDetails, models: Mapping[str, type[BaseModel]]) -> str:

@@ -32,6 +32,7 @@ from orchestrator.planning.plan import plan
 from orchestrator.planning.spent import took_in
 from orchestrator.planning.survey import survey
 from study import check as study_check
+from study.config import Recipe
 from study.config.file import load
 from study.data.tasks import TaskLibrary
 from study.models.given import put_into, resolve_existing
@@ -356,6 +357,38 @@ def test_full_fine_tuning_is_trained_stored_and_scored_like_an_adapter(
     report = files.write(load_store(store.uri), tmp_path / "report").index.read_text()
     assert "2 adapters were trained: full fine-tuning, 2 epochs" in report
     assert "(LoRA)" not in report
+    assert "nothing to do" in sweep(config).stdout
+
+
+def test_other_kinds_of_tuning_are_trained_recorded_and_scored_in_one_study(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, tasks = world
+    recipes: dict[str, dict[str, object]] = {
+        "dora": {"kind": "dora"},
+        "pissa": {"lora": {"init": "pissa"}},
+        "ia3": {"kind": "ia3", "learning_rate": 0.05},
+        "prompts": {"kind": "prompt_tuning", "prompt_tuning": {"num_virtual_tokens": 4}, "learning_rate": 0.05},
+        "prefixes": {"kind": "prefix_tuning", "prefix_tuning": {"num_virtual_tokens": 4}, "learning_rate": 0.05},
+    }
+    config = make_config(
+        tmp_path, [model], TASKS, LANGUAGES, tasks, sources=["next/xx"], targets=["next/xx"], recipes=recipes
+    )
+    done = sweep(config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(str(tmp_path / "store"))
+    stated = {Recipe.of_record(record.recipe).tuning for record in store.records().values()}
+    assert stated == {
+        "DoRA, r 4, alpha 8",
+        "PiSSA, r 4, alpha 8",
+        "IA3",
+        "prompt tuning, 4 virtual tokens",
+        "prefix tuning, 4 virtual tokens",
+    }
+    subjects: dict[str | None, float] = {}
+    for item in store.items().to_pylist():
+        subjects[item["adapter_id"]] = subjects.get(item["adapter_id"], 0.0) + sum(item["loglikelihoods"])
+    assert len({round(total, 3) for total in subjects.values()}) == 1 + len(recipes)  # the base, and each its own
     assert "nothing to do" in sweep(config).stdout
 
 

@@ -74,6 +74,8 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
         (BASE + "stor: x", [], "stor", "`store`"),
         (BASE + "store: ''", [], "store", "names no place"),
         (BASE, ["recipe.lora.rank=8"], "recipe.lora.rank", "unknown key"),
+        (BASE, ["recipe.max-length=8"], "recipe.max-length", "unknown key"),
+        (BASE, ["tasks[0]=8"], "tasks[0]", "unknown key"),
         (BASE, ["recipe.epochs=three"], "recipe.epochs", "integer"),
         (BASE, ["recipe.epochs=2.5"], "recipe.epochs", "integer"),
         (BASE, ["recipe.epochs=0"], "recipe.epochs", "greater than 0"),
