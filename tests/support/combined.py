@@ -105,7 +105,7 @@ def study_of(world: World, seed: int = 0) -> Study:
 
 
 _KINDS = {"adapter_id": pl.String, "source_task": pl.String, "source_language": pl.String, "source_size": pl.Int64}
-_KINDS |= {"seed": pl.Int64}
+_KINDS |= {"seed": pl.Int64, "epoch": pl.Int64}
 
 
 def _sources(world: World) -> list[dict[str, Any]]:
