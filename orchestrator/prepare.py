@@ -22,7 +22,7 @@ from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.modules import check_kinds, with_modules
 from orchestrator.planning.plan import Plan, plan, without
-from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, shown_epochs, took_in
+from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, kept_epochs, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
 from orchestrator.progress.watchdog import answering
@@ -153,8 +153,9 @@ def tidy(store: Store, warn: Callable[[str], None]) -> None:
 
 def planned(store: Store, grid: Grid, trained: Mapping[str, str]) -> tuple[Plan, pl.DataFrame]:
     """The plan, by what a store has, and what its scores took."""
-    spent, (kept, lacking) = Spent(), shown_epochs(store, grid)
-    return plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS)), kept, lacking), spent.table()
+    spent = Spent()
+    to_do = plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS)), kept_epochs(store, grid))
+    return to_do, spent.table()
 
 
 def check_usable(config: StudyConfig, found: Survey) -> None:

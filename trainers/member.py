@@ -190,10 +190,6 @@ class Member:
         """All that `restore` needs to go on as if nothing had happened."""
         return MemberState({name: getattr(self, name) for name in _BOOKS}, row_3P, self.kept, self.shown)
 
-    def can_go_on(self, state: MemberState) -> bool:
-        """Whether a state has all that it needs: of a run that did not ask for every epoch it lacks those before."""
-        return not self._recipe.shown_epochs or len(state.shown) == len(state.books["_epochs"])
-
     def others(self) -> list[tuple[int, Mapping[str, torch.Tensor]]]:
         """The epochs that are to be scored beside the kept one, and their snapshots."""
         return [(epoch, weights) for epoch, weights in sorted(self.shown.items()) if epoch != self._best_epoch]

@@ -109,8 +109,6 @@ class Worker:
         self, base: Base, setup: Setup, members: Sequence[Member], start: Checkpoint | None, save: Save | None
     ) -> Conditions:
         """Train members to their ends; return the conditions, which their records share."""
-        if start is not None and not all(one.can_go_on(start.members[one.job.adapter_id]) for one in members):
-            start = None
         starts = []
         for member in members:
             row = None

@@ -17,7 +17,7 @@ import pyarrow as pa
 from orchestrator.planning.grid import Grid, Part
 from study.store.coverage import Coverage
 from study.store.records import FailureRecord
-from study.units import AdapterUnit, ComposedAdapter, EpochAdapter, GivenAdapter
+from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,11 @@ def plan(
     done_adapters: Mapping[str, str],
     done_scores: Iterable[pa.RecordBatch],
     kept: Collection[str] = (),
-    lacking: Collection[str] = (),
 ) -> Plan:
     """What of the grid is not done, given the store's `trained` adapters with their models and its `scored` rows.
 
     An adapter whose scores are all there is not trained again, even if it is gone. `kept` are epochs that their
-    adapters are themselves, whose scores are theirs; adapters that are `lacking` were trained without writing epochs.
+    adapters are themselves, whose scores are theirs.
     """
     asked = list(grid.parts())
     done = Coverage([part.subject for part in asked], grid.target_ids, done_scores)
@@ -105,10 +104,9 @@ def plan(
     ]
     wanted = {unit.adapter_id for unit in grid.adapters}
     needed = {adapter_id for part in parts for adapter_id in part.needs} if grid.targets else wanted
-    anew = {part.adapter.of.adapter_id for part in parts if isinstance(part.adapter, EpochAdapter)} & set(lacking)
     return Plan(
         grid=grid,
-        train=tuple(_to_train(grid.adapters, needed, done_adapters.keys() - anew)),
+        train=tuple(_to_train(grid.adapters, needed, done_adapters.keys())),
         parts=tuple(parts),
         stale_adapters=Counter(done_adapters[name] for name in done_adapters.keys() - wanted),
         stale_scores=done.stale(),

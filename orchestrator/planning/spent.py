@@ -11,7 +11,6 @@ import polars as pl
 import pyarrow as pa
 
 from orchestrator.planning.grid import Grid
-from study.store.layout import has_epochs
 from study.store.parts import undisturbed
 from study.store.store import Store
 
@@ -54,8 +53,7 @@ class Spent:
         return units.sort(TEXTS).unique(keys, keep="first", maintain_order=True).drop("metric")
 
 
-def shown_epochs(store: Store, grid: Grid) -> tuple[set[str], set[str]]:
-    """Of adapters all of whose epochs are scored: the kept epochs' ids, and those that were trained without them."""
+def kept_epochs(store: Store, grid: Grid) -> set[str]:
+    """The epochs, of adapters all of whose epochs are scored, that are the adapters themselves."""
     units = {one.of.adapter_id for one in grid.epochs}
-    records = [record for record in store.records().values() if record.adapter_id in units] if units else []
-    return {one.kept_id for one in records}, {one.adapter_id for one in records if not has_epochs(one.files)}
+    return {one.kept_id for name, one in store.records().items() if name in units} if units else set()

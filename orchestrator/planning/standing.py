@@ -20,6 +20,7 @@ from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.identity import score_id
 from study.store.composed import compositions, held_out, starts
 from study.store.coverage import Coverage
+from study.store.layout import of_epoch
 from study.store.parts import undisturbed
 from study.store.readable import no_study
 from study.store.records import FailureRecord
@@ -83,15 +84,16 @@ def of_store(store: Store) -> tuple[list[Standing], ToDo]:
     names = subjects["subject_id"].to_list()
     coverage, took = undisturbed(lambda: covered(store, names, targets["target_id"].to_list()))
     asked = _asked(subjects, targets, made, held_out(store))
-    of_epoch = subjects["epoch"].is_not_null()
-    if of_epoch.any():  # a kept epoch has the scores of its adapter
+    is_epoch = subjects["epoch"].is_not_null()
+    if is_epoch.any():  # a kept epoch has the scores of its adapter
         kept = [record.kept_id for record in store.records().values()]
         coverage.there[subjects["subject_id"].is_in(kept).to_numpy()] = True
     missing = ~coverage.there & asked
-    other = subjects["subject_id"].is_in(made["adapter_id"].to_list()) | of_epoch
+    other = subjects["subject_id"].is_in(made["adapter_id"].to_list()) | is_epoch
     ours = (subjects["seed"].is_not_null() & ~other).to_numpy()  # others are a base, or were trained elsewhere
     wanted = missing.any(axis=1) if len(targets) else np.ones(len(names), dtype=bool)
     line = _Line(subjects["model"].to_list(), names, ours, made, pl.DataFrame(pl.from_arrow(starts(store))))
+    line.parts |= {name: {of_epoch(name)} for name in subjects.filter(is_epoch)["subject_id"]}
     to_train = line.to_train({name for name, is_wanted in zip(names, wanted, strict=True) if is_wanted}, trained)
     lost = line.lost(to_train, failures)
     gone = np.array([not lost.isdisjoint((name, *line.parts.get(name, ()))) for name in names], dtype=bool)

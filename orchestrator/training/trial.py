@@ -35,7 +35,6 @@ from orchestrator.training.workers import WorkerGroup, is_lost
 from study.config import Training
 from study.faults.kinds import HUNG, KILLED_FOR_MEMORY, NODE_LOST, OUT_OF_MEMORY, FailureKind
 from study.pulse import LOADING
-from study.store.layout import has_epochs
 from study.store.records import AdapterRecord
 
 
@@ -192,11 +191,7 @@ class GangTrainer:
         return any(name in self._context.units and self._record(name) is None for name in going_on)
 
     def _record(self, adapter_id: str) -> AdapterRecord | None:
-        unit = self._context.units[adapter_id]
-        record = self._context.store.record(unit.folder)
-        recipe = self._context.config.recipe_of(unit.source, unit.recipe)
-        lacks = record is not None and recipe.shown_epochs > 0 and not has_epochs(record.files)
-        return None if lacks else record
+        return self._context.store.record(self._context.units[adapter_id].folder)
 
     def _given_up(self, gang: Sequence[str], kind: FailureKind, error: Exception, attempts: int) -> GangEnded:
         units = [self._context.units[name] for name in gang]

@@ -68,7 +68,7 @@ class Recipe(Frozen):
     prefix_tuning: PrefixTuning | None = None
     epochs: PositiveInt = 3
     max_steps: PositiveInt | None = None  # optimiser steps after which training ends, where that is sooner
-    score_epochs: Literal["kept", "all"] = "kept"  # decides no weights: which epochs' are written and scored
+    score_epochs: Literal["kept", "all"] = "kept"  # which epochs' weights are written and scored
     batch_size: PositiveInt = 8
     learning_rate: Annotated[Number, Field(gt=0)] = 5.0e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -82,14 +82,14 @@ class Recipe(Frozen):
     keep_near_base: KeepNearBase = KeepNearBase()
 
     def deciding(self) -> Recipe:
-        """The same without what decides nothing of an adapter's weights: of the kinds' sections its own is left."""
+        """The same without what decides nothing of what training leaves: of the kinds' sections its own is left."""
         if self.kind in ("lora", "dora"):
             left: dict[str, object] = dict.fromkeys(("ia3", "prompt_tuning", "prefix_tuning"))
         else:
             own = {"ia3": self.ia3 or Ia3(), "prompt_tuning": self.prompt_tuning or PromptTuning()}
             own["prefix_tuning"] = self.prefix_tuning or PrefixTuning()
             left = {"lora": None, **{name: one if name == self.kind else None for name, one in own.items()}}
-        return self.model_copy(update={"score_epochs": "kept", **left})
+        return self.model_copy(update={"score_epochs": "all" if self.shown_epochs else "kept", **left})
 
     @property
     def shown_epochs(self) -> int:

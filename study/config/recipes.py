@@ -34,9 +34,9 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_different(recipes: Mapping[str | None, Recipe]) -> None:
-    """Raise ConfigError for two that train equal adapters."""
+    """Raise ConfigError for two that train equal adapters, whichever of their epochs they score."""
     known: dict[Recipe, str] = {}
     for name, recipe in recipes.items():
-        other = known.setdefault(recipe.deciding(), key_of(name))
+        other = known.setdefault(recipe.deciding().model_copy(update={"score_epochs": "kept"}), key_of(name))
         if other != key_of(name):
             raise ConfigError(key_of(name), name, f"comes to the same as {other}", "leave one of the two out")

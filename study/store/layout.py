@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from study.cells import COMPOSED
@@ -44,9 +43,9 @@ def epoch_id(adapter_id: str, epoch: int) -> str:
     return f"{adapter_id}-{_EPOCH}{epoch}"
 
 
-def has_epochs(files: Iterable[str]) -> bool:
-    """Whether some of an adapter's files, by their names in its folder, are of single epochs."""
-    return any(re.match(rf"{_EPOCH}\d+/", name) for name in files)
+def of_epoch(name: str) -> str:
+    """The adapter whose epoch has this name."""
+    return name.rpartition(f"-{_EPOCH}")[0]
 
 
 def epoch_in(name: str) -> int:

@@ -86,7 +86,7 @@ def files_of(trained: Trained) -> dict[str, bytes]:
 
 
 def test_every_epoch_is_written_as_training_that_ends_there(worker: Worker, model: Model, tmp_path: Path) -> None:
-    """In a gang, and where it goes on from a checkpoint, bit for bit; one that lacks epochs is not gone on from."""
+    """In a gang, and where it goes on from a checkpoint, bit for bit."""
     constant = {"schedule": "constant", "warmup_ratio": 0.0}
     recipe = RECIPE_3.model_copy(update={**constant, "score_epochs": "all"})
     saved: list[bytes] = []
@@ -106,10 +106,3 @@ def test_every_epoch_is_written_as_training_that_ends_there(worker: Worker, mode
         assert_close(load_file(second / "adapter_model.safetensors"), weights(other))
         assert [one.steps for one in mine.course.epochs][-1] == mine.course.steps
         assert mine.course.epochs[-1].tokens == mine.course.tokens.useful
-    fewer: list[bytes] = []
-    kept = Setup(model, recipe.model_copy(update={"score_epochs": "kept"}), training(2))
-    worker.train(kept, GANG, tmp_path / "kept", None, lambda c: fewer.append(c.to_bytes()))
-    [anew, *_] = worker.train(setup, GANG, tmp_path / "anew", Checkpoint.from_bytes(fewer[2]))
-    assert isinstance(anew, Trained)
-    assert anew.conditions.resumed_at_steps == ()
-    assert files_of(anew) == files_of(whole[0])  # type: ignore[arg-type]

@@ -76,7 +76,13 @@ def test_an_adapter_is_named_by_what_its_recipe_comes_to() -> None:
     ids = {name: adapter_ids("m", recipe)(["x"], 1) for name, recipe in named.items()}
     assert ids["a"] == alone
     assert len(set(ids.values())) == 4
-    assert ids["d"] == adapter_ids("m", named["a"].model_copy(update={"epochs": 4}))(["x"], 1)
+    assert ids["d"] != adapter_ids("m", named["a"].model_copy(update={"epochs": 4}))(
+        ["x"], 1
+    )  # which wrote the kept alone
+    one = named["a"].model_copy(update={"epochs": 1})
+    assert (
+        len({adapter_ids("m", one.model_copy(update={"score_epochs": how}))(["x"], 1) for how in ("all", "kept")}) == 1
+    )
 
 
 def test_a_text_may_say_what_all_recipes_do_otherwise() -> None:
