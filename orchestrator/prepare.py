@@ -104,12 +104,8 @@ def check_store(store: Store, config: StudyConfig, dry_run: bool) -> None:
     with readable("store", store.uri):
         before = read_study(store)
     if before is not None and config.trial_run and not before.is_trial_run:
-        raise ConfigError(
-            "--limit",
-            store.uri,
-            "would turn a full study's store into a trial run",
-            "name another one: --set store=runs/trial",
-        )
+        problem, fix = "would turn a full study's store into a trial run", "name another one: --set store=runs/trial"
+        raise ConfigError("--limit", store.uri, problem, fix)
     if not dry_run:
         store.check_writable()
 
@@ -154,8 +150,8 @@ def tidy(store: Store, warn: Callable[[str], None]) -> None:
 def planned(store: Store, grid: Grid, trained: Mapping[str, str]) -> tuple[Plan, pl.DataFrame]:
     """The plan, by what a store has, and what its scores took."""
     spent = Spent()
-    to_do = plan(grid, trained, spent.passing(store.scored(TEXTS, NUMBERS)), kept_epochs(store, grid))
-    return to_do, spent.table()
+    scored = spent.passing(store.scored(TEXTS, NUMBERS))
+    return plan(grid, trained, scored, kept_epochs(store, grid)), spent.table()
 
 
 def check_usable(config: StudyConfig, found: Survey) -> None:
