@@ -24,10 +24,9 @@ from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.statistics.combinations.gains import Others, Seeds, gains
 from analysis.statistics.combinations.reported import (
-    CLAIMS,
-    SEARCHED,
     all_scales,
     beside_sources,
+    claim,
     composed_of,
     relation,
     reported,
@@ -88,10 +87,7 @@ def _scale(study: Study, scale: Scale, rows: pl.DataFrame, told: pl.DataFrame) -
     return table.with_columns(
         *((pl.col("delta") - pl.col(f"gain_{what}")).alias(f"delta_{what}") for what in ("part", "donor")),
         *((pl.col(f"q_{side}") <= LEVEL).alias(side) for side in ("better", "worse")),
-        pl.when(pl.col("method").str.ends_with(SEARCHED))
-        .then(pl.lit("few-shot"))
-        .otherwise(pl.col("protocol").replace_strict(CLAIMS, default=None))
-        .alias("claim"),
+        claim(),
         pl.lit(scale.metric).alias("metric"),
         pl.lit(scale.unit).alias("unit"),
     )

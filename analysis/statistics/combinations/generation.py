@@ -12,7 +12,7 @@ import polars as pl
 from analysis.frames import MODEL_WORDS, SOURCE, TARGET, TARGET_WORDS, Table, need
 from analysis.reading.answers import answers
 from analysis.reading.study import Study
-from analysis.statistics.combinations.reported import composed_of, reported
+from analysis.statistics.combinations.reported import claim, composed_of, reported
 from study.store.store import Store
 
 METRICS = ("rouge1", "rouge2", "rougeL", "script")
@@ -32,7 +32,7 @@ def generation(study: Study) -> pl.DataFrame:
     lacking = [pl.lit(None, pl.Float64).alias(name) for name in METRICS if name not in values.columns]
     rows = units.join(texts, on="score_id", how="inner").join(values.with_columns(lacking), on="unit", how="left")
     n = pl.col("n").sum()
-    table = rows.group_by(WHO).agg(
+    table = rows.group_by(*WHO, "claim").agg(
         *((100 * pl.col(name).mean()).alias(name) for name in METRICS),
         (100 * pl.col("empty").sum() / n).alias("empty"),
         pl.when(pl.col("told").sum() == n).then(100 * pl.col("cut_off").sum() / n).alias("cut_off"),
@@ -43,19 +43,22 @@ def generation(study: Study) -> pl.DataFrame:
 
 
 def _subjects(study: Study) -> pl.DataFrame:
-    """`unit, score_id, model, subject, target…` of what is reported."""
-    columns = ["unit", "score_id", *WHO]
+    """`unit, score_id, model, subject, target…, claim` of what is reported."""
+    columns = ["unit", "score_id", *WHO, "claim"]
     plain = study.units.filter(pl.col("kind").is_in(["base", "trained"]))
     name = pl.concat_str(SOURCE, separator="/").fill_null("base").alias("subject")
     at = pl.concat_str("source_task", pl.lit(" ("), "source_language", pl.lit(")"))
     made = pl.when(pl.col("source_language") == "").then("source_task").otherwise(at).alias("subject")
-    return pl.concat([plain.with_columns(name).select(columns), reported(study).with_columns(made).select(columns)])
+    none = pl.lit(None, pl.String).alias("claim")
+    rows = (plain.with_columns(name, none), reported(study).with_columns(made, claim()))
+    return pl.concat([part.select(columns) for part in rows])
 
 
 COLUMNS = {
     **TARGET_WORDS,
     **MODEL_WORDS,
     "subject": "the base, a source, or a composition (with its λ, or the protocol that chose it)",
+    "claim": "of a composition: zero-shot, or few-shot where a target's own items chose λ or weights; null: fixed",
     "rouge1": "ROUGE-1, points; null where the config does not ask for it",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",

@@ -72,6 +72,13 @@ def _called(units: pl.DataFrame, *first: str) -> pl.DataFrame:
     return units.with_columns(pl.col("name").alias("source_task"), label.alias("source_language"))
 
 
+def claim() -> pl.Expr:
+    """What a reported composition is: few-shot where a target's own items chose its lambda or its weights."""
+    by_protocol = pl.col("protocol").replace_strict(CLAIMS, default=None, return_dtype=pl.String)
+    searched = pl.col("method").str.ends_with(SEARCHED)
+    return pl.when(searched).then(pl.lit("few-shot")).otherwise(by_protocol).alias("claim")
+
+
 def within(units: pl.DataFrame, panels: tuple[Panel, ...]) -> pl.DataFrame:
     """The units that have items of these targets."""
     return units.filter(pl.col("unit").is_in([unit for panel in panels for unit in panel.scored.tolist()]))

@@ -38,7 +38,7 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
         subjects.append({field: about[field] for field in SUBJECTS.names})
     targets = [{"target_id": f"sum/{one}", "target_task": "sum", "target_language": one} for one in SHAPE.languages]
     named = {
-        "adapter_id": "mix", "name": "mix", "model": MODEL[0], "seed": 1, "method": "sum", "strength": 0.5,
+        "adapter_id": "mix", "name": "mix", "model": MODEL[0], "seed": 1, "method": "sum (searched)", "strength": 0.5,
         "protocol": None, "language": None, "recipe": None,
         "terms": [{"subject_id": "x", "source": "sum/de", "weight": 1.0}],
     }  # fmt: skip
@@ -52,3 +52,4 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
     assert (rows["base"]["script"], rows["sum/de"]["script"], rows["base"]["rougeL"]) == pytest.approx((25, 100, 30))
     assert (rows["base"]["cut_off"], rows["sum/de"]["cut_off"]) == (None, 30.0)
     assert rows["base"]["rouge1"] is None
+    assert [rows[one]["claim"] for one in ("base", "sum/de", "mix (0.5)")] == [None, None, "few-shot"]
