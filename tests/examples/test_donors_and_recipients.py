@@ -219,8 +219,7 @@ def test_most_that_training_reads_is_each_example_at_its_greatest_length() -> No
 
 DOCUMENTED = (
     "study.yaml",
-    "ablations/rank_64.yaml",
-    "ablations/rank_128.yaml",
+    "ablations/ranks.yaml",
     "ablations/full.yaml",
     "v1_languages.yaml",
 )
