@@ -17,7 +17,7 @@ from study.store.store import Store
 from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.support.rows import done_scores
 from tests.support.tiny_models import make_model
-from tests.support.tiny_world import make_config, make_tasks, start, sweep, wait_until
+from tests.support.tiny_world import make_config, make_tasks, start, sweep_apart, wait_until
 
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
 URI = f"s3://{BUCKET}/study"
@@ -49,7 +49,7 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
     trained = {name: record.written_at for name, record in store.records().items()}
     scored = done_scores(store)
     assert len(scored) < 20
-    done = sweep(config)
+    done = sweep_apart(config)
     assert done.returncode == 0, done.stdout + done.stderr
     after = {name: record.written_at for name, record in store.records().items()}
     assert len(after) == 4

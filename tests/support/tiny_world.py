@@ -152,8 +152,9 @@ def _as_before() -> Iterator[None]:
 
 
 def sweep_apart(config: Path, *arguments: str, whole: bool = False) -> subprocess.CompletedProcess[str]:
-    """`python -m orchestrator.sweep` as a user would run it: a process and a cluster of its own, whole or lean."""
-    command = [sys.executable, "-m", "orchestrator.sweep", str(config), *arguments]
+    """`python -m orchestrator.sweep` with a cluster of its own: whole as a user runs it, or lean, a fork."""
+    own = [sys.executable, "-m", "orchestrator.sweep"] if whole else graft.command("orchestrator.sweep")
+    command = [*own, str(config), *arguments]
     return subprocess.run(
         command,
         cwd=REPOSITORY,

@@ -25,7 +25,7 @@ from orchestrator.training.workers import WorkerGroup
 from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.support.forks.graft import family
-from tests.support.tiny_world import start, sweep
+from tests.support.tiny_world import start, sweep_apart
 from tests.support.trials import (
     RECIPE,
     assert_equal,
@@ -226,7 +226,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     assert "Traceback" not in (tmp_path / "output").read_text()  # a trial that is tried again is no news
     time.sleep(2)  # the cluster notices and ends
     how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
-    done = sweep(file, "--set", how)
+    done = sweep_apart(file, "--set", how)  # this process has a cluster
     assert done.returncode == 0, done.stdout + done.stderr
     assert_equal(store, undisturbed[1], exactly=False)
     assert max(len(record.conditions.resumed_at_steps) for record in store.records().values()) == 2
