@@ -51,8 +51,15 @@ def two_workers(folder: Path) -> TrialContext:
 
 @pytest.fixture
 def group(nodes: Nodes) -> Iterator[WorkerGroup]:
-    """Workers in a placement group like the one that Tune gives a trial."""
+    """Workers in a placement group like the one that Tune gives a trial, whose nodes have outlived their first seconds.
+
+    A raylet ends itself where its agents are not there within 15 s, as on a busy machine.
+    """
     places = placement_group([{"CPU": 1}] * 2, "PACK")
+    for _ in range(10):
+        if places.wait(30):
+            break
+        nodes.replace_lost()
     group = WorkerGroup(places, Training.model_validate(TRAINING))
     yield group
     group.stop()
