@@ -14,13 +14,13 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-from adapters.dropout import Dropout
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
 from adapters.sites import sites_named
 from adapters.targeting import meant
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
+from tests.support.plain_peft import SameDropout
 from tests.support.training import RECIPE, Weights, assert_close, job, told, train, training, weights
 from trainers.batch import collate
 from trainers.job import Job, Rejected, Setup, Trained
@@ -62,17 +62,6 @@ def test_a_gang_equals_its_members_alone(
         assert told(mine)["best_epoch"] == told(alone)["best_epoch"]
         for actual, expected in zip(told(mine)["epochs"], told(alone)["epochs"], strict=True):
             assert actual == pytest.approx(expected, rel=1e-4)
-
-
-class SameDropout(torch.nn.Module):
-    """Stands in for PEFT's dropout: the masks of our streams."""
-
-    def __init__(self, p: float, module: int, streams: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        self._p, self._module, self._streams = p, module, streams
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return Dropout(self._p, self._streams["now"])(x, self._module)
 
 
 def by_transformers(model: Model, one: Job, rows: Any, recipe: Recipe, folder: Path) -> Weights:

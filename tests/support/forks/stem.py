@@ -41,7 +41,6 @@ def main(folder: Path) -> None:
         _serve(workers)
     else:
         workers.close()
-        import hypothesis  # noqa: F401
         import polars  # noqa: F401
         import pytest  # noqa: F401
         import scipy.stats  # noqa: F401
