@@ -50,10 +50,8 @@ class Checkpoint:
             if member.row is not None:
                 tensors[f"{name}/row"] = member.row
             tensors.update({f"{name}/kept/{key}": tensor for key, tensor in member.kept.items()})
-            for (
-                epoch,
-                shown,
-            ) in member.shown.items():  # one that was kept is there twice: a file's tensors share nothing
+            for epoch, shown in member.shown.items():
+                # One that was kept is there twice: a file's tensors share nothing.
                 tensors.update({f"{name}/epoch{epoch}/{key}": tensor.clone() for key, tensor in shown.items()})
         state = {
             "version": VERSION,
