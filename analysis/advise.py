@@ -30,30 +30,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Numbers that ask for nothing are refused."""
-    if options.top < 1:
-        raise ConfigError("--top", options.top, "that is no number of rows", "give 1 or more")
-    if options.budget is not None and options.budget < 1:
-        raise ConfigError("--budget", options.budget, "that is no number of sources", "give 1 or more")
-    if options.max_harm is not None and not 0 <= options.max_harm <= 100:
-        raise ConfigError("--max-harm", options.max_harm, "that is no share", "give a number from 0 to 100")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
     options = _parser().parse_args(argv)
-    from analysis.advice import answers
+    from analysis.advice.question import Question, answer
+    from analysis.reading.study import load
 
     try:
-        _check(options)
-        study = answers.read(options.store, options.model, options.recipe)
-        if options.budget is not None:
-            found = answers.next_to_train(study, options.budget)
-        elif options.target is not None:
-            found = answers.about_target(study, options.target, options.max_harm)
-        else:
-            found = answers.about_source(study, options.source)
+        if options.top < 1:
+            raise ConfigError("--top", options.top, "that is no number of rows", "give 1 or more")
+        question = Question(
+            options.target, options.source, options.budget, options.max_harm, options.model, options.recipe
+        )
+        found = answer(lambda: load(options.store), question)
     except ConfigError as error:
         say(error, sys.stderr)
         return 2

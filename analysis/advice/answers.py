@@ -21,7 +21,7 @@ from analysis.inference.noise import Noise, averaged, noise
 from analysis.inference.shrinkage import expected, measured
 from analysis.reading.grids import ModelGrid
 from analysis.reading.recipes import one_of
-from analysis.reading.study import Study, load
+from analysis.reading.study import Study
 from analysis.statistics.health import lowest
 from study.cells import Cell
 from study.errors import ConfigError
@@ -32,12 +32,12 @@ SAME = 1e-9  # pp
 LEAST = 3  # sources, and targets, from which what to expect can be learned
 
 
-def read(store: str, model: str | None, recipe: str | None = None) -> Study:
+def chosen(whole: Study, model: str | None, recipe: str | None = None) -> Study:
     """The study to ask, of one model if it is named; ConfigError when there is nothing to ask."""
-    study = one_of(load(store), recipe)
+    study = one_of(whole, recipe)
     if not study.transfer.height:
         problem = "no adapter with a source cell has been scored on a target with an accuracy"
-        raise ConfigError("STORE", store, problem, "run the sweep first")
+        raise ConfigError("STORE", whole.origin, problem, "run the sweep first")
     if model is None:
         return study
     names = study.transfer["model"].unique().sort().to_list()

@@ -28,8 +28,8 @@ CLAIMING = ("significance", "graded", "corpus")  # tables that claim something o
 def lines(study: Study, made: dict[str, Made]) -> list[str]:
     """Plain sentences, what to distrust first; of metrics other than accuracy one per table of theirs."""
     found = [
-        _distrust(study, made),
-        _overall(study, made),
+        distrust(study, made),
+        overall(study, made),
         _harm(made),
         _sources(made),
         _roles(made, "language"),
@@ -43,7 +43,8 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
     return [line for line in found if line]
 
 
-def _overall(study: Study, made: dict[str, Made]) -> str:
+def overall(study: Study, made: dict[str, Made]) -> str:
+    """How big the effect is on average."""
     table = made["regime_summary"].frame
     if table is None or "all" not in table["regime"]:
         reason = made["regime_summary"].reason or "no target other than the adapters' own cells has been scored"
@@ -183,7 +184,8 @@ def _studies(chance: float) -> str:
     return f"{percent(100 * chance)} of studies" if chance >= 0.001 else "less than 0.1 % of studies"
 
 
-def _distrust(study: Study, made: dict[str, Made]) -> str:
+def distrust(study: Study, made: dict[str, Made]) -> str:
+    """What makes any of it doubtful; nothing where nothing does."""
     doubts = []
     health, power = made["health"].frame, made["power"].frame
     if study.trial_run:

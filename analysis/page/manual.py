@@ -9,6 +9,7 @@ from typing import Never
 
 from analysis.frames import Table
 from analysis.page.sections import SECTIONS
+from analysis.reading.rows import COLUMNS
 from analysis.tables import compare, registry
 from study.plain import say
 
@@ -16,12 +17,16 @@ HEAD = """# Figures, tables and columns of the report
 
 Written by `python -m analysis.page.manual` from what the modules say of themselves; see [the report](report.md).
 """
+ROWS = """## Rows
+
+What [`analysis.open(store)`](python.md) gives beside the tables.
+"""
 
 
 def markdown() -> str:
     """The whole page."""
     tables: list[Table[Never]] = [*registry.TABLES, *compare.TABLES]
-    return "\n".join((HEAD, _figures(), "## Tables\n", *map(_table, tables)))
+    return "\n".join((HEAD, _figures(), "## Tables\n", *map(_table, tables), ROWS, *map(_rows, COLUMNS)))
 
 
 def _figures() -> str:
@@ -34,6 +39,11 @@ def _table(table: Table[Never]) -> str:
     how = f" {table.how}" if table.how else ""
     about = f"### `{table.name}`\n\n{table.title}. Made from: {table.rows}.{how}\n"
     return f"{about}\n| column | meaning |\n|---|---|\n{rows}"
+
+
+def _rows(name: str) -> str:
+    rows = "".join(f"| `{column}` | {what} |\n" for column, what in COLUMNS[name].items())
+    return f"### `.{name}`\n\n| column | meaning |\n|---|---|\n{rows}"
 
 
 if __name__ == "__main__":

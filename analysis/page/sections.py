@@ -216,13 +216,21 @@ SECTIONS: tuple[Section, ...] = (
 
 
 def specs(study: Study, made: dict[str, Made], page: bool) -> dict[str, Spec]:
-    """The specification of every section whose table was made and has rows enough.
+    """The specification of every section whose table was made and has rows enough."""
+    there = [section for section in SECTIONS if section.table in made]
+    found = {section.name: draw(section, study, made, page) for section in there}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def draw(section: Section, study: Study, made: dict[str, Made], page: bool) -> Spec | None:
+    """The specification of a section; None where its table was not made, or has too few rows.
 
     Altair checks every part of a chart against its schema, which takes most of the time; the tests do that.
     """
     from altair.utils import schemapi
 
-    there = [(section, made[section.table].frame) for section in SECTIONS if section.table in made]
+    frame = made[section.table].frame
+    if frame is None:
+        return None
     with schemapi.debug_mode(False):
-        drawn = {s.name: s.draw(Drawing(study, made, frame, page)) for s, frame in there if frame is not None}
-    return {name: one for name, one in drawn.items() if one is not None}
+        return section.draw(Drawing(study, made, frame, page))

@@ -21,8 +21,7 @@ from analysis.reading.recipes import Across, divided
 from analysis.reading.scores import TOLD, beside_base, score_rows
 from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
 from analysis.reading.units import IDENTITIES, current
-from study.errors import ConfigError
-from study.store.readable import readable
+from study.store.readable import no_scores, readable
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
@@ -125,9 +124,7 @@ def load_store(uri: str) -> Study:
 def _score_rows(store: Store) -> pl.DataFrame:
     rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, *TOLD, "written_at"])))
     if not rows.height:
-        raise ConfigError(
-            "STORE", store.uri, "it holds no scores yet", "run `python -m orchestrator.sweep CONFIG` first"
-        )
+        raise no_scores("STORE", store.uri)
     return rows
 
 

@@ -45,3 +45,8 @@ def readable(
 def no_study(key: str, uri: str, fix: str = RUN_BEFORE) -> ConfigError:
     """Say that a store holds no study, and what to do."""
     return ConfigError(key, uri, "holds no study", fix)
+
+
+def no_scores(key: str, uri: str) -> ConfigError:
+    """Say that a store has nothing to read yet, and what to do."""
+    return ConfigError(key, uri, "it holds no scores yet", "run `python -m orchestrator.sweep CONFIG` first")

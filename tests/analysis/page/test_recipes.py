@@ -7,13 +7,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+import analysis
 from analysis import advise
 from analysis.page import files
 from analysis.page.recipes import links
 from analysis.page.training import sentence
 from analysis.reading.study import Study, load_store
 from analysis.tables.registry import RECIPE_WORDS, TABLES
+from study.errors import ConfigError
 from study.store.schema import RECIPES, SUBJECTS, TARGETS, table
 from study.store.store import Store
 from tests.support.rows import record_of
@@ -70,6 +73,19 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     for key, names in stores.items():
         report(load_store(write(folder / key, names).uri), folder / f"{key}-report")
     return lambda key: folder / f"{key}-report"
+
+
+def test_from_python_each_recipe_is_named(reports: Callable[[str], Path]) -> None:
+    """Tables are those that the report writes; no figure and no advice is silently of the first recipe."""
+    study = analysis.open(reports("both").parent / "both")
+    for name in ("regime_summary", "transfer", "language_roles", "recipes"):
+        assert_frame_equal(study.tables[name], pl.read_parquet(reports("both") / "tables" / f"{name}.parquet"))
+    assert {"plain/regimes", "low/regimes"} < set(study.plots)
+    assert "2 recipes (plain, low)" in study._repr_html_()
+    with pytest.raises(ConfigError, match="has the recipes plain, low"):
+        study.advise(source="names/de")
+    assert study.advise(source="names/de", recipe="low").height == 4
+    assert study.scores["recipe"].drop_nulls().unique().sort().to_list() == ["low", "plain"]
 
 
 def test_every_table_has_of_each_recipe_what_it_has_alone(reports: Callable[[str], Path]) -> None:

@@ -16,9 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from polars.testing import assert_frame_equal
 
+import analysis
 from study import pulse
 from study.audit.audit import Audit
 from study.check import main
@@ -33,6 +36,7 @@ from study.store.parquet import sought
 from study.store.store import Store
 from tests.support.buckets import BUCKET, Proxy, proxy, replaced_after_it_is_opened, s3_server
 from tests.support.rows import done_scores, item_row, record_text, score_row
+from tests.support.synth import Shape, write_store
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +141,22 @@ def test_an_index_never_hides_what_the_files_say(tmp_path: Path) -> None:
             problem.repair()
         assert not store.files("index", ".parquet", recursive=True)
         assert Store(uri).scores().sort_by("score_id").equals(rows)
+
+
+def test_a_study_is_opened_in_a_bucket_as_on_a_disk(tmp_path: Path) -> None:
+    there, here = f"s3://{BUCKET}/opened", tmp_path / "store"
+    store, shape = write_store(here, Shape(items=4)), Shape(items=4)
+    for name in store.files("", "", recursive=True):
+        Store(there).write(name, store.read(name))
+    ours, theirs = analysis.open(here), analysis.open(there)
+    query = pl.col("kind") == "base"
+    order = ["score_id", "doc_id"]
+    assert_frame_equal(*(one.items.filter(query).sort(order).collect() for one in (ours, theirs)))
+    assert ours.items.collect().height == (2 * 6 + 1) * 6 * shape.items
+    assert_frame_equal(ours.scores, theirs.scores, check_row_order=False)
+    assert_frame_equal(ours.transfer, theirs.transfer)
+    with pytest.raises(ConfigError, match="holds no study"):
+        analysis.open(f"s3://{BUCKET}/nowhere")
 
 
 def test_an_index_grows_without_being_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
