@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 
@@ -16,12 +17,15 @@ from evaluators.items.item import check_supported
 from orchestrator.costs.devices import assumed, kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged
+from orchestrator.costs.prompts import Cut, cut_prompts
 from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.modules import check_kinds, with_modules
+from orchestrator.planning.names import check_names, check_stages
 from orchestrator.planning.plan import Plan, plan, without
+from orchestrator.planning.seen import seen
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, kept_epochs, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
 from orchestrator.progress import trackers
@@ -37,10 +41,11 @@ from study.models.resolve import Model, resolve_all
 from study.store.checksums import note
 from study.store.compaction import compact, is_due
 from study.store.contents import Damaged
-from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in, task_in
+from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
+from study.store.seen import renew
 from study.store.store import Store
 from study.store.study_file import commit, read_study, versions, write_study
 from trainers import settings
@@ -64,7 +69,8 @@ class Checked:
 class Prepared:
     """What there is to do of a study, and what planning has found out.
 
-    `kept_failed` are failures of earlier runs that are kept as they are: what failed would fail again.
+    `kept_failed` are failures of earlier runs that are kept as they are: what failed would fail again. `cut` counts by
+    model and target the prompts that the model does not read whole.
     """
 
     config: StudyConfig
@@ -73,6 +79,7 @@ class Prepared:
     plan: Plan
     estimates: Estimates
     kept_failed: tuple[FailureRecord, ...] = ()
+    cut: Cut = field(default_factory=dict)
 
     @property
     def broken(self) -> list[FailureRecord]:
@@ -134,7 +141,8 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
         failed = {} if options.retry_failed else lasting(store.failures())
     to_do, kept = without(everything, failed)
     estimates = estimate(grid, found, config, merged([own, *others]), checked.devices)
-    return Prepared(config, store, found, to_do, estimates, tuple(failed[unit_id] for unit_id in sorted(kept)))
+    again = tuple(failed[unit_id] for unit_id in sorted(kept))
+    return Prepared(config, store, found, to_do, estimates, again, cut_prompts(checked.models, found))
 
 
 def tidy(store: Store, warn: Callable[[str], None]) -> None:
@@ -164,32 +172,6 @@ def check_usable(config: StudyConfig, found: Survey) -> None:
             raise ConfigError(f"{role}s", broken[0].cell, problem, "mend the data or the task, as it says")
 
 
-def check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
-    """Raise ConfigError for a model that the store knows by another name: its adapters would not be found.
-
-    A name is in no identity, but in folders and rows. `trained` says it for a model that the last config did not have.
-    """
-    identities = {model.name: model.identity for model in grid.models}
-    known = {identities[unit.model]: trained[unit.adapter_id] for unit in grid.adapters if unit.adapter_id in trained}
-    study = read_study(store) or StudyFile({})
-    known |= {entry.identity: entry.name for entry in study.models if entry.identity is not None}
-    for i, model in enumerate(grid.models):
-        old = known.get(model.identity, model.name)
-        if old != model.name:
-            raise ConfigError(
-                f"models[{i}].name", model.name, f"this store knows the model as {old}", f"write `name: {old}`"
-            )
-
-
-def check_stages(grid: Grid) -> None:
-    """Raise ConfigError for a stage that the store knows by another name, as for a model."""
-    for unit in grid.adapters:
-        old = task_in(unit.folder).rpartition("@")[2]
-        if unit.source.name is not None and old != unit.source.name:
-            problem = f"this store knows the adapters of {unit.source} as {old}"
-            raise ConfigError("sources", unit.source.name, problem, f"write `name: {old}`")
-
-
 def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
     """What a store to calibrate from has seen. Raises ConfigError for one that holds nothing or cannot be read."""
     with readable("--calibrate-from", uri, otherwise="; or leave it out"):
@@ -212,6 +194,7 @@ def begin(prepared: Prepared) -> None:
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     grid = to_do.grid
+    renew(store, partial(seen, prepared.survey, prepared.cut))
     store.write_grid(*grid.tables(), **grid.named())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)

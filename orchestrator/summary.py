@@ -110,7 +110,7 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
 def _remarks(prepared: Prepared) -> Iterator[str]:
     """Give a line for each thing that a person should know before the study is run."""
     yield from remarks(prepared.survey, prepared.estimates.rows, works(prepared.config, prepared.survey.examples))
-    yield from doubts(prepared.survey, prepared.estimates.cut)
+    yield from doubts(prepared.survey, prepared.estimates.cut, prepared.cut)
     yield from left_out(prepared.plan.grid.existing)
 
 

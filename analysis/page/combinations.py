@@ -14,7 +14,7 @@ from analysis.page.words import WRONG, Row, count
 from analysis.tables.registry import Made
 
 TABLES = ("compositions", "lambda_curve", "additivity", "geometry", "generation")
-SHOWN = ("compositions", "additivity")  # those that the chapter has itself
+SHOWN = ("compositions", "generation", "additivity")  # those that the chapter has itself
 FOR = ["model", "name", "protocol", "lambda"]
 
 

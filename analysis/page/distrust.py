@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -12,12 +12,13 @@ from analysis.reading.study import Study
 from analysis.statistics.health import overlap_checked, unchecked
 from analysis.tables.registry import Made
 from study.store.records import FailureRecord
+from study.store.seen import Seen
 
 
 def chapter(study: Study, made: dict[str, Made]) -> str:
     """Health, what was left out, what failed."""
     parts = ['<h2 id="distrust">What to distrust</h2>', _health(study, made["health"])]
-    parts += [f"<p>{html.text(note)}</p>" for note in study.notes]
+    parts += [f"<p>{html.text(note)}</p>" for note in (*study.notes, *_seen(study.seen))]
     if study.expected is not None:
         parts.append(f"<p>{study.done:,} of {study.expected:,} score units of the current config are done.</p>")
     if study.apart:
@@ -31,6 +32,14 @@ def chapter(study: Study, made: dict[str, Made]) -> str:
     if study.failures:
         parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{_failed(study.failures)}")
     return "".join(parts)
+
+
+def _seen(seen: Seen) -> Iterator[str]:
+    """What planning saw of the data that makes results mean less."""
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in seen.notes)
+    for model, cells in seen.cut.items():
+        told = ", ".join(f"{cell} ({n:,})" for cell, n in cells.items())
+        yield f"Prompts are longer than {model} reads, and lost their beginning, in {told}."
 
 
 def _failed(failures: Sequence[FailureRecord]) -> str:

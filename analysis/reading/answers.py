@@ -1,4 +1,4 @@
-"""What was written: how many answers of each score unit are empty, or cut off, and how long they are."""
+"""What was written: how many answers of each score unit are empty, or cut off, how long, and in which language."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ from collections.abc import Collection
 
 import polars as pl
 
+from study.languages import Languages
 from study.store.contents import reading
 from study.store.layout import ITEMS
 from study.store.parts import undisturbed
 from study.store.store import Store
 
 SCHEMA = {"score_id": pl.String, "n": pl.Int64, "empty": pl.Int64, "characters": pl.Int64}
-SCHEMA |= {"cut_off": pl.Int64, "told": pl.Int64}
+SCHEMA |= {"cut_off": pl.Int64, "told": pl.Int64, "in_language": pl.Int64}
+COLUMNS = ["score_id", "target_language", "generation", "cut_off"]
 
 
-def answers(store: Store, score_ids: Collection[str]) -> pl.DataFrame:
-    """`score_id, n, empty, characters, cut_off, told` of those units that wrote something to be read. Raises Damaged.
+def answers(store: Store, score_ids: Collection[str], known: Languages) -> pl.DataFrame:
+    """`score_id, n, empty, characters, cut_off, told, in_language` of units that wrote something. Raises Damaged.
 
-    Of how many it is `told` whether they are cut off: older parts do not say it.
+    Of how many it is `told` whether they are cut off: older parts do not say it. `in_language` are those that are taken
+    for their target's language, as far as that and others are `known`; an empty one is in none.
     """
-    return undisturbed(lambda: _read(store, pl.Series(sorted(score_ids), dtype=pl.String)))
+    return undisturbed(lambda: _read(store, pl.Series(sorted(score_ids), dtype=pl.String), known))
 
 
-def _read(store: Store, wanted: pl.Series) -> pl.DataFrame:
+def _read(store: Store, wanted: pl.Series, known: Languages) -> pl.DataFrame:
     files, found = store.parts(ITEMS), [pl.DataFrame(schema=SCHEMA)]
     for name, file in zip(files, store.parquet_files(files), strict=True):
         with reading(name):
-            table = file.read(columns=["score_id", "generation", "cut_off"], use_threads=False)
+            table = file.read(columns=COLUMNS, use_threads=False)
         rows = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
         if "cut_off" not in rows.columns:
             rows = rows.with_columns(pl.lit(None, pl.Boolean).alias("cut_off"))
         written = rows.filter(pl.col("generation").is_not_null(), pl.col("score_id").is_in(wanted.implode()))
+        written = written.join(_guessed(written, known), on=["generation", "target_language"], how="left")
         text = pl.col("generation").str.strip_chars()
         found.append(
             written.group_by("score_id").agg(
@@ -40,6 +44,14 @@ def _read(store: Store, wanted: pl.Series) -> pl.DataFrame:
                 text.str.len_chars().sum().cast(pl.Int64).alias("characters"),
                 pl.col("cut_off").sum().cast(pl.Int64),
                 pl.col("cut_off").count().cast(pl.Int64).alias("told"),
+                pl.col("in_language").sum().cast(pl.Int64),
             )
         )
     return pl.concat(found).group_by("score_id").sum()
+
+
+def _guessed(written: pl.DataFrame, known: Languages) -> pl.DataFrame:
+    """`generation, target_language, in_language` of every text that was written for a language, once."""
+    texts = written.select("generation", "target_language").unique(maintain_order=True)
+    told = [language in known.guess(text) for text, language in texts.iter_rows()]
+    return texts.with_columns(pl.Series("in_language", told, pl.Boolean))

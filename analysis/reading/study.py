@@ -23,6 +23,7 @@ from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
 from analysis.reading.units import IDENTITIES, current
 from study.store.readable import no_scores, readable
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
+from study.store.seen import Seen, read_seen
 from study.store.store import Store
 from study.store.study_file import read_study
 
@@ -60,6 +61,7 @@ class Study:
     compositions: Compositions | None = None  # what was put together of several adapters
     given: Mapping[str, str] = field(default_factory=dict)  # names of adapters that were trained elsewhere
     notes: tuple[str, ...] = ()  # what else a reader must know
+    seen: Seen = field(default_factory=Seen)  # what planning saw of its data
     config: Mapping[str, object] = field(default_factory=dict)  # of the study; nothing for a published table
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
     recipe: str | None = None  # by which its adapters were trained, where there are several
@@ -137,9 +139,8 @@ def _read(store: Store) -> Study:
     info = read_study(store) or StudyFile({})
     panels, graded, texts = _by_kind(every, _names(info.config.get("texts")))
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
-    scored = unit_scores(panels)
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
-    units = units.join(scored, on="unit", how="left", maintain_order="left")
+    units = units.join(unit_scores(panels), on="unit", how="left", maintain_order="left")
     metrics = score_rows(rows, units, [*panels, *graded, *texts], {panel.task for panel in texts})
     apart = _count_unscored(units, {"graded": graded, "text_loss": texts}, metrics, notes)
     trained, records = units.filter(pl.col("kind") == "trained"), tuple(store.records().values())
@@ -166,6 +167,7 @@ def _read(store: Store) -> Study:
         compositions=compositions_of(store, asked, rows),
         given={adapter.adapter_id: adapter.name for adapter in info.adapters},
         notes=tuple(_left_out(info)),
+        seen=read_seen(store),
     )
     return divided(whole, asked.recipes)
 

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from orchestrator.planning.overlaps import rows_among_items, texts_among_items
 from orchestrator.planning.survey import Survey
+from study.cells import Cell
 
 LEAST_ITEMS = 30
 
 
-def doubts(found: Survey, cut: Mapping[str, int]) -> Iterator[str]:
-    """Give a line for each. `cut` counts the rows of each work that are longer than what is learned of them."""
-    yield from _overlaps(found)
+def doubts(found: Survey, cut: Mapping[str, int], prompts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Give a line for each. `cut` counts the rows of each work that are longer than what is learned of them.
+
+    `prompts` counts by model and target those that are longer than what the model reads.
+    """
+    fix = "take them out of one, or name another split"
+    yield from _told(list(rows_among_items(found)), "rows to learn are among the items that are scored:", fix)
+    yield from texts_among_items(found)
     measured = {cell: count for cell, count in found.target_items.items() if not cell.held_out}
     few = [f"{cell} ({count:,})" for cell, count in measured.items() if count < LEAST_ITEMS]
     yield from _told(few, f"fewer than {LEAST_ITEMS} items are scored of", "what is said of so few is mostly luck")
@@ -34,24 +41,10 @@ def doubts(found: Survey, cut: Mapping[str, int]) -> Iterator[str]:
     rows = {str(source): len(examples) for source, examples in found.examples.items()}
     longer = [f"{work} ({count:,} of {rows[work.partition(' (')[0]]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
-
-
-def _overlaps(found: Survey) -> Iterator[str]:
-    """Rows to learn that are among the items of a target, by their content."""
-    where: dict[str, list[str]] = {}
-    for cell, hashes in found.test_hashes.items():
-        for name in hashes:
-            where.setdefault(name, []).append(str(cell))
-    pairs: dict[tuple[str, str], int] = {}
-    for source, examples in found.examples.items():
-        if source.size is not None:  # a part of a source, whose rows are told
-            continue
-        for name in {example.doc_hash for example in examples}:
-            for target in where.get(name, ()):
-                pairs[str(source), target] = pairs.get((str(source), target), 0) + 1
-    told = [f"{count:,} of {source} in {target}" for (source, target), count in pairs.items()]
-    fix = "take them out of one, or name another split"
-    yield from _told(told, "rows to learn are among the items that are scored:", fix)
+    for model, cells in prompts.items():
+        asked = [f"{cell} ({count:,} of {found.target_items[Cell.parse(cell)]:,})" for cell, count in cells.items()]
+        what = f"prompts are longer than {model} reads, and lose their beginning, in"
+        yield from _told(asked, what, "cut the fields of their documents: tasks[].clip")
 
 
 def _told(cells: Sequence[str], what: str, then: str) -> Iterator[str]:

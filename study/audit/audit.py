@@ -36,6 +36,7 @@ from study.store.layout import (
     RECORDS_INDEX,
     SCORES,
     SCORES_INDEX,
+    SEEN_FILE,
     STUDY_FILE,
     is_composed,
     is_epoch,
@@ -44,6 +45,7 @@ from study.store.layout import (
     unit_in,
 )
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
+from study.store.seen import Seen
 from study.store.store import Store
 
 Record = TypeVar("Record", AdapterRecord, ComposedRecord)
@@ -75,12 +77,17 @@ class Audit(Look):
         for name, parse in (
             (STUDY_FILE, StudyFile.from_bytes),
             (GRID_FILE, partial(contents.table, GRID_FILE, schema.GRID)),
+            (SEEN_FILE, self._seen),
         ):
             try:
                 if wrong := self._wrong(name, parse):
                     self._damaged(name, wrong, "the next run writes it anew")
             except schema.OtherVersion:
                 self.found.notes.append(f"{name} is of another schema version: the next run writes it anew")
+
+    def _seen(self, data: bytes) -> None:
+        """What planning saw that makes results mean less is worth knowing, and wrong with no file."""
+        self.found.notes += Seen.from_bytes(data).notes
 
     def _adapters(self) -> None:
         files: dict[str, list[str]] = {}

@@ -173,10 +173,9 @@ def longest(model: Model) -> int | None:
     """How many tokens a model has positions for; None where its config does not say. Raises ConfigError."""
     told = _mapping(model, "config.json")
     inner = told.get("text_config")
-    found = told.get("max_position_embeddings") or (inner if isinstance(inner, dict) else {}).get(
-        "max_position_embeddings"
-    )
-    return found if isinstance(found, int) else None
+    both = (inner if isinstance(inner, dict) else {}, told)
+    found = (one.get(name) for one in both for name in ("n_positions", "max_position_embeddings", "n_ctx"))
+    return next((count for count in found if isinstance(count, int)), None)
 
 
 def weights(model: Model) -> Mapping[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ from study.cells import COMPOSED
 from study.store.schema import SCHEMA_VERSION
 
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
+SEEN_FILE = "seen.json"  # what planning saw of the data
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
 TOKENIZER_FILE = "tokenizer.json"
 CHECKSUMS_FILE = "checksums.json"  # of an adapter made elsewhere

@@ -10,9 +10,10 @@ import pytest
 from orchestrator import status
 from orchestrator.failures import lasting
 from orchestrator.planning.grid import Grid
+from orchestrator.planning.names import check_names
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.survey import Broken
-from orchestrator.prepare import check_names, check_store, outdated, study_file
+from orchestrator.prepare import check_store, outdated, study_file
 from study.cells import Cell
 from study.config.file import parse
 from study.errors import ConfigError

@@ -22,8 +22,9 @@ from study.check import main
 from study.config import Scoring
 from study.config.recipe import TaskScoring
 from study.store import schema
-from study.store.layout import GRID_FILE, SCORES_INDEX, STUDY_FILE, adapter_folder, given_folder
+from study.store.layout import GRID_FILE, SCORES_INDEX, SEEN_FILE, STUDY_FILE, adapter_folder, given_folder
 from study.store.lease import Lease
+from study.store.seen import Seen, renew
 from study.store.store import Store
 from tests.support.rows import done_scores, item_row, record_of, score_row
 
@@ -62,6 +63,9 @@ def test_a_whole_store_has_nothing_wrong(store: Store, capsys: pytest.CaptureFix
     assert "read: 2 adapters, 2 scores, 8 items" in capsys.readouterr().out
     assert contents(store) == before
     assert main([f"{store.uri}/nowhere"]) == 2
+    renew(store, lambda _: Seen(notes=("raw text of prose/de holds 1 of 9 items of quiz/de",)))
+    assert main([store.uri]) == 0  # of the data, and of no file
+    assert "raw text of prose/de holds 1 of 9 items of quiz/de" in capsys.readouterr().out
 
 
 def flip(file: Path) -> None:
@@ -344,6 +348,7 @@ def test_the_checkpoint_of_a_damaged_adapter_stays(store: Store) -> None:
         (STUDY_FILE, ""),
         (STUDY_FILE, "study: x"),
         (STUDY_FILE, "{config: {}, models: [{id: a}]}"),
+        (SEEN_FILE, '{"trigrams": {}, "targets": {"a/b": {"half": 1}}, "cut": {}, "notes": []}'),
         ("failures/s-b.json", '{"kind": "nan"}'),
         ("adapters/m/t/en/seed1-a1/record.json", '{"adapter_id": "a1", "recipe": {}, "files": {}}'),
     ],

@@ -53,7 +53,7 @@ def compositions(study: Study) -> pl.DataFrame:
             made = model_grids(scale.panels, beside_sources(study, mine), scale.measure)
             told = pl.concat([told_cells(one, scale) for one in made])
             harms.append(told.select(*ROW, "harmed"))
-            tables.append(_scale(study, scale, mine, told))
+            tables.append(_scale(study, scale, mine, told).join(_ceilings(told), on=["model", *TARGET], how="left"))
     need(bool(tables), "no composition has been scored on a target that its base was scored on")
     table = pl.concat(tables)
     table = table.join(_harmed(table, pl.concat(harms)), on=ROW, how="left", maintain_order="left")
@@ -91,6 +91,12 @@ def _scale(study: Study, scale: Scale, rows: pl.DataFrame, told: pl.DataFrame) -
         pl.lit(scale.metric).alias("metric"),
         pl.lit(scale.unit).alias("unit"),
     )
+
+
+def _ceilings(told: pl.DataFrame) -> pl.DataFrame:
+    """`model, target…, delta_ceiling`: Δ of the source that learned the target's own cell, where there is one."""
+    own = told.filter(pl.all_horizontal(pl.col(end) == pl.col(at) for end, at in zip(SOURCE, TARGET, strict=True)))
+    return own.select("model", *TARGET, pl.col("delta").alias("delta_ceiling"))
 
 
 def _q(column: str) -> pl.Expr:
@@ -165,6 +171,7 @@ COLUMNS = {
     "gain_donor": "Δ less that",
     "gain_donor_low": "lower end of its 95 % interval",
     "gain_donor_high": "upper end",
+    "delta_ceiling": "Δ of the source that learned the target's own cell (the supervised ceiling); null without one",
     "q_better": "q-value of: it gains nothing over the best single donor; over the model's rows of the metric (MT-ML "
     "is a family of its own)",
     "better": f"q_better ≤ {LEVEL}",

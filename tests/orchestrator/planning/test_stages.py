@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.planning.grid import Grid, expand, placed
+from orchestrator.planning.names import check_stages
 from orchestrator.planning.plan import followers, plan, without
 from orchestrator.planning.standing import of_plan, of_store
-from orchestrator.prepare import check_stages
 from orchestrator.progress.combinations import lines
 from orchestrator.scheduling.gangs import gangs, planned
 from study.cells import Cell

@@ -70,6 +70,8 @@ def test_parts_and_delta_are_those_of_the_items(study: Study, table: pl.DataFram
     mine = panel.norm[units.filter(pl.col("adapter_id").is_in(ids))["row"].to_list()]
     row = table.filter(name="better", target_task=TARGET.task, target_language=TARGET.language).row(0, named=True)
     assert row["delta"] == pytest.approx(100 * (mine - panel.norm[0]).mean(), abs=1e-4)
+    own = units.filter(source_task=TARGET.task, source_language=TARGET.language)["row"].to_list()
+    assert row["delta_ceiling"] == pytest.approx(100 * (panel.norm[own] - panel.norm[0]).mean(), abs=1e-4)
     even = panel.docs % 2 == 0
     parts = {}
     for part in (A, B):

@@ -9,18 +9,24 @@ import pytest
 
 from analysis.reading.study import load_store
 from analysis.statistics.combinations.generation import COLUMNS, generation
+from study.languages import Languages
 from study.store.schema import COMPOSITIONS, SUBJECTS, TARGETS, table
+from study.store.seen import Seen, SeenTarget, renew
 from study.store.store import Store
 from tests.support.synth import Shape, unit_rows
 
 SHAPE = Shape(tasks=("sum",), languages=("de", "ru"), items=10)
 MODEL, EN = SHAPE.models[0], ("sum", "de")
+SUBJECTS_OF = (("base", None, None), ("source", EN, None), ("mix", None, "mix"))
+ROLES = ("base", "composition", "ceiling")
+KNOWN = {"ru": ["ответ на вопрос"], "en": ["an answer to a question"]}
 WRITTEN = {"base": "an answer", "source": "ответ", "mix": ""}
 
 
-def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
-    store, subjects = Store(str(tmp_path)), []
-    for name, source, adapter in (("base", None, None), ("source", EN, None), ("mix", None, "mix")):
+def written(folder: Path, compositions: bool = True) -> Store:
+    """A store of answers in German and Russian; `mix` writes none."""
+    store, subjects = Store(str(folder)), []
+    for name, source, adapter in SUBJECTS_OF if compositions else SUBJECTS_OF[:2]:
         seed = None if name == "base" else 1
         items, scores = [], []
         for language in SHAPE.languages:
@@ -42,10 +48,27 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
         "protocol": None, "language": None, "recipe": None,
         "terms": [{"subject_id": "x", "source": "sum/de", "weight": 1.0}],
     }  # fmt: skip
-    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), compositions=table(COMPOSITIONS, [named]))
+    made = table(COMPOSITIONS, [named] if compositions else [])
+    store.write_grid(table(SUBJECTS, subjects), table(TARGETS, targets), compositions=made)
+    return store
+
+
+def test_what_answers_are_like_beside_a_first_sentence_and_what_learned_the_cell(tmp_path: Path) -> None:
+    store = written(tmp_path)
+    target = SeenTarget("x", 0.9, {"rouge1": 0.2, "rougeL": 0.1}, 1.0, 12.5)
+    renew(store, lambda _: Seen(Languages.of(KNOWN).counts, {"sum/ru": target}, {MODEL[0]: {"sum/ru": 4}}))
     found = generation(load_store(store.uri))
     assert found.columns == list(COLUMNS)
-    assert found["subject"].to_list() == ["base", "mix (0.5)", "sum/de"] * 2
+    assert found["subject"].to_list() == [
+        "base",
+        "mix (0.5)",
+        "sum/de",
+        "base",
+        "first sentence",
+        "mix (0.5)",
+        "sum/de",
+    ]
+    assert found["role"].to_list() == [*ROLES, "base", "lead", "composition", "source"]
     rows = {row["subject"]: row for row in found.filter(pl.col("target_language") == "ru").iter_rows(named=True)}
     assert [rows[one]["empty"] for one in ("base", "sum/de", "mix (0.5)")] == pytest.approx([10.0, 10.0, 100.0])
     assert rows["base"]["length"] == pytest.approx(0.9 * len("an answer"))
@@ -53,3 +76,19 @@ def test_empty_answers_their_length_and_their_script(tmp_path: Path) -> None:
     assert (rows["base"]["cut_off"], rows["sum/de"]["cut_off"]) == (None, 30.0)
     assert rows["base"]["rouge1"] is None
     assert [rows[one]["claim"] for one in ("base", "sum/de", "mix (0.5)")] == [None, None, "few-shot"]
+    assert [rows[one]["language_share"] for one in ("base", "sum/de", "mix (0.5)")] == [0.0, 90.0, 0.0]
+    lead = rows["first sentence"]
+    assert [lead[name] for name in ("rouge1", "rougeL", "language_share", "length")] == [20.0, 10.0, 100.0, 12.5]
+    assert lead["rouge2"] is lead["n_seeds"] is lead["empty"] is None
+    assert {(row["language_known"], row["cut_prompts"]) for row in rows.values()} == {(90.0, 4)}
+    german = found.filter(pl.col("target_language") == "de")
+    assert german["language_known"].null_count() == german["cut_prompts"].null_count() == german.height
+    assert german["language_share"].null_count() == german.height  # the study has no German texts
+
+
+def test_without_compositions_or_what_planning_saw_it_says_what_it_can(tmp_path: Path) -> None:
+    store = written(tmp_path, compositions=False)
+    found = generation(load_store(store.uri))
+    assert found["role"].to_list() == ["base", "ceiling", "base", "source"]
+    nothing = ("language_share", "language_known", "cut_prompts")
+    assert found.select(nothing).null_count().row(0) == (4, 4, 4)

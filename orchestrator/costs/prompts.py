@@ -1,0 +1,58 @@
+"""Prompts that a model does not read whole: they lose their beginning, where an instruction stands, or a text's lead.
+
+Counted as lm-eval cuts them: a prompt with its longest option, or one that leaves room for the longest answer. Only a
+text with as many bytes as the model has positions can have more tokens than these, so few are ever tokenised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.costs.tokens import TokenCounter, counter_of
+from orchestrator.planning.survey import Question, Survey
+from study.cells import Cell
+from study.models.fits import longest
+from study.models.resolve import Model
+
+Cut = Mapping[str, Mapping[str, int]]  # by model and cell
+ANSWER = 256  # tokens of an answer at most, where its task does not say: lm-eval's number
+_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+
+
+def cut_prompts(models: Sequence[Model], found: Survey) -> Cut:
+    """Count them by model and target, where there are any; nothing of a model that does not say how much it reads."""
+    told = {}
+    bytes_of = {cell: max(map(_bytes, asked), default=0) for cell, asked in found.target_texts.items()}
+    for model in models:
+        if (reads := longest(model)) is not None:
+            counter = counter_of(model)
+            cut = ((cell, _cut(counter, found, cell, reads, bytes_of[cell])) for cell in found.targets)
+            if own := {str(cell): count for cell, count in cut if count}:
+                told[model.name] = own
+    return told
+
+
+def _cut(counter: TokenCounter, found: Survey, cell: Cell, reads: int, most_bytes: int) -> int:
+    """Questions of a target that are longer than is read of them, of `most_bytes` at most."""
+    first = found.library.load(cell).instances[0]
+    if first.request_type == "loglikelihood_rolling":  # read in windows, all of it
+        return 0
+    # of what is scored the last token is not read: it is predicted only
+    most = reads - _answer(first.args[1]) if first.request_type == "generate_until" else reads + 1
+    around = counter.around(found.library.scoring(cell))
+    if most_bytes + around < most:
+        return 0
+    long = [_longest(one) for one in found.target_texts[cell] if _bytes(one) + around >= most]
+    return sum(count + around > most for count in counter.count(long)) if long else 0
+
+
+def _longest(asked: Question) -> str:
+    return asked.prompt + max(asked.options, key=len, default="")
+
+
+def _bytes(asked: Question) -> int:
+    return len(_longest(asked).encode())
+
+
+def _answer(stated: Mapping[str, object]) -> int:
+    return next((int(str(stated[name])) for name in _NAMES if stated.get(name) is not None), ANSWER)

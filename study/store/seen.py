@@ -1,0 +1,73 @@
+"""seen.json: what planning saw of a study's data that its report needs and no unit has. Each run writes it anew.
+
+That is how its languages are written, what the first sentence of each document is worth as its summary, prompts that a
+model does not read whole, and texts that hold what is scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from study.store import contents
+from study.store.contents import Damaged, as_damaged, reading
+from study.store.layout import SEEN_FILE
+from study.store.store import Store
+
+
+@dataclass(frozen=True)
+class SeenTarget:
+    """A target that is answered in words. `data` tells whether it is the same still.
+
+    `recognised` is the share of its right answers that the guess takes for its language's; `lead` are the values (0 to
+    1) of the first sentences of its documents as answers, `lead_language` the share of these in its language, and
+    `lead_length` their characters on average. None where that is not known.
+    """
+
+    data: str
+    recognised: float | None = None
+    lead: Mapping[str, float] = field(default_factory=dict)
+    lead_language: float | None = None
+    lead_length: float | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`trigrams` of each language (`study.languages`), targets by cell, `cut` prompts by model and cell, `notes`."""
+
+    trigrams: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    targets: Mapping[str, SeenTarget] = field(default_factory=dict)
+    cut: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Seen:
+        """Parse seen.json. Raises Damaged."""
+        read = contents.mapping(data)
+        with as_damaged(KeyError, TypeError, ValueError, AttributeError):
+            return cls(
+                {str(name): {str(one): int(n) for one, n in own.items()} for name, own in read["trigrams"].items()},
+                {str(cell): SeenTarget(**one) for cell, one in read["targets"].items()},
+                {str(model): {str(cell): int(n) for cell, n in own.items()} for model, own in read["cut"].items()},
+                tuple(map(str, read["notes"])),
+            )
+
+
+def renew(store: Store, make: Callable[[Seen], Seen]) -> None:
+    """Write it anew, of what it said before, where there is anything to say. One that is damaged said nothing."""
+    try:
+        before = read_seen(store)
+    except Damaged:
+        before = Seen(notes=("",))
+    if (found := make(before)) != before:
+        store.write(SEEN_FILE, json.dumps(asdict(found), ensure_ascii=False, allow_nan=False).encode())
+
+
+def read_seen(store: Store) -> Seen:
+    """Read it; one that says nothing where there is none. Raises Damaged."""
+    if not store.exists(SEEN_FILE):
+        return Seen()
+    data = store.read(SEEN_FILE)
+    with reading(SEEN_FILE):
+        return Seen.from_bytes(data)
