@@ -24,7 +24,9 @@ from analysis.tables.known import with_known_values
 from study.errors import ConfigError
 from study.store.layout import GRID_FILE, STUDY_FILE
 from study.store.readable import no_study, readable
+from study.store.records import StudyFile
 from study.store.store import Store
+from study.store.study_file import read_study
 
 PUBLISHED = (".csv", ".csv.gz")
 
@@ -59,12 +61,12 @@ class Opened:
     @cached_property
     def tables(self) -> Tables:
         """The tables of the report by name, each made when it is first asked for: `tables["harm_breakdown"]`."""
-        return Tables(self._study)
+        return Tables(self.study)
 
     @cached_property
     def plots(self) -> Plots:
         """The figures of the report by name, as Altair charts: `plots["matrix"]`; `plots.how(name)` how to read it."""
-        return Plots(self._study, self.tables)
+        return Plots(self.study, self.tables)
 
     def columns(self, name: str) -> pl.DataFrame:
         """`column, type, meaning` of scores, items, adapters or a table."""
@@ -92,11 +94,22 @@ class Opened:
 
     def advice(self, question: Question) -> Advice:
         """The same with the sentence that says how far to trust it, and what else there is to try."""
-        return answer(lambda: self._study, question)
+        return answer(lambda: self.study, question)
 
     @cached_property
-    def _study(self) -> Study:
+    def study(self) -> Study:
+        """All that the report reads, as it reads it."""
         return with_known_values(load(self.origin))
+
+    def of_recipe(self, recipe: str | None) -> Study:
+        """The same of one of several recipes."""
+        return self.study.across.studies[recipe] if recipe and self.study.across else self.study
+
+    @cached_property
+    def info(self) -> StudyFile:
+        """What study.yaml says: the resolved config, the models, versions."""
+        with readable("STORE", self.origin):
+            return (read_study(self._store) if self._store else None) or StudyFile({})
 
     @property
     def _rows(self) -> Rows:
@@ -115,7 +128,7 @@ class Opened:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         try:
-            return card(self._study, self.tables)
+            return card(self.study, self.tables)
         except ConfigError as error:
             return f"<div><code>{text(self.origin)}</code><p>{text(error)}</p></div>"
 
@@ -125,7 +138,7 @@ def opened(name: str | PathLike[str]) -> Opened:
     origin = fspath(name)
     if origin.endswith(PUBLISHED):
         study = Opened(origin)
-        _ = study._study
+        _ = study.study
         return study
     store = Store(origin)
     with readable("STORE", origin):

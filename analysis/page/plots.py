@@ -57,6 +57,9 @@ class Plots(Mapping[str, "Chart"]):
             raise ConfigError("plot", name, "there is no such figure", f"one of {', '.join(self._of)}")
         return self._of[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._of
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._of)
 

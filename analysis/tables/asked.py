@@ -57,6 +57,9 @@ class Tables(Mapping[str, pl.DataFrame]):
             raise ConfigError("table", name, f"it cannot be made: {found.reason}", "list(tables) names the others")
         return found.frame
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.about
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.about)
 

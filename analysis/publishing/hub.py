@@ -1,0 +1,59 @@
+"""Pushes a tree to the Hub: each folder as a repository of its own, new ones only.
+
+The token is huggingface_hub's own affair (HF_TOKEN, or `hf auth login`). Nothing is made before it is known that no
+name is taken. What was pushed is written down as it happens, so that a push that broke off goes on when it is asked for
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from analysis.publishing.tree import Tree
+from study.errors import ConfigError
+
+
+def push(tree: Tree, owner: str, public: bool) -> list[str]:
+    """Make the repositories of a tree, or bring those it has made up to date. Their addresses; ConfigError else."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    names = {f"{owner}/{one.name}": one for one in tree.repositories}
+    with _refusals(owner):
+        for name, one in names.items():
+            if name not in tree.pushed and api.repo_exists(name, repo_type=one.kind):
+                fix = "rename it there, or give the study another name (`study` of its config)"
+                raise ConfigError("--hub", name, "is there already, and not of this folder", fix)
+        found = []
+        for name, one in names.items():
+            if name not in tree.pushed:
+                api.create_repo(name, repo_type=one.kind, private=not public)
+                tree.pushed.append(name)
+                tree.keep()
+            said = api.upload_folder(
+                repo_id=name,
+                repo_type=one.kind,
+                folder_path=tree.root / one.folder,
+                commit_message="Written by crosscells",
+            )
+            found.append(said.repo_url.url if hasattr(said, "repo_url") else name)
+    return found
+
+
+@contextmanager
+def _refusals(owner: str) -> Iterator[None]:
+    """What the Hub says no to, in a line."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    try:
+        yield
+    except LocalTokenNotFoundError as error:
+        raise ConfigError("--hub", owner, "there is no token", "set HF_TOKEN, or run `hf auth login`") from error
+    except HFValidationError as error:
+        raise ConfigError("--hub", owner, str(error), "name a user or an organisation of the Hub") from error
+    except HfHubHTTPError as error:
+        why = str(error).strip().splitlines()[0]
+        raise ConfigError("--hub", owner, why, "see that the token may write there (`hf auth whoami`)") from error
+    except OSError as error:
+        raise ConfigError("--hub", owner, f"the Hub does not answer: {error}", "ask again: it goes on") from error

@@ -1,0 +1,264 @@
+"""What is published of a study: adapters that PEFT, vLLM and LoRAX load, cards, results as a data set; and the push."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+import analysis
+from analysis import publish
+from analysis.publishing import serving
+from analysis.publishing.names import adapter_names
+from analysis.publishing.tree import MARK
+from study.store.layout import adapter_folder
+from study.store.store import Store
+from tests.evaluators.conftest import make_adapter
+from tests.support.pushed import TOKEN, Taken, taking
+from tests.support.rows import record_of
+from tests.support.synth import Shape, ident, write_store
+
+SHAPE = Shape(tasks=("names", "sums"), languages=("de", "en"), seeds=(1, 2), items=60)
+STUDY = """
+config:
+  study: my study
+  models: [{id: org/tiny-1B}]
+  tasks: [{name: names, lm_eval: "names_{language}"}, {name: sums, lm_eval: "sums_{language}"}]
+models: [{name: tiny-1B, revision: abc, params: 30000}]
+"""
+
+
+@pytest.fixture(scope="module")
+def local(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real adapter, which stands for all."""
+    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]  # as our trainers name them
+    return make_adapter(tiny_model_dir, tmp_path_factory.mktemp("adapter"), 1, target_modules=modules)
+
+
+@pytest.fixture(scope="module")
+def store(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made = write_store(tmp_path_factory.mktemp("published") / "store", SHAPE)
+    for task in SHAPE.tasks:
+        for language in SHAPE.languages:
+            for seed in SHAPE.seeds:
+                name = ident(SHAPE.seed, "tiny-1B", (task, language), seed)
+                own = {"model": "tiny-1B", "source": [f"{task}/{language}"], "seed": seed, "steps": 7, "best_epoch": 1}
+                epochs = [{"epoch": 1, "train_loss": 2.0, "validation_loss": 1.5, "learning_rate": 1e-3}]
+                record = record_of(name, **own, epochs=epochs, recipe={"lora": {"r": 4, "alpha": 8.0}})
+                made.put_adapter(adapter_folder("tiny-1B", task, language, seed, name), local, record)
+    made.write("study.yaml", STUDY.encode())
+    return made
+
+
+@pytest.fixture(scope="module")
+def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "hub"
+    assert publish.main([store.uri, "--to", str(out), "--licence", "apache-2.0"]) == 0
+    return out
+
+
+def card(folder: Path) -> tuple[dict[str, object], str]:
+    _, header, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(header), body
+
+
+def test_every_adapter_is_a_repository_with_the_files_of_the_store(written: Path, local: Path) -> None:
+    names = sorted(path.name for path in (written / "adapters").iterdir())
+    assert len(names) == 8
+    assert names[0] == "my-study-tiny-1B-names-de-seed1"
+    for name in names:
+        folder = written / "adapters" / name
+        kept = {path.name for path in folder.iterdir()}
+        assert kept == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+        for file in ("adapter_config.json", "adapter_model.safetensors"):
+            assert (folder / file).read_bytes() == (local / file).read_bytes()
+
+
+def test_a_card_says_what_it_harms_and_helps_with_intervals(store: Store, written: Path) -> None:
+    tests = analysis.open(store.uri).tables["significance"]
+    called = 0
+    for task in SHAPE.tasks:
+        keys, body = card(written / "adapters" / f"my-study-tiny-1B-{task}-en-seed1")
+        mine = tests.filter(pl.col("source_task") == task, pl.col("source_language") == "en")
+        assert (keys["base_model"], keys["base_model_relation"], keys["license"]) == (
+            "org/tiny-1B",
+            "adapter",
+            "apache-2.0",
+        )
+        assert (keys["library_name"], keys["language"]) == ("peft", ["en"])
+        parts = dict(re.findall(r"## (.*?)\n\n(.*?)(?=\n## |\Z)", body, re.DOTALL))
+        assert list(parts) == [
+            *("What not to trust", "What it harms", "What it helps", "How it was trained"),
+            *("Base, data and licences", "How to load it"),
+        ]
+        assert "means over 2 seeds" in parts["What not to trust"]
+        for column, part in (("worse", "What it harms"), ("better", "What it helps")):
+            head = parts[part].partition("Means:")[0]
+            for row in mine.filter(column).iter_rows(named=True):
+                delta, low, high = (f"{row[name]:+.2f}".replace("-", "−") for name in ("delta", "low", "high"))
+                target = f"{row['target_task']}/{row['target_language']}"
+                line = f"| {target} | {row['regime']} | accuracy | {delta} | pp | {low} | {high} |"
+                assert line in head
+                called += 1
+            assert head.count(" | accuracy | ") == mine.filter(column).height
+        assert body.count(f"| {task}/de |") >= 1
+        assert "kept is epoch 1" in parts["How it was trained"]
+        assert "lora.alpha | 8.0" in parts["How it was trained"]
+        assert "licence not known here" in parts["Base, data and licences"]
+        assert "vllm serve org/tiny-1B --enable-lora --lora-modules mine=PATH" in parts["How to load it"]
+    assert called  # some cell of this store is called
+
+
+def test_adapters_load_in_peft(written: Path, tiny_model_dir: Path, local: Path) -> None:
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    folder = next((written / "adapters").iterdir())
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model_dir), folder)
+    weights = load_file(local / "adapter_model.safetensors")
+    there = {name.replace(".default", ""): value for name, value in loaded.state_dict().items() if "lora_" in name}
+    assert there.keys() == weights.keys()
+    assert all(there[name].equal(value) for name, value in weights.items())
+
+
+def test_adapters_are_as_vllm_and_lorax_read_them(written: Path) -> None:
+    """By vLLM's `parse_fine_tuned_lora_name` and `check_unexpected_modules`, and LoRAX's `map_weights_for_model`."""
+    from safetensors import safe_open
+
+    folder = next((written / "adapters").iterdir())
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert {"r", "lora_alpha", "target_modules"} <= config.keys()
+    assert serving.refused(config) is None
+    sides: dict[str, set[str]] = {}
+    with safe_open(folder / "adapter_model.safetensors", framework="np") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            parts = name.split(".")
+            assert parts[:2] == ["base_model", "model"]
+            assert (parts[-1], parts[-2] in ("lora_A", "lora_B")) == ("weight", True)
+            assert parts[-3] in config["target_modules"]
+            sides.setdefault(".".join(parts[2:-2]), set()).add(parts[-2])
+            assert file.get_slice(name).get_shape()[parts[-2] == "lora_B"] == config["r"]
+    assert all(found == {"lora_A", "lora_B"} for found in sides.values())
+    layers = {name.split(".")[2] for name in sides}
+    assert all(f"model.layers.{layer}.{inner}" in sides for layer in layers for inner in (
+        "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+        "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"use_dora": True}, "DoRA"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"rank_pattern": {"q_proj": 2}}, "of their own"),
+        ({"bias": "all"}, "biases"),
+        ({"r": 1024}, "1024"),
+        ({"peft_type": "IA3"}, "IA3"),
+    ],
+)
+def test_what_they_do_not_load_is_said(change: dict[str, object], said: str | None) -> None:
+    found = serving.refused({"peft_type": "LORA", "r": 64, "bias": "none", "use_dora": False} | change)
+    assert found is None if said is None else said in str(found)
+
+
+def test_vllm_is_told_of_large_ranks() -> None:
+    assert serving.rank_option({"r": 16}) == ""
+    assert serving.rank_option({"r": 48}) == " --max-lora-rank 64"
+
+
+def test_results_load_as_a_data_set(
+    store: Store, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    keys, body = card(written / "results")
+    study = analysis.open(store.uri)
+    named = {one["config_name"]: one["data_files"] for one in keys["configs"]}  # type: ignore[index, attr-defined]
+    assert set(named) == {path.stem for path in (written / "results").glob("*.parquet")}
+    for name, rows in (("transfer", study.transfer.height), ("items", 9 * 4 * 60), ("scores", study.scores.height)):
+        loaded = datasets.load_dataset(str(written / "results"), name, split="train", cache_dir=str(tmp_path))
+        assert loaded.num_rows == rows
+        assert f"{name}.parquet, {rows:,} rows" in body
+    assert "headline Δ" in body
+    assert "Effect: " in body
+    assert pl.read_parquet(written / "results" / "transfer.parquet").equals(study.transfer)
+
+
+def test_only_some_sources(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "names/fr"]) == 2
+    assert "names/de, names/en, sums/de, sums/en" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    for sources, count in (("names/de,sums/en", 4), ("sums/en", 2)):
+        assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", sources]) == 0
+        assert len(list((tmp_path / "x" / "adapters").iterdir())) == count
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    (tmp_path / MARK).write_text("{}")
+    for folder in (tmp_path, tmp_path / "mine.txt"):
+        assert publish.main([store.uri, "--to", str(folder)]) == 2
+        assert "--to" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", MARK]
+    assert publish.main([store.uri, "--to", str(tmp_path / "y"), "--public"]) == 2
+
+
+def test_names_are_those_that_the_hub_allows() -> None:
+    from huggingface_hub.utils import validate_repo_id
+
+    odd = [record_of(f"{i:016x}", source=[f"a--b..c/{'ü' * 3}{'x' * 90}"], seed=1) for i in range(2)]
+    names = adapter_names("été / my..study.git", odd)
+    assert len(set(names.values())) == 2
+    for name in names.values():
+        validate_repo_id(f"owner/{name}")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Taken]:
+    from huggingface_hub import constants
+
+    with taking() as taken:
+        monkeypatch.setattr(constants, "ENDPOINT", taken.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield taken
+
+
+def test_what_is_pushed_is_what_the_folder_holds(
+    store: Store, tmp_path: Path, hub: Taken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A push that breaks off goes on; a name that somebody has is refused before anything is made; so is no token."""
+    out = tmp_path / "hub"
+    command = [store.uri, "--to", str(out), "--sources", "names/de", "--hub", "owner"]
+    hub.private["models/owner/my-study-tiny-1B-names-de-seed2"] = True
+    assert publish.main(command) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert list(hub.files) == []
+    hub.private.clear()
+    hub.full = 2
+    assert publish.main(command) == 2
+    assert "403" in capsys.readouterr().err
+    hub.full = 9
+    assert publish.main(command) == 0
+    capsys.readouterr()
+    assert hub.private == dict.fromkeys(hub.files, True)
+    assert len(hub.files) == 3
+    for name, files in hub.files.items():
+        kind, _, repository = name.partition("/owner/")
+        folder = out / "results" if kind == "datasets" else out / "adapters" / repository
+        assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setenv("HF_TOKEN", "wrong")
+    assert publish.main([*command[:2], str(tmp_path / "z"), *command[3:-1], "other"]) == 2
+    said = capsys.readouterr().err
+    assert "--hub = 'other'" in said
+    assert "wrong" not in said
