@@ -6,14 +6,14 @@ escaped; tracebacks are shown as text.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Never
 
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import combinations, distrust, html, recipes, sure, training
+from analysis.page import combinations, distrust, html, recipes, schedules, sure, training
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
@@ -38,7 +38,7 @@ GLOSSARY = {
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
 
-OWN_CHAPTER = ("groups", recipes.SHOWN, *combinations.SHOWN)
+OWN_CHAPTER = ("groups", recipes.SHOWN, schedules.SHOWN, *combinations.SHOWN)
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
@@ -57,6 +57,7 @@ def page(
             recipes.chapter(made[recipes.SHOWN]) if study.across else "",
             sure.chapter(made),
             combinations.chapter(made, _sections(made, drawn, combinations.TABLES)) if study.compositions else "",
+            schedules.chapter(made[schedules.SHOWN]) if _is_made(made, schedules.SHOWN) else "",
             _compared(compared or {}, note),
             _sections(made, drawn, [one for one in made if one not in combinations.TABLES]),
             _plain(made),
@@ -76,13 +77,18 @@ def page(
 """
 
 
-def _chapters(study: Study, made: Collection[str], compared: bool) -> str:
+def _is_made(made: Mapping[str, Made], table: str) -> bool:
+    return table in made and made[table].frame is not None
+
+
+def _chapters(study: Study, made: Mapping[str, Made], compared: bool) -> str:
     """Links to the chapters that there are."""
     chapters = [
         ("distrust", "What to distrust"),
         *([("recipes", "Recipes")] if study.across else []),
         ("sure", "What is sure"),
         *([("combinations", "Combinations")] if study.compositions else []),
+        *([(schedules.SHOWN, "Several cells at once")] if _is_made(made, schedules.SHOWN) else []),
         *([("compare", "Beside the other study")] if compared else []),
         *((s.name, s.chapter) for s in SECTIONS if s.chapter and s.table in made),
         ("more", "More numbers"),

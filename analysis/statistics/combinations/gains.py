@@ -1,13 +1,15 @@
-"""What a composition gains over the best of some others, target by target, seed by seed on the same items.
+"""What a source or a composition gains over the best of some others, target by target, seed by seed on the same items.
 
 The best is found on other items, by the parity of `doc_id`, than it is read off on, both ways, and under other seeds
 where there are any (`analysis/inference/best.py`). The difference of the two is a column of items like any other: an
-interval with pseudo-items, seeds pooled over the compositions of a model (`analysis/inference/cells.py`).
+interval with pseudo-items, seeds pooled over the rows of a model (`analysis/inference/cells.py`). Beside a single other
+nothing is chosen, and nothing widened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,8 +17,8 @@ import polars as pl
 from analysis.frames import SOURCE, TARGET
 from analysis.inference.best import best_elsewhere, widened
 from analysis.inference.cells import cells
-from analysis.inference.items import Column, Singles, grid
-from analysis.reading.grids import Clusters, clusters
+from analysis.inference.items import Column, Grid, Singles, grid
+from analysis.reading.grids import Clusters, Name, clusters
 from analysis.reading.panels import Panel
 from analysis.statistics.graded import Scale
 
@@ -26,49 +28,65 @@ WORDS = ("gain", "low", "high", "p_better", "p_worse")
 SCHEMA = dict.fromkeys(("model", *SOURCE, *TARGET), pl.String) | dict.fromkeys(WORDS, pl.Float64) | {"best": pl.String}
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The rows of a model less the best of their others: S sources, or what has their place, on T targets."""
+
+    sources: tuple[Name, ...]
+    targets: tuple[Name, ...]
+    grid: Grid
+    best: Mapping[tuple[Name, Name], str]  # by source and target who does best on all items, for people
+
+
 def gains(scale: Scale, rows: pl.DataFrame, others: Others) -> pl.DataFrame:
-    """`model, source…, target…, gain, low, high, p_better, p_worse, best` of every reported row that has others.
-
-    `best` is the name of who does best on all items, for people.
-    """
-    numbers = clusters(scale.panels)
-    found = [pl.DataFrame(schema=SCHEMA)]
-    for (model,), mine in rows.group_by("model", maintain_order=True):
-        panels = [panel for panel in scale.panels if panel.model == model]
-        found.append(_model(panels, mine, others, numbers, scale.measure.size))
-    return pl.concat(found)
+    """`model, source…, target…, gain, low, high, p_better, p_worse, best` of every reported row that has others."""
+    found = [
+        _told(str(model), made)
+        for (model,), mine in rows.group_by("model", maintain_order=True)
+        if (made := beside(scale, mine, others)) is not None
+    ]
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *found])
 
 
-def _model(panels: Sequence[Panel], rows: pl.DataFrame, others: Others, numbers: Clusters, size: float) -> pl.DataFrame:
+def _told(model: str, made: Beside) -> pl.DataFrame:
+    told = cells(made.grid)
+    values = {"gain": made.grid.delta, "low": told.low, "high": told.high}
+    values |= {"p_better": told.better, "p_worse": told.worse}
+    found = [
+        (model, *source, *target, *(float(one[i, j]) for one in values.values()), made.best[source, target])
+        for j, target in enumerate(made.targets)
+        for i, source in enumerate(made.sources)
+        if (source, target) in made.best
+    ]
+    return pl.DataFrame(found, schema=SCHEMA, orient="row")
+
+
+def beside(scale: Scale, rows: pl.DataFrame, others: Others) -> Beside | None:
+    """Rows of one model beside their others; None where none has any."""
     adapters = rows.select(*SOURCE, "seed").unique().sort(*SOURCE, "seed")
     at = {row: i for i, row in enumerate(adapters.iter_rows())}
     names = sorted(set(adapters.select(SOURCE).iter_rows()))
     source = np.array([names.index(row[:2]) for row in at])
-    columns, about, best = list[Column](), list[Panel](), dict[tuple[object, ...], str]()
-    for panel in panels:
-        parts = []
+    numbers, several = clusters(scale.panels), False
+    columns, targets, best = list[Column](), list[Name](), dict[tuple[Name, Name], str]()
+    for panel in (panel for panel in scale.panels if panel.model == rows["model"][0]):
+        parts, target = [], (panel.task, panel.language)
         here = rows.filter(pl.col("target_task") == panel.task, pl.col("target_language") == panel.language)
-        for name, group in here.sort("seed").group_by(SOURCE, maintain_order=True):
-            difference, first = _beside(panel, group, others(panel, group))
+        for (task, language), group in here.sort("seed").group_by(SOURCE, maintain_order=True):
+            rivals = others(panel, group)
+            difference, first = _beside(panel, group, rivals)
             if not np.isnan(difference).all():
+                name = str(task), str(language)
                 parts.append(([at[*name, seed] for seed in group["seed"]], difference))
-                best[*name, panel.task, panel.language] = first
+                best[name, target], several = first, several or len(rivals) > 1
         if parts:
-            columns.append(_column(panel, parts, numbers, size))
-            about.append(panel)
+            columns.append(_column(panel, parts, numbers, scale.measure.size))
+            targets.append(target)
     if not columns:
-        return pl.DataFrame(schema=SCHEMA)
+        return None
     plain = grid(columns, source, sum(len(docs) for _, docs in numbers.values()))
-    made = widened(plain, int(np.bincount(source).max()))
-    told = cells(made)
-    values = {"gain": made.delta, "low": told.low, "high": told.high, "p_better": told.better, "p_worse": told.worse}
-    found = [
-        (rows["model"][0], *names[i], panel.task, panel.language, *(float(one[i, j]) for one in values.values()), who)
-        for j, panel in enumerate(about)
-        for i in range(len(names))
-        if (who := best.get((*names[i], panel.task, panel.language))) is not None
-    ]
-    return pl.DataFrame(found, schema=SCHEMA, orient="row")
+    made = widened(plain, int(np.bincount(source).max())) if several else plain
+    return Beside(tuple(names), tuple(targets), made, best)
 
 
 def _column(panel: Panel, parts: Sequence[tuple[list[int], Singles]], numbers: Clusters, size: float) -> Column:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from analysis.frames import NotComputable
+from analysis.reading.recipes import divided
 from analysis.reading.study import Study
+from analysis.statistics.combinations.rivals import AS_MUCH
 from analysis.statistics.combinations.schedules import COLUMNS, schedules
 from analysis.statistics.roles import task_roles
 from study.cells import Cell, Source
@@ -68,7 +71,9 @@ def test_some_that_were_kept_near_the_base_are_no_donors(study: Study) -> None:
     some = near(study, 4 / 14)  # the two seeds of a/de and a/en
     names = set(some.singles.transfer.select("source_task", "source_language").iter_rows())
     assert names == {("a", "fr"), ("b", "de"), ("b", "en"), ("b", "fr")}
-    assert schedules(some).height == 3
+    table = schedules(some)
+    assert table.filter(beside="single sources of its cells").height == 3
+    assert set(table.filter(beside=AS_MUCH)["source"]) == {"a/de", "a/en"}  # no single one read as much as the joint
     assert task_roles(some.singles.transfer)["donor"].null_count() == 0
 
 
@@ -106,3 +111,74 @@ def test_a_stage_stands_beside_its_parts_and_what_learned_the_same_at_once() -> 
     assert ("a@late", "de") not in set(study.singles.transfer.select("source_task", "source_language").iter_rows())
     regimes = study.transfer.filter(source_task="a@late").select("target_task", "target_language", "regime").rows()
     assert {(task, language) for task, language, regime in regimes if regime == "MT-ML"} == {("a", "de"), ("b", "en")}
+
+
+GAIN = 0.1  # of what is wrong on every target
+
+
+@pytest.fixture(scope="module")
+def recipes() -> Study:
+    """Four seeds by `mixed`, four by `longer`: there a single source reads as much as a joint one, which is better."""
+    whole = study_of(World(effect, joint=[JOINT], items=800, seeds=(1, 2, 3, 4, 5, 6, 7, 8)))
+    late = {one.adapter_id: one for one in whole.records if one.seed and one.seed > 4}
+    joint = [name for name, one in late.items() if len(one.source) > 1]
+    rows = set(whole.units.filter(pl.col("adapter_id").is_in(joint))["unit"])
+    rng = np.random.default_rng(1)
+
+    def better(right: np.ndarray, units: np.ndarray) -> np.ndarray:
+        mine = np.isin(units, list(rows))[:, None] & (rng.random(right.shape) < GAIN)
+        return np.where(mine, np.float32(1), right)
+
+    panels = []
+    for panel in whole.panels:
+        right = better(panel.correct, panel.units)
+        panels.append(replace(panel, correct=right, norm=right))
+    seed = pl.col("seed")
+    units = whole.units.with_columns(pl.when(seed > 4).then(seed - 4).otherwise(seed).alias("seed"))
+    read = replace(whole.records[0].course.tokens, useful=20)
+    records = [
+        replace(one, course=replace(one.course, tokens=read)) if one.adapter_id in late else one
+        for one in whole.records
+    ]
+    named = pl.DataFrame(
+        [("longer" if one.adapter_id in late else "mixed", one.adapter_id) for one in records],
+        schema=["recipe", "adapter_id"],
+        orient="row",
+    ).sort("recipe", descending=True)
+    scores = pl.DataFrame(schema={"unit": pl.Int64})
+    return divided(
+        replace(whole, panels=tuple(panels), units=units, records=tuple(records), scores=scores, compositions=None),
+        named,
+    )
+
+
+def test_a_recipe_stands_beside_the_first_and_the_best_single_source_of_as_many_tokens(recipes: Study) -> None:
+    """All planted: what the recipe adds to the joint source, and what one cell alone does."""
+    assert recipes.across is not None
+    assert list(recipes.across.studies) == ["mixed", "longer"]
+    tables = {name: schedules(replace(one, across=recipes.across)) for name, one in recipes.across.studies.items()}
+    rows = {(name, row["beside"]): row for name, table in tables.items() for row in table.iter_rows(named=True)}
+    same = "the same source by mixed"
+    single = "single sources of its cells"
+    assert rows.keys() == {
+        ("mixed", single),
+        ("mixed", AS_MUCH),
+        ("longer", single),
+        ("longer", same),
+        ("longer", AS_MUCH),
+    }
+    more = {"own": 100 * GAIN * 0.45, "on_task": 100 * GAIN * 0.49}  # of what 0.5 and its own effect leave
+    lost = {"own": -3.0, "on_task": -3.0}  # what the other cell costs, which one cell alone does not
+    for side in ("own", "on_task"):
+        for key, truth in (
+            (("longer", same), more[side]),
+            (("mixed", AS_MUCH), lost[side]),
+            (("longer", AS_MUCH), more[side] + lost[side]),
+        ):
+            row = rows[key]
+            assert row[f"{side}_low"] < truth < row[f"{side}_high"], (key, side)
+            assert row[f"{side}_more"] == pytest.approx(truth, abs=1.5), (key, side)
+            assert row[side] - row[f"{side}_beside"] == pytest.approx(row[f"{side}_more"])
+    assert rows["longer", same]["own_low"] > 0
+    assert (rows["mixed", single]["beside_tokens"], rows["mixed", AS_MUCH]["beside_tokens"]) == (20, 20)
+    assert (rows["longer", same]["tokens"], rows["longer", same]["beside_tokens"]) == (20, 20)

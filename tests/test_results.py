@@ -1,0 +1,125 @@
+"""What pages quote of runs is what `docs/results` has of them: each row of a table, and each number of the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+NUMBER = re.compile(r"−?\d+(?:\.\d+)?")
+QUOTED = re.compile(r"(?<![\w.:/])−?\d+\.\d+(?![\w.])")  # in a text
+
+
+def read(table: str) -> pl.DataFrame:
+    return pl.read_csv(DOCS / "results" / "compositions" / f"{table}.csv")
+
+
+def section(page: str, title: str) -> str:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of each row of the tables in a text, without their heads."""
+    for line in text.splitlines():
+        cells = [cell.strip().replace("*", "") for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and cells[1] not in ("on", "beside"):
+            yield cells
+
+
+def numbers(cell: str) -> list[float]:
+    return [float(one.replace("−", "-")) for one in NUMBER.findall(cell)]
+
+
+def assert_shown(said: float, value: float, what: object) -> None:
+    assert said == pytest.approx(value, abs=0.051), (what, said, value)
+
+
+MEASURED = section("compositions.md", "What the offline example measured")
+
+
+def one(frame: pl.DataFrame, **where: object) -> dict[str, float]:
+    (row,) = frame.filter(*(pl.col(name) == value for name, value in where.items())).iter_rows(named=True)
+    return row
+
+
+def test_every_row_of_the_offline_example_is_that_of_its_run() -> None:
+    made, single = read("compositions"), read("graded").filter(metric="rougeL")
+    told = list(rows(MEASURED))
+    assert len(told) == 17
+    for first, on, delta, ends, ceilings in told:
+        names = re.findall(r"`([^`]+)`", first)
+        targets = on.split(", ")
+        low_high = iter(numbers(ends))
+        for name, target, value, ceiling in zip_longest(
+            names * (1 if len(names) > 1 else len(targets)) or [None] * len(targets),
+            targets, numbers(delta), numbers(ceilings),
+        ):  # fmt: skip
+            of = {"target_task": "digest", "target_language": target}
+            if name is None:
+                row = one(single, source_task="digest", source_language="en", **of)
+            else:
+                row = one(made, metric="rougeL", name=name, **of)
+                assert_shown(next(low_high), row["low"], (name, target))
+                assert_shown(next(low_high), row["high"], (name, target))
+                if (said := re.search(r"truncation ([\d.]+)", first)) is not None:
+                    assert float(said[1]) == pytest.approx(row["truncation"], abs=0.0051)
+                if (said := re.search(r"λ ([\d.]+)", first)) is not None:
+                    assert float(said[1]) == row["lambda"]
+            assert_shown(value, row["delta"], (first, target))
+            assert_shown(ceiling, one(single, source_task="digest", source_language=target, **of)["delta"], target)
+
+
+def composed(name: str, language: str, column: str = "delta") -> float:
+    return one(read("compositions"), metric="rougeL", name=name, target_language=language)[column]
+
+
+def learned(task: str, languages: str, target: str) -> float:
+    rows = read("graded").filter(metric="rougeL")
+    return one(rows, source_task=task, source_language=languages, target_language=target)["delta"]
+
+
+def at(name: str, strength: float, language: str) -> float:
+    return one(
+        read("lambda_curve").filter(metric="rougeL"), name=name, target_language=language, **{"lambda": strength}
+    )["test"]
+
+
+N = r"(−?[\d.]+)"
+
+
+def claims() -> Iterator[tuple[str, list[float]]]:
+    """Each sentence of the text with numbers of the run, and what they are."""
+    gains = [composed(f"add_subtract[{language}]", language, "gain_part") for language in ("de", "es", "fr")]
+    yield rf"by {N} to {N} points more than the best of its parts", [min(gains), max(gains)]
+    yield rf"choose 2, where test items would choose 1.5: {N} in place of {N}\.", [
+        at("add_subtract[de]", 1.5, "de"), at("add_subtract[de]", 2, "de"),
+    ]  # fmt: skip
+    yield rf"choose 1.5 and 2 would be {N}, in French 1.5 and 2.5 would be {N}\.", [
+        at("add_subtract[es]", 2, "es"), at("add_subtract[fr]", 2.5, "fr"),
+    ]  # fmt: skip
+    yield rf"has {N}, {N} and {N} at\s+1, 1.5 and 2", [at("add_subtract[de]", one, "en") for one in (1, 1.5, 2)]
+    yield rf"keeps {N} of English's {N}\.", [composed("swap[de]", "en"), learned("digest", "en", "en")]
+    yield rf"score {N} where the sum of ΔW with the same weights\s+scores {N}, and PEFT's `linear` {N}\.", [
+        composed("factors[de]", "en"), at("add[de]", 0.5, "en"), composed("factors_peft[de]", "en"),
+    ]  # fmt: skip
+    yield rf"en \+ fr gains {N} and {N}, on twice", [learned("digest", "en+fr", one) for one in ("en", "fr")]
+    yield rf"`prose/de` gains {N} in English and\s+{N} in German", [
+        learned("digest+prose", "en+de", one) for one in ("en", "de")
+    ]  # fmt: skip
+
+
+def test_every_number_of_the_text_about_it_is_that_of_its_run() -> None:
+    text = "\n".join(line for line in MEASURED.splitlines() if not line.startswith("|"))
+    text = text.partition("\n- ")[2]  # what stands before is about the table
+    for pattern, values in claims():
+        (found,) = re.findall(pattern, text)
+        for said, value in zip([found] if isinstance(found, str) else found, values, strict=True):
+            assert_shown(float(said.replace("−", "-")), value, pattern)
+        text = re.sub(pattern, "", text)
+    assert QUOTED.findall(text) == []
