@@ -16,6 +16,7 @@ import pytest
 import requests
 from ray.cluster_utils import Cluster
 
+from tests.support import traps
 from tests.support.forks.graft import family, graft
 
 TITLES = {"trainer": "TrainerProcess", "trial": "AdapterTrial", "evaluator": "EvaluatorProcess"}
@@ -43,7 +44,11 @@ class Nodes:
 
     def start(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="faults-", dir="/tmp", ignore_cleanup_errors=True)
-        self._environment.setenv("RAY_TMPDIR", self._end.enter_context(folder))  # not the machine's default cluster
+        own = self._end.enter_context(folder)
+        self._environment.setenv("RAY_TMPDIR", own)  # not the machine's default cluster
+        self.traps = Path(own) / "traps"
+        self.traps.mkdir()
+        self._environment.setenv(traps.FOLDER, str(self.traps))
         self._cluster = Cluster(initialize_head=True, head_node_args=self._head)
         self._killed = False
         self._complete()

@@ -100,7 +100,8 @@ def tables(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
         adapter_id: hashlib.sha256(store.read(f"{record.folder}/adapter_model.safetensors")).hexdigest()
         for adapter_id, record in store.records().items()
     }
-    weights |= {
-        one: record.files["adapter_model.safetensors"].sha256 for one, record in composed.records(store).items()
+    weights |= {  # and what they are made of: of some the weights are searched, and some have no files
+        one: repr((record.terms, sorted((name, file.sha256) for name, file in record.files.items())))
+        for one, record in composed.records(store).items()
     }
     return scored, seen, weights

@@ -12,7 +12,7 @@ from study.store.nodes import excluded
 from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
-from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import EVALUATORS, RECIPE, bucket, compare, nodes, study, undisturbed, world
 from tests.support.rows import done_scores
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
@@ -29,11 +29,12 @@ def small(nodes: Nodes, undisturbed: Store) -> Nodes:
 
 
 def test_an_evaluator_that_is_kept_gives_way_to_training_and_prometheus_reads_what_came_of_it(
-    small: Nodes, world: tuple[Path, Path, Path]
+    small: Nodes, world: tuple[Path, Path, Path], undisturbed: Store
 ) -> None:
     """The only CPU goes from the base's evaluator to a trial, whose adapter is rejected."""
-    one = {"sources": ["next/xx"], "targets": ["next/xx"], "evaluators": {"min": 1, "resources": {"CPU": 1}}}
-    config, _ = study(world, "failing", study="failing", **one)
+    one = {"sources": ["next/xx"], "targets": ["next/xx"], "evaluators": {**EVALUATORS, "min": 1}}
+    alone = {"compose": [], "texts": [], "recipe": {**RECIPE, "keep_near_base": {"kl": 0.0}}}
+    config, _ = study(world, "failing", study="failing", **one, **alone)
     options = ["--set", "recipe.learning_rate=1e30", "--set", "recipe.max_grad_norm=null"]
     with Driver(config, small.address, *options) as driver:
         assert driver.wait() == 1, driver.output
@@ -45,8 +46,8 @@ def test_an_evaluator_that_is_kept_gives_way_to_training_and_prometheus_reads_wh
         ]
         return sum(float(line.rpartition(" ")[2]) for line in mine)
 
-    assert seen("adapters_trained_total", 'study="tiny"', 'model="tiny"') == 4
-    assert seen("scores_total", 'study="tiny"', 'model="tiny"') == 20
+    assert seen("adapters_trained_total", 'study="tiny"', 'model="tiny"') == len(undisturbed.records())
+    assert seen("scores_total", 'study="tiny"', 'model="tiny"') == len(done_scores(undisturbed))
     assert seen("scores_total", 'study="failing"', 'model="tiny"') == 1  # the base's
     assert seen("units_failed_total", 'study="failing"', 'model="tiny"', 'kind="nan"') == 2  # the adapter and its score
 
@@ -55,7 +56,7 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
     small: Nodes, world: tuple[Path, Path, Path], undisturbed: Store
 ) -> None:
     """The only evaluator of the first node is frozen: what is done meanwhile is done by the node that has joined."""
-    config, store = study(world, "elastic", evaluators={"min": 2, "resources": {"CPU": 1}})
+    config, store = study(world, "elastic", evaluators={**EVALUATORS, "min": 2})
     with Driver(config, small.address) as driver:
         driver.until(lambda: small.processes("evaluator"))
         frozen = small.processes("evaluator")[0]

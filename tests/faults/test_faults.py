@@ -6,6 +6,7 @@ the moments at which they meet the study are not.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -25,6 +26,7 @@ from tests.faults.cluster import TITLES, Nodes
 from tests.faults.disk import Disk, FreezingDisk
 from tests.faults.driven import TIMEOUT_S, Driver, done, tables
 from tests.faults.scenario import DEAR_ENDED, ENDED, IN_BUCKET, ON_DISK, Fault, faults
+from tests.support import traps
 from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, make_config, make_tasks
@@ -34,20 +36,34 @@ FIRST = int(os.environ.get("FAULT_FIRST", "0"))
 SEED = os.environ.get("FAULT_SEED", "")
 DEAR = RUNS > 2  # faults that take minutes each are drawn, too
 TASKS, LANGUAGES = ["next", "skip"], ["xx", "yy"]
+PARTS = [{"source": "next/xx"}, {"source": "skip/yy"}]
 COMPOSE = [  # sums of two adapters, of one at two lambdas: scored on items that are held out, too, as the base is
     {
         "name": "pair",
         "method": "sum",
         "lambda": {"grid": [0.5, 1], "protocol": "other_languages"},
         "terms": [{"source": "next/xx"}, {"source": "skip/yy", "weight": "lambda"}],
-    }
+    },
+    {
+        "name": "search",
+        "method": "sum",
+        "terms": PARTS,
+        "weights": {"search": {"cell": "next/yy", "examples": 4, "budget": 8}},
+    },
+    {"name": "route", "method": "arrow", "top_k": 1, "terms": PARTS},
 ]
-RECIPE = {  # half is held out, as many items as are scored: a batch has one shape, whatever it is cut from
+EVALUATORS = {"resources": {"CPU": 1}, "tokens_per_batch": 1}  # a row at a time: no number hangs on its company
+RECIPE = {
     **{"lora": {"r": 4, "alpha": 8}, "learning_rate": 1.0e-2, "epochs": 2, "max_length": 64},
     "validation": {"fraction": 0.5},
+    "keep_near_base": {"kl": 0.1},
 }
-OWN: dict[str, Any] = {**CROWDED, "compose": COMPOSE, "recipe": RECIPE}
-UNITS = 4 + 5 * 4 + 2 * 2 * 4 + 4
+CELLS = ["next/xx", "next/yy", "skip/xx", "skip/yy", "prose/xx"]  # the last is raw text
+OWN: dict[str, Any] = {
+    **{**CROWDED, "evaluators": EVALUATORS, "recipe": RECIPE},
+    **{"sources": CELLS, "targets": CELLS, "compose": COMPOSE},
+}
+UNITS = 5 + (1 + 5 + 4) * 5 + (1 + 2) * 4
 SHARE = 0.2  # of a bucket's requests that are refused, fail or are cut off
 SLOW_S = 0.3  # that each of a slow bucket's requests takes longer
 HUNG = {"hung": 20, "hung_after_s": 20}  # a machine that is shared may take longer between two steps: it costs a try
@@ -89,6 +105,8 @@ def nodes(bucket: Proxy) -> Iterator[Nodes]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Folder, model and lm-eval folder that all runs share."""
     folder = tmp_path_factory.mktemp("world")
+    rows = [{"text": f"xx: {i}, {i + 1}, {i + 2}, {i + 3}, and so on, {i + 4}"} for i in range(24)]
+    (folder / "prose_xx.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder, make_model(folder / "tiny", spread=0.2), make_tasks(folder / "tasks", TASKS, LANGUAGES)
 
 
@@ -97,7 +115,8 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
     folder, model, tasks = world
     (folder / name).mkdir()
     where = {"store": store} if store else {}
-    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**OWN, **where, **more})
+    text = {"texts": [{"name": "prose", "data": str(folder / "prose_{language}.jsonl")}]}
+    config = make_config(folder / name, [model], TASKS, LANGUAGES, tasks, **{**OWN, **text, **where, **more})
     return config, Store(store or str(folder / name / "store"))
 
 
@@ -107,6 +126,24 @@ def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
     with Driver(config, nodes.address) as driver:
         assert driver.wait() == 0, driver.output
     return store
+
+
+def test_a_study_of_combinations_that_is_killed_in_each_of_its_stages_ends_like_an_undisturbed_one(
+    world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store
+) -> None:
+    """Thrice its driver, twice an evaluator: each in the midst of a step or a batch, of which nothing is written."""
+    config, store = study(world, "stages")
+    for place in ("text", "arrow"):
+        traps.lay(nodes.traps, place)
+    for place in ("kl", "search", "lambda"):
+        with Driver(config, nodes.address) as driver:
+            traps.lay(nodes.traps, place, driver.process.pid)
+            assert driver.wait() == -signal.SIGKILL, driver.output
+        nodes.settle()
+    with Driver(config, nodes.address) as driver:
+        assert driver.wait() == 0, driver.output
+    assert {file.name for file in nodes.traps.iterdir()} == {f"{place}.sprung" for place in traps.PLACES}
+    compare(store, undisturbed)
 
 
 @pytest.mark.parametrize("number", range(FIRST, FIRST + RUNS))

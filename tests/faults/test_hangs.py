@@ -14,18 +14,18 @@ from study.store.store import Store
 from tests.faults.cluster import Nodes, title
 from tests.faults.disk import FreezingDisk
 from tests.faults.driven import Driver, tables
-from tests.faults.test_faults import HUNG, bucket, compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import EVALUATORS, HUNG, bucket, compare, nodes, study, undisturbed, world
 from tests.support.rows import done_scores
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
 
 pytestmark = pytest.mark.long
 
-SEVERAL: dict[str, object] = {"evaluators": {"resources": {"CPU": 1}, "min": 2}}
+SEVERAL: dict[str, object] = {"evaluators": {**EVALUATORS, "min": 2}}
 STATES: dict[str, tuple[str, Callable[[Store], object], dict[str, object]]] = {  # whom to stop, and when
     "an evaluator that loads": ("evaluator", lambda store: True, {}),
     "one of several evaluators that score": ("evaluator", done_scores, SEVERAL),
-    "the only evaluator, which scores": ("evaluator", done_scores, {"evaluators": {"resources": {"CPU": 1}, "max": 1}}),
+    "the only evaluator, which scores": ("evaluator", done_scores, {"evaluators": {**EVALUATORS, "max": 1}}),
     "a worker that trains": ("trainer", lambda store: store.files("checkpoints", ""), {}),
     "a trial that watches": ("trial", lambda store: store.files("checkpoints", ""), {}),
 }

@@ -10,7 +10,7 @@ import pytest
 from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
-from tests.faults.test_faults import compare, study, world
+from tests.faults.test_faults import EVALUATORS, compare, study, world
 
 __all__ = ["world"]
 
@@ -35,7 +35,7 @@ def test_kept_evaluators_give_way_where_only_their_node_can_hold_a_trial(
             world,
             name,
             training={"resources_per_worker": {"CPU": 2}},
-            evaluators={"min": kept, "resources": {"CPU": 1}},
+            evaluators={**EVALUATORS, "min": kept},
         )
         with Driver(config, nodes.address) as driver:
             if kept:

@@ -25,6 +25,8 @@ from pathlib import Path
 from select import select
 from typing import Any
 
+from tests.support import traps
+
 READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "DS_", "CUDA")
 READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
 READ_LATER = {"HF_DATASETS_CACHE", "HF_TOKEN", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
@@ -114,6 +116,8 @@ def _become(asked: dict[str, Any], files: list[int]) -> int:
         sys.modules["numpy"].random.seed(None)
         random.seed()
         sys.argv = asked["arguments"]
+        if folder := asked["environment"].get(traps.FOLDER):
+            traps.watch(Path(folder))
         more = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
         module = asked.get("module")
         sys.path[:1] = [asked["folder"] if module else str(Path(sys.argv[0]).parent), *filter(None, more)]
