@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from analysis import advise
-from analysis.advice import answers, predict
+from analysis.advice import predict
+from analysis.advice.expected import expectations
 from analysis.reading.published import as_reference
 from analysis.reading.study import Study, load_store
 from tests.support.synth import Shape, write_store
@@ -52,7 +53,7 @@ def test_untried_sources_are_predicted_and_marked(tmp_path: Path, capsys: pytest
     write_store(tmp_path / "s", shape, drop=range(8, 16))
     study = load_store(str(tmp_path / "s"))
     model = predict.fit_grid(predict.grid(study.transfer, [("t", "en")]))
-    known = answers.answers(study.transfer, study.grids, model.predict())
+    known = expectations(study.transfer, study.grids, model.predict())
     guessed = known.filter(~pl.col("measured"))
     assert set(guessed["source"]) == {"t/en"}
     assert guessed["low"].null_count() == 0

@@ -11,19 +11,20 @@ import pytest
 from scipy import stats
 
 from analysis.advice import answers
+from analysis.advice.expected import expectations
 from analysis.reading.study import Study, load_store
 from tests.support.synth import Shape, write_store
 from tests.support.transfers import grid
 
 
 def test_measured_means_are_kept_and_what_to_expect_is_drawn_in(study: Study) -> None:
-    known = answers.answers(study.transfer, study.grids, None)
+    known = expectations(study.transfer, study.grids, None)
     keys = ["source_task", "source_language", "target_task", "target_language"]
     means = study.transfer.group_by(keys).agg(pl.col("delta").mean()).sort(keys)
     np.testing.assert_allclose(known["delta"], means["delta"])
     assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
     assert ((known["low"] < known["expected"]) & (known["expected"] < known["high"])).all()
-    assert known.equals(answers.answers(study.transfer, study.grids, None))
+    assert known.equals(expectations(study.transfer, study.grids, None))
 
 
 def test_the_first_of_many_equal_sources_is_not_flattered(tmp_path: Path) -> None:
@@ -35,14 +36,14 @@ def test_the_first_of_many_equal_sources_is_not_flattered(tmp_path: Path) -> Non
         null = study.transfer.with_columns(pl.lit(0.0).alias("truth"))
         for target in sorted(set(study.transfer.select("target_task", "target_language").iter_rows())):
             name = "/".join(target)
-            table = answers.for_target(answers.answers(null, study.grids, None), name)
+            table = answers.for_target(expectations(null, study.grids, None), name)
             raw.append(float(table["delta"].max()))  # type: ignore[arg-type]
             fair.append(table["expected"][0])
     assert np.mean(fair) < np.mean(raw)
 
 
 def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
-    known = answers.answers(study.transfer, study.grids, None)
+    known = expectations(study.transfer, study.grids, None)
     table = answers.for_target(known, "names/de")
     assert table["expected"].is_sorted(descending=True)
     assert table.height == 6
@@ -56,10 +57,10 @@ def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
 
 def test_errors_over_seeds_tell_the_noise_only_where_seeds_drew_items_anew(study: Study) -> None:
     """The table of a study whose seeds share items says nothing of what these add."""
-    stayed = answers.answers(study.transfer, (), None)
+    stayed = expectations(study.transfer, (), None)
     assert stayed["sd"].null_count() == stayed.height
     anew = study.transfer.with_columns(pl.lit(0.02).alias("score_norm_base_std"))
-    known = answers.answers(anew, (), None)
+    known = expectations(anew, (), None)
     assert known["sd"].null_count() == 0
     assert known["expected"].std() < known["delta"].std()  # type: ignore[operator]
 
@@ -77,7 +78,7 @@ def test_a_published_study_of_no_effect_promises_nothing() -> None:
             "delta_se": np.full(len(luck), 4.5**0.5),
             "score_norm_base_std": np.full(len(luck), 0.02),
         }
-        known = answers.answers(
+        known = expectations(
             transfer.with_columns(pl.Series(name, values) for name, values in columns.items()), (), None
         )
         best = known.group_by("target").agg(pl.all().sort_by("expected").last())
@@ -87,7 +88,7 @@ def test_a_published_study_of_no_effect_promises_nothing() -> None:
 
 def test_where_no_noise_is_known_it_says_so() -> None:
     transfer = grid().with_columns(pl.lit(None, pl.Float64).alias(c) for c in ("delta_se", "score_norm_base_std"))
-    known = answers.answers(transfer, (), None)
+    known = expectations(transfer, (), None)
     assert known["expected"].equals(known["delta"].rename("expected"))
     assert known["low"].null_count() == known.height
     made = answers.about_target(Study("x", "x", transfer), "a/de", None)

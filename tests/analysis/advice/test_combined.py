@@ -9,6 +9,7 @@ import pytest
 
 from analysis.advice import combined
 from analysis.advice.answers import about_target
+from analysis.advice.metric import Metric, metrics_of
 from analysis.reading.study import Study
 from study.cells import Cell
 from tests.support.combined import Mix, World, normal_effects, study_of
@@ -33,8 +34,13 @@ def study() -> Study:
     return study_of(World(effect, mixes, items=800))
 
 
+def accuracy(study: Study) -> Metric:
+    (one,) = metrics_of(study)
+    return one
+
+
 def test_compositions_of_a_target_come_best_first(study: Study) -> None:
-    table = combined.tried(study, TARGET)
+    table = combined.tried(study, TARGET, accuracy(study))
     assert table.height == 10
     assert table["delta"].is_sorted(descending=True)
     assert table["composition"][0] == "a/en+b/de"
@@ -43,11 +49,11 @@ def test_compositions_of_a_target_come_best_first(study: Study) -> None:
 
 def test_a_sum_that_was_not_tried_is_proposed(study: Study) -> None:
     sources = pl.DataFrame({"source": ["a/de", "b/de", "a/en"], "expected": [12.0, 10.0, 2.0]})
-    table = combined.untried(study, TARGET, sources)
+    table = combined.untried(study, TARGET, sources, accuracy(study))
     assert table.select("sum_of", "and").rows() == [("a/de", "b/de"), ("a/de", "a/en")]
     assert table["expected"].to_list() == pytest.approx([22, 14], rel=0.1)
     beyond = sources.with_columns(pl.col("expected") * 30)
-    assert combined.untried(study, TARGET, beyond).height == 0  # more than all items would be right
+    assert combined.untried(study, TARGET, beyond, accuracy(study)).height == 0  # more than all items would be right
     said = about_target(study, TARGET, None).text(3)
     assert said.index("Sources for b/fr") < said.index("Compositions for b/fr") < said.index("Sums not tried yet")
 
@@ -55,4 +61,5 @@ def test_a_sum_that_was_not_tried_is_proposed(study: Study) -> None:
 def test_without_compositions_there_are_sources_alone() -> None:
     plain = study_of(World(normal_effects(), items=100))
     assert about_target(plain, TARGET, None).beside == ()
-    assert combined.tried(plain, TARGET).height == combined.untried(plain, TARGET, pl.DataFrame()).height == 0
+    assert combined.tried(plain, TARGET, accuracy(plain)).height == 0
+    assert combined.untried(plain, TARGET, pl.DataFrame(), accuracy(plain)).height == 0

@@ -1,0 +1,98 @@
+"""What to expect of every source on every target, by one metric: measured, or predicted where it was not tried.
+
+Measured cells answer with what to expect of them once they have been picked for their Δ (`analysis/inference/
+shrinkage.py`): the highest of many noisy numbers is high partly by luck, and as it stands flatters the first by points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import HARM_PP, SOURCE, TARGET, cell
+from analysis.inference.noise import Noise, averaged, noise
+from analysis.inference.shrinkage import expected, measured
+from analysis.reading.grids import ModelGrid
+
+SHARED = 0.5  # share of a target's noise that its cells have in common, where no items tell; the quickstart's is 0.47
+SAME = 1e-9  # of Δ
+LEAST = 3  # sources, and targets, from which what to expect can be learned
+
+
+def expectations(
+    transfer: pl.DataFrame,
+    grids: Sequence[ModelGrid],
+    predicted: pl.DataFrame | None,
+    harm: Mapping[str, float] | None = None,
+) -> pl.DataFrame:
+    """`source, target, regime, delta, expected, sd, low, high, measured, n_models, harm_at` of what is known.
+
+    `delta` is the mean over models as it was measured, `expected` is shrunk where its noise is known. The interval is
+    where the Δ of these models lies with 95 % probability (of a new measurement, where none was made). `harm` has the
+    loss that counts of each task whose is not the usual one.
+    """
+    rows = transfer.filter(pl.col("delta").is_not_null())
+    table = rows.group_by(*SOURCE, *TARGET, "regime").agg(pl.col("delta").mean(), pl.len().alias("n_models"))
+    table = table.sort(*SOURCE, *TARGET).with_columns(pl.col("n_models").cast(pl.Int64), pl.lit(True).alias("measured"))
+    table = shrunk(table, rows, grids)
+    if predicted is not None:
+        unseen = predicted.filter(pl.col("delta").is_null())
+        table = pl.concat([table, unseen.with_columns(pl.lit(False).alias("measured"))], how="diagonal_relaxed")
+    ends = [(pl.col("expected") + z * pl.col("sd")).alias(name) for name, z in (("low", -1.96), ("high", 1.96))]
+    names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
+    columns = [*names, "regime", "delta", "expected", "sd", "low", "high", "measured", "n_models", "harm_at"]
+    at = pl.col("target_task").replace_strict(dict(harm or {}), default=HARM_PP, return_dtype=pl.Float64)
+    return table.with_columns(*ends, at.alias("harm_at")).select(columns).sort("source", "target")
+
+
+def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> pl.DataFrame:
+    """`table` (a row per pair) with `expected, sd`: posterior means, or Δ itself and null where no noise is known."""
+    ends = [sorted(set(table.select(end).iter_rows())) for end in (SOURCE, TARGET)]
+    at = [
+        [names.index(name) for name in table.select(end).iter_rows()]
+        for names, end in zip(ends, (SOURCE, TARGET), strict=True)
+    ]
+    shape = (len(ends[0]), len(ends[1]))
+    of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends)
+    if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < SAME:
+        return table.with_columns(pl.col("delta").alias("expected"), pl.lit(None, pl.Float64).alias("sd"))
+    delta, regime = np.full(shape, np.nan), np.zeros(shape, np.int64)
+    delta[at[0], at[1]] = table["delta"].to_numpy()
+    regime[at[0], at[1]] = table["regime"].rank("dense").to_numpy() - 1
+    found = expected(measured(delta, regime, of))
+    placed = [np.full(shape, np.nan) for _ in range(2)]
+    for whole, part in zip(placed, (found.mean, found.sd), strict=True):
+        whole[~np.isnan(delta)] = part
+    return table.with_columns(pl.Series("expected", placed[0][at[0], at[1]]), pl.Series("sd", placed[1][at[0], at[1]]))
+
+
+def _noise_of_items(grids: Sequence[ModelGrid], ends: Sequence[Sequence[tuple[str, ...]]]) -> Noise:
+    """From the items and seeds of every model, on common axes, averaged over models."""
+    deltas, noises = [], []
+    for one in grids:
+        place = np.ix_([ends[0].index(name) for name in one.sources], [ends[1].index(name) for name in one.targets])
+        own = noise(one.grid, one.cells.seeds)
+        whole = [np.full((len(ends[0]), len(ends[1])), np.nan) for _ in range(4)]
+        for into, part in zip(whole, (one.grid.delta, own.own, own.shared, own.seeds), strict=True):
+            into[place] = part
+        deltas.append(whole[0])
+        noises.append(Noise(*whole[1:]))
+    return averaged(deltas, noises)[1]
+
+
+def _noise_of_seeds(rows: pl.DataFrame, ends: Sequence[Sequence[tuple[str, ...]]]) -> Noise | None:
+    """From standard errors over seeds that drew their items anew: then the base's score varies over them, too.
+
+    Averaged over the sources of a target; targets whose items stayed are taken to be as noisy as the others. None where
+    items stayed everywhere, for then nothing tells what they add.
+    """
+    fresh = rows.filter(pl.col("score_norm_base_std") > 0, pl.col("delta_se") > 0)
+    if not fresh.height:
+        return None
+    errors = fresh.group_by(TARGET).agg((pl.col("delta_se") ** 2).mean() / pl.col("model").n_unique())
+    by_target = dict(zip(errors.select(TARGET).iter_rows(), errors.to_series(2), strict=True))
+    middle = float(np.mean(list(by_target.values())))
+    total = np.broadcast_to([by_target.get(name, middle) for name in ends[1]], (len(ends[0]), len(ends[1])))
+    return Noise((1 - SHARED) * total, SHARED * total, np.zeros(total.shape))
