@@ -1,0 +1,147 @@
+"""lm-eval's own evaluation and files for the answers of one subject after another.
+
+Invariant: judged is what was asked: a target whose items are not those of the store is refused, not written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lm_eval.evaluator import evaluate
+from lm_eval.loggers import EvaluationTracker
+from lm_eval.loggers.utils import add_env_info, add_tokenizer_info, get_git_commit_hash
+
+from evaluators.answers import Answer, Answers, Subject
+from evaluators.items.judge import BOOTSTRAP_ITERATIONS
+from evaluators.replay import Replay
+from study.cells import Cell
+from study.config import Scoring
+from study.data.harness import Task
+from study.data.loading import FEWSHOT_SEED
+from study.data.prints import doc_hash
+from study.data.tasks import TaskLibrary
+from study.errors import TaskError
+from study.models.resolve import Model
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A target with the answers of a subject."""
+
+    task: Task
+    answers: Answers
+    scoring: Scoring
+
+    @property
+    def alike(self) -> object:
+        """What one evaluation has for all of its tasks."""
+        args = sorted((self.scoring.chat_template_args or {}).items())
+        return self.scoring.apply_chat_template, self.scoring.system_prompt, str(args)
+
+
+@dataclass(frozen=True)
+class Log:
+    """Writes what a model and its adapters answered below a folder."""
+
+    library: TaskLibrary
+    model: Model
+    out: Path
+
+    @cached_property
+    def _replay(self) -> Replay:
+        return Replay(self.model)
+
+    @cached_property
+    def _surroundings(self) -> dict[str, object]:
+        """What lm-eval says of the machine, which it takes seconds to find."""
+        found: dict[str, object] = {"git_hash": get_git_commit_hash()}
+        add_env_info(found)
+        return found
+
+    def write(self, subject: Subject, found: Mapping[Cell, Mapping[int, Answer]]) -> Iterator[str]:
+        """Write the files of a subject, from its answers by target and row; a line for each target that cannot be."""
+        runs: dict[object, dict[str, Asked]] = {}
+        for cell, by_row in sorted(found.items()):
+            try:
+                asked = self._asked(cell, by_row)
+            except TaskError as error:
+                yield f"{cell}: {error}"
+                continue
+            run = runs.setdefault(asked.alike, {})
+            if asked.task.task_name in run:  # two cells of one lm-eval task
+                run = runs.setdefault(cell, {})
+            run[asked.task.task_name] = asked
+        for run in runs.values():
+            self._run(subject, run)
+
+    def _asked(self, cell: Cell, by_row: Mapping[int, Answer]) -> Asked:
+        """A target's task and answers; TaskError where items are not those answered, or more is asked."""
+        task, scoring = self.library.load(cell), self.library.scoring(cell)
+        instances = self.library.build_requests(cell, self._replay.chat(scoring))
+        docs = {one.doc_id: one.doc for one in instances}
+        changed = [row for row, doc in docs.items() if row not in by_row or by_row[row].doc_hash != doc_hash(doc)]
+        if changed or docs.keys() != by_row.keys():
+            raise TaskError(
+                f"its items have changed since they were answered, the first in row {min(changed, default=0)}"
+            )
+        if any(one.idx >= max(1, len(by_row[one.doc_id].loglikelihoods)) for one in instances):
+            raise TaskError("it asks for log-likelihoods of bare options, which a store does not keep")
+        return Asked(task, Answers(list(docs), by_row, task.OUTPUT_TYPE), scoring)
+
+    def _run(self, subject: Subject, run: Mapping[str, Asked]) -> None:
+        replay, began = self._replay, time.time()
+        replay.answers = {name: one.answers for name, one in run.items()}
+        scoring = next(iter(run.values())).scoring
+        chat, system = scoring.apply_chat_template, scoring.system_prompt if scoring.apply_chat_template else None
+        replay.chat(scoring)
+        for one in run.values():
+            one.task.set_fewshot_seed(seed=FEWSHOT_SEED)
+        tracker = EvaluationTracker(output_path=str(self.out))
+        args = {"pretrained": self.model.path, "dtype": self.model.dtype}
+        args |= {"peft": subject.called} if subject.adapter_id else {}
+        written = replay.chat_template(chat) if chat else None
+        tracker.general_config_tracker.log_experiment_args("hf", args, system, written, chat)
+        results = evaluate(
+            lm=replay,
+            task_dict={"tasks": {name: one.task for name, one in run.items()}, "groups": {}, "group_map": {}},
+            samples={name: list(one.answers.rows) for name, one in run.items()},
+            bootstrap_iters=BOOTSTRAP_ITERATIONS,
+            system_instruction=system,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+        )
+        samples = results.pop("samples")
+        results |= {"config": self._config(args, subject), "date": began, **self._surroundings}
+        add_tokenizer_info(results, replay)
+        tracker.save_results_aggregated(results=results, samples=samples)
+        for name in results["configs"]:
+            tracker.save_results_samples(task_name=name, samples=samples[name])
+
+    def _config(self, args: Mapping[str, str], subject: Subject) -> dict[str, Any]:
+        """What lm-eval says of a model and how it ran; what a store does not know is null."""
+        revision = self.model.revision or ""
+        return {
+            "model": "hf",
+            "model_args": dict(args),
+            "model_num_parameters": self.model.params,
+            "model_dtype": self.model.dtype,
+            "model_revision": revision or "main",
+            "model_sha": revision,
+            **({"peft_sha": subject.adapter_id} if subject.adapter_id else {}),
+            "batch_size": None,
+            "batch_sizes": [],
+            "device": None,
+            "use_cache": None,
+            "limit": None,
+            "bootstrap_iters": BOOTSTRAP_ITERATIONS,
+            "gen_kwargs": None,
+            "random_seed": None,
+            "numpy_seed": None,
+            "torch_seed": None,
+            "fewshot_seed": FEWSHOT_SEED,
+        }

@@ -1,0 +1,193 @@
+"""Answers written as lm-eval logs them, beside the files that lm-eval itself writes of the same model and adapter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluators import samples
+from evaluators.evaluator import Evaluator, Settings
+from evaluators.items.judge import BOOTSTRAP_ITERATIONS
+from study.cells import Cell
+from study.config import Scoring, TaskConfig
+from study.store import schema
+from study.store.records import StoredModel, StudyFile
+from study.store.store import Store
+from study.store.study_file import write_study
+from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
+
+TOLERANCE = 1e-3  # nats
+OWN = {  # what is of the run, not of the answers
+    "date", "start_time", "end_time", "total_evaluation_time_seconds", "config", "model_name", "model_name_sanitized",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Any:
+    """`pip list` takes longer than all the rest."""
+    from torch.utils import collect_env
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collect_env, "get_pretty_env_info", lambda: "here")
+        yield
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskConfig, ...]:
+    folder = tmp_path_factory.mktemp("tasks")
+    write_task(folder, "quiz_en", make_docs(8, 1))
+    text = {"output_type": "loglikelihood", "doc_to_choice": None, "doc_to_target": " {{choices[0]}}"}
+    write_task(folder, "text_en", make_docs(6, 2), **text, metric_list=[{"metric": "perplexity"}, {"metric": "acc"}])
+    bare = [{"metric": metric} for metric in ("acc", "acc_mutual_info")]
+    write_task(folder, "bare_en", make_docs(4, 3), metric_list=bare)
+    names = ("quiz", "text", "bare")
+    return tuple(TaskConfig(name=n, lm_eval=f"{n}_{{language}}", include_path=str(folder)) for n in names)
+
+
+@pytest.fixture(scope="module")
+def adapter(outspoken_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_adapter(outspoken_model, tmp_path_factory.mktemp("adapter"), seed=5)
+
+
+@pytest.fixture(scope="module")
+def store(
+    asked: tuple[TaskConfig, ...], outspoken_model: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Store:
+    """Base and adapter scored on three targets, of which the last asks for what a store does not keep."""
+    found, scoring = Store(str(tmp_path_factory.mktemp("samples") / "store")), Scoring(num_fewshot=1, limit=5)
+    unit = put_adapter(found, adapter, "a")
+    cells = [Cell(task.name, "en") for task in asked]
+    evaluator = Evaluator(model_of(outspoken_model), found, Settings(asked, scoring, 512, languages=("en",)))
+    assert all(one.ok for one in evaluator.score([unit_of(cell, who) for who in (None, unit) for cell in cells]))
+    config = {"study": "s", "models": [{"id": str(outspoken_model), "name": "tiny", "dtype": "float32"}]}
+    config |= {"languages": ["en"], "tasks": [task.model_dump(mode="json") for task in asked]}
+    config |= {"scoring": {"num_fewshot": 1, "limit": 5}}
+    write_study(found, StudyFile(config, (StoredModel("tiny", params=1),)))
+    about = dict.fromkeys(schema.SUBJECTS.names) | {"model": "tiny", "model_params": 30_000}
+    source = {"source_task": "quiz", "source_language": "xx", "seed": 1}
+    subjects = [about | {"subject_id": "base"}, about | source | {"subject_id": "a", "adapter_id": "a"}]
+    targets = [{"target_id": str(cell), "target_task": cell.task, "target_language": "en"} for cell in cells]
+    found.write_grid(schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets))
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("logged") / "out"
+    troubles = samples.write(store, out)
+    assert len(troubles) == 2
+    assert all("bare/en" in one and "does not keep" in one for one in troubles)
+    return out
+
+
+def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows: list[int]) -> Path:
+    """What `lm_eval --log_samples` writes."""
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    name = str(task.lm_eval_name("en"))
+    peft = str(adapter) if adapter else None
+    tracker = EvaluationTracker(output_path=str(out))
+    tracker.general_config_tracker.log_experiment_args("hf", {"peft": peft or str(model)}, None, None, False)
+    results = simple_evaluate(
+        model=HFLM(pretrained=str(model), peft=peft, dtype="float32", device="cpu", batch_size=4),
+        model_args={"pretrained": str(model)},
+        tasks=[name],
+        task_manager=TaskManager(include_path=task.include_path, include_defaults=False),
+        num_fewshot=1,
+        samples={name: rows},
+        bootstrap_iters=BOOTSTRAP_ITERATIONS,
+        log_samples=True,
+    )
+    found = results.pop("samples")
+    tracker.save_results_aggregated(results=results, samples=found)
+    tracker.save_results_samples(task_name=name, samples=found[name])
+    return next(out.iterdir())
+
+
+def read(folder: Path, name: str) -> list[dict[str, Any]]:
+    (file,) = folder.glob(name)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def result(folder: Path, task: str) -> dict[str, Any]:
+    for file in folder.glob("results_*.json"):
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if task in found["results"]:
+            return found
+    raise AssertionError(f"nothing of {task}")
+
+
+@pytest.mark.parametrize("name", ["quiz", "text"])
+@pytest.mark.parametrize("of_adapter", [False, True], ids=["base", "adapter"])
+def test_files_are_as_lm_eval_writes_them(
+    name: str,
+    of_adapter: bool,
+    store: Store,
+    written: Path,
+    asked: Any,
+    outspoken_model: Path,
+    adapter: Path,
+    tmp_path: Path,
+) -> None:
+    """Key by key; but for what a store does not keep, value by value."""
+    task = next(one for one in asked if one.name == name)
+    ours = next(path for path in written.iterdir() if ("seed1-a" in path.name) is of_adapter)
+    mine = read(ours, f"samples_{name}_en_*.jsonl")
+    rows = [sample["doc_id"] for sample in mine]
+    assert len(rows) == 5
+    lm_evals = theirs(outspoken_model, adapter if of_adapter else None, task, tmp_path / "out", rows)
+    other = read(lm_evals, "samples_*.jsonl")
+    for sample, expected in zip(mine, other, strict=True):
+        assert list(sample) == list(expected)
+        for key in sample.keys() - {"resps", "filtered_resps", "perplexity"}:
+            assert sample[key] == expected[key], key
+        for told, wanted in zip(sample["resps"], expected["resps"], strict=True):
+            assert float(told[0][0]) == pytest.approx(float(wanted[0][0]), abs=TOLERANCE)
+            assert told[0][1] in ("None", wanted[0][1])
+        if name == "text":
+            assert "None" not in str(sample["resps"])
+    told, wanted = result(ours, f"{name}_en"), result(lm_evals, f"{name}_en")
+    assert told.keys() == wanted.keys()
+    assert told["config"].keys() - {"peft_sha"} == wanted["config"].keys() - {"peft_sha"}
+    for key in told.keys() - OWN - {"results", "task_hashes"}:
+        if isinstance(told[key], dict):
+            assert told[key].get(f"{name}_en") == wanted[key].get(f"{name}_en"), key
+        else:
+            assert told[key] == wanted[key], key
+    assert told["task_hashes"][f"{name}_en"] == wanted["task_hashes"][f"{name}_en"]
+    for metric, value in wanted["results"][f"{name}_en"].items():
+        found = told["results"][f"{name}_en"][metric]
+        assert found == (pytest.approx(value, rel=5e-3) if isinstance(value, float) else value)
+
+
+def test_items_that_have_changed_are_refused(
+    store: Store, asked: tuple[TaskConfig, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(str(asked[0].include_path))
+    data = folder / "quiz_en.jsonl"
+    before = data.read_text(encoding="utf-8")
+    try:
+        write_task(folder, "quiz_en", make_docs(8, 99))
+        troubles = samples.write(store, tmp_path / "out", ["quiz/xx"])
+    finally:
+        data.write_text(before, encoding="utf-8")
+    assert sum("have changed since" in one for one in troubles) == 2
+    assert not list((tmp_path / "out").rglob("samples_quiz*"))
+
+
+def test_bad_input_is_a_line(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x").write_text("x")
+    nowhere = str(tmp_path / "no")
+    for wrong in (
+        [store.uri, "--to", str(tmp_path)],
+        [nowhere, "--to", nowhere],
+        [store.uri, "--to", nowhere, "--sources", "a/b"],
+    ):
+        assert samples.main(wrong) == 2
+        assert "fix:" in capsys.readouterr().err
