@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from study.config.file import load
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NUMBER = re.compile(r"−?\d+(?:\.\d+)?")
 QUOTED = re.compile(r"(?<![\w.:/])−?\d+\.\d+(?![\w.])")  # in a text
@@ -123,3 +125,10 @@ def test_every_number_of_the_text_about_it_is_that_of_its_run() -> None:
             assert_shown(float(said.replace("−", "-")), value, pattern)
         text = re.sub(pattern, "", text)
     assert QUOTED.findall(text) == []
+
+
+def test_the_config_that_a_page_begins_with_can_be_run(tmp_path: Path) -> None:
+    text = (DOCS / "compositions.md").read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    file = tmp_path / "mine.yaml"
+    file.write_text(text.replace("extends: ", f"extends: {DOCS.parent}/"), encoding="utf-8")
+    assert [one.name for one in load(file).compose] == ["add", "swap"]

@@ -32,8 +32,8 @@ def said(made: Made) -> Iterator[str]:
         if parts:
             yield (
                 f"{row['model']}: {row['source']}{_how(row)} beside {row['beside']}, by {row['metric']}: "
-                f"{', '.join(parts)}; {real(row['tokens']):,.0f} tokens in training beside "
-                f"{real(row['beside_tokens']):,.0f}, harm on {real(row['harm_rate']):.0f} % of its targets beside "
+                f"{', '.join(parts)}; {row['tokens']:,} tokens in training beside "
+                f"{row['beside_tokens']:,}, harm on {real(row['harm_rate']):.0f} % of its targets beside "
                 f"{real(row['harm_rate_beside']):.0f} %."
             )
 

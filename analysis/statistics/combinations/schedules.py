@@ -52,7 +52,8 @@ def _rows(one: ModelGrid, scale: Scale, known: Sequence[Learned], abroad: Abroad
             found: dict[str, object] = {
                 "model": one.model, "source": str(mine.source), "start": mine.source.start, "n_cells": len(mine.cells),
                 "mixing": mine.mixing, "kl": mine.kl, "l2": mine.l2, "metric": scale.metric, "unit": scale.unit,
-                "beside": rival.what, "tokens": mine.tokens, "beside_tokens": rival.tokens,
+                "beside": rival.what, "tokens": round(mine.tokens),
+                "beside_tokens": None if rival.tokens is None else round(rival.tokens),
             }  # fmt: skip
             for side, regimes in SIDES.items():
                 targets = bools(regime_of(mine.cells, Cell(*target)) in regimes for target in one.targets)
