@@ -22,12 +22,12 @@ def _composed(unit: Any) -> bool:
 
 # module, name in it, how many calls go by before, and which calls count
 PLACES: dict[str, tuple[str, str, int, Callable[..., bool]]] = {
-    "kl": ("trainers.gang", "_Losses.keep_near", 3, lambda _, prompts: bool(prompts)),
+    "kl": ("trainers.gang", "_Losses.keep_near", 1, lambda _, prompts: bool(prompts)),
     "search": ("evaluators.evaluator", "Evaluator._loss", 3, lambda *_: True),
-    "lambda": ("evaluators.waves", "judged_unit", 1, lambda unit, *_: unit.target.held_out and _composed(unit)),
-    "text": ("evaluators.waves", "judged_unit", 1, lambda unit, *_: unit.target.task == "prose"),
+    "lambda": ("evaluators.waves", "judged_unit", 0, lambda unit, *_: unit.target.held_out and _composed(unit)),
+    "text": ("evaluators.waves", "judged_unit", 0, lambda unit, *_: unit.target.task == "prose"),
     "arrow": (
-        *("evaluators.waves", "judged_unit", 1),
+        *("evaluators.waves", "judged_unit", 0),
         lambda unit, *_: _composed(unit) and unit.adapter.composition.method == "arrow",
     ),
 }
@@ -68,4 +68,7 @@ def _spring(trap: Path) -> None:
         trap.rename(sprung)
     except FileNotFoundError:  # another was faster
         return
-    os.kill(int(sprung.read_text()) or os.getpid(), signal.SIGKILL)
+    try:
+        os.kill(int(sprung.read_text()) or os.getpid(), signal.SIGKILL)
+    except ProcessLookupError:  # it has gone already: for the next
+        sprung.rename(trap)
