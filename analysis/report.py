@@ -16,12 +16,20 @@ from study.plain import say
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
-    parser.add_argument("store", metavar="STORE", nargs="?", help="the study's store: a folder or a bucket URI")
+    parser.add_argument(
+        "store", metavar="STORE", nargs="?", help="the study's store: a folder or a bucket URI; STORE#RECIPE for one"
+    )
     parser.add_argument(
         "--published", metavar="FILE.csv", help="report on the reference study's published table instead"
     )
     parser.add_argument("--out", metavar="DIR", help="folder to write to (default: STORE/report)")
-    parser.add_argument("--compare", metavar="OTHER", help="set another store, or a published CSV, beside this one")
+    parser.add_argument(
+        "--compare",
+        metavar="OTHER",
+        nargs="+",
+        default=[],
+        help="set other stores, published CSVs, or recipes (STORE#RECIPE) beside this one",
+    )
     parser.add_argument(
         "--exclude-unhealthy", action="store_true", help="leave out targets that fail the health checks"
     )
@@ -37,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         study = files.read(options.store, options.published, options.curated, options.exclude_unhealthy)
         out = Path(options.out or "report") if options.out or options.published else files.folder_of(study)
-        written = files.write(study, out, files.read(options.compare) if options.compare else None)
+        written = files.write(study, out, [files.read(other) for other in options.compare])
     except ConfigError as error:
         say(error, sys.stderr)
         return 2

@@ -15,6 +15,7 @@ import polars as pl
 from analysis.frames import HARM, SEED, Table
 from analysis.page import combinations, distrust, html, recipes, schedules, sure, training
 from analysis.page.assets import CSS, SCRIPT
+from analysis.page.beside import NOTHING, Beside
 from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, specs
 from analysis.reading.study import Study
@@ -46,10 +47,9 @@ def page(
     study: Study,
     made: dict[str, Made],
     lines: list[str],
-    compared: dict[str, Made] | None = None,
-    note: str | None = None,
+    compared: Beside = NOTHING,
 ) -> str:
-    """The whole document; `compared` holds the tables that set another study beside it, `note` what to know there."""
+    """The whole document; `compared` holds the tables that set other studies beside it, and what to know there."""
     drawn = specs(study, made, page=True)
     body = "".join(
         (
@@ -58,10 +58,10 @@ def page(
             sure.chapter(made),
             combinations.chapter(made, _sections(made, drawn, combinations.TABLES)) if study.compositions else "",
             schedules.chapter(made[schedules.SHOWN]) if _is_made(made, schedules.SHOWN) else "",
-            _compared(compared or {}, note),
+            _compared(compared),
             _sections(made, drawn, [one for one in made if one not in combinations.TABLES]),
             _plain(made),
-            _tables(made | (compared or {})),
+            _tables(made | compared.made),
         )
     )
     return f"""<!doctype html>
@@ -70,7 +70,7 @@ def page(
 <title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
-{_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, made, bool(compared))}</nav></header>
+{_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, made, compared)}</nav></header>
 <main>{_opening(study, made, lines)}{body}</main>
 <footer>{_foot(study)}</footer>
 <script>{_library()}</script><script>{SCRIPT}</script></body></html>
@@ -81,7 +81,7 @@ def _is_made(made: Mapping[str, Made], table: str) -> bool:
     return table in made and made[table].frame is not None
 
 
-def _chapters(study: Study, made: Mapping[str, Made], compared: bool) -> str:
+def _chapters(study: Study, made: Mapping[str, Made], compared: Beside) -> str:
     """Links to the chapters that there are."""
     chapters = [
         ("distrust", "What to distrust"),
@@ -89,7 +89,7 @@ def _chapters(study: Study, made: Mapping[str, Made], compared: bool) -> str:
         ("sure", "What is sure"),
         *([("combinations", "Combinations")] if study.compositions else []),
         *([(schedules.SHOWN, "Several cells at once")] if _is_made(made, schedules.SHOWN) else []),
-        *([("compare", "Beside the other study")] if compared else []),
+        *([("compare", _beside(compared))] if compared.made else []),
         *((s.name, s.chapter) for s in SECTIONS if s.chapter and s.table in made),
         ("more", "More numbers"),
         ("tables", "Tables"),
@@ -139,12 +139,17 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
     )
 
 
-def _compared(compared: dict[str, Made], note: str | None) -> str:
-    """The other study beside this one: conclusions first, the rest folded."""
-    if not compared:
+def _beside(compared: Beside) -> str:
+    return "Beside other studies" if "compare_pairs" in compared.made else "Beside the other study"
+
+
+def _compared(compared: Beside) -> str:
+    """Other studies beside this one: every two first, then conclusions, the rest folded."""
+    if not compared.made:
         return ""
-    parts = ['<h2 id="compare">Beside the other study</h2>', *([f"<p>{html.text(note)}</p>"] if note else [])]
-    for made in compared.values():
+    notes = [f"<p>{html.text(note)}</p>" for note in compared.notes]
+    parts = [f'<h2 id="compare">{_beside(compared)}</h2>', *notes]
+    for made in compared.made.values():
         if made.frame is None:
             parts.append(html.absent(made.table.title, made.reason))
             continue

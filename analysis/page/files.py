@@ -14,15 +14,17 @@ import polars as pl
 import vl_convert
 
 from analysis.page import headline
+from analysis.page.beside import Beside, beside
 from analysis.page.document import page
 from analysis.page.recipes import page_of
 from analysis.page.sections import specs
 from analysis.reading.published import as_reference
+from analysis.reading.recipes import one_of
 from analysis.reading.study import Study, load, load_published
 from analysis.statistics import recipes
-from analysis.tables import compare, registry
+from analysis.tables import compare, pairs, registry
 from analysis.tables.exclusion import without, without_unhealthy
-from analysis.tables.known import not_comparable, with_known_values
+from analysis.tables.known import with_known_values
 from analysis.tables.registry import Made, make, make_all
 from study.errors import ConfigError
 
@@ -42,7 +44,7 @@ def read(
 ) -> Study:
     """The study that the command's options ask for; ConfigError on bad input."""
     if store is not None and published is None:
-        study = load(store)
+        study = of_recipe(store)
     elif published is not None and store is None:
         study = load_published(published)
     else:
@@ -52,6 +54,14 @@ def read(
         tasks = tuple(task.strip() for task in curated.split(","))
         study = _each(study, lambda one: replace(one, curated=tasks))
     return _each(study, without_unhealthy) if exclude_unhealthy else study
+
+
+def of_recipe(name: str) -> Study:
+    """A store, a published table, or with `#RECIPE` behind it one recipe of a store."""
+    store, hash_, recipe = name.rpartition("#")
+    if not hash_ or Path(name).exists():
+        return load(name)
+    return one_of(load(store), recipe)
 
 
 def _each(study: Study, change: Callable[[Study], Study]) -> Study:
@@ -66,16 +76,18 @@ def _each(study: Study, change: Callable[[Study], Study]) -> Study:
 
 def folder_of(study: Study) -> Path:
     """STORE/report, where a report goes unless --out names a folder; ConfigError when the store is not local."""
+    if study.recipe and not study.across:
+        raise ConfigError("--out", None, "the store's own report is of all its recipes", "name a folder with --out DIR")
     if "://" in study.origin:
         raise ConfigError("--out", None, "the store is not on a local disk", "name a local folder with --out DIR")
     return Path(study.origin) / "report"
 
 
-def write(study: Study, out: Path, other: Study | None = None) -> Written:
-    """Write tables, figures and page of a study, beside another one if given; of several recipes a page for each."""
-    pages = pages_of(study, other)
-    for table in compare.TABLES:
-        _remove(out / "tables", table.name)
+def write(study: Study, out: Path, others: Sequence[Study] = ()) -> Written:
+    """Write tables, figures and page of a study, beside others if given; of several recipes a page for each."""
+    pages = pages_of(study, others)
+    for name in (*(table.name for table in compare.TABLES), *(table.name for table in pairs.TABLES)):
+        _remove(out / "tables", name)
     write_tables(tables_of(pages), study, out / "tables")
     for old in out.glob("recipe-*.html"):
         old.unlink()
@@ -86,10 +98,10 @@ def write(study: Study, out: Path, other: Study | None = None) -> Written:
     return Written(out / "index.html", pages[0].lines)
 
 
-def pages_of(study: Study, other: Study | None = None) -> list[Page]:
+def pages_of(study: Study, others: Sequence[Study] = ()) -> list[Page]:
     """A page for each recipe; what is between recipes is made once."""
     shared = make_all(recipes.TABLES, study) if study.across else {}
-    return [Page.of(one, shared, other) for one in studies_of(study)]
+    return [Page.of(one, shared, others) for one in studies_of(study)]
 
 
 def studies_of(study: Study) -> list[Study]:
@@ -104,43 +116,32 @@ class Page:
 
     study: Study
     made: dict[str, Made]
-    compared: dict[str, Made]
-    note: str | None
+    compared: Beside
     lines: list[str]
 
     @classmethod
-    def of(cls, study: Study, shared: Mapping[str, Made], other: Study | None) -> Page:
+    def of(cls, study: Study, shared: Mapping[str, Made], others: Sequence[Study]) -> Page:
+        compared = beside(study, others)
         made = {table.name: shared.get(table.name) or make(table, study) for table in registry.tables_of(study)}
-        beside = other and _alike(study, other)
-        compared = make_all(compare.TABLES, (study, beside)) if beside else {}
-        note = not_comparable((study, beside)) if beside else None
-        if other and not beside and other.across:
-            note = f"The other study has no recipe {study.recipe}: it has {', '.join(other.across.studies)}."
-            compared = {table.name: Made(table, None, note) for table in compare.TABLES}
-        return cls(study, made, compared, note, headline.lines(study, made))
+        return cls(study, made, compared, headline.lines(study, made))
 
     @property
     def file(self) -> str:
         return page_of(list(self.study.across.studies), str(self.study.recipe)) if self.study.across else "index.html"
 
     def html(self) -> str:
-        return page(self.study, self.made, self.lines, self.compared, self.note)
-
-
-def _alike(study: Study, other: Study) -> Study | None:
-    """What of another study a recipe is set beside: the recipe of its name, or all where that has no names."""
-    if study.recipe is None or other.across is None:
-        return other
-    return other.across.studies.get(study.recipe)
+        return page(self.study, self.made, self.lines, self.compared)
 
 
 def tables_of(pages: Sequence[Page]) -> dict[str, Made]:
     """All tables of all pages; of several recipes each says of which."""
     if pages[0].study.across is None:
-        return pages[0].made | pages[0].compared
+        return pages[0].made | pages[0].compared.made
     shared = {table.name: pages[0].made[table.name] for table in recipes.TABLES}
     own = {
-        str(one.study.recipe): {name: table for name, table in (one.made | one.compared).items() if name not in shared}
+        str(one.study.recipe): {
+            name: table for name, table in (one.made | one.compared.made).items() if name not in shared
+        }
         for one in pages
     }
     return {**registry.together(own), **shared}

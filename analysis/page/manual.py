@@ -10,7 +10,7 @@ from typing import Never
 from analysis.frames import Table
 from analysis.page.sections import SECTIONS
 from analysis.reading.rows import COLUMNS
-from analysis.tables import compare, registry
+from analysis.tables import compare, pairs, registry
 from study.plain import say
 
 HEAD = """# Figures, tables and columns of the report
@@ -25,7 +25,7 @@ What [`analysis.open(store)`](python.md) gives beside the tables.
 
 def markdown() -> str:
     """The whole page."""
-    tables: list[Table[Never]] = [*registry.TABLES, *compare.TABLES]
+    tables: list[Table[Never]] = [*registry.TABLES, *compare.TABLES, *pairs.TABLES]
     return "\n".join((HEAD, _figures(), "## Tables\n", *map(_table, tables), ROWS, *map(_rows, COLUMNS)))
 
 

@@ -54,11 +54,15 @@ def shared_rows(pair: Pair) -> pl.DataFrame:
     return both.with_columns((pl.col("here") - pl.col("there")).alias("difference"))
 
 
+def by_regime(both: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """`shared_rows` of all transfer and of each regime, where there are any."""
+    parts = {"all": both.filter(pl.col("regime") != "MT-ML")} | {r: both.filter(pl.col("regime") == r) for r in REGIMES}
+    return {name: part for name, part in parts.items() if part.height}
+
+
 def compare_regimes(pair: Pair) -> pl.DataFrame:
     """`regime, n, here, there, difference, low, high, p` over shared cells, and the harm rates of either."""
-    both = shared_rows(pair)
-    parts = {"all": both.filter(pl.col("regime") != "MT-ML")} | {r: both.filter(pl.col("regime") == r) for r in REGIMES}
-    parts = {name: part for name, part in parts.items() if part.height}
+    parts = by_regime(shared_rows(pair))
     means = [pl.col(c).mean() for c in ("here", "there", "difference")]
     table = pl.concat(
         part.select(

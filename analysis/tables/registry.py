@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Never, TypeVar
 
 import polars as pl
@@ -104,15 +105,17 @@ def make(table: Table[Read], read: Read) -> Made:
         return Made(table, None, str(why))
 
 
-def together(made: Mapping[str, Mapping[str, Made]]) -> dict[str, Made]:
-    """The tables of several recipes as one each, with the recipe's name first; and why some lack it."""
-    result = {}
+def together(
+    made: Mapping[str, Mapping[str, Made]], words: Mapping[str, str] = MappingProxyType(RECIPE_WORDS)
+) -> dict[str, Made]:
+    """The tables of several recipes, or what `words` names, as one each, with its name first; and why some lack it."""
+    result, (label,) = {}, words
     for name in dict.fromkeys(name for each in made.values() for name in each):
         parts = {recipe: each[name] for recipe, each in made.items() if name in each}
         table: Table[Never] = next(iter(parts.values())).table
-        whole = replace(table, columns=RECIPE_WORDS | dict(table.columns))
+        whole = replace(table, columns=dict(words) | dict(table.columns))
         frames = [
-            part.frame.select(pl.lit(recipe).alias("recipe"), pl.all())
+            part.frame.select(pl.lit(recipe).alias(label), pl.all())
             for recipe, part in parts.items()
             if part.frame is not None
         ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.page import manual
 from analysis.page.sections import SECTIONS
-from analysis.tables import compare
+from analysis.tables import compare, pairs
 from analysis.tables.registry import TABLES
 
 
@@ -20,7 +20,7 @@ def test_it_has_every_figure_and_every_column() -> None:
     for section in SECTIONS:
         assert f"`{section.name}`" in text
         assert section.how in text
-    for table in (*TABLES, *compare.TABLES):
+    for table in (*TABLES, *compare.TABLES, *pairs.TABLES):
         assert f"### `{table.name}`" in text
         for name, what in table.columns.items():
             assert f"| `{name}` | {what} |" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import polars as pl
@@ -11,10 +12,12 @@ from polars.testing import assert_frame_equal
 
 import analysis
 from analysis import advise
+from analysis.frames import SOURCE, TARGET
 from analysis.page import files
 from analysis.page.recipes import links
 from analysis.page.training import sentence
 from analysis.reading.study import Study, load_store
+from analysis.report import main
 from analysis.tables.registry import RECIPE_WORDS, TABLES
 from study.errors import ConfigError
 from study.store.schema import RECIPES, SUBJECTS, TARGETS, table
@@ -57,11 +60,11 @@ def write(folder: Path, names: tuple[str, ...]) -> Store:
     return store
 
 
-def report(study: Study, out: Path, other: Study | None = None) -> None:
+def report(study: Study, out: Path, *others: Study) -> None:
     """All but the figures, which take long, and pages of one recipe alone."""
-    pages = files.pages_of(study, other)
+    pages = files.pages_of(study, others)
     files.write_tables(files.tables_of(pages), study, out / "tables")
-    for one in pages if study.across and other is None else ():
+    for one in pages if study.across and not others else ():
         (out / one.file).write_text(one.html(), encoding="utf-8")
 
 
@@ -129,6 +132,60 @@ def test_recipes_are_no_seeds_and_are_compared_with_their_namesakes(
     compared = pl.read_parquet(tmp_path / "tables/compare_transfer.parquet")
     assert (compared.filter(pl.col("recipe") == "low")["difference"] == 0).all()
     assert not (compared.filter(pl.col("recipe") == "plain")["difference"] == 0).all()
+
+
+def test_a_study_without_recipes_is_set_beside_each_of_another(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    """It was set beside the first of them, and nothing said so."""
+    plain, both = (load_store(str(reports("both").parent / key)) for key in ("plain", "both"))
+    report(plain, tmp_path, both)
+    compared = pl.read_parquet(tmp_path / "tables/compare_transfer.parquet")
+    assert compared["other"].unique(maintain_order=True).to_list() == [
+        "synthetic, recipe plain",
+        "synthetic, recipe low",
+    ]
+    same = {name: (part["difference"] == 0).all() for (name,), part in compared.group_by("other")}
+    assert same == {"synthetic, recipe plain": True, "synthetic, recipe low": False}
+
+
+def test_any_number_of_studies_and_recipes_are_on_one_page(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = reports("both").parent
+    names = [str(folder / "low"), f"{folder / 'both'}#low", f"{folder / 'both'}#plain"]
+    plain, *others = (files.read(name) for name in (str(folder / "plain"), *names))
+    report(plain, tmp_path, *others)
+    (page,) = files.pages_of(plain, others)
+    text = page.html()
+    assert '<h2 id="compare">Beside other studies</h2>' in text
+    called = ["synthetic", f"synthetic ({names[0]})", "synthetic, recipe low", "synthetic, recipe plain"]
+    table = pl.read_parquet(tmp_path / "tables/compare_pairs.parquet")
+    pairs = table.select("study", "other").unique(maintain_order=True).rows()
+    assert pairs == list(combinations(called, 2))
+    deltas = {name: one.transfer.to_pandas() for name, one in zip(called, [plain, *others], strict=True)}
+    for row in table.iter_rows(named=True):
+        one, other = (deltas[row[end]] for end in ("study", "other"))
+        of = "regime != 'MT-ML'" if row["regime"] == "all" else f"regime == '{row['regime']}'"
+        both = one.query(of).merge(other, on=["model", *SOURCE, *TARGET])
+        assert len(both) == row["n"]
+        assert row["difference"] == pytest.approx((both["delta_x"] - both["delta_y"]).mean(), abs=1e-9)
+        assert (row["mean"], row["mean_other"]) == pytest.approx((both["delta_x"].mean(), both["delta_y"].mean()))
+        assert row["p"] is None or row["q"] >= row["p"] - 1e-12
+    alike = table.filter(pl.col("study") == "synthetic", pl.col("other") == "synthetic, recipe plain")
+    assert alike["difference"].to_list() == [0] * alike.height
+    regimes = pl.read_parquet(tmp_path / "tables/compare_regimes.parquet")
+    assert regimes["other"].unique(maintain_order=True).to_list() == called[1:]
+
+
+def test_recipes_of_others_are_named_right_or_refused(
+    reports: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both, low = (str(reports("both").parent / key) for key in ("both", "low"))
+    for wrong, said in (
+        ([low, "--compare", f"{both}#no", "--out", str(tmp_path)], "the study has the recipes plain, low"),
+        ([low, "--compare", f"{low}#low", "--out", str(tmp_path)], "the study has one recipe"),
+        ([low, "--compare", both, both, "--out", str(tmp_path)], "is named twice"),
+        ([f"{both}#low", "--compare", low], "name a folder with --out"),
+    ):
+        assert main(wrong) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_unhealthy_targets_are_left_out_of_every_recipe(reports: Callable[[str], Path]) -> None:
