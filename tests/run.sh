@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
 # The tests in processes side by side, whose words follow each other.
-#   tests/run.sh         all but the long ones, in four parts of about the same length; those of clusters and faults mostly wait
+#   tests/run.sh         all but the long ones, in parts of which four run at a time; those of clusters and faults mostly wait
 #   tests/run.sh unit    those without Ray, DeepSpeed or processes of their own, in two processes of about the same length
 # An interrupt ends all; the exit code is that of a part that failed.
 set -u
 cd "$(dirname "$0")/.." || exit
 if [ "${1:-}" = unit ]; then
-    level=unit parts=("tests/adapters tests/evaluators tests/orchestrator")
+    level=unit parts=("tests" "tests/adapters tests/evaluators tests/orchestrator")
 else
-    level="not long" parts=(
-        "tests/orchestrator/cluster tests/orchestrator/test_submit.py tests/orchestrator/training tests/trainers"
-        "tests/orchestrator tests/study/store"
-        "tests/faults tests/examples"
+    level="not long" parts=( # the first has what no other names, and speaks at once; those that take longest begin first
+        "tests"
+        "tests/faults"
+        "tests/orchestrator"
+        "tests/orchestrator/cluster tests/orchestrator/test_submit.py"
+        "tests/trainers tests/orchestrator/training"
+        "tests/analysis/inference"
+        "tests/study/store"
+        "tests/examples"
     )
 fi
-named=() # in the parts so far, which those that follow leave out
 logs=$(mktemp -d)
 trap 'cat "$logs"/[0-9]*; rm -r "$logs"' EXIT
 pids=()
@@ -38,13 +42,21 @@ fi
 set -m # a group for each part, which could not be interrupted without
 trap stop INT TERM HUP
 for part in "${parts[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge 4 ]; do wait -n; done
     read -ra paths <<<"$part"
-    "${python[@]}" pytest -m "$level" "${paths[@]}" "${named[@]/#/--ignore=}" >"$logs/${#pids[@]}" 2>&1 3>&- &
+    command=("${python[@]}" pytest -m "$level" "${paths[@]}")
+    for other in ${parts[*]}; do # a part leaves to others what they name below it
+        for path in "${paths[@]}"; do
+            [[ "$other" != "$path"/* ]] || command+=("--ignore=$other")
+        done
+    done
+    if [ ${#pids[@]} -eq 0 ]; then
+        "${command[@]}" 3>&- &
+    else
+        "${command[@]}" >"$logs/${#pids[@]}" 2>&1 3>&- &
+    fi
     pids+=($!)
-    named+=("${paths[@]}")
 done
-"${python[@]}" pytest -m "$level" "${named[@]/#/--ignore=}" 3>&- &
-pids+=($!)
 code=0
 for pid in "${pids[@]}"; do
     wait "$pid" || code=$?

@@ -1,11 +1,12 @@
-"""Workers of tests are forks, also of a process that has imported and done what sets variables that imports read."""
+"""Workers and agents are forks, also for a process that has imported and done what sets variables that imports read."""
 
 import os
 
+import psutil
 import pytest
 import ray
 
-from tests.support.forks.graft import planted
+from tests.support.forks.graft import ATTEND, planted
 from tests.support.local_ray import local_ray
 
 
@@ -20,6 +21,8 @@ def test_a_worker_begins_with_its_imports_done() -> None:
             loaded, nice = ray.get(ray.remote(_seen).remote())
             assert {"torch", "transformers", "peft", "deepspeed", "evaluators.evaluator"} <= loaded
             assert nice == os.nice(0)
+            started = [one.cmdline()[1:2] for one in psutil.Process().children(recursive=True)]
+            assert started.count([str(ATTEND)]) == 2, started
 
 
 def _seen() -> tuple[set[str], int]:

@@ -18,6 +18,7 @@ from tests.support.patience import wait_long
 
 SHOOT = Path(__file__).parent / "shoot.py"
 MODULE = Path(__file__).parent / "module.py"
+ATTEND = Path(__file__).parent / "attend.py"
 STEM = "TEST_STEM"  # the folder of its sockets; tests/run.sh starts one for all its parts
 
 
@@ -54,10 +55,11 @@ def graft() -> None:
     wait_long()
     if Path("/proc/driver/nvidia").exists():
         return
+    from ray._private import services
     from ray._private.node import Node
 
     os.environ.update(planted())
-    start = Node.__init__
+    start, start_process = Node.__init__, services.start_ray_process
     if start.__module__ == __name__:
         return
 
@@ -65,8 +67,15 @@ def graft() -> None:
         ray_params.update_if_absent(setup_worker_path=str(SHOOT))
         start(node, ray_params, *arguments, **options)
 
+    def attended(command: list[str], *arguments: Any, **options: Any) -> Any:
+        if command[:2] == [sys.executable, "-u"]:
+            command = [sys.executable, str(ATTEND), *command[2:]]
+        return start_process(command, *arguments, **options)
+
     grafted.__module__ = __name__
     Node.__init__ = grafted
+    services.start_ray_process = attended
+    services._build_python_executable_command_memory_profileable = lambda *_, **__: [sys.executable, str(ATTEND)]
 
 
 def planted() -> dict[str, str]:
@@ -77,7 +86,7 @@ def planted() -> dict[str, str]:
         os.environ[STEM] = folder.name
         command = [sys.executable, "-m", "tests.support.forks.stem", folder.name]
         stem = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).parents[3])
-        while len(list(Path(folder.name).iterdir())) < 2:
+        while len(list(Path(folder.name).iterdir())) < 3:
             assert stem.poll() is None
             time.sleep(0.1)
     return {STEM: os.environ[STEM]}

@@ -29,12 +29,18 @@ from tests.support import traps
 
 READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "DS_", "CUDA")
 READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
-READ_LATER = {"HF_DATASETS_CACHE", "HF_TOKEN", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
+READ_BY_RAY = ("RAY_", "LD_", "PYTHON", "MALLOC")
+AGENTS_ALONE = "RAY_enable_pipe_based_agent_to_parent_health_check"  # stem.py sets it for all
+READ_LATER = {"RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_CLIENT_MODE", "RAY_ENABLE_AUTO_CONNECT", "RAY_NODE_ID"}
+READ_LATER |= {"RAY_LD_PRELOAD_ON_WORKERS", "RAY_RAYLET_PID", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR"}
+READ_LATER |= {"RAY_USAGE_STATS_ENABLED", "RAY_enable_autoscaler_v2"}
+READ_LATER |= {AGENTS_ALONE, "RAY_worker_niceness"}
+READ_LATER |= {"HF_DATASETS_CACHE", "HF_TOKEN", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
 READ_LATER |= {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}  # which sklearn and torch set for all that they start
 FILES = 3
 HANDSHAKE_S = 60.0
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_at_start = dict(os.environ)  # imports add to it, in every process
+at_start = dict(os.environ)  # imports add to it, in every process
 
 
 def keep(asker: socket.socket) -> None:
@@ -91,8 +97,9 @@ def _memory_group(number: int) -> str:
 
 def _differing(environment: dict[str, str]) -> list[str]:
     """Which variables that imports read are neither what they were here nor what these imports have made of them."""
-    names = {n for n in {*environment, *_at_start} if n.startswith(READ_BY_IMPORTS)} - READ_LATER
-    return [name for name in names if environment.get(name) not in (_at_start.get(name), os.environ.get(name))]
+    read = READ_BY_RAY if "ray" in sys.modules else READ_BY_IMPORTS
+    names = {n for n in {*environment, *at_start} if n.startswith(read)} - READ_LATER
+    return [name for name in names if environment.get(name) not in (at_start.get(name), os.environ.get(name))]
 
 
 def _become(asked: dict[str, Any], files: list[int]) -> int:
@@ -107,17 +114,21 @@ def _become(asked: dict[str, Any], files: list[int]) -> int:
             os.close(file)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, asked["blocked"])
-        added = {name: value for name, value in os.environ.items() if name not in _at_start}
+        added = {name: value for name, value in os.environ.items() if name not in at_start}
         os.environ.clear()
         os.environ.update({**added, **asked["environment"]})
         os.chdir(asked["folder"])
         sys.stdin, sys.stdout, sys.stderr = (open(n, m, m == "w" or -1, closefd=False) for n, m in enumerate("rww"))  # noqa: SIM115
-        importlib.reload(sys.modules["datasets.config"])
-        sys.modules["numpy"].random.seed(None)
+        if "datasets" in sys.modules:
+            importlib.reload(sys.modules["datasets.config"])
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(None)
         random.seed()
         sys.argv = asked["arguments"]
         if folder := asked["environment"].get(traps.FOLDER):
             traps.watch(Path(folder))
+        if "ray" in sys.modules:
+            sys.modules["ray"]._raylet.setproctitle(Path(sys.argv[0]).name)
         more = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
         module = asked.get("module")
         sys.path[:1] = [asked["folder"] if module else str(Path(sys.argv[0]).parent), *filter(None, more)]

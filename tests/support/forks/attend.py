@@ -1,0 +1,13 @@
+"""`python …/attend.py SCRIPT ARGUMENTS`, for a script of Ray's own beside its nodes: a fork that has its imports done.
+
+Where the stem cannot serve, it becomes the script itself.
+"""
+
+import os
+import sys
+
+from asking import last
+
+environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # another allocator
+last("attendants", arguments=sys.argv[1:], environment=environment)
+os.execv(sys.executable, [sys.executable, "-u", *sys.argv[1:]])
