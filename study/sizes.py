@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import yaml
 
 from study.cells import Cell
 from study.config import Recipe, StudyConfig
-from study.config.expansion import learned
+from study.config.expansion import held_out, learned
 from study.config.file import load
 from study.data.example import Example
 from study.data.sizes import CellSize, Sizes, options_read, read_sizes
@@ -33,13 +34,13 @@ Tokens = Callable[[Sequence[str], bool], list[list[int]]]  # of each text, with 
 
 def count(config: StudyConfig) -> Sizes:
     """Count everything. Raises ConfigError for a model that cannot be had, TaskError for data."""
-    from study.models.chat import begins, template_of, tokenizer_of
+    from study.models.chat import tokenizer_of
     from study.models.resolve import resolve_all
 
     library, models = TaskLibrary.of(config), resolve_all(config)
     longest = max(config.trained_by.values(), key=lambda recipe: recipe.max_length)
     rows = {cell: library.examples(cell) for source in learned(config) for cell in source.cells}
-    targets = config.target_list()
+    targets, chosen = config.target_list(), {replace(cell, held_out=False): cell for cell in held_out(config)}
     cells: dict[str, dict[str, CellSize]] = {}
     for model in models:
         tokenizer = tokenizer_of(model)
@@ -50,15 +51,16 @@ def count(config: StudyConfig) -> Sizes:
         cells[model.name] = {}
         for cell in dict.fromkeys([*targets, *rows]):
             examples = rows.get(cell, ())
-            chat = template_of(tokenizer, library.scoring(cell)) if cell in targets else None
-            items = _items(library, cell, chat) if cell in targets else []
-            read, apart = _read(tokens, items, special=all(begins(tokenizer, prompt) for prompt, *_ in items))
+            items, read, apart = _scored(library, tokenizer, tokens, cell) if cell in targets else (0, 0, 0)
+            on = _scored(library, tokenizer, tokens, chosen[cell]) if cell in chosen else (None, None)
             cells[model.name][str(cell)] = CellSize(
-                items=len(items),
+                items=items,
                 score_tokens=read,
                 examples=len(examples),
                 train_tokens=_learned(tokens, examples, longest),
                 apart_tokens=apart,
+                chosen_items=on[0],
+                chosen_tokens=on[1],
             )
     return Sizes(
         notes=("Counted with each model's own tokenizer; of conversations that are learned what is said in them.",),
@@ -66,6 +68,14 @@ def count(config: StudyConfig) -> Sizes:
         embedded={model.name: model.embedded for model in models},
         cells=cells,
     )
+
+
+def _scored(library: TaskLibrary, tokenizer: Tokenizer, tokens: Tokens, cell: Cell) -> tuple[int, int, int]:
+    """Count a cell's items, and the tokens that are read of them: as they are, and with every option apart."""
+    from study.models.chat import begins, template_of
+
+    items = _items(library, cell, template_of(tokenizer, library.scoring(cell)))
+    return len(items), *_read(tokens, items, special=all(begins(tokenizer, prompt) for prompt, *_ in items))
 
 
 def _items(library: TaskLibrary, cell: Cell, chat: Callable[..., str] | None) -> list[list[str]]:

@@ -14,24 +14,29 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from analysis.frames import KEYS, MODEL_WORDS, SOURCE_WORDS, TARGET_WORDS, Table, need
+from analysis.frames import KEYS, MODEL_WORDS, SOURCE, SOURCE_WORDS, TARGET_WORDS, Table, need
 from analysis.reading.grids import ModelGrid, Unit, model_grids
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
-from analysis.statistics.combinations.reported import beside_sources, of_every_lambda, reported
+from analysis.statistics.combinations.reported import beside_sources, claim, of_every_lambda, reported
+
+WHO = ["model", *SOURCE]
 
 
 def text_loss(study: Study) -> pl.DataFrame:
     """One row per model, subject and text; NotComputable where no text is a target."""
     need(bool(study.texts), "no raw text is among the targets")
     panels = [weighed(panel) for panel in study.texts]
-    units = study.units
+    units, claims = study.units, pl.DataFrame(schema=dict.fromkeys([*WHO, "claim"], pl.String))
     if study.compositions is not None:
-        units = beside_sources(study, pl.concat([reported(study), of_every_lambda(study)]))
+        chosen, every = reported(study), of_every_lambda(study).with_columns(pl.lit(None, pl.String).alias("protocol"))
+        made = pl.concat([chosen, every])
+        units, claims = beside_sources(study, made), made.select(*WHO, claim()).unique()
     base = {(one.model, one.task, one.language): -float(one.norm[0].mean(dtype=np.float64)) for one in panels}
     rows = [row for one in model_grids(panels, units, Unit(1.0)) for row in _rows(one, base)]
     need(bool(rows), "no adapter has been scored on a text that its base was scored on")
-    return pl.DataFrame(rows, infer_schema_length=None).select(*COLUMNS).sort(KEYS)
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return table.join(claims, on=WHO, how="left").select(*COLUMNS).sort(KEYS)
 
 
 def weighed(panel: Panel) -> Panel:
@@ -65,6 +70,8 @@ COLUMNS = {
     **MODEL_WORDS,
     **SOURCE_WORDS,
     **TARGET_WORDS,
+    "claim": "of a composition: zero-shot, or few-shot where a target's own items chose weights; null: fixed, or a λ "
+    "of a grid of which none is chosen here",
     "base": "bits per byte of the base, all texts together",
     "adapter": "bits per byte with the adapter, mean over seeds",
     "difference": "adapter less base: below 0 the texts are told better",

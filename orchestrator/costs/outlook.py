@@ -124,23 +124,14 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     apart = subject_count * sum(known) if len(known) == len(targets) else None
     within = max((size.within or sizes.within for size in (*to_score, *sized)), default=sizes.within)
     per_score, chosen_on, tried = params * FORWARD, held_out(config), _combined(config, tried=True)
-    score += (1 + tried) * sum(_held_out(config, _size(sizes, name, replace(c, held_out=False))) for c in chosen_on)
+    fraction, of = config.held_out_by.fraction, (_size(sizes, name, replace(c, held_out=False)) for c in chosen_on)
+    score += (1 + tried) * sum(size.read_chosen(limit, fraction) for size in of)
     score += _searched(config, sizes, name)
     scores, of_base = subjects * len(targets) + tried * len(chosen_on), len(targets) + len(chosen_on)
     return Outlook(
         name, adapters, scores, of_base, train, score, train_flops, per_score * score,
         padded, padded_flops, apart, per_score * (apart or 0), within,
     )  # fmt: skip
-
-
-def _held_out(config: StudyConfig, size: CellSize) -> int:
-    """Tokens of the items of a cell on which a lambda is chosen: as many as training holds out, as long as its items.
-
-    A task may have a split of its own for them; sizes do not say how large that is.
-    """
-    count = int(config.held_out_by.fraction * size.examples)
-    limit = count if config.scoring.limit is None else min(count, config.scoring.limit)
-    return round(size.score_tokens / max(1, size.items) * limit)
 
 
 def _searched(config: StudyConfig, sizes: Sizes, model: str) -> int:

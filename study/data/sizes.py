@@ -24,6 +24,7 @@ class CellSize(Frozen):
     """Items to score and the tokens that are read of them; training examples and their tokens, once through.
 
     `apart_tokens` are those of scoring where every option is read with its prompt, as lm-eval does; None if uncounted.
+    So are `chosen_items` and their tokens, on which a lambda is chosen: of a validation split, or held out of training.
     Where `within` is None, what the whole file says holds for the cell.
     """
 
@@ -32,6 +33,8 @@ class CellSize(Frozen):
     examples: Count
     train_tokens: Count
     apart_tokens: Count | None = None
+    chosen_items: Count | None = None
+    chosen_tokens: Count | None = None
     within: Annotated[Number, Field(ge=1)] | None = None
 
     def read(self, limit: int | None) -> int:
@@ -41,6 +44,17 @@ class CellSize(Frozen):
     def read_apart(self, limit: int | None) -> int | None:
         """Count the tokens to score with every option apart; None where they are not known."""
         return None if self.apart_tokens is None else _part(self.apart_tokens, self.items, limit)
+
+    def read_chosen(self, limit: int | None, fraction: float) -> int:
+        """Count the tokens to score of the items that a lambda is chosen on, of so many at most.
+
+        Where nobody counted these, they are taken to be the fraction of the examples that training holds out, each as
+        long as an item.
+        """
+        if self.chosen_items is not None and self.chosen_tokens is not None:
+            return _part(self.chosen_tokens, self.chosen_items, limit)
+        count = int(fraction * self.examples)
+        return round(self.score_tokens / max(1, self.items) * (count if limit is None else min(count, limit)))
 
     def learned(self, limit: int | None) -> int:
         """Count the tokens to train on, of so many examples at most."""

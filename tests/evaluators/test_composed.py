@@ -110,6 +110,28 @@ def test_what_was_put_together_is_read_again_and_needs_its_parts_no_more(
     torch.testing.assert_close(said(other, unit(both)), before, rtol=0, atol=0)
 
 
+class Counted(Store):
+    """A store that counts which adapters are read from it."""
+
+    def fetch_adapter(self, folder: str, local: Path) -> Path:
+        self.fetched = [*getattr(self, "fetched", []), folder]
+        return super().fetch_adapter(folder, local)
+
+
+def test_scoring_reads_each_part_once_and_what_was_put_together_instead_of_its_parts(
+    tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, folders: dict[str, Path]
+) -> None:
+    """Of six of three parts the parts are read, three in all; in another process the six, and no part."""
+    store, settings = Counted(str(tmp_path)), Settings((quiz,), Scoring())
+    a, b, c = (put_adapter(store, folders[name], name) for name in "abc")
+    made = [put_together("sum", [(a, weight), (b, 1), (c, -weight)], f"x{weight}") for weight in (0.25, 0.5, 1, 1.5, 2)]
+    made.append(put_together("sum", [(a, 1), (b, -1)], "less"))
+    for read in ([a, b, c], made):
+        store.fetched = []
+        assert all(one.ok for one in Evaluator(model_of(outspoken_model), store, settings).score([*map(unit, made)]))
+        assert sorted(store.fetched) == sorted(one.folder for one in read)
+
+
 def test_one_that_cannot_be_put_together_fails_alone_and_names_the_part(
     tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, folders: dict[str, Path]
 ) -> None:

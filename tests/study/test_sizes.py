@@ -52,6 +52,35 @@ def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path
     assert size.within is None
 
 
+def test_items_that_a_lambda_is_chosen_on_are_counted_as_they_are(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """Those of a validation split of any size; where training holds them out they need not be counted."""
+    tasks = make_tasks(tmp_path / "tasks", ["next", "other"], ["xx"])
+    split = yaml.safe_load((tasks / "next_xx.yaml").read_text())
+    files = split["dataset_kwargs"]["data_files"]
+    files["own"] = str(tmp_path / "own.jsonl")
+    rows = Path(files["test"]).read_text().replace("test", "own").replace("xx: ", "xx: so then ").splitlines()
+    Path(files["own"]).write_text("\n".join(rows[:7]) + "\n")
+    (tasks / "next_xx.yaml").write_text(yaml.safe_dump({**split, "validation_split": "own"}))
+    terms = [{"source": "next/xx", "weight": "1-lambda"}, {"source": "other/xx", "weight": "lambda"}]
+    free = {"name": "c", "method": "sum", "lambda": {"grid": [0, 0.5, 1], "protocol": "target"}, "terms": terms}
+    config = make_config(tmp_path, [tiny_model_dir], ["next", "other"], ["xx"], tasks, compose=[free])
+    counted, name = sizes.count(load(config)), tiny_model_dir.name
+    own, held = (counted.cell(name, f"{task}/xx") for task in ("next", "other"))
+    assert own is not None
+    assert held is not None
+    assert (own.chosen_items, held.chosen_items) == (7, 2)  # a tenth of 24 rows
+    assert own.chosen_tokens is not None
+    assert own.chosen_tokens / 7 > own.score_tokens / 12  # each is longer
+    assert own.read_chosen(None, 0.1) == own.chosen_tokens
+    assert own.read_chosen(3, 0.1) == round(own.chosen_tokens * 3 / 7)
+    older = own.model_copy(update={"chosen_items": None, "chosen_tokens": None})
+    assert older.read_chosen(None, 0.1) == round(own.score_tokens / 12 * 2)
+    plain = sum(size.score_tokens for size in (own, held))
+    on = sum(size.read_chosen(None, 0.1) for size in (own, held))
+    (row,) = outlook(load(config), counted)
+    assert row.score_tokens == (1 + 2 + 3) * plain + (1 + 3) * on  # base, sources, and three lambdas
+
+
 TASKS = ("next", "other")
 SHORT = {"bos": False, "max_length": 9}  # of the first task's examples
 

@@ -96,3 +96,9 @@ def test_a_grid_of_lambdas_has_a_row_for_each_where_none_is_chosen(study: Study,
     mixed, plain = text_loss(replace(study, units=units, compositions=found)), text_loss(study)
     assert mixed.select("source_task", "source_language").rows() == [("mix", "0.5"), ("mix", "1.5")]
     assert mixed["difference"].to_list() == plain.sort("source_task")["difference"].to_list()
+    assert mixed["claim"].null_count() == plain["claim"].null_count() == 2  # of none is said that it was chosen
+    searched = named.with_columns(
+        pl.lit(None, pl.String).alias("protocol"), pl.lit("sum (searched)").alias("method"), strength=pl.lit(None)
+    )
+    found = replace(found, named=searched.with_columns(pl.col("strength").cast(pl.Float64)))
+    assert set(text_loss(replace(study, units=units, compositions=found))["claim"]) == {"few-shot"}
