@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from adapters.composing import folder as files
 from adapters.composing.arrow import arrow_model
 from adapters.composing.composed import compose
-from adapters.composing.geometry import pairs
+from adapters.composing.geometry import Geometry, pairs
 from adapters.composing.parts import read_parts
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import runs
@@ -73,7 +73,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
     try:
         parts = read_parts(base, adapter.composition.terms, folders)
         if routes:
-            record = _record(adapter, pairs(parts), rank=max(part.rank for part in parts))
+            record = _record(adapter, pairs(parts), max(part.rank for part in parts))
         else:
             composition = adapter.composition
             if composition.search is not None:
@@ -81,8 +81,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
                 composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
             made = compose(composition, parts)
             files.write(folder, made, place.model, base)
-            known = made.geometry
-            record = _record(adapter, known.pairs, known.rank, known.norm, known.truncation, composition.terms)
+            record = _record(adapter, made.geometry.pairs, made.geometry.rank, made.geometry, composition.terms)
     except UnsupportedAdapter as error:
         told = str(error)
         for adapter_id, name in names.items():
@@ -95,10 +94,9 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
 
 def _record(
     adapter: ComposedAdapter,
-    known: tuple[stored.Pair, ...],
+    pairs: tuple[stored.Pair, ...],
     rank: int,
-    norm: float | None = None,
-    truncation: float | None = None,
+    known: Geometry | None = None,
     terms: tuple[Term, ...] | None = None,
 ) -> ComposedRecord:
     made, folders = adapter.composition, {one.adapter_id: one.folder for one in adapter.parts}
@@ -111,8 +109,9 @@ def _record(
         method=made.method,
         parameters=parameters,
         terms=tuple(stored.Weighted(folder=folders[term.adapter_id], **asdict(term)) for term in terms or made.terms),
-        norm=norm,
-        truncation=truncation,
+        norm=None if known is None else known.norm,
+        truncation=None if known is None else known.truncation,
+        truncations={} if known is None else {name: lost for name, lost in known.truncations.items() if lost},
         rank=rank,
-        pairs=known,
+        pairs=pairs,
     )

@@ -47,7 +47,7 @@ class ComposedRecord:
     """What a composed adapter is. `parameters` are the method's.
 
     `norm` is the Frobenius norm of its ΔW, `truncation` the relative error of what was written, both None where it has
-    no matrices of its own; `rank` is its largest.
+    no matrices of its own; `truncations` is that of each module that lost anything. `rank` is its largest.
     """
 
     adapter_id: str
@@ -60,6 +60,7 @@ class ComposedRecord:
     norm: float | None
     truncation: float | None
     rank: int
+    truncations: Mapping[str, float] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     written_at: str = field(default_factory=now)

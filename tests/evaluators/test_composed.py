@@ -42,9 +42,11 @@ def folders(outspoken_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     }
 
 
-def put_together(method: Method, parts: Sequence[tuple[AdapterUnit, float]], name: str = "x") -> ComposedAdapter:
+def put_together(
+    method: Method, parts: Sequence[tuple[AdapterUnit, float]], name: str = "x", rank: int | None = None
+) -> ComposedAdapter:
     units = {unit.adapter_id: unit for unit, _ in parts}
-    made = Composition(method, gathered(Term(unit.adapter_id, weight) for unit, weight in parts))
+    made = Composition(method, gathered(Term(unit.adapter_id, weight) for unit, weight in parts), rank)
     own = tuple(units[term.adapter_id] for term in made.terms)
     return ComposedAdapter(made.identity, "tiny", name, made, own, 1)
 
@@ -67,7 +69,8 @@ def test_each_says_what_it_is_made_of_and_leaves_the_base_as_it_was(
     back = put_together("sum", [(a, 1), (b, 1), (b, -1)], "back")  # is a, whatever it is called
     both, less = put_together("sum", [(a, 0.5), (b, 0.5)]), put_together("sum", [(a, -1)], "less")
     added, routed = put_together("factors", [(a, -1)], "added"), put_together("arrow", [(a, 1), (b, 1)], "routed")
-    wanted = [unit(one) for one in (None, a, back, both, less, added, routed, c)]
+    cut = put_together("svd", [(a, 0.5), (b, 0.5)], "cut", rank=2)
+    wanted = [unit(one) for one in (None, a, back, both, less, added, routed, cut, c)]
     evaluator = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring()))
     apart = Store(str(tmp_path / "apart"))
     for name in "abc":
@@ -84,9 +87,15 @@ def test_each_says_what_it_is_made_of_and_leaves_the_base_as_it_was(
     for one in (both, less, routed):
         assert (said(store, unit(one)) - of_a).abs().max() > 0.05
     found = composed.records(store)
-    assert found.keys() == {one.adapter_id for one in (back, both, less, added, routed)}
+    assert found.keys() == {one.adapter_id for one in (back, both, less, added, routed, cut)}
     assert found[less.adapter_id].norm == pytest.approx(found[back.adapter_id].norm)
     assert found[routed.adapter_id].norm is None
+    lossy = found[cut.adapter_id]
+    assert lossy.truncation is not None
+    assert 0 < lossy.truncation < 1
+    assert len(lossy.truncations) > 1
+    assert min(lossy.truncations.values()) < lossy.truncation < max(lossy.truncations.values())
+    assert found[both.adapter_id].truncations == found[routed.adapter_id].truncations == {}
     assert [(pair.first, pair.second) for pair in found[both.adapter_id].pairs] == [(0, 1)]
 
 

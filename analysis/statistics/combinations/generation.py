@@ -129,6 +129,8 @@ TABLES = (
         how="An answer in another language than it was asked in is the known failure of zero-shot generation: "
         "language_share counts those that are not, and language_known says how many of the right answers are counted "
         "so by the same guess. A summary should be better than the first sentence (role lead); what "
-        "learned the target's own cell is the ceiling.",
+        "learned the target's own cell is the ceiling. ROUGE is of words that are not stemmed, as XL-Sum's is where it "
+        "does not stem; in Chinese, Japanese, Thai, Lao, Khmer and Burmese each character counts as a word, so that it "
+        "compares with no other's.",
     ),
 )
