@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from analysis.statistics.combinations.rivals import AS_MUCH
 from study.config.file import load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -17,8 +18,8 @@ NUMBER = re.compile(r"−?\d+(?:\.\d+)?")
 QUOTED = re.compile(r"(?<![\w.:/])−?\d+\.\d+(?![\w.])")  # in a text
 
 
-def read(table: str) -> pl.DataFrame:
-    return pl.read_csv(DOCS / "results" / "compositions" / f"{table}.csv")
+def read(table: str, run: str = "compositions") -> pl.DataFrame:
+    return pl.read_csv(DOCS / "results" / run / f"{table}.csv")
 
 
 def section(page: str, title: str) -> str:
@@ -116,15 +117,90 @@ def claims() -> Iterator[tuple[str, list[float]]]:
     ]  # fmt: skip
 
 
-def test_every_number_of_the_text_about_it_is_that_of_its_run() -> None:
-    text = "\n".join(line for line in MEASURED.splitlines() if not line.startswith("|"))
-    text = text.partition("\n- ")[2]  # what stands before is about the table
-    for pattern, values in claims():
+JOINT = "digest/en+digest/fr"
+
+
+def scheduled(recipe: str, column: str, source: str = JOINT, beside: str = "the same source by mixed") -> float:
+    metric = "accuracy" if column.startswith("off") else "rougeL"
+    return one(read("schedules", "schedules"), recipe=recipe, source=source, beside=beside, metric=metric)[column]
+
+
+def half(recipe: str, name: str) -> float:
+    rows = read("compositions", "schedules").filter(metric="rougeL")
+    return one(rows, recipe=recipe, name=name, target_language="en")["delta"]
+
+
+def claims_about_schedules() -> Iterator[tuple[str, list[float]]]:
+    single = [scheduled("mixed", column, beside=AS_MUCH) for column in ("own", "own_beside")]
+    yield rf"has {N} points on its own cells, where single adapters that read as much have {N}:", single
+    more = [scheduled("longer", f"own_{end}") for end in ("more", "low", "high")]
+    yield rf"add {N} \({N} to {N}\)\.", more
+    yield rf"`sequential` has {N} less than `mixed`", [-scheduled("sequential", "own_more")]
+    yield rf"`reptile` has {N} less on its own cells", [-scheduled("reptile", "own_more")]
+    yield rf"own cells cost {N} \(`kl`\) and {N} \(`l2`\), and `territory` loses {N} and {N} in place of {N}\.", [
+        *(-scheduled(recipe, "own_more") for recipe in ("kl", "l2")),
+        *(-scheduled(recipe, "off_task") for recipe in ("kl", "l2")), -scheduled("kl", "off_task_beside"),
+    ]  # fmt: skip
+    yield (
+        rf"Single sources pay\s+{N} and {N} in English",
+        [-scheduled(recipe, "own_more", "digest/en") for recipe in ("kl", "l2")],
+    )
+    yield rf"harms `territory` by {N} less", [scheduled("shared", "off_task_more")]
+    yield (
+        rf"scores {N} in English where each began by itself and {N} where both began alike",
+        [half(recipe, "factors[de]") for recipe in ("mixed", "shared")],
+    )
+    yield rf"the sum of ΔW {N} and {N}\.", [half(recipe, "half[de]") for recipe in ("mixed", "shared")]
+
+
+def test_no_schedule_is_far_from_another_in_other_languages() -> None:
+    rows = read("schedules", "schedules").filter(metric="rougeL")
+    for column in ("on_task_more", "on_task_low", "on_task_high"):
+        assert rows[column].drop_nulls().abs().max() < 1.5, column  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        (MEASURED.partition("\n- ")[2], claims),  # what stands before is about the table
+        (
+            section("mixing.md", "When several sources?").partition("\n- **In one heap")[2].partition("\nSo: ")[0]
+            + section("mixing.md", "A shared start"),
+            claims_about_schedules,
+        ),
+    ],
+)
+def test_every_number_of_the_text_about_it_is_that_of_its_run(
+    text: str, claimed: Callable[[], Iterator[tuple[str, list[float]]]]
+) -> None:
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+    text = re.sub(r"more than 1\.5 points from another", "", text)  # the test before this
+    for pattern, values in claimed():
         (found,) = re.findall(pattern, text)
         for said, value in zip([found] if isinstance(found, str) else found, values, strict=True):
             assert_shown(float(said.replace("−", "-")), value, pattern)
         text = re.sub(pattern, "", text)
     assert QUOTED.findall(text) == []
+
+
+def test_every_row_about_schedules_is_that_of_its_run() -> None:
+    """Digests by ROUGE-L on the source's own cells, territory by accuracy; tokens of both sides."""
+    table, named = read("schedules", "schedules"), {"mixed": "the same source by mixed", "single": AS_MUCH}
+    told = list(rows(section("mixing.md", "When several sources?")))
+    assert len(told) == 16
+    for first, beside, tokens, its_tokens, own, own_more, off, off_more in told:
+        recipe, source = first.replace("`", "").split(", ")
+        of = {"recipe": recipe, "source": source, "beside": named[beside.replace("`", "")]}
+        by = {metric: one(table, metric=metric, **of) for metric in ("rougeL", "accuracy")}
+        assert [int(cell.replace(",", "")) for cell in (tokens, its_tokens)] == [
+            by["rougeL"]["tokens"], by["rougeL"]["beside_tokens"],
+        ]  # fmt: skip
+        for side, row, cells in (
+            ("own", by["rougeL"], f"{own} {own_more}"),
+            ("off_task", by["accuracy"], f"{off} {off_more}"),
+        ):
+            for said, end in zip(numbers(cells), ("", "_more", "_low", "_high"), strict=True):
+                assert_shown(said, row[side + end], (first, beside, side + end))
 
 
 def test_the_config_that_a_page_begins_with_can_be_run(tmp_path: Path) -> None:
