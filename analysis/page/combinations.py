@@ -16,6 +16,12 @@ from analysis.tables.registry import Made
 TABLES = ("compositions", "lambda_curve", "additivity", "geometry", "generation")
 SHOWN = ("compositions", "generation", "additivity")  # those that the chapter has itself
 FOR = ["model", "name", "protocol", "lambda"]
+ROLES = {
+    "base": "the base",
+    "source": "sources of other cells",
+    "composition": "compositions",
+    "ceiling": "what learned the cell itself",
+}
 
 
 def chapter(made: dict[str, Made], figure: str) -> str:
@@ -53,6 +59,8 @@ def said(made: dict[str, Made]) -> Iterator[str]:
         yield _methods(part, str(metric), str(unit))
     if frame["harm_avoided"].null_count() < frame.height:
         yield _harm(frame)
+    if (answers := made["generation"].frame) is not None:
+        yield from _languages(answers)
     yield from _sums(made["additivity"].frame)
     if (curve := made["lambda_curve"].frame) is not None:
         for (metric, unit), part in curve.group_by("metric", "unit", maintain_order=True):
@@ -104,6 +112,19 @@ def _harm(frame: pl.DataFrame) -> str:
         f"the best of its parts on the same targets (counted as printed, over "
         f"{count(each.height, 'composition')}; most of such losses may be noise, in either)."
     )
+
+
+def _languages(answers: pl.DataFrame) -> Iterator[str]:
+    """In which language answers are, by whose they are; nothing where the study has texts of one language alone."""
+    known = answers.filter(pl.col("language_share").is_not_null())
+    means = dict(known.group_by("role").agg(pl.col("language_share").mean()).iter_rows())
+    parts = [f"{words} {means[role]:.0f} %" for role, words in ROLES.items() if role in means]
+    if parts:
+        right = known["language_known"].drop_nulls().to_list()
+        mean = f"{sum(right) / len(right):.0f} %" if right else ""
+        least = f"; of the right answers the same guess takes {mean} for that language" if right else ""
+        targets = count(known.select(TARGET).n_unique(), "target")
+        yield f"Answers in the language that was asked for, over {targets}: {', '.join(parts)}{least}."
 
 
 def _sums(frame: pl.DataFrame | None) -> Iterator[str]:

@@ -6,7 +6,8 @@ text with as many bytes as the model has positions can have more tokens than the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 from orchestrator.costs.tokens import TokenCounter, counter_of
 from orchestrator.planning.survey import Question, Survey
@@ -25,25 +26,26 @@ def cut_prompts(models: Sequence[Model], found: Survey) -> Cut:
     bytes_of = {cell: max(map(_bytes, asked), default=0) for cell, asked in found.target_texts.items()}
     for model in models:
         if (reads := longest(model)) is not None:
-            counter = counter_of(model)
+            counter = cache(partial(counter_of, model))  # a tokenizer takes time to read, and few studies need it
             cut = ((cell, _cut(counter, found, cell, reads, bytes_of[cell])) for cell in found.targets)
             if own := {str(cell): count for cell, count in cut if count}:
                 told[model.name] = own
     return told
 
 
-def _cut(counter: TokenCounter, found: Survey, cell: Cell, reads: int, most_bytes: int) -> int:
+def _cut(counter: Callable[[], TokenCounter], found: Survey, cell: Cell, reads: int, most_bytes: int) -> int:
     """Questions of a target that are longer than is read of them, of `most_bytes` at most."""
     first = found.library.load(cell).instances[0]
     if first.request_type == "loglikelihood_rolling":  # read in windows, all of it
         return 0
     # of what is scored the last token is not read: it is predicted only
     most = reads - _answer(first.args[1]) if first.request_type == "generate_until" else reads + 1
-    around = counter.around(found.library.scoring(cell))
+    scoring = found.library.scoring(cell)
+    around = counter().around(scoring) if scoring.apply_chat_template else 0
     if most_bytes + around < most:
         return 0
     long = [_longest(one) for one in found.target_texts[cell] if _bytes(one) + around >= most]
-    return sum(count + around > most for count in counter.count(long)) if long else 0
+    return sum(count + around > most for count in counter().count(long))
 
 
 def _longest(asked: Question) -> str:

@@ -10,8 +10,14 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
+from evaluators.items.item import check_supported
+from orchestrator.costs.prompts import cut_prompts
 from orchestrator.look import main
+from orchestrator.planning.survey import survey
+from study.config.file import load
 from study.data.example import Example
+from study.data.tasks import TaskLibrary
+from study.models.resolve import resolve_all
 from tests.study.data.test_tasks import docs, write
 from trainers.data import tokenise
 
@@ -108,6 +114,9 @@ def test_what_is_cut_goes_by_how_it_is_read(config: str, capsys: pytest.CaptureF
     assert texts["longest"] > options["limit"]
     assert options["limit"] > writing["longest"] > writing["limit"]
     assert writing["cut"] == 3
+    study = load(config, ["scoring.num_fewshot=0"])
+    found = survey(study, TaskLibrary.of(study), check_supported, print)
+    assert cut_prompts(resolve_all(study), found) == {"tiny": {"writing/en": 3}}  # as a plan counts them
 
 
 @pytest.mark.parametrize(

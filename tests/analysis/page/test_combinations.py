@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from analysis.page import combinations, files
@@ -44,6 +46,16 @@ def test_claims_have_intervals_rows_and_how_often_they_are_wrong(tmp_path: Path)
     )
     assert any(re.search(r"targets: sum −?[\d.]+ \(−?[\d.]+ to [\d.]+\), [\d.]+ pp\.", line) for line in lines)
     assert any("λ was chosen on held-out items for 1 composition and target" in line for line in lines)
+    assert not any("language that was asked for" in line for line in lines)
+    told = pl.DataFrame(
+        [("base", 50.0), ("lead", 100.0), ("source", 10.0), ("source", 0.0), ("ceiling", 98.0), ("source", None)],
+        schema=["role", "language_share"], orient="row",
+    ).with_columns(language_known=99.0, target_task=pl.lit("a"), target_language=pl.lit("de"))  # fmt: skip
+    answered = made | {"generation": replace(made["generation"], frame=told)}
+    assert (
+        "Answers in the language that was asked for, over 1 target: the base 50 %, sources of other cells 5 %, what "
+        "learned the cell itself 98 %; of the right answers the same guess takes 99 % for that language."
+    ) in combinations.said(answered)
 
 
 def test_compositions_are_open_marks_beside_the_points_of_sources() -> None:
