@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from study.errors import ConfigError
-from study.plain import say
+from study.plain import say, tell
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-harm", metavar="PCT", type=float, help="leave out sources that harm more of their targets, %%"
     )
+    parser.add_argument("--json", action="store_true", help="print every row as JSON, for programs")
     parser.add_argument("--top", metavar="N", type=int, default=15, help="rows to print (default 15)")
     return parser
 
@@ -46,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         say(error, sys.stderr)
         return 2
-    say(found.text(options.top))
+    if options.json:
+        tell(found.told())
+    else:
+        say(found.text(options.top))
     return 0
 
 

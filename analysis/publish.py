@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from study.errors import ConfigError
-from study.plain import say
+from study.plain import say, tell
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--hub", metavar="OWNER", help="push the folder to this user or organisation of the Hub")
     parser.add_argument("--public", action="store_true", help="make what is pushed public (default: private)")
+    parser.add_argument("--json", action="store_true", help="print what was written and pushed as JSON")
     return parser
 
 
@@ -41,12 +43,17 @@ def main(argv: list[str] | None = None) -> int:
             raise ConfigError("--public", True, "nothing is pushed without --hub", "name --hub OWNER, too")
         wish = making.Wish(sources, options.licence, bool(options.hub))
         tree = making.make(opened(options.store), Path(options.to), wish)
-        say(f"{len(tree.repositories):,} repositories, {len(tree.files):,} files: {tree.root}")
-        for address in hub.push(tree, options.hub, options.public) if options.hub else ():
-            say(f"  {address}")
+        pushed = hub.push(tree, options.hub, options.public) if options.hub else []
     except ConfigError as error:
         say(error, sys.stderr)
         return 2
+    if options.json:
+        repositories = [asdict(one) for one in tree.repositories]
+        tell({"folder": str(tree.root), "repositories": repositories, "pushed": pushed})
+        return 0
+    say(f"{len(tree.repositories):,} repositories, {len(tree.files):,} files: {tree.root}")
+    for address in pushed:
+        say(f"  {address}")
     if not options.hub:
         say("Nothing was pushed: --hub OWNER does.")
     return 0

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from study.errors import ConfigError
-from study.plain import say
+from study.plain import say, tell
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exclude-unhealthy", action="store_true", help="leave out targets that fail the health checks"
     )
+    parser.add_argument("--json", action="store_true", help="print where the page is, and its lines, as JSON")
     parser.add_argument("--curated", metavar="TASKS", help="tasks that were not machine-translated, comma-separated")
     return parser
 
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         say(error, sys.stderr)
         return 2
+    if options.json:
+        tell({"index": str(written.index), "lines": written.lines})
+        return 0
     say(f"Report: {written.index}")
     for line in written.lines:
         say(f"  {line}")

@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from study.config import StudyConfig
 from study.config.complaint import readable as complaint
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
-from study.plain import say
+from study.plain import say, tell
 from study.store.contents import reading
 from study.store.layout import ITEMS
 from study.store.parts import undisturbed
@@ -42,10 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     sources = [name.strip() for name in given.sources.split(",")] if given.sources else None
     try:
-        troubles = write(Store(given.store), Path(given.to), sources)
+        with redirect_stdout(sys.stderr if given.json else sys.stdout):  # lm-eval prints, too
+            troubles = write(Store(given.store), Path(given.to), sources)
     except (ConfigError, TaskError, Unreachable) as error:
         say(error, sys.stderr)
         return 2
+    if given.json:
+        tell({"folder": given.to, "not_written": troubles})
+        return 1 if troubles else 0
     for trouble in troubles:
         say(trouble, sys.stderr)
     return 1 if troubles else 0
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("store", metavar="STORE", help="the study's store: a folder or a bucket URI")
     parser.add_argument("--to", metavar="FOLDER", required=True, help="an empty folder, or one that is not there yet")
     parser.add_argument("--sources", metavar="CELLS", help="only adapters trained on these, comma-separated, and bases")
+    parser.add_argument("--json", action="store_true", help="print what could not be written as JSON")
     return parser
 
 

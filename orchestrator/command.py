@@ -13,6 +13,7 @@ from functools import partial
 
 from rich.console import Console
 
+from orchestrator import told
 from orchestrator.options import Options
 from orchestrator.prepare import Prepared, begin, check, prepare, tidy
 from orchestrator.progress import tables
@@ -34,10 +35,13 @@ def sweep(options: Options, console: Console) -> int:
     options.most_device_hours()
     config = load(options.config, options.overrides, options.limit)
     if options.dry_run and (file := sizes_beside(options, config, warn)):
+        told.of_sizes(config, file, options)
         return show_outlook(console, config, file, options)
     checked = check(config, options)
     if options.dry_run:
-        return show_plan(console, prepare(checked, options, warn), options)
+        prepared = prepare(checked, options, warn)
+        told.of_plan(prepared, options)
+        return show_plan(console, prepared, options)
     if not checked.store.exists(STUDY_FILE):  # one that is begun may be done
         check_machine(config)
     on_signals()
@@ -46,7 +50,9 @@ def sweep(options: Options, console: Console) -> int:
         prepared = prepare(checked, options, warn)
         show_plan(console, prepared, options)
         begin(prepared)
-        return show_end(console, prepared, execute(console, prepared, options, lease))
+        ended = execute(console, prepared, options, lease)
+        told.of_end(prepared, ended, options)
+        return show_end(console, prepared, ended)
 
 
 def check_machine(config: StudyConfig) -> None:

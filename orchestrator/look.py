@@ -9,7 +9,6 @@ Exit codes: 0; 2 where the config, the cell or its data are wrong.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
 from study.models.resolve import resolve_all
-from study.plain import say
+from study.plain import say, tell
 from trainers.data import BadData
 
 MARKS = ("⟦", "⟧")
@@ -38,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if given.json:
         told = {key: asdict(part) if isinstance(part, Learned | Scored) else part for key, part in found.items()}
-        say(json.dumps(told, ensure_ascii=False, indent=1))
+        tell(told)
         return 0
     for line in lines(found):
         say(line)

@@ -36,6 +36,7 @@ class Options:
     allow_open_cluster: bool = False
     max_device_hours: float | None = None
     max_cost: float | None = None
+    json: bool = False
 
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Options:
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="where nothing is measured, assume this device, e.g. A100 (default: H100, or CPU)",
     )
+    result.add_argument("--json", action="store_true", help="print plan or end as JSON, and all else on standard error")
     _add_limits(result)
     return result
 

@@ -29,7 +29,7 @@ from study import secrets
 from study.config import StudyConfig
 from study.config.file import load
 from study.errors import ConfigError
-from study.plain import say
+from study.plain import say, tell
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -58,6 +58,7 @@ class Asked:
     status: str | None
     stop: str | None
     allow_open: bool
+    json: bool
 
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Asked:
@@ -69,7 +70,8 @@ class Asked:
         allow = found.allow_open_cluster
         options = Options(found.config, tuple(found.overrides), found.limit, allow_open_cluster=allow)
         study = options if found.config else None
-        words = found.no_follow, found.follow, found.status, found.stop, allow
+        words = found.no_follow, found.follow, found.status, found.stop, allow, found.json
+        passed_on += ["--json"] if study and found.json else []  # what the study says of itself
         return cls(found.address, study, tuple(passed_on), tuple(found.env), *words)
 
 
@@ -102,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         help="environment of the study's processes, e.g. HF_HUB_OFFLINE=1; no secrets, Ray logs it",
     )
     result.add_argument(ALLOW_OPEN, action="store_true", help="use a cluster that asks nobody for a token")
+    result.add_argument(
+        "--json", action="store_true", help="with --status, as JSON; of a study, passed on to its sweep"
+    )
     what = result.add_mutually_exclusive_group()
     what.add_argument("--no-follow", action="store_true", help="return once the study is handed over")
     what.add_argument("--follow", metavar="ID", help="show the output of a study that was submitted before")
@@ -119,7 +124,7 @@ def run(asked: Asked) -> int:
         return follow(client, _known(client, asked.follow))
     if asked.stop:
         return stop(client, _known(client, asked.stop))
-    return show(client, asked.status or "")
+    return show(client, asked.status or "", asked.json)
 
 
 def hand_over(asked: Asked, study: Options) -> int:
@@ -193,14 +198,24 @@ async def _print_output(client: JobSubmissionClient, study: str) -> None:
         say(text, end="")
 
 
-def show(client: JobSubmissionClient, study: str) -> int:
+def show(client: JobSubmissionClient, study: str, as_json: bool = False) -> int:
     """Print how one study, or every submitted one, stands."""
     jobs = [client.get_job_info(_known(client, study))] if study else client.list_jobs()
-    for job in sorted(jobs, key=lambda job: job.start_time or 0):
-        if job.submission_id:
-            started = datetime.fromtimestamp((job.start_time or 0) / 1000).isoformat(" ", "seconds")
-            store = (job.metadata or {}).get("store", "")
-            say(f"{job.submission_id}  {job.status.lower():<9}  started {started}  {store}")
+    rows = [
+        {
+            "id": job.submission_id,
+            "status": job.status.lower(),
+            "started": datetime.fromtimestamp((job.start_time or 0) / 1000).isoformat(" ", "seconds"),
+            "store": (job.metadata or {}).get("store", ""),
+        }
+        for job in sorted(jobs, key=lambda job: job.start_time or 0)
+        if job.submission_id
+    ]
+    if as_json:
+        tell(rows)
+        return 0
+    for row in rows:
+        say(f"{row['id']}  {row['status']:<9}  started {row['started']}  {row['store']}")
     return 0
 
 

@@ -34,7 +34,7 @@ def _sweep(options: Options) -> int:
     from study.store.lost import LeaseLost
 
     try:
-        return sweep(options, console())
+        return sweep(options, console(sys.stderr if options.json else None))
     except LeaseLost as error:
         say(f"error: {error}", sys.stderr)
         return 1

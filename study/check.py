@@ -24,7 +24,7 @@ from study.audit.audit import Audit
 from study.audit.findings import Findings, Problem
 from study.ending import end_by_signal
 from study.errors import ConfigError
-from study.plain import say
+from study.plain import say, tell
 from study.store import schema
 from study.store.compaction import compact, settle
 from study.store.contents import Damaged, is_kind
@@ -36,6 +36,8 @@ from study.store.parts import undisturbed
 from study.store.readable import no_study
 from study.store.store import Store
 from study.store.study_file import read_study
+
+KEYS = {"repaired": "repaired", "--repair": "repairable", "left": "left"}  # of what programs are told
 
 
 def check(store: Store, repair: bool, repaired: list[Problem]) -> tuple[Findings, list[Problem]]:
@@ -78,32 +80,51 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("store", help="the study's store: a folder or a bucket URI")
     parser.add_argument("--repair", action="store_true", help="move damaged files aside, remove leftovers, say what")
     parser.add_argument("--compact", action="store_true", help="put small files of the results into large ones")
+    parser.add_argument("--json", action="store_true", help="print what was found as JSON, for programs")
     options = parser.parse_args(arguments)
-    store, repaired = Store(options.store), list[Problem]()
+    store, repaired, told = Store(options.store), list[Problem](), Told(options.json)
     try:
         if not is_store(store):
             raise no_study("STORE", store.uri)
         if options.repair or options.compact:
             with Lease(store, stopper()):
-                return _mend(store, options.repair, options.compact, repaired)
+                return told.end(_mend(store, options.repair, options.compact, repaired, told))
         if (held := holder(store)) is not None:
-            say(f"in use by {held}: what it is writing just now may look unfinished")
-        return _tell(*check(store, False, repaired), repaired)
+            told.say(f"in use by {held}: what it is writing just now may look unfinished", "held_by", str(held))
+        return told.end(_tell(*check(store, False, repaired), repaired, told))
     except (ConfigError, LeaseLost, OSError) as error:
-        _tell_problems(repaired, "repaired: ")
+        _tell_problems(repaired, "repaired", told)
+        told.end(2)
         say(f"error: {_reason(store, error)}", sys.stderr)
         return 2
 
 
-def _mend(store: Store, repair: bool, put_together: bool, repaired: list[Problem]) -> int:
+class Told:
+    """What a check says: to people line by line, to programs at its end, as one object."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json, self._all = as_json, dict[str, object]()
+
+    def say(self, line: str, key: str | None = None, value: object = None) -> None:
+        """A line for people, and what programs are told of it under a key."""
+        if key is not None:
+            self._all[key] = value
+        if line and not self._json:
+            say(line)
+
+    def end(self, code: int) -> int:
+        if self._json:
+            tell(self._all)
+        return code
+
+
+def _mend(store: Store, repair: bool, put_together: bool, repaired: list[Problem], told: Told) -> int:
     """Repair, then compact, as far as that is asked for. Returns the exit code."""
-    code = _tell(*check(store, True, repaired), repaired) if repair else 0
+    code = _tell(*check(store, True, repaired), repaired, told) if repair else 0
     if put_together:
         replaced = compact(store)
-        for folder, count in replaced.items():
-            say(f"{folder}: {count:,} files put together")
-        if not replaced:
-            say("there is nothing to put together")
+        lines = [f"{folder}: {count:,} files put together" for folder, count in replaced.items()]
+        told.say("\n".join(lines) or "there is nothing to put together", "put_together", dict(replaced))
     return code
 
 
@@ -113,25 +134,25 @@ def _reason(store: Store, error: BaseException) -> str:
     return f"{error}; run the check again" if isinstance(error, LeaseLost) else str(error)
 
 
-def _tell(found: Findings, left: list[Problem], repaired: list[Problem]) -> int:
+def _tell(found: Findings, left: list[Problem], repaired: list[Problem], told: Told) -> int:
     """Print what was found. Returns the exit code."""
-    counts = ", ".join(f"{found.counts[name]:,} {name}" for name in ("adapters", "scores", "items", "item parts"))
-    say(f"read: {counts}")
-    for note in found.notes:
-        say(f"note: {note}")
-    _tell_problems(repaired, "repaired: ")
-    _tell_problems([problem for problem in left if problem.repair], "--repair: ")
-    _tell_problems([problem for problem in left if not problem.repair], "left: ")
+    counts = {name: found.counts[name] for name in ("adapters", "scores", "items", "item parts")}
+    told.say(f"read: {', '.join(f'{count:,} {name}' for name, count in counts.items())}", "read", counts)
+    told.say("\n".join(f"note: {note}" for note in found.notes), "notes", found.notes)
+    _tell_problems(repaired, "repaired", told)
+    _tell_problems([problem for problem in left if problem.repair], "--repair", told)
+    _tell_problems([problem for problem in left if not problem.repair], "left", told)
     if left:
-        say(f"{len(left):,} problems" + (" left" if repaired else ""))
+        told.say(f"{len(left):,} problems" + (" left" if repaired else ""))
     else:
-        say(f"{len(repaired):,} problems, all repaired" if repaired else "nothing is wrong")
+        told.say(f"{len(repaired):,} problems, all repaired" if repaired else "nothing is wrong")
     return 1 if left else 0
 
 
-def _tell_problems(problems: list[Problem], then: str) -> None:
-    for problem in problems:
-        say(f"{problem.file}: {problem.what}\n  {then}{problem.remedy}")
+def _tell_problems(problems: list[Problem], then: str, told: Told) -> None:
+    lines = [f"{problem.file}: {problem.what}\n  {then}: {problem.remedy}" for problem in problems]
+    found = [{name: getattr(problem, name) for name in ("file", "what", "remedy")} for problem in problems]
+    told.say("\n".join(lines), KEYS[then], found)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 Invariant: what a command of ours prints goes through `say`, or through a console that uses `plain`, so that no escape
 sequence, no carriage return that writes over a line, and no mark that turns the direction of text reaches the screen:
-each is shown as Python would write it (`\\x1b`).
+each is shown as Python would write it (`\\x1b`). What programs read goes through `tell`, which escapes it as JSON does.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import TextIO
@@ -18,6 +19,12 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 def plain(text: str) -> str:
     """The text with all that a terminal would obey made visible."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def tell(value: object) -> None:
+    """Print for programs, at once: JSON, which holds what `value` holds, on standard output."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, default=str)
+    print(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
 
 def say(text: object = "", to: TextIO | None = None, end: str = "\n") -> None:

@@ -15,6 +15,11 @@ class Advice:
     table: pl.DataFrame
     beside: tuple[Advice, ...] = ()
 
+    def told(self) -> dict[str, object]:
+        """The same for programs, with every row."""
+        rows = self.table.with_columns(pl.col(pl.Float64, pl.Float32).fill_nan(None)).to_dicts()
+        return {"sentence": self.sentence, "rows": rows, "beside": [other.told() for other in self.beside]}
+
     def text(self, most: int) -> str:
         """The sentence and the first `most` rows, as Markdown."""
         with pl.Config(

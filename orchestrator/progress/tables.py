@@ -31,10 +31,10 @@ class PlainConsole(Console):
         return super().render_str(plain(text), **how)
 
 
-def console() -> Console:
-    """A terminal as wide as it is; a pipe or a file so wide that tables are whole."""
-    found = PlainConsole()
-    return found if found.is_terminal or "COLUMNS" in os.environ else PlainConsole(WIDE)
+def console(file: IO[str] | None = None) -> Console:
+    """A terminal as wide as it is; a pipe or a file so wide that tables are whole. Standard output, or another one."""
+    found = PlainConsole(file=file)
+    return found if found.is_terminal or "COLUMNS" in os.environ else PlainConsole(WIDE, file)
 
 
 def warn(on: Console, text: str) -> None:

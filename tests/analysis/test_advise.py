@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,8 @@ from analysis.reading.published import as_reference
 from analysis.reading.study import Study, load_store
 from tests.support.synth import Shape, write_store
 
+SHAPE = Shape()
+
 
 def test_command_line(store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for question in (
@@ -24,6 +27,10 @@ def test_command_line(store_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ):
         assert advise.main([str(store_path), *question]) == 0
         assert "names/de" in capsys.readouterr().out
+    assert advise.main([str(store_path), "--source", "names/de", "--json", "--top", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sentence"].startswith("Targets of names/de")
+    assert {row["target"] for row in told["rows"]} == {f"{t}/{lang}" for t in SHAPE.tasks for lang in SHAPE.languages}
     for wrong in (
         ["--target", "names"],
         ["--target", "x/y"],

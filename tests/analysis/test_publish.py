@@ -197,7 +197,9 @@ def test_only_some_sources(store: Store, tmp_path: Path, capsys: pytest.CaptureF
     assert "names/de, names/en, sums/de, sums/en" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
     for sources, count in (("names/de,sums/en", 4), ("sums/en", 2)):
-        assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", sources]) == 0
+        assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", sources, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (len(told["repositories"]), told["pushed"]) == (count + 1, [])
         assert len(list((tmp_path / "x" / "adapters").iterdir())) == count
 
 

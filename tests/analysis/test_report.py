@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,10 @@ from tests.support.synth import Shape, write_store
 def test_command_line(tmp_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([str(store_path), "--out", str(tmp_path / "r")]) == 0
     assert "index.html" in capsys.readouterr().out
+    assert report.main([str(store_path), "--out", str(tmp_path / "r"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["index"] == str(tmp_path / "r" / "index.html")
+    assert told["lines"][0].startswith("Distrust: ")
     assert report.main([str(tmp_path / "nowhere")]) == 2
     assert "fix:" in capsys.readouterr().err
 

@@ -174,9 +174,11 @@ def test_items_that_have_changed_are_refused(
     before = data.read_text(encoding="utf-8")
     try:
         write_task(folder, "quiz_en", make_docs(8, 99))
-        troubles = samples.write(store, tmp_path / "out", ["quiz/xx"])
+        code = samples.main([store.uri, "--to", str(tmp_path / "out"), "--sources", "quiz/xx", "--json"])
     finally:
         data.write_text(before, encoding="utf-8")
+    troubles = json.loads(capsys.readouterr().out)["not_written"]
+    assert (code, len(troubles)) == (1, 4)
     assert sum("have changed since" in one for one in troubles) == 2
     assert not list((tmp_path / "out").rglob("samples_quiz*"))
 

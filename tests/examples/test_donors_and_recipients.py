@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -40,8 +41,10 @@ def test_the_plan_of_the_published_study_needs_no_network(
     assert "│ Llama-3.2-1B-Instruct │" in out
     assert max(len(line) for line in out.splitlines() if line.startswith("│")) <= 80
     assert "cost" not in out
-    assert sweep.main([*arguments, "--price", "2.5", "--device", "A100"]) == 0
-    priced = capsys.readouterr().out
+    assert sweep.main([*arguments, "--price", "2.5", "--device", "A100", "--json"]) == 0
+    printed = capsys.readouterr()
+    told, priced = json.loads(printed.out), printed.err
+    assert sum(model["adapters"] for model in told["models"]) == 1_188
     assert "cost on A100" in priced
     file = sizes_file(PRESET)
     assert file is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -129,6 +130,8 @@ def test_the_exit_code_is_the_studys_and_a_study_can_be_stopped(cluster: Cluster
     study = re.split(r"[ .]", handed.stdout)[1]
     assert f"{study}: stopped" in cluster.submit("--stop", study).stdout
     assert f"{study}  stopped" in cluster.submit("--status").stdout
+    told = json.loads(cluster.submit("--status", "--json").stdout)
+    assert (study, "stopped") in {(one["id"], one["status"]) for one in told}
     assert cluster.submit("--follow", study).returncode != 0
 
 

@@ -214,7 +214,10 @@ def test_existing_adapters_are_scored_like_the_same_ones_trained_here(
 
     here = said(store, pl.col("source_task").is_not_null())
     assert here.equals(said(before, pl.col("adapter_id") == first))
-    assert "nothing to do" in sweep(config).stdout
+    again = sweep(config, "--json")
+    assert "nothing to do" in again.stderr
+    told = json.loads(again.stdout)
+    assert told == {"study": "tiny", "store": store.uri, "nothing_to_do": True, "failures": []}
     for path in ("/nowhere", str(model)):
         assert sweep_module.main([str(config), "--set", f"adapters.0.path={path}"]) == 2
 
@@ -494,8 +497,12 @@ def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_nothing(
 ) -> None:
     model, tasks = world
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks)
-    assert sweep_module.main([str(config), "--dry-run", "--price", "2", "--limit", "3"]) == 0
-    output = capsys.readouterr().out
+    assert sweep_module.main([str(config), "--dry-run", "--price", "2", "--limit", "3", "--json"]) == 0
+    printed = capsys.readouterr()
+    told, output = json.loads(printed.out), printed.err
+    (row,) = told["models"]
+    assert (row["adapters"]["to_do"], row["scores"]["to_do"], told["broken"]) == (4, 20, [])
+    assert row["cost"]["device_hours"] > 0
     assert "FLOP model" in output
     assert "tokens to score" in output
     assert not (tmp_path / "store").exists()

@@ -19,6 +19,7 @@ from analysis.page.files import write_tables
 from analysis.reading.study import load_store
 from analysis.tables.registry import TABLES, make_all
 from evaluators.items.item import check_supported
+from orchestrator import status
 from orchestrator.planning.grid import Grid, expand
 from orchestrator.planning.plan import plan
 from orchestrator.planning.standing import of_plan, of_store
@@ -80,6 +81,15 @@ def test_nothing_of_it_is_to_do_and_nothing_is_stale(store: Store, grid: Grid) -
     stored = store.read_grid()
     assert stored is not None
     assert all(now.equals(then) for now, then in zip(grid.tables(), stored, strict=True))
+
+
+def test_programs_are_told_how_it_stands(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status.main([store.uri, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (model,) = told["models"]
+    assert (told["study"], told["held_by"], told["failures"]) == ("quickstart", None, [])
+    assert model["adapters"] == {"done": 24, "stale": 0, "failed": 0, "to_do": 0}
+    assert (model["model"], model["scores"]["done"], model["device_seconds_left"]) == ("polyglot-nano", 300, 0)
 
 
 def test_its_small_files_say_what_they_said(store: Store, grid: Grid) -> None:

@@ -61,6 +61,12 @@ def test_a_whole_store_has_nothing_wrong(store: Store, capsys: pytest.CaptureFix
     assert main([store.uri, "--repair"]) == 0
     assert main([store.uri]) == 0
     assert "read: 2 adapters, 2 scores, 8 items" in capsys.readouterr().out
+    assert main([store.uri, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {
+        "read": {"adapters": 2, "scores": 2, "items": 8, "item parts": 2},
+        **{key: [] for key in ("notes", "repaired", "repairable", "left")},
+    }
     assert contents(store) == before
     assert main([f"{store.uri}/nowhere"]) == 2
     renew(store, lambda _: Seen(notes=("raw text of prose/de holds 1 of 9 items of quiz/de",)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 
 import pytest
 
-from study.plain import plain, say
+from study.plain import plain, say, tell
 from tests.test_house import FILES, name, tree
 
 
@@ -29,6 +30,10 @@ def test_nothing_that_a_terminal_obeys_is_left(attack: str, capsys: pytest.Captu
     shown.encode()
     say(f"error: {attack}")
     assert capsys.readouterr().out == f"error: {shown}\n"
+    tell({"name": attack})
+    told = capsys.readouterr().out
+    assert told.replace("\n", "").isprintable()
+    assert json.loads(told) == {"name": attack}
 
 
 def test_what_people_write_stays_as_it_is() -> None:
