@@ -8,6 +8,7 @@ row, are told too: then what a module learns of its language, another one learns
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -22,6 +23,8 @@ ROWS, ALIKE = (
     20,
     0.7,
 )  # of two cells of raw text: rows from which, and correlation of lengths from which they are parallel
+# where a field may begin: at a word, or at any character of scripts that are written without gaps
+_START = re.compile(r"(?:(?<= )|^)\S|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u9fff]")
 _Fields = dict[str, set[tuple[str, Cell, int]]]  # by its first characters: a field, its target, its item
 
 
@@ -41,8 +44,17 @@ def rows_among_items(found: Survey) -> Iterator[str]:
     yield from (f"{count:,} of {source} in {target}" for (source, target), count in pairs.items())
 
 
-def texts_among_items(found: Survey) -> Iterator[str]:
-    """A sentence for each cell of raw text and each target of which it holds items; and for pairs of parallel ones."""
+def texts_among_items(found: Survey) -> Sequence[str]:
+    """A sentence for each cell of raw text and each target of which it holds items; and for pairs of parallel ones.
+
+    Looked for once in a survey: there may be much text.
+    """
+    if found.held is None:
+        found.held = tuple(_told(found))
+    return found.held
+
+
+def _told(found: Survey) -> Iterator[str]:
     texts = {cell: some for cell, some in _texts(found).items() if some}
     fields = _fields(found) if texts else {}
     for cell, some in texts.items():
@@ -102,7 +114,7 @@ def _strings(values: Sequence[object]) -> Iterator[str]:
 def _held(text: str, fields: _Fields) -> Iterator[tuple[Cell, int]]:
     """The items, by target and number, of which a text holds a field."""
     whole = _plain(text)
-    for start in range(len(whole) - LEAST + 1):
+    for start in (one.start() for one in _START.finditer(whole)):
         for field, target, item in fields.get(whole[start : start + LEAST], ()):
             if whole.startswith(field, start):
                 yield target, item

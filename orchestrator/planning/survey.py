@@ -80,6 +80,7 @@ class Survey:
     shots: dict[tuple[Cell, int], str] = field(default_factory=dict)  # digests of what weights are searched on
     samples_of_all: dict[Source, int] = field(default_factory=dict)  # asked for as large as all rows, and how many
     broken: list[Broken] = field(default_factory=list)
+    held: tuple[str, ...] | None = None  # what raw text holds of items, once that was looked for
 
     def sizes(self) -> list[int]:
         """Count the items of each task that is measured: not of raw text, nor those that a lambda is chosen on."""

@@ -14,9 +14,10 @@ from evaluators.items.item import check_supported
 from evaluators.items.rouge import rouge
 from orchestrator.costs.prompts import cut_prompts
 from orchestrator.planning.doubts import doubts
-from orchestrator.planning.overlaps import texts_among_items
+from orchestrator.planning.overlaps import LEAST, _held, _plain, texts_among_items
 from orchestrator.planning.seen import bare, first_sentence, seen
 from orchestrator.planning.survey import Survey, survey
+from study.cells import Cell
 from study.config.file import parse
 from study.data.tasks import TaskLibrary
 from study.languages import Languages
@@ -116,6 +117,10 @@ def test_raw_text_that_holds_what_is_scored_is_told_and_so_are_translations(foun
         "raw texts are translations of one another, by their lengths row by row: prose/es, prose/en",
     ]
     assert set(texts_among_items(found)) <= set(doubts(found, {}, {}))
+    field = "他来了。她走了。" * 5
+    held = {_plain(field)[:LEAST]: {(field, Cell("quiz", "zh"), 3)}}
+    assert list(_held(f"是的，{field}再见", held)) == [(Cell("quiz", "zh"), 3)]  # which has no gaps between words
+    assert list(_held("x" + "word " * 9, {_plain("word " * 6)[:LEAST]: {("word " * 6, Cell("quiz", "en"), 1)}})) == []
 
 
 def test_prompts_that_a_model_does_not_read_whole_are_counted(found: Survey, tmp_path: Path) -> None:
