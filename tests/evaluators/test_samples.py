@@ -43,8 +43,15 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskConfig, ...]:
     write_task(folder, "text_en", make_docs(6, 2), **text, metric_list=[{"metric": "perplexity"}, {"metric": "acc"}])
     bare = [{"metric": metric} for metric in ("acc", "acc_mutual_info")]
     write_task(folder, "bare_en", make_docs(4, 3), metric_list=bare)
-    names = ("quiz", "text", "bare")
-    return tuple(TaskConfig(name=n, lm_eval=f"{n}_{{language}}", include_path=str(folder)) for n in names)
+    write_task(folder, "chat_en", make_docs(8, 4))
+    answer = {"output_type": "generate_until", "doc_to_choice": None, "doc_to_target": "{{choices[0]}}"}
+    until = {"generation_kwargs": {"until": ["."], "max_gen_toks": 6, "do_sample": False}}
+    write_task(folder, "write_en", make_docs(6, 5), **answer, **until, metric_list=[{"metric": "exact_match"}])
+    own = {"chat": {"scoring": {"apply_chat_template": True}}}
+    return tuple(
+        TaskConfig(name=n, lm_eval=f"{n}_{{language}}", include_path=str(folder), **own.get(n, {}))
+        for n in ("quiz", "text", "bare", "chat", "write")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +99,12 @@ def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows:
 
     name = str(task.lm_eval_name("en"))
     peft = str(adapter) if adapter else None
+    lm, chat = HFLM(pretrained=str(model), peft=peft, dtype="float32", device="cpu", batch_size=4), task.name == "chat"
     tracker = EvaluationTracker(output_path=str(out))
-    tracker.general_config_tracker.log_experiment_args("hf", {"peft": peft or str(model)}, None, None, False)
+    template = lm.chat_template(True) if chat else None
+    tracker.general_config_tracker.log_experiment_args("hf", {"peft": peft or str(model)}, None, template, chat)
     results = simple_evaluate(
-        model=HFLM(pretrained=str(model), peft=peft, dtype="float32", device="cpu", batch_size=4),
+        model=lm,
         model_args={"pretrained": str(model)},
         tasks=[name],
         task_manager=TaskManager(include_path=task.include_path, include_defaults=False),
@@ -103,6 +112,8 @@ def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows:
         samples={name: rows},
         bootstrap_iters=BOOTSTRAP_ITERATIONS,
         log_samples=True,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
     )
     found = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=found)
@@ -123,7 +134,7 @@ def result(folder: Path, task: str) -> dict[str, Any]:
     raise AssertionError(f"nothing of {task}")
 
 
-@pytest.mark.parametrize("name", ["quiz", "text"])
+@pytest.mark.parametrize("name", ["quiz", "text", "chat", "write"])
 @pytest.mark.parametrize("of_adapter", [False, True], ids=["base", "adapter"])
 def test_files_are_as_lm_eval_writes_them(
     name: str,
@@ -148,6 +159,9 @@ def test_files_are_as_lm_eval_writes_them(
         for key in sample.keys() - {"resps", "filtered_resps", "perplexity"}:
             assert sample[key] == expected[key], key
         for told, wanted in zip(sample["resps"], expected["resps"], strict=True):
+            if name == "write":
+                assert told == wanted
+                continue
             assert float(told[0][0]) == pytest.approx(float(wanted[0][0]), abs=TOLERANCE)
             assert told[0][1] in ("None", wanted[0][1])
         if name == "text":
