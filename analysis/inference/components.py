@@ -164,4 +164,5 @@ def _shares_without(data: Doubles, printed: Floats, factor: str) -> dict[frozens
     else:  # without one of two levels the factor is none
         left = [components(data.without(factor, int(level))) for level in levels]
         parts = {name: np.array([of.get(name, np.nan) for of in left]) for name in components(data)}
-    return {name: 100 * values / whole for name, values in parts.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):  # what does not vary has no shares
+        return {name: 100 * values / whole for name, values in parts.items()}

@@ -122,6 +122,11 @@ class Criterion:
 def criterion(data: Sequence[Sums], ratios: Array) -> Criterion:
     """At D × K ratios. With A = Zᵀ V⁻¹ Z and s = Zᵀ V⁻¹ 1, Zᵀ P Z is A − s sᵀ / 1ᵀ V⁻¹ 1."""
     n = sum(part.n for part in data)
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing left over, or less: no step there
+        return _criterion(data, ratios, n)
+
+
+def _criterion(data: Sequence[Sums], ratios: Array, n: int) -> Criterion:
     solved = [_solved(part, ratios @ part.member.T) for part in data]
     log_det, one_one, one_y, y_y = (np.sum([one[i] for one in solved], axis=0) for i in range(4))
     mean = one_y / one_one
@@ -136,8 +141,7 @@ def criterion(data: Sequence[Sums], ratios: Array) -> Criterion:
         curvature += b * (part.member.T @ (cross**2 - 2 * cross * outer / one_one[:, None, None]) @ part.member)
     share, traces = squares / one_one[:, None], traces - squares / one_one[:, None]
     curvature += share[:, :, None] * share[:, None, :] - traces[:, :, None] * traces[:, None, :] / (n - 1)
-    with np.errstate(invalid="ignore"):  # rounding may leave less than nothing: NaN, and no step there
-        value = log_det + np.log(one_one) + (n - 1) * (1 + np.log(2 * np.pi * rest / (n - 1)))
+    value = log_det + np.log(one_one) + (n - 1) * (1 + np.log(2 * np.pi * rest / (n - 1)))
     return Criterion(value, traces - (n - 1) * ends / rest[:, None], curvature, mean, rest / (n - 1))
 
 

@@ -33,6 +33,7 @@ FACTORS = ("model", "source", "target")
 SCOPES: dict[str, tuple[str, ...]] = {"overall": TRANSFER_REGIMES}
 SCOPES |= {name: (name,) for name in TRANSFER_REGIMES}
 MEASUREMENT = "measurement"
+LEAST_LEFT = 1e-6  # of the variance of Δ, as a residual
 
 
 def variance_noiseless(grids: Sequence[ModelGrid]) -> pl.DataFrame:
@@ -126,6 +127,10 @@ def _scope(scope: str, rows: pl.DataFrame, nested: bool, draws: int, seed: int) 
     parts = blocks([codes[name] for name in used], codes["model"] if nested else None)
     with _one_thread():
         at = fit(parts, y, len(used))
+        if not at.residual > LEAST_LEFT * float(y.var()):
+            raise NotComputable(
+                f"{', '.join(used)} leave nothing of Δ over: there is no residual to tell their shares by"
+            )
         errors = share_errors(parts, at, len(y), draws, seed) if draws > 1 else np.full(len(used) + 1, np.nan)
     found = {name: (float(at.shares[i]), float(errors[i])) for i, name in enumerate([*used, "residual"])}
     table = [(scope, name, *found.get(name, (None, None))) for name in (*FACTORS, "residual")]

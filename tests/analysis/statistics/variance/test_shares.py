@@ -51,6 +51,16 @@ def test_variance_of_one_model_leaves_its_share_open_and_constants_say_why() -> 
         shares.variance_crossed(grid().with_columns(pl.lit(1.0).alias("delta")))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("models", [1, 3])
+def test_factors_that_leave_nothing_over_are_told_and_have_no_shares(models: int) -> None:
+    of_targets = pl.col("target_task").rank("dense") * 7 + pl.col("target_language").rank("dense")
+    exact = effects(4, models=models).with_columns(of_targets.cast(pl.Float64).alias("delta"))
+    for fitted in (shares.variance_crossed, shares.variance_nested):
+        with pytest.raises(NotComputable, match="no residual"):
+            fitted(exact)
+
+
 def test_nested_also_with_and_without_a_curated_task_overall_and_by_regime() -> None:
     frame = effects(3, models=3)
     table = shares.variance_nested(frame, draws=0, curated=("c",))
