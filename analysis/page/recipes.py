@@ -63,7 +63,7 @@ def said(frame: pl.DataFrame) -> Iterator[str]:
         ends = "" if row["low"] is None else f" (95 % interval {_signed(row['low'])} to {_signed(row['high'])})"
         verdict = "worse" if row["worse"] else "better" if row["better"] else "no difference beyond chance"
         calls = "; ".join(
-            f"of {rows.filter(pl.col('family') == family).height:,} {family}s "
+            f"of {count(rows.filter(pl.col('family') == family).height, family)} "
             f"{_called(rows.filter(pl.col('family') == family))}"
             for family in ("source", "cell")
         )
