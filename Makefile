@@ -1,6 +1,8 @@
 # make sweep   a whole transfer study, offline, and its report      make unit   the tests without Ray, DeepSpeed or processes
 # make test    all tests but the long ones
 # make test-models   every type of model and kind of adapter, about ten minutes; writes docs/models.md
+# make test-device   on a device that says `cuda` and is none: where things lie, what is waited for, out-of-memory
+# make gpu           what a GPU has to settle, within ten minutes and offline; writes build/gpu
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go
 #                    (`make test` has the quick calibration of the statistics; all of it: python -m bench.calibration)
 # make audit   known vulnerabilities of what is pinned, by PyPI; lock.txt is renewed by ./install.sh renew
@@ -9,7 +11,7 @@ CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
-.PHONY: install sweep smollm2 unit test test-models test-faults lint audit clean
+.PHONY: install sweep smollm2 unit test test-device gpu test-models test-faults lint audit clean
 
 install:
 	@./install.sh
@@ -27,6 +29,13 @@ unit: install
 
 test: install
 	@tests/run.sh
+
+test-device: install
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.device.fake tests/device/on_device tests/adapters \
+	tests/evaluators/test_evaluator.py tests/trainers/test_trainer.py tests/trainers/test_kinds.py
+
+gpu: install
+	@$(PY) -m bench.gpu
 
 test-faults: install
 	@trap 'exit 130' INT; code=0; FAULT_RUNS=$${FAULT_RUNS:-30} $(PY) -m pytest tests/faults -s || code=$$?; \

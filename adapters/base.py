@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from adapters.device import read_no_texts
 from adapters.probe import Probe, probe
 from study.errors import ConfigError
 from study.models.hub import local_folder
@@ -32,6 +33,7 @@ def load_model(model: Model) -> PreTrainedModel:
     Raises ConfigError where it is of no kind that transformers loads as a causal language model, and where its folder
     lacks weights: transformers would fill them at random, anew at each load.
     """
+    read_no_texts()
     folder = local_folder(model.path, model.revision)
     try:
         found: object = AutoModelForCausalLM.from_pretrained(

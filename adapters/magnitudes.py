@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from adapters.device import on_device
 from adapters.spread import whole
 
 
@@ -22,6 +23,8 @@ class Magnitudes:
         assert isinstance(module, nn.Linear | Conv1D)
         self._module = module
         self._squares_O: torch.Tensor | None = None
+        self._scalings: tuple[float, ...] = ()
+        self._scalings_K1: torch.Tensor | None = None
 
     @torch.no_grad()
     def begin(self) -> torch.Tensor:
@@ -38,7 +41,7 @@ class Magnitudes:
             weight_OI = self._weight_OI()
             if self._squares_O is None:
                 self._squares_O = weight_OI.float().square().sum(1)
-            s_K1 = torch.tensor(scalings, device=a_KRI.device)[:, None]
+            s_K1 = self._made(tuple(scalings), a_KRI.device)
             a, b = a_KRI.float(), b_KOR.float()
             crossed_KO = (torch.matmul(weight_OI.to(a_KRI.dtype), a_KRI.mT).float() * b).sum(2)
             updates_KO = (torch.bmm(b, torch.bmm(a, a.mT)) * b).sum(2)
@@ -62,6 +65,12 @@ class Magnitudes:
         plain = nn.functional.linear(read, self._weight_OI())
         rest = y - plain  # before the products are added in place
         return rest + scaled(product(plain), None)
+
+    def _made(self, scalings: tuple[float, ...], device: torch.device) -> torch.Tensor:
+        """The scalings on the device [K, 1], where they stay as long as they are the same."""
+        if self._scalings_K1 is None or scalings != self._scalings:
+            self._scalings, self._scalings_K1 = scalings, on_device(scalings, device)[:, None]
+        return self._scalings_K1
 
     def _weight_OI(self) -> torch.Tensor:
         weight = self._module.weight

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from adapters.device import uploaded
+
 Pair = tuple[torch.Tensor, torch.Tensor]  # A [K, R, I] and B [K, O, R] of a module
 
 
 def squared_norms(pairs: Sequence[Pair], scalings: Sequence[Sequence[float]]) -> torch.Tensor:
     """Σ‖s B A‖² over modules for each of K adapters, [K] float32; `scalings` are theirs, module by module."""
-    return _SquaredNorms.apply(torch.tensor(scalings, device=pairs[0][0].device), *chain(*pairs))  # type: ignore[no-any-return,no-untyped-call]
+    return _SquaredNorms.apply(uploaded(torch.tensor(scalings), pairs[0][0].device), *chain(*pairs))  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _SquaredNorms(torch.autograd.Function):

@@ -10,10 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
+
+from adapters.device import on_device
+
+GROUPING = (9, 10)  # major numbers of the GPUs for which torch (2.13) has a grouped GEMM
 
 
 class Rows:
@@ -25,10 +29,11 @@ class Rows:
         self._block = math.gcd(*(length for _, length in runs))
         self._runs = _Runs(runs, device) if len(runs) < self.count // self._block else None
         owners = slots[:: self._block]
+        self._blocks = len(owners)
         self.used = [slot for slot in owners if slot is not None]
-        self._owners = [0 if slot is None else slot for slot in owners]
-        self._take = _take_plan(self._owners, of, device)
-        self._no_one = [slot is None for slot in owners] if None in owners else None
+        self._take = _take_plan([0 if slot is None else slot for slot in owners], of, device)
+        self._scaling = _Scalings(owners, device)
+        self._nobody = _nobody(owners, device)
 
     def add_product(
         self,
@@ -41,41 +46,61 @@ class Rows:
         """y + scaling * B A x of each row's own adapter, in place; computed in the adapters' dtype."""
         if self._runs is not None and not torch.is_grad_enabled() and _can_group(x_BTI, a_KRI, b_KOR):
             return self._runs.add_product(y_BTO, x_BTI, a_KRI, b_KOR, scalings)
-        own = [scalings[slot] for slot in self._owners]
-        if self._no_one is not None:
-            own = [0.0 if nobody else scaling for nobody, scaling in zip(self._no_one, own, strict=True)]
-        scaling = own[0] if len(set(own)) == 1 else torch.tensor(own, device=x_BTI.device)[:, None, None]
-        nobody = None if self._no_one is None else torch.tensor(self._no_one, device=x_BTI.device)[:, None, None]
-        blocks = len(self._owners)
-        return _AddLowRank.apply(y_BTO, x_BTI, self._take(a_KRI), self._take(b_KOR), scaling, nobody, blocks)  # type: ignore[no-any-return,no-untyped-call]
+        scaling, blocks = self._scaling.of(scalings), self._blocks
+        return _AddLowRank.apply(y_BTO, x_BTI, self._take(a_KRI), self._take(b_KOR), scaling, self._nobody, blocks)  # type: ignore[no-any-return,no-untyped-call]
 
     def scaled(self, scale_KO: torch.Tensor, y_BTO: torch.Tensor, around_O: torch.Tensor | None) -> torch.Tensor:
         """around + scale * (y - around) of each row's own adapter; rows that are the base's alone stay."""
-        y_NSO = y_BTO.reshape(len(self._owners), -1, y_BTO.shape[-1])
+        y_NSO = y_BTO.reshape(self._blocks, -1, y_BTO.shape[-1])
         scale_N1O = self._take(scale_KO)[:, None].to(y_BTO.dtype)
         moved = y_NSO * scale_N1O if around_O is None else around_O + (y_NSO - around_O) * scale_N1O
-        if self._no_one is not None:
-            moved = torch.where(torch.tensor(self._no_one, device=moved.device)[:, None, None], y_NSO, moved)
+        if self._nobody is not None:
+            moved = torch.where(self._nobody, y_NSO, moved)
         return moved.view(y_BTO.shape)
 
 
 def _can_group(x_BTI: torch.Tensor, a_KRI: torch.Tensor, b_KOR: torch.Tensor) -> bool:
-    """Whether torch's grouped GEMM takes these: in rows of whole 16 bytes, on a GPU bfloat16 only."""
+    """Whether torch's grouped GEMM takes these: in rows of whole 16 bytes, on a GPU bfloat16 only.
+
+    GPUs before Hopper, and those after Blackwell's first, have no kernel for it: torch would wait for the ends of the
+    runs and go through them one by one.
+    """
     aligned = all(size * a_KRI.dtype.itemsize % 16 == 0 for size in (*a_KRI.shape[1:], b_KOR.shape[1]))
-    return aligned and (x_BTI.device.type == "cpu" or a_KRI.dtype == torch.bfloat16)
+    if not aligned or x_BTI.device.type == "cpu":
+        return aligned
+    return a_KRI.dtype == torch.bfloat16 and torch.cuda.get_device_capability(x_BTI.device)[0] in GROUPING
+
+
+class _Scalings:
+    """What each block's product is multiplied by, made for a device once; nothing where it is the base's alone."""
+
+    def __init__(self, owners: Sequence[int | None], device: torch.device) -> None:
+        self._owners, self._device = owners, device
+        self._known: dict[tuple[float, ...], float | torch.Tensor] = {}
+
+    def of(self, scalings: Sequence[float]) -> float | torch.Tensor:
+        """By the adapters' scalings: a number where all blocks have the same, else [N, 1, 1]."""
+        own = tuple(0.0 if slot is None else scalings[slot] for slot in self._owners)
+        if own not in self._known:
+            alike = len(set(own)) == 1
+            self._known[own] = own[0] if alike else on_device(own, self._device)[:, None, None]
+        return self._known[own]
+
+
+def _nobody(owners: Sequence[int | None], device: torch.device) -> torch.Tensor | None:
+    """Which blocks are the base's alone [N, 1, 1]; None where there are none."""
+    alone = [slot is None for slot in owners]
+    return on_device(alone, device)[:, None, None] if any(alone) else None
 
 
 class _Runs:
     """Runs of rows of one slot, of unequal lengths."""
 
     def __init__(self, runs: Sequence[tuple[int | None, int]], device: torch.device) -> None:
-        lengths = torch.tensor([length for _, length in runs])
-        self._owners = [0 if slot is None else slot for slot, _ in runs]
-        self._index = torch.tensor(self._owners, device=device)
-        self._ends = lengths.cumsum(0).to(device, torch.int32)
-        self._run_of_row = torch.repeat_interleave(lengths).to(device)
-        self._no_one = [slot is None for slot, _ in runs]
-        self._nobody = torch.tensor(self._no_one, device=device)[self._run_of_row][:, None, None]
+        owners = [slot for slot, length in runs for _ in range(length)]
+        self._index = on_device([0 if slot is None else slot for slot, _ in runs], device)
+        self._ends = on_device(list(accumulate(length for _, length in runs)), device, torch.int32)
+        self._scaling, self._nobody = _Scalings(owners, device), _nobody(owners, device)
 
     def add_product(
         self,
@@ -90,10 +115,9 @@ class _Runs:
         a_NIR, b_NRO = a_KRI[self._index].transpose(1, 2), b_KOR[self._index].transpose(1, 2)
         x_SI = x_BTI.to(a_KRI.dtype).reshape(rows * tokens, -1)
         h_BTR = torch.nn.functional.grouped_mm(x_SI, a_NIR, offs=ends).view(rows, tokens, -1)
-        own = torch.tensor([scalings[slot] for slot in self._owners], device=x_BTI.device)
-        h_BTR = _scaled(h_BTR, own[self._run_of_row][:, None, None])
+        h_BTR = _scaled(h_BTR, self._scaling.of(scalings))
         update = torch.nn.functional.grouped_mm(h_BTR.flatten(0, 1), b_NRO, offs=ends).view(y_BTO.shape)
-        return y_BTO.add_(update.masked_fill_(self._nobody, 0.0) if any(self._no_one) else update)
+        return y_BTO.add_(update if self._nobody is None else update.masked_fill_(self._nobody, 0.0))
 
 
 class _AddLowRank(torch.autograd.Function):
@@ -149,10 +173,10 @@ def _take_plan(owners: Sequence[int], of: int, device: torch.device) -> Callable
     order = sorted(range(len(owners)), key=owners.__getitem__)
     unique = sorted(set(owners))
     plan = _TakePlan(
-        torch.tensor(owners, device=device),
-        torch.tensor(order, device=device) if order != list(range(len(owners))) else None,
-        torch.tensor(unique, device=device),
-        torch.tensor([owners.count(slot) for slot in unique], device=device) if len(unique) < len(owners) else None,
+        on_device(owners, device),
+        on_device(order, device) if order != list(range(len(owners))) else None,
+        on_device(unique, device),
+        on_device([owners.count(slot) for slot in unique], device) if len(unique) < len(owners) else None,
     )
     return lambda stack: _Take.apply(stack, plan)  # type: ignore[no-untyped-call]
 
@@ -182,5 +206,7 @@ class _Take(torch.autograd.Function):
             gradient = gradient.index_select(0, plan.order)
         if plan.counts is not None:
             flat = gradient.reshape(len(gradient), -1)
-            gradient = torch.segment_reduce(flat, "sum", lengths=plan.counts, axis=0).view(-1, *ctx.shape[1:])
+            # Unsafe: the lengths are right, and are not read to see whether they are.
+            summed = torch.segment_reduce(flat, "sum", lengths=plan.counts, axis=0, unsafe=True)
+            gradient = summed.view(-1, *ctx.shape[1:])
         return gradient.new_zeros(ctx.shape).index_copy_(0, plan.unique, gradient), None

@@ -12,6 +12,7 @@ from itertools import accumulate
 
 import torch
 
+from adapters.device import on_device, uploaded
 from adapters.dropout import Dropout
 from trainers.data import Row
 
@@ -30,12 +31,14 @@ class GangRow:
 class MicroBatch:
     """Padded rows: input_ids and attention_mask [B, T], each row's slot (None: the base alone), and its dropout.
 
+    On a GPU there is no mask. Rows are padded on the right, where nothing looks from before: a model would read a mask
+    back to see what is in it, and with one leave the kernels that need none. On a CPU it decides the last bits.
     positions [N] are places in the flattened [B * T] to predict from, targets [N] the tokens that come there, weights
     [N] what each counts in the loss.
     """
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    attention_mask: torch.Tensor | None
     slots: tuple[int | None, ...]
     dropout: Dropout | None
     positions: torch.Tensor
@@ -112,13 +115,13 @@ def collate(rows: Sequence[GangRow], padding: int, dropout: float, device: torch
         targets += [tokens[place] if place < len(tokens) else padding for place in places]
         weights += [row.weight] * row.row.targets
     return MicroBatch(
-        input_ids.to(device),
-        attention_mask.to(device),
+        uploaded(input_ids, device),
+        attention_mask if device.type == "cpu" else None,
         tuple(row.slot for row in rows),
-        Dropout(dropout, torch.tensor([row.stream for row in rows], device=device)) if dropout else None,
-        torch.tensor(positions, device=device),
-        torch.tensor(targets, device=device),
-        torch.tensor(weights, device=device),
+        Dropout(dropout, on_device([row.stream for row in rows], device)) if dropout else None,
+        on_device(positions, device),
+        on_device(targets, device),
+        on_device(weights, device),
     )
 
 
@@ -129,7 +132,7 @@ def collate_prompts(rows: Sequence[GangRow], padding: int, device: torch.device)
     starts = dict(zip(once, accumulate((row.targets for row in once), initial=0), strict=False))
     same = [starts[row.row] + n for row in rows for n in range(row.row.targets)]
     base = replace(collate([GangRow(0, row, 0.0, 0) for row in once], padding, 0.0, device), slots=(None,) * len(once))
-    return Prompts(collate(rows, padding, 0.0, device), base, torch.tensor(same, device=device))
+    return Prompts(collate(rows, padding, 0.0, device), base, on_device(same, device))
 
 
 def _nothing(padding: int) -> GangRow:

@@ -15,10 +15,12 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from adapters.device import on_device
 from adapters.kinds.kind import Sheet, kind_of
 from study.config import Recipe
 from study.errors import ConfigError
 from trainers.batch import MicroBatch, Prompts
+from trainers.loss import losses
 from trainers.optimizer import GangAdamW
 from trainers.world import World, deepspeed, forget_modules
 
@@ -58,18 +60,20 @@ class GangModel(torch.nn.Module):
         if batch is None:
             return self.sheet.squared_norms()
         if isinstance(batch, MicroBatch):
-            return functional.cross_entropy(self._logits(batch), batch.targets, reduction="none")
+            return losses(self._logits(batch), batch.targets)
         with torch.no_grad():
-            base_NV = self._logits(batch.base).log_softmax(-1).index_select(0, batch.same)
-        own_NV = self._logits(batch.own).log_softmax(-1)
+            base_NV = self._logits(batch.base).float().log_softmax(-1).index_select(0, batch.same)
+        own_NV = self._logits(batch.own).float().log_softmax(-1)
         return functional.kl_div(own_NV, base_NV, reduction="none", log_target=True).sum(-1)
 
     def _logits(self, batch: MicroBatch) -> torch.Tensor:
-        """What is predicted from each position, float32 [N, V]."""
+        """What is predicted from each position [N, V]."""
         self._length, self._positions = batch.input_ids.shape[1], batch.positions
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+        inputs: dict[str, object] = {"input_ids": batch.input_ids, "use_cache": False}
+        if batch.attention_mask is not None:
+            inputs["attention_mask"] = batch.attention_mask
         logits = self.sheet.logits(inputs, batch.slots, batch.dropout)
-        return (self._selected(logits) if self._handle is None else logits.flatten(0, 1)).float()
+        return self._selected(logits) if self._handle is None else logits.flatten(0, 1)
 
     def detach(self) -> None:
         """Take adapters and hooks off the base."""
@@ -160,8 +164,8 @@ class Engine:
     def _exchanged(self, slots: Sequence[int], rows_KP: torch.Tensor) -> torch.Tensor:
         """Put rows into the sheet, in place of what is returned."""
         with self._whole_sheet(modifier_rank=0), torch.no_grad():
-            sheet_KP, places = self._sheet.weights, list(slots)
-            before_KP = sheet_KP[places].clone()
+            sheet_KP, places = self._sheet.weights, on_device(slots, self.world.device)
+            before_KP = sheet_KP[places]
             sheet_KP[places] = rows_KP.to(sheet_KP)
         return before_KP
 

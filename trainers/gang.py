@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from adapters.device import on_device
 from study.pulse import WORKING, beat
 from trainers.batch import Batching, GangRow, collate, collate_prompts, deal
 from trainers.checkpoint import Checkpoint, Save
@@ -88,7 +89,7 @@ def _checkpoint(
     states = {}
     for member in members:
         goes_on = member.rate(step) is not None
-        row_SP = rows_SKP[: 4 if member.is_slow else 3, member.slot].clone() if goes_on else None
+        row_SP = rows_SKP[: 4 if member.is_slow else 3, member.slot] if goes_on else None
         states[member.job.adapter_id] = member.state(row_SP)
     return Checkpoint(step, seconds, resumed, states)
 
@@ -147,24 +148,26 @@ class _Losses:
     def keep_small(self, weights: list[float]) -> None:
         """Add the gradients of members' ‖ΔW‖², by weight; all processes have them, so each adds its part."""
         if any(weights):
-            weights_K = torch.tensor(weights, device=self._world.device) / self._world.size
+            weights_K = on_device(weights, self._world.device) / self._world.size
             self._engine.backward((self._engine.losses(None) * weights_K).sum())
 
     def take(self, slots: list[int]) -> dict[int, float]:
         """These members' sums over all processes since they were last taken; every process has to ask."""
         sums = self._world.sum_each(self._sums)
-        self._sums[slots] = 0.0
+        for slot in slots:
+            self._sums[slot] = 0.0
         return {slot: sums[slot] for slot in slots}
 
     def _add(self, losses_N: torch.Tensor, rows: list[GangRow], by_weight: bool) -> None:
         """Losses stand row by row, rows member by member: added up in that order, on any device."""
         if by_weight:
             weights = [row.weight for row in rows for _ in range(row.row.targets)]
-            losses_N = losses_N * torch.tensor(weights, dtype=torch.float64, device=losses_N.device)
+            losses_N = losses_N * on_device(weights, losses_N.device, torch.float64)
         counts = [0] * len(self._members)
         for row in rows:
             counts[row.slot] += row.row.targets
-        self._sums += torch.segment_reduce(losses_N, "sum", lengths=torch.tensor(counts, device=losses_N.device))
+        lengths = on_device(counts, losses_N.device)  # unsafe: they are right, and are not read to see whether they are
+        self._sums += torch.segment_reduce(losses_N, "sum", lengths=lengths, unsafe=True)
 
     def _count(self, dealt: list[list[list[GangRow]]]) -> None:
         """Note each member's tokens: its own, and those that went through the model with the padding."""

@@ -14,6 +14,8 @@ from itertools import groupby
 
 import torch
 
+from adapters.device import on_device
+
 BETAS, EPS = (0.9, 0.999), 1e-8
 _CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
@@ -52,13 +54,17 @@ class GangAdamW(torch.optim.Optimizer):
     def state_of_all(self) -> torch.Tensor:
         """Weights and both moments of all adapters, and slow weights where there are any: [3 or 4, K, P] float32.
 
-        On the CPU; every process has to ask.
+        On the CPU, each adapter's in one piece; every process has to ask.
         """
-        return torch.stack([self._whole(tensor) for tensor in self._tensors()])
+        tensors = self._tensors()
+        found_KSP = torch.empty(self.slots, len(tensors), self.width)
+        for number, tensor in enumerate(tensors):
+            found_KSP[:, number] = self._whole(tensor)
+        return found_KSP.transpose(0, 1)
 
     def slow_of_all(self) -> torch.Tensor:
         """The slow weights of all adapters, [K, P] float32 on the CPU; every process has to ask."""
-        return self._whole(self.state[self._own]["slow"])
+        return self._whole(self.state[self._own]["slow"]).to("cpu", copy=True)
 
     def load(self, state_SKP: torch.Tensor) -> None:
         """Go on from there, as the next step begins: only then DeepSpeed shows the range that this process owns."""
@@ -78,13 +84,14 @@ class GangAdamW(torch.optim.Optimizer):
         return [self._own, state["exp_avg"], state["exp_avg_sq"], *([state["slow"]] if "slow" in state else [])]
 
     def _whole(self, own: torch.Tensor) -> torch.Tensor:
+        """Of all processes, where it lies; it is the optimiser's own where that is whole."""
         flat = own.detach().view(-1)
         if self._is_part(flat.numel()):
             flat = flat.to(self._device)
             parts = [torch.empty_like(flat) for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather(parts, flat)
             flat = torch.cat(parts)
-        return flat[: self.slots * self.width].view(self.slots, self.width).to("cpu", copy=True)
+        return flat[: self.slots * self.width].view(self.slots, self.width)
 
     def _update(self, parameter: torch.Tensor) -> None:
         state: dict[str, torch.Tensor] = self.state[parameter]
@@ -104,7 +111,8 @@ class GangAdamW(torch.optim.Optimizer):
             for slots in _runs(self.rates, first, first + count):
                 begin = start + (slots[0] - first) * width
                 rows = [t[begin : begin + len(slots) * width].view(len(slots), width) for t in tensors]
-                rates = parameter.new_tensor([self.rates[slot] for slot in slots])[:, None]
+                own = [self.rates[slot] or 0.0 for slot in slots]
+                rates = on_device(own, parameter.device, parameter.dtype)[:, None]
                 if clips is not None:
                     rows[1] = rows[1] * clips[slots[0] : slots[-1] + 1, None]
                 if self.pace is not None:

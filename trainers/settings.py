@@ -32,6 +32,21 @@ _DECIDED = {
 STAGES = (0, 1, 2, 3)
 
 
+def gpu_share(training: Training) -> float:
+    """What a process may take of its GPU; of one that is on a CPU, 1."""
+    return min(1.0, training.resources_per_worker.get("GPU", 1.0)) or 1.0
+
+
+def device_of(training: Training) -> str:
+    """Whether models are trained on CPUs or on GPUs, as torch calls them."""
+    return "cuda" if "GPU" in training.resources_per_worker else "cpu"
+
+
+def pass_tokens(training: Training) -> int:
+    """The padded tokens that fill a forward pass of a process, on what it has of a device."""
+    return int(FULL_PASS[device_of(training)] * gpu_share(training))
+
+
 def rows_per_process(recipe: Recipe, gang: int, processes: int) -> int:
     """Rows of an optimiser step of a gang that each process gets."""
     return -(-recipe.batch_size * gang // processes)
@@ -82,8 +97,11 @@ def engine_config(training: Training, dtype: str) -> dict[str, object]:
         "managed_gradient_accumulation": False,
         "gradient_clipping": 0.0,
     }
+    zero = dict(training.deepspeed.get("zero_optimization", {}))
+    if zero_stage(training) == 2 and dtype != "float16" and not zero.get("offload_optimizer"):
+        settings["zero_optimization"] = {"compute_grad_norm": False, **zero}  # it would be waited for, and used nowhere
     if dtype == "bfloat16":
-        settings["bf16"] = {"enabled": True}
+        settings["bf16"] = {"enabled": True, "check_grad_overflow": False}  # what is not finite does not get there
     elif dtype == "float16":
         settings["fp16"] = {"enabled": True}
     return settings

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from adapters.device import empty_cache, share
 from adapters.kinds.kind import kind_of
 from adapters.positions import turn_of
 from study.errors import ConfigError
@@ -131,7 +132,7 @@ class Worker:
             if not is_out_of_memory(error):
                 raise
             reason = str(error)
-        _empty_cache()  # only here does the error let go of what the failed attempt held
+        empty_cache()  # only here does the error let go of what the failed attempt held
         raise torch.OutOfMemoryError(reason)
 
     def _result(self, member: Member, shared: Conditions, setup: Setup, base: Base, out: Path) -> Trained | Rejected:
@@ -149,13 +150,16 @@ class Worker:
         return Trained(job.adapter_id, folder, member.course(nothing), shared)
 
     def _batching(self, setup: Setup, gang: int, base: Base) -> Batching:
-        """Rows and tokens of a process per forward pass: what is fast, or the fewer rows that `training` sets."""
+        """Rows and tokens of a process per forward pass: what is fast, or what `training` sets."""
         rows = rows_per_process(setup.recipe, gang, self.world.size)
         if setup.training.micro_batch_size != "auto":
             rows = min(rows, setup.training.micro_batch_size)
         device = self.world.device.type
         kind, turn = kind_of(setup.recipe), turn_of(base.module.config)
-        limits = rows, FULL_PASS[device], PASS_WORTH[device]
+        tokens = setup.training.micro_batch_tokens
+        if tokens == "auto":
+            tokens = int(FULL_PASS[device] * share())
+        limits = rows, tokens, PASS_WORTH[device]
         return Batching(*limits, base.padding, kind.dropout, turn, kind.virtual_tokens)
 
     def _conditions(
@@ -178,9 +182,3 @@ class Worker:
 
 def _is_equal(weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> bool:
     return all(torch.equal(tensor, others[name].to(tensor)) for name, tensor in weights.items())
-
-
-def _empty_cache() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

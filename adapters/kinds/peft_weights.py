@@ -151,6 +151,8 @@ def _wrapped(base: PreTrainedModel, kind: PeftKind) -> PeftModel:
         wrapped = get_peft_model(skeleton(base), kind.config(base))
     assert isinstance(wrapped, PeftModel)
     wrapped.eval()
+    if base.device.type == "cuda" and has_prompt(runs(wrapped)):  # else they go there, and are waited for, in each pass
+        wrapped.prompt_tokens = {name: numbers.to(base.device) for name, numbers in wrapped.prompt_tokens.items()}
     return wrapped
 
 

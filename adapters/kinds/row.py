@@ -17,12 +17,21 @@ class Row(nn.Module):
 
     slots, pace = 1, None
 
-    def __init__(self, weights: Mapping[str, torch.Tensor], decayed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        decayed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self._shapes = {name: weight.shape for name, weight in weights.items()}
         self.decayed = decayed
-        row = torch.cat([weight.detach().flatten().to(device, torch.float32) for weight in weights.values()])
-        self.weights = nn.Parameter(row[None])
+        row_1P = torch.empty(1, sum(weight.numel() for weight in weights.values()), dtype=dtype, device=device)
+        self.weights = nn.Parameter(row_1P)  # its memory is all that is taken
+        with torch.no_grad():
+            for name, own in self.views().items():
+                own.copy_(weights[name])
 
     def forward(self) -> dict[str, torch.Tensor]:
         """Every weight by its name: views of the sheet. Its gradient comes back in one piece."""

@@ -30,7 +30,9 @@ class WholeSheet(Row):
     def __init__(self, base: PreTrainedModel, device: torch.device) -> None:
         matrices = set(get_parameter_names(base, [nn.LayerNorm], _NOT_DECAYED))  # type: ignore[no-untyped-call]
         found = dict(sorted(base.named_parameters(), key=lambda item: item[0] not in matrices))
-        super().__init__(found, sum(weight.numel() for name, weight in found.items() if name in matrices), device)
+        decayed = sum(weight.numel() for name, weight in found.items() if name in matrices)
+        # In the base's precision, to which DeepSpeed brings it anyway before it spreads float32 copies.
+        super().__init__(found, decayed, device, base.dtype)
         self.__dict__["model"] = base  # set as an attribute it would become a part
 
     def logits(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from adapters.bank import LoraBank
+from adapters.device import empty_cache, room, uploaded
 from adapters.positions import turn_of
 from adapters.probe import has_prompt
 from evaluators.forward.masks import Masks
@@ -75,28 +76,24 @@ class Engine:
         start = 0
         while start < len(waiting):
             batch = sorted(waiting[start : start + self._fitting(waiting, start)], key=_slot)
-            try:
-                with self.stage("forward"):
-                    logprob_S, greedy_S = self._forward(batch)
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if len(batch) == 1 or not is_out_of_memory(error):
-                    raise
+            found = self._tried(batch)
+            if found is None:
                 self.budget = len(batch) * len(waiting[start]) // 2
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
+                empty_cache()
                 continue
             if self.profile is not None:
                 body, head = self._flops
                 tokens, scored = sum(map(len, batch)), sum(len(np.unique(row.at_S)) for row in batch)
                 self.profile.count(tokens, len(batch) * len(waiting[start]), body * tokens + head * scored)
             beat()
-            logprobs.append(logprob_S)
-            greedy.append(greedy_S)
+            logprobs.append(found[0])
+            greedy.append(found[1])
             owners.extend(row.owner_S for row in batch)
             start += len(batch)
         owner_S = np.concatenate(owners)
-        total = np.bincount(owner_S, weights=torch.cat(logprobs).cpu().numpy(), minlength=n_requests)
-        misses = np.bincount(owner_S, weights=~torch.cat(greedy).cpu().numpy(), minlength=n_requests)
+        logprob_S, greedy_S = torch.stack([torch.cat(logprobs), torch.cat(greedy).float()]).cpu().numpy()
+        total = np.bincount(owner_S, weights=logprob_S, minlength=n_requests)
+        misses = np.bincount(owner_S, weights=1 - greedy_S, minlength=n_requests)
         return total.astype(np.float64, copy=False), misses == 0
 
     def stage(self, name: str) -> AbstractContextManager[None]:
@@ -125,6 +122,16 @@ class Engine:
             count += 1
         return count
 
+    def _tried(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """What `_forward` gives; None where memory does not hold so many rows, by when nothing of them is held."""
+        try:
+            with self.stage("forward"):
+                return self._forward(batch)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+            return None
+
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         longest = max(len(row) for row in batch)
@@ -139,8 +146,15 @@ class Engine:
             depth_BL = self._padded([row.depth_N for row in batch], length)
             arguments["position_ids"] = depth_BL
             arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
-        with self._masks.attention(length) if branches else nullcontext():
-            logits_UV = self._logits(arguments, tokens_BL.shape, self._tensor(at_U), [row.slot for row in batch])
+        slots = [row.slot for row in batch]
+        try:
+            with self._masks.attention(length) if branches else nullcontext():
+                logits_UV = self._logits(arguments, tokens_BL.shape, self._tensor(at_U), slots)
+        except Exception as error:
+            if not (branches and self._masks.flexes(length)) or is_out_of_memory(error):
+                raise
+            self._masks.leave_flex(error)  # it was at fault if the batch now runs
+            return self._forward(batch)
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
         index_S = self._tensor(where_S)
         logprob_S = logprobs_UV[index_S, want_S]
@@ -182,19 +196,18 @@ class Engine:
         return self._tensor(padded)
 
     def _tensor(self, values: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+        return uploaded(torch.from_numpy(values), self.device)
 
 
 def automatic_budget(model: PreTrainedModel) -> int:
-    """Tokens per batch: what the cache likes on a CPU; on a GPU what fits in a third of the free memory.
+    """Tokens per batch: what the cache likes on a CPU; on a GPU what fits in a third of what is free of its share.
 
     A token's activations are taken as three intermediate and sixteen hidden vectors.
     """
     token_bytes = _width(model) * model.dtype.itemsize
     if model.device.type != "cuda":
         return int(min(CPU_TOKENS[1], max(CPU_TOKENS[0], CPU_BYTES / token_bytes)))
-    free, _ = torch.cuda.mem_get_info(model.device)
-    return int(min(CUDA_TOKENS, max(1024, free / 3 / token_bytes)))
+    return int(min(CUDA_TOKENS, max(1024, room(model.device) / 3 / token_bytes)))
 
 
 def _width(model: PreTrainedModel) -> int:

@@ -15,6 +15,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from adapters.device import empty_cache
 from adapters.probe import has_prompt
 from evaluators.forward.engine import Engine
 from evaluators.forward.padding import PROMPTS, pads_exactly
@@ -111,19 +112,22 @@ class Writer:
         """
         requests = [_request(instance, slot) for instance, slot in zip(instances, slots, strict=True)]
         rows = self._rows(longest)
-        while True:
-            self._hf.batch_size_per_gpu = rows
-            try:
-                texts = self._hf.generate_until(requests, disable_tqdm=True)
-                return [Written(text, one.args[0].cut_off) for text, one in zip(texts, requests, strict=True)]
-            except AssertionError as error:  # lm-eval's check that the answer is shorter than the model's limit
-                raise TaskError(str(error)) from error
-            except RuntimeError as error:
-                if rows == 1 or not is_out_of_memory(error):
-                    raise
-                rows //= 2
-                if self._engine.device.type == "cuda":
-                    torch.cuda.empty_cache()
+        while (texts := self._tried(requests, rows)) is None:
+            rows //= 2
+            empty_cache()
+        return [Written(text, one.args[0].cut_off) for text, one in zip(texts, requests, strict=True)]
+
+    def _tried(self, requests: list[_Request], rows: int) -> list[str] | None:
+        """What is written for requests, so many rows at once; None where memory does not hold that many."""
+        self._hf.batch_size_per_gpu = rows
+        try:
+            return list(self._hf.generate_until(requests, disable_tqdm=True))
+        except AssertionError as error:  # lm-eval's check that the answer is shorter than the model's limit
+            raise TaskError(str(error)) from error
+        except RuntimeError as error:
+            if rows == 1 or not is_out_of_memory(error):
+                raise
+            return None
 
     def _rows(self, longest: int) -> int:
         """How many texts of up to so many tokens are written at once: one where others beside it would change it."""

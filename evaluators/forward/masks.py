@@ -9,17 +9,23 @@ Shapes: B rows, L nodes of the longest row.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import PreTrainedModel
 
+from evaluators.forward.blocks import FLEX_BLOCK, block_mask
+
+log = logging.getLogger(__name__)
+
 FLEX_TOKENS = 1024  # from this length on attention costs enough for its kernel to matter
-FLEX_BLOCK = 128  # tokens of a block; lengths are rounded up to it, so that few kernels are compiled
+FLEX_KERNELS = 64  # that torch may compile for batches of different shapes, before it would leave compiling
 
 Mask = torch.Tensor | BlockMask
+_without_flex: list[Exception] = []  # why this process does without, if it does
 
 
 class Masks:
@@ -31,16 +37,18 @@ class Masks:
         self._window: int | None = getattr(config, "sliding_window", None)
         self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
         flex = model.device.type == "cuda" and getattr(model, "_supports_flex_attn", False)
-        self.flex_from: int | None = FLEX_TOKENS if flex else None
+        self.flex_from: int | None = FLEX_TOKENS if flex and not _without_flex else None
+        if self.flex_from is not None:
+            torch._dynamo.config.recompile_limit = FLEX_KERNELS
 
     def padded(self, length: int) -> int:
         """The length to which rows are filled up whose longest has `length` nodes."""
-        return -(-length // FLEX_BLOCK) * FLEX_BLOCK if self._flexes(length) else length
+        return -(-length // FLEX_BLOCK) * FLEX_BLOCK if self.flexes(length) else length
 
     @contextmanager
     def attention(self, length: int) -> Iterator[None]:
         """Within, the model computes attention by the kernel that takes the mask of rows of this length."""
-        if not self._flexes(length):
+        if not self.flexes(length):
             yield
             return
         before = self._model.config._attn_implementation
@@ -50,12 +58,25 @@ class Masks:
         finally:
             self._model.set_attn_implementation(before)
 
+    def leave_flex(self, error: Exception) -> None:
+        """Give all rows dense masks from now on, in this process: block masks have failed. It is told once."""
+        self.flex_from = None
+        if not _without_flex:
+            log.error(
+                "FlexAttention does not run on this machine (%s: %s). All prompts are scored with dense masks: the "
+                "same scores, slower and with more memory where prompts are long. It needs Triton, a C compiler (gcc) "
+                "and Python's headers: install them, and start the study again",
+                type(error).__name__,
+                " ".join(str(error).split())[:300],
+            )
+            _without_flex.append(error)
+
     def of(self, end_BL: torch.Tensor, depth_BL: torch.Tensor) -> Mask | dict[str, Mask]:
         """The mask for rows by the ends and depths of their nodes, zeros where they are filled up.
 
         A model that mixes windowed and full layers takes one mask for each kind.
         """
-        make = self._blocks if self._flexes(end_BL.shape[1]) else self._dense
+        make = block_mask if self.flexes(end_BL.shape[1]) else self._dense
         if "sliding_attention" in self._layer_kinds:
             return {
                 "full_attention": make(end_BL, depth_BL, None),
@@ -63,18 +84,9 @@ class Masks:
             }
         return make(end_BL, depth_BL, None if self._layer_kinds else self._window)
 
-    def _flexes(self, length: int) -> bool:
+    def flexes(self, length: int) -> bool:
+        """Whether rows of this length get block masks."""
         return self.flex_from is not None and length >= self.flex_from
-
-    def _blocks(self, end_BL: torch.Tensor, depth_BL: torch.Tensor, window: int | None) -> BlockMask:
-        def looks(b: torch.Tensor, _: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
-            allowed = (j <= i) & (i < end_BL[b, j])
-            if window is not None:
-                allowed = allowed & (depth_BL[b, i] - depth_BL[b, j] < window)
-            return allowed | (i == j)  # padding sees itself: no empty softmax
-
-        rows, length = end_BL.shape
-        return create_block_mask(looks, rows, None, length, length, device=str(end_BL.device), BLOCK_SIZE=FLEX_BLOCK)
 
     def _dense(self, end_BL: torch.Tensor, depth_BL: torch.Tensor, window: int | None) -> torch.Tensor:
         """[B, 1, L, L]: bool where the model's kernel takes it, else what is added to the scores."""

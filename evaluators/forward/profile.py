@@ -12,15 +12,18 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedModel
 
 from study.flops import FORWARD, peak_of
-from study.models.resolve import Model
 from study.scratch import scratch
 from study.store.layout import LOGS
-from study.store.store import Store
+
+if TYPE_CHECKING:
+    from study.models.resolve import Model
+    from study.store.store import Store
 
 
 def forward_flops(model: PreTrainedModel) -> tuple[int, int]:

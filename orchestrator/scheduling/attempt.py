@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.failures import budget
-from orchestrator.scheduling.shrink import halves, smaller
+from orchestrator.scheduling.shrink import halves, is_least, smaller
 from study.config import Failures, Recipe, Training
 from study.faults.kinds import OUT_OF_MEMORY, STOPS
 
@@ -46,13 +46,15 @@ class Attempt:
     def failed(self, kind: str, is_able: bool, failures: Failures, recipe: Recipe) -> str:
         """Book a failure of what is at work, and what to do about it: AGAIN, SPLIT or GIVEN_UP.
 
-        Too little memory makes parts smaller, which ends and so is not counted until each is one adapter. Whatever
-        else has spent its budget may be the fault of one member: where `is_able`, gangs of this model having been
-        trained here, the halves are tried once more.
+        Too little memory makes what is done at once smaller, which ends and so is not counted until it is least.
+        Whatever else has spent its budget may be the fault of one member: where `is_able`, gangs of this model having
+        been trained here, the halves are tried once more.
         """
+        if kind == OUT_OF_MEMORY and self.parts is not None and not is_least(self.at_work, self.training, recipe):
+            self.parts, self.training = smaller(self.parts, self.training, recipe)
+            return AGAIN
         several = self.parts is not None and len(self.at_work) > 1
-        if not (several and kind == OUT_OF_MEMORY):
-            self.spent[kind] = self.spent.get(kind, 0) + 1
+        self.spent[kind] = self.spent.get(kind, 0) + 1
         if self.spent.get(kind, 0) > budget(kind, failures):
             if not (several and is_able) or kind in STOPS:
                 return GIVEN_UP
@@ -60,6 +62,4 @@ class Attempt:
             self.parts[:1] = halves(self.at_work)
             self.spent[kind] -= 1
             return SPLIT
-        if kind == OUT_OF_MEMORY and self.parts is not None:
-            self.parts, self.training = smaller(self.parts, self.training, recipe)
         return AGAIN

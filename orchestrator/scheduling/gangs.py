@@ -16,9 +16,12 @@ from study.cells import Source
 from study.config import Recipe, StudyConfig, Training
 from study.models.resolve import Model
 from study.units import AdapterUnit
-from trainers.settings import FULL_PASS
+from trainers.settings import device_of, gpu_share, pass_tokens
 
-DEVICE_BYTES = {"cpu": 4 << 30, "cuda": 24 << 30}  # what is counted on per process; a gang that needs more is halved
+DEVICE_BYTES = {
+    "cpu": 4 << 30,
+    "cuda": 24 << 30,
+}  # what is counted on per process; one that needs more does less at once
 ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments; the rest is activations
 BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
 
@@ -68,9 +71,9 @@ def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_examp
         return training.gang_size
     if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others
         return 1
-    device = "cuda" if "GPU" in training.resources_per_worker else "cpu"
-    fills = FULL_PASS[device] * training.workers_per_trial / (recipe.batch_size * max(1.0, tokens_per_example))
-    room = DEVICE_BYTES[device] * ADAPTERS_SHARE / (tuning.size(model.params) * BYTES_PER_WEIGHT)
+    fills = pass_tokens(training) * training.workers_per_trial / (recipe.batch_size * max(1.0, tokens_per_example))
+    device_bytes = DEVICE_BYTES[device_of(training)] * gpu_share(training)
+    room = device_bytes * ADAPTERS_SHARE / (tuning.size(model.params) * BYTES_PER_WEIGHT)
     return max(1, min(math.ceil(fills), int(room)))
 
 

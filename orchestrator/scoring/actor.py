@@ -14,7 +14,7 @@ from evaluators.scored import Scored
 from orchestrator.cluster.actors import Actor, Method, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, watch
-from orchestrator.cluster.resources import as_options
+from orchestrator.cluster.resources import as_options, share_of_gpu
 from orchestrator.scheduling.backlog import Batch
 from orchestrator.scheduling.silence import Duty
 from orchestrator.scoring.requests import Table
@@ -43,9 +43,11 @@ class EvaluatorProcess:
     def load(self, context: ScoringContext, model: Model) -> None:
         self._pulse = own_pulse()
         self._pulse.begin(LOADING)
+        from adapters.device import keep_to
         from evaluators.evaluator import Evaluator, Settings
 
         beat()
+        keep_to(share_of_gpu(context.config.evaluators.resources))
         self._requests: dict[Cell, Table] = {}
         settings = Settings.of(context.config, context.profile)
         self._evaluator = Evaluator(model, context.store, settings, self._table)

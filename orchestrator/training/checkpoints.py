@@ -23,13 +23,17 @@ LOOKS = 3  # at one that is being written anew meanwhile
 
 @dataclass(frozen=True)
 class Begun:
-    """What a checkpoint says of itself. `rows` is the micro-batch that an out-of-memory had brought its gang to."""
+    """What a checkpoint says of itself: to how many `rows` and `tokens` per pass an out-of-memory had brought its gang.
+
+    Older ones know of rows alone.
+    """
 
     file: str
     step: int
     members: frozenset[str]
     failed: frozenset[str]
     rows: int | None
+    tokens: int | None = None
 
 
 def file_of(gang: Iterable[str]) -> str:
@@ -63,7 +67,7 @@ def _from_header(file: str, state: dict[str, Any]) -> Begun | None:
         return None
     members = dict(state["members"])
     failed = frozenset(name for name, books in members.items() if books["failure"] is not None)
-    return Begun(file, state["step"], frozenset(members), failed, state["rows"])
+    return Begun(file, state["step"], frozenset(members), failed, state["rows"], state.get("tokens"))
 
 
 def parts(gang: Sequence[str], checkpoints: Iterable[Begun]) -> list[list[str]]:

@@ -26,7 +26,7 @@ from orchestrator.cluster.beats import forget, own_pulse
 from orchestrator.failures import NotStarted, backoff_s, is_spoilt, kind_of, raised
 from orchestrator.scheduling.attempt import AGAIN, GIVEN_UP, Attempt
 from orchestrator.scheduling.blame import MOST_LOSSES
-from orchestrator.scheduling.shrink import with_rows
+from orchestrator.scheduling.shrink import with_limits
 from orchestrator.training.checkpoints import Begun, begun, latest, parts
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import GangEnded, GangMoved, Trained, as_result
@@ -93,7 +93,7 @@ class Workers(Protocol):
 class GangTrainer:
     """Trains one gang after the other on a group of workers, and tries again what fails. It asks nothing of Ray.
 
-    It remembers, by model, how few adapters and rows at once an out-of-memory has brought it down to, and whether it
+    It remembers, by model, how few adapters and tokens at once an out-of-memory has brought it down to, and whether it
     has trained any gang of the model.
     """
 
@@ -176,8 +176,8 @@ class GangTrainer:
         """Train a part of the gang, from where a checkpoint has it; then delete those that are of no more use."""
         store, checkpoints = self._context.store, begun(self._context.store)
         found = latest(gang, checkpoints)
-        if found is not None and found.rows is not None:
-            training = with_rows(training, found.rows)
+        if found is not None:
+            training = with_limits(training, found.rows, found.tokens)
         start = None if found is None else store.read(found.file)
         part = self._workers.train(self._context, gang, training, start)
         for checkpoint in begun(store):

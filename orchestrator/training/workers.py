@@ -21,7 +21,7 @@ from orchestrator.cluster.actors import Actor, Answer, Method, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
-from orchestrator.cluster.resources import as_options
+from orchestrator.cluster.resources import as_options, share_of_gpu
 from orchestrator.cluster.stacks import processes, wait
 from orchestrator.cluster.vigil import Vigil, as_hung, remove
 from orchestrator.costs.devices import load_s
@@ -48,10 +48,12 @@ START_LOOK_S = 5.0
 class TrainerProcess:
     """One worker of a group: trains, and (rank 0) puts the adapters into the store."""
 
-    def __init__(self, rank: int, world_size: int) -> None:
+    def __init__(self, rank: int, world_size: int, share: float = 1.0) -> None:
         self._pulse = own_pulse()
+        from adapters.device import keep_to
         from trainers.worker import Worker
 
+        keep_to(share)
         self._worker = Worker(rank, world_size)
 
     def address(self) -> Meeting:
@@ -69,8 +71,9 @@ class TrainerProcess:
         self._pulse.begin(LOADING)
 
         def save(reached: Checkpoint) -> None:
-            rows = None if training.micro_batch_size == "auto" else training.micro_batch_size
-            context.store.write(file_of(adapter_ids), reached.to_bytes(rows=rows))
+            limits = training.micro_batch_size, training.micro_batch_tokens
+            rows, tokens = (None if limit == "auto" else limit for limit in limits)
+            context.store.write(file_of(adapter_ids), reached.to_bytes(rows=rows, tokens=tokens))
 
         begun = Checkpoint.if_whole(start)
         units = [context.units[adapter_id] for adapter_id in adapter_ids]
@@ -202,7 +205,7 @@ class WorkerGroup:
         if self._places is not None:
             bundle = len(self._places.bundle_specs) - self.size + rank
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._places, bundle)
-        worker: Trainer = start_actor(TrainerProcess, rank, self.size, **options)
+        worker: Trainer = start_actor(TrainerProcess, rank, self.size, share_of_gpu(self._resources), **options)
         return worker
 
     def _raise_loss(self, answers: list[ray.ObjectRef[GangEnded]]) -> None:

@@ -40,6 +40,7 @@ def check(config: StudyConfig) -> None:
         raise ConfigError(
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
+    _check_gpus(config)
     _check_samples(config)
     check_recipes(config)
     _check_stages(config)
@@ -47,6 +48,27 @@ def check(config: StudyConfig) -> None:
     _check_existing_adapters(config)
     _check_assumed(config)
     _check_chats(config)
+
+
+def _check_gpus(config: StudyConfig) -> None:
+    """Raise ConfigError for parts of GPUs that no process can have: they are of one GPU, and of one process of a group.
+
+    NCCL refuses two processes of a group on one GPU; Ray has no place for one and a half.
+    """
+    training = config.training
+    asked = {
+        "training.resources_per_worker": training.resources_per_worker,
+        "evaluators.resources": config.evaluators.resources,
+    }
+    for key, resources in asked.items():
+        gpus = resources.get("GPU", 0.0)
+        if gpus > 1 and gpus != int(gpus):
+            raise ConfigError(key, f"{{GPU: {gpus:g}}}", "is no whole number of GPUs", "ask for whole ones, or for 1")
+    gpus = training.resources_per_worker.get("GPU", 0.0)
+    if 0 < gpus < 1 and training.workers_per_trial > 1:
+        problem = f"is a part of a GPU, and the {training.workers_per_trial} workers of a trial cannot share one (NCCL)"
+        fix = "set training.workers_per_trial to 1, or ask for whole GPUs"
+        raise ConfigError("training.resources_per_worker", f"{{GPU: {gpus:g}}}", problem, fix)
 
 
 def _check_samples(config: StudyConfig) -> None:

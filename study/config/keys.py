@@ -47,6 +47,7 @@ class Training(Frozen):
 
     gang_size: Auto | PositiveInt = "auto"
     micro_batch_size: Auto | PositiveInt = "auto"
+    micro_batch_tokens: Auto | PositiveInt = "auto"
     workers_per_trial: PositiveInt = 1
     resources_per_worker: Resources = Field(default={"GPU": 1.0})
     gradient_checkpointing: StrictBool = False  # layers are computed again in backward passes

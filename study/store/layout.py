@@ -12,7 +12,7 @@ import uuid
 from datetime import UTC, datetime
 
 from study.cells import COMPOSED
-from study.store.schema import SCHEMA_VERSION
+from study.store.version import SCHEMA_VERSION
 
 STUDY_FILE, GRID_FILE, RECORD_FILE = "study.yaml", "grid.parquet", "record.json"
 SEEN_FILE = "seen.json"  # what planning saw of the data

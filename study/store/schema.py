@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"
+from study.store.version import SCHEMA_VERSION
 
 
 def _field(name: str, kind: pa.DataType, what: str, nullable: bool = True) -> pa.Field:

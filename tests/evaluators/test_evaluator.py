@@ -133,8 +133,8 @@ def test_an_adapter_computes_what_peft_computes(
 ) -> None:
     from peft import PeftModel
 
-    tokens = torch.tensor([[5, 17, 33, 90, 41, 7]])
     base = load_base(model_of(outspoken_model, dtype))
+    tokens = torch.tensor([[5, 17, 33, 90, 41, 7]], device=base.device)
     with torch.no_grad():
         plain = base(tokens).logits
         with adapter_on(base, adapters[kind], Touchstone(base)) as model:

@@ -30,6 +30,7 @@ from tests.support.trials import LANGUAGES, TASKS, assert_equal, context_of, stu
 
 VOCABULARY = 150_000
 ROOM_FOR_ONE, ROOM_FOR_HALF = 2200 << 20, 1050 << 20  # a step takes about 2.9 GB with two adapters, 1.45 GB with one
+ROOM_FOR_NONE = 100 << 20  # less than a row's
 RECIPE = {"lora": {"r": 4, "alpha": 8}, "epochs": 2, "batch_size": 8, "max_length": 100, "loss_on": "all"}
 
 
@@ -51,11 +52,11 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def two_adapters(world: tuple[Path, Path], folder: Path, out_of_memory: int = 0) -> TrialContext:
-    """A study of two adapters that learn from rows cut to one length, and may run out of memory so often."""
+def two_adapters(world: tuple[Path, Path], folder: Path) -> TrialContext:
+    """A study of two adapters that learn from rows cut to one length, and may not run out of memory."""
     long = {"include_path": str(world[1]), "train": {"doc_to_text": "{{question * 20}}"}}
     tasks = [{"name": task, "lm_eval": f"{task}_{{language}}", **long} for task in TASKS]
-    more = {"recipe": RECIPE, "sources": ["next/xx", "skip/yy"], "failures": {"out_of_memory": out_of_memory}}
+    more = {"recipe": RECIPE, "sources": ["next/xx", "skip/yy"], "failures": {"out_of_memory": 0}}
     return context_of(study(world, folder, f"tasks={json.dumps(tasks)}", **more)[1])
 
 
@@ -67,7 +68,7 @@ def unlimited(
     context = two_adapters(world, tmp_path_factory.mktemp("unlimited"))
     group = WorkerGroup(None, context.config.training)
     assert len(trained(GangTrainer(context, group), context).trained) == 2
-    assert how(context.store) == [(2, 16)] * 2
+    assert how(context.store) == [(2, 2048)] * 2
     return group, context.store
 
 
@@ -81,25 +82,24 @@ def limited(group: WorkerGroup, room: int) -> Iterator[psutil.Process]:
 
 
 def how(store: Store) -> list[tuple[int, int]]:
-    """Gang size and rows per forward pass of each adapter."""
-    return [(record.conditions.gang_size, record.conditions.micro_batch_size) for record in store.records().values()]
+    """Gang size and tokens per forward pass of each adapter."""
+    return [(record.conditions.gang_size, record.conditions.micro_batch_tokens) for record in store.records().values()]
 
 
 @pytest.mark.parametrize(
-    ("room", "budget", "expected"),
-    [(ROOM_FOR_ONE, 0, (1, 8)), (ROOM_FOR_HALF, 1, (1, 4))],
-    ids=["the gang halves, which no budget limits", "then the micro-batch, once"],
+    ("room", "expected"),
+    [(ROOM_FOR_ONE, (2, 800)), (ROOM_FOR_HALF, (2, 400))],
+    ids=["fewer tokens per pass, which no budget limits", "fewer still"],
 )
 def test_the_same_adapters_come_out_of_less_memory(
     unlimited: tuple[WorkerGroup, Store],
     world: tuple[Path, Path],
     tmp_path: Path,
     room: int,
-    budget: int,
     expected: tuple[int, int],
 ) -> None:
     group, store = unlimited
-    context = two_adapters(world, tmp_path, budget)
+    context = two_adapters(world, tmp_path)
     with limited(group, room) as worker:
         outcome = trained(GangTrainer(context, group), context)
         assert worker.is_running()
@@ -112,7 +112,7 @@ def test_who_may_not_run_out_of_memory_again_is_recorded(
     unlimited: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     context = two_adapters(world, tmp_path)
-    with limited(unlimited[0], ROOM_FOR_HALF):
+    with limited(unlimited[0], ROOM_FOR_NONE):
         outcome = trained(GangTrainer(context, unlimited[0]), context)
     assert outcome.trained == ()
     assert [(failure.kind, failure.attempts) for failure in outcome.failed] == [(OUT_OF_MEMORY, 1)] * 2

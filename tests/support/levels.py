@@ -14,6 +14,7 @@ import pytest
 
 APART = (
     "tests/clusters",
+    "tests/device",
     "tests/examples",
     "tests/faults",
     "tests/orchestrator/scoring",

@@ -87,7 +87,7 @@ def test_the_users_settings_are_kept_and_the_models_added() -> None:
     asked = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1000}, "wall_clock_breakdown": False}
     settings = engine_config(Training(deepspeed=asked), "bfloat16")
     assert settings["zero_optimization"] == asked["zero_optimization"]
-    assert settings["bf16"] == {"enabled": True}
+    assert settings["bf16"] == {"enabled": True, "check_grad_overflow": False}
 
 
 def test_schedules() -> None:

@@ -223,12 +223,12 @@ def test_divergence_is_rejected_and_forgotten(worker: Worker, model: Model, tmp_
 
 
 def contents(worker: Worker) -> dict[str, torch.Tensor]:
-    """The base's parameters, whole, and its buffers."""
+    """The base's parameters, whole, and its buffers, on the CPU."""
     module = worker.base.module
     spread = [parameter for parameter in module.parameters() if hasattr(parameter, "ds_id")]
     with deepspeed.zero.GatheredParameters(spread, enabled=bool(spread)):
         named = [*module.named_parameters(), *module.named_buffers()]
-        return {name: tensor.detach().clone() for name, tensor in named}
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in named}
 
 
 @pytest.mark.parametrize(("dtype", "stage"), [("float32", 0), ("float32", 2), ("float32", 3), ("bfloat16", 2)])

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
+from torch.nn.attention.flex_attention import create_block_mask
 
+from evaluators.forward import masks
+from evaluators.forward.blocks import FLEX_BLOCK, block_mask
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, shared_rows
 from tests.evaluators.test_architectures import ARCHITECTURES
@@ -35,3 +38,53 @@ def test_block_masks_give_what_dense_ones_give(name: str) -> None:
         blocks, _ = engine.loglikelihoods(rows, count)
     assert blocks == pytest.approx(dense, abs=1e-4)
     assert model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("window", [None, 5, 200])
+def test_a_block_is_left_out_where_nobody_looks_and_asks_nothing_where_all_do(window: int | None) -> None:
+    rng = np.random.default_rng(1)
+    prompt = tuple(rng.integers(3, 99, 300).tolist())
+    rows = shared_rows([Request((*prompt, *rng.integers(3, 99, n).tolist()), n) for n in (40, 90, 150)], range(3), 900)
+    length = -(-max(map(len, rows)) // FLEX_BLOCK) * FLEX_BLOCK
+    nodes = [[np.pad(values, (0, length - len(row))) for values in (row.end_N, row.depth_N)] for row in rows]
+    end_BL, depth_BL = (torch.from_numpy(np.stack(values)).long() for values in zip(*nodes, strict=True))
+    made = block_mask(end_BL, depth_BL, window)
+    whole = create_block_mask(made.mask_mod, len(rows), None, length, length, device="cpu", BLOCK_SIZE=FLEX_BLOCK)
+    looked, partly = whole.to_dense() > 0, _numbers(made.kv_num_blocks, made.kv_indices)
+    fully = _numbers(made.full_kv_num_blocks, made.full_kv_indices)
+    assert not (partly & fully).any()
+    assert ((partly | fully) >= looked).all(), "nothing that is looked at is left out"
+    assert (fully <= _numbers(whole.full_kv_num_blocks, whole.full_kv_indices)).all(), "all of it is looked at"
+    if window is None:
+        assert torch.equal(partly | fully, looked)
+        assert fully.any()
+
+
+def _numbers(counts: Any, indices: Any) -> torch.Tensor:
+    """Which blocks are among the first `counts` of `indices`."""
+    first = torch.arange(indices.shape[-1]) < counts[..., None]
+    return torch.zeros_like(first).scatter(-1, indices.long(), first)
+
+
+def test_where_block_masks_do_not_run_prompts_are_shared_all_the_same_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def without_compiler(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")  # as Triton says
+
+    torch.manual_seed(0)
+    config, fields, _ = ARCHITECTURES["llama"]
+    model: Any = tf.AutoModelForCausalLM.from_config(config(vocab_size=99, **fields)).eval()
+    rows = shared_rows([Request((*range(3, 60), n, 5), 2) for n in (7, 8, 9)], range(3), 600)
+    expected, _ = Engine(model, 1000).loglikelihoods(rows, 3)
+    monkeypatch.setattr("transformers.integrations.flex_attention.compile_friendly_flex_attention", without_compiler)
+    monkeypatch.setattr(masks, "_without_flex", [])
+    engine = Engine(model, 1000)
+    for _ in range(2):
+        engine._masks.flex_from = 20
+        found, _ = engine.loglikelihoods(rows, 3)
+        assert found == pytest.approx(expected, abs=1e-4)
+        assert engine._masks.flex_from is None
+    told = [record for record in caplog.records if "FlexAttention" in record.message]
+    assert len(told) == 1
+    assert "C compiler (gcc)" in told[0].message

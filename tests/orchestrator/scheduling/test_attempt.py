@@ -81,14 +81,15 @@ def test_a_budget_is_of_what_is_at_work_and_a_split_part_has_one_try() -> None:
     assert fail() == AGAIN
 
 
-def test_too_little_memory_halves_gangs_then_rows_and_only_rows_are_counted() -> None:
+def test_too_little_memory_lowers_tokens_then_halves_gangs_and_is_counted_where_nothing_is_less() -> None:
     gang = attempt("abcd", "efgh")
     fail = lambda: gang.failed("out_of_memory", is_able=False, failures=FAILURES, recipe=RECIPE)  # noqa: E731
+    assert [fail(), fail()] == [AGAIN, AGAIN]
+    assert (gang.training.micro_batch_tokens, gang.parts) == (RECIPE.max_length, [list("abcd"), list("efgh")])
     assert [fail(), fail()] == [AGAIN, AGAIN]
     assert gang.parts == [list(name) for name in "abcdefgh"]
     assert gang.spent.get("out_of_memory", 0) == 0
     assert [fail(), fail(), fail(), fail()] == [AGAIN, AGAIN, AGAIN, GIVEN_UP]
-    assert gang.training.micro_batch_size == 1
 
 
 def test_a_gang_that_nothing_of_its_model_has_gone_well_for_is_given_up_whole() -> None:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,12 +139,28 @@ def test_one_loss_scale_cannot_serve_several() -> None:
     assert gang_size(CPU, Recipe(), dataclasses.replace(MODEL, dtype="float16"), 16) == 1
 
 
-def test_out_of_memory_halves_the_gang_then_the_batch() -> None:
-    recipe = Recipe(batch_size=8)
+def test_out_of_memory_halves_the_tokens_of_a_pass_then_the_gang() -> None:
+    recipe = Recipe(batch_size=8, max_length=300)
     pending, training = [list("abcde"), list("fgh")], CPU
     seen = []
     for _ in range(7):
         pending, training = smaller(pending, training, recipe)
         assert sorted(name for gang in pending for name in gang) == list("abcdefgh")
-        seen.append((max(len(gang) for gang in pending), training.micro_batch_size))
-    assert seen == [(3, "auto"), (2, "auto"), (1, "auto"), (1, 4), (1, 2), (1, 1), (1, 1)]
+        seen.append((max(len(gang) for gang in pending), training.micro_batch_tokens))
+    assert seen == [(5, 1024), (5, 512), (5, 300), (3, 300), (2, 300), (1, 300), (1, 300)]
+
+
+def test_a_part_of_a_gpu_has_a_part_of_its_room_and_of_a_pass() -> None:
+    whole, half = (Training(resources_per_worker={"GPU": gpus}) for gpus in (1, 0.5))
+    large = dataclasses.replace(MODEL, params=1_000_000_000, dtype="bfloat16")
+    for recipe, tokens in ((Recipe(), 20), (Recipe(batch_size=16), 200)):  # what limits is room, and what fills a pass
+        of_half, of_whole = (gang_size(one, recipe, large, tokens) for one in (half, whole))
+        assert of_half == pytest.approx(of_whole / 2, abs=1)
+        assert gang_size(Training(resources_per_worker={"GPU": 2}), recipe, large, tokens) == of_whole
+
+
+def test_what_memory_has_room_for_begins_with_what_a_pass_can_have() -> None:
+    """Rows of a small batch fill no pass: to lower its limit from above what they have would change nothing."""
+    gpu, recipe = Training(resources_per_worker={"GPU": 1}), Recipe(batch_size=4, max_length=100)
+    pending, training = smaller([["a"]], gpu, recipe)
+    assert (pending, training.micro_batch_tokens) == ([["a"]], 200)

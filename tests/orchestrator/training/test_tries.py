@@ -18,12 +18,12 @@ from study.config.file import parse
 from study.store.store import Store
 from tests.orchestrator.planning.test_plan import TEXT, grid_of
 
-Tried = tuple[int, int | str]  # adapters at once, rows of a micro-batch
+Tried = tuple[int, int | str]  # adapters at once, tokens of a micro-batch
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
 
 
 class StandIns:
-    """Workers that raise what `fails` answers, given how many adapters they are to train with how many rows at once."""
+    """Workers that raise what `fails` answers, given the adapters they are to train and how many tokens at once."""
 
     size = 1
 
@@ -35,7 +35,7 @@ class StandIns:
     def train(
         self, context: TrialContext, adapter_ids: Sequence[str], training: Training, start: bytes | None
     ) -> GangEnded:
-        self.tried.append((len(adapter_ids), training.micro_batch_size))
+        self.tried.append((len(adapter_ids), training.micro_batch_tokens))
         error = self._fails(adapter_ids, training)
         if error is not None:
             raise error
@@ -73,20 +73,20 @@ def names(outcome: GangEnded | GangMoved) -> tuple[list[str], list[tuple[str, st
     return [adapter.adapter_id for adapter in outcome.trained], failed
 
 
-def test_too_little_memory_makes_gangs_smaller_then_batches_and_the_next_gang_begins_with_that(
+def test_too_little_memory_makes_batches_smaller_then_gangs_and_the_next_gang_begins_with_that(
     context: TrialContext,
 ) -> None:
     def fails(gang: Sequence[str], training: Training) -> Exception | None:
-        return OUT_OF_MEMORY if len(gang) > 1 or training.micro_batch_size == "auto" else None
+        return OUT_OF_MEMORY if len(gang) > 2 or training.micro_batch_tokens != 512 else None
 
     workers = StandIns(fails)
     trainer, slept = trainer_of(context, workers)
     gang = list(context.units)
     assert names(trainer.train(gang, {})) == (gang, [])
-    assert workers.tried == [(4, "auto"), (2, "auto"), (1, "auto"), *[(1, 4)] * 4]
+    assert workers.tried == [(4, "auto"), *[(4, tokens) for tokens in (8192, 4096, 2048, 1024, 512)], *[(2, 512)] * 2]
     workers.tried.clear()
     assert names(trainer.train(gang, {})) == (gang, [])
-    assert workers.tried == [(1, 4)] * 4
+    assert workers.tried == [(2, 512)] * 2
     assert slept == []
 
 

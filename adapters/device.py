@@ -1,0 +1,72 @@
+"""What a process asks of a GPU: numbers of the host without waiting for it, and no more memory than its share.
+
+A copy from ordinary memory to a GPU waits for all that was asked of it before; one from pinned memory takes its turn.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+
+import torch
+
+_share = 1.0  # of each GPU that this process may take
+
+
+def on_device(
+    numbers: Sequence[float] | Sequence[bool], device: torch.device, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """A tensor of these numbers; without a type as torch takes Python's numbers."""
+    return uploaded(torch.tensor(numbers, dtype=dtype), device)
+
+
+def uploaded(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on the device."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def read_no_texts() -> None:
+    """Have transformers take texts without a mask for what they are: on a GPU it would wait to look at each batch.
+
+    It looks whether several texts stand in a row (packing), which ours never do, and whether to warn of padding.
+    """
+    from transformers import PreTrainedModel, masking_utils
+
+    PreTrainedModel.warn_if_padding_and_no_attention_mask = _nothing  # type: ignore[method-assign]
+    found = masking_utils.find_packed_sequence_indices
+    if found.__module__ != __name__:
+
+        def never_packed(position_ids: torch.Tensor) -> torch.Tensor | None:
+            return None if position_ids.device.type == "cuda" else found(position_ids)
+
+        never_packed.__module__ = __name__
+        masking_utils.find_packed_sequence_indices = never_packed
+
+
+def _nothing(*_: object) -> None: ...
+
+
+def keep_to(share: float) -> None:
+    """Have this process take no more than a share of a GPU's memory, of 0 to 1: more is an out-of-memory."""
+    global _share
+    before, _share = _share, min(1.0, share) or 1.0
+    if _share != before and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(_share)
+
+
+def room(device: torch.device) -> int:
+    """Bytes of a GPU that this process may still take."""
+    free, total = torch.cuda.mem_get_info(device)
+    return int(max(0, min(free, _share * total - torch.cuda.memory_reserved(device))))
+
+
+def share() -> float:
+    """The share of a GPU that this process keeps to."""
+    return _share
+
+
+def empty_cache() -> None:
+    """Give back what nothing holds. An error that is being handled still holds all that its functions had."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
