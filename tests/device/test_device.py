@@ -8,20 +8,10 @@ import sys
 
 from tests.support.tiny_world import REPOSITORY
 
+ON_DEVICE = ["-m", "pytest", "-p", "tests.device.fake", "-q", "tests/device/on_device", "-m"]
+
 
 def test_everything_runs_on_a_device_and_waits_for_nothing_within() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.device.fake",
-        "-q",
-        "-m",
-        "not long",
-        "tests/device/on_device",
-    ]
-    ran = subprocess.run(
-        command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
+    command, own = [sys.executable, *ON_DEVICE, "not long"], {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, cwd=REPOSITORY, env=own, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
