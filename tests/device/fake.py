@@ -43,6 +43,7 @@ def built() -> Path:
     return library
 
 
+os.environ["DS_ACCELERATOR"] = "cuda"  # whatever a process that has started this one took
 ctypes.CDLL(str(built()), ctypes.RTLD_GLOBAL)
 
 import torch  # noqa: E402 - its hooks are there now
