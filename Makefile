@@ -31,8 +31,7 @@ test: install
 	@tests/run.sh
 
 test-device: install
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.device.fake tests/device/on_device tests/adapters \
-	tests/evaluators/test_evaluator.py tests/trainers/test_trainer.py tests/trainers/test_kinds.py
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.device.fake tests/device/on_device
 
 gpu: install
 	@$(PY) -m bench.gpu
