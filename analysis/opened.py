@@ -14,7 +14,7 @@ import polars as pl
 
 from analysis.advice.advice import Advice
 from analysis.advice.question import Question, answer
-from analysis.page.card import card
+from analysis.page.card import card, said
 from analysis.page.html import text
 from analysis.page.plots import Plots
 from analysis.reading.rows import COLUMNS, Rows
@@ -125,6 +125,13 @@ class Opened:
         assert self._store is not None
         return Rows(self._store)
 
+    def __str__(self) -> str:
+        """What `print` shows: the same as in a notebook, in lines. The store is read for it."""
+        try:
+            return "\n".join([f"{self.study.name} ({self.origin})", *said(self.study, self.tables)])
+        except ConfigError as error:
+            return str(error)
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         try:
@@ -135,7 +142,8 @@ class Opened:
 
 def opened(name: str | PathLike[str]) -> Opened:
     """Open a store, or a published table where the name is that of a CSV file. ConfigError where there is none."""
-    origin = fspath(name)
+    if not isinstance(name, str | PathLike) or not isinstance(origin := fspath(name), str):
+        raise ConfigError("STORE", name, "that is no name of a place", 'give a folder or a bucket: "runs/mine"')
     if origin.endswith(PUBLISHED):
         study = Opened(origin)
         _ = study.study

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from study.errors import ConfigError
+from study.options import folder_here, listed
 from study.plain import say, tell
 
 
@@ -37,12 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     from analysis.opened import opened
     from analysis.publishing import hub, making
 
-    sources = tuple(one.strip() for one in options.sources.split(",")) if options.sources else None
     try:
+        to, sources = folder_here("--to", options.to), listed("--sources", options.sources)
         if options.public and not options.hub:
             raise ConfigError("--public", True, "nothing is pushed without --hub", "name --hub OWNER, too")
-        wish = making.Wish(sources, options.licence, bool(options.hub))
-        tree = making.make(opened(options.store), Path(options.to), wish)
+        wish = making.Wish(sources, options.licence, options.hub)
+        tree = making.make(opened(options.store), to, wish)
         pushed = hub.push(tree, options.hub, options.public) if options.hub else []
     except ConfigError as error:
         say(error, sys.stderr)

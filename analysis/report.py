@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from study.errors import ConfigError
+from study.options import folder_here
 from study.plain import say, tell
 
 
@@ -45,8 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         study = files.read(options.store, options.published, options.curated, options.exclude_unhealthy)
-        out = Path(options.out or "report") if options.out or options.published else files.folder_of(study)
-        written = files.write(study, out, [files.read(other) for other in options.compare])
+        elsewhere = options.out or ("report" if options.published else None)
+        out = folder_here("--out", elsewhere) if elsewhere else files.folder_of(study)
+        written = files.write(study, out, [files.beside_it(other) for other in options.compare])
     except ConfigError as error:
         say(error, sys.stderr)
         return 2

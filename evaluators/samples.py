@@ -13,7 +13,8 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from study.config import StudyConfig
 from study.config.complaint import readable as complaint
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
+from study.options import closest_first, folder_here, listed
 from study.plain import say, tell
 from study.store.contents import reading
 from study.store.layout import ITEMS
@@ -41,10 +43,10 @@ TOLD = ("doc_hash", "loglikelihoods", "correct", "generation")
 
 def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
-    sources = [name.strip() for name in given.sources.split(",")] if given.sources else None
     try:
+        to, sources = folder_here("--to", given.to), listed("--sources", given.sources)
         with redirect_stdout(sys.stderr if given.json else sys.stdout):  # lm-eval prints, too
-            troubles = write(Store(given.store), Path(given.to), sources)
+            troubles = write(Store(given.store), to, sources)
     except (ConfigError, TaskError, Unreachable) as error:
         say(error, sys.stderr)
         return 2
@@ -84,7 +86,8 @@ def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> list
         log = Log(library, model, out)
         mine = [one for one in subjects if one.model == model.name]
         for subject in mine:
-            troubles += [f"{subject.called}, {said}" for said in log.write(subject, found.get(subject, {}))]
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # lm-eval's bars, several for each target
+                troubles += [f"{subject.called}, {said}" for said in log.write(subject, found.get(subject, {}))]
         say(f"{model.name}: the base and {len(mine) - 1:,} adapters, in {out}")
     return troubles
 
@@ -115,7 +118,9 @@ def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, list
             found.append(Subject(row["adapter_id"], row["model"], called))
     for name in sources or ():
         if name not in known:
-            raise ConfigError("--sources", name, "no adapter was trained on it", f"one of {', '.join(sorted(known))}")
+            raise ConfigError(
+                "--sources", name, "no adapter was trained on it", f"one of {closest_first(name, sorted(known))}"
+            )
     return info, found
 
 

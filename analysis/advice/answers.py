@@ -23,6 +23,7 @@ from analysis.reading.study import Study
 from analysis.statistics.health import lowest
 from study.cells import Cell
 from study.errors import ConfigError
+from study.options import closest_first
 
 FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
 
@@ -133,7 +134,7 @@ def _cell(option: str, text: str, known: list[str]) -> str:
     except ValueError as error:
         raise ConfigError(option, text, str(error), "write task/language") from error
     if name not in known:
-        raise ConfigError(option, text, "the study knows no such cell", f"one of {', '.join(known)}")
+        raise ConfigError(option, text, "the study knows no such cell", f"one of {closest_first(text, known)}")
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import UnionType
 
 from analysis.advice import answers
 from analysis.advice.advice import Advice
@@ -28,10 +29,18 @@ class Question:
         if len(asked) != 1:
             problem = f"{', '.join(asked)} are {len(asked)} questions" if asked else "nothing is asked"
             raise ConfigError("question", " ".join(asked) or None, problem, "give one of target, source and budget")
-        if self.budget is not None and self.budget < 1:
+        for key in ("target", "source", "model", "recipe"):
+            if not isinstance(getattr(self, key), str | None):
+                raise ConfigError(f"--{key}", getattr(self, key), "that is no text", "give a name")
+        if self.budget is not None and (not _is(self.budget, int) or self.budget < 1):
             raise ConfigError("--budget", self.budget, "that is no number of sources", "give 1 or more")
-        if self.max_harm is not None and not 0 <= self.max_harm <= 100:
+        if self.max_harm is not None and not (_is(self.max_harm, int | float) and 0 <= self.max_harm <= 100):
             raise ConfigError("--max-harm", self.max_harm, "that is no share", "give a number from 0 to 100")
+
+
+def _is(value: object, kind: type | UnionType) -> bool:
+    """Whether a value is a number of a kind; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def answer(read: Callable[[], Study], question: Question) -> Advice:

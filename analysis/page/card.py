@@ -13,14 +13,18 @@ from analysis.tables.asked import Tables
 
 def card(study: Study, tables: Tables) -> str:
     """The card; of several recipes with what each says."""
+    shown = "".join(f"<li>{html.text(line)}</li>" for line in said(study, tables))
+    return f"<div><strong>{html.text(study.name)}</strong> <code>{html.text(study.origin)}</code><ul>{shown}</ul></div>"
+
+
+def said(study: Study, tables: Tables) -> list[str]:
+    """Its lines."""
     lines = [_size(study), _progress(study)]
     for recipe, made in tables.of.items():
         one = study.across.studies[recipe] if study.across and recipe else study
-        said = (headline.overall(one, made), headline.distrust(one, made))
-        lines += [f"{recipe}: {line}" if recipe else line for line in said if line]
-    lines += study.notes
-    shown = "".join(f"<li>{html.text(line)}</li>" for line in lines if line)
-    return f"<div><strong>{html.text(study.name)}</strong> <code>{html.text(study.origin)}</code><ul>{shown}</ul></div>"
+        about = (headline.overall(one, made), headline.distrust(one, made))
+        lines += [f"{recipe}: {line}" if recipe else line for line in about if line]
+    return [line for line in (*lines, *study.notes) if line]
 
 
 def _size(study: Study) -> str:

@@ -56,12 +56,25 @@ def read(
     return _each(study, without_unhealthy) if exclude_unhealthy else study
 
 
+def beside_it(name: str) -> Study:
+    """A study to set beside another; ConfigError on bad input, of the option that names it."""
+    try:
+        return read(name)
+    except ConfigError as error:
+        key = "--compare" if error.key.startswith("STORE") else error.key
+        raise ConfigError(key, error.value, error.problem, error.fix) from error
+
+
 def of_recipe(name: str) -> Study:
     """A store, a published table, or with `#RECIPE` behind it one recipe of a store."""
     store, hash_, recipe = name.rpartition("#")
     if not hash_ or Path(name).exists():
         return load(name)
-    return one_of(load(store), recipe)
+    study = load(store)
+    try:
+        return one_of(study, recipe)
+    except ConfigError as error:  # of an option that the command has not
+        raise ConfigError("STORE#RECIPE", name, error.problem, error.fix) from error
 
 
 def _each(study: Study, change: Callable[[Study], Study]) -> Study:

@@ -12,7 +12,8 @@ from analysis.frames import HARM_PP
 from analysis.page.charts.style import Spec
 
 SIGNED = {
-    "delta", "mean", "median", "donor", "recipient", "on_task", "off_task", "difference", "low", "high", "expected",
+    "delta", "mean", "mean_other", "median", "donor", "recipient", "on_task", "off_task", "difference", "low", "high",
+    "expected",
     *(role + kind + end for role in ("donor", "recipient") for kind in ("", "_adjusted") for end in ("_low", "_high")),
     "donor_adjusted", "recipient_adjusted",
 }  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from analysis.page.charts.style import Spec
 from analysis.page.sections import SECTIONS, Section, draw
 from analysis.reading.study import Study
-from analysis.tables.asked import Tables
+from analysis.tables.asked import Asked, Tables
 from study.errors import ConfigError
+from study.options import closest_first
 
 if TYPE_CHECKING:
     import altair as alt
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     Chart = alt.TopLevelMixin
 
 
-class Plots(Mapping[str, "Chart"]):
+class Plots(Asked["Chart"]):
     """Charts by the names of docs/report_columns.md; of several recipes by `recipe/name`.
 
     ConfigError for one that cannot be drawn, with the reason.
@@ -41,10 +43,9 @@ class Plots(Mapping[str, "Chart"]):
         import altair as alt
 
         recipe, section = self._section(name)
-        made = self._tables.of[recipe]
-        spec = draw(section, self._studies[recipe], made, page=False)
+        spec = self._drawn(recipe, section)
         if spec is None:
-            reason = made[section.table].reason or section.few
+            reason = self._tables.of[recipe][section.table].reason or section.few
             raise ConfigError("plot", name, f"it cannot be drawn: {reason}", "list(plots) names the others")
         # what is made here is as the schema says, and was tested; `from_dict` of Chart itself tries every kind
         for key, kind in (("layer", alt.LayerChart), ("hconcat", alt.HConcatChart), ("facet", alt.FacetChart)):
@@ -54,14 +55,14 @@ class Plots(Mapping[str, "Chart"]):
 
     def _section(self, name: str) -> tuple[str | None, Section]:
         if name not in self._of:
-            raise ConfigError("plot", name, "there is no such figure", f"one of {', '.join(self._of)}")
+            raise ConfigError("plot", name, "there is no such figure", f"one of {closest_first(name, self._of)}")
         return self._of[name]
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._of
+    def _drawn(self, recipe: str | None, section: Section) -> Spec | None:
+        return draw(section, self._studies[recipe], self._tables.of[recipe], page=False)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._of)
+    def _names(self) -> Iterable[str]:
+        return self._of
 
-    def __len__(self) -> int:
-        return len(self._of)
+    def _has(self, name: str) -> bool:
+        return self._drawn(*self._of[name]) is not None

@@ -5,6 +5,7 @@ Everything is read off the store and its tables; a figure that is not known is n
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,20 +13,16 @@ import polars as pl
 
 from analysis.page.words import count
 from analysis.publishing import serving
-from analysis.publishing.licences import UNKNOWN
+from analysis.publishing.effects import LEGEND, REGIMES
 from analysis.publishing.markdown import folded, header, table, text
+from analysis.publishing.origins import UNKNOWN, Base
 from study.cells import Cell
 from study.config import Recipe
 from study.store.records import AdapterRecord
 
 SIGNED = ("delta", "low", "high")
-SHOWN = ["target", "regime", "metric", "delta", "unit", "low", "high"]
-REGIMES = {
-    "MT-ML": "its own cell",
-    "MT-CL": "same task, other language",
-    "CT-ML": "other task, same language",
-    "CT-CL": "other task and language",
-}
+SHOWN = ["target", "regime", "metric", "delta", "unit", "low", "high", "items"]
+MOST_NAMED = 12  # targets in doubt that are named before the table
 MEANING = (
     "Δ is 100 × (score with the adapter − score of the untouched base), in percentage points (pp) unless another unit "
     "stands beside it, on the same items; low and high are its 95 % interval. Of all targets called worse (better) in "
@@ -41,12 +38,12 @@ class Facts:
     study: str
     record: AdapterRecord
     effects: pl.DataFrame  # analysis.publishing.effects
+    means: pl.DataFrame  # of the same
     doubts: str  # what makes any of the study doubtful
     config: Mapping[str, object]  # of PEFT; empty for a whole model
-    base: str
-    base_on_hub: bool
-    base_licence: str | None
+    base: Base
     data: tuple[str, ...]  # where what was learned comes from, a line each
+    path: str | None  # what it is called on the Hub, where that is known
     licence: str | None  # of the adapter itself
 
 
@@ -59,7 +56,7 @@ def adapter_card(facts: Facts) -> str:
         f"## What not to trust\n\n{_distrust(facts)}",
         f"## What it harms\n\n{_harms(facts.effects)}",
         f"## What it helps\n\n{_helps(facts.effects)}",
-        _all(facts.effects),
+        _all(facts.effects, facts.means),
         f"## How it was trained\n\n{_training(facts.record)}",
         f"## Base, data and licences\n\n{_licences(facts)}",
         f"## How to load it\n\n{_loading(facts)}",
@@ -73,8 +70,8 @@ def _header(facts: Facts) -> str:
     return header(
         {
             "license": facts.licence,
-            "base_model": facts.base if facts.base_on_hub else None,
-            "base_model_relation": ("finetune" if whole else "adapter") if facts.base_on_hub else None,
+            "base_model": facts.base.name if facts.base.on_hub else None,
+            "base_model_relation": ("finetune" if whole else "adapter") if facts.base.on_hub else None,
             "library_name": "transformers" if whole else "peft",
             "pipeline_tag": "text-generation",
             "language": [one for one in languages if len(one) in (2, 3)],
@@ -85,10 +82,11 @@ def _header(facts: Facts) -> str:
 
 def _first(facts: Facts) -> str:
     record, tuning = facts.record, Recipe.of_record(facts.record.recipe).tuning
+    tried = count(facts.effects.height, "target")
     return (
-        f"An adapter ({text(tuning)}) of {text(facts.base)}, trained on {text(record.called)} with seed {record.seed}, "
-        f"from the transfer study {text(facts.study)}: it was scored on {count(facts.effects.height, 'target')} beside "
-        f"the untouched base. {MEANING}\n"
+        f"An adapter ({text(tuning)}) of {text(facts.base.name)}, trained on {text(record.called)} with seed "
+        f"{record.seed}, from the transfer study {text(facts.study)}: it was scored on {tried} beside the untouched "
+        f"base. {MEANING}\n\n{LEGEND}\n"
     )
 
 
@@ -103,6 +101,10 @@ def _distrust(facts: Facts) -> str:
     seeds = rows["n_seeds"].max() if rows.height else None
     if isinstance(seeds, int) and seeds > 1:
         lines.append(f"Figures are means over {seeds} seeds of this training, of which this adapter is one.")
+    if (bad := rows.drop_nulls("doubt").sort("target")).height:
+        named = [f"{row['target']} ({row['doubt']})" for row in bad.head(MOST_NAMED).iter_rows(named=True)]
+        more = f" and {bad.height - MOST_NAMED:,} more, by their doubt below" if bad.height > MOST_NAMED else ""
+        lines.append(f"{count(bad.height, 'target')} of {rows.height:,} say little: {', '.join(named)}{more}.")
     if facts.doubts:
         lines.append(f"Of the whole study: {facts.doubts.removeprefix('Distrust: ')}")
     lines.append("Targets that are not listed were not tried: what it does there is not known.")
@@ -128,18 +130,19 @@ def _helps(rows: pl.DataFrame) -> str:
     )
 
 
-def _all(rows: pl.DataFrame) -> str:
+def _all(rows: pl.DataFrame, ends: pl.DataFrame) -> str:
     if not rows.height:
         return ""
     by = rows.group_by("regime", "metric", "unit").agg(pl.len().alias("targets"), pl.col("delta").mean())
+    by = by.join(ends.with_columns(pl.lit("accuracy").alias("metric")), on=["regime", "metric"], how="left")
     means = by.sort("metric", "regime").with_columns(pl.col("regime").replace(REGIMES).alias("targets of this kind"))
-    means = means.select("targets of this kind", "metric", "targets", "delta", "unit")
-    every = rows.select(*SHOWN, pl.col("said").fill_null(""))
+    means = means.select("regime", "targets of this kind", "metric", "targets", "delta", "unit", "low", "high")
+    every = _shown(rows)
     return f"Means:\n\n{table(means, SIGNED)}\n{folded('Every target', table(every, SIGNED))}"
 
 
 def _shown(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(*SHOWN, "said")
+    return rows.select(*SHOWN, pl.col("said", "doubt").fill_null(""))
 
 
 def _training(record: AdapterRecord) -> str:
@@ -170,8 +173,9 @@ def _flat(value: object, key: str = "") -> dict[str, object]:
 
 
 def _licences(facts: Facts) -> str:
-    base = f"Base: {facts.base}, licence {facts.base_licence or UNKNOWN}."
-    if not facts.base_on_hub:
+    where = "; see its page on the Hub" if facts.base.on_hub else ""
+    base = f"Base: {facts.base.name}, licence {facts.base.licence or UNKNOWN + where}."
+    if not facts.base.on_hub:
         base += " It was no model of the Hub but a folder: the adapter fits these weights alone."
     own = f"This adapter: licence {facts.licence}." if facts.licence else "This adapter: no licence was stated."
     lines = [base, *facts.data, own, "Terms of the base and of the data may bind what is made of them."]
@@ -181,17 +185,19 @@ def _licences(facts: Facts) -> str:
 def _loading(facts: Facts) -> str:
     if not facts.config:
         return "It is a whole model: `AutoModelForCausalLM.from_pretrained` loads it; the tokenizer is the base's.\n"
+    base, path = facts.base.loaded_from, facts.path or "PATH"
+    note = "" if facts.path else "  # this repository's name, or its folder"
     code = (
         "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{facts.base}")\n'
-        'model = PeftModel.from_pretrained(base, "PATH")  # this repository\'s name, or its folder\n```\n'
+        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
+        f'model = PeftModel.from_pretrained(base, "{path}"){note}\n```\n'
     )
     why = serving.refused(facts.config)
     if why:
         return f"{code}\nvLLM and LoRAX do not load it: {text(why)}.\n"
-    option = serving.rank_option(facts.config)
+    option, quoted = serving.rank_option(facts.config), shlex.quote(base)
     return (
         f"{code}\nvLLM and LoRAX load it as it is:\n\n```bash\n"
-        f"vllm serve {facts.base} --enable-lora{option} --lora-modules mine=PATH\n"
-        f"lorax-launcher --model-id {facts.base}    # then ask with adapter_id: PATH\n```\n"
+        f"vllm serve {quoted} --enable-lora{option} --lora-modules mine={path}\n"
+        f"lorax-launcher --model-id {quoted}    # then ask with adapter_id: {path}\n```\n"
     )

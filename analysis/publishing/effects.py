@@ -9,28 +9,59 @@ import polars as pl
 from analysis.frames import SOURCE, TARGET, cell
 from analysis.reading.study import Study
 from analysis.reading.transfer import learned_from
+from analysis.statistics.roles import mean_of_rows
 from analysis.tables.registry import Made
 from study.store.records import AdapterRecord
 
 CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 SAID = {"harmed": "harmed for certain", "worse": "worse", "better": "better"}
-COLUMNS = ["target", "regime", "metric", "delta", "unit", "low", "high", "said", "about", "n_seeds"]
-UNKNOWN = {"low": pl.Float64, "high": pl.Float64, "about": pl.String}
+COLUMNS = ["target", "regime", "metric", "delta", "unit", "low", "high", "items", "said", "about", "n_seeds"]
+UNKNOWN = {"low": pl.Float64, "high": pl.Float64, "about": pl.String, "n_items": pl.Int64}
+REGIMES = {
+    "MT-ML": "its own cell",
+    "MT-CL": "same task, other language",
+    "CT-ML": "other task, same language",
+    "CT-CL": "other task and language",
+}
+LEGEND = f"Regimes, by what the source and the target share: {'; '.join(f'{k}: {v}' for k, v in REGIMES.items())}."
 
 
 def effects(study: Study, made: Mapping[str, Made], record: AdapterRecord) -> pl.DataFrame:
-    """COLUMNS, most harmed first: Δ over the seeds of the adapter's source, in its unit.
+    """COLUMNS and `doubt`, most harmed first: Δ over the seeds of the adapter's source, in its unit.
 
-    No rows where none is known.
+    `doubt` says why a target cannot be trusted, nothing where nothing is known. No rows where no Δ is known.
     """
-    source = learned_from(record)
-    mine = [pl.col("model") == record.model]
-    mine += [pl.col(name) == value for name, value in zip(SOURCE, (source.task, source.language), strict=True)]
+    mine = _mine(record)
     frames = [made[name].frame for name in CLAIMING]
     tables = [_rows(frame.filter(mine)) for frame in frames if frame is not None]
     if frames[0] is None:
         tables.append(_rows(study.transfer.filter(mine)))
-    return pl.concat(tables, how="vertical_relaxed").sort("delta", "target")
+    found = pl.concat(tables, how="vertical_relaxed").sort("delta", "target")
+    return found.join(_doubts(made["health"].frame, record.model), on="target", how="left", maintain_order="left")
+
+
+def means(study: Study, record: AdapterRecord) -> pl.DataFrame:
+    """`regime, low, high`: the 95 % interval of the mean Δ of accuracies by kind of target, where it is known."""
+    rows = study.transfer.filter(_mine(record)).filter(pl.col("delta").is_not_null())
+    grids = [one for one in study.grids if one.model == record.model]
+    parts = rows.partition_by("regime", as_dict=True) if grids else {}
+    ends = [(str(regime), mean_of_rows(part, grids)) for (regime,), part in parts.items()]
+    told = [(regime, float(one.low[0]), float(one.high[0])) for regime, one in ends]
+    schema = {"regime": pl.String, "low": pl.Float64, "high": pl.Float64}
+    return pl.DataFrame(told, schema=schema, orient="row").fill_nan(None)
+
+
+def _mine(record: AdapterRecord) -> list[pl.Expr]:
+    source = learned_from(record)
+    known = dict(zip(SOURCE, (source.task, source.language), strict=True)) | {"model": record.model}
+    return [pl.col(name) == value for name, value in known.items()]
+
+
+def _doubts(health: pl.DataFrame | None, model: str) -> pl.DataFrame:
+    if health is None:
+        return pl.DataFrame(schema={"target": pl.String, "doubt": pl.String})
+    rows = health.filter(pl.col("model") == model)
+    return rows.group_by(cell(*TARGET).alias("target")).agg(pl.col("check").sort().str.join(", ").alias("doubt"))
 
 
 def _rows(frame: pl.DataFrame) -> pl.DataFrame:
@@ -45,5 +76,10 @@ def _rows(frame: pl.DataFrame) -> pl.DataFrame:
     for claim, words in reversed(SAID.items()):
         said = pl.when(pl.col(claim)).then(pl.lit(words)).otherwise(said)
     return frame.select(
-        cell(*TARGET).alias("target"), *COLUMNS[1:7], said.alias("said"), "about", pl.col("n_seeds").cast(pl.Int64)
+        cell(*TARGET).alias("target"),
+        *COLUMNS[1:7],
+        pl.col("n_items").cast(pl.Int64).alias("items"),
+        said.alias("said"),
+        "about",
+        pl.col("n_seeds").cast(pl.Int64),
     )

@@ -44,7 +44,12 @@ def push(tree: Tree, owner: str, public: bool) -> list[str]:
 @contextmanager
 def _refusals(owner: str) -> Iterator[None]:
     """What the Hub says no to, in a line."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        LocalTokenNotFoundError,
+    )
 
     try:
         yield
@@ -55,5 +60,7 @@ def _refusals(owner: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         why = str(error).strip().splitlines()[0]
         raise ConfigError("--hub", owner, why, "see that the token may write there (`hf auth whoami`)") from error
-    except OSError as error:
-        raise ConfigError("--hub", owner, f"the Hub does not answer: {error}", "ask again: it goes on") from error
+    except (HTTPError, OSError) as error:
+        raise ConfigError(
+            "--hub", owner, f"the Hub does not answer: {error}", "check the network, and ask again: it goes on"
+        ) from error

@@ -6,21 +6,22 @@ Adapters are those that the study trained; those of samples, compositions and ad
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from analysis.opened import Opened
 from analysis.page import headline
-from analysis.publishing import licences
+from analysis.publishing import licences, origins
 from analysis.publishing.adapter_card import Facts, adapter_card
-from analysis.publishing.dataset_card import dataset_card
-from analysis.publishing.effects import effects
+from analysis.publishing.dataset_card import Results, Told, dataset_card
+from analysis.publishing.effects import effects, means
 from analysis.publishing.names import adapter_names, results_name
-from analysis.publishing.tree import Tree
+from analysis.publishing.tree import Tree, writing
 from study.errors import ConfigError
+from study.options import closest_first
 from study.plain import plain
 from study.store.layout import CONFIG_FILE
 from study.store.readable import readable
@@ -31,29 +32,46 @@ TABLES = (
     *("transfer", "regime_summary", "significance", "graded", "corpus", "groups", "harm_breakdown", "health"),
     *("language_roles", "task_roles", "recipes"),
 )
+NAMED = {"adapter_id": pl.String, "repository": pl.String}
+REPOSITORY = pl.DataFrame(
+    {
+        "column": ["repository"],
+        "type": ["String"],
+        "meaning": ["name of its repository, after the owner; null where it was not published with these results"],
+    }
+)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be published: adapters of some sources or all, under which licence; whether the Hub may be asked."""
+    """What is to be published: adapters of some sources or all, under which licence; for whom on the Hub.
+
+    Where it is for nobody, the Hub is not asked.
+    """
 
     sources: tuple[str, ...] | None = None
     licence: str | None = None
-    ask: bool = False
+    owner: str | None = None
+
+    def path(self, name: str) -> str | None:
+        """What a repository is called on the Hub, where it goes there."""
+        return f"{self.owner}/{name}" if self.owner else None
 
 
 def make(opened: Opened, to: Path, wish: Wish) -> Tree:
     """Fill a folder and write down what is in it. ConfigError where the store has nothing of that."""
+    licences.check(wish.licence)
     chosen, store = _chosen(opened, wish), Store(opened.origin)
     tree = Tree.begin(to)
     names = adapter_names(opened.study.name, chosen)
     for record in chosen:
         place = tree.add("model", names[record.adapter_id])
-        with readable("STORE", store.uri):
-            _copy(store, record, place)
+        _copy(store, record, place, to)
         facts = _facts(opened, record, names[record.adapter_id], wish, _config(place))
-        (place / "README.md").write_text(adapter_card(facts), encoding="utf-8")
-    _results(opened, tree, wish)
+        card = adapter_card(facts)
+        with writing(to):
+            (place / "README.md").write_text(card, encoding="utf-8")
+    _results(opened, tree, wish, names)
     tree.keep()
     return tree
 
@@ -63,18 +81,21 @@ def _chosen(opened: Opened, wish: Wish) -> list[AdapterRecord]:
     known = rows["source"].unique().sort().to_list()
     for name in wish.sources or ():
         if name not in known:
-            raise ConfigError("--sources", name, "no adapter was trained on it", f"one of {', '.join(known)}")
+            raise ConfigError("--sources", name, "no adapter was trained on it", f"one of {closest_first(name, known)}")
     if wish.sources is not None:
         rows = rows.filter(pl.col("source").is_in(wish.sources))
     records = {record.adapter_id: record for record in opened.study.records}
     return [records[adapter_id] for adapter_id in rows["adapter_id"]]
 
 
-def _copy(store: Store, record: AdapterRecord, place: Path) -> None:
+def _copy(store: Store, record: AdapterRecord, place: Path, to: Path) -> None:
     """The adapter's own files: not its record, nor the epochs that were not kept."""
     for name in record.files:
         if "/" not in name:
-            (place / name).write_bytes(store.read(f"{record.folder}/{name}"))
+            with readable("STORE", store.uri):
+                data = store.read(f"{record.folder}/{name}")
+            with writing(to):
+                (place / name).write_bytes(data)
 
 
 def _config(place: Path) -> Mapping[str, object]:
@@ -85,18 +106,18 @@ def _config(place: Path) -> Mapping[str, object]:
 def _facts(opened: Opened, record: AdapterRecord, name: str, wish: Wish, config: Mapping[str, object]) -> Facts:
     recipe = _recipe(opened, record)
     study, made = opened.of_recipe(recipe), opened.tables.of[recipe]
-    base, revision = _base(opened, record.model)
+    ask, tasks = wish.owner is not None, dict.fromkeys(cell.partition("/")[0] for cell in record.source)
     return Facts(
         title=name,
         study=study.name + (f", recipe {recipe}" if recipe else ""),
         record=record,
         effects=effects(study, made, record),
+        means=means(study, record),
         doubts=headline.distrust(study, made),
         config=config,
-        base=base if revision else record.model,
-        base_on_hub=revision is not None,
-        base_licence=licences.of_model(base, revision, wish.ask),
-        data=tuple(_data(opened, record, wish.ask)),
+        base=origins.base_of(opened.info, record.model, ask),
+        data=tuple(origins.data_of(opened.info, tasks, ask)),
+        path=wish.path(name),
         licence=wish.licence,
     )
 
@@ -109,57 +130,53 @@ def _recipe(opened: Opened, record: AdapterRecord) -> str | None:
     return next(name for name, adapters in across.adapters.items() if record.adapter_id in adapters)
 
 
-def _base(opened: Opened, model: str) -> tuple[str, str | None]:
-    """The id of a model in the config, which may be a folder's path, and its revision where it is the Hub's."""
-    info = opened.info
-    revision = next((one.revision for one in info.models if one.name == model), None)
-    for entry in _entries(info.config.get("models")):
-        name = entry.get("name") or str(entry.get("id", "")).rstrip("/").rpartition("/")[2]
-        if name == model:
-            return str(entry["id"]), revision
-    return model, revision
-
-
-def _data(opened: Opened, record: AdapterRecord, ask: bool) -> list[str]:
-    """A line for each task learned: its lm-eval task or data set, and the licence as far as it is known."""
-    config, lines = opened.info.config, []
-    entries = [*_entries(config.get("tasks")), *_entries(config.get("texts"))]
-    tasks = dict.fromkeys(cell.partition("/")[0] for cell in record.source)
-    for task in tasks:
-        entry = next((one for one in entries if one.get("name") == task), {})
-        train = entry.get("train")
-        path = train.get("dataset_path") if isinstance(train, Mapping) else None
-        told = f"lm-eval task {entry['lm_eval']}" if isinstance(entry.get("lm_eval"), str) else "the study's own data"
-        licence = licences.of_data(path, ask) if isinstance(path, str) and "/" in path else None
-        of = f"data set {path}" if licence else told
-        lines.append(f"Data of {task}: {of}, licence {licence or licences.UNKNOWN}.")
-    return lines
-
-
-def _entries(value: object) -> Sequence[Mapping[str, object]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
-
-
-def _results(opened: Opened, tree: Tree, wish: Wish) -> None:
+def _results(opened: Opened, tree: Tree, wish: Wish, names: Mapping[str, str]) -> None:
     """Every row and the main tables, each a Parquet file and a config of its own."""
-    place = tree.add("dataset", results_name(opened.study.name))
-    files: dict[str, tuple[str, int]] = {}
-    frames: dict[str, Callable[[], pl.DataFrame]] = {
+    name, told = results_name(opened.study.name), {}
+    place = tree.add("dataset", name)
+    for table, frame in _frames(opened, names).items():
+        made, file = frame(), place / f"{table}.parquet"
+        with writing(tree.root):
+            if isinstance(made, pl.DataFrame):
+                made.write_parquet(file)
+            else:
+                made.sink_parquet(file)
+        rows = pl.scan_parquet(file).select(pl.len()).collect().item()
+        told[table] = Told(rows, opened.columns(table), _about(opened, table))
+    told["adapters"] = replace(told["adapters"], columns=pl.concat([told["adapters"].columns, REPOSITORY]))
+    info = opened.info
+    results = Results(
+        study=opened.study.name,
+        lines=tuple(plain(line) for line in _lines(opened)),
+        tables=told,
+        data=tuple(origins.data_of(info, origins.tasks_of(info), wish.owner is not None)),
+        path=wish.path(name),
+        licence=wish.licence,
+    )
+    card = dataset_card(results)
+    with writing(tree.root):
+        (place / "README.md").write_text(card, encoding="utf-8")
+
+
+def _frames(opened: Opened, names: Mapping[str, str]) -> dict[str, Callable[[], pl.DataFrame | pl.LazyFrame]]:
+    """What is published by name; adapters with the repository that each of them is in."""
+    found = pl.DataFrame({"adapter_id": list(names), "repository": list(names.values())}, schema=NAMED)
+    frames: dict[str, Callable[[], pl.DataFrame | pl.LazyFrame]] = {
         "scores": lambda: opened.scores,
-        "adapters": lambda: opened.adapters,
+        "adapters": lambda: opened.adapters.join(found, on="adapter_id", how="left", maintain_order="left"),
     }
     for name in TABLES:
-        if name in opened.tables and opened.tables.made(name).frame is not None:
+        if name in opened.tables.about and opened.tables.made(name).frame is not None:
             frames[name] = lambda name=name: opened.tables[name]  # type: ignore[misc]
-    for name, frame in frames.items():
-        frame().write_parquet(place / f"{name}.parquet")
-        files[name] = (f"{name}.parquet", frame().height)
-    opened.items.sink_parquet(place / "items.parquet")
-    files["items"] = ("items.parquet", pl.scan_parquet(place / "items.parquet").select(pl.len()).collect().item())
-    said = [plain(line) for line in _lines(opened)]
-    columns = {name: opened.columns(name) for name in files}
-    card = dataset_card(opened.study.name, said, files, columns, wish.licence)
-    (place / "README.md").write_text(card, encoding="utf-8")
+    return frames | {"items": lambda: opened.items}
+
+
+def _about(opened: Opened, name: str) -> str:
+    """Which rows a table is made from, and how to read it."""
+    if name not in opened.tables.about:
+        return ""
+    table = opened.tables.about[name]
+    return f"{table.title}: of {table.rows}. {table.how}".strip()
 
 
 def _lines(opened: Opened) -> list[str]:

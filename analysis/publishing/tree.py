@@ -1,20 +1,23 @@
 """The folder that is published: a folder per adapter, and one of results, each as its repository on the Hub will be.
 
 Invariant: only a folder that is empty, or that this module has written, is written to; `publish.json` says what is in
-it. What an earlier one has and this has not is removed.
+it, and is there before anything else, so that what broke off is known as ours and written anew. What an earlier one has
+and this has not is removed.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from study.errors import ConfigError
 
 MARK = "publish.json"
+NEW = f"{MARK}.new"  # until it is whole
 MADE_BY = "analysis.publish"
 
 
@@ -40,22 +43,23 @@ class Tree:
         """Take a folder; ConfigError where it holds what is not ours."""
         if root.is_symlink() or (root.exists() and not root.is_dir()):
             raise ConfigError("--to", root, "is no folder", "name another place")
-        there = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-        if not there:
+        with writing(root):
+            there = {path.name for path in root.iterdir()} - {NEW} if root.is_dir() else set()
+            tree = cls(root, pushed=_pushed(root) if there else [])
             root.mkdir(parents=True, exist_ok=True)
-            return cls(root)
-        pushed = _pushed(root)
-        for name in ("adapters", "results"):
-            if (root / name).is_dir() and not (root / name).is_symlink():
-                shutil.rmtree(root / name)
-        return cls(root, pushed=pushed)
+            tree.keep()
+            for name in ("adapters", "results"):
+                if (root / name).is_dir() and not (root / name).is_symlink():
+                    shutil.rmtree(root / name)
+        return tree
 
     def add(self, kind: str, name: str) -> Path:
         """A folder for a repository."""
         folder = f"adapters/{name}" if kind == "model" else "results"
         self.repositories.append(Repository(name, kind, folder))
         place = self.root / folder
-        place.mkdir(parents=True)
+        with writing(self.root):
+            place.mkdir(parents=True)
         return place
 
     def keep(self) -> None:
@@ -65,13 +69,25 @@ class Tree:
             "repositories": [asdict(one) for one in self.repositories],
             "pushed": sorted(self.pushed),
         }
-        (self.root / MARK).write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
+        with writing(self.root):
+            (self.root / NEW).write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
+            (self.root / NEW).replace(self.root / MARK)
 
     @property
     def files(self) -> Sequence[Path]:
         return [
             file for one in self.repositories for file in sorted((self.root / one.folder).rglob("*")) if file.is_file()
         ]
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Raise ConfigError for a folder that cannot be written to: its disk is full, or it is not ours to write."""
+    try:
+        yield
+    except OSError as error:
+        fix = "make space there, or name another folder; the same command then writes it anew"
+        raise ConfigError("--to", root, f"cannot be written ({error.strerror or error})", fix) from error
 
 
 def _pushed(root: Path) -> list[str]:

@@ -21,7 +21,8 @@ from analysis.reading.recipes import Across, divided
 from analysis.reading.scores import TOLD, beside_base, score_rows
 from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
 from analysis.reading.units import IDENTITIES, current
-from study.store.readable import no_scores, readable
+from study.store.layout import GRID_FILE, STUDY_FILE
+from study.store.readable import no_scores, no_study, readable
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.seen import Seen, read_seen
 from study.store.store import Store
@@ -126,6 +127,8 @@ def load_store(uri: str) -> Study:
 def _score_rows(store: Store) -> pl.DataFrame:
     rows = pl.DataFrame(pl.from_arrow(store.scores([*KEY_COLUMNS, *IDENTITIES, *TOLD, "written_at"])))
     if not rows.height:
+        if not store.exists(STUDY_FILE) and not store.exists(GRID_FILE):
+            raise no_study("STORE", store.uri)
         raise no_scores("STORE", store.uri)
     return rows
 

@@ -15,6 +15,9 @@ from pyarrow import fs as pafs
 
 from study.errors import ConfigError
 
+GS_SECONDS = (
+    30  # that a request to Google's is tried again for, as it is to S3; the library's own is a quarter of an hour
+)
 ATTEMPTS = 8  # of one request to S3, waiting longer each time (about half a minute in all): throttling passes
 _S3_KEYS = {"region", "endpoint_override", "scheme", "tls_ca_file_path"}
 _SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
@@ -84,7 +87,10 @@ def open_uri(uri: str, attempts: int = ATTEMPTS, in_parts: bool = False) -> tupl
     try:
         if parts.scheme == "s3":
             return _open_s3(uri, {name: values[-1] for name, values in keys.items()}, attempts, in_parts)
-        filesystem, path = pafs.FileSystem.from_uri(uri)
+        given = uri
+        if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in keys:
+            given = f"{uri}{'&' if parts.query else '?'}retry_limit_seconds={GS_SECONDS}"
+        filesystem, path = pafs.FileSystem.from_uri(given)
         return filesystem, str(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise trouble(uri, error) from error

@@ -111,6 +111,47 @@ def test_tables_and_charts_are_those_of_the_report(opened: Opened, whole: Study)
         opened.plots["no"]
 
 
+def test_only_what_a_study_has_is_in_its_tables_and_plots(tmp_path: Path, opened: Opened) -> None:
+    file = tmp_path / "t.csv"
+    as_reference(opened.transfer).write_csv(file)
+    study = analysis.open(file)
+    tables, plots = dict(study.tables), dict(study.plots)
+    assert {"transfer", "regime_summary"} <= tables.keys()
+    assert len(study.tables) == len(tables) < len(study.tables.about)
+    for mapping, name in ((study.tables, "significance"), (study.plots, "consistency")):
+        assert name not in mapping
+        assert name not in list(mapping)
+        assert mapping.get(name) is mapping.get("no") is None
+        assert mapping.get(name, 1) == 1
+    assert "transfer" in study.tables
+    assert study.tables.get("transfer") is not None
+    assert "regimes" in plots
+    with pytest.raises(ConfigError, match="fix: one of significance"):
+        study.tables["significants"]
+
+
+def test_a_study_prints_itself_but_is_not_read_to_be_named(place: Path, opened: Opened) -> None:
+    fresh = analysis.open(place / "runs" / "quickstart")
+    assert repr(fresh) == f"Opened(origin='{fresh.origin}')"
+    assert "study" not in vars(fresh)
+    assert "1 model, 12 sources, 12 targets\n300 of 300 scores done" in str(opened)
+    assert "Effect: +0.60 pp on average" in str(opened)
+
+
+def test_values_of_the_wrong_kind_are_a_line(opened: Opened) -> None:
+    for wrong, key in (({"max_harm": "20"}, "--max-harm"), ({"max_harm": True}, "--max-harm")):
+        with pytest.raises(ConfigError, match=key):
+            opened.advise(target="number/en", **wrong)  # type: ignore[arg-type]
+    for other, key in (({"budget": "3"}, "--budget"), ({"target": 3}, "--target")):
+        with pytest.raises(ConfigError, match=key):
+            opened.advise(**other)  # type: ignore[arg-type]
+    for name in (None, 3, b"x"):
+        with pytest.raises(ConfigError, match="no name of a place"):
+            analysis.open(name)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="fix: one of number/en, "):
+        opened.advise(target="nubmer/en")
+
+
 def test_advice_is_what_the_command_prints(opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
     found = opened.advise(target="number/en")
     assert advise.main([opened.origin, "--target", "number/en", "--top", "100"]) == 0

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from socket import socket
 
 import polars as pl
 import pytest
@@ -13,9 +17,10 @@ import yaml
 
 import analysis
 from analysis import publish
-from analysis.publishing import serving
+from analysis.publishing import licences, serving
 from analysis.publishing.names import adapter_names
 from analysis.publishing.tree import MARK
+from analysis.statistics.regimes import regime_summary
 from study.store.layout import adapter_folder
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter
@@ -42,11 +47,15 @@ def local(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def store(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    made = write_store(tmp_path_factory.mktemp("published") / "store", SHAPE)
-    for task in SHAPE.tasks:
-        for language in SHAPE.languages:
-            for seed in SHAPE.seeds:
-                name = ident(SHAPE.seed, "tiny-1B", (task, language), seed)
+    return with_adapters(tmp_path_factory.mktemp("published") / "store", SHAPE, local)
+
+
+def with_adapters(place: Path, shape: Shape, local: Path) -> Store:
+    made = write_store(place, shape)
+    for task in shape.tasks:
+        for language in shape.languages:
+            for seed in shape.seeds:
+                name = ident(shape.seed, "tiny-1B", (task, language), seed)
                 own = {"model": "tiny-1B", "source": [f"{task}/{language}"], "seed": seed, "steps": 7, "best_epoch": 1}
                 epochs = [{"epoch": 1, "train_loss": 2.0, "validation_loss": 1.5, "learning_rate": 1e-3}]
                 record = record_of(name, **own, epochs=epochs, recipe={"lora": {"r": 4, "alpha": 8.0}})
@@ -102,7 +111,7 @@ def test_a_card_says_what_it_harms_and_helps_with_intervals(store: Store, writte
             for row in mine.filter(column).iter_rows(named=True):
                 delta, low, high = (f"{row[name]:+.2f}".replace("-", "−") for name in ("delta", "low", "high"))
                 target = f"{row['target_task']}/{row['target_language']}"
-                line = f"| {target} | {row['regime']} | accuracy | {delta} | pp | {low} | {high} |"
+                line = f"| {target} | {row['regime']} | accuracy | {delta} | pp | {low} | {high} | {row['n_items']} |"
                 assert line in head
                 called += 1
             assert head.count(" | accuracy | ") == mine.filter(column).height
@@ -189,12 +198,22 @@ def test_results_load_as_a_data_set(
         assert f"{name}.parquet, {rows:,} rows" in body
     assert "headline Δ" in body
     assert "Effect: " in body
+    assert "Written by crosscells " in body
+    assert "Data of names: lm-eval task names" in body
+    assert "MT-CL: same task, other language" in body
+    assert (
+        "### harm\\_breakdown" in body
+        or "### harm_breakdown\n\nWhere transfer within a task harms: of MT-CL rows." in body
+    )
+    found = pl.read_parquet(written / "results" / "adapters.parquet")
+    assert set(found["repository"]) == {path.name for path in (written / "adapters").iterdir()}
+    assert "| repository | String |" in body
     assert pl.read_parquet(written / "results" / "transfer.parquet").equals(study.transfer)
 
 
 def test_only_some_sources(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "names/fr"]) == 2
-    assert "names/de, names/en, sums/de, sums/en" in capsys.readouterr().err
+    assert "one of names/en, names/de, sums/de, sums/en" in capsys.readouterr().err  # what is nearly it first
     assert not (tmp_path / "x").exists()
     for sources, count in (("names/de,sums/en", 4), ("sums/en", 2)):
         assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", sources, "--json"]) == 0
@@ -213,6 +232,94 @@ def test_a_folder_that_is_not_ours_is_left_alone(
         assert "--to" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", MARK]
     assert publish.main([store.uri, "--to", str(tmp_path / "y"), "--public"]) == 2
+
+
+def test_a_card_names_targets_in_doubt(local: Path, tmp_path: Path) -> None:
+    store = with_adapters(tmp_path / "s", replace(SHAPE, tasks=("t", "u"), seeds=(1,), items=40, options=3), local)
+    assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "t/de"]) == 0
+    health = analysis.open(store.uri).tables["health"]
+    checks = health.group_by("target_task", "target_language").agg(pl.col("check").sort()).rows()
+    _, body = card(tmp_path / "x" / "adapters" / "my-study-tiny-1B-t-de-seed1")
+    parts = dict(re.findall(r"## (.*?)\n\n(.*?)(?=\n## |\Z)", body, re.DOTALL))
+    assert checks
+    for task, language, found in checks:
+        assert f"{task}/{language} ({', '.join(found)})" in parts["What not to trust"].replace("\\", "")
+        every = parts["What it helps"].partition("Every target")[2].splitlines()
+        (row,) = (line for line in every if line.startswith(f"| {task}/{language} |"))
+        assert row.endswith(f" | {', '.join(found)} |")
+    assert f"{len(checks)} target" in parts["What not to trust"]
+
+
+def test_a_card_says_how_sure_the_mean_of_each_regime_is(store: Store, written: Path) -> None:
+    study = analysis.open(store.uri)
+    _, body = card(written / "adapters" / "my-study-tiny-1B-names-en-seed1")
+    parts = dict(re.findall(r"## (.*?)\n\n(.*?)(?=\n## |\Z)", body, re.DOTALL))
+    assert "MT-CL: same task, other language" in body
+    mine = study.transfer.filter(
+        pl.col("source_task") == "names", pl.col("source_language") == "en", pl.col("regime") == "CT-CL"
+    )
+    (one,) = regime_summary(mine, study.study.grids).filter(pl.col("regime") == "CT-CL").iter_rows(named=True)
+    mean, low, high = (f"{one[name]:+.2f}".replace("-", "−") for name in ("mean", "low", "high"))
+    line = f"| CT-CL | other task and language | accuracy | {mine.height} | {mean} | pp | {low} | {high} |"
+    assert line in parts["What it helps"]
+
+
+def test_a_base_in_a_folder_has_no_name_that_the_hub_would_resolve(store: Store, tmp_path: Path) -> None:
+    before = store.read("study.yaml")
+    try:
+        store.write(
+            "study.yaml", STUDY.replace("org/tiny-1B", "/models/tiny-1B").replace("revision: abc, ", "").encode()
+        )
+        assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "names/de,"]) == 0
+    finally:
+        store.write("study.yaml", before)
+    keys, body = card(tmp_path / "x" / "adapters" / "my-study-tiny-1B-names-de-seed1")
+    assert "base_model" not in keys
+    assert body.count("FOLDER OF THE BASE") == 3
+    assert "Base: tiny-1B, licence not known here." in body
+
+
+def test_what_would_go_elsewhere_or_says_nothing_is_refused_before_anything_is_made(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for options, said in (
+        (["--to", "s3://bucket/x"], "no folder of this machine"),
+        (["--to", "x", "--licence", "apache2"], "apache-2.0"),
+        (["--to", "x", "--sources", " ,"], "names nothing"),
+    ):
+        assert publish.main([store.uri, *options]) == 2
+        assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert {"mit", "openrail++", "llama3.1", "other"} <= licences.IDS
+
+
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """As if the disk had room for so many bytes of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_broke_off_is_written_anew(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "hub"
+    command = [store.uri, "--to", str(out), "--sources", "names/de"]
+    for size in (10, 1_000, 9_000):  # the mark, an adapter, a table
+        with small_files(size):
+            assert publish.main(command) == 2
+        said = capsys.readouterr().err
+        assert f"--to = '{out}'" in said
+        assert "too large" in said
+    assert (out / "adapters").is_dir()
+    assert publish.main(command) == 0
+    assert json.loads((out / MARK).read_text())["repositories"]
+    with small_files(1_000):
+        assert publish.main(command) == 2
+    assert json.loads((out / MARK).read_text())["repositories"] == []  # not what is no longer there
 
 
 def test_names_are_those_that_the_hub_allows() -> None:
@@ -240,6 +347,8 @@ def test_what_is_pushed_is_what_the_folder_holds(
     store: Store, tmp_path: Path, hub: Taken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A push that breaks off goes on; a name that somebody has is refused before anything is made; so is no token."""
+    from huggingface_hub import constants
+
     out = tmp_path / "hub"
     command = [store.uri, "--to", str(out), "--sources", "names/de", "--hub", "owner"]
     hub.private["models/owner/my-study-tiny-1B-names-de-seed2"] = True
@@ -254,6 +363,9 @@ def test_what_is_pushed_is_what_the_folder_holds(
     assert publish.main(command) == 0
     capsys.readouterr()
     assert hub.private == dict.fromkeys(hub.files, True)
+    _, body = card(out / "adapters" / "my-study-tiny-1B-names-de-seed1")
+    assert "mine=owner/my-study-tiny-1B-names-de-seed1\n" in body
+    assert '"owner/my-study-results"' in card(out / "results")[1]
     assert len(hub.files) == 3
     for name, files in hub.files.items():
         kind, _, repository = name.partition("/owner/")
@@ -264,3 +376,8 @@ def test_what_is_pushed_is_what_the_folder_holds(
     said = capsys.readouterr().err
     assert "--hub = 'other'" in said
     assert "wrong" not in said
+    with socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        assert publish.main(command) == 2
+    assert "the Hub does not answer" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,10 @@ def store(
 
 @pytest.fixture(scope="module")
 def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("logged") / "out"
-    troubles = samples.write(store, out)
+    out, bars = tmp_path_factory.mktemp("logged") / "out", io.StringIO()
+    with redirect_stderr(bars), redirect_stdout(bars):
+        troubles = samples.write(store, out)
+    assert bars.getvalue() == f"tiny: the base and 1 adapters, in {out}\n"
     assert len(troubles) == 2
     assert all("bare/en" in one and "does not keep" in one for one in troubles)
     return out
@@ -204,6 +208,8 @@ def test_bad_input_is_a_line(store: Store, tmp_path: Path, capsys: pytest.Captur
         [store.uri, "--to", str(tmp_path)],
         [nowhere, "--to", nowhere],
         [store.uri, "--to", nowhere, "--sources", "a/b"],
+        [store.uri, "--to", nowhere, "--sources", ","],
+        [store.uri, "--to", "s3://bucket/x"],
     ):
         assert samples.main(wrong) == 2
         assert "fix:" in capsys.readouterr().err

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
 
-from analysis.page.html import figure
+from analysis.page.html import figure, table
 
 
 class Scripts(HTMLParser):
@@ -26,6 +27,11 @@ class Scripts(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.tags and self.tags[-1] == "script":
             self.found.append(data)
+
+
+def test_two_means_side_by_side_look_alike() -> None:
+    shown = table(pl.DataFrame({"mean": [1.5], "mean_other": [1.5]}), {})
+    assert shown.count('<td class="number up" data-value="1.5">+1.50</td>') == 2
 
 
 @pytest.mark.parametrize("attack", ["<!-- x", "<!--<script>", "</script><img src=x>", "<script>", "a\u2028b", '"]}'])

@@ -180,7 +180,12 @@ def test_recipes_of_others_are_named_right_or_refused(
     both, low = (str(reports("both").parent / key) for key in ("both", "low"))
     for wrong, said in (
         ([low, "--compare", f"{both}#no", "--out", str(tmp_path)], "the study has the recipes plain, low"),
-        ([low, "--compare", f"{low}#low", "--out", str(tmp_path)], "the study has one recipe"),
+        (
+            [low, "--compare", f"{low}#low", "--out", str(tmp_path)],
+            f"--compare = '{low}#low': the study has one",
+        ),
+        ([low, "--compare", str(tmp_path / "no"), "--out", str(tmp_path)], "no': holds no study"),
+        ([low, "--out", "s3://bucket/x"], "no folder of this machine"),
         ([low, "--compare", both, both, "--out", str(tmp_path)], "is named twice"),
         ([f"{both}#low", "--compare", low], "name a folder with --out"),
     ):

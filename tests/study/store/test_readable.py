@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import time
+from socket import socket
 
 import pytest
 
 from study.errors import ConfigError, StoreRefused
 from study.store.contents import Damaged
-from study.store.filesystem import trouble
+from study.store.filesystem import open_uri, trouble
 from study.store.readable import no_study, readable
 from study.store.schema import OtherVersion
 
@@ -39,3 +41,16 @@ def test_a_caller_may_know_better() -> None:
         raise StoreRefused(errno.ENOSPC, "full")
     with pytest.raises(ConfigError, match="--price"), readable("STORE", "s"):  # an error about something else
         raise ConfigError("--price", 1, "is too low", "pay more")
+
+
+def test_googles_storage_is_not_asked_for_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.store.filesystem.GS_SECONDS", 1)
+    began = time.monotonic()
+    with socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        there = f"endpoint_override=127.0.0.1:{nobody.getsockname()[1]}&scheme=http"
+        filesystem, path = open_uri(f"gs://anonymous@bucket/x?{there}")
+        with pytest.raises(OSError, match="Retry policy exhausted"):
+            filesystem.get_file_info(path)
+    assert path == "bucket/x"
+    assert time.monotonic() - began < 30
