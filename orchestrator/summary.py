@@ -102,7 +102,8 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
     if options.dry_run:
         console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
         items = prepared.survey.sizes()
-        for line in (*combinations.lines(plan.grid), *_stated(prepared.config), *seen(prepared.config, items)):
+        put_together = (*combinations.lines(plan.grid), *combinations.unreported(prepared.config))
+        for line in (*put_together, *_stated(prepared.config), *seen(prepared.config, items)):
             console.print(line, soft_wrap=True, highlight=False)
     return 2 if options.dry_run and prepared.broken else 0
 

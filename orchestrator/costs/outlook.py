@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from orchestrator.costs.measured import near_work, train_flops
 from study.cells import Cell, Source
 from study.config import ModelConfig, StudyConfig
-from study.config.expansion import Combination, combinations, held_out, learned
+from study.config.expansion import Combination, chosen_on, combinations, held_out, learned
 from study.data.sizes import CellSize, Sizes
 from study.errors import ConfigError
 from study.flops import FORWARD, PEAK_FLOPS, UTILISATION, UTILISATIONS
@@ -123,11 +123,11 @@ def _of_model(config: StudyConfig, sizes: Sizes, entry: ModelConfig) -> Outlook:
     known = [count for count in options_apart if count is not None]
     apart = subject_count * sum(known) if len(known) == len(targets) else None
     within = max((size.within or sizes.within for size in (*to_score, *sized)), default=sizes.within)
-    per_score, chosen_on, tried = params * FORWARD, held_out(config), _combined(config, tried=True)
-    fraction, of = config.held_out_by.fraction, (_size(sizes, name, replace(c, held_out=False)) for c in chosen_on)
-    score += (1 + tried) * sum(size.read_chosen(limit, fraction) for size in of)
+    per_score, tried = params * FORWARD, _tried(config)
+    chosen, fraction = {cell: _size(sizes, name, cell) for cell in tried}, config.held_out_by.fraction
+    score += sum((1 + tried[cell]) * size.read_chosen(limit, fraction) for cell, size in chosen.items())
     score += _searched(config, sizes, name)
-    scores, of_base = subjects * len(targets) + tried * len(chosen_on), len(targets) + len(chosen_on)
+    scores, of_base = subjects * len(targets) + sum(tried.values()), len(targets) + len(tried)
     return Outlook(
         name, adapters, scores, of_base, train, score, train_flops, per_score * score,
         padded, padded_flops, apart, per_score * (apart or 0), within,
@@ -158,10 +158,18 @@ def _training(
     return tokens[0], tokens[1], flops[0], flops[1]
 
 
-def _combined(config: StudyConfig, tried: bool = False) -> int:
-    """How many adapters are put together, or of these those among which a lambda is chosen."""
-    wanted = (one for one in combinations(config) if one.keys.protocol or not tried)
-    return sum(len(one.keys.strengths) * _ways(config, one) for one in wanted)
+def _combined(config: StudyConfig) -> int:
+    """How many adapters are put together."""
+    return sum(len(one.keys.strengths) * _ways(config, one) for one in combinations(config))
+
+
+def _tried(config: StudyConfig) -> dict[Cell, int]:
+    """The cells on whose held-out items a lambda is chosen, and how many adapters are scored on them for that."""
+    found, on = dict.fromkeys((replace(cell, held_out=False) for cell in held_out(config)), 0), chosen_on(config)
+    for one in combinations(config):
+        for cell in on.get(one.name, ()):
+            found[cell] += len(one.keys.strengths) * _ways(config, one)
+    return found
 
 
 def _ways(config: StudyConfig, one: Combination) -> int:

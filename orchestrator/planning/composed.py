@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from study.cells import Cell, Source
 from study.composition import Composition, Search, Term, gathered
@@ -162,7 +163,7 @@ def _term(
     keys: CompositionConfig, term: TermConfig, part: Part, strength: float | None, model: Model, key: str
 ) -> Term:
     a, b = _ROLES[str(term.role)] if term.role else term.line
-    weight = a + b * (strength or 0.0)
+    weight = _at(a, b, strength or 0.0)
     if term.layers is None:
         return Term(part.adapter_id, weight)
     count = model.layers
@@ -175,6 +176,11 @@ def _term(
     if term.layers == "middle":
         return Term(part.adapter_id, weight, middle)
     return Term(part.adapter_id, weight, tuple(1 - one for one in middle), 0.0)
+
+
+def _at(a: float, b: float, strength: float) -> float:
+    """The weight a + b * lambda of the decimals as they are written: 1 - 0.9 is the 0.1 that may stand elsewhere."""
+    return float(Decimal(repr(a)) + Decimal(repr(b)) * Decimal(repr(strength)))
 
 
 def _middle(count: int, bottom: int, top: int, transition: int, key: str) -> tuple[float, ...]:

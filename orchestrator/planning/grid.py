@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pyarrow as pa
 
 from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
+from study.choosing import tried_on
 from study.config import Recipe, StudyConfig
 from study.identity import Names, adapter_ids, score_id, target_id
 from study.models.resolve import Model
@@ -81,11 +83,12 @@ class Grid:
     def parts(self) -> Iterator[Part]:
         """All scores, model by model: of the base, adapters that need no training, trained ones, composed ones.
 
-        Of items on which a lambda is chosen, that is those of the base, and of what is made of more than one lambda.
+        Of items on which a lambda is chosen, that is those of the base, and of what is made of more than one lambda
+        where its choice reads them.
         """
         everything: Sequence[int] = range(len(self.targets))
         measured = [i for i in everything if not self.targets[i].held_out] if self.held_out else everything
-        tried = {one.adapter.adapter_id for one in self.names if one.combination.keys.protocol}
+        tried = self._tried
         of_model: dict[str, list[Adapter]] = {model.name: [] for model in self.models}
         for given in self.existing:
             of_model[given.model].append(given)
@@ -99,7 +102,15 @@ class Grid:
         for model in self.models:
             yield Part(model, None, everything)
             for adapter in of_model[model.name]:
-                yield Part(model, adapter, everything if adapter.adapter_id in tried else measured)
+                yield Part(model, adapter, tried.get(adapter.adapter_id, measured))
+
+    @cached_property
+    def _tried(self) -> dict[str, list[int]]:
+        """The targets of what is made of more than one lambda, with those that choose it, by adapter_id."""
+        measured, apart = ([cell for cell in self.targets if cell.held_out is kind] for kind in (False, True))
+        tried = tried_on((one.row() for one in self.names), measured, [replace(cell, held_out=False) for cell in apart])
+        on = {name: {*measured, *(replace(cell, held_out=True) for cell in cells)} for name, cells in tried.items()}
+        return {name: [i for i, cell in enumerate(self.targets) if cell in cells] for name, cells in on.items()}
 
     def unit(self, part: Part, target: int) -> ScoreUnit:
         subject, wanted = part.subject, self.target_ids[target]

@@ -17,6 +17,8 @@ import polars as pl
 from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
+from study.cells import Cell
+from study.choosing import tried_on
 from study.identity import score_id
 from study.store.composed import compositions, held_out, starts
 from study.store.coverage import Coverage
@@ -150,11 +152,16 @@ class _Line:
 
 
 def _asked(subjects: pl.DataFrame, targets: pl.DataFrame, made: pl.DataFrame, apart: list[str]) -> np.ndarray:
-    """Which scores are asked for: of items to choose a lambda on those of bases, and of what has more than one."""
-    tried = made.filter(pl.col("protocol").is_not_null())["adapter_id"].to_list()
-    on_all = (subjects["adapter_id"].is_null() | subjects["subject_id"].is_in(tried)).to_numpy()
-    measured = ~targets["target_id"].is_in(apart).to_numpy()
-    return np.asarray(on_all[:, None] | measured[None, :])
+    """Which scores are asked for: of items to choose a lambda on those of bases, and those that a choice reads."""
+    is_apart = targets["target_id"].is_in(apart).to_numpy()
+    asked = np.asarray(subjects["adapter_id"].is_null().to_numpy()[:, None] | ~is_apart[None, :])
+    told = [Cell(*cell) for cell in targets.select("target_task", "target_language").iter_rows()]
+    split = ([cell for cell, one in zip(told, is_apart, strict=True) if one == kind] for kind in (False, True))
+    tried = tried_on(made.to_dicts(), *split)
+    for i, name in enumerate(subjects["subject_id"]):
+        if cells := tried.get(name):
+            asked[i] |= is_apart & np.array([cell in cells for cell in told])
+    return asked
 
 
 def covered(store: Store, subjects: Sequence[str], targets: Sequence[str]) -> tuple[Coverage, pl.DataFrame]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.grid import Grid
 from study.cells import Source
+from study.config import StudyConfig
 from study.config.composition import TermConfig
-from study.config.expansion import Combination
+from study.config.expansion import Combination, choices, combinations
 
 
 def lines(grid: Grid) -> Iterator[str]:
@@ -34,6 +35,18 @@ def lines(grid: Grid) -> Iterator[str]:
                     f"  {one.name}: {', '.join(seen)} may have learned from some of them: what is trained on one cell "
                     "holds them out, a joint source holds out others, and of an adapter made elsewhere nobody knows"
                 )
+
+
+def unreported(config: StudyConfig) -> Iterator[str]:
+    """Give a line for combinations that are not reported on some targets, as nothing there chooses their lambda."""
+    wanted = [] if config.trial_run else combinations(config)
+    left = choices(config, wanted).left
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in wanted:
+        if cells := left.get(one.name):
+            alike.setdefault((str(one.keys.protocol), ", ".join(map(str, cells))), []).append(one.name)
+    for (protocol, targets), names in alike.items():
+        yield f"no lambda of {', '.join(names)} is chosen for {targets}: {protocol} finds no held-out items that tell"
 
 
 def _stages(grid: Grid) -> Iterator[str]:

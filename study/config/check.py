@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from study.cells import COMPOSED, Cell
 from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
+from study.config.check_compose import check_compose
 from study.config.check_recipes import check_recipes
-from study.config.expansion import combinations
 from study.config.recipe import TaskScoring
 from study.config.recipes import key_of
 from study.errors import ConfigError
@@ -44,7 +44,7 @@ def check(config: StudyConfig) -> None:
     _check_samples(config)
     check_recipes(config)
     _check_stages(config)
-    _check_combinations(config)
+    check_compose(config)
     _check_existing_adapters(config)
     _check_assumed(config)
     _check_chats(config)
@@ -89,21 +89,6 @@ def _check_stages(config: StudyConfig) -> None:
         if recipe.trains_all:
             problem = f"begins with an adapter, and {key_of(name)}.lora is null"
             raise ConfigError("sources", stage, problem, "set it, or leave start_from out")
-
-
-def _check_combinations(config: StudyConfig) -> None:
-    """Raise ConfigError for combinations that cannot be, or whose folders would be taken for a task's."""
-    if not config.compose:
-        return
-    for name, recipe in config.trained_by.items():
-        if recipe.trains_all:
-            problem, fix = f"is of LoRA adapters, and {key_of(name)}.lora is null", "set it, or drop compose"
-            raise ConfigError("compose", "…", problem, fix)
-        if recipe.kind != "lora":
-            problem = f"is of plain LoRA adapters, and {key_of(name)}.kind is {recipe.kind}"
-            raise ConfigError("compose", "…", problem, "take kind: lora, or drop it")
-    reject_duplicates("compose", [entry.name for entry in config.compose])
-    combinations(config)
 
 
 def _check_chats(config: StudyConfig) -> None:

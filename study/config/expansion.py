@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from study.cells import Cell, Source
-from study.config.composition import CompositionConfig, TermConfig
+from study.choosing import Choices, Free, choosing
+from study.config.composition import CompositionConfig, LambdaConfig, TermConfig
 from study.config.keys import StudyConfig
 from study.config.recipe import Recipe
 from study.errors import ConfigError
@@ -26,6 +27,11 @@ class Combination:
     parts: tuple[Source | str, ...]
     language: str | None = None
     cell: Cell | None = None
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """What its parts learn from; of adapters that exist already nobody asks."""
+        return tuple(dict.fromkeys(cell for part in self.parts if isinstance(part, Source) for cell in part.cells))
 
 
 def combinations(config: StudyConfig) -> list[Combination]:
@@ -64,21 +70,28 @@ def work_name(source: Source, recipe: str | None) -> str:
 
 
 def held_out(config: StudyConfig) -> list[Cell]:
-    """List what a lambda is chosen on: as `source` says the cells of the terms, else every cell that is scored.
+    """List what a lambda is chosen on, of the cells that are scored.
 
     A trial run learns from so few rows that none may be held out, and chooses nothing.
     """
-    if config.trial_run:
-        return []
-    found: dict[Cell, None] = {}
+    read = {cell for cells in chosen_on(config).values() for cell in cells}
+    return [Cell(cell.task, cell.language, held_out=True) for cell in config.target_list() if cell in read]
+
+
+def chosen_on(config: StudyConfig) -> dict[str, set[Cell]]:
+    """By the name of a combination the cells whose held-out items all its lambdas are scored on."""
+    return {} if config.trial_run else choices(config, combinations(config)).read
+
+
+def choices(config: StudyConfig, wanted: Iterable[Combination]) -> Choices:
+    """What choosing a lambda for what is scored comes to, of these combinations: on raw text none is chosen."""
+    free = [
+        Free(one.name, one.keys.protocol, one.language, one.keys.strength.grid, one.cells)
+        for one in wanted
+        if isinstance(one.keys.strength, LambdaConfig) and one.keys.protocol
+    ]
     tasks = [cell for cell in config.target_list() if not config.is_text(cell)]
-    for one in combinations(config):
-        if one.keys.protocol == "source":
-            cells = {cell for part in one.parts if isinstance(part, Source) for cell in part.cells}
-            found |= dict.fromkeys(cell for cell in tasks if cell in cells)
-        elif one.keys.protocol is not None:
-            found |= dict.fromkeys(tasks)
-    return [Cell(cell.task, cell.language, held_out=True) for cell in found]
+    return choosing(free, tasks, tasks)
 
 
 def searched(config: StudyConfig) -> list[tuple[Cell, int]]:

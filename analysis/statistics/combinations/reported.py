@@ -17,9 +17,10 @@ from analysis.reading.grids import ModelGrid, Unit
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.reading.transfer import cells_learned
-from analysis.statistics.combinations.strengths import cells_of, choices
+from analysis.statistics.combinations.strengths import choices
 from analysis.statistics.graded import Scale, scales
 from study.cells import Cell, Regime, regime_of
+from study.choosing import cells_of
 
 NONE = "the study puts no adapters together"
 NAMED = ["adapter_id", "model", "name", "method", "strength", "protocol", "language", "terms"]

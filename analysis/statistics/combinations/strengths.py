@@ -1,15 +1,11 @@
 """Which lambda a composition is reported with: the best on items that are there for that, and never on test items.
 
-Protocols differ in whose items: those of the parts' own cells (`source`), of the same task in all languages of `for`
-but the target's (`other_languages`), or of the target itself (`target`, which is few-shot). In another language it is
-that language's own expansion that tells: what German text adds to German says how much French text may add to French. A
-combination that is for no language tells by itself. Of lambdas that do alike, the one nearest to 0.
+Whose items these are is said in `study.choosing`. Of lambdas that do alike, the one nearest to 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -18,6 +14,7 @@ from analysis.frames import TARGET
 from analysis.reading.study import Study
 from analysis.statistics.graded import size_of
 from study.cells import Cell
+from study.choosing import Free, Where, free_of, places
 
 ALIKE = 1e-9
 SCHEMA = {
@@ -28,23 +25,6 @@ SCHEMA = {
     "validation": pl.Float64,
     "chosen": pl.Boolean,
 }
-Where = tuple[str, Cell]  # the name of a composition, and a cell with items held out
-
-
-@dataclass(frozen=True)
-class Free:
-    """A composition of which lambda is to be chosen."""
-
-    name: str
-    protocol: str
-    language: str | None
-    strengths: tuple[float, ...]
-    cells: tuple[Cell, ...]  # of its parts
-
-    @property
-    def family(self) -> str:
-        """What its expansions for other languages share: its name, and its task where it is for one."""
-        return self.name.removesuffix(f"{self.language}]")
 
 
 def choices(study: Study) -> pl.DataFrame:
@@ -62,7 +42,7 @@ def choices(study: Study) -> pl.DataFrame:
     targets = study.units.select("model", *TARGET).unique().sort("model", *TARGET)
     rows = []
     for (model,), named in found.named.filter(pl.col("protocol").is_not_null()).group_by("model", maintain_order=True):
-        free = _free(named)
+        free = free_of(named.to_dicts())
         told = _told(held_out.filter(pl.col("model") == model), named)
         for target in targets.filter(pl.col("model") == model).select(TARGET).iter_rows():
             for one in free:
@@ -80,19 +60,6 @@ def chosen(scored: Mapping[float, float]) -> float | None:
     return min((one for one, value in scored.items() if value >= most - ALIKE), key=lambda one: (abs(one), one))
 
 
-def places(one: Free, target: Cell, free: Sequence[Free], told: Collection[Where]) -> list[Where]:
-    """Whose items of which cells choose the lambda of a composition for a target; `told` is where there are any."""
-    if one.protocol == "source":
-        return [(one.name, cell) for cell in one.cells if (one.name, cell) in told]
-    if one.protocol == "target":
-        return [(one.name, target)]
-    if one.language is None:
-        mine = [cell for name, cell in told if name == one.name]
-        return [(one.name, cell) for cell in mine if cell.task == target.task and cell.language != target.language]
-    siblings = [other for other in free if other.family == one.family and other.language not in (None, target.language)]
-    return [(other.name, Cell(target.task, str(other.language))) for other in siblings]
-
-
 def _means(one: Free, told: Sequence[Mapping[float, float]]) -> dict[float, float]:
     """The mean of each lambda over the places where all were tried."""
     whole = [place for place in told if set(one.strengths) <= place.keys()]
@@ -107,20 +74,3 @@ def _told(held_out: pl.DataFrame, named: pl.DataFrame) -> dict[Where, dict[float
     for name, task, language, strength, delta in means.iter_rows():
         found.setdefault((name, Cell(task, language)), {})[strength] = delta
     return found
-
-
-def _free(named: pl.DataFrame) -> list[Free]:
-    found = []
-    for (name,), rows in named.group_by("name", maintain_order=True):
-        first = rows.row(0, named=True)
-        terms = [term for one in rows["terms"] for term in one]
-        strengths = tuple(sorted(rows["strength"].drop_nulls().unique()))
-        found.append(Free(str(name), first["protocol"], first["language"], strengths, cells_of(terms)))
-    return found
-
-
-def cells_of(terms: Sequence[Mapping[str, object]]) -> tuple[Cell, ...]:
-    """The cells that the parts of a composition were trained on, as far as these are known."""
-    plain = (str(term["source"]).partition("@")[0] for term in terms)  # of a stage without its name
-    texts = [text for source in plain for text in source.split("+") if "/" in text]
-    return tuple(dict.fromkeys(Cell.parse(text) for text in texts))

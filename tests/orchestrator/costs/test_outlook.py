@@ -53,6 +53,10 @@ def test_choosing_a_lambda_and_searching_weights_is_read_too() -> None:
     grid = {"grid": [0, 0.5, 1], "protocol": "target"}
     chosen = planned(compose=[{"name": "c", "method": "sum", "terms": TERMS, "lambda": grid}])
     assert chosen[:3] == (8 + 6 * 4, 2 + 2, 11 * 200 + 7 * 80)
+    terms = [{"source": "a/en"}, {"source": "a/{language}", "weight": "lambda"}]
+    over = {"name": "c", "for": {"language": "all"}, "method": "sum", "terms": terms}
+    other = planned(compose=[over | {"lambda": grid | {"protocol": "other_languages"}}])
+    assert other[:3] == (8 + 12 * 2 + 12, 2 + 2, 17 * 200 + 2 * 40 + 12 * 40)  # each in its own language alone
     fixed = planned(compose=[{"name": "c", "method": "sum", "terms": TERMS, "lambda": 0.5}])
     assert fixed[:3] == (8 + 2 * 2, 2, 7 * 200)
     plain_terms = [{"source": "a/en"}, {"source": "a/de"}]

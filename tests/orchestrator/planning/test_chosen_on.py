@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.statistics.combinations.strengths import Free, places
 from evaluators.items.item import check_supported
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.plan import plan
 from orchestrator.planning.survey import Survey, survey
 from study.cells import Cell
+from study.choosing import Free, places
 from study.config import StudyConfig
 from study.config.expansion import combinations, held_out
 from study.config.file import load
@@ -70,14 +70,16 @@ def test_other_languages_ask_nothing_in_the_language_of_the_target(config: Study
 
 
 def test_a_composition_asks_for_its_scores_and_each_lambda_for_what_it_is_chosen_on(grid: Grid) -> None:
-    """Three tests each, and three held-out cells more where there is a lambda to choose; nothing is trained for it."""
+    """Three tests each, and in its own language one held-out cell more where there is a lambda to choose."""
     made = plan(grid, {}, ())
     asks: dict[str, list[int]] = {}
     for part in made.parts:
         if part.adapter is not None and part.adapter in grid.composed:
             own = [grid.targets[i].held_out for i in part.targets]
+            apart = [grid.targets[i].language for i in part.targets if grid.targets[i].held_out]
+            assert all(part.adapter.name.endswith(f"[{language}]") for language in apart)
             asks.setdefault(part.adapter.name.partition("[")[0], []).append(sum(own) * 100 + len(own))
-    assert asks == {name: [306] * n * len(LANGUAGES) for name, n in SIZES.items()} | {"factors_b": [3]}
+    assert asks == {name: [104] * n * len(LANGUAGES) for name, n in SIZES.items()} | {"factors_b": [3]}
     assert sum(part.adapter is None for part in made.parts) == 1
     assert [len(part.targets) for part in made.parts if part.adapter is None] == [6]
     assert len(made.train) == 5  # the sources that the config names

@@ -65,6 +65,13 @@ def test_what_a_term_adds_and_another_takes_away_is_the_rest() -> None:
         ids("{name: a, method: sum, terms: [{source: arc/de, weight: 1}, {source: arc/de, weight: -1}]}")
 
 
+def test_a_weight_of_a_lambda_is_the_decimal_that_is_written() -> None:
+    """In binary fractions 1 - 0.9 is not 0.1, nor 3 * 0.1 the 0.3 of another composition."""
+    for of_lambda, at, weight in (("1-lambda", 0.9, 0.1), ("3*lambda", 0.1, 0.3), ("-lambda", 0.7, -0.7)):
+        made = f"{{name: a, method: sum, lambda: {at}, terms: [{{source: arc/en, weight: {of_lambda}}}]}}"
+        assert ids(made) == ids(f"{{name: a, method: sum, terms: [{{source: arc/en, weight: {weight}}}]}}")
+
+
 def test_adamergex_and_layers_are_sums() -> None:
     merged = "{name: m, method: adamergex, lambda: 0.5, terms: [{source: arc/en, role: task}, {source: mmlu/de, role:"\
         " target}, {source: mmlu/en, role: reference}]}"  # fmt: skip
@@ -113,3 +120,19 @@ def test_items_to_choose_a_lambda_on_are_asked_of_the_base_and_of_what_has_sever
     assert {(one["name"], one["strength"]) for one in names} == {("e", 1.0), ("e", 0.5), ("a", None)}
     assert all(len(one["terms"]) == 2 for one in names)
     assert isinstance(whole.composed[0].parts[0], AdapterUnit)
+
+
+def test_each_lambda_is_asked_for_what_its_choice_reads_and_a_store_with_more_is_done(tmp_path: Path) -> None:
+    """By other languages that is its own language's cells, by source those of its terms, and all by target."""
+    terms = "terms: [{source: arc/en}, {source: 'mmlu/{language}', weight: lambda}]"
+    for protocol, own in (("other_languages", 2), ("source", 2), ("target", 4)):
+        wanted = f"lambda: {{grid: [1, 0.5], protocol: {protocol}}}"
+        whole = grid(f"{{name: e, for: {{language: all}}, method: sum, {wanted}, {terms}}}")
+        assert [len(part.targets) for part in whole.parts() if part.adapter in whole.composed] == [4 + own] * 8
+        store = Store(str(tmp_path / protocol))
+        store.write_grid(*whole.tables(), **whole.named())
+        (stood,), to_do = of_store(store)
+        assert stood.scores.to_do == whole.n_scores == len(scores_of(whole)) == int(to_do.score.sum())
+        more = [whole.unit(part, target) for part in whole.parts() for target in range(len(whole.targets))]
+        assert plan(whole, {}, scored(more)).is_empty
+        assert not plan(whole, {}, scored(more)).stale_scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.progress.combinations import lines
+from orchestrator.progress.combinations import lines, unreported
 from study.config.file import parse
 from tests.orchestrator.planning.test_plan import TEXT, grid_of
 
@@ -28,3 +28,14 @@ def test_it_has_each_with_its_parts_what_they_cost_and_what_they_may_have_seen()
     assert said[4] == "to choose lambda: 56 scores on items that are held out"  # 4 items' cells of 2 bases and 12 sums
     assert said[5].startswith("  both: arc/en+arc/de may have learned from some of them")
     assert len(said) == 6
+    assert list(unreported(parse(TEXT + COMPOSE))) == []
+
+
+def test_it_says_where_no_lambda_is_chosen() -> None:
+    alone = COMPOSE[: COMPOSE.index("  - {name: both")].replace("[de]", "[de, en]")
+    others = alone.replace("protocol: target", "protocol: other_languages")
+    few = "targets: [arc/de, arc/en, mmlu/de]\n"
+    for text in (alone, alone.replace("protocol: target", "protocol: source"), others, alone + few):
+        assert list(unreported(parse(TEXT + text))) == []
+    (line,) = unreported(parse(TEXT + others + few))
+    assert line.startswith("no lambda of add[de], add[en] is chosen for mmlu/de: other_languages finds")

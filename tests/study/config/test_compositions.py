@@ -6,7 +6,7 @@ import pytest
 
 from study.cells import Cell
 from study.config import StudyConfig
-from study.config.expansion import cells_used, combinations, held_out, learned, searched
+from study.config.expansion import cells_used, chosen_on, combinations, held_out, learned, searched
 from study.config.file import parse
 from study.errors import ConfigError
 
@@ -32,7 +32,9 @@ def test_an_entry_comes_to_a_combination_per_language_whose_parts_are_trained_to
     assert [term.line for term in config.compose[0].terms] == [(1.0, -1.0), (0.0, 0.5)]
     assert [str(source) for source in config.source_list()] == ["arc/en"]
     assert [str(source) for source in learned(config)] == ["arc/en", "prose/de", "prose/fr"]
-    assert [str(cell) for cell in held_out(config)] == [f"{cell} (held out)" for cell in config.target_list()]
+    told = [f"{cell} (held out)" for cell in config.target_list() if cell.language in ("de", "fr")]
+    assert [str(cell) for cell in held_out(config)] == told
+    assert chosen_on(config)["add[de]"] == {Cell("arc", "de"), Cell("quiz", "de")}
     assert StudyConfig.model_validate(config.model_dump(mode="json")) == config  # as study.yaml has it
 
 
@@ -80,6 +82,23 @@ def test_weights_are_searched_on_a_cell_of_its_own_in_each_expansion() -> None:
         ("{name: a, method: sum, density: 0.2, terms: [{source: arc/en}]}", "compose[0]", "density is of"),
         ("{name: a, method: ties, terms: [{source: arc/en}]}", "compose[0]", "needs density"),
         ("{name: a, method: svd, terms: [{source: arc/en}]}", "compose[0]", "needs rank"),
+        ("{name: a, method: svd, rank: full, terms: [{source: arc/en}]}", "compose[0].rank", "it is the sum"),
+        (
+            "{name: a, method: arrow, terms: [{source: arc/en}, {source: arc/de, weight: 0.5}]}",
+            "compose[0].terms[1].weight",
+            "arrow weighs its parts itself",
+        ),
+        (
+            "{name: a, for: {language: [en]}, method: arrow, terms: [{source: arc/en}, {source: 'arc/{language}'}]}",
+            "compose[0].terms[1]",
+            "is in a[en] twice",
+        ),
+        (
+            "{name: a, method: sum, lambda: {grid: [1], protocol: source},"
+            " terms: [{source: prose/en, weight: lambda}]}",
+            "compose[0].lambda.protocol",
+            "no lambda is chosen for any target",
+        ),
         ("{name: a, method: adamergex, lambda: 1, terms: [{source: arc/en, role: task}]}", "compose[0]", "three terms"),
         ("{name: a, method: layers, terms: [{source: arc/en}]}", "compose[0]", "says which"),
         (
@@ -129,3 +148,23 @@ def test_a_combination_of_a_combination_and_of_whole_models_are_refused() -> Non
         parse(BASE + f"compose: [{ADD}]\nrecipe: {{lora: null}}")
     with pytest.raises(ConfigError, match="folder of composed adapters"):
         parse(BASE.replace("quiz", "composed"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "fix"),
+    [
+        ("for: {language: all}, method: sum, lambda: {grid: [1]}", "in other languages of `for` too"),
+        ("method: sum, lambda: {grid: [1]}", "in other languages of `for` too"),
+        ("method: sum, lambda: {grid: [1], protocol: source}", "a cell of the terms too"),
+    ],
+)
+def test_a_lambda_that_nothing_scored_would_choose_is_refused(keys: str, fix: str) -> None:
+    """A study of one language, and one that does not score what it learns from."""
+    terms = "terms: [{source: quiz/en}, {source: prose/en, weight: lambda}]"
+    text = BASE.replace("[en, de, fr]", "[en]").replace("[arc/en]", "[arc/en]\ntargets: [arc/en]")
+    with pytest.raises(ConfigError, match="no lambda is chosen for any target") as caught:
+        parse(text + f"compose: [{{name: a, {keys}, {terms}}}]")
+    assert caught.value.key == "compose[0].lambda.protocol"
+    assert fix in caught.value.fix
+    few = keys.replace("[1]}", "[1], protocol: target}").replace("source", "target")
+    assert held_out(parse(text + f"compose: [{{name: a, {few}, {terms}}}]")) == [Cell("arc", "en", held_out=True)]

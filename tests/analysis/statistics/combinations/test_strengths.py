@@ -10,8 +10,9 @@ import pytest
 from analysis.reading.study import Study
 from analysis.statistics.combinations.compositions import compositions
 from analysis.statistics.combinations.curve import lambda_curve
-from analysis.statistics.combinations.strengths import Free, choices, chosen, places
+from analysis.statistics.combinations.strengths import choices, chosen
 from study.cells import Cell
+from study.choosing import Free, places
 from tests.support.combined import Mix, World, normal_effects, study_of
 
 GRID = (0.0, 0.5, 1.0)
