@@ -15,6 +15,8 @@ from analysis.tables.registry import Made
 
 TABLES = ("compositions", "lambda_curve", "additivity", "geometry", "generation")
 SHOWN = ("compositions", "generation", "additivity")  # those that the chapter has itself
+NAMED = 20  # compositions by name in one line
+PAIRS = "compositions and targets"
 FOR = ["model", "name", "protocol", "lambda"]
 ROLES = {
     "base": "the base",
@@ -57,12 +59,12 @@ def said(made: dict[str, Made]) -> Iterator[str]:
         "metric", "unit", maintain_order=True
     ):
         yield _methods(part, str(metric), str(unit))
-    if frame["harm_avoided"].null_count() < frame.height:
-        yield _harm(frame)
+    yield _harm(frame)
     if (answers := made["generation"].frame) is not None:
         yield from _languages(answers)
     yield from _sums(made["additivity"].frame)
     if (curve := made["lambda_curve"].frame) is not None:
+        yield from _untold(curve)
         for (metric, unit), part in curve.group_by("metric", "unit", maintain_order=True):
             if part["chosen"].any():
                 yield _hindsight(part, str(metric), str(unit))
@@ -73,7 +75,7 @@ def _gain(rows: pl.DataFrame, metric: str, unit: str) -> str:
     wrong = f"; {WRONG}" if better or worse else ""
     return (
         f"Combining beside the best single donor, by {metric}: {_mean(rows, 'gain_donor', unit)} over "
-        f"{count(rows.height, 'composition and target', 'compositions and targets')} that no part was trained on. "
+        f"{count(rows.height, 'composition and target', PAIRS)} that no part was trained on. "
         f"{better:,} can be called better than the best single donor, {worse:,} worse{wrong}."
     )
 
@@ -99,18 +101,24 @@ def _mean(rows: pl.DataFrame, column: str, unit: str) -> str:
 
 
 def _harm(frame: pl.DataFrame) -> str:
-    each = frame.group_by(FOR).agg(
-        pl.col("harmed").sum(), pl.len().alias("targets"), pl.col("harm_avoided").mean().alias("avoided")
-    )
-    less = float(each["avoided"].drop_nulls().mean() or 0.0)  # type: ignore[arg-type]
-    harmed, of = int(each["harmed"].sum()), int(each["targets"].sum())
+    """Over the targets that a composition is reported on, and beside its parts where one was scored on some of them."""
+    fixed = pl.when(pl.col("protocol").is_null()).then("lambda").alias("fixed")
+    each = frame.group_by("model", "name", "protocol", fixed).agg(pl.col("harm_avoided").mean())
+    found = each["harm_avoided"].drop_nulls()
+    less = float(found.mean() or 0.0)  # type: ignore[arg-type]
     words = f"{abs(less):.1f} {'fewer' if less > 0 else 'more'} per composition than"
     if not round(less, 1):
         words = "as many per composition as"
+    beside = ""
+    if len(found):
+        others = (
+            "" if len(found) == each.height else f" of {each.height:,} (no part of the others was scored on theirs)"
+        )
+        beside = f"Over {count(len(found), 'composition')}{others}: {words} the best of its parts on the same targets. "
+    rows = count(frame.height, "composition and target", PAIRS)
     return (
-        f"Harm: compositions show a loss that counts on {harmed:,} of {of:,} targets, {words} "
-        f"the best of its parts on the same targets (counted as printed, over "
-        f"{count(each.height, 'composition')}; most of such losses may be noise, in either)."
+        f"Harm: a loss that counts is shown by {int(frame['harmed'].sum()):,} of {rows}. {beside}All are counted as "
+        f"printed; most of such losses may be noise, in either."
     )
 
 
@@ -125,6 +133,22 @@ def _languages(answers: pl.DataFrame) -> Iterator[str]:
         least = f"; of the right answers the same guess takes {mean} for that language" if right else ""
         targets = count(known.select(TARGET).n_unique(), "target")
         yield f"Answers in the language that was asked for, over {targets}: {', '.join(parts)}{least}."
+
+
+def _untold(curve: pl.DataFrame) -> Iterator[str]:
+    """Who was scored on targets for which no lambda could be chosen: these are in no other table of compositions."""
+    each = curve.group_by("model", "name", *TARGET).agg(pl.col("chosen").any())
+    names = each.group_by("model", "name").agg((~pl.col("chosen")).sum().alias("without"), pl.len().alias("all"))
+    rows = names.filter(pl.col("without") > 0).sort("model", "name").rows()
+    if rows:
+        several = each["model"].n_unique() > 1
+        told = [f"{name}{f' ({model})' * several} {n:,} of {every:,}" for model, name, n, every in rows[:NAMED]]
+        more = f", and {count(len(rows) - NAMED, 'more composition')}" if len(rows) > NAMED else ""
+        yield (
+            f"No λ was chosen for {count(sum(row[2] for row in rows), 'composition and target', PAIRS)}, as "
+            f"its protocol has no scores on held-out items for them: {', '.join(told)} targets{more}. They are in the "
+            f"table lambda_curve, and in nothing else that is said of compositions."
+        )
 
 
 def _sums(frame: pl.DataFrame | None) -> Iterator[str]:
@@ -154,7 +178,7 @@ def _hindsight(curve: pl.DataFrame, metric: str, unit: str) -> str:
     best = curve.filter("hindsight").select(*by, pl.col("test").alias("best"))
     both = curve.filter("chosen").join(best, on=by)
     cost = float((both["best"] - both["test"]).mean() or 0.0)  # type: ignore[arg-type]
-    rows = count(both.height, "composition and target", "compositions and targets")
+    rows = count(both.height, "composition and target", PAIRS)
     return (
         f"λ was chosen on held-out items for {rows}, by {metric}: the best λ on test items, which nobody can know, "
         f"would give {cost:.2f} {unit} more on average, part of it luck."

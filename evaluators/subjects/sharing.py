@@ -13,6 +13,8 @@ from adapters.folder import AdapterWeights
 from evaluators.forward.engine import Engine
 
 MOST_ADAPTERS = 16
+MOST_PADDED = 4  # times the smallest rank of a bank is its largest: a sum may stand beside its parts, a full rank not
+MOST_RANKS = 4096  # of a bank, all slots together: 2048 in a model of 1 B parameters is 3 GB in bfloat16
 CANCELLED = 0.1  # of what a module's factors would come to by size: what rounds them is ten times as large beside less
 FULL_BATCHES = 4  # with fewer batches than this, the last one, which is rarely full, is a large part of the time
 
@@ -26,6 +28,22 @@ def adapters_per_batch(device: str, budget: int, tokens: int) -> int:
     if device == "cpu":
         return 1
     return min(MOST_ADAPTERS, math.ceil(FULL_BATCHES * budget / max(1, tokens)))
+
+
+def by_rank(ranks: Sequence[int], many: int) -> list[list[int]]:
+    """Which adapters share a bank, by their places in `ranks`, `many` at most: those of like rank, the smallest first.
+
+    A bank fills all up with zeros to its largest, and a full rank is a hundred times that of a trained adapter.
+    """
+    banks: list[list[int]] = []
+    for place in sorted(range(len(ranks)), key=ranks.__getitem__):
+        own, rank = banks[-1] if banks else [], ranks[place]
+        fits = len(own) < many and (len(own) + 1) * rank <= MOST_RANKS
+        if own and fits and rank <= MOST_PADDED * ranks[own[0]]:
+            own.append(place)
+        else:
+            banks.append([place])
+    return banks
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from study.data.example import Example, some_of, told
 from study.data.gold import judges_itself, right_answer
 from study.data.harness import Task
 from study.data.prints import doc_hash
-from study.data.prompts import Prompts, others
+from study.data.prompts import Prompts, others, tasks_of
 from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.kinds import BAD_DATA, TRANSIENT
@@ -160,7 +160,7 @@ def _add_source(found: Survey, library: TaskLibrary, source: Source, near: Seque
 
 def _near(found: Survey, library: TaskLibrary, source: Source, cells: Sequence[Cell]) -> str:
     """Fingerprint the prompts that a source is kept near the base on; a cell without training data has none."""
-    tasks = {cell.task for cell in source.cells}
+    tasks = tasks_of(source)
     for cell in cells:
         if cell.task not in tasks and cell not in found.prompts:
             try:

@@ -25,8 +25,13 @@ class Prompts:
 
 def others(prompts: Mapping[Cell, Prompts], source: Source) -> list[Prompts]:
     """Those of cells that a source shares no task with, by their names; in whatever order they were looked at."""
-    tasks = {cell.task for cell in source.cells}
+    tasks = tasks_of(source)
     return [prompts[cell] for cell in sorted(prompts) if cell.task not in tasks and prompts[cell].examples]
+
+
+def tasks_of(source: Source) -> set[str]:
+    """The tasks that an adapter of it has learned: a stage is to keep those of the stages before it, too."""
+    return {cell.task for one in source.line for cell in one.cells}
 
 
 def _told(example: Example) -> list[object]:

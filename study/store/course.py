@@ -34,7 +34,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens trained on: an adapter's own, and those that went through the model with the padding."""
+    """Tokens trained on: an adapter's own, and those that went through the model with the padding.
+
+    They are those of examples: prompts that it was kept near the base on (`keep_near_base.kl`) are not among them.
+    """
 
     useful: int
     padded: int

@@ -56,7 +56,9 @@ def compositions(study: Study) -> pl.DataFrame:
             tables.append(_scale(study, scale, mine, told).join(_ceilings(told), on=["model", *TARGET], how="left"))
     need(bool(tables), "no composition has been scored on a target that its base was scored on")
     table = pl.concat(tables)
-    table = table.join(_harmed(table, pl.concat(harms)), on=ROW, how="left", maintain_order="left")
+    table = table.join(
+        _harmed(table, pl.concat(harms), _places(study, rows)), on=ROW, how="left", maintain_order="left"
+    )
     records = [(one.adapter_id, one.rank, one.truncation) for one in found.records.values()]
     kinds = {"adapter_id": pl.String, "rank": pl.Int64, "truncation": pl.Float64}
     made_of = table.select(*ROW, "adapters").explode("adapters").rename({"adapters": "adapter_id"})
@@ -131,12 +133,20 @@ def _donors(study: Study) -> Others:
     return lambda panel, _: found.get((panel.model, panel.task, panel.language), {})
 
 
-def _harmed(table: pl.DataFrame, harms: pl.DataFrame) -> pl.DataFrame:
+def _places(study: Study, rows: pl.DataFrame) -> pl.DataFrame:
+    """`model, part, source…`: where in tables of sources a part is that compositions call so, whatever kind it is."""
+    terms = rows.select(pl.col("terms").explode()).unnest("terms").select("subject_id", pl.col("source").alias("part"))
+    known = beside_sources(study, rows.clear()).filter(pl.col("kind") == "trained")
+    found = terms.unique().join(known, left_on="subject_id", right_on="adapter_id", how="inner")
+    return found.select("model", "part", *SOURCE).unique()
+
+
+def _harmed(table: pl.DataFrame, harms: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     """`ROW, harmed_targets, harm_avoided`: counts over the targets of a composition, of all metrics."""
     whose = ["model", *SOURCE]
     mine = table.select(*ROW, "harmed")
     total = mine.group_by(whose).agg(pl.col("harmed").sum().cast(pl.Int64).alias("harmed_targets"))
-    parts = harms.with_columns(pl.concat_str(SOURCE, separator="/").alias("part"))
+    parts = harms.join(places, on=["model", *SOURCE])
     beside = mine.join(parts.select("model", "part", *TARGET, pl.col("harmed").alias("by_part")), on=["model", *TARGET])
     avoided = beside.group_by(*whose, "part").agg(
         (pl.col("by_part").sum().cast(pl.Int64) - pl.col("harmed").sum().cast(pl.Int64)).alias("harm_avoided")
@@ -178,7 +188,8 @@ COLUMNS = {
     "q_worse": "q-value of: it loses nothing against the best single donor",
     "worse": f"q_worse ≤ {LEVEL}",
     "harmed": "whether it shows a loss that counts as harm on the target",
-    "harmed_targets": "targets, of all metrics, on which it does",
+    "harmed_targets": "targets, of all metrics, on which it does, of those that have a row here: those for which no λ "
+    "was chosen have none",
     "harm_avoided": "targets that its best part harms less those that it harms, of those that both were scored on",
     "about": "what is claimed: of the composition over seeds, or of this adapter where there is one seed",
     "n_items": "items that adapter and base share under some seed",

@@ -97,7 +97,8 @@ COLUMNS = {
     "other": "the other",
     "cosine": "cosine of their ΔW, mean over seeds",
     "norm_ratio": "the smaller of their norms by the larger",
-    "sign_conflicts": "share of the entries, of those that are zero in neither, whose signs differ",
+    "sign_conflicts": "share of the entries, of those that are zero in neither, whose signs differ; "
+    "above 64 rows or columns of a sample of them",
     "metric": "of the targets; null where no target has scores of all parts, or where it is no sum, as in `additivity`",
     "unit": "of the residual",
     "residual": "root of the mean squared difference of measured Δ and Σ w_i·Δ_i over targets, mean over seeds",

@@ -96,7 +96,8 @@ COLUMNS = {
     "l2": "μ of it",
     "beside": f"what it is compared with: {SINGLE} (their mean); what else a stage stands beside; the same source by "
     f"the first recipe of the study; {AS_MUCH}, found on other items and seeds than it is measured on",
-    "tokens": "tokens that training read, mean over seeds; of a stage with that of what it begins with",
+    "tokens": "tokens of the examples that training read, mean over seeds; of a stage with that of what it begins "
+    "with, without the prompts that `kl` reads beside them",
     "beside_tokens": f"those of the others together, of {AS_MUCH} their mean; null where the study lacks one",
     "metric": "accuracy, or the metric that items are graded by",
     "unit": "of Δ",
@@ -122,8 +123,9 @@ TABLES = (
         COLUMNS,
         schedules,
         how="One adapter of several cells, a stage, or one that was kept near the base, beside others on the same "
-        "targets and items: by how much its mean Δ is more, with the 95 % interval. Tokens are those that were read in "
-        "training: what has read twice as many may be better for that alone. The best single source is found on other "
+        "targets and items: by how much its mean Δ is more, with the 95 % interval. Tokens are those of examples "
+        "that were read in training, without the prompts of `kl`: what has read twice as many may be better for that "
+        "alone. The best single source is found on other "
         "items than it is measured on.",
     ),
 )

@@ -56,6 +56,27 @@ def test_claims_have_intervals_rows_and_how_often_they_are_wrong(tmp_path: Path)
         "Answers in the language that was asked for, over 1 target: the base 50 %, sources of other cells 5 %, what "
         "learned the cell itself 98 %; of the right answers the same guess takes 99 % for that language."
     ) in combinations.said(answered)
+    harm = next(line for line in lines if line.startswith("Harm: "))
+    assert re.search(
+        r"is shown by \d of 10 compositions and targets\. Over 2 compositions: .* on the same targets", harm
+    )
+    (untold,) = (line for line in lines if line.startswith("No λ was chosen"))
+    assert "for 8 compositions and targets" in untold
+    assert "add[de] 8 of 9 targets." in untold
+
+
+def test_harm_is_beside_parts_only_where_these_were_scored() -> None:
+    made = make_all(TABLES, study_of(WORLD))
+    frame = made["compositions"].frame
+    assert frame is not None
+    for unknown, said in (
+        ("both", "Over 1 composition of 2 (no part of the others"),
+        (None, "targets. All are counted"),
+    ):
+        gone = pl.col("name") == unknown if unknown else pl.lit(True)
+        part = frame.with_columns(pl.when(~gone).then("harm_avoided").alias("harm_avoided"))
+        changed = made | {"compositions": replace(made["compositions"], frame=part)}
+        assert said in next(line for line in combinations.said(changed) if line.startswith("Harm: "))
 
 
 def test_compositions_are_open_marks_beside_the_points_of_sources() -> None:

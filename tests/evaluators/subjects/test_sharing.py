@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from adapters.folder import AdapterWeights
 from adapters.kinds.kind import kind_of
 from adapters.loaded import peft_model, runs
 from adapters.plain import plain_lora
 from adapters.probe import said, tokens_of
+from evaluators import evaluator as evaluators
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.engine import Engine
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import load_base
-from evaluators.subjects.sharing import MOST_ADAPTERS, adapters_per_batch, bank_on
+from evaluators.subjects.sharing import MOST_ADAPTERS, adapters_per_batch, bank_on, by_rank
 from study.cells import Cell
 from study.config import Lora, Recipe, Scoring, TaskConfig
 from study.store.store import Store
@@ -29,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "lora": {},
     "rslora": {"use_rslora": True, "r": 8},
     "some": {"target_modules": ["q_proj", "down_proj"], "alpha_pattern": {"q_proj": 32}},
+    "full": {"r": 64, "lora_alpha": 8},
     "ranks": {"rank_pattern": {"v_proj": 2}},
     "dora": {"use_dora": True},
     "head": {"target_modules": ["lm_head", "q_proj"]},
@@ -86,7 +91,13 @@ def test_several_adapters_at_once_score_as_each_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stores = {}
+    stores, ranks = {}, []
+
+    def noted(engine: Engine, group: Sequence[AdapterWeights]) -> AbstractContextManager[None]:
+        ranks.append([one.rank for one in group])
+        return bank_on(engine, group)
+
+    monkeypatch.setattr(evaluators, "bank_on", noted)
     for many in (1, 3):
         monkeypatch.setattr(sharing, "adapters_per_batch", lambda *_, many=many: many)
         store = stores[many] = Store(str(tmp_path / str(many)))
@@ -103,6 +114,15 @@ def test_several_adapters_at_once_score_as_each_alone(
         assert together[key][0] == pytest.approx(lls, abs=1e-3)
         assert together[key][1] == text
     assert len({text for _, text in alone.values()}) > len(adapters), "adapters write different texts"
+    assert ranks == [[4, 4, 4], [8], [64]], "a large rank is in no bank of small ones"
+
+
+def test_adapters_of_like_rank_share_a_bank() -> None:
+    assert by_rank([8] * 5, 3) == [[0, 1, 2], [3, 4]]
+    assert by_rank([2048, *[16] * 15], 16) == [list(range(1, 16)), [0]]
+    assert by_rank([48, 16, 64, 32, 65], 16) == [[1, 3, 0, 2], [4]], "a sum of four, beside its parts"
+    assert by_rank([2048] * 5, 16) == [[0, 1], [2, 3], [4]], "of full ranks a few at once"
+    assert by_rank([5000, 5000], 16) == [[0], [1]]
 
 
 def test_a_broken_adapter_among_others_fails_alone(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -116,7 +116,7 @@ def test_what_the_server_does_not_have_is_not_asked_for_again(tmp_path: Path, se
     assert (server.asked, warnings) == (3, [])
 
 
-def kept_near(folder: Path, tasks: tuple[str, ...] = TASKS) -> Survey:
+def kept_near(folder: Path, tasks: tuple[str, ...] = TASKS, more: Sequence[object] = ()) -> Survey:
     """What is found of a study whose adapters are kept near the base; two of its tasks are scored in one language."""
     targets = [f"{task}/xx" for task in tasks[1:]]
     config = load(
@@ -127,7 +127,7 @@ def kept_near(folder: Path, tasks: tuple[str, ...] = TASKS) -> Survey:
             ["xx", "yy"],
             folder,
             recipe={"keep_near_base": {"kl": 0.1}},
-            sources=[["next/xx", "next/yy"], ["next/yy", "skip/yy"]],
+            sources=[["next/xx", "next/yy"], ["next/yy", "skip/yy"], *more],
             targets=targets,
         )
     )
@@ -154,6 +154,18 @@ def test_prompts_are_of_tasks_that_a_source_has_not_and_their_answers_say_nothin
 
     assert changed('"answer": 1', '"answer": 2') == [False, False]
     assert changed("xx: 0", "xx: zero") == [True, True]
+
+
+def test_a_stage_is_kept_near_on_no_task_that_it_learned_before(tmp_path: Path) -> None:
+    folder = make_tasks(tmp_path, list(TASKS), ["xx", "yy"])
+    stage: dict[str, object] = {"name": "after", "cells": "next/xx", "start_from": ["next/yy", "skip/yy"]}
+    found = kept_near(folder, more=[stage])
+    *_, two, last = found.sources
+    assert str(last) == "next/xx@after"
+    assert found.sources[last][-1] == found.sources[two][-1]
+    assert others(found.prompts, last) == others(found.prompts, two)
+    all_tasks = kept_near(folder, more=[stage, stage | {"name": "again", "cells": "turn/xx", "start_from": "after"}])
+    assert [broken.cell for broken in all_tasks.broken] == ["turn/xx@again"], "its line has learned every task"
 
 
 def test_cells_without_training_data_have_no_prompts(tmp_path: Path) -> None:

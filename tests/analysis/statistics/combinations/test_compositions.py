@@ -152,5 +152,28 @@ def test_of_a_stage_that_is_a_part_what_it_learned_before_counts() -> None:
     row["terms"][0] |= {"subject_id": id_of(stage, 1), "source": str(stage)}
     named = pl.DataFrame([row], schema=made.compositions.named.schema)
     table = compositions(replace(made, compositions=replace(made.compositions, named=named)))
+    assert set(table["best_part"]) == {str(stage), "b/fr"}
+    assert table["harm_avoided"].null_count() == 0
     regimes = {row["target_language"]: row["regime"] for row in table.filter(target_task="a").iter_rows(named=True)}
     assert regimes == {"de": "MT-ML", "en": "MT-ML", "fr": "MT-CL"}
+
+
+def test_harm_is_counted_beside_parts_of_any_kind() -> None:
+    """A joint source, and an adapter that was trained elsewhere: each harms everything, and the composition nothing."""
+    joint, name = Source((A, Cell("b", "fr"))), "theirs"
+    world = World(lambda source, _: -0.2 if source in joint.cells else 0.0, [Mix("none", {A: 0.0, B: 0.5})], seeds=(1,))
+    made = study_of(replace(world, joint=[joint.cells]))
+    assert made.compositions is not None
+    ids = {str(joint): id_of(joint, 1), name: id_of(Source((A,)), 1)}
+    elsewhere = pl.col("adapter_id") == ids[name]
+    given = {"kind": pl.lit("existing"), **{end: pl.lit(None, pl.String) for end in ("source_task", "source_language")}}
+    units = made.units.with_columns(
+        pl.when(elsewhere).then(value).otherwise(key).alias(key) for key, value in given.items()
+    )
+    for part, subject in ids.items():
+        (row,) = made.compositions.named.to_dicts()
+        row["terms"] = [{"subject_id": subject, "source": part, "weight": 1.0}]
+        named = pl.DataFrame([row], schema=made.compositions.named.schema)
+        table = compositions(replace(made, units=units, compositions=replace(made.compositions, named=named)))
+        assert set(table["best_part"]) == {part}
+        assert set(table["harm_avoided"]) == {6 - table["harmed"].sum()}, part
