@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from analysis.statistics.combinations.rivals import AS_MUCH
+from study.config.expansion import combinations
 from study.config.file import load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -78,6 +79,13 @@ def test_every_row_of_the_offline_example_is_that_of_its_run() -> None:
             assert_shown(ceiling, one(single, source_task="digest", source_language=target, **of)["delta"], target)
 
 
+def test_the_results_are_of_the_preset_as_it_is() -> None:
+    stated = combinations(load(DOCS.parent / "examples" / "compositions" / "study.yaml"))
+    curves = {str(name): set(of["lambda"]) for (name,), of in read("lambda_curve").group_by("name")}
+    assert set(read("compositions")["name"]) == {one.name for one in stated}
+    assert curves == {one.name: set(one.keys.strengths) for one in stated if len(one.keys.strengths) > 1}
+
+
 def composed(name: str, language: str, column: str = "delta") -> float:
     return one(read("compositions"), metric="rougeL", name=name, target_language=language)[column]
 
@@ -108,9 +116,13 @@ def claims() -> Iterator[tuple[str, list[float]]]:
     ]  # fmt: skip
     yield rf"has {N}, {N} and {N} at\s+1, 1.5 and 2", [at("add_subtract[de]", one, "en") for one in (1, 1.5, 2)]
     yield rf"keeps {N} of English's {N}\.", [composed("swap[de]", "en"), learned("digest", "en", "en")]
-    yield rf"score {N} where the sum of ΔW with the same weights\s+scores {N}, and PEFT's `linear` {N}\.", [
+    yield rf"scores {N} in English where the sum of ΔW with the same weights scores {N}, and\s+PEFT's `linear` {N}\.", [
         composed("factors[de]", "en"), at("add[de]", 0.5, "en"), composed("factors_peft[de]", "en"),
     ]  # fmt: skip
+    yield rf"gains {N} in German, `factors_subtract\[de\]`, which adds what it should take away, {N}, as", [
+        at("add_subtract[de]", 1, "de"), composed("factors_subtract[de]", "de"),
+    ]  # fmt: skip
+    yield rf"`factors_b\[de\]`, whose sign is right, {N}\.", [composed("factors_b[de]", "de")]
     yield rf"en \+ fr gains {N} and {N}, on twice", [learned("digest", "en+fr", one) for one in ("en", "fr")]
     yield rf"`prose/de` gains {N} in English and\s+{N} in German", [
         learned("digest+prose", "en+de", one) for one in ("en", "de")
