@@ -47,7 +47,9 @@ def dataset_card(results: Results) -> str:
     tags = ["transfer-study", "evaluation"]
     named = {"license": results.licence, "pretty_name": f"Transfer study {results.study}"}
     own = f"These results: licence {results.licence}." if results.licence else "These results: no licence was stated."
-    terms = "Items, which `items` holds by their numbers and answers, are under the licences of their data."
+    terms = (
+        "The table items holds their numbers and the answers, not their texts, which are under licences of their own."
+    )
     about = "\n".join(_table(name, told) for name, told in results.tables.items())
     load = f'Load one with `datasets.load_dataset("{results.path or "PATH"}", "transfer")`, or its file with any reader'
     return (

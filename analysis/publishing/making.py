@@ -32,6 +32,7 @@ TABLES = (
     *("transfer", "regime_summary", "significance", "graded", "corpus", "groups", "harm_breakdown", "health"),
     *("language_roles", "task_roles", "recipes"),
 )
+ON_THE_PAGE = "Click a heading to sort."
 NAMED = {"adapter_id": pl.String, "repository": pl.String}
 REPOSITORY = pl.DataFrame(
     {
@@ -176,7 +177,8 @@ def _about(opened: Opened, name: str) -> str:
     if name not in opened.tables.about:
         return ""
     table = opened.tables.about[name]
-    return f"{table.title}: of {table.rows}. {table.how}".strip()
+    how = table.how.replace(ON_THE_PAGE, "").strip()
+    return f"{table.title}: of {table.rows}. {how}".strip()
 
 
 def _lines(opened: Opened) -> list[str]:
