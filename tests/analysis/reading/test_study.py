@@ -120,7 +120,7 @@ def test_only_items_that_the_base_has_count(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_store_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no scores"):
+    with pytest.raises(ConfigError, match="holds no study"):
         load_store(str(tmp_path))
 
 
