@@ -40,7 +40,7 @@ def test_a_study_in_a_bucket_survives_faults_and_a_killed_driver(
     tasks = make_tasks(tmp_path / "tasks", TASKS, LANGUAGES)
     config = make_config(tmp_path, [model], TASKS, LANGUAGES, tasks, store=URI)
     store = Store(URI)
-    with pytest.raises(ConfigError, match="holds no scores"):
+    with pytest.raises(ConfigError, match="holds no study"):
         files.write(load_store(URI), tmp_path / "report")
     with start(config) as driver:
         wait_until(store.trained, driver)
