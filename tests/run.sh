@@ -12,8 +12,11 @@ else
         "tests"
         "tests/faults"
         "tests/orchestrator"
+        "tests/trainers"
+        "tests/analysis"
         "tests/orchestrator/cluster tests/orchestrator/test_submit.py"
-        "tests/trainers tests/orchestrator/training"
+        "tests/orchestrator/training"
+        "tests/evaluators tests/device"
         "tests/analysis/inference"
         "tests/study/store"
         "tests/examples"
@@ -45,7 +48,8 @@ for part in "${parts[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge 4 ]; do wait -n; done
     read -ra paths <<<"$part"
     command=("${python[@]}" pytest -m "$level" "${paths[@]}")
-    for other in ${parts[*]}; do # a part leaves to others what they name below it
+    read -ra named <<<"${parts[*]}"
+    for other in "${named[@]}"; do # a part leaves to others what they name below it
         for path in "${paths[@]}"; do
             [[ "$other" != "$path"/* ]] || command+=("--ignore=$other")
         done
