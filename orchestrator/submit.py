@@ -5,6 +5,7 @@ what `EXCLUDED` names and git ignores); options that this command does not know 
 travel with a job, since Ray writes a job's environment to its logs: the nodes' own environment has them
 (docs/cluster.md).
 
+With --json standard output has how the study stands in the end, where that can be asked; all else is on standard error.
 Exit codes: the study's own; 0 for `--no-follow`, `--status` and `--stop`; 2 the input is wrong; 130 interrupted while
 following.
 """
@@ -18,6 +19,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,13 +34,14 @@ from study.errors import ConfigError
 from study.plain import say, tell
 
 if TYPE_CHECKING:
-    from ray.job_submission import JobSubmissionClient
+    from ray.job_submission import JobDetails, JobSubmissionClient
 
 ADDRESS = "http://127.0.0.1:8265"
 PACKAGES = ("study", "adapters", "trainers", "evaluators", "orchestrator", "analysis")
 EXCLUDED = [".git", ".venv", "venv", "runs", "scratch", "build", "**/__pycache__", "**/.*_cache"]
 EXCLUDED += [".env", ".env.*", "*.pem", "*.key", "id_rsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".ssh", "secrets.env"]
 POLL_S = 1.0
+Ended = tuple[int, "JobDetails | None"]  # an exit code, and how the study stands, where that is known
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,6 @@ class Asked:
         options = Options(found.config, tuple(found.overrides), found.limit, allow_open_cluster=allow)
         study = options if found.config else None
         words = found.no_follow, found.follow, found.status, found.stop, allow, found.json
-        passed_on += ["--json"] if study and found.json else []  # what the study says of itself
         return cls(found.address, study, tuple(passed_on), tuple(found.env), *words)
 
 
@@ -104,9 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         help="environment of the study's processes, e.g. HF_HUB_OFFLINE=1; no secrets, Ray logs it",
     )
     result.add_argument(ALLOW_OPEN, action="store_true", help="use a cluster that asks nobody for a token")
-    result.add_argument(
-        "--json", action="store_true", help="with --status, as JSON; of a study, passed on to its sweep"
-    )
+    result.add_argument("--json", action="store_true", help="print how a study stands as JSON, for programs")
     what = result.add_mutually_exclusive_group()
     what.add_argument("--no-follow", action="store_true", help="return once the study is handed over")
     what.add_argument("--follow", metavar="ID", help="show the output of a study that was submitted before")
@@ -117,17 +117,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(asked: Asked) -> int:
     """Do what was asked. Returns the exit code. Raises ConfigError for bad input and a silent cluster."""
+    if asked.study is None and asked.status is not None:
+        return show(connect(asked.address, asked.allow_open), asked.status, asked.json)
+    with redirect_stdout(sys.stderr if asked.json else sys.stdout):
+        code, info = _done(asked)
+    if asked.json and info is not None:
+        tell(_row(info))
+    return code
+
+
+def _done(asked: Asked) -> Ended:
     if asked.study is not None:
         return hand_over(asked, asked.study)
     client = connect(asked.address, asked.allow_open)
-    if asked.follow:
-        return follow(client, _known(client, asked.follow))
-    if asked.stop:
-        return stop(client, _known(client, asked.stop))
-    return show(client, asked.status or "", asked.json)
+    study = _known(client, asked.follow or asked.stop or "")
+    return follow(client, study) if asked.follow else stop(client, study)
 
 
-def hand_over(asked: Asked, study: Options) -> int:
+def hand_over(asked: Asked, study: Options) -> Ended:
     """Make a study a job of the cluster, and follow it unless it is not to be followed."""
     config = load(study.config, study.overrides, study.limit)
     check(config, Path(study.config))
@@ -143,7 +150,7 @@ def hand_over(asked: Asked, study: Options) -> int:
         metadata={"study": config.study, "store": config.store},
     )
     say(f"submitted: {job}. It goes on without this terminal.\n{_hints(asked.address, job)}")
-    return 0 if asked.no_follow else follow(client, job)
+    return (0, client.get_job_info(job) if asked.json else None) if asked.no_follow else follow(client, job)
 
 
 def check(config: StudyConfig, file: Path) -> None:
@@ -175,22 +182,22 @@ def package(folder: Path) -> dict[str, Any]:
     return own if program == folder else {**own, "py_modules": [str(program / name) for name in PACKAGES]}
 
 
-def follow(client: JobSubmissionClient, study: str) -> int:
-    """Print the study's output until it ends. Returns its exit code."""
+def follow(client: JobSubmissionClient, study: str) -> Ended:
+    """Print the study's output until it ends. Returns its exit code, and how it stands."""
     try:
         asyncio.run(_print_output(client, study))
         while not (status := client.get_job_status(study)).is_terminal():
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         say(f"\nno longer following; the study goes on.\n{_hints(client.get_address(), study)}")
-        return 130
+        return 130, None
     except (OSError, RuntimeError) as error:  # requests' and aiohttp's errors of a lost connection are OSErrors
         say(f"\nthe connection is lost ({error}); the study goes on.\n{_hints(client.get_address(), study)}")
-        return 1
+        return 1, None
     info = client.get_job_info(study)
     say(f"{study}: {status.lower()}" + (f" ({info.message})" if status != "SUCCEEDED" and info.message else ""))
     code = info.driver_exit_code
-    return code if code is not None and code >= 0 else int(status != "SUCCEEDED")
+    return code if code is not None and code >= 0 else int(status != "SUCCEEDED"), info
 
 
 async def _print_output(client: JobSubmissionClient, study: str) -> None:
@@ -201,31 +208,30 @@ async def _print_output(client: JobSubmissionClient, study: str) -> None:
 def show(client: JobSubmissionClient, study: str, as_json: bool = False) -> int:
     """Print how one study, or every submitted one, stands."""
     jobs = [client.get_job_info(_known(client, study))] if study else client.list_jobs()
-    rows = [
-        {
-            "id": job.submission_id,
-            "status": job.status.lower(),
-            "started": datetime.fromtimestamp((job.start_time or 0) / 1000).isoformat(" ", "seconds"),
-            "store": (job.metadata or {}).get("store", ""),
-        }
-        for job in sorted(jobs, key=lambda job: job.start_time or 0)
-        if job.submission_id
-    ]
+    rows = [_row(job) for job in sorted(jobs, key=lambda job: job.start_time or 0) if job.submission_id]
     if as_json:
         tell(rows)
-        return 0
-    for row in rows:
+    for row in () if as_json else rows:
         say(f"{row['id']}  {row['status']:<9}  started {row['started']}  {row['store']}")
     return 0
 
 
-def stop(client: JobSubmissionClient, study: str) -> int:
+def _row(job: JobDetails) -> dict[str, object]:
+    return {
+        "id": job.submission_id,
+        "status": job.status.lower(),
+        "started": datetime.fromtimestamp((job.start_time or 0) / 1000).isoformat(" ", "seconds"),
+        "store": (job.metadata or {}).get("store", ""),
+    }
+
+
+def stop(client: JobSubmissionClient, study: str) -> Ended:
     """Stop a study and wait until it has."""
     client.stop_job(study)
     while not (status := client.get_job_status(study)).is_terminal():
         time.sleep(POLL_S)
     say(f"{study}: {status.lower()}. What is finished is in its store; submit it again to go on.")
-    return 0
+    return 0, client.get_job_info(study)
 
 
 def _known(client: JobSubmissionClient, study: str) -> str:

@@ -8,8 +8,10 @@ each is shown as Python would write it (`\\x1b`). What programs read goes throug
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
+from collections.abc import Mapping
 from typing import TextIO
 
 # C0 and C1 controls but for tab and line feed, marks of direction, separators of lines, halves of surrogate pairs
@@ -22,9 +24,17 @@ def plain(text: str) -> str:
 
 
 def tell(value: object) -> None:
-    """Print for programs, at once: JSON, which holds what `value` holds, on standard output."""
-    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, default=str)
+    """Print for programs, at once: JSON, which holds what `value` holds, on standard output; of inf and NaN null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False, default=str)
     print(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def say(text: object = "", to: TextIO | None = None, end: str = "\n") -> None:

@@ -121,14 +121,22 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
 
 
 def test_the_exit_code_is_the_studys_and_a_study_can_be_stopped(cluster: Cluster, world: Path, tmp_path: Path) -> None:
-    wrong = cluster.submit("study.yaml", "--set", f"store={tmp_path}/a", "--set", "models.0.id=/nowhere", cwd=world)
+    nowhere = ("--set", f"store={tmp_path}/a", "--set", "models.0.id=/nowhere")
+    wrong = cluster.submit("study.yaml", *nowhere, "--json", cwd=world)
     assert wrong.returncode == 2, wrong.stdout
-    assert "models[0].id" in wrong.stdout
+    assert "models[0].id" in wrong.stderr
+    told = json.loads(wrong.stdout)
+    assert (told["status"], told["store"]) == ("failed", f"{tmp_path}/a")
+    again = cluster.submit("--follow", told["id"])
+    assert again.returncode == 2
+    assert "models[0].id" in again.stdout
     endless = ("--set", f"store={tmp_path}/b", "--set", "recipe.epochs=100000")
-    handed = cluster.submit("study.yaml", *endless, "--no-follow", cwd=world)
+    handed = cluster.submit("study.yaml", *endless, "--no-follow", "--json", cwd=world)
     assert handed.returncode == 0
-    study = re.split(r"[ .]", handed.stdout)[1]
-    assert f"{study}: stopped" in cluster.submit("--stop", study).stdout
+    study = json.loads(handed.stdout)["id"]
+    stopped = cluster.submit("--stop", study, "--json")
+    assert f"{study}: stopped" in stopped.stderr
+    assert json.loads(stopped.stdout)["status"] == "stopped"
     assert f"{study}  stopped" in cluster.submit("--status").stdout
     told = json.loads(cluster.submit("--status", "--json").stdout)
     assert (study, "stopped") in {(one["id"], one["status"]) for one in told}

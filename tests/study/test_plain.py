@@ -36,6 +36,12 @@ def test_nothing_that_a_terminal_obeys_is_left(attack: str, capsys: pytest.Captu
     assert json.loads(told) == {"name": attack}
 
 
+def test_what_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has no word for it: a cost or an advice that had one ended in a traceback."""
+    tell({"cost": float("inf"), "rows": [{"delta": float("nan"), "n": 3}, (1.5, -float("inf"))]})
+    assert json.loads(capsys.readouterr().out) == {"cost": None, "rows": [{"delta": None, "n": 3}, [1.5, None]]}
+
+
 def test_what_people_write_stays_as_it_is() -> None:
     text = "[/INST] :smile: ελληνικά हिन्दी عربى 👩‍👩‍👧 a\tb\nc"
     assert plain(text) == text
