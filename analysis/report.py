@@ -27,8 +27,9 @@ def _parser() -> argparse.ArgumentParser:
         "--compare",
         metavar="OTHER",
         nargs="+",
+        action="extend",
         default=[],
-        help="set other stores, published CSVs, or recipes (STORE#RECIPE) beside this one",
+        help="set other stores, published CSVs, or recipes (STORE#RECIPE) beside this one, which is named before them",
     )
     parser.add_argument(
         "--exclude-unhealthy", action="store_true", help="leave out targets that fail the health checks"
@@ -44,6 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     from analysis.page import files
 
     try:
+        if options.compare and options.store is None and options.published is None:
+            problem = "each of these is set beside a study, and none is named before them"
+            fix = "name it first: python -m analysis.report STORE --compare OTHER …"
+            raise ConfigError("--compare", " ".join(options.compare), problem, fix)
         study = files.read(options.store, options.published, options.curated, options.exclude_unhealthy)
         elsewhere = options.out or ("report" if options.published else None)
         out = folder_here("--out", elsewhere) if elsewhere else files.folder_of(study)

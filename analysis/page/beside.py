@@ -30,7 +30,7 @@ NOTHING = Beside()
 
 
 def beside(study: Study, others: Sequence[Study]) -> Beside:
-    """What there is to say of a study, or a recipe, beside others. ConfigError where one is named twice."""
+    """What there is to say of a study, or a recipe, beside others. ConfigError for one named twice, or for itself."""
     if not others:
         return NOTHING
     found, lacking = _named(study, others), tuple(_lacking(study, others))
@@ -53,6 +53,9 @@ def _named(study: Study, others: Sequence[Study]) -> dict[str, Study]:
     """What the study is set beside, by names of which none is another's."""
     found: dict[str, Study] = {}
     for one in (one for other in others for one in _parts(study, other)):
+        if (one.origin, one.recipe) == (study.origin, study.recipe):
+            fix = "name another store, or another of its recipes: STORE#RECIPE"
+            raise ConfigError("--compare", one.origin, "is the study itself", fix)
         if any((one.origin, one.recipe) == (known.origin, known.recipe) for known in found.values()):
             raise ConfigError("--compare", one.origin, "is named twice", "name it once")
         name = called(one)
@@ -62,15 +65,18 @@ def _named(study: Study, others: Sequence[Study]) -> dict[str, Study]:
 
 def _parts(study: Study, other: Study) -> list[Study]:
     """The recipe of its name, each of them beside a study that has none, or all where there is but one."""
-    if other.across is None:
-        return [other]
+    if other.across is None:  # a recipe of this study may be set beside the others, on their pages
+        own_page = study.across is not None and (other.origin, other.recipe) == (study.origin, study.recipe)
+        return [] if own_page else [other]
     if study.recipe is None:
         return list(other.across.studies.values())
     return [other.across.studies[study.recipe]] if study.recipe in other.across.studies else []
 
 
 def _lacking(study: Study, others: Sequence[Study]) -> Iterator[str]:
-    for other in others:
-        if other.across is not None and not _parts(study, other):
+    for other in (one for one in others if not _parts(study, one)):
+        if other.across is None:
+            yield f"This is {called(other)} itself."
+        else:
             which = "The other study" if len(others) == 1 else other.name
             yield f"{which} has no recipe {study.recipe}: it has {', '.join(other.across.studies)}."

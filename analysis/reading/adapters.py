@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import polars as pl
+import pyarrow as pa
 
 from study.config import Recipe
 from study.store import composed
@@ -39,20 +40,31 @@ COLUMNS: dict[str, tuple[pl.DataType | type[pl.DataType], str]] = {
 
 
 def adapters(store: Store) -> pl.DataFrame:
-    """COLUMNS, in order of model, kind, source and seed. Raises Damaged, OtherVersion."""
+    """COLUMNS, in order of model, kind, source and seed, of the current config. Raises Damaged, OtherVersion."""
     rows = [*_trained(store.records()), *_composed(store), *_given(store)]
     table = pl.DataFrame(rows, schema={name: kind for name, (kind, _) in COLUMNS.items()})
     grid = store.read_grid()
     if grid is not None:
-        asked = pl.DataFrame(pl.from_arrow(grid[0])).filter(
-            pl.col("adapter_id").is_not_null(), pl.col("epoch").is_null()
-        )
-        asked = asked.select("adapter_id", pl.col("source_size").alias("size")).unique("adapter_id")
+        asked = pl.concat([_scored(grid[0]), _unscored(store)]).unique("adapter_id", keep="first")
         table = table.join(asked, on="adapter_id", how="inner").with_columns(pl.col("size").alias("source_size"))
     named = pl.DataFrame(pl.from_arrow(composed.recipes(store)))
     named = named.group_by("adapter_id", maintain_order=True).agg(pl.col("recipe").alias("named"))
     table = table.join(named, on="adapter_id", how="left").with_columns(pl.col("named").alias("recipes"))
     return table.select(*COLUMNS).sort("model", "kind", "source", "source_size", "seed", "adapter_id")
+
+
+def _scored(subjects: pa.Table) -> pl.DataFrame:
+    """Which adapters are scored, and the size of the sample that each was trained on."""
+    rows = pl.DataFrame(pl.from_arrow(subjects)).filter(pl.col("adapter_id").is_not_null(), pl.col("epoch").is_null())
+    return rows.select("adapter_id", pl.col("source_size").alias("size"))
+
+
+def _unscored(store: Store) -> pl.DataFrame:
+    """Which others are there for: parts of compositions, and what stages begin with; these are of whole sources."""
+    made, begun = (pl.DataFrame(pl.from_arrow(read(store))) for read in (composed.compositions, composed.starts))
+    parts = made.select(pl.col("terms").explode().struct.field("subject_id").alias("adapter_id"))
+    every = pl.concat([parts, begun.select("adapter_id"), begun.select(pl.col("start_id").alias("adapter_id"))])
+    return every.drop_nulls().with_columns(pl.lit(None, pl.Int64).alias("size"))
 
 
 def _trained(records: Mapping[str, AdapterRecord]) -> Iterator[dict[str, object]]:

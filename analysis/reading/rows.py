@@ -103,12 +103,15 @@ def _items(
     most: int | None,
     _size: int | None,
 ) -> Iterator[pl.DataFrame]:
-    """The parts' rows, as Polars asks a source for them: its columns, its rows, and no more than `most`."""
+    """The parts' rows, as Polars asks a source for them: its columns, its rows, and no more than `most`.
+
+    Of an item that was answered twice the newest row counts, as for scores and in the report.
+    """
     with readable("STORE", store.uri):
         names, twice = undisturbed(lambda: _doubled(store))
         seen = pl.DataFrame(schema={"score_id": pl.String, "doc_id": pl.Int64})
         for name, file in zip(names, store.parquet_files(names), strict=True):
-            rows = _part(name, file, columns, predicate).unique(ONCE, keep="first", maintain_order=True)
+            rows = _part(name, file, columns, predicate).unique(ONCE, keep="last", maintain_order=True)
             rows = rows.join(seen, on=ONCE, how="anti", maintain_order="left")
             seen = pl.concat([seen, rows.filter(pl.col("score_id").is_in(twice.implode())).select(ONCE)])
             rows = rows.join(kinds, on="score_id", how="inner", maintain_order="left")
@@ -121,8 +124,8 @@ def _items(
 
 
 def _doubled(store: Store) -> tuple[list[str], pl.Series]:
-    """The parts of the items, and the units that have rows in several of them."""
-    names = store.parts(ITEMS)
+    """The parts of the items, the newest first, and the units that have rows in several of them."""
+    names = store.parts(ITEMS)[::-1]
     found = [
         _read(name, file, ["score_id"]).unique() for name, file in zip(names, store.parquet_files(names), strict=True)
     ]

@@ -27,10 +27,11 @@ from analysis.tables.registry import TABLES, make_all
 from study.errors import ConfigError
 from study.store import schema
 from study.store.compaction import compact
-from study.store.layout import ITEMS
+from study.store.layout import ITEMS, adapter_folder
 from study.store.records import FailureRecord
 from study.store.store import Store
-from tests.support.synth import Shape, unit_rows, write_store
+from tests.support.rows import record_text
+from tests.support.synth import Shape, ident, unit_rows, write_store
 from tests.support.tiny_world import REPOSITORY
 
 SMALL = Shape(items=6, tasks=("t",), languages=("de", "en"), seeds=(1,))
@@ -197,6 +198,40 @@ def test_an_item_counts_once(tmp_path: Path, compacted: bool) -> None:
     assert right.collect().height == once.filter(pl.col("correct") == 1, pl.col("kind") == "trained").height
     assert again.items.head(7).collect().height == 7
     assert again.items.select(pl.len()).collect().item() == once.height
+
+
+def test_of_an_item_that_was_answered_twice_the_newest_row_counts_as_in_the_report(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", SMALL)
+    items, scores = unit_rows(SMALL, SMALL.models[0], SOURCE, 1, TARGET)
+    store.append([{**row, "correct_norm": 1 - row["correct_norm"]} for row in items], scores)
+    opened = analysis.open(store.uri)
+    mine = pl.col("score_id") == items[0]["score_id"]
+    rows = opened.items.filter(mine).select("correct_norm").collect()["correct_norm"]
+    (told,) = opened.study.units.filter(mine)["score_norm"]
+    assert rows.mean() == pytest.approx(told)
+    assert len(rows) == SMALL.items
+
+
+def test_parts_and_starts_that_are_not_scored_are_adapters_too(tmp_path: Path) -> None:
+    """Only what was scored was one; what an older config has trained is none."""
+    store = write_store(tmp_path / "s", SMALL, grid=False)
+    scored = ident(SMALL.seed, "tiny-1B", SOURCE, 1)
+    for name in (scored, "part", "start", "old"):
+        folder = adapter_folder("tiny-1B", "t", name, 1, name)
+        store.write(f"{folder}/record.json", record_text(name, model="tiny-1B", seed=1))
+    rows = pl.DataFrame(pl.from_arrow(store.scores())).unique("subject_id").to_dicts()
+    subjects = [{name: row.get(name) for name in schema.SUBJECTS.names} for row in rows]
+    terms = [{"subject_id": name, "source": "t/de", "weight": 1.0} for name in ("part", scored)]
+    made = {"adapter_id": "mix", "name": "mix", "model": "tiny-1B", "method": "sum", "terms": terms}
+    store.write_grid(
+        schema.table(schema.SUBJECTS, subjects),
+        schema.table(schema.TARGETS, [{"target_id": "t/en", "target_task": "t", "target_language": "en"}]),
+        compositions=schema.table(schema.COMPOSITIONS, [{**dict.fromkeys(schema.COMPOSITIONS.names), **made}]),
+        starts=schema.table(schema.STARTS, [{"adapter_id": scored, "model": "tiny-1B", "start_id": "start"}]),
+    )
+    found = analysis.open(store.uri).adapters
+    assert sorted(found["adapter_id"]) == sorted([scored, "part", "start"])
+    assert set(found["kind"]) == {"trained"}
 
 
 def test_a_part_of_an_older_release_has_nulls(tmp_path: Path) -> None:

@@ -97,6 +97,21 @@ def test_report_without_unhealthy_targets(tmp_path: Path, capsys: pytest.Capture
         without_unhealthy(Study("x", "x", study.transfer))
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_others_come_behind_the_study_and_it_is_none_of_them(
+    tmp_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--compare took the store with it, and a second --compare took the place of the first."""
+    store, out = str(store_path), ["--out", str(tmp_path / "r")]
+    for wrong, said in (
+        (["--compare", "other", store, *out], "name it first: python -m analysis.report STORE --compare OTHER"),
+        ([store, "--compare", store, *out], "is the study itself"),
+        ([store, "--compare", str(tmp_path / "no"), "--compare", store, *out], "no': holds no study"),
+    ):
+        assert report.main(wrong) == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["a", "--published", "b.csv"], ["--published", "nowhere.csv"]])
 def test_bad_options_are_clear(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main(arguments) == 2

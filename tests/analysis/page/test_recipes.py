@@ -14,6 +14,7 @@ import analysis
 from analysis import advise
 from analysis.frames import SOURCE, TARGET
 from analysis.page import files
+from analysis.page.beside import beside
 from analysis.page.recipes import links
 from analysis.page.training import sentence
 from analysis.reading.study import Study, load_store
@@ -188,9 +189,19 @@ def test_recipes_of_others_are_named_right_or_refused(
         ([low, "--out", "s3://bucket/x"], "no folder of this machine"),
         ([low, "--compare", both, both, "--out", str(tmp_path)], "is named twice"),
         ([f"{both}#low", "--compare", low], "name a folder with --out"),
+        ([f"{both}#low", "--compare", both, "--out", str(tmp_path)], "is the study itself"),
     ):
         assert main(wrong) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_recipe_is_set_beside_the_others_of_its_study_and_not_beside_itself(reports: Callable[[str], Path]) -> None:
+    both = str(reports("both").parent / "both")
+    other = files.read(f"{both}#low")
+    plain, low = (beside(one, [other]) for one in files.studies_of(files.read(both)))
+    assert plain.made["compare_transfer"].frame is not None
+    assert low.made["compare_transfer"].frame is None
+    assert low.notes == ("This is synthetic, recipe low itself.",)
 
 
 def test_unhealthy_targets_are_left_out_of_every_recipe(reports: Callable[[str], Path]) -> None:
