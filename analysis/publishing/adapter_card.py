@@ -16,7 +16,7 @@ from analysis.publishing import serving
 from analysis.publishing.effects import LEGEND, REGIMES
 from analysis.publishing.markdown import folded, header, table, text
 from analysis.publishing.origins import UNKNOWN, Base
-from study.cells import Cell
+from analysis.reading.transfer import cells_learned
 from study.config import Recipe
 from study.store.records import AdapterRecord
 
@@ -66,7 +66,7 @@ def adapter_card(facts: Facts) -> str:
 
 def _header(facts: Facts) -> str:
     whole = not facts.config
-    languages = sorted({Cell.parse(cell).language for cell in facts.record.source})
+    languages = sorted({cell.language for cell in cells_learned(facts.record)})
     return header(
         {
             "license": facts.licence,
@@ -148,8 +148,9 @@ def _shown(rows: pl.DataFrame) -> pl.DataFrame:
 def _training(record: AdapterRecord) -> str:
     course, best = record.course, record.course.best
     loss = f", validation loss {best.validation_loss:.4f}" if best and best.validation_loss is not None else ""
+    start = f", trained on from {record.stage.start}" if record.stage else ""
     lines = [
-        f"Source: {record.called}; {count(course.examples.train, 'example')} learned from, "
+        f"Source: {record.called}{start}; {count(course.examples.train, 'example')} learned from, "
         f"{course.examples.validation:,} to validate on.",
         f"{count(len(course.epochs), 'epoch')}, {count(course.steps, 'step')}, {course.tokens.useful:,} tokens; kept "
         f"is epoch {course.best_epoch} ({course.kept or 'as configured'}{loss}).",
@@ -187,15 +188,18 @@ def _loading(facts: Facts) -> str:
         return "It is a whole model: `AutoModelForCausalLM.from_pretrained` loads it; the tokenizer is the base's.\n"
     base, path = facts.base.loaded_from, facts.path or "PATH"
     note = "" if facts.path else "  # this repository's name, or its folder"
+    revision = facts.base.revision
+    pinned = f', revision="{revision}"' if revision else ""
     code = (
         "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
+        f'base = AutoModelForCausalLM.from_pretrained("{base}"{pinned})\n'
         f'model = PeftModel.from_pretrained(base, "{path}"){note}\n```\n'
     )
     why = serving.refused(facts.config)
     if why:
         return f"{code}\nvLLM and LoRAX do not load it: {text(why)}.\n"
     option, quoted = serving.rank_option(facts.config), shlex.quote(base)
+    quoted += f" --revision {shlex.quote(revision)}" if revision else ""
     return (
         f"{code}\nvLLM and LoRAX load it as it is:\n\n```bash\n"
         f"vllm serve {quoted} --enable-lora{option} --lora-modules mine={path}\n"

@@ -6,7 +6,7 @@ Adapters are those that the study trained; those of samples, compositions and ad
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from analysis.publishing.adapter_card import Facts, adapter_card
 from analysis.publishing.dataset_card import Results, Told, dataset_card
 from analysis.publishing.effects import effects, means
 from analysis.publishing.names import adapter_names, results_name
+from analysis.publishing.origins import UNKNOWN
 from analysis.publishing.tree import Tree, writing
+from analysis.reading.study import Study
+from analysis.reading.transfer import cells_learned
 from study.errors import ConfigError
 from study.options import closest_first
 from study.plain import plain
@@ -107,7 +110,9 @@ def _config(place: Path) -> Mapping[str, object]:
 def _facts(opened: Opened, record: AdapterRecord, name: str, wish: Wish, config: Mapping[str, object]) -> Facts:
     recipe = _recipe(opened, record)
     study, made = opened.of_recipe(recipe), opened.tables.of[recipe]
-    ask, tasks = wish.owner is not None, dict.fromkeys(cell.partition("/")[0] for cell in record.source)
+    ask, learned = wish.owner is not None, dict[str, list[str]]()
+    for cell in cells_learned(record):
+        learned.setdefault(cell.task, []).append(cell.language)
     return Facts(
         title=name,
         study=study.name + (f", recipe {recipe}" if recipe else ""),
@@ -117,10 +122,20 @@ def _facts(opened: Opened, record: AdapterRecord, name: str, wish: Wish, config:
         doubts=headline.distrust(study, made),
         config=config,
         base=origins.base_of(opened.info, record.model, ask),
-        data=tuple(origins.data_of(opened.info, tasks, ask)),
+        data=(*origins.data_of(opened.info, learned, ask), *_begun_elsewhere(opened.study, record)),
         path=wish.path(name),
         licence=wish.licence,
     )
+
+
+def _begun_elsewhere(study: Study, record: AdapterRecord) -> Iterator[str]:
+    """Say of which adapter of others its first stage begins with."""
+    records = {one.adapter_id: one for one in study.records}
+    while record.stage is not None and record.stage.start_id in records:
+        record = records[record.stage.start_id]
+    if record.stage is not None:
+        name = study.given.get(record.stage.start_id, record.stage.start)
+        yield f"It begins with the adapter {name}, which was not trained here: its data and licence are {UNKNOWN}."
 
 
 def _recipe(opened: Opened, record: AdapterRecord) -> str | None:
@@ -138,10 +153,7 @@ def _results(opened: Opened, tree: Tree, wish: Wish, names: Mapping[str, str]) -
     for table, frame in _frames(opened, names).items():
         made, file = frame(), place / f"{table}.parquet"
         with writing(tree.root):
-            if isinstance(made, pl.DataFrame):
-                made.write_parquet(file)
-            else:
-                made.sink_parquet(file)
+            _write(made, file)
         rows = pl.scan_parquet(file).select(pl.len()).collect().item()
         told[table] = Told(rows, opened.columns(table), _about(opened, table))
     told["adapters"] = replace(told["adapters"], columns=pl.concat([told["adapters"].columns, REPOSITORY]))
@@ -150,13 +162,25 @@ def _results(opened: Opened, tree: Tree, wish: Wish, names: Mapping[str, str]) -
         study=opened.study.name,
         lines=tuple(plain(line) for line in _lines(opened)),
         tables=told,
-        data=tuple(origins.data_of(info, origins.tasks_of(info), wish.owner is not None)),
+        data=tuple(origins.data_of(info, dict.fromkeys(origins.tasks_of(info), ()), wish.owner is not None)),
         path=wish.path(name),
         licence=wish.licence,
     )
     card = dataset_card(results)
     with writing(tree.root):
         (place / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write(rows: pl.DataFrame | pl.LazyFrame, file: Path) -> None:
+    if isinstance(rows, pl.DataFrame):
+        rows.write_parquet(file)
+        return
+    try:
+        rows.sink_parquet(file)
+    except pl.exceptions.ComputeError as error:
+        if "IO error" not in str(error):
+            raise
+        raise OSError(str(error)) from error  # a full disk is no OSError to it here
 
 
 def _frames(opened: Opened, names: Mapping[str, str]) -> dict[str, Callable[[], pl.DataFrame | pl.LazyFrame]]:

@@ -32,7 +32,7 @@ class Repository:
 
 @dataclass
 class Tree:
-    """The folder; `pushed` are full names on the Hub that were made for it."""
+    """The folder; `pushed` are full names on the Hub that were, or may have been, made for it."""
 
     root: Path
     repositories: list[Repository] = field(default_factory=list)

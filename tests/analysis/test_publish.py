@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from socket import socket
 
@@ -17,11 +18,14 @@ import yaml
 
 import analysis
 from analysis import publish
-from analysis.publishing import licences, serving
+from analysis.publishing import licences, making, origins, serving
 from analysis.publishing.names import adapter_names
 from analysis.publishing.tree import MARK
 from analysis.statistics.regimes import regime_summary
-from study.store.layout import adapter_folder
+from study.errors import ConfigError
+from study.store import schema
+from study.store.layout import ITEMS, adapter_folder
+from study.store.records import StudyFile
 from study.store.store import Store
 from tests.evaluators.conftest import make_adapter
 from tests.support.pushed import TOKEN, Taken, taking
@@ -119,7 +123,10 @@ def test_a_card_says_what_it_harms_and_helps_with_intervals(store: Store, writte
         assert "kept is epoch 1" in parts["How it was trained"]
         assert "lora.alpha | 8.0" in parts["How it was trained"]
         assert "licence not known here" in parts["Base, data and licences"]
-        assert "vllm serve org/tiny-1B --enable-lora --lora-modules mine=PATH" in parts["How to load it"]
+        load = parts["How to load it"]
+        assert "vllm serve org/tiny-1B --revision abc --enable-lora --lora-modules mine=PATH" in load
+        assert "lorax-launcher --model-id org/tiny-1B --revision abc " in load
+        assert 'from_pretrained("org/tiny-1B", revision="abc")' in load
     assert called  # some cell of this store is called
 
 
@@ -380,3 +387,121 @@ def test_what_is_pushed_is_what_the_folder_holds(
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{nobody.getsockname()[1]}")
         assert publish.main(command) == 2
     assert "the Hub does not answer" in capsys.readouterr().err
+
+
+def test_a_lost_answer_takes_no_name_and_what_is_there_is_brought_up_to_date(
+    store: Store, tmp_path: Path, hub: Taken, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was made without our knowing was refused as another's; --public was passed over for what was there.
+
+    Files that are no longer made stayed; what somebody has put beside ours stays.
+    """
+    command = [store.uri, "--to", str(tmp_path / "hub"), "--sources", "names/de", "--hub", "owner"]
+    hub.silent = True
+    assert publish.main(command) == 2
+    assert "does not answer" in capsys.readouterr().err
+    assert len(hub.private) == 1
+    hub.silent = False
+    assert publish.main(command) == 0
+    assert list(hub.private.values()) == [True] * 3
+    results = hub.files["datasets/owner/my-study-results"]
+    before = dict(results)
+    results |= {"gone.parquet": b"x", "LICENSE": b"mine"}
+    assert publish.main([*command, "--public"]) == 0
+    assert list(hub.private.values()) == [False] * 3
+    assert results.keys() == {*before, "LICENSE"}
+
+
+def test_origins_are_those_that_a_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts and tables by language were "the study's own"; a folder of one's own was a data set of the Hub."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    (tmp_path / "data" / "in-de").mkdir()
+    of_hub, by_language = {"dataset_path": "org/{language}-news"}, {"de": "org/a", "fr": "org/b"}
+    config: dict[str, object] = {
+        "texts": [
+            {"name": "prose", "data": of_hub},
+            {"name": "files", "data": {"de": "hf://datasets/org/raw@main/x.txt", "fr": "data/x.txt"}},
+        ],
+        "tasks": [
+            {"name": "table", "lm_eval": {"de": "t_de", "en": "t_en"}, "train": {"dataset_path": by_language}},
+            {"name": "here", "lm_eval": "here_{language}", "train": {"dataset_path": "data/mine"}},
+            {"name": "there", "train": {"dataset_path": "data/in-{language}"}},
+            {"name": "rows", "train": {"dataset_path": "json", "data_files": "rows.jsonl"}},
+            {"name": "plain", "train": {"dataset_path": "squad"}},
+        ],
+    }
+    known, page = "licence not known here", "; see its page on the Hub"
+    cases: list[tuple[dict[str, list[str]], list[str]]] = [
+        ({"prose": ["de", "fr"]}, [f"data set org/{one}-news, {known}{page}" for one in ("de", "fr")]),
+        ({"prose": []}, [f"data set org/{{language}}-news, {known}{page}"]),
+        ({"files": ["de"]}, [f"data set org/raw, {known}{page}"]),
+        ({"files": ["fr"]}, [f"the study's own, {known}"]),
+        ({"table": ["de"]}, [f"data set org/a, {known}{page}"]),
+        ({"table": ["en"]}, [f"lm-eval task t_en, {known}; see what is read there"]),
+        ({"here": ["de"]}, [f"the study's own, {known}"]),
+        ({"there": ["de"]}, [f"the study's own, {known}"]),
+        ({"there": []}, [f"the study's own, {known}"]),
+        ({"rows": ["de"]}, [f"the study's own, {known}"]),
+        ({"plain": ["de"]}, [f"data set squad, {known}{page}"]),
+        (
+            {"table": []},
+            [
+                *(f"data set org/{one}, {known}{page}" for one in "ab"),
+                f"lm-eval task t_de, t_en, {known}; see what is read there",
+            ],
+        ),
+    ]
+    for learned, lines in cases:
+        told = origins.data_of(StudyFile(config), learned, ask=False)
+        (task,) = learned
+        assert told == [f"Data of {task}: {line}." for line in lines]
+
+
+def test_a_stage_has_what_it_began_with_learned(store: Store, local: Path, tmp_path: Path) -> None:
+    """Its card said nothing of it. A start that is not scored is an adapter that was trained, and is published."""
+    own = with_adapters(tmp_path / "s", replace(SHAPE, seeds=(1,), items=20), local)
+    texts = "  texts: [{name: prose, data: {dataset_path: org/prose}}]\n"
+    own.write("study.yaml", STUDY.replace("  models:", f"{texts}  models:", 1).encode())
+    (folder,) = (one.folder for one in own.records().values() if one.source == ("names/en",))
+    staged = own.records()[folder.rpartition("-")[2]]
+    ready = {"name": "first", "start": "ready", "start_id": "f" * 16, "before": []}
+    then = {"name": "then", "start": "prose/fr@first", "start_id": "e" * 16, "before": ["prose/fr"]}
+    first = record_of("e" * 16, model="tiny-1B", source=["prose/fr"], seed=1, stage=ready)
+    own.put_adapter(adapter_folder("tiny-1B", "prose", "fr", 1, "e" * 16), local, first)
+    own.write(f"{folder}/record.json", json.dumps({**staged.to_json(), "stage": then}).encode())
+    grid = own.read_grid()
+    assert grid is not None
+    line = (staged.adapter_id, "e" * 16, "f" * 16)
+    begun: list[dict[str, object]] = [
+        {"adapter_id": one, "model": "tiny-1B", "start_id": start} for one, start in pairwise(line)
+    ]
+    own.write_grid(*grid, starts=schema.table(schema.STARTS, begun))
+    to = tmp_path / "x"
+    assert publish.main([own.uri, "--to", str(to), "--sources", "names/en@then,prose/fr@first"]) == 0
+    (name,) = (path for path in (to / "adapters").iterdir() if "then" in path.name)
+    keys, body = card(name)
+    assert keys["language"] == ["en", "fr"]
+    assert "Data of prose: data set org/prose, licence not known here" in body
+    assert "Data of names: lm-eval task names\\_en" in body
+    assert "It begins with the adapter ready, which was not trained here" in body
+    (name,) = (path for path in (to / "adapters").iterdir() if "first" in path.name)
+    assert "It has not been scored" in card(name)[1]
+
+
+def test_what_is_damaged_is_a_line(local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where Polars asks for the rows while it writes them; and a disk that is full just then."""
+    own = with_adapters(tmp_path / "s", replace(SHAPE, tasks=("t",), seeds=(1,), items=200), local)
+    command = [own.uri, "--to", str(tmp_path / "x")]
+    assert publish.main(command) == 0
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "x").rglob("*") if path.is_file()}
+    largest = max(size for name, size in sizes.items() if name != "items.parquet")
+    assert sizes["items.parquet"] > largest + 10
+    with small_files(largest + 1):
+        assert publish.main(command) == 2
+    assert "--to = " in capsys.readouterr().err
+    opened = analysis.open(own.uri)
+    _ = opened.study, opened.scores
+    Path(own.path(own.files(ITEMS, ".parquet")[0])).write_bytes(b"x")
+    with pytest.raises(ConfigError, match="damaged file"):
+        making.make(opened, tmp_path / "y", making.Wish())

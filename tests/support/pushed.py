@@ -17,12 +17,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Taken:
-    """What it has by `models/owner/name` or `datasets/owner/name`; `full` after so many repositories."""
+    """What it has by `models/owner/name` or `datasets/owner/name`; `full` after so many repositories.
+
+    Where it is `silent` it makes a repository and does not answer.
+    """
 
     port: int = 0
     private: dict[str, bool] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     full: int = 1_000
+    silent: bool = False
 
     @property
     def url(self) -> str:
@@ -45,9 +49,20 @@ class _Handler(BaseHTTPRequestHandler):
     taken: Taken
 
     def do_GET(self) -> None:
-        name = urlsplit(self.path).path.removeprefix("/api/").partition("/revision/")[0]
+        path = urlsplit(self.path).path.removeprefix("/api/")
+        name, _, tree = path.partition("/tree/")
+        if tree:
+            files = self.taken.files[name]
+            return self._answer([{"type": "file", "path": one, "size": len(files[one]), "oid": "0"} for one in files])
+        name = path.partition("/revision/")[0]
         there = name in self.taken.private
-        self._answer({"id": name.partition("/")[2], "sha": COMMIT} if there else {}, 200 if there else 404)
+        return self._answer({"id": name.partition("/")[2], "sha": COMMIT} if there else {}, 200 if there else 404)
+
+    def do_PUT(self) -> None:
+        name, _, what = urlsplit(self.path).path.removeprefix("/api/").rpartition("/")
+        assert what == "settings"
+        self.taken.private[name] = json.loads(self._body())["visibility"] == "private"
+        self._answer({})
 
     def do_POST(self) -> None:
         body = self._body()
@@ -67,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             row = json.loads(line)
             if row["key"] == "file":
                 self.taken.files[name][row["value"]["path"]] = base64.b64decode(row["value"]["content"])
+            if row["key"] == "deletedFile":
+                del self.taken.files[name][row["value"]["path"]]
         return self._answer({"commitUrl": f"{self.taken.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
 
     def _create(self, asked: dict[str, object]) -> None:
@@ -74,11 +91,15 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{asked.get('type') or 'model'}s/{owner}{asked['name']}"
         if len(self.taken.private) >= self.taken.full:
             return self._answer({"error": "quota"}, 403)
+        url = f"{self.taken.url}/{name.partition('/')[2]}"
         if name in self.taken.private:
-            return self._answer({"error": "exists"}, 409)
+            return self._answer({"error": "exists", "url": url}, 409)
         self.taken.private[name] = bool(asked.get("private")) or asked.get("visibility") == "private"
         self.taken.files[name] = {}
-        return self._answer({"url": f"{self.taken.url}/{name.partition('/')[2]}"})
+        if self.taken.silent:
+            self.close_connection = True
+            return None
+        return self._answer({"url": url})
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
