@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.planning.overlaps import rows_among_items, texts_among_items
 from orchestrator.planning.survey import Survey
-from study.cells import Cell
 
 LEAST_ITEMS = 30
 
@@ -41,8 +40,9 @@ def doubts(found: Survey, cut: Mapping[str, int], prompts: Mapping[str, Mapping[
     rows = {str(source): len(examples) for source, examples in found.examples.items()}
     longer = [f"{work} ({count:,} of {rows[work.partition(' (')[0]]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
+    items = {str(cell): count for cell, count in found.target_items.items()}
     for model, cells in prompts.items():
-        asked = [f"{cell} ({count:,} of {found.target_items[Cell.parse(cell)]:,})" for cell, count in cells.items()]
+        asked = [f"{cell} ({count:,} of {items[cell]:,})" for cell, count in cells.items()]
         what = f"prompts are longer than {model} reads, and lose their beginning, in"
         yield from _told(asked, what, "cut the fields of their documents: tasks[].clip")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from evaluators.items.item import check_supported
+from orchestrator.costs.prompts import cut_prompts
+from orchestrator.planning.doubts import doubts
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.plan import plan
 from orchestrator.planning.survey import Survey, survey
@@ -84,3 +88,18 @@ def test_a_composition_asks_for_its_scores_and_each_lambda_for_what_it_is_chosen
     assert [len(part.targets) for part in made.parts if part.adapter is None] == [6]
     assert len(made.train) == 5  # the sources that the config names
     assert {len(part.targets) for part in made.parts if part.adapter in made.train} == {3}
+
+
+def test_held_out_prompts_that_a_model_does_not_read_whole_are_told_in_the_plan(
+    config: StudyConfig, found: Survey, tmp_path: Path
+) -> None:
+    """Whose names are no cells' of the config."""
+    model = resolve_all(config)[0]
+    (tmp_path / "tokenizer.json").write_bytes((Path(model.path) / "tokenizer.json").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"n_positions": 40}))
+    cut = cut_prompts([replace(model, path=str(tmp_path))], found)[model.name]
+    apart = {cell: count for cell, count in cut.items() if cell.endswith(" (held out)")}
+    assert apart.keys() == {f"{cell} (held out)" for cell in TESTS}
+    (line,) = (one for one in doubts(found, {}, {"m": apart}) if "longer than m reads" in one)
+    first, count = next(iter(apart.items()))
+    assert f" in {first} ({count} of 40), " in line
