@@ -9,7 +9,7 @@ combination that is for no language tells by itself.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from study.cells import Cell
 
@@ -72,18 +72,23 @@ def choosing(free: Sequence[Free], targets: Collection[Cell], apart: Collection[
     return found
 
 
-def tried_on(rows: Iterable[Row], targets: Collection[Cell], apart: Collection[Cell]) -> dict[str, set[Cell]]:
-    """By adapter_id the cells whose held-out items each is scored on, of rows of any models; one may have two names."""
+def tried_on(rows: Iterable[Row], targets: Sequence[Cell]) -> dict[str, list[int]]:
+    """By adapter_id which of the targets that have items held out each is scored on, of rows of any models.
+
+    Every base is scored on all of these, any other that is not here on none. One adapter may have two names.
+    """
+    measured = [cell for cell in targets if not cell.held_out]
+    apart = {i: replace(cell, held_out=False) for i, cell in enumerate(targets) if cell.held_out}
     of_model: dict[object, list[Row]] = {}
     for row in rows:
         if row["protocol"] is not None:
             of_model.setdefault(row["model"], []).append(row)
     found: dict[str, set[Cell]] = {}
     for some in of_model.values():
-        read = choosing(free_of(some), targets, apart).read
+        read = choosing(free_of(some), measured, apart.values()).read
         for row in some:
             found.setdefault(str(row["adapter_id"]), set()).update(read[str(row["name"])])
-    return found
+    return {name: [i for i, cell in apart.items() if cell in cells] for name, cells in found.items()}
 
 
 def free_of(rows: Iterable[Row]) -> list[Free]:

@@ -107,10 +107,9 @@ class Grid:
     @cached_property
     def _tried(self) -> dict[str, list[int]]:
         """The targets of what is made of more than one lambda, with those that choose it, by adapter_id."""
-        measured, apart = ([cell for cell in self.targets if cell.held_out is kind] for kind in (False, True))
-        tried = tried_on((one.row() for one in self.names), measured, [replace(cell, held_out=False) for cell in apart])
-        on = {name: {*measured, *(replace(cell, held_out=True) for cell in cells)} for name, cells in tried.items()}
-        return {name: [i for i, cell in enumerate(self.targets) if cell in cells] for name, cells in on.items()}
+        measured = [i for i, cell in enumerate(self.targets) if not cell.held_out]
+        tried = tried_on((one.row() for one in self.names), self.targets)
+        return {name: sorted([*measured, *apart]) for name, apart in tried.items()}
 
     def unit(self, part: Part, target: int) -> ScoreUnit:
         subject, wanted = part.subject, self.target_ids[target]

@@ -26,6 +26,7 @@ from study.store.layout import of_epoch
 from study.store.parts import undisturbed
 from study.store.readable import no_study
 from study.store.records import FailureRecord
+from study.store.schema import TARGETS
 from study.store.store import Store
 
 
@@ -153,14 +154,13 @@ class _Line:
 
 def _asked(subjects: pl.DataFrame, targets: pl.DataFrame, made: pl.DataFrame, apart: list[str]) -> np.ndarray:
     """Which scores are asked for: of items to choose a lambda on those of bases, and those that a choice reads."""
-    is_apart = targets["target_id"].is_in(apart).to_numpy()
+    held = set(apart)
+    cells = [Cell(task, language, name in held) for name, task, language in targets.select(TARGETS.names).rows()]
+    is_apart = np.array([cell.held_out for cell in cells], dtype=bool)
     asked = np.asarray(subjects["adapter_id"].is_null().to_numpy()[:, None] | ~is_apart[None, :])
-    told = [Cell(*cell) for cell in targets.select("target_task", "target_language").iter_rows()]
-    split = ([cell for cell, one in zip(told, is_apart, strict=True) if one == kind] for kind in (False, True))
-    tried = tried_on(made.to_dicts(), *split)
+    tried = tried_on(made.to_dicts(), cells)
     for i, name in enumerate(subjects["subject_id"]):
-        if cells := tried.get(name):
-            asked[i] |= is_apart & np.array([cell in cells for cell in told])
+        asked[i, tried.get(name, [])] = True
     return asked
 
 

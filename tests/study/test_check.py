@@ -498,6 +498,32 @@ def test_scores_without_their_items_stay_where_nobody_makes_them_again(
         assert "note: 3 scores whose items are not all there" in capsys.readouterr().out
 
 
+def test_scores_to_choose_a_lambda_by_go_only_where_a_choice_reads_them(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A base's, and those of what is made of several lambdas; an older release had adapters scored on them, too."""
+    chatting(store, "meta/llama", chat=False, adapters=("a1", "a2", "c1"))
+    put_adapter(store, tmp_path, "c1")
+    subjects, targets = store.read_grid() or pytest.fail("no grid")
+    apart = {"target_id": "apart", "target_task": "t", "target_language": "en"}
+    part = {"subject_id": "a1", "source": "t/en", "weight": 0.5}
+    made = dict.fromkeys(schema.COMPOSITIONS.names) | {"adapter_id": "c1", "name": "add", "model": "m", "terms": [part]}
+    made |= {"method": "sum", "strength": 0.5, "protocol": "source"}
+    store.write_grid(
+        subjects,
+        schema.table(schema.TARGETS, [*targets.to_pylist(), apart]),
+        compositions=schema.table(schema.COMPOSITIONS, [made]),
+        held_out=["apart"],
+    )
+    for name, adapter in {"base": None, "read": "c1", "surplus": "a1"}.items():
+        row = score_row(name, subject_id=adapter or "m", adapter_id=adapter, target_id="apart")
+        store.append([item_row(name, doc_id) for doc_id in range(3)], [row])
+    for _ in range(2):
+        assert main([store.uri, "--repair"]) == 0
+        assert done_scores(store) == {"s-a1", "s-a2", "surplus"}
+        assert "note: 1 scores whose items are not all there" in capsys.readouterr().out
+
+
 def test_scores_of_an_older_release_lack_the_column(store: Store) -> None:
     """Those that stay get it, where they are in doubt."""
     put_spoiler(store, SAVES)
