@@ -21,7 +21,7 @@ def answers(store: Store, score_ids: Collection[str], known: Languages) -> pl.Da
     """`score_id, n, empty, characters, cut_off, told, in_language` of units that wrote something. Raises Damaged.
 
     Of how many it is `told` whether they are cut off: older parts do not say it. `in_language` are those that are taken
-    for their target's language, as far as that and others are `known`; an empty one is in none.
+    for their target's language alone, as far as that and others are `known`; one without a known trigram is in none.
     """
     return undisturbed(lambda: _read(store, pl.Series(sorted(score_ids), dtype=pl.String), known))
 
@@ -53,5 +53,5 @@ def _read(store: Store, wanted: pl.Series, known: Languages) -> pl.DataFrame:
 def _guessed(written: pl.DataFrame, known: Languages) -> pl.DataFrame:
     """`generation, target_language, in_language` of every text that was written for a language, once."""
     texts = written.select("generation", "target_language").unique(maintain_order=True)
-    told = [language in known.guess(text) for text, language in texts.iter_rows()]
+    told = [known.guess(text) == (language,) for text, language in texts.iter_rows()]
     return texts.with_columns(pl.Series("in_language", told, pl.Boolean))

@@ -43,11 +43,13 @@ def test_the_language_of_short_answers_is_rarely_guessed_wrongly(words: int, mos
 
 def test_what_tells_nothing_is_no_language_or_several() -> None:
     assert KNOWN.guess("") == KNOWN.guess("42 – 1948!") == ()
-    assert set(KNOWN.guess("жжж")) == set(TEXTS)  # seen in none, so against none
-    assert KNOWN.share(["42", LEARNED["sw"][0]], "sw") == 0.5
+    assert KNOWN.guess("жжж") == KNOWN.guess("人人生而自由") == ()  # seen in none
+    assert KNOWN.share(["42", "人人生而自由", LEARNED["sw"][0], LEARNED["sw"][1]], "sw") == 0.5
     assert KNOWN.share(["a"], "xx") is None
     assert Languages.of({"en": LEARNED["en"], "de": []}).share(["a"], "en") is None  # nothing to tell it from
     assert Languages({}).guess("word") == ()
+    alike = Languages.of({"de": ["ja"], "nl": ["ja"], "en": ["yes"]})
+    assert (alike.guess("ja"), alike.share(["ja", "yes"], "de")) == (("de", "nl"), 0.0)
 
 
 def test_much_text_counts_no_more_than_little_and_case_and_marks_do_not() -> None:

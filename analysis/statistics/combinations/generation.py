@@ -110,7 +110,7 @@ COLUMNS = {
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "language_share": "answers that are most likely in the target's language, by the trigrams of the study's texts, %; "
-    "an empty one is in none; null where the study has texts of no other language",
+    "one without a known trigram is in none; null where the study has texts of no other language",
     "language_known": "right answers of the target that the same guess takes for its language, %",
     "script": "letters in the script of what the answer should be, %",
     "empty": "answers without a character, %",
