@@ -33,7 +33,7 @@ def said(made: Made) -> Iterator[str]:
             yield (
                 f"{row['model']}: {row['source']}{_how(row)} beside {row['beside']}, by {row['metric']}: "
                 f"{', '.join(parts)}; {row['tokens']:,} tokens in training beside "
-                f"{row['beside_tokens']:,}, harm on {real(row['harm_rate']):.0f} % of its targets beside "
+                f"{row['beside_tokens']:,}, harm on {real(row['harm_rate']):.0f} % of these targets beside "
                 f"{real(row['harm_rate_beside']):.0f} %."
             )
 

@@ -63,9 +63,9 @@ def _rows(one: ModelGrid, scale: Scale, known: Sequence[Learned], abroad: Abroad
 
 def _side(delta: Floats, rival: Rival, targets: Bools, side: str) -> dict[str, object]:
     """Mean Δ on some targets, of it and of the other, and the difference with its interval."""
-    own = delta[targets & ~np.isnan(delta)]
-    value = float(own.mean()) if len(own) else float("nan")
-    found = rival.more(targets)
+    kept, _ = _alike(delta, rival, targets)
+    value = float(delta[kept].mean()) if kept.any() else float("nan")
+    found = rival.more(kept)
     more, low, high = (float(end[0]) for end in (found.value, found.low, found.high))
     told = more == more
     return {
@@ -74,14 +74,22 @@ def _side(delta: Floats, rival: Rival, targets: Bools, side: str) -> dict[str, o
     }  # fmt: skip
 
 
+def _alike(delta: Floats, rival: Rival, targets: Bools) -> tuple[Bools, Floats]:
+    """Which of some targets both were scored on, and Δ of the others there; where none is, all of its own, and none."""
+    mine = targets & ~np.isnan(delta)
+    both = mine & ~np.isnan(rival.deltas).any(axis=0)
+    if len(rival.deltas) and both.any():
+        return both, rival.deltas[:, both]
+    return mine, rival.deltas[:0, mine]
+
+
 def _harm(one: ModelGrid, scale: Scale, row: int, rival: Rival) -> dict[str, object]:
     """Share of the targets that show a loss that counts, %."""
-    harm = np.array([scale.measure.harm.get(task, HARM_PP) for task, _ in one.targets])
-    rates = [
-        100 * float(np.nanmean(np.where(np.isnan(delta), np.nan, delta.round(9) <= harm)))
-        for delta in (one.grid.delta[row], *rival.deltas)
-    ]
-    return {"harm_rate": rates[0], "harm_rate_beside": float(np.mean(rates[1:])) if rates[1:] else None}
+    delta = one.grid.delta[row]
+    kept, others = _alike(delta, rival, np.ones(len(delta), bool))
+    harm = np.array([scale.measure.harm.get(task, HARM_PP) for task, _ in one.targets])[kept]
+    rate, *rates = [100 * float((some.round(9) <= harm).mean()) for some in (delta[kept], *others)]
+    return {"harm_rate": rate, "harm_rate_beside": float(np.mean(rates)) if rates else None}
 
 
 _KEY = ("model", "source", "metric", "beside")
@@ -105,14 +113,14 @@ COLUMNS = {
         f"{side}{end}": text.format(words)
         for side, words in _WORDS.items()
         for end, text in (
-            ("", "mean Δ on {}"),
+            ("", "mean Δ on {}, those that all compared were scored on; where the others have none, on all of them"),
             ("_beside", "mean Δ of the others on the same targets"),
             ("_more", "how much more that is than theirs"),
             ("_low", "lower end of its 95 % interval over items and seeds"),
             ("_high", "upper end"),
         )
     },
-    "harm_rate": "share of targets that show a loss that counts as harm, %",
+    "harm_rate": "share of targets that show a loss that counts as harm, %, of those that all compared were scored on",
     "harm_rate_beside": "the same of the others",
 }
 TABLES = (

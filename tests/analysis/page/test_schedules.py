@@ -26,7 +26,7 @@ def test_each_comparison_is_said_with_its_intervals_and_tokens(tmp_path: Path) -
     number = r"[+−][\d.]+"
     side = rf"{number} pp on {{}} \({number} to {number}\)"
     words = ", ".join(side.format(what) for what in ("its own cells", "other languages of its tasks", "other tasks"))
-    told = rf"{words}; 20 tokens in training beside 20, harm on \d+ % of its targets beside \d+ %\."
+    told = rf"{words}; 20 tokens in training beside 20, harm on \d+ % of these targets beside \d+ %\."
     assert re.fullmatch(rf"tiny-1B: a/de\+b/en beside single sources of its cells, by accuracy: {told}", line)
 
 

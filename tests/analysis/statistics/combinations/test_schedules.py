@@ -59,6 +59,22 @@ def test_a_joint_source_stands_beside_its_single_ones(study: Study) -> None:
     assert row["harm_rate_beside"] == pytest.approx(np.mean(rates))
 
 
+def test_both_sides_are_of_the_targets_that_both_have(study: Study) -> None:
+    """A single source that was not scored on b/en, of which the joint one's gain there is not taken for more."""
+    names = ["source_task", "source_language", "target_task", "target_language"]
+    lacking = pl.DataFrame([("a", "de", "b", "en")], schema=names, orient="row")
+    (row,) = schedules(replace(study, units=study.units.join(lacking, on=names, how="anti"))).iter_rows(named=True)
+    delta = {tuple(one): value for *one, value in study.transfer.select(*names, "delta").iter_rows()}
+    joint, singles = ("a+b", "de+en"), [("a", "de"), ("b", "en")]
+    assert row["own"] == pytest.approx(delta[*joint, "a", "de"])
+    assert row["own_beside"] == pytest.approx(np.mean([delta[*one, "a", "de"] for one in singles]))
+    assert row["own_more"] == pytest.approx(row["own"] - row["own_beside"])
+    both = [(cell.task, cell.language) for cell in World(effect).cells if cell != JOINT[1]]
+    assert row["harm_rate"] == pytest.approx(100 * np.mean([delta[*joint, *one] <= -1 for one in both]))
+    harmed = [delta[*source, *target] <= -1 for source in singles for target in both]
+    assert row["harm_rate_beside"] == pytest.approx(100 * np.mean(harmed))
+
+
 def test_what_was_kept_near_the_base_is_told_and_is_a_source_where_all_are(study: Study) -> None:
     table = schedules(near(study))
     assert table.height == 6 + 1
