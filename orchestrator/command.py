@@ -49,7 +49,7 @@ def sweep(options: Options, console: Console) -> int:
     with answering(checked.store.uri, config.failures.hung_after_s / 2, lambda: lease.asked), lease:
         prepared = prepare(checked, options, warn)
         show_plan(console, prepared, options)
-        begin(prepared)
+        begin(prepared, warn)
         ended = execute(console, prepared, options, lease)
         told.of_end(prepared, ended, options)
         return show_end(console, prepared, ended)

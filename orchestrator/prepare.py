@@ -182,7 +182,7 @@ def _calibration(uri: str, kinds: Mapping[str, str]) -> Measured:
         return measure(store, kinds, took_in(store))
 
 
-def begin(prepared: Prepared) -> None:
+def begin(prepared: Prepared, warn: Callable[[str], None]) -> None:
     """Write what a run leaves in its store before its first unit.
 
     That is study.yaml and the grid, adapters that were trained elsewhere, and cells that cannot be used; records of
@@ -194,7 +194,7 @@ def begin(prepared: Prepared) -> None:
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     grid = to_do.grid
-    renew(store, partial(seen, prepared.survey, prepared.cut))
+    renew(store, partial(seen, prepared.survey, prepared.cut, warn))
     store.write_grid(*grid.tables(), **grid.named())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)

@@ -8,7 +8,7 @@ not learned from, so that they tell how often the guess is right.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -16,9 +16,10 @@ from evaluators.items.rouge import rouge
 from orchestrator.planning.overlaps import texts_among_items
 from orchestrator.planning.survey import Survey, says_right
 from study.cells import Cell
-from study.data.gold import right_answer
+from study.data.gold import right_answer, row
 from study.data.harness import Document, Task
 from study.data.turns import said
+from study.errors import TaskError
 from study.languages import Languages
 from study.store.seen import Seen, SeenTarget
 
@@ -28,10 +29,10 @@ _SENTENCE = re.compile(r"\s*(.+?(?:[.!?؟۔।…]+[\"'”»’)\]]*(?=\s|$)|[�
 LEAST = 20  # characters of what may be a document
 
 
-def seen(found: Survey, cut: Mapping[str, Mapping[str, int]], before: Seen) -> Seen:
+def seen(found: Survey, cut: Mapping[str, Mapping[str, int]], warn: Callable[[str], None], before: Seen) -> Seen:
     """All of it, with the prompts that are `cut`; of targets with the same data as `before` what was seen then."""
     known = languages(found)
-    return Seen(known.counts, targets(found, known, before.targets), cut, tuple(texts_among_items(found)))
+    return Seen(known.counts, targets(found, known, warn, before.targets), cut, tuple(texts_among_items(found)))
 
 
 def written(found: Survey) -> list[Cell]:
@@ -74,12 +75,20 @@ def _alike(texts: Sequence[str]) -> int:
     return len(list(takewhile(lambda pair: pair[0] == pair[1], ends)))
 
 
-def targets(found: Survey, known: Languages, before: Mapping[str, SeenTarget]) -> dict[str, SeenTarget]:
-    """What is seen of each target that is answered in words; of one with the same data what was seen `before`."""
+def targets(
+    found: Survey, known: Languages, warn: Callable[[str], None], before: Mapping[str, SeenTarget]
+) -> dict[str, SeenTarget]:
+    """What is seen of each target that is answered in words; of one with the same data what was seen `before`.
+
+    `warn` is told of a target whose task fails at that: it is done without.
+    """
     told = {}
     for cell in written(found):
         data, old = f"{found.targets[cell]} {known.identity}", before.get(str(cell))
-        told[str(cell)] = old if old is not None and old.data == data else _target(found, cell, known, data)
+        try:
+            told[str(cell)] = old if old is not None and old.data == data else _target(found, cell, known, data)
+        except TaskError as error:
+            warn(f"what first sentences are worth as answers is not known: {error}")
     return told
 
 
@@ -93,7 +102,10 @@ def _target(found: Survey, cell: Cell, known: Languages, data: str) -> SeenTarge
     if field is None:
         return SeenTarget(data, recognised)
     leads = {number: first_sentence(str(one[field])) for number, one in documents.items()}
-    values = [rouge(leads[number], _references(task, one)) for number, one in documents.items()]
+    values = []
+    for number, one in documents.items():
+        with row(cell, "test", number, one):
+            values.append(rouge(leads[number], _references(task, one)))
     lead = {name: sum(one[name] for one in values) / len(values) for name in values[0]}
     length = sum(map(len, leads.values())) / len(leads)
     return SeenTarget(data, recognised, lead, known.share(list(leads.values()), cell.language), length)

@@ -43,31 +43,35 @@ class Seen:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Seen:
-        """Parse seen.json. Raises Damaged."""
+        """Parse seen.json, as far as this release knows what it says. Raises Damaged."""
         read = contents.mapping(data)
         with as_damaged(KeyError, TypeError, ValueError, AttributeError):
+            known, targets = SeenTarget.__dataclass_fields__, read["targets"].items()
             return cls(
                 {str(name): {str(one): int(n) for one, n in own.items()} for name, own in read["trigrams"].items()},
-                {str(cell): SeenTarget(**one) for cell, one in read["targets"].items()},
+                {str(cell): SeenTarget(**{name: one[name] for name in known if name in one}) for cell, one in targets},
                 {str(model): {str(cell): int(n) for cell, n in own.items()} for model, own in read["cut"].items()},
                 tuple(map(str, read["notes"])),
             )
 
 
 def renew(store: Store, make: Callable[[Seen], Seen]) -> None:
-    """Write it anew, of what it said before, where there is anything to say. One that is damaged said nothing."""
-    try:
-        before = read_seen(store)
-    except Damaged:
-        before = Seen(notes=("",))
+    """Write it anew, of what it said before, where there is anything to say."""
+    before = read_seen(store)
     if (found := make(before)) != before:
         store.write(SEEN_FILE, json.dumps(asdict(found), ensure_ascii=False, allow_nan=False).encode())
 
 
 def read_seen(store: Store) -> Seen:
-    """Read it; one that says nothing where there is none. Raises Damaged."""
+    """Read it; one that says nothing where there is none, and no more than that it cannot be read where it is damaged.
+
+    All else of a study can be told without it.
+    """
     if not store.exists(SEEN_FILE):
         return Seen()
     data = store.read(SEEN_FILE)
-    with reading(SEEN_FILE):
-        return Seen.from_bytes(data)
+    try:
+        with reading(SEEN_FILE):
+            return Seen.from_bytes(data)
+    except Damaged as error:
+        return Seen(notes=(f"what planning saw of the data is not known ({error}): the next run writes it anew",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from study.models.resolve import Model
 from study.store.layout import SEEN_FILE
 from study.store.seen import Seen, read_seen, renew
 from study.store.store import Store
-from tests.study.data.test_tasks import write
+from tests.study.data.test_tasks import Function, write
 from tests.study.test_languages import TEXTS
 
 LEADS = {
@@ -69,7 +69,7 @@ targets: [quiz/es, quiz/en]
 
 
 def test_languages_are_told_by_the_study_s_own_texts_and_the_right_answers_say_how_well(found: Survey) -> None:
-    told = seen(found, {}, Seen())
+    told = seen(found, {}, print, Seen())
     known = Languages(told.trigrams)
     assert set(told.trigrams) == {"en", "es"}
     assert known.guess("all human beings") == ("en",)
@@ -79,7 +79,7 @@ def test_languages_are_told_by_the_study_s_own_texts_and_the_right_answers_say_h
 
 
 def test_a_first_sentence_is_rated_as_an_answer_would_be(found: Survey) -> None:
-    lead = seen(found, {}, Seen()).targets["quiz/en"]
+    lead = seen(found, {}, print, Seen()).targets["quiz/en"]
     values = [rouge(f"Nr {i}.", [line])["rougeL"] for i, line in enumerate(TEXTS["en"][:30])]
     assert lead.lead["rougeL"] == pytest.approx(sum(values) / 30)
     assert lead.lead_length == pytest.approx(sum(len(f"Nr {i}.") for i in range(30)) / 30)
@@ -95,18 +95,47 @@ def test_a_first_sentence_is_rated_as_an_answer_would_be(found: Survey) -> None:
 def test_it_is_kept_while_the_data_are_the_same_and_written_only_where_it_says_anything(
     found: Survey, tmp_path: Path
 ) -> None:
-    store, first = Store(str(tmp_path)), seen(found, {"m": {"quiz/en": 3}}, Seen())
+    store, first = Store(str(tmp_path)), seen(found, {"m": {"quiz/en": 3}}, print, Seen())
     renew(store, lambda before: before)
     assert not store.exists(SEEN_FILE)
     renew(store, lambda _: first)
     assert read_seen(store) == first
     kept = {cell: replace(one, lead_length=-1.0) for cell, one in first.targets.items()}
-    assert seen(found, {}, replace(first, targets=kept)).targets == kept
+    assert seen(found, {}, print, replace(first, targets=kept)).targets == kept
     other = {cell: replace(one, data="x") for cell, one in kept.items()}
-    assert seen(found, {}, replace(first, targets=other)).targets == first.targets
+    assert seen(found, {}, print, replace(first, targets=other)).targets == first.targets
     store.write(SEEN_FILE, b"{")
+    assert [one.partition("(")[0] for one in read_seen(store).notes] == ["what planning saw of the data is not known "]
     renew(store, lambda before: Seen())
     assert read_seen(store) == Seen()
+    newer = json.loads(json.dumps(asdict(first)))
+    newer["targets"]["quiz/en"]["later"] = newer["more"] = 1
+    store.write(SEEN_FILE, json.dumps(newer).encode())
+    assert read_seen(store) == first
+
+
+def test_a_task_that_fails_over_an_answer_later_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    """Its function reads what is gone by then."""
+    (tmp_path / "words.txt").write_text("x")
+    (tmp_path / "right.py").write_text(f"def right(doc):\n    return open('{tmp_path}/words.txt').read()\n")
+    changes = {
+        "output_type": "generate_until", "doc_to_text": PROMPT, "doc_to_choice": None,
+        "doc_to_target": Function("right.right"), "metric_list": [{"metric": "exact_match"}],
+    }  # fmt: skip
+    write(tmp_path, articles("en", 5), articles("en", 1), **changes)
+    config = parse(f"""
+models: [{{id: none}}]
+languages: [en]
+tasks: [{{name: quiz, lm_eval: "quiz_{{language}}", include_path: '{tmp_path}', metric: [rougeL], trust_code: true}}]
+""")
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    (tmp_path / "words.txt").unlink()
+    warned: list[str] = []
+    told = seen(found, {}, warned.append, Seen())
+    (line,) = warned
+    about = "what first sentences are worth as answers is not known: quiz/en: row 0 (id '0') to score: "
+    assert line.startswith(f"{about}FileNotFoundError: ")
+    assert (told.targets, set(told.trigrams)) == ({}, {"en"})
 
 
 def test_raw_text_that_holds_what_is_scored_is_told_and_so_are_translations(found: Survey) -> None:
