@@ -203,7 +203,8 @@ def test_an_item_counts_once(tmp_path: Path, compacted: bool) -> None:
 def test_of_an_item_that_was_answered_twice_the_newest_row_counts_as_in_the_report(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", SMALL)
     items, scores = unit_rows(SMALL, SMALL.models[0], SOURCE, 1, TARGET)
-    store.append([{**row, "correct_norm": 1 - row["correct_norm"]} for row in items], scores)
+    for right in (0.0, 1.0):  # the first time some were
+        store.append([{**row, "correct_norm": right} for row in items], scores)
     opened = analysis.open(store.uri)
     mine = pl.col("score_id") == items[0]["score_id"]
     rows = opened.items.filter(mine).select("correct_norm").collect()["correct_norm"]
