@@ -47,9 +47,9 @@ def _nothing(*_: object) -> None: ...
 
 
 def keep_to(share: float) -> None:
-    """Have this process take no more than a share of a GPU's memory, of 0 to 1: more is an out-of-memory."""
+    """Have this process take no more than a share of a GPU's memory, at most 1: more is an out-of-memory."""
     global _share
-    before, _share = _share, min(1.0, share) or 1.0
+    before, _share = _share, share
     if _share != before and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(_share)
 
@@ -58,11 +58,6 @@ def room(device: torch.device) -> int:
     """Bytes of a GPU that this process may still take."""
     free, total = torch.cuda.mem_get_info(device)
     return int(max(0, min(free, _share * total - torch.cuda.memory_reserved(device))))
-
-
-def share() -> float:
-    """The share of a GPU that this process keeps to."""
-    return _share
 
 
 def empty_cache() -> None:

@@ -6,7 +6,7 @@ Invariant: judged is what was asked: a target whose items are not those of the s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,6 +91,8 @@ class Log:
             )
         if any(one.idx >= max(1, len(by_row[one.doc_id].loglikelihoods)) for one in instances):
             raise TaskError("it asks for log-likelihoods of bare options, which a store does not keep")
+        if (metric := _of_greedy(task, by_row.values())) is not None:
+            raise TaskError(f"its {metric} is of what greedy decoding would write, which a store does not keep of it")
         return Asked(task, Answers(list(docs), by_row, task.OUTPUT_TYPE), scoring)
 
     def _run(self, subject: Subject, run: Mapping[str, Asked]) -> None:
@@ -145,3 +147,10 @@ class Log:
             "torch_seed": None,
             "fewshot_seed": FEWSHOT_SEED,
         }
+
+
+def _of_greedy(task: Task, answers: Iterable[Answer]) -> str | None:
+    """The metric that asks whether greedy decoding writes an option, where the answers do not say; None for none."""
+    metric = {"multiple_choice": "exact_match", "loglikelihood": "acc"}.get(task.OUTPUT_TYPE)
+    is_told = task.OUTPUT_TYPE == "loglikelihood" and all(one.correct is not None for one in answers)
+    return None if is_told or metric not in task.aggregation() else metric

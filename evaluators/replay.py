@@ -1,6 +1,7 @@
 """lm-eval's `hf` model with the answers that a store holds in the place of weights: lm-eval judges them as its own.
 
-What a store does not keep is not made up: whether greedy decoding writes an option shows as None.
+What a store does not keep is not made up: whether greedy decoding writes an option shows as None, and a target with a
+metric of it has no answers here (evaluators.logged).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from study.models.resolve import Model
 
 
 class NotKept(int):
-    """Whether greedy decoding writes an option, which no store says; to lm-eval's metrics it is no."""
+    """Whether greedy decoding writes an option, which no store says; to lm-eval's code it is no."""
 
     def __str__(self) -> str:
         return "None"

@@ -27,8 +27,10 @@ from study.config import StudyConfig
 from study.config.complaint import readable as complaint
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
+from study.identity import score_id
 from study.options import closest_first, folder_here, listed
 from study.plain import say, tell
+from study.store.composed import held_out
 from study.store.contents import reading
 from study.store.layout import ITEMS
 from study.store.parts import undisturbed
@@ -37,8 +39,9 @@ from study.store.records import StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
-KEYS = ("adapter_id", "model", "target_task", "target_language", "doc_id")
 TOLD = ("doc_hash", "loglikelihoods", "correct", "generation")
+
+Unit = tuple[Subject, Cell]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +76,7 @@ def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> list
     """Write what a store holds of the current config; what could not be, a line each. Raises ConfigError."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError("--to", out, "is not empty", "name a folder that is not there yet")
-    info, subjects = _asked(store, sources)
+    info, units = _asked(store, sources)
     config = _config(info)
     from evaluators.logged import Log
     from study.data.tasks import TaskLibrary
@@ -81,7 +84,8 @@ def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> list
 
     own = config.languages, config.held_out_by, tuple(config.scored_texts())
     library = TaskLibrary(config.families, config.scoring, *own)
-    found, troubles = _answers(store, subjects), []
+    found, troubles = _answers(store, units), []
+    subjects = dict.fromkeys(subject for subject, _ in units.values())
     for model in resolve_all(config):
         log = Log(library, model, out)
         mine = [one for one in subjects if one.model == model.name]
@@ -99,23 +103,30 @@ def _config(info: StudyFile) -> StudyConfig:
         raise complaint(error, StudyConfig) from error
 
 
-def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, list[Subject]]:
-    """The study, and its subjects: bases, and adapters trained on some sources, or all there are."""
+def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, dict[str, Unit]]:
+    """The study, and its score units by score_id: of bases, and of adapters trained on some sources, or of all.
+
+    Items that are there to choose a lambda by are in none of them.
+    """
     with readable("STORE", store.uri):
         store.check_reachable()
         info, grid = read_study(store), store.read_grid()
         if info is None or grid is None:
             raise no_study("STORE", store.uri)
+        apart = set(held_out(store))
         folders = {one.adapter_id: one.folder for one in store.records().values()}
     ids = {entry.name or entry.id.rstrip("/").rpartition("/")[2]: entry.id for entry in _config(info).models}
-    found, known = [], set()
+    targets = {row["target_id"]: Cell(row["target_task"], row["target_language"]) for row in grid[1].to_pylist()}
+    found, known = {}, set()
     for row in grid[0].to_pylist():
         source = f"{row['source_task']}/{row['source_language']}"
         known |= {source} if row["adapter_id"] else set()
         if row["adapter_id"] is None or sources is None or source in sources:
             base = ids.get(row["model"], row["model"])
             called = base if row["adapter_id"] is None else folders.get(row["adapter_id"], row["adapter_id"])
-            found.append(Subject(row["adapter_id"], row["model"], called))
+            subject = Subject(row["adapter_id"], row["model"], called)
+            for target in targets.keys() - apart:
+                found[score_id(row["subject_id"], target)] = subject, targets[target]
     for name in sources or ():
         if name not in known:
             raise ConfigError(
@@ -124,28 +135,23 @@ def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, list
     return info, found
 
 
-def _answers(store: Store, subjects: Sequence[Subject]) -> dict[Subject, dict[Cell, dict[int, Answer]]]:
-    """Every answer of these subjects, each once. Raises ConfigError."""
-    by_id = {(one.model, one.adapter_id): one for one in subjects}
+def _answers(store: Store, units: Mapping[str, Unit]) -> dict[Subject, dict[Cell, dict[int, Answer]]]:
+    """Every answer of these units, each once. Raises ConfigError."""
     with readable("STORE", store.uri):
-        return undisturbed(lambda: _read(store, by_id))
+        return undisturbed(lambda: _read(store, units))
 
 
-def _read(
-    store: Store, subjects: Mapping[tuple[str, str | None], Subject]
-) -> dict[Subject, dict[Cell, dict[int, Answer]]]:
+def _read(store: Store, units: Mapping[str, Unit]) -> dict[Subject, dict[Cell, dict[int, Answer]]]:
     found: dict[Subject, dict[Cell, dict[int, Answer]]] = defaultdict(lambda: defaultdict(dict))
-    wanted = pa.array([adapter_id for _, adapter_id in subjects if adapter_id is not None], pa.string())
     names = store.parts(ITEMS)
     for name, file in zip(names, store.parquet_files(names), strict=True):
         with reading(name):
-            table = file.read(columns=[*KEYS, *TOLD], use_threads=False)
-        column = table.column("adapter_id")
-        for row in table.filter(pc.or_(pc.is_null(column), pc.is_in(column, wanted))).to_pylist():
-            subject = subjects.get((row["model"], row["adapter_id"]))
-            if subject is not None:
-                answer = Answer(**{name: row[name] for name in TOLD})
-                found[subject][Cell(row["target_task"], row["target_language"])][row["doc_id"]] = answer
+            table = file.read(columns=["score_id", "doc_id", *TOLD], use_threads=False)
+        column = table.column("score_id")
+        mine = [one for one in column.unique().to_pylist() if one in units]
+        for row in table.filter(pc.is_in(column, pa.array(mine, pa.string()))).to_pylist():
+            subject, cell = units[row["score_id"]]
+            found[subject][cell][row["doc_id"]] = Answer(**{name: row[name] for name in TOLD})
     return found
 
 

@@ -1,7 +1,8 @@
 """The loss of tokens, in float32 whatever the logits are.
 
-Where they are many, as on a GPU, their float32 copy, its logarithms and its gradient would be most of a step's memory:
-then they are gone through a part of the positions at a time, and only the logits are kept.
+Where they are many on a GPU, their float32 copy, its logarithms and its gradient would be most of a step's memory:
+then they are gone through a part of the positions at a time, and only the logits are kept. Gradients are then the same
+up to rounding; on a CPU, where results are the same bit for bit, all is computed at once.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-AT_ONCE = 2**28  # logits that are in float32 at once: 1 GiB
+AT_ONCE = 2**28  # logits that are in float32 at once on a GPU: 1 GiB
 
 
 def losses(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
     """-log p of each target, in nats, float32 [N]."""
-    if logits_NV.numel() <= AT_ONCE:
+    if logits_NV.device.type == "cpu" or logits_NV.numel() <= AT_ONCE:
         return functional.cross_entropy(logits_NV.float(), targets_N, reduction="none")
-    found: torch.Tensor = _InParts.apply(logits_NV, targets_N)
+    found: torch.Tensor = InParts.apply(logits_NV, targets_N)
     return found
 
 
-class _InParts(torch.autograd.Function):
+class InParts(torch.autograd.Function):
     """Of each part what torch's cross-entropy computes; the gradient p - 1[target] has the logits' own precision."""
 
     @staticmethod

@@ -7,6 +7,7 @@ ask, and a wrong setting is found before any process is started.
 from __future__ import annotations
 
 from study.config import Recipe, Training
+from study.config.fields import share_of_gpu
 from study.errors import ConfigError
 from trainers.deepspeed_keys import check_keys
 
@@ -30,11 +31,7 @@ _DECIDED = {
     "gradient_predivide_factor": "leave it out; the loss is already a mean over the whole batch",
 }
 STAGES = (0, 1, 2, 3)
-
-
-def gpu_share(training: Training) -> float:
-    """What a process may take of its GPU; of one that is on a CPU, 1."""
-    return min(1.0, training.resources_per_worker.get("GPU", 1.0)) or 1.0
+_WITH_NORM = ("offload_optimizer", "cpu_offload", "zenflow")  # of ZeRO 2: DeepSpeed refuses them without norms
 
 
 def device_of(training: Training) -> str:
@@ -42,9 +39,15 @@ def device_of(training: Training) -> str:
     return "cuda" if "GPU" in training.resources_per_worker else "cpu"
 
 
-def pass_tokens(training: Training) -> int:
-    """The padded tokens that fill a forward pass of a process, on what it has of a device."""
-    return int(FULL_PASS[device_of(training)] * gpu_share(training))
+def full_pass(training: Training, device: str) -> int:
+    """The padded tokens that fill a forward pass of a process, on what it has of such a device."""
+    return int(FULL_PASS[device] * share_of_gpu(training.resources_per_worker))
+
+
+def pass_tokens(training: Training, device: str) -> int:
+    """The most padded tokens of a forward pass of a process: as many as `training` sets, or as fill one."""
+    tokens = training.micro_batch_tokens
+    return full_pass(training, device) if tokens == "auto" else tokens
 
 
 def rows_per_process(recipe: Recipe, gang: int, processes: int) -> int:
@@ -98,7 +101,8 @@ def engine_config(training: Training, dtype: str) -> dict[str, object]:
         "gradient_clipping": 0.0,
     }
     zero = dict(training.deepspeed.get("zero_optimization", {}))
-    if zero_stage(training) == 2 and dtype != "float16" and not zero.get("offload_optimizer"):
+    needs_norm = dtype == "float16" or any(zero.get(key) not in (None, False) for key in _WITH_NORM)
+    if zero_stage(training) == 2 and not needs_norm:
         settings["zero_optimization"] = {"compute_grad_norm": False, **zero}  # it would be waited for, and used nowhere
     if dtype == "bfloat16":
         settings["bf16"] = {"enabled": True, "check_grad_overflow": False}  # what is not finite does not get there

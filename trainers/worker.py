@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from adapters.device import empty_cache, share
+from adapters.device import empty_cache
 from adapters.kinds.kind import kind_of
 from adapters.positions import turn_of
 from study.errors import ConfigError
@@ -31,7 +31,7 @@ from trainers.gang import train_gang
 from trainers.job import Job, Rejected, Setup, Trained
 from trainers.meeting import Meeting
 from trainers.member import Member
-from trainers.settings import FULL_PASS, PASS_WORTH, engine_config, rows_per_process, zero_stage
+from trainers.settings import PASS_WORTH, engine_config, pass_tokens, rows_per_process, zero_stage
 from trainers.world import World
 
 _VERSIONS = ("torch", "deepspeed", "transformers", "peft")
@@ -65,8 +65,8 @@ class Worker:
         The jobs go on from `start`, where another gang may have left them, whatever its processes; rank 0 hands a
         checkpoint to `save` at the end of each epoch. A member that cannot be trained is Rejected and leaves the others
         alone. Raises ConfigError for DeepSpeed keys that the recipe decides, and torch.OutOfMemoryError, upon which the
-        caller asks for fewer jobs or a smaller micro-batch: the adapters are the same. A group of processes, where the
-        others wait in a collective, is of no more use after an error.
+        caller asks for fewer jobs or a smaller micro-batch: the adapters are the same up to rounding. A group of
+        processes, where the others wait in a collective, is of no more use after an error.
         """
         if not self.world.joined and self.world.size == 1:
             self.join(self.address())
@@ -156,10 +156,7 @@ class Worker:
             rows = min(rows, setup.training.micro_batch_size)
         device = self.world.device.type
         kind, turn = kind_of(setup.recipe), turn_of(base.module.config)
-        tokens = setup.training.micro_batch_tokens
-        if tokens == "auto":
-            tokens = int(FULL_PASS[device] * share())
-        limits = rows, tokens, PASS_WORTH[device]
+        limits = rows, pass_tokens(setup.training, device), PASS_WORTH[device]
         return Batching(*limits, base.padding, kind.dropout, turn, kind.virtual_tokens)
 
     def _conditions(

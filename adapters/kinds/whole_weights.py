@@ -6,6 +6,7 @@ in the row; biases and the weights of norms, which transformers' Trainer does no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,8 +32,10 @@ class WholeSheet(Row):
         matrices = set(get_parameter_names(base, [nn.LayerNorm], _NOT_DECAYED))  # type: ignore[no-untyped-call]
         found = dict(sorted(base.named_parameters(), key=lambda item: item[0] not in matrices))
         decayed = sum(weight.numel() for name, weight in found.items() if name in matrices)
-        # In the base's precision, to which DeepSpeed brings it anyway before it spreads float32 copies.
-        super().__init__(found, decayed, device, base.dtype)
+        # In the weights' own precision, or one that holds all where they have several: DeepSpeed brings it to the
+        # model's anyway before it spreads float32 copies.
+        dtype = functools.reduce(torch.promote_types, (weight.dtype for weight in found.values()))
+        super().__init__(found, decayed, device, dtype)
         self.__dict__["model"] = base  # set as an attribute it would become a part
 
     def logits(

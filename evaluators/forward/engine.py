@@ -21,12 +21,13 @@ from transformers import PreTrainedModel
 
 from adapters.bank import LoraBank
 from adapters.device import empty_cache, room, uploaded
+from adapters.folder import UnsupportedAdapter
 from adapters.positions import turn_of
 from adapters.probe import has_prompt
 from evaluators.forward.masks import Masks
 from evaluators.forward.profile import Profile, forward_flops
 from evaluators.forward.rows import Row
-from study.faults.device import is_out_of_memory
+from study.faults.device import breaks_process, is_out_of_memory
 from study.pulse import beat
 
 CPU_BYTES = 2**25  # activations of a batch stay in a processor's last cache
@@ -123,14 +124,32 @@ class Engine:
         return count
 
     def _tried(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """What `_forward` gives; None where memory does not hold so many rows, by when nothing of them is held."""
+        """What the model says of a batch; None where memory does not hold it, by when nothing of it is held."""
         try:
             with self.stage("forward"):
-                return self._forward(batch)
+                return self._run(batch)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if len(batch) == 1 or not is_out_of_memory(error):
                 raise
             return None
+
+    def _run(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `_forward` gives; with dense masks where it fails with block masks, which are left if it then runs."""
+        try:
+            return self._forward(batch)
+        except Exception as error:
+            is_other = isinstance(error, UnsupportedAdapter) or is_out_of_memory(error) or breaks_process(error)
+            if is_other or not self._takes_blocks(batch):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+        empty_cache()  # only here does the error let go of what the failed pass held
+        with self._masks.dense():
+            found = self._forward(batch)
+        self._masks.leave_flex(reason)
+        return found
+
+    def _takes_blocks(self, batch: Sequence[Row]) -> bool:
+        return self._masks.flexes(max(map(len, batch))) and not all(row.is_chain for row in batch)
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,14 +166,8 @@ class Engine:
             arguments["position_ids"] = depth_BL
             arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
         slots = [row.slot for row in batch]
-        try:
-            with self._masks.attention(length) if branches else nullcontext():
-                logits_UV = self._logits(arguments, tokens_BL.shape, self._tensor(at_U), slots)
-        except Exception as error:
-            if not (branches and self._masks.flexes(length)) or is_out_of_memory(error):
-                raise
-            self._masks.leave_flex(error)  # it was at fault if the batch now runs
-            return self._forward(batch)
+        with self._masks.attention(length) if branches else nullcontext():
+            logits_UV = self._logits(arguments, tokens_BL.shape, self._tensor(at_U), slots)
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
         index_S = self._tensor(where_S)
         logprob_S = logprobs_UV[index_S, want_S]

@@ -25,7 +25,7 @@ FLEX_TOKENS = 1024  # from this length on attention costs enough for its kernel 
 FLEX_KERNELS = 64  # that torch may compile for batches of different shapes, before it would leave compiling
 
 Mask = torch.Tensor | BlockMask
-_without_flex: list[Exception] = []  # why this process does without, if it does
+_without_flex: list[str] = []  # why this process does without, if it does
 
 
 class Masks:
@@ -58,18 +58,26 @@ class Masks:
         finally:
             self._model.set_attn_implementation(before)
 
-    def leave_flex(self, error: Exception) -> None:
+    @contextmanager
+    def dense(self) -> Iterator[None]:
+        """Within, all rows get dense masks."""
+        before, self.flex_from = self.flex_from, None
+        try:
+            yield
+        finally:
+            self.flex_from = before
+
+    def leave_flex(self, reason: str) -> None:
         """Give all rows dense masks from now on, in this process: block masks have failed. It is told once."""
         self.flex_from = None
         if not _without_flex:
             log.error(
-                "FlexAttention does not run on this machine (%s: %s). All prompts are scored with dense masks: the "
+                "FlexAttention does not run on this machine (%s). All prompts are scored with dense masks: the "
                 "same scores, slower and with more memory where prompts are long. It needs Triton, a C compiler (gcc) "
                 "and Python's headers: install them, and start the study again",
-                type(error).__name__,
-                " ".join(str(error).split())[:300],
+                " ".join(reason.split())[:300],
             )
-            _without_flex.append(error)
+            _without_flex.append(reason)
 
     def of(self, end_BL: torch.Tensor, depth_BL: torch.Tensor) -> Mask | dict[str, Mask]:
         """The mask for rows by the ends and depths of their nodes, zeros where they are filled up.

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def share_of_gpu(wanted: Mapping[str, float]) -> float:
-    """What a process may take of a GPU: all of it where it has more than one, or none."""
-    return min(1.0, wanted.get("GPU", 1.0)) or 1.0
-
-
 def as_options(wanted: Mapping[str, float]) -> dict[str, object]:
     """Ray has names of its own for CPUs and GPUs; everything else is one of its `resources`."""
     others = {name: amount for name, amount in wanted.items() if name not in ("CPU", "GPU")}

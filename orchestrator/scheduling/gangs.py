@@ -14,9 +14,10 @@ from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.planning.plan import Plan
 from study.cells import Source
 from study.config import Recipe, StudyConfig, Training
+from study.config.fields import share_of_gpu
 from study.models.resolve import Model
 from study.units import AdapterUnit
-from trainers.settings import device_of, gpu_share, pass_tokens
+from trainers.settings import device_of, full_pass
 
 DEVICE_BYTES = {
     "cpu": 4 << 30,
@@ -71,8 +72,9 @@ def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_examp
         return training.gang_size
     if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others
         return 1
-    fills = pass_tokens(training) * training.workers_per_trial / (recipe.batch_size * max(1.0, tokens_per_example))
-    device_bytes = DEVICE_BYTES[device_of(training)] * gpu_share(training)
+    device, per_step = device_of(training), recipe.batch_size * max(1.0, tokens_per_example)
+    fills = full_pass(training, device) * training.workers_per_trial / per_step
+    device_bytes = DEVICE_BYTES[device] * share_of_gpu(training.resources_per_worker)
     room = device_bytes * ADAPTERS_SHARE / (tuning.size(model.params) * BYTES_PER_WEIGHT)
     return max(1, min(math.ceil(fills), int(room)))
 

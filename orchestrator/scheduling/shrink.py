@@ -1,6 +1,6 @@
 """Training, or scoring, less at once: what is tried after an out-of-memory, or to find the one member at fault.
 
-Whatever is made smaller, each adapter comes out the same.
+Whatever is made smaller, each adapter comes out the same up to rounding: sums are made of other parts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from study.config import Recipe, Training
-from trainers.settings import pass_tokens, rows_per_process
+from trainers.settings import device_of, pass_tokens, rows_per_process
 
 Some = TypeVar("Some")
 
@@ -19,7 +19,9 @@ def smaller(pending: Sequence[Sequence[str]], training: Training, recipe: Recipe
     """What to train after the first gang of `pending` ran out of memory: fewer tokens per pass, else smaller gangs.
 
     The activations that a pass keeps are most of what is held; what a gang holds by itself is less. A pass holds a row
-    of the greatest length whatever its limit is. The adapters come out the same.
+    of the greatest length whatever its limit is. How long rows are is known where they are tokenised, and not here:
+    where none is as long as the recipe allows, the first limits may be above what a pass has, and each of these costs a
+    try that fails as the one before.
     """
     now = most_tokens(len(pending[0]), training, recipe)
     if now > recipe.max_length:
@@ -35,10 +37,10 @@ def is_least(gang: Sequence[str], training: Training, recipe: Recipe) -> bool:
 
 def most_tokens(gang: int, training: Training, recipe: Recipe) -> int:
     """The most tokens, with padding, that a pass of a gang may have, or one row if that is longer."""
-    rows, tokens = rows_per_process(recipe, gang, training.workers_per_trial), training.micro_batch_tokens
+    rows = rows_per_process(recipe, gang, training.workers_per_trial)
     if training.micro_batch_size != "auto":
         rows = min(rows, training.micro_batch_size)
-    return min(rows * recipe.max_length, pass_tokens(training) if tokens == "auto" else tokens)
+    return min(rows * recipe.max_length, pass_tokens(training, device_of(training)))
 
 
 def halves(gang: Sequence[Some]) -> list[list[Some]]:

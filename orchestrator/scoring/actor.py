@@ -14,12 +14,13 @@ from evaluators.scored import Scored
 from orchestrator.cluster.actors import Actor, Method, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, watch
-from orchestrator.cluster.resources import as_options, share_of_gpu
+from orchestrator.cluster.resources import as_options
 from orchestrator.scheduling.backlog import Batch
 from orchestrator.scheduling.silence import Duty
 from orchestrator.scoring.requests import Table
 from study.cells import Cell
 from study.config import StudyConfig
+from study.config.fields import share_of_gpu
 from study.models.resolve import Model
 from study.pulse import LOADING, WORKING, beat
 from study.store.store import Store

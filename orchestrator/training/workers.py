@@ -21,7 +21,7 @@ from orchestrator.cluster.actors import Actor, Answer, Method, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, struck, watch
 from orchestrator.cluster.nodes import died_on, placed_on
-from orchestrator.cluster.resources import as_options, share_of_gpu
+from orchestrator.cluster.resources import as_options
 from orchestrator.cluster.stacks import processes, wait
 from orchestrator.cluster.vigil import Vigil, as_hung, remove
 from orchestrator.costs.devices import load_s
@@ -33,6 +33,7 @@ from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import GangEnded
 from orchestrator.training.record import adapter_record, headline
 from study.config import Training
+from study.config.fields import share_of_gpu
 from study.data.prompts import others
 from study.faults.kinds import BUG, NODE_LOST
 from study.pulse import LOADING, beat

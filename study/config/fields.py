@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
@@ -33,3 +34,8 @@ Name = Annotated[StrictStr, BeforeValidator(lambda v: _path_part(v) if isinstanc
 PositiveInt = Annotated[StrictInt, Field(gt=0, lt=1 << 63)]  # as columns of results hold them
 Count = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
 Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]
+
+
+def share_of_gpu(resources: Mapping[str, float]) -> float:
+    """What a process with these may take of a GPU: all of it where it has whole ones, or none."""
+    return min(1.0, resources.get("GPU", 1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from evaluators import samples
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.items.judge import BOOTSTRAP_ITERATIONS
 from study.cells import Cell
-from study.config import Scoring, TaskConfig
+from study.config import Scoring, TaskConfig, Validation
+from study.identity import score_id
 from study.store import schema
 from study.store.records import StoredModel, StudyFile
 from study.store.store import Store
 from study.store.study_file import write_study
+from study.units import AdapterUnit, ScoreUnit
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
 
 TOLERANCE = 1e-3  # nats
+SPLITS = {"test": "quiz", "train": "quiz", "validation": "chosen"}  # of the quiz: which task's data they are
+LACKING = ("bare", "exact", "told")  # they ask for what a store does not keep
 OWN = {  # what is of the run, not of the answers
     "date", "start_time", "end_time", "total_evaluation_time_seconds", "config", "model_name", "model_name_sanitized",
 }  # fmt: skip
@@ -40,19 +45,23 @@ def _quick() -> Any:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskConfig, ...]:
     folder = tmp_path_factory.mktemp("tasks")
-    write_task(folder, "quiz_en", make_docs(8, 1))
+    write_task(folder, "chosen_en", make_docs(5, 6))
+    splits = {name: str(folder / f"{name_of}_en.jsonl") for name, name_of in SPLITS.items()}
+    write_task(folder, "quiz_en", make_docs(8, 1), dataset_kwargs={"data_files": splits}, validation_split="validation")
     text = {"output_type": "loglikelihood", "doc_to_choice": None, "doc_to_target": " {{choices[0]}}"}
     write_task(folder, "text_en", make_docs(6, 2), **text, metric_list=[{"metric": "perplexity"}, {"metric": "acc"}])
     bare = [{"metric": metric} for metric in ("acc", "acc_mutual_info")]
     write_task(folder, "bare_en", make_docs(4, 3), metric_list=bare)
+    write_task(folder, "exact_en", make_docs(4, 7), metric_list=[{"metric": "acc"}, {"metric": "exact_match"}])
     write_task(folder, "chat_en", make_docs(8, 4))
     answer = {"output_type": "generate_until", "doc_to_choice": None, "doc_to_target": "{{choices[0]}}"}
     until = {"generation_kwargs": {"until": ["."], "max_gen_toks": 6, "do_sample": False}}
     write_task(folder, "write_en", make_docs(6, 5), **answer, **until, metric_list=[{"metric": "exact_match"}])
-    own = {"chat": {"scoring": {"apply_chat_template": True}}}
+    own: dict[str, dict[str, Any]] = {"chat": {"scoring": {"apply_chat_template": True}}}
+    own["told"] = {"lm_eval": "text_{language}", "metric": ("perplexity",)}
     return tuple(
-        TaskConfig(name=n, lm_eval=f"{n}_{{language}}", include_path=str(folder), **own.get(n, {}))
-        for n in ("quiz", "text", "bare", "chat", "write")
+        TaskConfig(**{"name": n, "lm_eval": f"{n}_{{language}}", "include_path": str(folder), **own.get(n, {})})
+        for n in ("quiz", "text", "bare", "exact", "told", "chat", "write")
     )
 
 
@@ -65,12 +74,15 @@ def adapter(outspoken_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def store(
     asked: tuple[TaskConfig, ...], outspoken_model: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Store:
-    """Base and adapter scored on three targets, of which the last asks for what a store does not keep."""
+    """Base and adapter scored on these tasks, the quiz also to choose a lambda by, and as it was asked before."""
     found, scoring = Store(str(tmp_path_factory.mktemp("samples") / "store")), Scoring(num_fewshot=1, limit=5)
     unit = put_adapter(found, adapter, "a")
-    cells = [Cell(task.name, "en") for task in asked]
-    evaluator = Evaluator(model_of(outspoken_model), found, Settings(asked, scoring, 512, languages=("en",)))
-    assert all(one.ok for one in evaluator.score([unit_of(cell, who) for who in (None, unit) for cell in cells]))
+    cells = [*(Cell(task.name, "en") for task in asked), Cell("quiz", "en", held_out=True)]
+    now = Settings(asked, scoring, 512, languages=("en",), validation=Validation())
+    before = replace(now, scoring=scoring.model_copy(update={"num_fewshot": 0}))
+    for settings, some, how in ((now, cells, ""), (before, cells[:1], " before")):
+        evaluator = Evaluator(model_of(outspoken_model), found, settings)
+        assert all(one.ok for one in evaluator.score([named(cell, who, how) for who in (None, unit) for cell in some]))
     config = {"study": "s", "models": [{"id": str(outspoken_model), "name": "tiny", "dtype": "float32"}]}
     config |= {"languages": ["en"], "tasks": [task.model_dump(mode="json") for task in asked]}
     config |= {"scoring": {"num_fewshot": 1, "limit": 5}}
@@ -79,8 +91,15 @@ def store(
     source = {"source_task": "quiz", "source_language": "xx", "seed": 1}
     subjects = [about | {"subject_id": "base"}, about | source | {"subject_id": "a", "adapter_id": "a"}]
     targets = [{"target_id": str(cell), "target_task": cell.task, "target_language": "en"} for cell in cells]
-    found.write_grid(schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets))
+    tables = schema.table(schema.SUBJECTS, subjects), schema.table(schema.TARGETS, targets)
+    found.write_grid(*tables, held_out=[str(cells[-1])])
     return found
+
+
+def named(cell: Cell, who: AdapterUnit | None, how: str) -> ScoreUnit:
+    """A unit with the identities of a study; `how` it is asked is a part of the target's."""
+    unit, target = unit_of(cell, who), f"{cell}{how}"
+    return replace(unit, target_id=target, score_id=score_id(unit.subject_id, target))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +108,9 @@ def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with redirect_stderr(bars), redirect_stdout(bars):
         troubles = samples.write(store, out)
     assert bars.getvalue() == f"tiny: the base and 1 adapters, in {out}\n"
-    assert len(troubles) == 2
-    assert all("bare/en" in one and "does not keep" in one for one in troubles)
+    assert all("does not keep" in one for one in troubles)
+    refused = sorted(one.partition(":")[0].rpartition(", ")[2] for one in troubles)
+    assert refused == [f"{name}/en" for name in LACKING for _ in ("base", "adapter")]
     return out
 
 
@@ -196,7 +216,7 @@ def test_items_that_have_changed_are_refused(
     finally:
         data.write_text(before, encoding="utf-8")
     troubles = json.loads(capsys.readouterr().out)["not_written"]
-    assert (code, len(troubles)) == (1, 4)
+    assert (code, len(troubles)) == (1, 2 + 2 * len(LACKING))
     assert sum("have changed since" in one for one in troubles) == 2
     assert not list((tmp_path / "out").rglob("samples_quiz*"))
 

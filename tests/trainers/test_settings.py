@@ -10,7 +10,7 @@ from study.config import Recipe, Training
 from study.errors import ConfigError
 from trainers.deepspeed_keys import KEYS, OFFLOAD_KEYS, ZERO_KEYS
 from trainers.learning_rates import learning_rates
-from trainers.settings import check, engine_config
+from trainers.settings import check, engine_config, pass_tokens
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,30 @@ def test_the_users_settings_are_kept_and_the_models_added() -> None:
     settings = engine_config(Training(deepspeed=asked), "bfloat16")
     assert settings["zero_optimization"] == asked["zero_optimization"]
     assert settings["bf16"] == {"enabled": True, "check_grad_overflow": False}
+
+
+@pytest.mark.parametrize(
+    ("zero", "dtype", "is_left_out"),
+    [
+        ({}, "bfloat16", True),
+        ({"offload_optimizer": None, "cpu_offload": False}, "float32", True),
+        ({}, "float16", False),
+        ({"offload_optimizer": {"device": "cpu"}}, "float32", False),
+        ({"cpu_offload": True}, "float32", False),
+        ({"zenflow": {"topk_ratio": 0.1}}, "bfloat16", False),
+        ({"zenflow": {}}, "bfloat16", False),
+    ],
+)
+def test_norms_are_left_out_where_deepspeed_lets_them(zero: dict[str, Any], dtype: str, is_left_out: bool) -> None:
+    found = engine_config(Training(deepspeed={"zero_optimization": {"stage": 2, **zero}}), dtype)["zero_optimization"]
+    assert found == {"stage": 2, **zero, **({"compute_grad_norm": False} if is_left_out else {})}
+
+
+def test_a_pass_has_what_is_asked_for_or_what_fills_what_a_process_has() -> None:
+    half = Training(resources_per_worker={"GPU": 0.5})
+    assert [pass_tokens(half, device) for device in ("cuda", "cpu")] == [8192, 1024]
+    assert pass_tokens(Training(resources_per_worker={"GPU": 2}), "cuda") == 16384
+    assert pass_tokens(Training(resources_per_worker={"CPU": 1}, micro_batch_tokens=300), "cpu") == 300
 
 
 def test_schedules() -> None:

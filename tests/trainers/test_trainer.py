@@ -170,6 +170,7 @@ def test_zero_stages_give_the_same_adapter(worker: Worker, model: Model, tmp_pat
     "zero",
     [
         {"stage": 2, "offload_optimizer": {"device": "cpu"}},
+        {"stage": 2, "cpu_offload": True},
         {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}},
     ],
 )

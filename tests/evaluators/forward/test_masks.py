@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 import transformers as tf
 from torch.nn.attention.flex_attention import create_block_mask
 
+from adapters.folder import UnsupportedAdapter
 from evaluators.forward import masks
 from evaluators.forward.blocks import FLEX_BLOCK, block_mask
 from evaluators.forward.engine import Engine
@@ -66,25 +69,66 @@ def _numbers(counts: Any, indices: Any) -> torch.Tensor:
     return torch.zeros_like(first).scatter(-1, indices.long(), first)
 
 
-def test_where_block_masks_do_not_run_prompts_are_shared_all_the_same_and_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def without_compiler(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")  # as Triton says
+FLEX = "transformers.integrations.flex_attention.compile_friendly_flex_attention"
 
+
+def small(monkeypatch: pytest.MonkeyPatch, flex: Callable[..., Any]) -> Engine:
+    """A model's engine in a process that has not left FlexAttention, which is computed by `flex`."""
     torch.manual_seed(0)
     config, fields, _ = ARCHITECTURES["llama"]
     model: Any = tf.AutoModelForCausalLM.from_config(config(vocab_size=99, **fields)).eval()
-    rows = shared_rows([Request((*range(3, 60), n, 5), 2) for n in (7, 8, 9)], range(3), 600)
-    expected, _ = Engine(model, 1000).loglikelihoods(rows, 3)
-    monkeypatch.setattr("transformers.integrations.flex_attention.compile_friendly_flex_attention", without_compiler)
+    monkeypatch.setattr(FLEX, flex)
     monkeypatch.setattr(masks, "_without_flex", [])
-    engine = Engine(model, 1000)
-    for _ in range(2):
+    return Engine(model, 1000)
+
+
+def branching(last: int = 9) -> list[Any]:
+    return shared_rows([Request((*range(3, 60), n, 5), 2) for n in (7, 8, last)], range(3), 600)
+
+
+def test_where_block_masks_do_not_run_prompts_are_shared_all_the_same_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[weakref.ref[torch.Tensor]] = []
+    held: list[bool] = []  # at the start of each pass: whether what one that failed made is still there
+
+    def without_compiler(query: torch.Tensor, *_: Any, **__: Any) -> Any:
+        asked.append(weakref.ref(query))
+        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")  # as Triton says
+
+    engine, rows = small(monkeypatch, without_compiler), branching()
+    expected, _ = engine.loglikelihoods(rows, 3)
+    engine.model.register_forward_pre_hook(lambda *_: held.append(any(one() is not None for one in asked)))
+    for times in (1, 2):
         engine._masks.flex_from = 20
         found, _ = engine.loglikelihoods(rows, 3)
         assert found == pytest.approx(expected, abs=1e-4)
         assert engine._masks.flex_from is None
+        assert len(asked) == times
+    assert held == [False] * 4
     told = [record for record in caplog.records if "FlexAttention" in record.message]
     assert len(told) == 1
+    assert "(RuntimeError: Failed to find C compiler." in told[0].message
     assert "C compiler (gcc)" in told[0].message
+
+
+@pytest.mark.parametrize("error", [UnsupportedAdapter("no rows"), RuntimeError("CUDA error: an illegal memory access")])
+def test_what_is_no_fault_of_block_masks_is_raised_at_once(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise error
+
+    engine, passes = small(monkeypatch, failing), []
+    engine.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    engine._masks.flex_from = 20
+    with pytest.raises(type(error), match=str(error)):
+        engine.loglikelihoods(branching(), 3)
+    assert (engine._masks.flex_from, masks._without_flex, len(passes)) == (20, [], 1)
+
+
+def test_what_fails_with_dense_masks_too_does_not_end_block_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that the model does not know is no fault of the masks."""
+    engine = small(monkeypatch, lambda query, *_, **__: query)
+    engine._masks.flex_from = 20
+    with pytest.raises(IndexError):
+        engine.loglikelihoods(branching(last=99), 3)
+    assert (engine._masks.flex_from, masks._without_flex) == (20, [])
