@@ -116,8 +116,9 @@ def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows: list[int]) -> Path:
     """What `lm_eval --log_samples` writes."""
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluator, simple_evaluate
     from lm_eval.loggers import EvaluationTracker
+    from lm_eval.loggers.utils import add_env_info
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
@@ -127,18 +128,20 @@ def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows:
     tracker = EvaluationTracker(output_path=str(out))
     template = lm.chat_template(True) if chat else None
     tracker.general_config_tracker.log_experiment_args("hf", {"peft": peft or str(model)}, None, template, chat)
-    results = simple_evaluate(
-        model=lm,
-        model_args={"pretrained": str(model)},
-        tasks=[name],
-        task_manager=TaskManager(include_path=task.include_path, include_defaults=False),
-        num_fewshot=1,
-        samples={name: rows},
-        bootstrap_iters=BOOTSTRAP_ITERATIONS,
-        log_samples=True,
-        apply_chat_template=chat,
-        fewshot_as_multiturn=chat,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "add_env_info", add_env_info)  # which other tests leave out
+        results = simple_evaluate(
+            model=lm,
+            model_args={"pretrained": str(model)},
+            tasks=[name],
+            task_manager=TaskManager(include_path=task.include_path, include_defaults=False),
+            num_fewshot=1,
+            samples={name: rows},
+            bootstrap_iters=BOOTSTRAP_ITERATIONS,
+            log_samples=True,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+        )
     found = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=found)
     tracker.save_results_samples(task_name=name, samples=found[name])

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,6 +211,15 @@ def test_a_gang_torn_while_its_adapters_are_put_ends_the_same(
     assert store.files(CHECKPOINTS, "") == []
 
 
+def trials(driver: int) -> list[psutil.Process]:
+    """Tune's actors below a study's process."""
+    found = []
+    for process in family(psutil.Process(driver)):
+        with suppress(psutil.NoSuchProcess):
+            found += [process] if "AdapterTrial" in " ".join(process.cmdline()[:1]) else []
+    return found
+
+
 def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -218,10 +228,11 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     store = Store(config.store)
     with open(tmp_path / "output", "w") as output, start(file, stdout=output, stderr=output) as driver:
         running = lambda: driver.poll() is None and not store.records()  # noqa: E731
+        until(lambda: bool(trials(driver.pid)), running)
+        found = trials(driver.pid)  # looking for them takes epochs of training
         until(lambda: farthest(store) > 0, running)
-        for process in family(psutil.Process(driver.pid)):
-            if "AdapterTrial" in process.cmdline()[0]:
-                process.kill()
+        for process in found:
+            process.kill()
         until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
     assert "Traceback" not in (tmp_path / "output").read_text()  # a trial that is tried again is no news
     time.sleep(2)  # the cluster notices and ends
