@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve its workers beside anything else that runs
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tiny models threads mostly wait for one another
 
+import adapters  # noqa: F401 - before PEFT, from which it hides a library
 import orchestrator  # noqa: F401 - before Ray, which reads then what this sets
 from tests.support import levels
 from tests.support.tiny_models import tiny_model_dir, tiny_model_no_bos_dir  # noqa: F401

@@ -20,6 +20,7 @@ def test_a_worker_begins_with_its_imports_done() -> None:
         with local_ray(cpus=1):
             loaded, nice = ray.get(ray.remote(_seen).remote())
             assert {"torch", "transformers", "peft", "deepspeed", "evaluators.evaluator"} <= loaded
+            assert "bitsandbytes" not in loaded
             assert nice == os.nice(0)
             started = [one.cmdline()[1:2] for one in psutil.Process().children(recursive=True)]
             assert started.count([str(ATTEND)]) == 2, started
@@ -29,4 +30,4 @@ def _seen() -> tuple[set[str], int]:
     import os
     import sys
 
-    return set(sys.modules), os.nice(0)
+    return {name for name, module in sys.modules.items() if module is not None}, os.nice(0)

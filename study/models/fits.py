@@ -20,7 +20,6 @@ LIBRARIES = {  # what transformers needs to load weights that are quantised so
     "aqlm": "aqlm",
     "auto-round": "auto_round",
     "awq": "gptqmodel",
-    "bitsandbytes": "bitsandbytes",
     "compressed-tensors": "compressed_tensors",
     "gptq": "gptqmodel",
     "hqq": "hqq",
@@ -103,6 +102,9 @@ def _check_quantised(told: Mapping[str, Any], key: str, model: Model) -> None:
         return
     legacy = quantised.get("load_in_4bit") or quantised.get("load_in_8bit")
     method = str(quantised.get("quant_method") or ("bitsandbytes" if legacy else ""))
+    if method == "bitsandbytes":
+        problem = "its weights are quantised by bitsandbytes, which is not read here"
+        raise ConfigError(key, model.path, problem, "take the model as it was before")
     library = LIBRARIES.get(method)
     if library is not None and importlib.util.find_spec(library) is None:
         problem = f"its weights are quantised by {method}, and the library {library} is not installed"

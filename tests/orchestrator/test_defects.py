@@ -112,8 +112,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         "scoring.system_prompt = 'x'",
     ),
     "a library": (
-        model("config.json", lambda told: told.update(quantization_config={"quant_method": "bitsandbytes"})),
-        "library bitsandbytes is not installed",
+        model("config.json", lambda told: told.update(quantization_config={"quant_method": "gptq"})),
+        "library gptqmodel is not installed",
     ),
     "an encoder": (model("config.json", lambda told: told.update(is_encoder_decoder=True)), "no causal language model"),
     "a small embedding": (model("config.json", lambda told: told.update(vocab_size=100)), "its embedding has 100 rows"),

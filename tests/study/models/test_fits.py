@@ -70,9 +70,16 @@ def test_the_types_of_models_are_transformers_own() -> None:
 
 
 @pytest.mark.parametrize("told", [{"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_8bit": True}])
-def test_a_quantised_model_needs_its_library(told: dict[str, Any], model: Path) -> None:
+def test_a_model_quantised_by_bitsandbytes_is_refused(told: dict[str, Any], model: Path) -> None:
     change(model, "config.json", lambda config: config.update(quantization_config=told))
-    with pytest.raises(ConfigError, match="library bitsandbytes is not installed"):
+    with pytest.raises(ConfigError, match="quantised by bitsandbytes, which is not read here"):
+        check(model)
+
+
+@pytest.mark.parametrize(("method", "library"), [("gptq", "gptqmodel"), ("awq", "gptqmodel"), ("hqq", "hqq")])
+def test_a_quantised_model_needs_its_library(method: str, library: str, model: Path) -> None:
+    change(model, "config.json", lambda config: config.update(quantization_config={"quant_method": method}))
+    with pytest.raises(ConfigError, match=f"quantised by {method}, and the library {library} is not installed"):
         check(model)
 
 
