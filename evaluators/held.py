@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from study.prompts import Prompts, Way
 from study.store import schema
 from study.store.layout import ITEMS, SCORES
 from study.store.store import Store
@@ -17,12 +18,16 @@ class Held:
     """Items and scores of a batch, as tables: they are small there."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._prompts = store, Prompts(store)
         self._parts: dict[str, list[pa.Table]] = {ITEMS: [], SCORES: []}
 
     def add(self, items: list[dict[str, object]], scores: list[dict[str, object]]) -> None:
         self._parts[ITEMS].append(schema.table(schema.ITEMS, items))
         self._parts[SCORES].append(schema.table(schema.SCORES, scores))
+
+    def ask(self, way: Way, questions: pa.Table) -> None:
+        """Keep what a target asks, at once: no subject changes it."""
+        self._prompts.keep(way, questions)
 
     def drop(self) -> None:
         """Forget what waits."""

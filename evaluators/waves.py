@@ -92,8 +92,15 @@ class Waves:
             except ScoringError as error:
                 results.append(failed(place.unit, NAN, error))
         with self._engine.stage("write"):
+            for place in wave:
+                self._ask(place.unit, place.target)
             self._held.add([row for one in judged for row in one.items], [row for one in judged for row in one.scores])
         done.update((result.score_id, result) for result in results)
+
+    def _ask(self, unit: ScoreUnit, target: Target) -> None:
+        """Keep what a target asks. In a chat that is the base's to say: an adapter may bring a template of its own."""
+        if unit.adapter is None or not target.in_chat:
+            self._held.ask((unit.target_id, unit.subject_id if target.in_chat else None), target.questions)
 
     def _read(self, wave: Sequence[Placed]) -> list[Answers]:
         """The log-likelihoods of each unit of a wave, whose targets' rows run as one list."""

@@ -1,7 +1,8 @@
 """Style sheet and script of the report page."""
 
 CSS = """
-:root { --ink:#1b1f24; --soft:#59636e; --line:#d9dee3; --wash:#f4f6f8; --blue:#0b4a85; --red:#8c1127; --amber:#fff4d6; }
+:root { --ink:#1b1f24; --soft:#59636e; --line:#d9dee3; --wash:#f4f6f8; --blue:#0b4a85; --red:#8c1127; --amber:#fff4d6;
+  --paper:#fff; --edge:#767f88; }
 * { box-sizing: border-box; }
 html { color-scheme: light; -webkit-text-size-adjust: 100%; }
 body { margin: 0; color: var(--ink); background: #fff;
@@ -53,7 +54,16 @@ footer { color: var(--soft); font-size: .88rem; margin-top: 50px; padding-bottom
 SCRIPT = """
 for (const holder of document.querySelectorAll("[data-spec]")) {
   const spec = JSON.parse(document.getElementById(holder.dataset.spec).textContent);
-  vegaEmbed(holder, spec, {actions: false, renderer: "svg"}).catch((error) => {
+  vegaEmbed(holder, spec, {actions: false, renderer: "svg"}).then(({view}) => {
+    if (!holder.dataset.opens) return;
+    view.addEventListener("click", (event, item) => {
+      const cell = item && item.datum;
+      if (!cell || !cell.source_task || !cell.target_task) return;
+      const hash = new URLSearchParams({target: cell.target_task + "/" + cell.target_language,
+        source: cell.source_task + "/" + cell.source_language, model: cell.model});
+      location.href = holder.dataset.opens + "#" + hash;
+    });
+  }).catch((error) => {
     holder.textContent = "This figure could not be drawn: " + error.message;
     console.error(error);
   });

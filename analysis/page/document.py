@@ -48,19 +48,25 @@ def page(
     made: dict[str, Made],
     lines: list[str],
     compared: Beside = NOTHING,
+    links: html.Links = html.NOWHERE,
 ) -> str:
-    """The whole document; `compared` holds the tables that set other studies beside it, and what to know there."""
+    """The whole document; `compared` holds the tables that set other studies beside it, and what to know there.
+
+    `links` say where the questions behind a cell are.
+    """
     drawn = specs(study, made, page=True)
     body = "".join(
         (
             distrust.chapter(study, made),
             recipes.chapter(made[recipes.SHOWN]) if study.across else "",
             sure.chapter(made),
-            combinations.chapter(made, _sections(made, drawn, combinations.TABLES)) if study.compositions else "",
+            combinations.chapter(made, _sections(made, drawn, combinations.TABLES, links))
+            if study.compositions
+            else "",
             schedules.chapter(made[schedules.SHOWN]) if _is_made(made, schedules.SHOWN) else "",
             _compared(compared),
-            _sections(made, drawn, [one for one in made if one not in combinations.TABLES]),
-            _plain(made),
+            _sections(made, drawn, [one for one in made if one not in combinations.TABLES], links),
+            _plain(made, links),
             _tables(made | compared.made),
         )
     )
@@ -162,28 +168,32 @@ def _compared(compared: Beside) -> str:
     return "".join(parts)
 
 
-def _sections(made: dict[str, Made], drawn: dict[str, Spec], tables: Collection[str]) -> str:
+def _sections(made: dict[str, Made], drawn: dict[str, Spec], tables: Collection[str], links: html.Links) -> str:
     """The figures of these tables."""
-    return "".join(_section(section, made, drawn) for section in SECTIONS if section.table in tables)
+    return "".join(_section(section, made, drawn, links) for section in SECTIONS if section.table in tables)
 
 
-def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec]) -> str:
+def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec], links: html.Links) -> str:
     chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
     title = f"<h3>{html.text(section.title)}</h3>"
     behind = made[section.table]
     if behind.frame is None or section.name not in drawn:
         return f"{chapter}{html.absent(section.title, behind.reason or section.few)}"
-    chart = html.figure(section.name, drawn[section.name], section.wide)
+    is_cells = section.name == "matrix"
+    chart = html.figure(section.name, drawn[section.name], section.wide, links if is_cells else html.NOWHERE)
+    if is_cells and links.page:
+        where = f'<a href="{html.text(links.page)}">The questions that each cell gained and lost</a>'
+        chart += f"<p>{where}: click a cell here, or a number in the table.</p>"
     how = f'<p class="how"><strong>How to read it.</strong> {html.text(section.how)}</p>'
-    return f"{chapter}{title}{how}{chart}{_numbers(behind.table, behind.frame)}"
+    return f"{chapter}{title}{how}{chart}{_numbers(behind.table, behind.frame, links)}"
 
 
-def _numbers(table: Table[Never], frame: pl.DataFrame) -> str:
+def _numbers(table: Table[Never], frame: pl.DataFrame, links: html.Links) -> str:
     head = f"Numbers: {table.name} ({frame.height:,} rows, from {table.rows})"
-    return html.details(head, html.table(frame, table.columns))
+    return html.details(head, html.table(frame, table.columns, links=links))
 
 
-def _plain(made: dict[str, Made]) -> str:
+def _plain(made: dict[str, Made], links: html.Links) -> str:
     """The tables that no figure shows, each with its words on how to read it."""
     parts = []
     for table in (m for m in made.values() if m.table.how and m.table.name not in OWN_CHAPTER):
@@ -191,7 +201,7 @@ def _plain(made: dict[str, Made]) -> str:
             parts.append(html.absent(table.table.title, table.reason))
             continue
         how = f'<p class="how"><strong>How to read it.</strong> {html.text(table.table.how)}</p>'
-        shown = html.table(table.frame, table.table.columns)
+        shown = html.table(table.frame, table.table.columns, links=links)
         parts.append(f"<h3>{html.text(table.table.title)}</h3>{how}{shown}")
     return '<h2 id="more">More numbers</h2>' + "".join(parts)
 

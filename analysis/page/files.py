@@ -16,6 +16,7 @@ import vl_convert
 from analysis.page import headline
 from analysis.page.beside import Beside, beside
 from analysis.page.document import page
+from analysis.page.questions.files import Questions, removed
 from analysis.page.recipes import page_of
 from analysis.page.sections import specs
 from analysis.reading.published import as_reference
@@ -104,10 +105,12 @@ def write(study: Study, out: Path, others: Sequence[Study] = ()) -> Written:
     write_tables(tables_of(pages), study, out / "tables")
     for old in out.glob("recipe-*.html"):
         old.unlink()
+    removed(out, [one.questions.page for one in pages])
     _remove_figures(out / "figures")
     for number, one in enumerate(pages):
         write_figures(one.study, one.made, out / "figures" / (str(one.study.recipe) if number else ""))
         (out / one.file).write_text(one.html(), encoding="utf-8")
+        one.questions.write(out)
     return Written(out / "index.html", pages[0].lines)
 
 
@@ -131,19 +134,21 @@ class Page:
     made: dict[str, Made]
     compared: Beside
     lines: list[str]
+    questions: Questions
 
     @classmethod
     def of(cls, study: Study, shared: Mapping[str, Made], others: Sequence[Study]) -> Page:
         compared = beside(study, others)
         made = {table.name: shared.get(table.name) or make(table, study) for table in registry.tables_of(study)}
-        return cls(study, made, compared, headline.lines(study, made))
+        own = str(study.recipe) if study.across and study.recipe != next(iter(study.across.studies)) else ""
+        return cls(study, made, compared, headline.lines(study, made), Questions.of(study, own))
 
     @property
     def file(self) -> str:
         return page_of(list(self.study.across.studies), str(self.study.recipe)) if self.study.across else "index.html"
 
     def html(self) -> str:
-        return page(self.study, self.made, self.lines, self.compared)
+        return page(self.study, self.made, self.lines, self.compared, self.questions.links)
 
 
 def tables_of(pages: Sequence[Page]) -> dict[str, Made]:

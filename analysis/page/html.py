@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -18,6 +19,17 @@ SIGNED = {
     "donor_adjusted", "recipient_adjusted",
 }  # fmt: skip
 MOST_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where the questions behind numbers are: their page, and of a table's row the place in it; None where none are."""
+
+    page: str = ""
+    of: Callable[[Mapping[str, object]], str | None] = lambda row: None
+
+
+NOWHERE = Links()
 
 
 def text(value: object) -> str:
@@ -40,8 +52,17 @@ def number(value: object, signed: bool = False) -> str:
     return str(value)
 
 
-def table(frame: pl.DataFrame, columns: Mapping[str, str], sortable: bool = True, wrap: tuple[str, ...] = ()) -> str:
-    """A table with the columns' descriptions as titles; at most MOST_ROWS rows, and it says when there are more."""
+def table(
+    frame: pl.DataFrame,
+    columns: Mapping[str, str],
+    sortable: bool = True,
+    wrap: tuple[str, ...] = (),
+    links: Links = NOWHERE,
+) -> str:
+    """A table with the columns' descriptions as titles; at most MOST_ROWS rows, and it says when there are more.
+
+    `links` say of a row where the questions behind its Δ are.
+    """
     heads = []
     for name in frame.columns:
         kind = ' class="number"' if frame.schema[name].is_numeric() else ""
@@ -49,7 +70,9 @@ def table(frame: pl.DataFrame, columns: Mapping[str, str], sortable: bool = True
         label = f'<button class="sort" type="button">{label}</button>' if sortable else label
         heads.append(f'<th scope="col"{kind} title="{text(columns.get(name, ""))}">{label}</th>')
     body = [
-        "<tr>" + "".join(_cell(n, v, n in wrap) for n, v in row.items()) + "</tr>"
+        "<tr>"
+        + "".join(_cell(n, v, n in wrap, links.of(row) if n == "delta" else None) for n, v in row.items())
+        + "</tr>"
         for row in frame.head(MOST_ROWS).iter_rows(named=True)
     ]
     more = (
@@ -64,12 +87,15 @@ def table(frame: pl.DataFrame, columns: Mapping[str, str], sortable: bool = True
     )
 
 
-def _cell(name: str, value: object, wrap: bool) -> str:
+def _cell(name: str, value: object, wrap: bool, href: str | None = None) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         signed = name in SIGNED
         toned = signed and not name.endswith(("low", "high"))
         tone = (" down" if value <= HARM_PP else " up" if value > 0 else "") if toned else ""
-        return f'<td class="number{tone}" data-value="{value!r}">{number(value, signed)}</td>'
+        shown = number(value, signed)
+        if href is not None:
+            shown = f'<a href="{text(href)}" title="The questions behind it">{shown}</a>'
+        return f'<td class="number{tone}" data-value="{value!r}">{shown}</td>'
     kind = ' class="wrap"' if wrap else ""
     return f"<td{kind}>{text(number(value))}</td>"
 
@@ -79,10 +105,14 @@ def details(title: str, body: str) -> str:
     return f"<details><summary>{text(title)}</summary>{body}</details>"
 
 
-def figure(name: str, spec: Spec, wide: bool = False) -> str:
-    """A chart to be drawn by the page's script; `wide` ones keep their size and scroll sideways on a phone."""
+def figure(name: str, spec: Spec, wide: bool = False, links: Links = NOWHERE) -> str:
+    """A chart to be drawn by the page's script; `wide` ones keep their size and scroll sideways on a phone.
+
+    Where there are `links` a click on a cell opens its questions.
+    """
     label = text(spec.get("description", name))
-    chart = f'<div class="chart" role="img" aria-label="{label}" data-spec="spec-{name}"></div>'
+    opens = f' data-opens="{text(links.page)}"' if links.page else ""
+    chart = f'<div class="chart" role="img" aria-label="{label}" data-spec="spec-{name}"{opens}></div>'
     chart = f'<div class="scroll">{chart}</div>' if wide else chart
     return f'<figure>{chart}</figure><script type="application/json" id="spec-{name}">{embed(spec)}</script>'
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Literal
@@ -24,7 +24,7 @@ from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows, sides
 from evaluators.items.encoder import Encoder
 from evaluators.items.item import Item
-from evaluators.items.tokenised import asked_for, items_from, longest_writing, parts_from, tokenised
+from evaluators.items.tokenised import asked_for, items_from, longest_writing, parts_from, questions_in, tokenised
 from study.cells import Cell
 from study.data.example import some_of
 from study.data.harness import Instance, Task
@@ -32,6 +32,7 @@ from study.data.tasks import TaskLibrary
 from study.errors import TaskError
 from study.faults.network import Unreachable
 from study.pulse import loading
+from study.store import schema
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Target:
     path: Literal["shared", "plain", "generate"]
     longest_writing: int = 0  # tokens of the longest prompt and answer, where the model writes
     metrics: tuple[str, ...] = ()  # that the config names, the headline first
+    questions: pa.Table = field(default_factory=schema.PROMPTS.empty_table)  # what its items ask, for people
+    in_chat: bool = False  # whether it asks in turns, as the model's template writes them
 
     @cached_property
     def tokens(self) -> int:
@@ -124,7 +127,12 @@ class Targets:
             items = None if table is None else items_from(task, table)
             if items is None:
                 items, table = tokenised(self._library, self._encoder, cell)
-        parts, metrics = parts_from(table), self._library.metrics(cell)
+        in_chat = self._library.scoring(cell).apply_chat_template
+        made = self._with_rows(task, items, table, self._library.metrics(cell))
+        return replace(made, questions=questions_in(table), in_chat=in_chat)
+
+    def _with_rows(self, task: Task, items: list[Item], table: pa.Table, metrics: tuple[str, ...]) -> Target:
+        parts = parts_from(table)
         largest = max((max(part.tokens) for own in parts for part in own), default=0)
         if largest >= (known := embedded(self._engine.model)):
             raise TaskError(f"the tokenizer writes token {largest}, and the model's embedding has {known} rows")

@@ -15,10 +15,12 @@ from lm_eval.api.instance import Instance
 from evaluators.forward.rows import Request
 from evaluators.items.encoder import Encoder
 from evaluators.items.item import Item, check_supported, items_of
+from evaluators.items.prompts import COLUMNS, asked
 from study.cells import Cell
 from study.data.harness import Task
 from study.data.prints import doc_hash
 from study.data.tasks import TaskLibrary
+from study.store import schema
 
 TOKENS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
@@ -33,6 +35,7 @@ SCHEMA = pa.schema(
         "tokens": pa.list_(TOKENS),  # what is read to score the requests: one text each, or the parts of a long one
         "n_scored": pa.list_(pa.int32()),  # of each text
         "request": pa.list_(pa.int32()),  # which of the document's requests each text belongs to
+        **COLUMNS,  # what people read of it
     }
 )
 LONGEST_WRITING = b"longest_writing"
@@ -44,16 +47,21 @@ def tokenised(library: TaskLibrary, encoder: Encoder, cell: Cell) -> tuple[list[
     check_supported(task)
     instances = library.build_requests(cell, encoder.chat(library.scoring(cell)))
     items = items_of(task, instances)
-    writes, longest = task.OUTPUT_TYPE == "generate_until", 0
+    longest = 0
     parts: list[list[Request]] = [[] for _ in instances]
-    if writes:
+    if task.OUTPUT_TYPE == "generate_until":
         longest = encoder.longest_writing(instances)
     elif task.OUTPUT_TYPE == "loglikelihood_rolling":
         parts = encoder.windows(instances)
     else:
         parts = [[request] for request in encoder.requests(instances)]
-    table = pa.Table.from_pylist([_row(item, [parts[n] for n in item.requests], writes) for item in items], SCHEMA)
+    table = pa.Table.from_pylist(_rows(task, items, parts), SCHEMA)
     return items, table.replace_schema_metadata({LONGEST_WRITING: str(longest)})
+
+
+def _rows(task: Task, items: Sequence[Item], parts: Sequence[Sequence[Request]]) -> list[dict[str, object]]:
+    writes = task.OUTPUT_TYPE == "generate_until"
+    return [_row(item, [parts[n] for n in item.requests], writes) | asked(task, item) for item in items]
 
 
 def _row(item: Item, parts: Sequence[Sequence[Request]], writes: bool) -> dict[str, object]:
@@ -82,7 +90,7 @@ def items_from(task: Task, table: pa.Table) -> list[Item] | None:
     A task may shuffle or draw its documents anew in each process.
     """
     documents, items, first = task.eval_docs, [], 0
-    for row in table.drop_columns(["tokens", "n_scored", "request"]).to_pylist():
+    for row in table.drop_columns(["tokens", "n_scored", "request", *COLUMNS]).to_pylist():
         if row["doc_id"] >= len(documents) or doc_hash(doc := documents[row["doc_id"]]) != row["doc_hash"]:
             return None
         texts = [tuple(json.loads(text)) for text in row["texts"]] or [()] * row["n_requests"]
@@ -106,6 +114,11 @@ def parts_from(table: pa.Table) -> list[list[Request]]:
             own[number].append(Request(tuple(tokens), n_scored))
         parts += own
     return parts
+
+
+def questions_in(table: pa.Table) -> pa.Table:
+    """What the items ask, as study.store.schema.PROMPTS."""
+    return table.select(schema.PROMPTS.names).cast(schema.PROMPTS)
 
 
 def longest_writing(table: pa.Table) -> int:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from study import prompts
 from study.audit.asked import asked, doubted, ids_in
 from study.audit.dated import Dated
 from study.audit.findings import Findings
@@ -32,6 +33,7 @@ from study.store.layout import (
     GRID_FILE,
     INDEX,
     ITEMS,
+    PROMPTS,
     RECORD_FILE,
     RECORDS_INDEX,
     SCORES,
@@ -68,6 +70,7 @@ class Audit(Look):
         self._adapters()
         self._scores()
         self._items()
+        self._each(PROMPTS, prompts.check, "the next run that scores on its target writes it again")
         self._leftovers()
         return self.found
 

@@ -10,6 +10,7 @@ from study.audit.findings import Findings
 from study.audit.repairs import set_aside
 from study.store.contents import Damaged
 from study.store.layout import DAMAGED
+from study.store.schema import OtherVersion
 from study.store.store import Store
 
 
@@ -43,6 +44,15 @@ class Look:
         except Damaged as error:
             return str(error)
         return None
+
+    def _each(self, folder: str, check: Callable[[str, bytes], None], then: str) -> None:
+        """Look at every Parquet file of a folder of which no other file tells."""
+        for file in self.store.files(folder, ".parquet"):
+            try:
+                if wrong := self._wrong(file, partial(check, file)):
+                    self._damaged(file, wrong, then)
+            except OtherVersion as error:
+                self.found.add(file, str(error), "not by this program", None)
 
     def _damaged(self, file: str, what: str, then: str) -> None:
         self.found.add(file, what, f"moved to {DAMAGED}/; {then}", partial(set_aside, self.store, file))

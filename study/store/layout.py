@@ -21,10 +21,12 @@ TOKENIZER_FILE = "tokenizer.json"
 CHECKSUMS_FILE = "checksums.json"  # of an adapter made elsewhere
 COMPOSED_FILE = "composition.json"  # of an adapter put together of others, written last
 ADAPTERS, ITEMS, SCORES, FAILURES, LOGS = "adapters", "results/items", "results/scores", "failures", "logs"
+PROMPTS = "prompts"  # what targets ask, for people
 CHECKPOINTS, INDEX, LEASE, DAMAGED, SWAPS = "checkpoints", "index", "lease", "damaged", "swaps"
 SCORES_INDEX, RECORDS_INDEX = f"{INDEX}/scores-{SCHEMA_VERSION}", f"{INDEX}/records"
 EXCLUDED, RUNS = f"{LOGS}/excluded", f"{LOGS}/runs"
 _EPOCH = "epoch"
+_ANY = "any"
 _GIVEN = "existing"  # where other adapters have their task
 OPEN, ENDED = ".json", ".ended"  # of swaps
 
@@ -143,6 +145,17 @@ def rows_in(file: str) -> int | None:
     return int(words[3]) if len(words) == 4 and words[3].isdecimal() else None
 
 
+def prompts_file(target_id: str, base: str | None, data: bytes) -> str:
+    """Name the file of what a target asks: of one base, or of all where `base` is None."""
+    return f"{PROMPTS}/{target_id}-{base or _ANY}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+
+
+def way_in(file: str) -> tuple[str, str | None]:
+    """Read off the name of such a file which target it is of, and of which base, if not of all."""
+    target_id, base, *_ = [*file.removeprefix(f"{PROMPTS}/").rsplit("-", 2), ""]
+    return target_id, None if base == _ANY else base
+
+
 def lease_file(generation: int) -> str:
     return f"{LEASE}/{generation:08d}.json"
 
@@ -164,7 +177,7 @@ def swap_in(file: str) -> int:
 
 
 def is_as_named(file: str, data: bytes) -> bool:
-    """Whether a part or segment has the checksum that its name states. One of an older release states none."""
+    """Whether a part, segment or file of prompts has the checksum that its name states. Older parts state none."""
     stated = _words(file)[2:]
     return not stated or hashlib.sha256(data).hexdigest().startswith(stated[0])
 

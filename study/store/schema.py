@@ -1,8 +1,9 @@
 """Parquet schemas of the results, with units in field metadata and a version in schema metadata.
 
 `items` has one row per (adapter, target item), `scores` one per (adapter, target, metric); both carry the same
-keys, so either can be read alone. `grid` is what the study's current config asks for, so that readers tell current rows
-from those of an older config without loading a task: a score of each of its subjects on each of its targets.
+keys, so either can be read alone. `prompts` has what the items of a target ask, once. `grid` is what the study's
+current config asks for, so that readers tell current rows from those of an older config without loading a task: a score
+of each of its subjects on each of its targets.
 """
 
 from __future__ import annotations
@@ -117,6 +118,15 @@ SCORES = _schema(
         "whether a chat template that asks for the date is told the same one on every day; null before that was done",
     ),
     _field("written_at", pa.timestamp("us", tz="UTC"), "when the row was made", False),
+)
+
+PROMPTS = _schema(
+    "prompts",
+    _field("doc_id", pa.int64(), "index of the item in the target's split", False),
+    _field("doc_hash", pa.string(), "hash of the item's content", False),
+    _field("prompt", pa.string(), "what is read before an option, or before the model writes", False),
+    _field("options", pa.list_(pa.string()), "what is rated behind it, in order; none where the model writes", False),
+    _field("reference", pa.string(), "the right answer where the model writes; null elsewhere, and where it is hidden"),
 )
 
 SUBJECTS = _schema(

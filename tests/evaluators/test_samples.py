@@ -14,10 +14,12 @@ import pytest
 from evaluators import samples
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.items.judge import BOOTSTRAP_ITERATIONS
+from study import prompts
 from study.cells import Cell
 from study.config import Scoring, TaskConfig, Validation
 from study.identity import score_id
 from study.store import schema
+from study.store.layout import PROMPTS, way_in
 from study.store.records import StoredModel, StudyFile
 from study.store.store import Store
 from study.store.study_file import write_study
@@ -236,3 +238,24 @@ def test_bad_input_is_a_line(store: Store, tmp_path: Path, capsys: pytest.Captur
     ):
         assert samples.main(wrong) == 2
         assert "fix:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["quiz", "text", "chat", "write"])
+def test_what_was_asked_is_kept_once_as_lm_eval_asks_it(name: str, store: Store, written: Path, asked: Any) -> None:
+    files = [file for file in store.files(PROMPTS, ".parquet", recursive=True) if file.startswith(f"{PROMPTS}/{name}/")]
+    now = [file for file in files if "before" not in file and "held out" not in file]
+    (file,) = now
+    assert (way_in(file)[1] == "base") is (name == "chat")  # a model's own template asks it
+    rows = {row["doc_id"]: row for row in prompts.read(store, file).to_pylist()}
+    ours = next(path for path in written.iterdir() if "seed1-a" not in path.name)
+    samples_of = read(ours, f"samples_{name}_en_*.jsonl")
+    assert len(rows) == len(samples_of) == 5
+    for sample in samples_of:
+        row = rows[sample["doc_id"]]
+        if name == "write":
+            assert row["prompt"] == sample["arguments"]["gen_args_0"]["arg_0"]
+            assert (row["options"], row["reference"]) == ([], sample["target"])
+            continue
+        asked_for = [(one["arg_0"], one["arg_1"]) for one in sample["arguments"].values()]
+        assert [(row["prompt"], option) for option in row["options"]] == asked_for
+        assert row["reference"] is None

@@ -17,13 +17,26 @@ import pytest
 from huggingface_hub import constants
 from safetensors.numpy import save
 
+from study import prompts
 from study.audit.audit import Audit
 from study.check import main
 from study.config import Scoring
 from study.config.recipe import TaskScoring
+from study.prompts import Prompts
 from study.store import schema
-from study.store.layout import GRID_FILE, SCORES_INDEX, SEEN_FILE, STUDY_FILE, adapter_folder, given_folder
+from study.store.layout import (
+    DAMAGED,
+    GRID_FILE,
+    PROMPTS,
+    SCORES_INDEX,
+    SEEN_FILE,
+    STUDY_FILE,
+    adapter_folder,
+    given_folder,
+    prompts_file,
+)
 from study.store.lease import Lease
+from study.store.parquet import to_bytes
 from study.store.seen import Seen, renew
 from study.store.store import Store
 from tests.support.rows import done_scores, item_row, record_of, score_row
@@ -145,6 +158,32 @@ def test_damage_is_found_and_what_is_damaged_becomes_undone(
     assert left == done_scores(store)
     whole = {file: data for file, data in before.items() if "-a2/" in file}
     assert {file: contents(store)[file] for file in whole} == whole
+
+
+def test_what_targets_ask_is_checked_and_set_aside_where_it_is_damaged(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of a score depends on it: no score is done again."""
+    row = {"doc_id": 0, "doc_hash": "h", "prompt": "Why?", "options": [" so", " else"], "reference": None}
+    for target, base in (("t1", None), ("t2", "b")):
+        Prompts(store).keep((target, base), schema.table(schema.PROMPTS, [row]))
+    before = {file: store.read(file) for file in store.files(PROMPTS, "")}
+    assert main([store.uri, "--repair", "--compact"]) == 0
+    assert {file: store.read(file) for file in store.files(PROMPTS, "")} == before
+    (whole,), (other,) = prompts.kept(store)["t1", None], prompts.kept(store)["t2", "b"]
+    store.write(whole, store.read(whole)[:-20] + bytes(20))
+    old = schema.table(schema.PROMPTS, [row]).replace_schema_metadata({"version": "1"})
+    store.delete(other)
+    store.write(prompts_file("t2", "b", to_bytes(old)), to_bytes(old))
+    assert main([store.uri]) == 1
+    said = capsys.readouterr().out
+    assert "2 problems" in said
+    assert "writes it again" in said
+    assert "use the release that wrote it" in said
+    assert main([store.uri, "--repair"]) == 1
+    assert store.exists(f"{DAMAGED}/{whole}")
+    assert list(prompts.kept(store)) == [("t2", "b")]
+    assert store.scores().num_rows == 2
 
 
 def test_what_killed_writers_leave_is_removed(store: Store, tmp_path: Path) -> None:
