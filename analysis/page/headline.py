@@ -11,17 +11,23 @@ import polars as pl
 from analysis.frames import SOURCE, TRANSFER_REGIMES
 from analysis.inference.claims import LEVEL
 from analysis.page import combinations, recipes
-from analysis.page.words import WRONG, Row, called, claims, count, percent, pp, rate_beside_noise, span, visible
+from analysis.page.words import (
+    REGIMES,
+    WRONG,
+    Row,
+    called,
+    claims,
+    count,
+    percent,
+    pp,
+    rate_beside_noise,
+    span,
+    visible,
+)
 from analysis.reading.study import Study
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 
-SHORT = {
-    "MT-ML": "own cell",
-    "MT-CL": "same task, other language",
-    "CT-ML": "other task, same language",
-    "CT-CL": "other task and language",
-}
 CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 
 
@@ -125,7 +131,7 @@ def _regimes(made: dict[str, Made]) -> str:
     if table is None:
         return ""
     parts = [
-        f"{SHORT[r['regime']]} {pp(r['mean'])}{span(r['low'], r['high'], named=not number)}"
+        f"{REGIMES[r['regime']]} {pp(r['mean'])}{span(r['low'], r['high'], named=not number)}"
         for number, r in enumerate(table.filter(pl.col("regime") != "all").iter_rows(named=True))
     ]
     return "By regime: " + " · ".join(parts) + "."

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 import polars as pl
 
 Row = dict[str, object]
+REGIMES = {
+    "MT-ML": "own cell",
+    "MT-CL": "same task, other language",
+    "CT-ML": "other task, same language",
+    "CT-CL": "other task and language",
+}
 WRONG = "of either at most one in twenty is expected to be wrong"
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.page.words import count
+from analysis.page.words import REGIMES, count
 from analysis.publishing import serving
-from analysis.publishing.effects import LEGEND, REGIMES
+from analysis.publishing.effects import LEGEND
 from analysis.publishing.markdown import folded, header, table, text
 from analysis.publishing.origins import UNKNOWN, Base
 from analysis.reading.transfer import cells_learned

@@ -7,22 +7,17 @@ from collections.abc import Mapping
 import polars as pl
 
 from analysis.frames import SOURCE, TARGET, cell
+from analysis.page.headline import CLAIMING
+from analysis.page.words import REGIMES
 from analysis.reading.study import Study
 from analysis.reading.transfer import learned_from
 from analysis.statistics.roles import mean_of_rows
 from analysis.tables.registry import Made
 from study.store.records import AdapterRecord
 
-CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 SAID = {"harmed": "harmed for certain", "worse": "worse", "better": "better"}
 COLUMNS = ["target", "regime", "metric", "delta", "unit", "low", "high", "items", "said", "about", "n_seeds"]
 UNKNOWN = {"low": pl.Float64, "high": pl.Float64, "about": pl.String, "n_items": pl.Int64}
-REGIMES = {
-    "MT-ML": "its own cell",
-    "MT-CL": "same task, other language",
-    "CT-ML": "other task, same language",
-    "CT-CL": "other task and language",
-}
 LEGEND = f"Regimes, by what the source and the target share: {'; '.join(f'{k}: {v}' for k, v in REGIMES.items())}."
 
 

@@ -75,6 +75,11 @@ def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def published_as(task: str, language: str, seed: int = 1) -> str:
+    """What an adapter of SHAPE is published as: the end is how its id begins."""
+    return f"my-study-tiny-1B-{task}-{language}-seed{seed}-{ident(0, 'tiny-1B', (task, language), seed)[:8]}"
+
+
 def card(folder: Path) -> tuple[dict[str, object], str]:
     _, header, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     return yaml.safe_load(header), body
@@ -83,7 +88,7 @@ def card(folder: Path) -> tuple[dict[str, object], str]:
 def test_every_adapter_is_a_repository_with_the_files_of_the_store(written: Path, local: Path) -> None:
     names = sorted(path.name for path in (written / "adapters").iterdir())
     assert len(names) == 8
-    assert names[0] == "my-study-tiny-1B-names-de-seed1"
+    assert names[0] == published_as("names", "de")
     for name in names:
         folder = written / "adapters" / name
         kept = {path.name for path in folder.iterdir()}
@@ -96,7 +101,7 @@ def test_a_card_says_what_it_harms_and_helps_with_intervals(store: Store, writte
     tests = analysis.open(store.uri).tables["significance"]
     called = 0
     for task in SHAPE.tasks:
-        keys, body = card(written / "adapters" / f"my-study-tiny-1B-{task}-en-seed1")
+        keys, body = card(written / "adapters" / published_as(task, "en"))
         mine = tests.filter(pl.col("source_task") == task, pl.col("source_language") == "en")
         assert (keys["base_model"], keys["base_model_relation"], keys["license"]) == (
             "org/tiny-1B",
@@ -245,7 +250,7 @@ def test_a_card_names_targets_in_doubt(local: Path, tmp_path: Path) -> None:
     assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "t/de"]) == 0
     health = analysis.open(store.uri).tables["health"]
     checks = health.group_by("target_task", "target_language").agg(pl.col("check").sort()).rows()
-    _, body = card(tmp_path / "x" / "adapters" / "my-study-tiny-1B-t-de-seed1")
+    _, body = card(tmp_path / "x" / "adapters" / published_as("t", "de"))
     parts = dict(re.findall(r"## (.*?)\n\n(.*?)(?=\n## |\Z)", body, re.DOTALL))
     assert checks
     for task, language, found in checks:
@@ -258,7 +263,7 @@ def test_a_card_names_targets_in_doubt(local: Path, tmp_path: Path) -> None:
 
 def test_a_card_says_how_sure_the_mean_of_each_regime_is(store: Store, written: Path) -> None:
     study = analysis.open(store.uri)
-    _, body = card(written / "adapters" / "my-study-tiny-1B-names-en-seed1")
+    _, body = card(written / "adapters" / published_as("names", "en"))
     parts = dict(re.findall(r"## (.*?)\n\n(.*?)(?=\n## |\Z)", body, re.DOTALL))
     assert "MT-CL: same task, other language" in body
     mine = study.transfer.filter(
@@ -279,7 +284,7 @@ def test_a_base_in_a_folder_has_no_name_that_the_hub_would_resolve(store: Store,
         assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "names/de,"]) == 0
     finally:
         store.write("study.yaml", before)
-    keys, body = card(tmp_path / "x" / "adapters" / "my-study-tiny-1B-names-de-seed1")
+    keys, body = card(tmp_path / "x" / "adapters" / published_as("names", "de"))
     assert "base_model" not in keys
     assert body.count("FOLDER OF THE BASE") == 3
     assert "Base: tiny-1B, licence not known here." in body
@@ -331,11 +336,19 @@ def test_what_broke_off_is_written_anew(store: Store, tmp_path: Path, capsys: py
 def test_names_are_those_that_the_hub_allows() -> None:
     from huggingface_hub.utils import validate_repo_id
 
-    odd = [record_of(f"{i:016x}", source=[f"a--b..c/{'ü' * 3}{'x' * 90}"], seed=1) for i in range(2)]
+    odd = [record_of(f"{i:08x}{0:08x}", source=[f"a--b..c/{'ü' * 3}{'x' * 90}"], seed=1) for i in range(2)]
     names = adapter_names("été / my..study.git", odd)
     assert len(set(names.values())) == 2
     for name in names.values():
         validate_repo_id(f"owner/{name}")
+
+
+def test_a_name_does_not_hang_on_what_else_is_published() -> None:
+    """Two of one source and seed, of two recipes, say: the name of one is the same with and without the other."""
+    one, other = (record_of(f"{i}" * 16, source=["names/de"], seed=1) for i in range(2))
+    alone = adapter_names("s", [one]) | adapter_names("s", [other])
+    assert adapter_names("s", [one, other]) == alone
+    assert len(set(alone.values())) == 2
 
 
 @pytest.fixture
@@ -357,7 +370,7 @@ def test_what_is_pushed_is_what_the_folder_holds(
 
     out = tmp_path / "hub"
     command = [store.uri, "--to", str(out), "--sources", "names/de", "--hub", "owner"]
-    hub.private["models/owner/my-study-tiny-1B-names-de-seed2"] = True
+    hub.private[f"models/owner/{published_as('names', 'de', 2)}"] = True
     assert publish.main(command) == 2
     assert "is there already" in capsys.readouterr().err
     assert list(hub.files) == []
@@ -369,8 +382,8 @@ def test_what_is_pushed_is_what_the_folder_holds(
     assert publish.main(command) == 0
     capsys.readouterr()
     assert hub.private == dict.fromkeys(hub.files, True)
-    _, body = card(out / "adapters" / "my-study-tiny-1B-names-de-seed1")
-    assert "mine=owner/my-study-tiny-1B-names-de-seed1\n" in body
+    _, body = card(out / "adapters" / published_as("names", "de"))
+    assert f"mine=owner/{published_as('names', 'de')}\n" in body
     assert '"owner/my-study-results"' in card(out / "results")[1]
     assert len(hub.files) == 3
     for name, files in hub.files.items():

@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from analysis.page.charts.style import MODEL_TITLE, Spec, data, model_menu, spec
+from analysis.page.words import REGIMES
 
 if TYPE_CHECKING:
     import altair as alt
-
-NAMES = {
-    "MT-ML": "its own cell",
-    "MT-CL": "same task, other language",
-    "CT-ML": "other task, same language",
-    "CT-CL": "other task and language",
-}
 
 
 def curves(frame: pl.DataFrame) -> Spec:
@@ -27,7 +21,7 @@ def curves(frame: pl.DataFrame) -> Spec:
     import altair as alt
 
     drawn = frame.filter(pl.col("of") == "task", pl.col("examples").is_not_null())
-    rows = drawn.with_columns(pl.col("regime").replace_strict(NAMES).alias("target"))
+    rows = drawn.with_columns(pl.col("regime").replace_strict(REGIMES).alias("target"))
     panel = _panel(rows).properties(width=270, height=220)
     chart = panel.facet(facet=alt.Facet("source_task:N", title="trained on"), columns=2)
     names = rows["model"].unique().sort().to_list()
@@ -40,7 +34,7 @@ def curves(frame: pl.DataFrame) -> Spec:
 def _panel(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    order = [name for name in NAMES.values() if name in rows["target"].to_list()]
+    order = [name for name in REGIMES.values() if name in rows["target"].to_list()]
     tint = alt.Scale(scheme="tableau10")
     shown = alt.Chart(data(rows))
     base = shown.encode(
@@ -76,9 +70,9 @@ def training(frame: pl.DataFrame) -> Spec | None:
     drawn = frame.filter(pl.col("family") == "regime", pl.col("regime") != "all", pl.col("metric") == "accuracy")
     if not drawn.height:
         return None
-    rows = drawn.with_columns(pl.col("regime").replace_strict(NAMES).alias("target"))
+    rows = drawn.with_columns(pl.col("regime").replace_strict(REGIMES).alias("target"))
     shown = alt.Chart(data(rows))
-    order = [name for name in NAMES.values() if name in rows["target"].to_list()]
+    order = [name for name in REGIMES.values() if name in rows["target"].to_list()]
     base = shown.encode(
         x=alt.X("epoch:O", title="epoch", axis=alt.Axis(labelAngle=0)),
         color=alt.Color("target:N", title=None, sort=order, legend=alt.Legend(orient="top", symbolOpacity=1)),
