@@ -26,11 +26,12 @@ class Free:
     language: str | None
     strengths: tuple[float, ...]
     cells: tuple[Cell, ...]  # of its parts
+    named: str | None = None  # what its name comes from; None where an older release did not say
 
     @property
     def family(self) -> str:
         """What its expansions for other languages share: its name, and its task where it is for one."""
-        return self.name.removesuffix(f"{self.language}]")
+        return self.named or self.name.removesuffix(f"{self.language}]")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,15 @@ def _free(name: str, rows: Sequence[Row]) -> Free:
     language, terms = rows[0]["language"], [term for row in rows for term in _terms(row)]
     strengths = {row["strength"] for row in rows}
     numbers = tuple(sorted(one for one in strengths if isinstance(one, float)))
-    return Free(name, str(rows[0]["protocol"]), None if language is None else str(language), numbers, cells_of(terms))
+    family = rows[0].get("family")
+    return Free(
+        name,
+        str(rows[0]["protocol"]),
+        None if language is None else str(language),
+        numbers,
+        cells_of(terms),
+        None if family is None else str(family),
+    )
 
 
 def _terms(row: Row) -> list[Row]:

@@ -47,6 +47,7 @@ class Composed:
             "language": self.combination.language,
             "terms": terms,
             "recipe": one.recipe,
+            "family": self.combination.family,
         }
 
     def _weight(self, term: Term) -> float | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StrictStr, field_validator, model_validator
 
-from study.config.fields import Count, Frozen, Name, Number, PositiveInt
+from study.config.fields import Count, Frozen, Name, Number, PositiveInt, Template
 
 Written = Literal[
     "sum", "svd", "adamergex", "layers", "ties", "dare", "dare_ties",
@@ -104,9 +104,12 @@ class Over(Frozen):
 
 
 class CompositionConfig(_Aliased):
-    """One combination of sources, or with `for` one per language or task: results know it as `name[de]`."""
+    """One combination of sources, or with `for` one per language or task.
 
-    name: Name
+    Results know it as `name[de]`, or by the name itself where that says `{language}` or `{task}`.
+    """
+
+    name: Template
     over: Over = Field(default=Over(), alias="for")
     method: Written
     terms: Annotated[tuple[TermConfig, ...], Field(min_length=1)]

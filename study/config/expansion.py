@@ -18,10 +18,12 @@ from study.errors import ConfigError
 class Combination:
     """One combination, before model and seed: `parts[i]` is what `keys.terms[i]` names, of the study or of `adapters`.
 
-    `language` is what `{language}` stands for in it; on examples of `cell` its weights are searched.
+    `language` is what `{language}` stands for in it; on examples of `cell` its weights are searched. `family` is what
+    its name comes from, the same for every language.
     """
 
     name: str
+    family: str
     key: str
     keys: CompositionConfig
     parts: tuple[Source | str, ...]
@@ -40,9 +42,9 @@ def combinations(config: StudyConfig) -> list[Combination]:
     named: dict[str, str] = {adapter.name: f"adapters[{i}]" for i, adapter in enumerate(config.adapters)}
     named |= {source.name: "sources" for source in config.source_list() if source.name is not None}
     for one in found:
-        other = named.setdefault(one.name, one.key)
-        if other != one.key:
-            raise ConfigError(f"{one.key}.name", one.name, f"is the name of {other} too", "give each its own")
+        if one.name in named:
+            raise ConfigError(f"{one.key}.name", one.name, f"is the name of {named[one.name]} too", "give each its own")
+        named[one.name] = one.key
     return found
 
 
@@ -86,7 +88,7 @@ def chosen_on(config: StudyConfig) -> dict[str, set[Cell]]:
 def choices(config: StudyConfig, wanted: Iterable[Combination]) -> Choices:
     """What choosing a lambda for what is scored comes to, of these combinations: on raw text none is chosen."""
     free = [
-        Free(one.name, one.keys.protocol, one.language, one.keys.strength.grid, one.cells)
+        Free(one.name, one.keys.protocol, one.language, one.keys.strength.grid, one.cells, one.family)
         for one in wanted
         if isinstance(one.keys.strength, LambdaConfig) and one.keys.protocol
     ]
@@ -110,9 +112,8 @@ def _expanded(config: StudyConfig, entry: CompositionConfig, key: str) -> Iterat
     languages = _values(config.languages, entry.over.language, f"{key}.for.language")
     tasks = _values([task.name for task in config.families], entry.over.task, f"{key}.for.task")
     for task, language in product(tasks, languages):
-        said = [one for one in (task, language) if one is not None]
-        name = f"{entry.name}[{'/'.join(said)}]" if said else entry.name
-        filled = {"{language}": language, "{task}": task}
+        filled = {"{task}": task, "{language}": language}
+        name, family = (_named(entry.name, marks, f"{key}.name") for marks in (filled, filled | _any(language)))
         parts = tuple(_part(config, term, filled, f"{key}.terms[{i}]", name) for i, term in enumerate(entry.terms))
         cell = None
         if entry.weights is not None:
@@ -121,7 +122,17 @@ def _expanded(config: StudyConfig, entry: CompositionConfig, key: str) -> Iterat
             if config.task(cell.task).lm_eval is None:
                 problem, fix = "is learned from only: it asks nothing that weights could answer", "name a task's cell"
                 raise ConfigError(f"{key}.weights.search.cell", said_cell, problem, fix)
-        yield Combination(name, key, entry, parts, language, cell)
+        yield Combination(name, family, key, entry, parts, language, cell)
+
+
+def _any(language: str | None) -> dict[str, str | None]:
+    return {} if language is None else {"{language}": "{language}"}
+
+
+def _named(name: str, filled: dict[str, str | None], key: str) -> str:
+    """A name filled in; what `for` names and it does not stands in brackets behind it. Raises ConfigError."""
+    behind = [value for mark, value in filled.items() if value is not None and mark not in name]
+    return _filled([name], filled, key)[0] + (f"[{'/'.join(behind)}]" if behind else "")
 
 
 def _values(known: tuple[str, ...] | list[str], asked: object, key: str) -> list[str | None]:

@@ -29,8 +29,15 @@ def _path_part(value: str) -> str:
     return value
 
 
+def _template(value: str) -> str:
+    """A name in which other names may be filled in."""
+    _path_part(value.replace("{language}", "x").replace("{task}", "x"))
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Name = Annotated[StrictStr, BeforeValidator(lambda v: _path_part(v) if isinstance(v, str) else v)]
+Template = Annotated[StrictStr, BeforeValidator(lambda v: _template(v) if isinstance(v, str) else v)]
 PositiveInt = Annotated[StrictInt, Field(gt=0, lt=1 << 63)]  # as columns of results hold them
 Count = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
 Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]

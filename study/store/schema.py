@@ -156,6 +156,7 @@ COMPOSITIONS = _schema(
         False,
     ),
     _field("recipe", pa.string(), "name of the recipe of its trained parts; null where there are none, or but one"),
+    _field("family", pa.string(), "what its name comes from: the same for all languages that it is made for"),
 )
 RECIPES = _schema(
     "recipes",

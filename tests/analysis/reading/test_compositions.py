@@ -82,6 +82,7 @@ def write_grid(store: Store) -> None:
         {
             "adapter_id": adapter, "name": name, "model": MODEL[0], "seed": 1, "method": "sum", "strength": at,
             "protocol": protocol, "language": None, "terms": terms, "recipe": None,
+            "family": None,
         }
         for name, adapter, at, protocol in (*named, ("other", "other", None, None), ("half", "mix-5", None, None))
     ]  # fmt: skip

@@ -52,6 +52,24 @@ def test_for_all_languages_and_tasks_names_both() -> None:
     assert names == [f"a[{task}/{language}]" for task in ("arc", "quiz") for language in ("en", "de", "fr")]
 
 
+def test_a_name_with_marks_is_filled_in_and_its_languages_choose_for_one_another() -> None:
+    named = ADD.replace("name: add", "name: 'to-{language}'")
+    config = parse(BASE + f"compose: [{named}]")
+    found = [(one.name, one.family) for one in combinations(config)]
+    assert found == [("to-de", "to-{language}"), ("to-fr", "to-{language}")]
+    assert chosen_on(config)["to-de"] == {Cell("arc", "de"), Cell("quiz", "de")}  # by which the other one chooses
+    over, terms = "for: {task: [arc, quiz], language: [en, de]}", "terms: [{source: '{task}/{language}'}]"
+    text = f"compose: [{{name: 'x.{{task}}', {over}, method: sum, {terms}}}]"
+    names = [one.name for one in combinations(parse(BASE + text))]
+    assert names == [f"x.{task}[{language}]" for task in ("arc", "quiz") for language in ("en", "de")]
+    alone = "{name: 'to-{language}', method: sum, terms: [{source: arc/en}]}"
+    with pytest.raises(ConfigError, match="stands for nothing"):
+        parse(BASE + f"compose: [{alone}]")
+    two = f"{alone.replace('method', 'for: {language: [de]}, method')}, {alone.replace('to-{language}', 'to-de')}"
+    with pytest.raises(ConfigError, match=r"is the name of compose\[0\] too"):
+        parse(BASE + f"compose: [{two}]")
+
+
 def test_weights_are_searched_on_a_cell_of_its_own_in_each_expansion() -> None:
     search = "weights: {search: {cell: 'arc/{language}', examples: 4}}"
     text = f"compose: [{{name: hub, for: {{language: [de]}}, method: sum, {search},"

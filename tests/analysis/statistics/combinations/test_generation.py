@@ -47,7 +47,7 @@ def written(folder: Path, compositions: bool = True) -> Store:
     targets = [{"target_id": f"sum/{one}", "target_task": "sum", "target_language": one} for one in SHAPE.languages]
     named = {
         "adapter_id": "mix", "name": "mix", "model": MODEL[0], "seed": 1, "method": "sum (searched)", "strength": 0.5,
-        "protocol": None, "language": None, "recipe": None,
+        "protocol": None, "language": None, "recipe": None, "family": None,
         "terms": [{"subject_id": "x", "source": "sum/de", "weight": 1.0}],
     }  # fmt: skip
     made = table(COMPOSITIONS, [named] if compositions else [])
