@@ -192,8 +192,9 @@ class Evaluator:
     ) -> dict[Adapter | None, list[ScoreUnit]]:
         """Score the adapters that can share batches, so `many` at once; return the units of all others."""
         plain = {a: found for a, folder in folders.items() if (found := self._bankable(folder)) is not None}
-        adapters = list(plain)
-        for places in sharing.by_rank([one.rank for one in plain.values()], many):
+        adapters, weights = list(plain), list(plain.values())
+        most = sharing.most_ranks(weights, self._engine.device)
+        for places in sharing.by_rank([one.rank for one in weights], many, most):
             group = [adapters[place] for place in places]
             with bank_on(self._engine, [plain[adapter] for adapter in group]):
                 own = [(unit, slot) for slot, adapter in enumerate(group) for unit in waiting[adapter]]

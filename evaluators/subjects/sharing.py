@@ -9,12 +9,13 @@ from contextlib import contextmanager
 import torch
 
 from adapters.bank import for_adapters
+from adapters.device import room
 from adapters.folder import AdapterWeights
 from evaluators.forward.engine import Engine
 
 MOST_ADAPTERS = 16
 MOST_PADDED = 4  # times the smallest rank of a bank is its largest: a sum may stand beside its parts, a full rank not
-MOST_RANKS = 4096  # of a bank, all slots together: 2048 in a model of 1 B parameters is 3 GB in bfloat16
+PART_OF_ROOM = 1 / 4  # that a bank may take of a GPU's free memory: activations have a third of it (forward.engine)
 CANCELLED = 0.1  # of what a module's factors would come to by size: what rounds them is ten times as large beside less
 FULL_BATCHES = 4  # with fewer batches than this, the last one, which is rarely full, is a large part of the time
 
@@ -30,15 +31,27 @@ def adapters_per_batch(device: str, budget: int, tokens: int) -> int:
     return min(MOST_ADAPTERS, math.ceil(FULL_BATCHES * budget / max(1, tokens)))
 
 
-def by_rank(ranks: Sequence[int], many: int) -> list[list[int]]:
-    """Which adapters share a bank, by their places in `ranks`, `many` at most: those of like rank, the smallest first.
+def most_ranks(adapters: Sequence[AdapterWeights], device: torch.device) -> float:
+    """How many ranks a bank of some of these may have, all slots together, by what a GPU has room for.
 
-    A bank fills all up with zeros to its largest, and a full rank is a hundred times that of a trained adapter.
+    A rank is a row of A and a column of B in every module that any of them adapts, in float32 at most.
+    """
+    if device.type == "cpu":
+        return math.inf
+    sides = {name: len(own.b) + own.a.shape[1] for one in adapters for name, own in one.modules.items()}
+    return PART_OF_ROOM * room(device) / max(1, torch.float32.itemsize * sum(sides.values()))
+
+
+def by_rank(ranks: Sequence[int], many: int, most: float) -> list[list[int]]:
+    """Which adapters share a bank, by their places in `ranks`: those of like rank, the smallest first.
+
+    They are `many` at most, of `most` ranks together. A bank fills all up with zeros to its largest, and a full rank
+    is a hundred times that of a trained adapter.
     """
     banks: list[list[int]] = []
     for place in sorted(range(len(ranks)), key=ranks.__getitem__):
         own, rank = banks[-1] if banks else [], ranks[place]
-        fits = len(own) < many and (len(own) + 1) * rank <= MOST_RANKS
+        fits = len(own) < many and (len(own) + 1) * rank <= most
         if own and fits and rank <= MOST_PADDED * ranks[own[0]]:
             own.append(place)
         else:

@@ -1,7 +1,7 @@
 """Prompts that a model does not read whole: they lose their beginning, where an instruction stands, or a text's lead.
 
-Counted as lm-eval cuts them: a prompt with its longest option, or one that leaves room for the longest answer. Only a
-text with as many bytes as the model has positions can have more tokens than these, so few are ever tokenised.
+Counted as lm-eval cuts them: a prompt with the option that is most tokens, or one that leaves room for the longest
+answer. Only a text with as many bytes as the model has positions can have more tokens than these, so few are tokenised.
 """
 
 from __future__ import annotations
@@ -44,16 +44,18 @@ def _cut(counter: Callable[[], TokenCounter], found: Survey, cell: Cell, reads: 
     around = counter().around(scoring) if scoring.apply_chat_template else 0
     if most_bytes + around < most:
         return 0
-    long = [_longest(one) for one in found.target_texts[cell] if _bytes(one) + around >= most]
-    return sum(count + around > most for count in counter().count(long))
+    long = [(i, text) for i, one in enumerate(found.target_texts[cell]) for text in _texts(one)]
+    long = [(i, text) for i, text in long if len(text.encode()) + around >= most]
+    counts = counter().count([text for _, text in long])
+    return len({i for (i, _), count in zip(long, counts, strict=True) if count + around > most})
 
 
-def _longest(asked: Question) -> str:
-    return asked.prompt + max(asked.options, key=len, default="")
+def _texts(asked: Question) -> list[str]:
+    return [asked.prompt + option for option in asked.options or ("",)]
 
 
 def _bytes(asked: Question) -> int:
-    return len(_longest(asked).encode())
+    return max(len(text.encode()) for text in _texts(asked))
 
 
 def _answer(stated: Mapping[str, object]) -> int:

@@ -1,15 +1,17 @@
 """What is learned that is also scored: rows by their content, and raw text that holds what an item says.
 
 Raw text is no row of a task, so it has no item's hash. An item's fields are looked for in it as they stand, but for
-case and white space; short ones say too little. Texts of two languages that are translations of one another, row by
-row, are told too: then what a module learns of its language, another one learns in its own words.
+case and white space; short ones say too little. Texts of two languages that are translations of one another are told
+too: then what a module learns of its language, another one learns in its own words. Row by row their lengths show
+it; in another order only the numbers that rows name, which are the same in any language. Where texts name few, and are
+not in one order, nothing here can tell.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -19,12 +21,13 @@ from study.cells import Cell, Source
 from study.data.turns import said
 
 LEAST = 30  # characters of a field that is looked for
-ROWS, ALIKE = (
-    20,
-    0.7,
-)  # of two cells of raw text: rows from which, and correlation of lengths from which they are parallel
+ROWS = 20  # of two lists of texts that are set beside one another, at least
+ALIKE = 0.7  # correlation of lengths, and share of texts with the same numbers, from which they are translations
+DIGITS = 8  # of the numbers in a text that tell which one it is, two at least
+_NUMBER = re.compile(r"\d+(?:[.,'\u00a0\u202f ]\d{3}(?!\d))*")
 # where a field may begin: at a word, or at any character of scripts that are written without gaps
 _START = re.compile(r"(?:(?<= )|^)\S|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u9fff]")
+_Numbers = frozenset[int]
 _Fields = dict[str, set[tuple[str, Cell, int]]]  # by its first characters: a field, its target, its item
 
 
@@ -66,11 +69,21 @@ def _told(found: Survey) -> Iterator[str]:
             others = [str(one) for one in found.targets if _is_translated(found, target, one)]
             also = f", and so of their translations in {', '.join(others)}" if others else ""
             yield f"raw text of {cell} holds {len(items):,} of {found.target_items[target]:,} items of {target}{also}"
+        known = {name for text in some if (name := _numbers(text))}
+        for target in found.targets if known else ():
+            alike, told = _told_by_numbers(found, target, known)
+            if target not in held and told >= ROWS and alike >= ALIKE * told:
+                numbers = f"{alike:,} of {told:,} that name any have the numbers of one of its rows"
+                yield f"raw text of {cell} holds items of {target} in other words, or their translations: {numbers}"
     for task in dict.fromkeys(cell.task for cell in texts):
         own = {cell: some for cell, some in texts.items() if cell.task == task}
         pairs = [pair for pair in combinations(own, 2) if _is_parallel(*(own[cell] for cell in pair))]
         if alike := [str(cell) for cell in own if any(cell in pair for pair in pairs)]:
             yield f"raw texts are translations of one another, by their lengths row by row: {', '.join(alike)}"
+        others = [pair for pair in combinations(own, 2) if pair not in pairs]
+        pairs = [pair for pair in others if _is_shuffled(*(own[cell] for cell in pair))]
+        if alike := [str(cell) for cell in own if any(cell in pair for pair in pairs)]:
+            yield f"raw texts are translations of one another, by the numbers in their rows: {', '.join(alike)}"
 
 
 def _is_translated(found: Survey, one: Cell, other: Cell) -> bool:
@@ -91,16 +104,35 @@ def _texts(found: Survey) -> dict[Cell, list[str]]:
 
 
 def _fields(found: Survey) -> _Fields:
-    """What the items of all targets say, field by field, but those of raw text: these are held out of it by row."""
+    """What the items of all targets say, field by field."""
     fields: _Fields = {}
     for target in found.targets:
-        if target.held_out or target in found.library.texts:
-            continue
-        for one in found.library.load(target).instances:
-            for text in _strings(list(one.doc.values())):
-                if len(text := _plain(text)) >= LEAST:
-                    fields.setdefault(text[:LEAST], set()).add((text, target, one.doc_id))
+        for item, text in _said(found, target):
+            if len(text := _plain(text)) >= LEAST:
+                fields.setdefault(text[:LEAST], set()).add((text, target, item))
     return fields
+
+
+def _said(found: Survey, target: Cell) -> Iterator[tuple[int, str]]:
+    """What the items of a target say, field by field; of raw text nothing: its items are held out of it by row."""
+    if not target.held_out and target not in found.library.texts:
+        for one in found.library.load(target).instances:
+            yield from ((one.doc_id, text) for text in _strings(list(one.doc.values())))
+
+
+def _told_by_numbers(found: Survey, target: Cell, known: Collection[_Numbers]) -> tuple[int, int]:
+    """Of how many items a field has all the numbers of one that is known, of how many that have numbers."""
+    told: dict[int, bool] = {}
+    for item, text in _said(found, target):
+        if name := _numbers(text):
+            told[item] = told.get(item, False) or name in known
+    return sum(told.values()), len(told)
+
+
+def _numbers(text: str) -> _Numbers:
+    """The numbers in a text where they tell it from others, whatever digits they are written with; else none."""
+    found = {int(re.sub(r"\D", "", one)) for one in _NUMBER.findall(text)}
+    return frozenset(found) if len(found) > 1 and sum(len(str(one)) for one in found) >= DIGITS else frozenset()
 
 
 def _strings(values: Sequence[object]) -> Iterator[str]:
@@ -130,3 +162,10 @@ def _is_parallel(some: Sequence[str], more: Sequence[str]) -> bool:
         return False
     one, other = (np.array([math.log(1 + len(text)) for text in texts]) for texts in (some, more))
     return bool(one.std() and other.std() and np.corrcoef(one, other)[0, 1] >= ALIKE)
+
+
+def _is_shuffled(some: Sequence[str], more: Sequence[str]) -> bool:
+    """Whether most of the texts that name numbers name those of one in the other list, which hardly any other does."""
+    one, other = ({name for text in texts if (name := _numbers(text))} for texts in (some, more))
+    fewer = min(len(one), len(other))
+    return fewer >= ROWS and len(one & other) >= ALIKE * fewer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.folder import AdapterWeights
+from adapters.folder import AdapterWeights, Factors
 from adapters.kinds.kind import kind_of
 from adapters.loaded import peft_model, runs
 from adapters.plain import plain_lora
@@ -118,11 +119,23 @@ def test_several_adapters_at_once_score_as_each_alone(
 
 
 def test_adapters_of_like_rank_share_a_bank() -> None:
-    assert by_rank([8] * 5, 3) == [[0, 1, 2], [3, 4]]
-    assert by_rank([2048, *[16] * 15], 16) == [list(range(1, 16)), [0]]
-    assert by_rank([48, 16, 64, 32, 65], 16) == [[1, 3, 0, 2], [4]], "a sum of four, beside its parts"
-    assert by_rank([2048] * 5, 16) == [[0, 1], [2, 3], [4]], "of full ranks a few at once"
-    assert by_rank([5000, 5000], 16) == [[0], [1]]
+    assert by_rank([8] * 5, 3, math.inf) == [[0, 1, 2], [3, 4]]
+    assert by_rank([2048, *[16] * 15], 16, math.inf) == [list(range(1, 16)), [0]]
+    assert by_rank([48, 16, 64, 32, 65], 16, math.inf) == [[1, 3, 0, 2], [4]], "a sum of four, beside its parts"
+
+
+def test_a_bank_has_no_more_ranks_than_a_gpu_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank of modules [24, 8] and [8, 8] is 32 + 16 numbers of four bytes; a quarter of the room is for a bank."""
+    some, other = (
+        AdapterWeights({name: Factors(torch.zeros(2, 8), torch.zeros(out, 2), 1.0)})
+        for name, out in (("q", 24), ("v", 8))
+    )
+    monkeypatch.setattr(sharing, "room", lambda _: 4 * 48 * 4 * 4096)
+    most = sharing.most_ranks([some, other, some], torch.device("cuda"))
+    assert most == 4096
+    assert by_rank([2048] * 5, 16, most) == [[0, 1], [2, 3], [4]], "of full ranks a few at once"
+    assert by_rank([5000, 5000], 16, most) == [[0], [1]], "one alone, whatever it takes"
+    assert sharing.most_ranks([some], torch.device("cpu")) == math.inf
 
 
 def test_a_broken_adapter_among_others_fails_alone(

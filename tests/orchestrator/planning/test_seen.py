@@ -14,7 +14,7 @@ from evaluators.items.item import check_supported
 from evaluators.items.rouge import rouge
 from orchestrator.costs.prompts import cut_prompts
 from orchestrator.planning.doubts import doubts
-from orchestrator.planning.overlaps import LEAST, _held, _plain, texts_among_items
+from orchestrator.planning.overlaps import LEAST, _held, _numbers, _plain, texts_among_items
 from orchestrator.planning.seen import bare, first_sentence, seen
 from orchestrator.planning.survey import Survey, survey
 from study.cells import Cell
@@ -150,6 +150,60 @@ def test_raw_text_that_holds_what_is_scored_is_told_and_so_are_translations(foun
     held = {_plain(field)[:LEAST]: {(field, Cell("quiz", "zh"), 3)}}
     assert list(_held(f"是的，{field}再见", held)) == [(Cell("quiz", "zh"), 3)]  # which has no gaps between words
     assert list(_held("x" + "word " * 9, {_plain("word " * 6)[:LEAST]: {("word " * 6, Cell("quiz", "en"), 1)}})) == []
+
+
+def test_translations_in_another_order_are_told_by_the_numbers_that_they_name(tmp_path: Path) -> None:
+    """Of rows in one order their lengths tell it; of shuffled ones nothing else does, and without numbers nothing."""
+    rows = [(1900 + i, 1000 * i + 17) for i in range(1, 31)]
+    said = {
+        "en": [f"In {year} there were {count:,} houses{' and more' * (count % 3)}." for year, count in rows],
+        "es": [f"{'Así fue. ' * (year % 4)}{count:,} casas tenía el pueblo en {year}" for year, count in rows[::-1]],
+    }
+    documents = [{"text": one, "id": str(i), "short": "x"} for i, one in enumerate(said["en"])]
+    write(tmp_path, documents, articles("en", 2), **{
+        "output_type": "generate_until", "doc_to_text": PROMPT, "doc_to_target": "{{short}}", "doc_to_choice": None,
+        "metric_list": [{"metric": "exact_match"}],
+    })  # fmt: skip
+    for language, own in said.items():
+        lines = [json.dumps({"text": text.replace(",", ".") if language == "es" else text}) for text in own]
+        (tmp_path / f"prose_{language}.jsonl").write_text("\n".join(lines))
+    config = parse(f"""
+models: [{{id: none}}]
+languages: [es, en]
+tasks: [{{name: quiz, lm_eval: {{en: quiz_en}}, include_path: '{tmp_path}'}}]
+texts: [{{name: prose, data: '{tmp_path}/prose_{{language}}.jsonl'}}]
+sources: [prose/es, prose/en]
+targets: [quiz/en]
+""")
+    numbers = "30 of 30 that name any have the numbers of one of its rows"
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    assert list(texts_among_items(found)) == [
+        f"raw text of prose/es holds items of quiz/en in other words, or their translations: {numbers}",
+        "raw text of prose/en holds 30 of 30 items of quiz/en",
+        "raw texts are translations of one another, by the numbers in their rows: prose/es, prose/en",
+    ]
+    assert _numbers("v2, 2024") == frozenset()  # many texts name these
+    assert _numbers("١٩٤٥ و ٢٠٠٨") == _numbers("1945–2008") == {1945, 2008}
+
+
+def test_the_option_that_is_most_tokens_decides_whether_a_prompt_is_cut(tmp_path: Path) -> None:
+    """Which has fewer characters than the other one here."""
+    words = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.save(str(tmp_path / "tokenizer.json"))
+    model = Model("m", str(tmp_path), None, "m", "float32", "m", 1.0, 10, False, ())
+    choices = ["a a a a a", "a" * 20]
+    docs = [{"question": "a " * 9 + last, "choices": choices, "answer": 0} for last in ("a", "b")]
+    write(tmp_path, docs, docs, **{"doc_to_text": "{{question}}"})
+    config = parse(f"""
+models: [{{id: none}}]
+languages: [en]
+tasks: [{{name: quiz, lm_eval: {{en: quiz_en}}, include_path: '{tmp_path}'}}]
+""")
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    for reads, expected in ((13, {"m": {"quiz/en": 2}}), (14, {})):  # of 15 tokens the last is predicted alone
+        (tmp_path / "config.json").write_text(json.dumps({"n_positions": reads}))
+        assert cut_prompts([model], found) == expected
 
 
 def test_prompts_that_a_model_does_not_read_whole_are_counted(found: Survey, tmp_path: Path) -> None:
