@@ -19,12 +19,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a store holds of one item: log-likelihoods of its options or of its text, or what was written."""
+    """What a store holds of one item: log-likelihoods of its options or of its text, or what was written.
+
+    `exact` is whether greedy decoding would write the option `gold`, where the config names that metric.
+    """
 
     doc_hash: str
     loglikelihoods: Sequence[float]
     correct: float | None
     generation: str | None
+    gold: int = -1
+    exact: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Asked:
     task: Task
     answers: Answers
     scoring: Scoring
+    without: str | None = None  # a metric of what the store does not keep
 
     @property
     def alike(self) -> object:
@@ -51,6 +53,7 @@ class Log:
     library: TaskLibrary
     model: Model
     out: Path
+    left_out: dict[str, str] = field(default_factory=dict)  # by target: a metric of what the store does not keep
 
     @cached_property
     def _replay(self) -> Replay:
@@ -76,6 +79,8 @@ class Log:
             if asked.task.task_name in run:  # two cells of one lm-eval task
                 run = runs.setdefault(cell, {})
             run[asked.task.task_name] = asked
+            if asked.without is not None:
+                self.left_out[str(cell)] = asked.without
         for run in runs.values():
             self._run(subject, run)
 
@@ -91,9 +96,10 @@ class Log:
             )
         if any(one.idx >= max(1, len(by_row[one.doc_id].loglikelihoods)) for one in instances):
             raise TaskError("it asks for log-likelihoods of bare options, which a store does not keep")
-        if (metric := _of_greedy(task, by_row.values())) is not None:
+        metric = _of_greedy(task, by_row.values())
+        if metric is not None and len(task.aggregation()) == 1:
             raise TaskError(f"its {metric} is of what greedy decoding would write, which a store does not keep of it")
-        return Asked(task, Answers(list(docs), by_row, task.OUTPUT_TYPE), scoring)
+        return Asked(task, Answers(list(docs), by_row, task.OUTPUT_TYPE), scoring, metric)
 
     def _run(self, subject: Subject, run: Mapping[str, Asked]) -> None:
         replay, began = self._replay, time.time()
@@ -108,15 +114,18 @@ class Log:
         args |= {"peft": subject.called} if subject.adapter_id else {}
         written = replay.chat_template(chat) if chat else None
         tracker.general_config_tracker.log_experiment_args("hf", args, system, written, chat)
-        results = evaluate(
-            lm=replay,
-            task_dict={"tasks": {name: one.task for name, one in run.items()}, "groups": {}, "group_map": {}},
-            samples={name: list(one.answers.rows) for name, one in run.items()},
-            bootstrap_iters=BOOTSTRAP_ITERATIONS,
-            system_instruction=system,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-        )
+        with ExitStack() as stack:
+            for one in run.values():
+                stack.enter_context(_without(one))
+            results = evaluate(
+                lm=replay,
+                task_dict={"tasks": {name: one.task for name, one in run.items()}, "groups": {}, "group_map": {}},
+                samples={name: list(one.answers.rows) for name, one in run.items()},
+                bootstrap_iters=BOOTSTRAP_ITERATIONS,
+                system_instruction=system,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
+            )
         samples = results.pop("samples")
         results |= {"config": self._config(args, subject), "date": began, **self._surroundings}
         add_tokenizer_info(results, replay)
@@ -151,6 +160,20 @@ class Log:
 
 def _of_greedy(task: Task, answers: Iterable[Answer]) -> str | None:
     """The metric that asks whether greedy decoding writes an option, where the answers do not say; None for none."""
+    is_text = task.OUTPUT_TYPE == "loglikelihood"
     metric = {"multiple_choice": "exact_match", "loglikelihood": "acc"}.get(task.OUTPUT_TYPE)
-    is_told = task.OUTPUT_TYPE == "loglikelihood" and all(one.correct is not None for one in answers)
+    of_several = bool(task.multiple_target) and not is_text  # which of the right options it is of is not kept
+    is_told = all((one.correct if is_text else one.exact) is not None for one in answers) and not of_several
     return None if is_told or metric not in task.aggregation() else metric
+
+
+@contextmanager
+def _without(asked: Asked) -> Iterator[None]:
+    """Within, a task gives all its metrics but one."""
+    lists = asked.task._metric_fn_list  # type: ignore[attr-defined]  # lm-eval has no other way
+    before = dict(lists)
+    lists.pop(str(asked.without), None)
+    try:
+        yield
+    finally:
+        lists.update(before)

@@ -1,7 +1,7 @@
 """lm-eval's `hf` model with the answers that a store holds in the place of weights: lm-eval judges them as its own.
 
-What a store does not keep is not made up: whether greedy decoding writes an option shows as None, and a target with a
-metric of it has no answers here (evaluators.logged).
+What a store does not keep is not made up: whether greedy decoding writes an option shows as None, and a metric of it is
+left out of a target (evaluators.logged).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Replay(Encoder):
 
     def _option(self, instance: Instance) -> tuple[float, int]:
         found = self._of(instance)
-        known = self.answers[_name(instance)].output_type == "loglikelihood" and found.correct is not None
-        greedy = bool(found.correct) if known else NotKept(0)
-        return float(found.loglikelihoods[instance.idx]), greedy
+        is_text = self.answers[_name(instance)].output_type == "loglikelihood"
+        told = found.correct if is_text else found.exact if instance.idx == found.gold else None
+        return float(found.loglikelihoods[instance.idx]), NotKept(0) if told is None else bool(told)
 
     def _of(self, instance: Instance) -> Answer:
         return self.answers[_name(instance)].of(instance)

@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,9 +41,20 @@ from study.store.records import StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
 
-TOLD = ("doc_hash", "loglikelihoods", "correct", "generation")
+TOLD = ("doc_hash", "loglikelihoods", "correct", "generation", "gold")
+MOST_ANSWERS = 50_000  # that are held at once, but for those of one subject
 
+T = TypeVar("T")
 Unit = tuple[Subject, Cell]
+Found = dict[Subject, dict[Cell, dict[int, Answer]]]
+
+
+@dataclass
+class Told:
+    """A line for each target that could not be written, and for each metric that was left out."""
+
+    not_written: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,16 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         to, sources = folder_here("--to", given.to), listed("--sources", given.sources)
         with redirect_stdout(sys.stderr if given.json else sys.stdout):  # lm-eval prints, too
-            troubles = write(Store(given.store), to, sources)
+            told = write(Store(given.store), to, sources)
     except (ConfigError, TaskError, Unreachable) as error:
         say(error, sys.stderr)
         return 2
     if given.json:
-        tell({"folder": given.to, "not_written": troubles})
-        return 1 if troubles else 0
-    for trouble in troubles:
-        say(trouble, sys.stderr)
-    return 1 if troubles else 0
+        tell({"folder": given.to, **asdict(told)})
+    else:
+        for line in (*told.left_out, *told.not_written):
+            say(line, sys.stderr)
+    return 1 if told.not_written else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> list[str]:
-    """Write what a store holds of the current config; what could not be, a line each. Raises ConfigError."""
+def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> Told:
+    """Write what a store holds of the current config; say what could not be. Raises ConfigError."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError("--to", out, "is not empty", "name a folder that is not there yet")
     info, units = _asked(store, sources)
@@ -84,16 +97,33 @@ def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> list
 
     own = config.languages, config.held_out_by, tuple(config.scored_texts())
     library = TaskLibrary(config.families, config.scoring, *own)
-    found, troubles = _answers(store, units), []
-    subjects = dict.fromkeys(subject for subject, _ in units.values())
+    subjects, answers, told = dict.fromkeys(subject for subject, _ in units.values()), Kept(store, units), Told()
     for model in resolve_all(config):
         log = Log(library, model, out)
         mine = [one for one in subjects if one.model == model.name]
-        for subject in mine:
-            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # lm-eval's bars, several for each target
-                troubles += [f"{subject.called}, {said}" for said in log.write(subject, found.get(subject, {}))]
+        for some in batches(mine, answers.counts()):
+            found = answers.of(some)
+            for subject in some:
+                with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # lm-eval's bars
+                    lines = list(log.write(subject, found.pop(subject, {})))
+                told.not_written += [f"{subject.called}, {line}" for line in lines]
+        for cell, metric in log.left_out.items():
+            why = "is of what greedy decoding would write: a store keeps it where the task's `metric` names it"
+            told.left_out.append(f"{model.name}, {cell}: its {metric} is left out, which {why}")
         say(f"{model.name}: the base and {len(mine) - 1:,} adapters, in {out}")
-    return troubles
+    return told
+
+
+def batches(subjects: Iterable[Subject], counts: Mapping[Subject, int]) -> Iterator[list[Subject]]:
+    """Subjects in groups of MOST_ANSWERS together at most, but for one that has more by itself."""
+    group: list[Subject] = []
+    for subject in subjects:
+        if group and sum(counts.get(one, 0) for one in (*group, subject)) > MOST_ANSWERS:
+            yield group
+            group = []
+        group.append(subject)
+    if group:
+        yield group
 
 
 def _config(info: StudyFile) -> StudyConfig:
@@ -135,24 +165,51 @@ def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, dict
     return info, found
 
 
-def _answers(store: Store, units: Mapping[str, Unit]) -> dict[Subject, dict[Cell, dict[int, Answer]]]:
-    """Every answer of these units, each once. Raises ConfigError."""
-    with readable("STORE", store.uri):
-        return undisturbed(lambda: _read(store, units))
+class Kept:
+    """The answers of a store, which are read for some subjects at a time."""
 
+    def __init__(self, store: Store, units: Mapping[str, Unit]) -> None:
+        self._store, self._units = store, units
 
-def _read(store: Store, units: Mapping[str, Unit]) -> dict[Subject, dict[Cell, dict[int, Answer]]]:
-    found: dict[Subject, dict[Cell, dict[int, Answer]]] = defaultdict(lambda: defaultdict(dict))
-    names = store.parts(ITEMS)
-    for name, file in zip(names, store.parquet_files(names), strict=True):
-        with reading(name):
-            table = file.read(columns=["score_id", "doc_id", *TOLD], use_threads=False)
-        column = table.column("score_id")
-        mine = [one for one in column.unique().to_pylist() if one in units]
-        for row in table.filter(pc.is_in(column, pa.array(mine, pa.string()))).to_pylist():
-            subject, cell = units[row["score_id"]]
-            found[subject][cell][row["doc_id"]] = Answer(**{name: row[name] for name in TOLD})
-    return found
+    def counts(self) -> dict[Subject, int]:
+        """How many answers of each there are, an item that was answered again counted again. Raises ConfigError."""
+        return self._whole(self._counted)
+
+    def of(self, subjects: Collection[Subject]) -> Found:
+        """Every answer of some subjects, each once. Raises ConfigError."""
+        return self._whole(lambda: self._read(set(subjects)))
+
+    def _whole(self, read: Callable[[], T]) -> T:
+        with readable("STORE", self._store.uri):
+            return undisturbed(read)
+
+    def _counted(self) -> dict[Subject, int]:
+        found: dict[Subject, int] = defaultdict(int)
+        for table in self._tables(["score_id"]):
+            for one in table.column("score_id").value_counts().to_pylist():
+                if one["values"] in self._units:
+                    found[self._units[one["values"]][0]] += one["counts"]
+        return found
+
+    def _read(self, subjects: Collection[Subject]) -> Found:
+        found: Found = defaultdict(lambda: defaultdict(dict))
+        ids = pa.array([name for name, (subject, _) in self._units.items() if subject in subjects], pa.string())
+        for table in self._tables(["score_id", "doc_id", *TOLD, "metrics"]):
+            for row in table.filter(pc.is_in(table.column("score_id"), ids)).to_pylist():
+                subject, cell = self._units[row["score_id"]]
+                named = {one["name"]: one["value"] for one in row.get("metrics") or ()}
+                kept = {name: row[name] for name in TOLD}
+                found[subject][cell][row["doc_id"]] = Answer(**kept, exact=named.get("exact_match"))
+        return found
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns of all answers, a group of rows at a time."""
+        names = self._store.parts(ITEMS)
+        for name, file in zip(names, self._store.parquet_files(names), strict=True):
+            for number in range(file.num_row_groups):
+                with reading(name):
+                    table = file.read_row_group(number, columns=list(columns), use_threads=False)
+                yield table
 
 
 if __name__ == "__main__":

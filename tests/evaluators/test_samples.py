@@ -28,7 +28,8 @@ from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_ada
 
 TOLERANCE = 1e-3  # nats
 SPLITS = {"test": "quiz", "train": "quiz", "validation": "chosen"}  # of the quiz: which task's data they are
-LACKING = ("bare", "exact", "told")  # they ask for what a store does not keep
+LACKING = ("bare",)  # it asks for what a store does not keep
+WITHOUT = {"exact": "exact_match", "told": "acc"}  # metrics of that, which are left out of what is written
 OWN = {  # what is of the run, not of the answers
     "date", "start_time", "end_time", "total_evaluation_time_seconds", "config", "model_name", "model_name_sanitized",
 }  # fmt: skip
@@ -51,19 +52,23 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskConfig, ...]:
     splits = {name: str(folder / f"{name_of}_en.jsonl") for name, name_of in SPLITS.items()}
     write_task(folder, "quiz_en", make_docs(8, 1), dataset_kwargs={"data_files": splits}, validation_split="validation")
     text = {"output_type": "loglikelihood", "doc_to_choice": None, "doc_to_target": " {{choices[0]}}"}
-    write_task(folder, "text_en", make_docs(6, 2), **text, metric_list=[{"metric": "perplexity"}, {"metric": "acc"}])
+    for name in ("text", "told"):
+        lists = [{"metric": "perplexity"}, {"metric": "acc"}]
+        write_task(folder, f"{name}_en", make_docs(6, 2), **text, metric_list=lists)
     bare = [{"metric": metric} for metric in ("acc", "acc_mutual_info")]
     write_task(folder, "bare_en", make_docs(4, 3), metric_list=bare)
-    write_task(folder, "exact_en", make_docs(4, 7), metric_list=[{"metric": "acc"}, {"metric": "exact_match"}])
+    for name in ("exact", "kept"):
+        lists = [{"metric": "acc"}, {"metric": "exact_match"}]
+        write_task(folder, f"{name}_en", make_docs(6, 7), metric_list=lists)
     write_task(folder, "chat_en", make_docs(8, 4))
     answer = {"output_type": "generate_until", "doc_to_choice": None, "doc_to_target": "{{choices[0]}}"}
     until = {"generation_kwargs": {"until": ["."], "max_gen_toks": 6, "do_sample": False}}
     write_task(folder, "write_en", make_docs(6, 5), **answer, **until, metric_list=[{"metric": "exact_match"}])
     own: dict[str, dict[str, Any]] = {"chat": {"scoring": {"apply_chat_template": True}}}
-    own["told"] = {"lm_eval": "text_{language}", "metric": ("perplexity",)}
+    own |= {"told": {"metric": ("perplexity",)}, "kept": {"metric": ("acc", "exact_match")}}
     return tuple(
         TaskConfig(**{"name": n, "lm_eval": f"{n}_{{language}}", "include_path": str(folder), **own.get(n, {})})
-        for n in ("quiz", "text", "bare", "exact", "told", "chat", "write")
+        for n in ("quiz", "text", "bare", "exact", "kept", "told", "chat", "write")
     )
 
 
@@ -106,13 +111,22 @@ def named(cell: Cell, who: AdapterUnit | None, how: str) -> ScoreUnit:
 
 @pytest.fixture(scope="module")
 def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Held are the answers of one subject at a time."""
     out, bars = tmp_path_factory.mktemp("logged") / "out", io.StringIO()
-    with redirect_stderr(bars), redirect_stdout(bars):
-        troubles = samples.write(store, out)
+    held: list[int] = []
+    with redirect_stderr(bars), redirect_stdout(bars), pytest.MonkeyPatch.context() as patch:
+        read = samples.Kept.of
+        patch.setattr(samples.Kept, "of", lambda self, some: held.append(len(some)) or read(self, some))
+        patch.setattr(samples, "MOST_ANSWERS", 60)
+        told = samples.write(store, out)
+    assert held == [1, 1]
     assert bars.getvalue() == f"tiny: the base and 1 adapters, in {out}\n"
-    assert all("does not keep" in one for one in troubles)
-    refused = sorted(one.partition(":")[0].rpartition(", ")[2] for one in troubles)
+    assert all("does not keep" in one for one in told.not_written)
+    refused = sorted(one.partition(":")[0].rpartition(", ")[2] for one in told.not_written)
     assert refused == [f"{name}/en" for name in LACKING for _ in ("base", "adapter")]
+    assert [one.partition(" is left out")[0] for one in told.left_out] == [
+        f"tiny, {name}/en: its {metric}" for name, metric in WITHOUT.items()
+    ]
     return out
 
 
@@ -163,7 +177,7 @@ def result(folder: Path, task: str) -> dict[str, Any]:
     raise AssertionError(f"nothing of {task}")
 
 
-@pytest.mark.parametrize("name", ["quiz", "text", "chat", "write"])
+@pytest.mark.parametrize("name", ["quiz", "text", "chat", "write", "exact", "kept", "told"])
 @pytest.mark.parametrize("of_adapter", [False, True], ids=["base", "adapter"])
 def test_files_are_as_lm_eval_writes_them(
     name: str,
@@ -183,7 +197,11 @@ def test_files_are_as_lm_eval_writes_them(
     assert len(rows) == 5
     lm_evals = theirs(outspoken_model, adapter if of_adapter else None, task, tmp_path / "out", rows)
     other = read(lm_evals, "samples_*.jsonl")
+    without = WITHOUT.get(name)
     for sample, expected in zip(mine, other, strict=True):
+        if without is not None:
+            del expected[without]
+            expected["metrics"].remove(without)
         assert list(sample) == list(expected)
         for key in sample.keys() - {"resps", "filtered_resps", "perplexity"}:
             assert sample[key] == expected[key], key
@@ -193,6 +211,8 @@ def test_files_are_as_lm_eval_writes_them(
                 continue
             assert float(told[0][0]) == pytest.approx(float(wanted[0][0]), abs=TOLERANCE)
             assert told[0][1] in ("None", wanted[0][1])
+        if name == "kept":
+            assert [one[0][1] != "None" for one in sample["resps"]].count(True) == 1
         if name == "text":
             assert "None" not in str(sample["resps"])
     told, wanted = result(ours, f"{name}_en"), result(lm_evals, f"{name}_en")
@@ -205,6 +225,9 @@ def test_files_are_as_lm_eval_writes_them(
             assert told[key] == wanted[key], key
     assert told["task_hashes"][f"{name}_en"] == wanted["task_hashes"][f"{name}_en"]
     for metric, value in wanted["results"][f"{name}_en"].items():
+        if without is not None and metric.startswith((f"{without},", f"{without}_stderr,")):
+            assert metric not in told["results"][f"{name}_en"]
+            continue
         found = told["results"][f"{name}_en"][metric]
         assert found == (pytest.approx(value, rel=5e-3) if isinstance(value, float) else value)
 
