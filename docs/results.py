@@ -22,7 +22,7 @@ KEPT = {
     ],
     "lambda_curve": ["name", "lambda", *CELL, "test", "chosen", "hindsight"],
     "graded": ["recipe", "source_task", "source_language", *CELL, "delta", "low", "high"],
-    "schedules": ["recipe", "source", "metric", "beside", "tokens", "beside_tokens", *SIDES],
+    "schedules": ["recipe", "source", "metric", "beside", "tokens", "beside_tokens", "about", *SIDES],
 }
 
 

@@ -208,7 +208,7 @@ class Member:
             steps=len(self._steps),
             examples=Examples(len(self._learn), len(self._held_out)),
             truncated=sum(row.truncated for row in self._rows),
-            tokens=Tokens(self.useful, self.padded),
+            tokens=Tokens(self.useful, self.padded, sum(len(row.tokens) for row in self._prompts)),
             seconds=self.seconds,
             learned_nothing=learned_nothing,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from analysis.page import html
 from analysis.page.words import Row, real, span
+from analysis.statistics.combinations.schedules import ONE_SEED
 from analysis.tables.registry import Made
 
 SHOWN = "schedules"  # the table that the chapter has itself
@@ -19,9 +20,17 @@ def chapter(made: Made) -> str:
     head = f"Numbers: {SHOWN} ({made.frame.height:,} rows, from {made.table.rows})"
     return (
         f'<h2 id="{SHOWN}">Several cells at once</h2><p class="how"><strong>How to read it.</strong> '
-        f'{html.text(made.table.how)}</p><ul class="lines">{lines}</ul>'
+        f'{html.text(made.table.how)}{seeds(made)}</p><ul class="lines">{lines}</ul>'
         + html.details(head, html.table(made.frame, made.table.columns))
     )
+
+
+def seeds(made: Made) -> str:
+    """What is claimed where there is one seed."""
+    assert made.frame is not None
+    if ONE_SEED not in made.frame["about"]:
+        return ""
+    return f" There is one seed: what is said is about {ONE_SEED}; what another seed would change is in no interval."
 
 
 def said(made: Made) -> Iterator[str]:

@@ -36,11 +36,18 @@ class Examples:
 class Tokens:
     """Tokens trained on: an adapter's own, and those that went through the model with the padding.
 
-    They are those of examples: prompts that it was kept near the base on (`keep_near_base.kl`) are not among them.
+    They are those of examples; `near` are those of the prompts that it was kept near the base on (`keep_near_base.kl`),
+    None where an older release did not count them.
     """
 
     useful: int
     padded: int
+    near: int | None = None
+
+    @property
+    def read(self) -> int:
+        """All that it learned by, as far as it was counted."""
+        return self.useful + (self.near or 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,9 @@ def test_as_plain_peft_and_nearer_than_without(worker: Worker, model: Model, tmp
     together = worker.train(Setup(model, LAST, training(2)), gang, tmp_path / "gang")
     for one, mine in zip(gang, together, strict=True):
         assert isinstance(mine, Trained)
+        read = drawn(OTHERS, 2, one.seed, told(mine)["steps"])
+        tokenizer = AutoTokenizer.from_pretrained(model.path)
+        assert told(mine)["tokens"]["near"] == sum(len(tokenizer.encode(example.prompt)) for example in read)
         wrapped, expected = by_peft(model, one, LAST)
         assert_close(weights(mine), expected, 1e-3)
         prompts = tuple(example for cell in OTHERS for example in cell)
@@ -123,6 +126,7 @@ def test_in_a_gang_as_alone_and_it_goes_on_bit_for_bit(worker: Worker, model: Mo
         assert isinstance(resumed, Trained)
         assert isinstance(other, Trained)
         assert file_bytes(mine) == file_bytes(resumed)
+        assert told(mine)["tokens"] == told(resumed)["tokens"]
         assert_close(weights(other), weights(mine))
         alone = train(worker, model, tmp_path / "alone", one, recipe)
         assert_close(weights(mine), weights(alone))

@@ -71,7 +71,7 @@ def learned(study: Study) -> dict[str, list[Learned]]:
 def _tokens(record: AdapterRecord, known: Mapping[str, AdapterRecord]) -> int:
     """Those that an adapter's training read, with that of what it begins with."""
     before = known.get(record.stage.start_id) if record.stage else None
-    return record.course.tokens.useful + (_tokens(before, known) if before else 0)
+    return record.course.tokens.read + (_tokens(before, known) if before else 0)
 
 
 def _mixing(stated: object) -> str | None:

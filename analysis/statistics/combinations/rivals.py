@@ -48,6 +48,7 @@ class Rival:
     tokens: float | None
     deltas: Floats
     more: Callable[[Bools], Interval]  # the mean of what the source has more on some of its targets
+    seeds_known: bool  # whether what another seed would change is in its intervals
 
 
 def at_home(one: ModelGrid, mine: Learned, there: Sequence[Learned]) -> Iterator[Rival]:
@@ -59,8 +60,9 @@ def at_home(one: ModelGrid, mine: Learned, there: Sequence[Learned]) -> Iterator
         sign = np.zeros(len(one.sources))
         sign[row] = 1.0
         sign[rows] -= 1 / max(len(rows), 1)
-        more = _mean_of(one.grid, one.cells.seeds, sign, both)
-        yield Rival(what, sum(other.tokens for other in others) if others else None, one.grid.delta[rows], more)
+        more, seeds = _mean_of(one.grid, one.cells.seeds, sign, both), one.cells.seeds.known
+        tokens = sum(other.tokens for other in others) if others else None
+        yield Rival(what, tokens, one.grid.delta[rows], more, seeds)
 
 
 def _of_one_recipe(mine: Learned, there: Sequence[Learned]) -> Iterator[tuple[str, Sequence[Learned]]]:
@@ -182,10 +184,11 @@ def _rival(one: ModelGrid, mine: Learned, about: tuple[str, float], made: Beside
     difference = np.array([made.grid.delta[row, at[target]] if target in at else np.nan for target in one.targets])
     deltas = one.grid.delta[[one.sources.index(mine.name)]] - difference
     sign = np.eye(len(made.sources))[row]
-    whole = _mean_of(made.grid, seed_spread(made.grid), sign, ~np.isnan(made.grid.delta[row]))
+    spread = seed_spread(made.grid)
+    whole = _mean_of(made.grid, spread, sign, ~np.isnan(made.grid.delta[row]))
 
     def more(targets: Bools) -> Interval:
         wanted = {target for target, is_one in zip(one.targets, targets, strict=True) if is_one}
         return whole(bools(target in wanted for target in made.targets))
 
-    return Rival(*about, deltas, more)
+    return Rival(*about, deltas, more, spread.known)

@@ -23,6 +23,7 @@ from analysis.statistics.combinations.rivals import AS_MUCH, SINGLE, Abroad, Boo
 from analysis.statistics.graded import Scale
 from study.cells import Cell, regime_of
 
+ONE_SEED = "these adapters"
 SIDES = {"own": ("MT-ML",), "on_task": ("MT-CL",), "off_task": ("CT-ML", "CT-CL")}
 
 
@@ -54,6 +55,7 @@ def _rows(one: ModelGrid, scale: Scale, known: Sequence[Learned], abroad: Abroad
                 "mixing": mine.mixing, "kl": mine.kl, "l2": mine.l2, "metric": scale.metric, "unit": scale.unit,
                 "beside": rival.what, "tokens": round(mine.tokens),
                 "beside_tokens": None if rival.tokens is None else round(rival.tokens),
+                "about": "the sources" if rival.seeds_known else ONE_SEED,
             }  # fmt: skip
             for side, regimes in SIDES.items():
                 targets = bools(regime_of(mine.cells, Cell(*target)) in regimes for target in one.targets)
@@ -104,9 +106,11 @@ COLUMNS = {
     "l2": "μ of it",
     "beside": f"what it is compared with: {SINGLE} (their mean); what else a stage stands beside; the same source by "
     f"the first recipe of the study; {AS_MUCH}, found on other items and seeds than it is measured on",
-    "tokens": "tokens of the examples that training read, mean over seeds; of a stage with that of what it begins "
-    "with, without the prompts that `kl` reads beside them",
+    "tokens": "tokens that training read, the prompts of `kl` among them (not those of adapters that an older release "
+    "trained), mean over seeds; of a stage with that of what it begins with",
     "beside_tokens": f"those of the others together, of {AS_MUCH} their mean; null where the study lacks one",
+    "about": "what is claimed: of the sources over seeds, or of these adapters where there is one seed, whose "
+    "intervals do not have what another seed would change",
     "metric": "accuracy, or the metric that items are graded by",
     "unit": "of Δ",
     **{
@@ -131,9 +135,8 @@ TABLES = (
         COLUMNS,
         schedules,
         how="One adapter of several cells, a stage, or one that was kept near the base, beside others on the same "
-        "targets and items: by how much its mean Δ is more, with the 95 % interval. Tokens are those of examples "
-        "that were read in training, without the prompts of `kl`: what has read twice as many may be better for that "
-        "alone. The best single source is found on other "
-        "items than it is measured on.",
+        "targets and items: by how much its mean Δ is more, with the 95 % interval. Tokens are those that were read in "
+        "training, the prompts of `kl` among them: what has read twice as many may be better for that alone. The best "
+        "single source is found on other items than it is measured on.",
     ),
 )

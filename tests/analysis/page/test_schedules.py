@@ -27,6 +27,9 @@ def test_each_comparison_is_said_with_its_intervals_and_tokens(tmp_path: Path) -
     side = rf"{number} pp on {{}} \({number} to {number}\)"
     words = ", ".join(side.format(what) for what in ("its own cells", "other languages of its tasks", "other tasks"))
     told = rf"{words}; 20 tokens in training beside 20, harm on \d+ % of these targets beside \d+ %\."
+    assert "There is one seed" not in page  # there are two
+    one = study_of(World(normal_effects(0.08), joint=[JOINT], seeds=(1,), items=40))
+    assert schedules.seeds(make_all(TABLES, one)["schedules"]).startswith(" There is one seed: what is said is about")
     assert re.fullmatch(rf"tiny-1B: a/de\+b/en beside single sources of its cells, by accuracy: {told}", line)
 
 

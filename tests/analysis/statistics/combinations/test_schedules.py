@@ -46,7 +46,7 @@ def test_a_joint_source_stands_beside_its_single_ones(study: Study) -> None:
     assert table.columns == list(COLUMNS)
     (row,) = table.iter_rows(named=True)
     assert (row["source"], row["n_cells"], row["mixing"], row["kl"]) == ("a/de+b/en", 2, None, 0.0)
-    assert (row["tokens"], row["beside_tokens"]) == (20, 20)
+    assert (row["tokens"], row["beside_tokens"], row["about"]) == (20, 20, "the sources")
     truth = {"own": (0.08 - 0.03) * 100, "on_task": (0.04 - 0.03) * 100}
     for side, value in truth.items():
         assert row[f"{side}_beside"] == pytest.approx(value / 2, abs=1.5)
@@ -81,6 +81,19 @@ def test_what_was_kept_near_the_base_is_told_and_is_a_source_where_all_are(study
     assert set(table["kl"]) == {0.1}
     assert set(table["mixing"]) == {"reptile, temperature 5, K None, η None"}
     assert near(study).singles.transfer.equals(study.singles.transfer)
+
+
+def test_what_has_read_prompts_too_is_beside_what_read_as_much_with_them(study: Study) -> None:
+    """Of a/de, which read 10 tokens of examples and 10 of prompts, no other single source read as much."""
+    records = tuple(
+        replace(one, course=replace(one.course, tokens=replace(one.course.tokens, near=10)))
+        if one.source == ("a/de",)
+        else one
+        for one in near(study, 4 / 14).records
+    )
+    table = schedules(replace(study, records=records))
+    assert set(table.filter(source="a/de")["tokens"]) == {20}
+    assert set(table.filter(beside=AS_MUCH)["source"]) == {"a/en"}
 
 
 def test_some_that_were_kept_near_the_base_are_no_donors(study: Study) -> None:
