@@ -7,6 +7,7 @@ other is scored by PEFT's own modules, which also say what is wrong with a broke
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from adapters.sites import sites_named
 from adapters.targeting import by_peft
 from study.store.layout import CONFIG_FILE
 
+KEPT = 1 << 26  # bytes of adapters that stay read: some dozens of a small model's, of a large one none
 _SELECTIONS = ("layers_to_transform", "layers_pattern", "exclude_modules")  # ways to choose modules that we do not read
 
 
@@ -54,3 +56,35 @@ def plain_lora(folder: Path, base: PreTrainedModel) -> AdapterWeights | None:
         if not fits or not (torch.isfinite(factors.a).all() and torch.isfinite(factors.b).all()):
             return None
     return weights
+
+
+class Plain:
+    """Reads adapters for a base as `plain_lora` does. Those read or `put` last stay, of KEPT bytes together."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        self._base = base
+        self._known: OrderedDict[Path, AdapterWeights] = OrderedDict()
+
+    def __call__(self, folder: Path) -> AdapterWeights | None:
+        if folder in self._known:
+            self._known.move_to_end(folder)
+            return self._known[folder]
+        found = plain_lora(folder, self._base)
+        if found is not None:
+            self._keep(folder, found)
+        return found
+
+    def put(self, folder: Path, weights: AdapterWeights) -> None:
+        """Keep what was written into a folder for this base. What is not finite is left to be read, and refused."""
+        halves = (half for own in weights.modules.values() for half in (own.a, own.b))
+        if all(bool(torch.isfinite(half).all()) for half in halves):
+            self._keep(folder, weights)
+
+    def _keep(self, folder: Path, weights: AdapterWeights) -> None:
+        self._known[folder] = weights
+        while sum(map(_bytes, self._known.values())) > KEPT:
+            self._known.popitem(last=False)
+
+
+def _bytes(weights: AdapterWeights) -> int:
+    return sum(own.a.nbytes + own.b.nbytes for own in weights.modules.values())

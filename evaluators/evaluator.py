@@ -20,7 +20,7 @@ from adapters.base import check_readable
 from adapters.comparison import banked
 from adapters.fingerprint import changed, fingerprint
 from adapters.folder import AdapterWeights
-from adapters.plain import plain_lora
+from adapters.plain import Plain
 from adapters.renamed import as_read
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
@@ -131,6 +131,7 @@ class Evaluator:
         base that none before it has written to.
         """
         self._held.drop()  # of a batch that did not come to its end
+        self._plain = Plain(self._base)
         waiting: dict[Adapter | None, list[ScoreUnit]] = {}
         for unit in units:
             waiting.setdefault(unit.adapter, []).append(unit)
@@ -160,7 +161,7 @@ class Evaluator:
     ) -> dict[Adapter, Path | Routed]:
         """What each adapter is on this machine. One that cannot be put together is taken out: its units have failed."""
         found: dict[Adapter, Path | Routed] = {}
-        place = Place(self._base, self._model, self._store, local)
+        place = Place(self._base, self._model, self._store, local, self._plain)
 
         @cache  # several are made of one
         def read(one: AdapterUnit | GivenAdapter) -> Path:
@@ -205,7 +206,7 @@ class Evaluator:
         """An adapter's matrices where a bank computes what PEFT does with its folder."""
         if isinstance(folder, Routed):
             return None
-        found = plain_lora(folder, self._base)
+        found = self._plain(folder)
         return found if found is not None and self._known.holds(banked, found, folder) else None
 
     def _renewed(self) -> bool:
@@ -241,7 +242,7 @@ class Evaluator:
             if isinstance(folder, Routed):
                 yield folder.on(self._base)
                 return
-            with adapter_on(self._base, folder, self._known) as model:
+            with adapter_on(self._base, folder, self._known, self._plain) as model:
                 by_others = model is not self._base
                 yield model
         finally:

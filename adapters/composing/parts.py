@@ -8,16 +8,19 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from adapters.folder import AdapterWeights, UnsupportedAdapter, read
-from adapters.plain import plain_lora
+from adapters.plain import Plain
 from study.composition import Term
 
 
-def read_parts(base: PreTrainedModel, terms: Sequence[Term], folders: Mapping[str, Path]) -> tuple[AdapterWeights, ...]:
-    """In the order of the terms. `folders` are those of the parts by their adapter_ids.
+def read_parts(
+    base: PreTrainedModel, terms: Sequence[Term], folders: Mapping[str, Path], plain: Plain | None = None
+) -> tuple[AdapterWeights, ...]:
+    """In the order of the terms. `folders` are those of the parts by their adapter_ids; `plain` may have read some.
 
     Raises UnsupportedAdapter, which names each part that is not plain LoRA on this base and says why.
     """
-    found = {adapter_id: plain_lora(folder, base) for adapter_id, folder in folders.items()}
+    plain = plain or Plain(base)
+    found = {adapter_id: plain(folder) for adapter_id, folder in folders.items()}
     odd = [f"{adapter_id} ({_why(folders[adapter_id])})" for adapter_id, part in sorted(found.items()) if part is None]
     if odd:
         raise UnsupportedAdapter(f"only plain LoRA can be composed, and these parts are not: {', '.join(odd)}")

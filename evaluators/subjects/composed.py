@@ -18,6 +18,7 @@ from adapters.composing.geometry import Geometry, pairs
 from adapters.composing.parts import read_parts
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import runs
+from adapters.plain import Plain
 from evaluators.subjects.on_base import AdapterError
 from evaluators.subjects.searched import found
 from study.composition import Composition, Search, Term
@@ -49,12 +50,13 @@ class Routed:
 
 @dataclass(frozen=True)
 class Place:
-    """Where adapters are put together: their base, their store, and a local folder."""
+    """Where adapters are put together: their base, their store, a local folder, and what reads folders."""
 
     base: PreTrainedModel
     model: Model
     store: Store
     local: Path
+    plain: Plain
 
 
 def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> Path | Routed:
@@ -71,7 +73,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
     folder = place.local / "composed" / adapter.adapter_id
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        parts = read_parts(base, adapter.composition.terms, folders)
+        parts = read_parts(base, adapter.composition.terms, folders, place.plain)
         if routes:
             record = _record(adapter, pairs(parts), max(part.rank for part in parts))
         else:
@@ -81,6 +83,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
                 composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
             made = compose(composition, parts)
             files.write(folder, made, place.model, base)
+            place.plain.put(folder, made.weights)
             record = _record(adapter, made.geometry.pairs, made.geometry.rank, made.geometry, composition.terms)
     except UnsupportedAdapter as error:
         told = str(error)

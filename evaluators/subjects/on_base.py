@@ -28,7 +28,7 @@ from adapters.base import embedded, load_model
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import one_line, peft_model, runs
 from adapters.onednn import use_onednn
-from adapters.plain import plain_lora
+from adapters.plain import Plain
 from evaluators.subjects.touchstone import Touchstone
 from study.models.resolve import Model
 from study.pulse import loading
@@ -48,17 +48,19 @@ def load_base(model: Model) -> PreTrainedModel:
 
 
 @contextmanager
-def adapter_on(base: PreTrainedModel, folder: Path, known: Touchstone) -> Iterator[PreTrainedModel]:
+def adapter_on(
+    base: PreTrainedModel, folder: Path, known: Touchstone, read: Plain | None = None
+) -> Iterator[PreTrainedModel]:
     """Gives the model that computes with the adapter of a PEFT folder, or with the weights of a whole model.
 
     It is the base itself, which is changed within, or one over its weights. Nothing is merged where that would say
-    other than PEFT's product beside the matrices. Raises AdapterError.
+    other than PEFT's product beside the matrices. `read` may have read the folder. Raises AdapterError.
     """
     if (folder / "config.json").is_file():
         with _weights_on(base, folder):
             yield base
         return
-    plain = plain_lora(folder, base) if base.dtype == torch.float32 else None
+    plain = (read or Plain(base))(folder) if base.dtype == torch.float32 else None
     if plain is None or not known.holds(merged, plain, folder):
         yield _by_peft(base, folder, known)
         return
