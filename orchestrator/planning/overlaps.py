@@ -71,17 +71,17 @@ def _told(found: Survey) -> Iterator[str]:
             yield f"raw text of {cell} holds {len(items):,} of {found.target_items[target]:,} items of {target}{also}"
         known = {name for text in some if (name := _numbers(text))}
         for target in found.targets if known else ():
-            alike, told = _told_by_numbers(found, target, known)
-            if target not in held and told >= ROWS and alike >= ALIKE * told:
-                numbers = f"{alike:,} of {told:,} that name any have the numbers of one of its rows"
+            same, named = _told_by_numbers(found, target, known)
+            if target not in held and named >= ROWS and same >= ALIKE * named:
+                numbers = f"{same:,} of {named:,} that name any have the numbers of one of its rows"
                 yield f"raw text of {cell} holds items of {target} in other words, or their translations: {numbers}"
     for task in dict.fromkeys(cell.task for cell in texts):
         own = {cell: some for cell, some in texts.items() if cell.task == task}
         pairs = [pair for pair in combinations(own, 2) if _is_parallel(*(own[cell] for cell in pair))]
         if alike := [str(cell) for cell in own if any(cell in pair for pair in pairs)]:
             yield f"raw texts are translations of one another, by their lengths row by row: {', '.join(alike)}"
-        others = [pair for pair in combinations(own, 2) if pair not in pairs]
-        pairs = [pair for pair in others if _is_shuffled(*(own[cell] for cell in pair))]
+        rest = [pair for pair in combinations(own, 2) if pair not in pairs]
+        pairs = [pair for pair in rest if _is_shuffled(*(own[cell] for cell in pair))]
         if alike := [str(cell) for cell in own if any(cell in pair for pair in pairs)]:
             yield f"raw texts are translations of one another, by the numbers in their rows: {', '.join(alike)}"
 
