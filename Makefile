@@ -7,11 +7,12 @@
 #                    (`make test` has the quick calibration of the statistics; all of it: python -m bench.calibration)
 # make audit   known vulnerabilities of what is pinned, by PyPI; lock.txt is renewed by ./install.sh renew
 # make lint    ruff, mypy, import contracts                         make smollm2   the same study on a real model
+# make docs    the documentation as a site, offline: build/site
 CONFIG ?= examples/quickstart/study.yaml
 STORE ?= runs/quickstart
 PY := .venv/bin/python
 
-.PHONY: install sweep smollm2 unit test test-device gpu test-models test-faults lint audit clean
+.PHONY: install sweep smollm2 unit test test-device gpu test-models test-faults lint docs audit clean
 
 install:
 	@./install.sh
@@ -47,6 +48,9 @@ test-models: install
 
 lint: install
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+docs: install
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --clean && echo "Site: build/site/index.html"
 
 audit: install
 	@mkdir -p build && [ -x build/audit/bin/pip-audit ] || { $(PY) -m venv build/audit && build/audit/bin/pip install -q --no-deps --require-hashes -r audit.txt; }

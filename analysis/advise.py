@@ -12,7 +12,7 @@ from study.errors import ConfigError
 from study.plain import say, tell
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.advise", description="Advice from a transfer study.")
     parser.add_argument("store", metavar="STORE", help="the study's store, or the reference study's published CSV")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     from analysis.advice.question import Question, answer
     from analysis.reading.study import load
 

@@ -14,7 +14,7 @@ from study.options import folder_here, listed
 from study.plain import say, tell
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.publish",
         description="Write a study's adapters and results as repositories of the Hub.",
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     from analysis.opened import opened
     from analysis.publishing import hub, making
 

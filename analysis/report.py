@@ -14,7 +14,7 @@ from study.options import folder_here
 from study.plain import say, tell
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
     parser.add_argument(
         "store", metavar="STORE", nargs="?", help="the study's store: a folder or a bucket URI; STORE#RECIPE for one"
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     from analysis.page import files
 
     try:

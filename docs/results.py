@@ -15,11 +15,14 @@ import polars as pl
 FOLDER = Path(__file__).parent / "results"
 CELL = ["target_task", "target_language", "metric"]
 SIDES = [f"{side}{end}" for side in ("own", "on_task", "off_task") for end in ("", "_beside", "_more", "_low", "_high")]
+ADDS = [f"{number}{end}" for number in ("pearson_clean", "slope", "rmse_clean") for end in ("", "_low", "_high")]
 KEPT = {
     "compositions": [
         *("recipe", "name", "method", "lambda", *CELL, "delta", "low", "high", "gain_part", "gain_part_low"),
-        *("gain_part_high", "truncation"),
+        *("gain_part_high", "gain_donor", "gain_donor_low", "gain_donor_high", "truncation"),
     ],
+    "additivity": ["metric", "method", "regime", "n", *ADDS],
+    "geometry": ["name", "lambda", "part", "other", "cosine", "norm_ratio", "sign_conflicts", "metric", "residual"],
     "lambda_curve": ["name", "lambda", *CELL, "test", "chosen", "hindsight"],
     "graded": ["recipe", "source_task", "source_language", *CELL, "delta", "low", "high"],
     "schedules": ["recipe", "source", "metric", "beside", "tokens", "beside_tokens", "about", *SIDES],

@@ -58,7 +58,7 @@ class Told:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         to, sources = folder_here("--to", given.to), listed("--sources", given.sources)
         with redirect_stdout(sys.stderr if given.json else sys.stdout):  # lm-eval prints, too
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if told.not_written else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m evaluators.samples", description="Write answers as lm_eval --log_samples does."
     )

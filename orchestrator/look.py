@@ -28,7 +28,7 @@ MARKS = ("⟦", "⟧")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         config = load(given.config, given.overrides)
         found = look(config, given.cell, given.model, given.rows)
@@ -135,9 +135,9 @@ def _cell(config: StudyConfig, text: str) -> Cell:
     return cell
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.look", description="What a cell holds for a model.")
-    parser.add_argument("config", help="the study's YAML file")
+    parser.add_argument("config", metavar="CONFIG", help="the study's YAML file")
     parser.add_argument("--cell", required=True, help="task/language")
     parser.add_argument("--model", help="its name; default: the first of the config")
     parser.add_argument("--rows", type=int, default=3, help="how many rows and items to show (default 3)")

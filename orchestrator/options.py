@@ -41,7 +41,7 @@ class Options:
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Options:
         """From command-line arguments (default: this process's). Ends the process, with 2, for wrong ones."""
-        found: dict[str, Any] = vars(_parser().parse_args(arguments))
+        found: dict[str, Any] = vars(parser().parse_args(arguments))
         lists = {name: tuple(found[name]) for name in ("overrides", "calibrate_from")}
         return cls(**{**found, **lists})
 
@@ -79,9 +79,9 @@ class Options:
         return shlex.join([*parts, *more])
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog=" ".join(PROGRAM), description="Run a transfer study, or go on with it.")
-    result.add_argument("config", help="YAML file of the study")
+    result.add_argument("config", metavar="CONFIG", help="YAML file of the study")
     result.add_argument(
         "--set",
         action="append",

@@ -21,11 +21,15 @@ from study.store.store import Store
 from study.store.study_file import read_study
 
 
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="python -m orchestrator.status", description="How far a study is.")
+    result.add_argument("store", metavar="STORE", help="the study's store: a folder or a bucket URI")
+    result.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m orchestrator.status", description="How far a study is.")
-    parser.add_argument("store", help="the study's store: a folder or a bucket URI")
-    parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     store = Store(options.store)
     try:
         with readable("STORE", store.uri):

@@ -66,7 +66,7 @@ class Asked:
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Asked:
         """Raises ConfigError unless a study is either handed over or asked about."""
-        found, passed_on = _parser().parse_known_args(arguments)
+        found, passed_on = parser().parse_known_args(arguments)
         if bool(found.config) == bool(found.follow or found.stop or found.status is not None):
             fix = "name a YAML file, or use one of --follow, --status, --stop without one"
             raise ConfigError("CONFIG", found.config, "is either submitted or asked about", fix)
@@ -85,19 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m orchestrator.submit",
         description="Run a study on a cluster. Options of orchestrator.sweep are passed on.",
     )
-    result.add_argument("config", nargs="?", help="YAML file of the study, below the working directory")
+    result.add_argument("config", metavar="CONFIG", nargs="?", help="a study's YAML file, below the working directory")
     result.add_argument(
         "--address",
         default=os.environ.get("RAY_API_SERVER_ADDRESS", ADDRESS),
         help=f"the cluster's dashboard, as `ray dashboard` shows it (default: RAY_API_SERVER_ADDRESS, else {ADDRESS})",
     )
-    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    result.add_argument("--limit", type=int, metavar="N")
+    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="of a sweep")
+    result.add_argument("--limit", type=int, metavar="N", help="of a sweep")
     result.add_argument(
         "--env",
         action="append",

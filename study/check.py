@@ -75,13 +75,17 @@ def is_store(store: Store) -> bool:
     return any(name == RECORD_FILE or is_of_study(folder) for folder, _, name in files)
 
 
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="python -m study.check", description="Verify a store; repair it.")
+    result.add_argument("store", metavar="STORE", help="the study's store: a folder or a bucket URI")
+    result.add_argument("--repair", action="store_true", help="move damaged files aside, remove leftovers, say what")
+    result.add_argument("--compact", action="store_true", help="put small files of the results into large ones")
+    result.add_argument("--json", action="store_true", help="print what was found as JSON, for programs")
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m study.check", description="Verify a store; repair it.")
-    parser.add_argument("store", help="the study's store: a folder or a bucket URI")
-    parser.add_argument("--repair", action="store_true", help="move damaged files aside, remove leftovers, say what")
-    parser.add_argument("--compact", action="store_true", help="put small files of the results into large ones")
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON, for programs")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     store, repaired, told = Store(options.store), list[Problem](), Told(options.json)
     try:
         if not is_store(store):

@@ -113,10 +113,14 @@ def _read(tokens: Tokens, items: Sequence[Sequence[str]], special: bool) -> tupl
     return read, apart
 
 
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="python -m study.sizes", description="Count what a study's plan needs.")
+    result.add_argument("config", metavar="CONFIG", help="YAML file of the study")
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m study.sizes", description="Count what a study's plan needs.")
-    parser.add_argument("config", help="YAML file of the study")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     file = Path(options.config).with_suffix(".sizes.yaml")
     try:
         counted = count(load(options.config))

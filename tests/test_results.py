@@ -32,7 +32,7 @@ def rows(text: str) -> Iterator[list[str]]:
     """The cells of each row of the tables in a text, without their heads."""
     for line in text.splitlines():
         cells = [cell.strip().replace("*", "") for cell in line.strip("|").split("|")]
-        if line.startswith("| ") and cells[1] not in ("on", "beside"):
+        if line.startswith("| ") and cells[1] not in ("on", "beside", "pairs"):
             yield cells
 
 
@@ -127,6 +127,37 @@ def claims() -> Iterator[tuple[str, list[float]]]:
     yield rf"`prose/de` gains {N} in English and\s+{N} in German", [
         learned("digest+prose", "en+de", one) for one in ("en", "de")
     ]  # fmt: skip
+
+
+BESIDE = section("compositions.md", "Beside whom, and whether it adds up")
+
+
+def test_every_row_beside_the_best_is_that_of_its_run() -> None:
+    made, told = read("compositions"), [row for row in rows(BESIDE) if len(row) == 4]
+    assert len(told) == 8
+    for name, on, *gains in told:
+        row = one(made, metric="rougeL", name=name.strip("`"), target_task="digest", target_language=on)
+        for cell, kind in zip(gains, ("gain_part", "gain_donor"), strict=True):
+            for said, end in zip(numbers(cell), ("", "_low", "_high"), strict=True):
+                assert_shown(said, row[kind + end], (name, on, kind))
+
+
+def test_every_row_of_what_adds_up_is_that_of_its_run_and_so_are_its_cosines() -> None:
+    table = read("additivity").filter(metric="rougeL", regime="all")
+    told = [row for row in rows(BESIDE) if len(row) == 5]
+    assert len(told) == 4
+    for method, pairs, *cells in told:
+        row = one(table, method=method.strip("`"))
+        assert int(pairs) == row["n"]
+        for cell, kind in zip(cells, ("pearson_clean", "slope", "rmse_clean"), strict=True):
+            for said, end in zip(numbers(cell), ("", "_low", "_high"), strict=True):
+                within = 0.051 if kind == "rmse_clean" else 0.0051
+                assert said == pytest.approx(row[kind + end], abs=within), (method, kind)
+    known = read("geometry").filter(metric="rougeL").unique(["part", "other"])
+    parts = [("digest/en", "prose/de"), ("digest/en", "prose/en"), ("digest/en", "digest/fr")]
+    shown = [float(one) for one in QUOTED.findall(BESIDE.rpartition("answers in it.")[2])]
+    found = [one(known, part=part, other=other)[what] for what in ("cosine", "sign_conflicts") for part, other in parts]
+    assert shown == pytest.approx(found, abs=0.0051)
 
 
 JOINT = "digest/en+digest/fr"

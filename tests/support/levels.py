@@ -14,6 +14,7 @@ import pytest
 
 APART = (
     "tests/clusters",
+    "tests/docs/test_tutorial.py",
     "tests/device",
     "tests/examples",
     "tests/faults",
