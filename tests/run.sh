@@ -23,8 +23,14 @@ else
     )
 fi
 logs=$(mktemp -d)
-trap 'cat "$logs"/[0-9]*; rm -r "$logs"' EXIT
+trap 'cat "$logs"/[0-9]*; no_forks; rm -r "$logs"' EXIT
 pids=()
+
+no_forks() { # each takes seconds of imports that a fork has done
+    [ -s "$logs/stem/refused" ] || return 0
+    echo "started as no forks, for variables that differ (tests/support/forks/keeper.py):"
+    sort "$logs/stem/refused" | uniq -c
+}
 
 stop() {
     trap 'kill -KILL -- "${pids[@]/#/-}" 2>/dev/null' INT TERM HUP # who asks twice does not want to wait

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,16 @@ class Expected:
 
 def expected(seen: Measured, seed: int = SEED) -> Expected:
     """Posterior of every cell's Δ, averaged over what the effects' variances may be."""
+    sizes, places = (seen.delta, seen.own, seen.shared, seen.seeds), (seen.source, seen.target, seen.group)
+    return _expected(np.stack(sizes).tobytes(), np.stack(places).tobytes(), seed)
+
+
+@lru_cache(maxsize=8)
+def _expected(sizes: bytes, places: bytes, seed: int) -> Expected:
+    """One grid is asked about many times, and drawing takes half a second."""
+    delta, own, shared, seeds = np.frombuffer(sizes, np.float64).reshape(4, -1)
+    source, target, group = np.frombuffer(places, np.int64).reshape(3, -1)
+    seen = Measured(delta, source, target, group, own, shared, seeds)
     design = _design(seen)
     kept = [_fit(seen, design, sds) for sds in _chain(seen, design, np.random.default_rng(seed))]
     means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
@@ -71,7 +82,10 @@ def expected(seen: Measured, seed: int = SEED) -> Expected:
     shaped_pair, shaped_doubt = shaped(rest, seen.own, sds[:, 2], 1 - fitted / whole)
     variance = np.mean(variances, axis=0) + np.var(means, axis=0) + shaped_doubt - doubt
     mean = np.mean(means, axis=0) + shaped_pair - pair
-    return Expected(mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0))
+    found = (mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0))
+    for values in found:
+        values.setflags(write=False)  # they are whose asks again, too
+    return Expected(*found)
 
 
 @dataclass(frozen=True)

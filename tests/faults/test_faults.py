@@ -31,7 +31,7 @@ from tests.support.buckets import BUCKET, Proxy, proxy, s3_server
 from tests.support.tiny_models import make_model
 from tests.support.tiny_world import CROWDED, make_config, make_tasks
 
-RUNS = int(os.environ.get("FAULT_RUNS", "2"))
+RUNS = int(os.environ.get("FAULT_RUNS", "1"))
 FIRST = int(os.environ.get("FAULT_FIRST", "0"))
 SEED = os.environ.get("FAULT_SEED", "")
 DEAR = RUNS > 2  # faults that take minutes each are drawn, too

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from tests.support.forks.graft import family, planted
+from tests.support.forks.graft import MODULE, family, planted
 from tests.support.tiny_world import REPOSITORY
 
 
@@ -56,7 +56,7 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
     session = Path(tempfile.mkdtemp(prefix="cc", dir="/tmp"))  # the path of a socket is short
     own = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(home)}
     own |= {
-        "PATH": f"{Path(sys.executable).parent}:{own['PATH']}",
+        "PATH": f"{_forks(home / 'bin')}:{Path(sys.executable).parent}:{own['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",  # as in tests/conftest.py
@@ -78,6 +78,16 @@ def head(home: Path, cpus: int, **env: str) -> Iterator[Cluster]:
             time.sleep(0.2)
         yield found
     shutil.rmtree(session)
+
+
+def _forks(folder: Path) -> Path:
+    """With a `python` whose `-m MODULE` is a fork, for a job, which finds it on its path."""
+    folder.mkdir()
+    command = folder / "python"
+    python = sys.executable
+    command.write_text(f'#!/bin/sh\n[ "$1" = -m ] && shift && exec {python} {MODULE} "$@"\nexec {python} "$@"\n')
+    command.chmod(0o755)
+    return folder
 
 
 @contextmanager

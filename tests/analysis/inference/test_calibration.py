@@ -10,17 +10,8 @@ from bench.bounds import COVERAGE, RATE, Result, Values, flagged, out_of_bounds,
 from bench.worlds import World
 
 
-@pytest.mark.parametrize(
-    "world",
-    [
-        World("null", "null", items=(100,), seeds=3, seed_sd=0.03),
-        World("gains", "gains", items=(400,)),
-        World("mixed", "mixed", items=(20, 100), seeds=2, seed_sd=0.03, missing=0.1),
-        World("models", "additive", models=2, between=0.7),
-    ],
-    ids=lambda world: world.name,
-)
-def test_world_keeps_its_bounds(world: World) -> None:
+def test_world_keeps_its_bounds() -> None:
+    world = World("mixed", "mixed", items=(20, 100), seeds=2, seed_sd=0.03, missing=0.1)
     results = calibration.results_of(world, calibration.run(world, 16))
     assert {"coverage", "harm FDR", "bound wrong", "adjusted coverage", "top bias"} <= {r.measure for r in results}
     assert [(r.measure, r.mean, r.se) for r in flagged(results)] == []

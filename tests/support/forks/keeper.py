@@ -27,16 +27,18 @@ from typing import Any
 
 from tests.support import traps
 
-READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "DS_", "CUDA")
+READ_BY_IMPORTS = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TORCH", "PYTORCH", "OMP", "MKL", "KMP", "LD_", "CUDA")
 READ_BY_IMPORTS += ("XDG", "PYTHON", "MALLOC", "NCCL", "GLOO", "OPENBLAS")
 READ_BY_RAY = ("RAY_", "LD_", "PYTHON", "MALLOC")
 AGENTS_ALONE = "RAY_enable_pipe_based_agent_to_parent_health_check"  # stem.py sets it for all
 READ_LATER = {"RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_CLIENT_MODE", "RAY_ENABLE_AUTO_CONNECT", "RAY_NODE_ID"}
 READ_LATER |= {"RAY_LD_PRELOAD_ON_WORKERS", "RAY_RAYLET_PID", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR"}
 READ_LATER |= {"RAY_USAGE_STATS_ENABLED", "RAY_enable_autoscaler_v2"}
-READ_LATER |= {AGENTS_ALONE, "RAY_worker_niceness"}
+READ_LATER |= {AGENTS_ALONE, "RAY_worker_niceness", "RAY_AIR_NEW_OUTPUT", "GLOO_SOCKET_IFNAME"}
 READ_LATER |= {"HF_DATASETS_CACHE", "HF_TOKEN", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONBREAKPOINT"}
+READ_LATER |= {"PYTORCH_NVML_BASED_CUDA_CHECK", "TORCHINDUCTOR_CACHE_DIR"}  # of a worker, for a job that it starts
 READ_LATER |= {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}  # which sklearn and torch set for all that they start
+STEM, REFUSED = "TEST_STEM", "refused"  # its folder, and in it what kept a process from being a fork, a line each
 FILES = 3
 HANDSHAKE_S = 60.0
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -54,6 +56,8 @@ def keep(asker: socket.socket) -> None:
         with asker.makefile("rb") as lines:
             asked = json.loads(lines.readline())
         if differs := _differing(asked["environment"]):
+            with open(Path(asked["environment"][STEM]) / REFUSED, "a") as told:
+                told.write(f"{' '.join(differs)}\n")
             asker.sendall(f"0 {' '.join(differs)}\n".encode())
         elif worker := os.fork():
             for file in files:
@@ -98,6 +102,7 @@ def _memory_group(number: int) -> str:
 def _differing(environment: dict[str, str]) -> list[str]:
     """Which variables that imports read are neither what they were here nor what these imports have made of them."""
     read = READ_BY_RAY if "ray" in sys.modules else READ_BY_IMPORTS
+    read += ("DS_",) if "deepspeed" in sys.modules else ()
     names = {n for n in {*environment, *at_start} if n.startswith(read)} - READ_LATER
     return [name for name in names if environment.get(name) not in (at_start.get(name), os.environ.get(name))]
 

@@ -6,6 +6,7 @@ Ray would start it.
 
 import json
 import os
+import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,11 @@ def main():
     for argument in sys.argv[1:]:
         if argument.startswith(CONTEXT):
             context = json.loads(argument.removeprefix(CONTEXT))
-    if context.get("py_executable", sys.executable) == sys.executable and not context.get("command_prefix"):
+    prefix = context.get("command_prefix") or []
+    if prefix[:1] + prefix[2:] == ["cd", "&&"]:  # into the folder that a job has brought
+        os.chdir(*shlex.split(prefix[1]))
+        prefix = []
+    if context.get("py_executable", sys.executable) == sys.executable and not prefix:
         arguments = [argument for argument in sys.argv[1:] if not argument.startswith((CONTEXT, LANGUAGE))]
         last("workers", arguments=arguments, environment={**os.environ, **(context.get("env_vars") or {})})
     setup = Path(find_spec("ray").origin).parent / "_private" / "workers" / "setup_worker.py"
