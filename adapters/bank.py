@@ -25,6 +25,7 @@ from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
 from adapters.magnitudes import Magnitudes
 from adapters.norms import squared_norms
 from adapters.products import Rows
+from adapters.quantising.weights import is_quantised
 from adapters.sites import Site, sites_of
 
 
@@ -208,7 +209,9 @@ class _Hook:
     def __init__(self, bank: LoraBank, number: int, site: Site) -> None:
         self._bank, self._number, self._site = bank, number, site
 
-    def __call__(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and is_quantised(module) and output._is_view():
+            output = output.clone()  # a view that bitsandbytes' own function has made is not to be written to
         return self._bank.add_to(output, inputs[0], self._number, self._site)
 
 

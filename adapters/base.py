@@ -22,13 +22,16 @@ from transformers import (
 
 from adapters.device import read_no_texts
 from adapters.probe import Probe, probe
+from adapters.quantising.weights import keep_as_loaded, prepare, settings
 from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
 
 
-def load_model(model: Model) -> PreTrainedModel:
+def load_model(model: Model, device: torch.device | None = None) -> PreTrainedModel:
     """The base in the model's dtype, on the CPU; its weights are spread over processes where ZeRO 3 is set up.
+
+    Weights that are quantised are so on the `device`, at once: each is packed as soon as it is read.
 
     Raises ConfigError where it is of no kind that transformers loads as a causal language model, and where its folder
     lacks weights: transformers would fill them at random, anew at each load.
@@ -38,6 +41,7 @@ def load_model(model: Model) -> PreTrainedModel:
     try:
         found: object = AutoModelForCausalLM.from_pretrained(
             folder,
+            **_quantised(model, device or torch.device("cpu")),
             dtype=getattr(torch, model.dtype),
             trust_remote_code=model.trust_remote_code,
             use_safetensors=True,
@@ -50,7 +54,19 @@ def load_model(model: Model) -> PreTrainedModel:
     if lacking:
         problem = f"its folder lacks the weights {lacking[0]} ({len(lacking)} in all)"
         raise ConfigError("models", model.path, problem, "copy the folder again, or save the model again")
+    keep_as_loaded(loaded)
     return loaded
+
+
+def _quantised(model: Model, device: torch.device) -> dict[str, object]:
+    """What transformers is told beside the rest, where the weights are to be quantised, or are so in their folder."""
+    if model.quantization is None:
+        return {}
+    prepare()
+    told: dict[str, object] = {"device_map": {"": device}}
+    if getattr(load_config(model), "quantization_config", None) is None:
+        told["quantization_config"] = settings(model.quantization, getattr(torch, model.dtype))
+    return told
 
 
 def shell_of(model: Model) -> PreTrainedModel:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from adapters.bank import for_adapters
 from adapters.folder import MAGNITUDE, AdapterWeights, Factors
 from adapters.loaded import runs
-from adapters.probe import Agreement, agreement, said, tokens_of
+from adapters.probe import Agreement, agreement, precision, said, tokens_of
 
 Way = Callable[[PreTrainedModel, AdapterWeights], AbstractContextManager[Sequence[int] | None]]
 """Within, the base has the adapter, but on the rows of a probe's batch whose numbers it gives."""
@@ -48,7 +48,7 @@ def compared(
     theirs_BTV = said(runs(wrapped), tokens_BT)
     for row in bare or ():
         theirs_BTV[row] = alone_BTV[row]
-    return agreement(ours_BTV, theirs_BTV, alone_BTV, base.dtype.itemsize)
+    return agreement(ours_BTV, theirs_BTV, alone_BTV, precision(base))
 
 
 def compared_strongly(

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from adapters.base import embedded
 from adapters.folder import PREFIX, UnsupportedAdapter, check_numbers, check_start
 from adapters.onednn import use_onednn, without_onednn
+from adapters.quantising.weights import rounds_inputs
 from adapters.skeleton import skeleton
 from adapters.targeting import by_peft
 from adapters.vocabulary import lacking, own_rows, resize
@@ -34,6 +35,8 @@ _SHARED = ("vblora_vector_bank", "prompt_encoder", ".tinylora_v.", ".unilora_the
 def peft_model(base: PreTrainedModel, folder: Path) -> peft.PeftModel:
     """A skeleton of the base with the folder's adapter on it. Raises UnsupportedAdapter with the reason."""
     config = config_in(folder)
+    if getattr(config, "use_dora", False) and base.device.type == "cpu" and rounds_inputs(base):
+        raise UnsupportedAdapter("PEFT does not compute DoRA beside int8 weights on a CPU")
     tensors, rows = _tensors(folder, config), own_rows(folder, base)
     try:
         model = skeleton(base, _written_to(base, config, tensors))

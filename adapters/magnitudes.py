@@ -13,6 +13,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from adapters.device import on_device
+from adapters.quantising.weights import is_quantised, matrix_OI
 from adapters.spread import whole
 
 
@@ -73,5 +74,7 @@ class Magnitudes:
         return self._scalings_K1
 
     def _weight_OI(self) -> torch.Tensor:
+        if is_quantised(self._module):
+            return matrix_OI(self._module)
         weight = self._module.weight
         return weight.T if isinstance(self._module, Conv1D) else weight

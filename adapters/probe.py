@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from adapters.quantising.weights import rounds_inputs
+
 ROWS, TOKENS = 3, 24
 TOLERANCE = {4: 1e-3, 2: 0.25}  # nats that a logit may move for rounding, by the bytes of a number
 
@@ -60,6 +62,11 @@ class Agreement:
         return self.effect > 4 * self.allowed
 
 
+def precision(model: Any) -> int:
+    """Bytes of the numbers that a model computes with; what is rounded to 8 bits on its way counts as two."""
+    return 2 if rounds_inputs(model) else int(model.dtype.itemsize)
+
+
 def tokens_of(base: Any) -> torch.Tensor:
     """Token ids [B, T] on the base's device, the same for every base of its vocabulary."""
     vocabulary = int(base.get_input_embeddings().weight.shape[0])
@@ -91,11 +98,11 @@ def probe(model: Any, tokens_BT: torch.Tensor | None = None, first_BTV: torch.Te
     second_BT[-1, TOKENS // 2 :] = other_BT[-1, TOKENS // 2 :]
     apart_BT = apart(said(model, second_BT), first_BTV)
     later, others = float(apart_BT[-1, : TOKENS // 2].max()), float(apart_BT[0].max())
-    return Probe(later, others, TOLERANCE.get(model.dtype.itemsize, 1e-3))
+    return Probe(later, others, TOLERANCE.get(precision(model), 1e-3))
 
 
 def agreement(ours: torch.Tensor, theirs: torch.Tensor, alone: torch.Tensor, itemsize: int) -> Agreement:
-    """Compare what two ways to compute an adapter say, and the base `alone`; numbers of the base have so many bytes."""
+    """Compare what two ways to compute an adapter say, and the base `alone`, which has this `precision`."""
     off_BT, effect_BT = apart(ours, theirs), apart(theirs, alone)
     if itemsize == 4:
         off, effect, share = float(off_BT.max()), float(effect_BT.max()), 1e-3

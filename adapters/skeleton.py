@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from adapters.quantising.weights import shared_by
+
 
 def skeleton(base: Any, own: Collection[str] = ()) -> Any:
     """Another model over the base's weights; the parameters and buffers named in `own` are copies."""
@@ -24,5 +26,6 @@ def skeleton(base: Any, own: Collection[str] = ()) -> Any:
         known[id(weight)] = nn.Parameter(values, requires_grad=weight.requires_grad)
     for name, buffer in base.named_buffers():
         known[id(buffer)] = buffer.clone() if name in own else buffer.detach()
+    known.update((id(one), other) for one, other in shared_by(base))
     with torch.no_grad():
         return copy.deepcopy(base, known)

@@ -21,6 +21,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from adapters.folder import UnsupportedAdapter
+from adapters.quantising.weights import is_quantised
 
 KEPT = 256  # answers
 
@@ -113,6 +114,8 @@ def linear(base: PreTrainedModel, head: bool = False) -> tuple[str, ...]:
 def _is_linear(module: nn.Linear | Conv1D) -> bool:
     """Whether a module computes x W + b: one of a class with a forward of its own may do otherwise (by groups)."""
     weight = module.weight
+    if is_quantised(module):
+        return True
     if type(module).forward in (nn.Linear.forward, Conv1D.forward) or not weight.numel():  # spread ones are empty here
         return True
     if weight.is_meta:

@@ -21,11 +21,11 @@ from adapters.comparison import banked
 from adapters.fingerprint import changed, fingerprint
 from adapters.folder import AdapterWeights
 from adapters.plain import Plain
+from adapters.quantising.weights import rounds_inputs
 from adapters.renamed import as_read
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile
-from evaluators.forward.rows import plain_rows
 from evaluators.held import Held
 from evaluators.items.encoder import Encoder, encoder_of
 from evaluators.items.targets import EXACT, ROUNDED, SharedRequests, Targets
@@ -33,7 +33,7 @@ from evaluators.readings import Readings
 from evaluators.scored import Scored, failed
 from evaluators.subjects import sharing
 from evaluators.subjects.composed import Place, Routed, fetched
-from evaluators.subjects.on_base import AdapterError, adapter_on, load_base, merged
+from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
 from evaluators.subjects.sharing import bank_on
 from evaluators.subjects.touchstone import Touchstone
 from evaluators.waves import Waves
@@ -179,10 +179,7 @@ class Evaluator:
 
     def _loss(self, search: Search, adapter: AdapterWeights) -> float:
         """What an adapter loses on the examples that weights are searched on, in nats per token of their answers."""
-        requests = self._targets.shots(Cell.parse(search.cell), search.examples)
-        with merged(self._base, adapter):
-            told, _ = self._engine.loglikelihoods(plain_rows(requests, range(len(requests))), len(requests))
-        return -float(told.sum()) / sum(request.n_scored for request in requests)
+        return sharing.loss(self._engine, adapter, self._targets.shots(Cell.parse(search.cell), search.examples))
 
     def _score_together(
         self,
@@ -203,8 +200,8 @@ class Evaluator:
         return {adapter: own for adapter, own in waiting.items() if adapter not in plain}
 
     def _bankable(self, folder: Path | Routed) -> AdapterWeights | None:
-        """An adapter's matrices where a bank computes what PEFT does with its folder."""
-        if isinstance(folder, Routed):
+        """An adapter's matrices where a bank computes what PEFT does with its folder, whoever is beside it."""
+        if isinstance(folder, Routed) or rounds_inputs(self._base):
             return None
         found = self._plain(folder)
         return found if found is not None and self._known.holds(banked, found, folder) else None

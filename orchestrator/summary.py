@@ -14,7 +14,7 @@ from orchestrator.costs.sight import seen
 from orchestrator.options import Options
 from orchestrator.planning.doubts import doubts
 from orchestrator.planning.given import left_out
-from orchestrator.planning.remarks import remarks
+from orchestrator.planning.remarks import of_models, remarks
 from orchestrator.planning.standing import of_plan
 from orchestrator.prepare import Prepared
 from orchestrator.progress import combinations, tables
@@ -113,6 +113,7 @@ def _remarks(prepared: Prepared) -> Iterator[str]:
     yield from remarks(prepared.survey, prepared.estimates.rows, works(prepared.config, prepared.survey.examples))
     yield from doubts(prepared.survey, prepared.estimates.cut, prepared.cut)
     yield from left_out(prepared.plan.grid.existing)
+    yield from of_models(prepared.plan.grid.models, bool(prepared.plan.grid.adapters))
 
 
 def show_end(console: Console, prepared: Prepared, ended: Sequence[FailureRecord]) -> int:

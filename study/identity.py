@@ -20,6 +20,7 @@ from typing import Protocol
 from study.config import KeepNearBase, Mixing, Recipe, Scoring
 
 AS_BEFORE: dict[str, object] = {  # the value at which results are what they were before
+    "model.quantization": None,
     "scoring.system_prompt": None,
     "scoring.chat_template_args": None,
     "recipe.validation.split": "floor",
@@ -119,7 +120,7 @@ def score_id(subject: str, target: str) -> str:
 def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
     """Pick the values of a mapping that enter an identity: all but those of later keys that mean "as before".
 
-    `where` is the mapping's own key: `recipe`, `example` or `scoring`.
+    `where` is the mapping's own key: `model`, `recipe`, `example` or `scoring`.
     """
     kept: dict[str, object] = {}
     for key, value in values.items():

@@ -35,7 +35,7 @@ class Base:
         # transformers looks for this while it loads
         zero_3 = HfDeepSpeedConfig(dict(spread)) if spread is not None else None
         self.tokenizer = load_tokenizer(model)
-        self.module = load_model(model)
+        self.module = load_model(model, device)
         self.module.requires_grad_(False)
         del zero_3
         if spread is None:

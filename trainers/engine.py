@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from adapters.device import on_device
 from adapters.kinds.kind import Sheet, kind_of
+from adapters.quantising.weights import learning
 from study.config import Recipe
 from study.errors import ConfigError
 from trainers.batch import MicroBatch, Prompts
@@ -198,8 +199,9 @@ def opened(
     outer_rate = recipe.mixing.outer_rate
     sheet = kind_of(recipe).sheet(base, members, world.device)
     model = GangModel(sheet)
-    engine = None
+    engine, more = None, ExitStack()
     try:
+        more.enter_context(learning(sheet.model))
         for slot, start in enumerate(starts):
             if start.weights is not None:
                 sheet.begin(slot, start.weights)
@@ -219,6 +221,7 @@ def opened(
     finally:
         if engine is not None:
             engine.destroy()
+        more.close()
         model.detach()
         del engine, model, sheet
         forget_modules()

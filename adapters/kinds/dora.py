@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters.kinds.lora import LoraKind
+from study.errors import ConfigError
 from study.models.resolve import Model
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class DoraKind(LoraKind):
     """By LoRA's keys of the config; a gang shares the base as with LoRA."""
+
+    def check_plan(self, model: Model, longest: int) -> None:
+        super().check_plan(model, longest)
+        if model.quantization == "int8":
+            problem = f"PEFT does not compute it beside the int8 weights of {model.name} on every device"
+            raise ConfigError("recipe.kind", "dora", problem, "use nf4, or kind lora")
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
         from adapters.kinds.lora_check import check

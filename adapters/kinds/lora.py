@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.config import Lora
+from study.errors import ConfigError
 from study.flops import LORA_TRAINING
 from study.models.resolve import Model
 
@@ -47,6 +48,9 @@ class LoraKind:
         It needs room where an adapter begins with a part of them.
         """
         if self.lora.init != "default":
+            if model.quantization is not None:
+                problem = f"takes a part out of the base, and the weights of {model.name} are quantised"
+                raise ConfigError("recipe.lora.init", self.lora.init, problem, "leave it out")
             from adapters.kinds.lora_check import check_plan
 
             check_plan(self.lora, model)

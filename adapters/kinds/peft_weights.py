@@ -23,7 +23,7 @@ from adapters.kinds.files import write_files
 from adapters.kinds.row import Row
 from adapters.loaded import VECTORS, one_line, peft_model, runs
 from adapters.positions import positions_of
-from adapters.probe import agreement, has_prompt, probe, said, tokens_of
+from adapters.probe import agreement, has_prompt, precision, probe, said, tokens_of
 from adapters.skeleton import skeleton
 from study.errors import ConfigError
 from study.identity import digest
@@ -124,7 +124,7 @@ def check(kind: PeftKind, base: PreTrainedModel, model: Model) -> None:
         raise
     except Exception as error:  # PEFT's and a model's own code: anything can be raised
         raise _refused(kind, model, one_line(error)) from error
-    found = agreement(ours_BTV, theirs_BTV, alone_BTV, base.dtype.itemsize)
+    found = agreement(ours_BTV, theirs_BTV, alone_BTV, precision(base))
     if not found.holds:
         trouble = f"PEFT loads an adapter of this model otherwise than it is trained ({found.off:.2g} nats)"
     if trouble is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.errors import ConfigError
 from study.flops import WHOLE_TRAINING
 from study.models.resolve import Model
 
@@ -31,7 +32,10 @@ class WholeKind:
         return params
 
     def check_plan(self, model: Model, longest: int) -> None:
-        """Does nothing: every base has weights."""
+        if model.quantization is not None:
+            problem = f"trains all weights, and those of {model.name} are quantised ({model.quantization})"
+            fix = "set recipe.lora, or take the model as it was before"
+            raise ConfigError("recipe.lora", None, problem, fix)
 
     def check(self, base: PreTrainedModel, model: Model) -> None:
         """Does nothing: a whole model is written and read by transformers, and its weights are compared by name."""

@@ -12,9 +12,11 @@ import torch
 
 from bench.gpu.checks import gangs, memory, parity, placement, waits
 from bench.gpu.kit import Kit
+from bench.gpu.quantised import quantised
 from bench.gpu.speeds import speeds
 
-CORE = {"placement": placement, "parity": parity, "gang": gangs, "memory": memory, "waits": waits, "speed": speeds}
+CORE = {"placement": placement, "parity": parity, "gang": gangs, "memory": memory, "waits": waits}
+CORE |= {"quantised": quantised, "speed": speeds}
 
 
 def main(arguments: list[str]) -> int:

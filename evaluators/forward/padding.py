@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from adapters.probe import TOLERANCE, apart
+from adapters.probe import TOLERANCE, apart, precision
 
 PROMPTS, STEPS = (12, 20), 3  # tokens of each prompt, and tokens that are written
 
@@ -28,13 +28,13 @@ def pads_exactly(model: Any) -> bool:
     mask_BT[0, : longest - short] = 0
     together = _written(model, tokens_BT, mask_BT)
     alone = _written(model, tokens_BT[:1, longest - short :], mask_BT[:1, longest - short :])
-    exact = model.dtype.itemsize == 4
+    exact = precision(model) == 4
     off: list[float] = []
     for (ours_BV, ours_B), (theirs_BV, theirs_B) in zip(together, alone, strict=True):
         off.append(float(apart(ours_BV[0], theirs_BV[0]) if exact else _typically_apart(ours_BV[0], theirs_BV[0])))
         if ours_B[0] != theirs_B[0]:
             break  # from here on they read other texts
-    return max(off) <= TOLERANCE.get(model.dtype.itemsize, 1e-3)
+    return max(off) <= TOLERANCE.get(precision(model), 1e-3)
 
 
 def _typically_apart(one_V: torch.Tensor, other_V: torch.Tensor) -> torch.Tensor:

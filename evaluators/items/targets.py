@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from adapters.base import embedded
+from adapters.probe import precision
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows, sides
 from evaluators.items.encoder import Encoder
@@ -159,7 +160,7 @@ class Targets:
         precision, for all else is computed in the same order.
         """
         longest = self._branching(items, requests)
-        rows, halved = shared(longest, requests, self._turn), self._engine.model.dtype.itemsize != 4
+        rows, halved = shared(longest, requests, self._turn), precision(self._engine.model) != 4
         expected, _ = self._engine.loglikelihoods(plain(longest, requests, self._turn), len(requests))
         try:
             found, _ = self._engine.loglikelihoods(rows, len(requests))

@@ -2,7 +2,8 @@
 
 Invariant: when an adapter is taken off, the base is what it was, bit for bit. Its weights are never written to. In
 float32, where the sum is exact enough (1e-6), an adapter is merged into copies of the matrices it changes, which saves
-its own matrix products at every batch; in half precision it runs beside the frozen matrices as PEFT defines it.
+its own matrix products at every batch; in half precision, and where the matrices are quantised, it runs beside them as
+PEFT defines it.
 Plain LoRA is merged from its matrices; whatever else PEFT knows is left to PEFT's own modules, a second or so slower,
 and on a skeleton of the base: PEFT does not take everything out again that it puts into a model.
 A model that was fine-tuned as a whole takes the place of the base's weights meanwhile.
@@ -29,6 +30,7 @@ from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import one_line, peft_model, runs
 from adapters.onednn import use_onednn
 from adapters.plain import Plain
+from adapters.quantising.weights import any_quantised
 from evaluators.subjects.touchstone import Touchstone
 from study.models.resolve import Model
 from study.pulse import loading
@@ -40,8 +42,9 @@ class AdapterError(Exception):
 
 def load_base(model: Model) -> PreTrainedModel:
     """The base model on the GPU where there is one, ready to be read."""
-    base = load_model(model)
-    base.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]  # behind a decorator that hides its arguments
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    base = load_model(model, device)
+    base.to(device)  # type: ignore[arg-type]  # behind a decorator that hides its arguments
     base.eval().requires_grad_(False)
     use_onednn(base)
     return base
@@ -61,7 +64,7 @@ def adapter_on(
             yield base
         return
     plain = (read or Plain(base))(folder) if base.dtype == torch.float32 else None
-    if plain is None or not known.holds(merged, plain, folder):
+    if plain is None or any_quantised(base, plain.modules) or not known.holds(merged, plain, folder):
         yield _by_peft(base, folder, known)
         return
     with merged(base, plain):

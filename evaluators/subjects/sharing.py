@@ -11,7 +11,10 @@ import torch
 from adapters.bank import for_adapters
 from adapters.device import room
 from adapters.folder import AdapterWeights
+from adapters.quantising.weights import any_quantised
 from evaluators.forward.engine import Engine
+from evaluators.forward.rows import Request, plain_rows
+from evaluators.subjects.on_base import merged
 
 MOST_ADAPTERS = 16
 MOST_PADDED = 4  # times the smallest rank of a bank is its largest: a sum may stand beside its parts, a full rank not
@@ -74,6 +77,25 @@ def bank_on(engine: Engine, adapters: Sequence[AdapterWeights]) -> Iterator[None
     finally:
         engine.bank.detach()
         engine.bank = None
+
+
+@contextmanager
+def alone_on(engine: Engine, adapter: AdapterWeights) -> Iterator[int | None]:
+    """Within, the engine's base has the adapter; gives the slot that its rows have to have. None where it is merged."""
+    if any_quantised(engine.model, adapter.modules):
+        with bank_on(engine, [adapter]):
+            yield 0
+    else:
+        with merged(engine.model, adapter):
+            yield None
+
+
+def loss(engine: Engine, adapter: AdapterWeights, requests: Sequence[Request]) -> float:
+    """What an adapter loses on texts, in nats per token that is scored."""
+    with alone_on(engine, adapter) as slot:
+        rows = [row.numbered_from(0, slot) for row in plain_rows(requests, range(len(requests)))]
+        told, _ = engine.loglikelihoods(rows, len(requests))
+    return -float(told.sum()) / sum(request.n_scored for request in requests)
 
 
 def _cancels(adapter: AdapterWeights) -> bool:

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 from adapters.comparison import Way, at_random, compared, compared_strongly, fill
 from adapters.folder import AdapterWeights, UnsupportedAdapter
 from adapters.loaded import one_line, peft_model, runs
-from adapters.probe import TOLERANCE, Agreement, agreement, probe, said, tokens_of
+from adapters.probe import TOLERANCE, Agreement, agreement, precision, probe, said, tokens_of
+from adapters.quantising.weights import rounds_inputs
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Touchstone:
     """Of one base. It remembers which shapes of adapters were tried, and with what outcome."""
 
     def __init__(self, base: PreTrainedModel) -> None:
-        self._base, self._tokens_BT = base, tokens_of(base)
+        self._base, self._tokens_BT, self._rounds_inputs = base, tokens_of(base), rounds_inputs(base)
         self._known: dict[object, bool] = {}
         self._unmerged: set[object] = set()
 
@@ -41,10 +42,11 @@ class Touchstone:
     def _rounding(self) -> float:
         """How far (nats) logits may move for what is no part of their text: some times what it is in the base alone.
 
-        That is nothing in most, for shapes are the same; how many tokens an expert gets is not.
+        That is nothing in most, for shapes are the same; how many tokens an expert gets is not, nor is it which inputs
+        of a batch are too large for 8 bits.
         """
-        found = probe(self._base, self._tokens_BT, self._alone)
-        return max(TOLERANCE[4], 2 * found.later, 2 * found.others)
+        found, least = probe(self._base, self._tokens_BT, self._alone), TOLERANCE[2 if self._rounds_inputs else 4]
+        return max(least, 2 * found.later, 2 * found.others)
 
     def holds(self, way: Way, adapter: AdapterWeights, folder: Path) -> bool:
         """Whether the base with an adapter put on it in this way says what PEFT's modules make of its folder.
@@ -87,7 +89,7 @@ class Touchstone:
         if not mergeable or shape in self._unmerged:
             return True
         wrapped.merge_adapter(safe_merge=True)
-        if _agreed(agreement(said(model, self._tokens_BT), theirs, self._alone, self._base.dtype.itemsize)):
+        if _agreed(agreement(said(model, self._tokens_BT), theirs, self._alone, precision(self._base))):
             return True
         self._unmerged.add(shape)
         return False

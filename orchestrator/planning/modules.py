@@ -13,7 +13,9 @@ from study.config.expansion import learned
 from study.config.recipe import Modules
 from study.config.recipes import key_of
 from study.errors import ConfigError
+from study.models.quantised import BYTES
 from study.models.resolve import Model
+from trainers.settings import zero_stage
 
 if TYPE_CHECKING:
     from adapters.targeting import Targets
@@ -27,6 +29,20 @@ def check_kinds(config: StudyConfig, models: Sequence[Model]) -> None:
     for tuning, longest in dict.fromkeys(asked) if stated else ():
         for model in models:
             tuning.check_plan(model, longest)
+    for model in models if stated else ():
+        _check_quantised(config, model)
+
+
+def _check_quantised(config: StudyConfig, model: Model) -> None:
+    """Raise ConfigError where a base's weights are quantised in a way that nothing is trained on, or spread."""
+    if model.quantization is None:
+        return
+    if model.quantization not in BYTES:
+        problem = f"its weights are quantised by {model.quantization}, and adapters are trained on bitsandbytes' alone"
+        raise ConfigError("models", model.path, problem, "set models[].quantization on the model as it was before")
+    if zero_stage(config.training) == 3:
+        problem = f"spreads weights over processes, and those of {model.name} are quantised ({model.quantization})"
+        raise ConfigError("training.deepspeed.zero_optimization.stage", 3, problem, "set it to 2 or less")
 
 
 def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, ...]:

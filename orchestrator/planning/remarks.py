@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from adapters.kinds.kind import kind_of
 from orchestrator.planning.survey import Survey
 from study.cells import Source
 from study.config import Recipe
+from study.models.resolve import Model
 
 _NOTHING_TO_LEARN = {"text": "they are empty", "prompt_completion": "their completions are empty"}
 _HIDDEN = "their labels are hidden"
@@ -49,6 +50,17 @@ def remarks(found: Survey, rows: Mapping[str, int], to_learn: Mapping[str, tuple
             f"too short to learn: {len(short):,} sources end within their warm-up, e.g. {name} at step {steps:,}; the "
             "first step changes nothing. Raise recipe.epochs, or lower recipe.batch_size or recipe.warmup_ratio"
         )
+
+
+def of_models(models: Sequence[Model], trains: bool) -> Iterator[str]:
+    """Give a line for each model whose weights are quantised."""
+    for model in models:
+        if model.quantization is not None:
+            one = "; adapters are trained one at a time" if trains and model.quantization == "int8" else ""
+            yield (
+                f"{model.name}: linear modules hold {model.quantization}, all weights {model.bytes / 1e9:.3g} GB; "
+                f"adapters run beside them, none is merged{one}"
+            )
 
 
 def _set_apart(found: Survey) -> Iterator[str]:

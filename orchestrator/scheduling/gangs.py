@@ -26,6 +26,8 @@ DEVICE_BYTES = {
 ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments; the rest is activations
 BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
 
+ROUNDS_BATCHES = "int8"  # where what all rows of a batch hold decides how each is rounded: no two adapters share one
+
 Gang = tuple[AdapterUnit, ...]
 Kind = tuple[str, int]  # a model, and the number of a recipe and a place in line: only what has both is one gang
 
@@ -66,7 +68,7 @@ def planned(
 def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
     """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
     tuning = tuning_of(recipe)
-    if not tuning.shares_base:
+    if not tuning.shares_base or model.quantization == ROUNDS_BATCHES:
         return 1
     if training.gang_size != "auto":
         return training.gang_size

@@ -32,6 +32,7 @@ class ModelConfig(Frozen):
     name: Name | None = None
     revision: StrictStr | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["nf4", "int8"] | None = None  # of linear modules, by bitsandbytes
     family: StrictStr | None = None
     size_billions: Annotated[Number, Field(gt=0)] | None = None
     trust_remote_code: StrictBool = False

@@ -13,19 +13,9 @@ from study.bounded import read_json
 from study.config import StudyConfig
 from study.errors import ConfigError
 from study.models.hub import file_of, local_folder
+from study.models.quantised import check_quantised
 from study.models.resolve import Model
 from study.store.safetensors_header import header_in
-
-LIBRARIES = {  # what transformers needs to load weights that are quantised so
-    "aqlm": "aqlm",
-    "auto-round": "auto_round",
-    "awq": "gptqmodel",
-    "compressed-tensors": "compressed_tensors",
-    "gptq": "gptqmodel",
-    "hqq": "hqq",
-    "quanto": "optimum",
-    "torchao": "torchao",
-}
 
 NEVER_CAUSAL = {  # types with no such key in their code
     "cpmant": "it reads a prompt as a whole",
@@ -40,7 +30,7 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
         key, told = f"models[{i}].id", _mapping(model, "config.json")
         _check_type(told, key, model)
         _check_decodes(told, key, model)
-        _check_quantised(told, key, model)
+        check_quantised(told, config.models[i].quantization, f"models[{i}]", model.path)
         chats = config.chats()
         for system_prompt in dict.fromkeys(scoring.system_prompt for scoring in chats):
             _check_chat(system_prompt, model)
@@ -94,22 +84,6 @@ def _causal_types() -> frozenset[str]:
     )
     pairs = (node for node in ast.walk(table) if isinstance(node, ast.Tuple))
     return frozenset(str(ast.literal_eval(pair.elts[0])) for pair in pairs)
-
-
-def _check_quantised(told: Mapping[str, Any], key: str, model: Model) -> None:
-    quantised = told.get("quantization_config")
-    if not isinstance(quantised, dict):
-        return
-    legacy = quantised.get("load_in_4bit") or quantised.get("load_in_8bit")
-    method = str(quantised.get("quant_method") or ("bitsandbytes" if legacy else ""))
-    if method == "bitsandbytes":
-        problem = "its weights are quantised by bitsandbytes, which is not read here"
-        raise ConfigError(key, model.path, problem, "take the model as it was before")
-    library = LIBRARIES.get(method)
-    if library is not None and importlib.util.find_spec(library) is None:
-        problem = f"its weights are quantised by {method}, and the library {library} is not installed"
-        fix = f"take the model as it was before, or install {library.replace('_', '-')} here and on all nodes"
-        raise ConfigError(key, model.path, problem, fix)
 
 
 def _check_chat(system_prompt: str | None, model: Model) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from study.bounded import read_json
 from study.models.peft_config import PROMPTS
-from study.models.resolve import is_embedding
+from study.models.shapes import is_embedding
 from study.store.layout import TOKENIZER_FILE
 
 Shapes = Mapping[str, tuple[int, ...]]

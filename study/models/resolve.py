@@ -7,7 +7,6 @@ A hub model's revision is resolved to a commit; without a network the snapshot i
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,23 +18,22 @@ from study.config.fields import SAFE_NAME
 from study.config.recipe import Modules, Recipe
 from study.config.recipes import key_of
 from study.errors import ConfigError
-from study.identity import digest
+from study.identity import deciding, digest
+from study.models import quantised, shapes
 from study.models.hub import MODEL_FILES, refused
 from study.store.safetensors_header import header_in
 
 _IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.py")
-_LAYER = re.compile(r"\.(\d+)\.")  # the first number among the parts of a module's name
-_HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear leaves them out
 
 
 @dataclass(frozen=True)
 class Model:
-    """A base model, resolved. `identity` changes when the weights, tokenizer, config or dtype do.
+    """A base model, resolved. `identity` changes when the weights, tokenizer, config, dtype or quantisation do.
 
     `embedded` of its `params` are embeddings and output heads. `is_mixed`: it has weights that are no matrix of one
     linear module each, as experts and convolutions are. `adapts` are, by what a recipe calls them, the modules that it
     trains, where the first release trained others of this model; it is for planning to find out. `layers` counts its
-    decoder layers.
+    decoder layers. `quantization` is what its linear modules hold, by the config or in its folder already.
     """
 
     name: str
@@ -52,6 +50,13 @@ class Model:
     is_mixed: bool = False
     adapts: tuple[tuple[Modules, tuple[str, ...]], ...] = ()
     layers: int = 0
+    quantization: str | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What its weights hold in memory."""
+        each, body = (4 if self.dtype == "float32" else 2), self.params - self.embedded
+        return round(self.embedded * each + body * quantised.BYTES.get(self.quantization or "", each))
 
     def adapted(self, recipe: Recipe) -> tuple[str, ...]:
         """The modules that a recipe trains, where they are others than in the first release."""
@@ -84,28 +89,30 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         raise ConfigError(f"{key}.id", entry.id, f"its last part {name!r} is no folder name", "give the model a `name`")
     if Path(entry.id).exists() or entry.id.startswith((".", "/", "~")):
         folder = Path(entry.id).expanduser()
-        config_json, shapes = _read_folder(folder, f"{key}.id")
+        config_json, held = _read_folder(folder, f"{key}.id")
         path, revision, weights = str(folder.resolve()), None, _digest_folder(folder)
     else:
         path = entry.id
-        revision, config_json, shapes = _read_hub(entry, key)
+        revision, config_json, held = _read_hub(entry, key)
         weights = f"{entry.id}@{revision}"
     _check_causal(config_json, f"{key}.id", entry.id)
-    params = sum(math.prod(shape) for shape in shapes.values())
+    held = quantised.whole(held, config_json)
+    params, asked = shapes.count(held), deciding("model", {"quantization": entry.quantization})
     return Model(
         name=name,
         path=path,
         revision=revision,
-        identity=digest({"weights": weights, "dtype": dtype}),
+        identity=digest({"weights": weights, "dtype": dtype, **asked}),
         dtype=dtype,
         family=entry.family or family(name),
         size_billions=entry.size_billions or params / 1e9,
         params=params,
         trust_remote_code=entry.trust_remote_code,
-        modules=linear_modules(shapes, bool(config_json.get("tie_word_embeddings"))),
-        embedded=sum(math.prod(shape) for name, shape in shapes.items() if is_embedding(name)),
-        is_mixed=any(len(shape) > 2 or "expert" in name for name, shape in shapes.items()),
-        layers=max((int(found[1]) + 1 for name in shapes if (found := _LAYER.search(f".{name}"))), default=0),
+        modules=shapes.linear_modules(held),
+        embedded=shapes.embedded(held),
+        is_mixed=shapes.is_mixed(held),
+        layers=shapes.layers(held),
+        quantization=entry.quantization or quantised.stated(config_json),
     )
 
 
@@ -131,20 +138,6 @@ def family(name: str) -> str:
     """Read the family off a name: letters and first version number (Llama-3.2-1B -> Llama-3, Qwen2.5-7B -> Qwen2)."""
     match = re.match(r"[A-Za-z]+-?\d+(?![\d.]*[BbMm]\b)", name)
     return match.group(0) if match else name.split("-")[0]
-
-
-def linear_modules(shapes: dict[str, tuple[int, ...]], tied: bool) -> tuple[str, ...]:
-    """List the last names of the modules that hold a matrix, but for embeddings and output head."""
-    matrices = {
-        n.removesuffix(".weight").rsplit(".", 1)[-1] for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2
-    }
-    return tuple(sorted(m for m in matrices if not is_embedding(m)))
-
-
-def is_embedding(name: str) -> bool:
-    """Whether a tensor or module is an embedding or an output head, by its name."""
-    last = name.removesuffix(".weight").removesuffix(".bias").rsplit(".", 1)[-1]
-    return "embed" in last or last in {"wte", "wpe", *_HEAD}
 
 
 def _check_modules(config: StudyConfig, model: Model) -> None:
@@ -225,8 +218,8 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dic
         # asked for by the branch's name: that is how the cache learns which commit the branch is, for use offline
         config_json = read_mapping(Path(hf_hub_download(entry.id, "config.json", revision=entry.revision)).read_bytes())
         metadata = HfApi().get_safetensors_metadata(entry.id, revision=commit)
-        shapes = {n: tuple(t.shape) for file in metadata.files_metadata.values() for n, t in file.tensors.items()}
-        return str(commit), config_json, shapes
+        held = {n: tuple(t.shape) for file in metadata.files_metadata.values() for n, t in file.tensors.items()}
+        return str(commit), config_json, held
     except (hub.RepositoryNotFoundError, hub.GatedRepoError) as error:
         raise refused(f"{key}.id", entry.id, error) from error
     except hub.RevisionNotFoundError as error:
@@ -244,5 +237,5 @@ def _read_hub(entry: ModelConfig, key: str) -> tuple[str, dict[str, object], dic
     except (OSError, hub.LocalEntryNotFoundError) as error:
         raise refused(f"{key}.id", entry.id, unreachable) from error
     folder = Path(found)
-    config_json, shapes = _read_folder(folder, f"{key}.id")
-    return folder.name, config_json, shapes
+    config_json, held = _read_folder(folder, f"{key}.id")
+    return folder.name, config_json, held

@@ -11,7 +11,6 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from adapters.fingerprint import changed, fingerprint
 from adapters.kinds import lora_weights as lora
@@ -20,6 +19,7 @@ from study.config import Recipe, Validation
 from study.data.held_out import split
 from study.models.resolve import Model
 from tests.support.plain_peft import Learned, learn
+from tests.support.quantised import loaded
 from tests.support.training import (
     RECIPE,
     Weights,
@@ -69,7 +69,7 @@ def train(worker: Worker, model: Model, out: Path, recipe: Recipe, gang: Any = G
 def by_peft(worker: Worker, model: Model, one: Any, recipe: Recipe, folder: Path) -> tuple[Weights, Learned]:
     """What PEFT's own modules come to, and what PEFT writes of them."""
     assert worker.base is not None
-    base, kind = AutoModelForCausalLM.from_pretrained(model.path), kind_of(recipe)
+    base, kind = loaded(model.path, model.quantization), kind_of(recipe)
     own = recipe.low_rank
     config: Any = kind.config(base) if own is None else lora.lora_config(own)
     if own is not None:
@@ -97,6 +97,9 @@ def by_peft(worker: Worker, model: Model, one: Any, recipe: Recipe, folder: Path
         return torch.optim.AdamW([w for w in trained.parameters() if w.requires_grad], lr=rate, weight_decay=decay)
 
     rows = worker.base.rows(one.examples, recipe.max_length, recipe.loss_on)
+    for module in wrapped.modules():
+        if type(module).__module__.startswith("bitsandbytes"):
+            module.train()  # as Trainer has it; a base's dropout stays off, as in all trainings
     learned = learn(wrapped, one, rows, recipe, optimizer)
     if own is None or own.init == "default":
         wrapped.save_pretrained(folder / "end")

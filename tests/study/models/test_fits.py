@@ -70,10 +70,11 @@ def test_the_types_of_models_are_transformers_own() -> None:
 
 
 @pytest.mark.parametrize("told", [{"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_8bit": True}])
-def test_a_model_quantised_by_bitsandbytes_is_refused(told: dict[str, Any], model: Path) -> None:
+def test_a_model_is_quantised_once(told: dict[str, Any], model: Path) -> None:
     change(model, "config.json", lambda config: config.update(quantization_config=told))
-    with pytest.raises(ConfigError, match="quantised by bitsandbytes, which is not read here"):
-        check(model)
+    check(model)
+    with pytest.raises(ConfigError, match=r"models\[0\].quantization = 'nf4': the weights of .* are quantised already"):
+        check(model, "models=[{id: " + str(model) + ", quantization: nf4}]")
 
 
 @pytest.mark.parametrize(("method", "library"), [("gptq", "gptqmodel"), ("awq", "gptqmodel"), ("hqq", "hqq")])
