@@ -1,4 +1,4 @@
-"""The folder of a composed adapter: plain LoRA, which PEFT and everything that reads it loads as it is.
+"""The files of a composed adapter: plain LoRA, which PEFT and everything that reads it loads as it is.
 
 Invariant: equal inputs give equal bytes, and no path of this machine is in them.
 """
@@ -6,18 +6,34 @@ Invariant: equal inputs give equal bytes, and no path of this machine is in them
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
 from adapters.composing.composed import Composed
-from adapters.kinds.lora_weights import named, write_as
+from adapters.kinds.files import contents
+from adapters.kinds.lora_weights import named, told
 from study.models.resolve import Model
+from study.scratch import os_errors
 
 
 def write(folder: Path, composed: Composed, model: Model, base: PreTrainedModel) -> None:
-    """Write it. Modules of another rank than most are named in patterns; alpha is the rank, so that scaling is 1."""
+    """Write them into a folder."""
+    put(folder, files_of(composed, model, base))
+
+
+def put(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with os_errors():
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+
+
+def files_of(composed: Composed, model: Model, base: PreTrainedModel) -> dict[str, bytes]:
+    """Make them, by their names. Modules of another rank than most are named in patterns; alpha is the rank, so that
+    scaling is 1."""
     ranks = {name: len(factors.a) for name, factors in sorted(composed.weights.modules.items())}
     most = max(Counter(ranks.values()).items(), key=lambda item: (item[1], item[0]))[0]
     others = {f"^{name}": rank for name, rank in ranks.items() if rank != most}
@@ -31,4 +47,5 @@ def write(folder: Path, composed: Composed, model: Model, base: PreTrainedModel)
         bias="none",
         task_type="CAUSAL_LM",
     )
-    write_as(folder, config, base, model, named(composed.weights))
+    tensors = named(composed.weights)
+    return contents(told(config, base, tensors), model, tensors)

@@ -188,12 +188,10 @@ def write(folder: Path, lora: Lora, base: PreTrainedModel, model: Model, tensors
     """Write an adapter folder of `named` matrices that were trained by a recipe."""
     config = lora_config(lora if lora.init == "default" else twice(lora))
     config.use_dora = any(name.endswith(MAGNITUDE) for name in tensors)
-    write_as(folder, config, base, model, tensors)
+    write_files(folder, told(config, base, tensors), model, tensors)
 
 
-def write_as(
-    folder: Path, config: LoraConfig, base: PreTrainedModel, model: Model, tensors: Mapping[str, torch.Tensor]
-) -> None:
-    """Write an adapter folder of `named` matrices; equal ones give equal bytes. PEFT adapts the very same modules."""
+def told(config: LoraConfig, base: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> dict[str, object]:
+    """Give the keys of a configuration with which PEFT adapts the very modules of `named` matrices."""
     modules = sorted({name.removeprefix(PREFIX).partition(".lora_")[0] for name in tensors})
-    write_files(folder, {**config.to_dict(), "target_modules": names_for(base, modules)}, model, tensors)  # type: ignore[no-untyped-call]
+    return {**config.to_dict(), "target_modules": names_for(base, modules)}  # type: ignore[no-untyped-call]

@@ -70,8 +70,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
         return store.fetch_adapter(adapter.folder, place.local)
     folders = {one.adapter_id: read(one) for one in adapter.parts}
     names = {one.adapter_id: str(one) for one in adapter.parts}
-    folder = place.local / "composed" / adapter.adapter_id
-    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, bytes] = {}
     try:
         parts = read_parts(base, adapter.composition.terms, folders, place.plain)
         if routes:
@@ -82,8 +81,7 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
                 search = composition.search
                 composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
             made = compose(composition, parts)
-            files.write(folder, made, place.model, base)
-            place.plain.put(folder, made.weights)
+            written = files.files_of(made, place.model, base)
             record = _record(adapter, made.geometry.pairs, made.geometry.rank, made.geometry, composition.terms)
     except UnsupportedAdapter as error:
         told = str(error)
@@ -91,8 +89,21 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
             told = told.replace(adapter_id, name)
         raise AdapterError(f"{adapter.name} cannot be put together: {told}") from error
     if not is_there:
-        stored.put(store, adapter.folder, folder, record)
-    return Routed(adapter.composition, folders) if routes else folder
+        stored.put(store, adapter.folder, written, record)
+    if routes:
+        return Routed(adapter.composition, folders)
+    folder = _here(adapter, place, written)
+    place.plain.put(folder, made.weights)
+    return folder
+
+
+def _here(adapter: ComposedAdapter, place: Place, written: Mapping[str, bytes]) -> Path:
+    """A local folder of what the store has now: its own, or a copy."""
+    if place.store.is_local:
+        return Path(place.store.path(adapter.folder))
+    folder = place.local / "composed" / adapter.adapter_id
+    files.put(folder, written)
+    return folder
 
 
 def _record(

@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     for adapter, at in MADE.items():
         folder = f"adapters/{MODEL[0]}/composed/mix/seed1-{adapter}"
         terms = (Weighted(PARTS[0], "f", 1 - at), Weighted(PARTS[1], "f", at))
-        composed.put(made, folder, Path(made.uri) / "nothing", ComposedRecord(
+        composed.put(made, folder, {}, ComposedRecord(
             adapter_id=adapter, model=MODEL[0], name="mix", seed=1, method="sum", parameters={}, norm=1.0, rank=8,
             terms=terms, truncation=0.0, pairs=(Pair(0, 1, 0.3, 0.5, 0.4),),
         ))  # fmt: skip
