@@ -195,6 +195,7 @@ def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 PARQUET = {
     "results/items": (schema.ITEMS, "One row per adapter, or base, and target item."),
     "results/scores": (schema.SCORES, "One row per adapter, or base, target and metric."),
+    "prompts": (schema.PROMPTS, "One row per item of a target, as it is asked."),
     "grid.parquet": (schema.GRID, "One row: what the current config asks for."),
     "grid.parquet: subjects": (schema.SUBJECTS, "What is scored."),
     "grid.parquet: targets": (schema.TARGETS, "On what."),

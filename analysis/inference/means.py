@@ -5,7 +5,8 @@ before they are squared, so a base that a whole column shares, and items that la
 Tasks are strata: each has its own items, as many as it has, and its own variance; their degrees of freedom are put
 together by Satterthwaite (1946), as Welch does for two samples.
 Seed noise: a source's seeds are its own, and move its targets together as `seeds` estimates. What the variances of two
-sources are in doubt by may be the same error, so doubts are added up as if it were. Over M models the spread
+sources are in doubt by may be the same error, so doubts are added up as if it were. Where no item of a task's cells
+has changed its pseudo-items, as of single cells, keep the mean from looking certain. Over M models the spread
 of the models' values is the error, with M − 1 degrees of freedom (normal intervals cover 70 % at M = 2); it holds all
 noise that models do not share, and what they do share, the items, is added.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference.items import Floats, Grid
+from analysis.inference.items import PSEUDO, Floats, Grid
 from analysis.inference.seeds import Added, SeedSpread, joined
 
 
@@ -59,7 +60,22 @@ def _from_items(grid: Grid, weights: Floats) -> tuple[Floats, Floats, Floats]:
     member = np.eye(int(grid.task.max()) + 1)[task]
     n = (met @ member).clip(2)  # A × tasks
     items = clusters**2 @ member * n / (n - 1)
-    return clusters, items.sum(axis=1), (2 * items**2 / (n - 1)).sum(axis=1)
+    pseudo = _untouched(grid, weights)
+    unsure = 2 * items**2 / (n - 1) + 2 * pseudo**2 / (n + PSEUDO - 1)
+    return clusters, (items + pseudo).sum(axis=1), unsure.sum(axis=1)
+
+
+def _untouched(grid: Grid, weights: Floats) -> Floats:
+    """A × tasks: the variance that pseudo-items add where no item of any of the task's cells has changed; else 0.
+
+    That is what each of these cells has for itself, as if one pseudo-gain and one pseudo-loss moved all of them: how
+    many cells an item moves nobody has seen.
+    """
+    member = np.eye(int(grid.task.max()) + 1)[grid.task]  # T × tasks
+    still = (grid.n_gains + grid.n_losses == 0) | (weights == 0)
+    moved = (~still).any(axis=1) @ member
+    own = (np.abs(weights) * np.sqrt(np.where(grid.n_items > 0, grid.items, 0.0))).sum(axis=1) @ member
+    return np.where(moved > 0, 0.0, own**2)
 
 
 def alone(value: Floats) -> Means:
@@ -126,6 +142,9 @@ def over_models(several: Sequence[Means], level: float = 0.95) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(have, values, 0.0).sum(axis=0) / m
         spread = (np.where(have, values - mean, 0.0) ** 2).sum(axis=0) / (m - 1) / m
+        still = ~np.any([one.clusters.any(axis=1) for one in several], axis=0) & (spread == 0)
+        alike = sum(np.where(one_has, one.items, 0.0) for one_has, one in zip(have, several, strict=True)) / m**2
+        spread = np.where(still & ~np.isnan(alike), alike, spread)  # pseudo-items alone
         half = np.sqrt(t.ppf((1 + level) / 2, m - 1) ** 2 * spread + norm.ppf((1 + level) / 2) ** 2 * shared)
     value = np.where(m > 1, mean, np.nan)
     return Interval(value, np.sqrt(spread + shared), (m - 1).astype(np.float64), value - half, value + half)

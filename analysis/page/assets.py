@@ -2,10 +2,13 @@
 
 CSS = """
 :root { --ink:#1b1f24; --soft:#59636e; --line:#d9dee3; --wash:#f4f6f8; --blue:#0b4a85; --red:#8c1127; --amber:#fff4d6;
-  --paper:#fff; --edge:#767f88; }
+  --paper:#fff; --edge:#767f88; --gold:#e3c46b; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink:#e6e9ec; --soft:#a9b3bd; --line:#39424b; --wash:#1f262d; --blue:#86bdf7; --red:#ff9d96; --amber:#3b3113;
+    --paper:#14181d; --edge:#7d8894; --gold:#7a6523; } }
 * { box-sizing: border-box; }
-html { color-scheme: light; -webkit-text-size-adjust: 100%; }
-body { margin: 0; color: var(--ink); background: #fff;
+html { color-scheme: light dark; -webkit-text-size-adjust: 100%; }
+body { margin: 0; color: var(--ink); background: var(--paper);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
 main, header, footer { max-width: 1060px; margin: 0 auto; padding: 0 20px; }
 header { padding-top: 28px; }
@@ -14,7 +17,8 @@ h2 { font-size: 1.3rem; margin: 44px 0 6px; padding-top: 10px; border-top: 1px s
 h3 { font-size: 1.05rem; margin: 26px 0 4px; }
 p { margin: 6px 0 12px; max-width: 46em; }
 .soft { color: var(--soft); font-size: .92rem; }
-.banner { background: var(--amber); border: 1px solid #e3c46b; border-radius: 6px; padding: 10px 14px; margin: 16px 0; }
+.banner { background: var(--amber); border: 1px solid var(--gold); border-radius: 6px;
+  padding: 10px 14px; margin: 16px 0; }
 .lines { padding-left: 1.2em; margin: 8px 0 18px; }
 .lines li { margin: 7px 0; max-width: 52em; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 14px; margin: 14px 0 0; font-size: .92rem; }
@@ -22,11 +26,14 @@ a { color: var(--blue); }
 .how { color: var(--ink); background: var(--wash); border-left: 3px solid var(--blue); padding: 7px 12px;
   max-width: 52em; font-size: .95rem; margin: 6px 0 12px; }
 figure { margin: 10px 0 4px; }
-.chart { width: 100%; min-height: 40px; }
+.chart { width: 100%; min-height: 40px; color: #1b1f24; background: #fff; color-scheme: light; }
+figcaption { max-width: 52em; margin: 4px 0 10px; }
+.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
 .scroll .chart { width: max-content; }
 .vega-bindings { font-size: .95rem; margin: 8px 0; }
-.vega-bindings select { font: inherit; padding: 3px 6px; margin-left: 6px; max-width: 100%; }
+.vega-bindings select { font: inherit; color: var(--ink); background: var(--paper);
+  border: 1px solid var(--edge); padding: 3px 6px; margin-left: 6px; max-width: 100%; }
 .vega-bind { margin: 4px 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
@@ -41,20 +48,48 @@ button.sort::after { content: " \\2195"; color: var(--soft); font-weight: 400; }
 details { margin: 8px 0 14px; }
 summary { cursor: pointer; color: var(--blue); font-size: .93rem; padding: 4px 0; }
 .tall { max-height: 420px; overflow: auto; border: 1px solid var(--line); border-radius: 4px; }
-.absent { border: 1px dashed #b9c0c7; border-radius: 6px; padding: 9px 14px; color: var(--soft); max-width: 52em; }
+.absent { border: 1px dashed var(--edge); border-radius: 6px; padding: 9px 14px; color: var(--soft); max-width: 52em; }
 dl { max-width: 52em; } dt { font-weight: 600; margin-top: 8px; } dd { margin: 0 0 4px 0; }
 footer { color: var(--soft); font-size: .88rem; margin-top: 50px; padding-bottom: 40px; }
 #vg-tooltip-element { font-size: 13px !important; }
 @media (max-width: 600px) {
-  main, header, footer { padding: 0 14px; } h1 { font-size: 1.35rem; } h2 { font-size: 1.15rem; } }
-@media print { nav, button.sort::after { display: none; } h2 { break-after: avoid; } figure { break-inside: avoid; }
-  .tall { max-height: none; overflow: visible; } .scroll svg { max-width: 100%; height: auto; } }
+  main, header, footer { padding: 0 14px; } h1 { font-size: 1.35rem; } h2 { font-size: 1.15rem; }
+  th, td { padding: 4px 5px; } }
+:focus-visible { outline: 3px solid var(--blue); outline-offset: 2px; }
+@media print { nav, .choices, button.sort::after { display: none; } h2, h3, .how, summary { break-after: avoid; }
+  figure, tr { break-inside: avoid; } thead { display: table-header-group; } th { position: static; }
+  .scroll, .tall { max-height: none; overflow: visible; } .chart svg { max-width: 100%; height: auto; }
+  th, td { white-space: normal; padding: 2px 5px; } table { font-size: .7rem; }
+  details::details-content { content-visibility: visible; block-size: auto; } }
 """
 
 SCRIPT = """
+function apart(holder) {  // of names that would lie upon each other the first stays; the table has all
+  const every = [...holder.querySelectorAll("svg text")].filter((one) => one.textContent);
+  const isName = (one) => one.closest(".mark-text.role-mark") && one.getAttribute("opacity") !== "0";
+  const names = every.filter(isName);
+  if (names.length > 400) return;  // a heat map, whose signs stand in their cells
+  const boxes = every.filter((one) => !one.closest(".mark-text.role-mark")).map((one) => one.getBoundingClientRect());
+  for (const one of names) {
+    one.style.visibility = "";
+    const box = one.getBoundingClientRect();
+    const lies = (other) => box.left < other.right && other.left < box.right && box.top < other.bottom &&
+      other.top < box.bottom;
+    if (boxes.some(lies)) one.style.visibility = "hidden";
+    else boxes.push(box);
+  }
+}
 for (const holder of document.querySelectorAll("[data-spec]")) {
   const spec = JSON.parse(document.getElementById(holder.dataset.spec).textContent);
-  vegaEmbed(holder, spec, {actions: false, renderer: "svg"}).then(({view}) => {
+  const bind = holder.closest("figure").querySelector(".choices");
+  vegaEmbed(holder, spec, {actions: false, renderer: "svg", bind}).then(({view}) => {
+    holder.querySelector("svg").setAttribute("aria-hidden", "true");  // what is seen is said below it
+    holder.setAttribute("role", "img");
+    holder.removeAttribute("aria-label");
+    holder.removeAttribute("aria-roledescription");
+    const again = () => setTimeout(() => apart(holder), 60);
+    new ResizeObserver(again).observe(holder);
+    bind.addEventListener("input", again);
     if (!holder.dataset.opens) return;
     view.addEventListener("click", (event, item) => {
       const cell = item && item.datum;

@@ -39,7 +39,7 @@ def chapter(made: dict[str, Made], figure: str) -> str:
     for one in (made[name] for name in SHOWN):
         if one.frame is not None:
             head = f"Numbers: {one.table.name} ({one.frame.height:,} rows, from {one.table.rows})"
-            parts.append(html.details(head, html.table(one.frame, one.table.columns)))
+            parts.append(html.details(head, html.table(one.frame, one.table.columns, title=one.table.title)))
     return "".join(parts) + figure
 
 

@@ -46,7 +46,7 @@ def _failed(failures: Sequence[FailureRecord]) -> str:
     columns = {"kind": "kind of failure", "unit": "what failed", "message": "why", "attempts": "times tried"}
     rows = [(failure.kind, failure.unit, failure.message, str(failure.attempts)) for failure in failures]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
-    return html.table(frame, columns, wrap=("unit", "message"))
+    return html.table(frame, columns, wrap=("unit", "message"), title="Failed units")
 
 
 def _health(study: Study, made: Made) -> str:
@@ -67,5 +67,7 @@ def _health(study: Study, made: Made) -> str:
     return (
         f"<p><strong>{doubts}:</strong> {html.text(words)}. A change in such a score "
         f"says little about transfer; <code>--exclude-unhealthy</code> makes the report without them.</p>{overlap}"
-        + html.details("Which targets", html.table(made.frame, made.table.columns, wrap=("detail",)))
+        + html.details(
+            "Which targets", html.table(made.frame, made.table.columns, title=made.table.title, wrap=("detail",))
+        )
     )

@@ -40,6 +40,10 @@ GLOSSARY = {
 }
 
 OWN_CHAPTER = ("groups", recipes.SHOWN, schedules.SHOWN, *combinations.SHOWN)
+FIRST = (  # on a phone the first of them are seen
+    *("regime", "mean", "low", "high", "harm_rate"),
+    *("harm_floor", "harm_least", "positive_rate", "median", "n"),
+)
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
@@ -59,7 +63,7 @@ def page(
         (
             distrust.chapter(study, made),
             recipes.chapter(made[recipes.SHOWN]) if study.across else "",
-            sure.chapter(made),
+            sure.chapter(made, links),
             combinations.chapter(made, _sections(made, drawn, combinations.TABLES, links))
             if study.compositions
             else "",
@@ -72,7 +76,7 @@ def page(
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light"><link rel="icon" href="data:,">
+<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
 <title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
@@ -130,7 +134,7 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
     terms = "".join(f"<dt>{html.text(k)}</dt><dd>{html.text(v)}</dd>" for k, v in glossary.items())
     summary = made["regime_summary"]
     numbers = (
-        html.table(summary.frame, summary.table.columns, sortable=False)
+        html.table(summary.frame.select(FIRST), summary.table.columns, title=summary.table.title, sortable=False)
         if summary.frame is not None
         else html.absent(summary.table.title, summary.reason)
     )
@@ -159,7 +163,7 @@ def _compared(compared: Beside) -> str:
         if made.frame is None:
             parts.append(html.absent(made.table.title, made.reason))
             continue
-        shown = html.table(made.frame, made.table.columns, wrap=("conclusion",))
+        shown = html.table(made.frame, made.table.columns, title=made.table.title, wrap=("conclusion",))
         first = made.table.name not in FOLDED
         how = f'<p class="how">{html.text(made.table.how)}</p>' if made.table.how else ""
         title = f"<h3>{html.text(made.table.title)}</h3>{how}"
@@ -173,7 +177,7 @@ def _sections(made: dict[str, Made], drawn: dict[str, Spec], tables: Collection[
     return "".join(_section(section, made, drawn, links) for section in SECTIONS if section.table in tables)
 
 
-def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec], links: html.Links) -> str:
+def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec], links: html.Links = html.NOWHERE) -> str:
     chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
     title = f"<h3>{html.text(section.title)}</h3>"
     behind = made[section.table]
@@ -190,7 +194,7 @@ def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec], li
 
 def _numbers(table: Table[Never], frame: pl.DataFrame, links: html.Links) -> str:
     head = f"Numbers: {table.name} ({frame.height:,} rows, from {table.rows})"
-    return html.details(head, html.table(frame, table.columns, links=links))
+    return html.details(head, html.table(frame, table.columns, title=table.title, links=links))
 
 
 def _plain(made: dict[str, Made], links: html.Links) -> str:
@@ -201,7 +205,7 @@ def _plain(made: dict[str, Made], links: html.Links) -> str:
             parts.append(html.absent(table.table.title, table.reason))
             continue
         how = f'<p class="how"><strong>How to read it.</strong> {html.text(table.table.how)}</p>'
-        shown = html.table(table.frame, table.table.columns, links=links)
+        shown = html.table(table.frame, table.table.columns, title=table.table.title, links=links)
         parts.append(f"<h3>{html.text(table.table.title)}</h3>{how}{shown}")
     return '<h2 id="more">More numbers</h2>' + "".join(parts)
 
@@ -217,9 +221,8 @@ def _tables(made: dict[str, Made]) -> str:
         }
         for m in made.values()
     ]
-    listed = html.table(
-        pl.DataFrame(rows, infer_schema_length=None), {}, sortable=False, wrap=("what", "made from", "note")
-    )
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    listed = html.table(frame, {}, sortable=False, wrap=("what", "made from", "note"), title="All tables")
     return (
         '<h2 id="tables">Tables</h2><p>Each is beside this page: <code>tables/NAME.csv</code> and <code>.parquet</code>'
         f", and <code>tables/columns.csv</code> says what every column means.</p>{listed}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import SOURCE, TRANSFER_REGIMES
+from analysis.frames import KEYS, SOURCE, TRANSFER_REGIMES
 from analysis.inference.claims import LEVEL
 from analysis.page import combinations, recipes
 from analysis.page.words import (
@@ -28,6 +28,7 @@ from analysis.reading.study import Study
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 
+NAMED = 3  # cells that a line names
 CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 
 
@@ -77,7 +78,21 @@ def _harm(made: dict[str, Made]) -> str:
     said = f"Harm: {rate_beside_noise(table.row(by_predicate=pl.col('regime') == 'all', named=True))}"
     if tests is None:
         return f"{said}."
-    return f"{said}. Of single cells {claims(claimed(tests))}."
+    return f"{said}. Of single cells {claims(claimed(tests))}.{_deepest(tests)}"
+
+
+def _deepest(tests: pl.DataFrame) -> str:
+    """Which cells are harmed for certain, the deepest first."""
+    sure = tests.filter("harmed", pl.col("regime") != "MT-ML").sort("delta", *KEYS)
+    if not sure.height:
+        return ""
+    cells = [
+        f"{row['source_task']}/{row['source_language']} on {row['target_task']}/{row['target_language']}, "
+        f"{pp(row['delta'])}{span(row['low'], row['high'])}"
+        for row in sure.head(NAMED).iter_rows(named=True)
+    ]
+    more = f"; and {sure.height - NAMED:,} more" if sure.height > NAMED else ""
+    return f" Harmed for certain: {'; '.join(cells)}{more}."
 
 
 def _others(table: pl.DataFrame | None, kind: str) -> str:

@@ -58,8 +58,9 @@ def table(
     sortable: bool = True,
     wrap: tuple[str, ...] = (),
     links: Links = NOWHERE,
+    title: str = "Numbers",
 ) -> str:
-    """A table with the columns' descriptions as titles; at most MOST_ROWS rows, and it says when there are more.
+    """A table, and what its columns mean; at most MOST_ROWS rows, and it says when there are more.
 
     `links` say of a row where the questions behind its Δ are.
     """
@@ -82,9 +83,20 @@ def table(
     )
     tall = " tall" if frame.height > 14 else ""
     return (
-        f'<div class="scroll{tall}"><table><thead><tr>{"".join(heads)}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>{more}"
+        f'<div class="scroll{tall}" tabindex="0" role="group" aria-label="{text(title)}"><table>'
+        f'<caption class="heard">{text(title)}</caption><thead><tr>{"".join(heads)}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>{more}{_meanings(frame, columns)}"
     )
+
+
+def _meanings(frame: pl.DataFrame, columns: Mapping[str, str]) -> str:
+    """What the columns mean, for who cannot hover over a head."""
+    told = [
+        f"<dt>{text(name.replace('_', ' '))}</dt><dd>{text(columns[name])}</dd>"
+        for name in frame.columns
+        if columns.get(name)
+    ]
+    return details("What the columns mean", f"<dl>{''.join(told)}</dl>") if told else ""
 
 
 def _cell(name: str, value: object, wrap: bool, href: str | None = None) -> str:
@@ -110,11 +122,15 @@ def figure(name: str, spec: Spec, wide: bool = False, links: Links = NOWHERE) ->
 
     Where there are `links` a click on a cell opens its questions.
     """
-    label = text(spec.get("description", name))
     opens = f' data-opens="{text(links.page)}"' if links.page else ""
-    chart = f'<div class="chart" role="img" aria-label="{label}" data-spec="spec-{name}"{opens}></div>'
-    chart = f'<div class="scroll">{chart}</div>' if wide else chart
-    return f'<figure>{chart}</figure><script type="application/json" id="spec-{name}">{embed(spec)}</script>'
+    chart = f'<div class="chart" role="img" aria-labelledby="said-{name}" data-spec="spec-{name}"{opens}></div>'
+    if wide:
+        chart = f'<div class="scroll" tabindex="0" role="group" aria-labelledby="said-{name}">{chart}</div>'
+    return (
+        f'<figure><div class="choices"></div>{chart}'
+        f'<figcaption class="soft" id="said-{name}">{text(spec.get("description", name))}</figcaption></figure>'
+        f'<script type="application/json" id="spec-{name}">{embed(spec)}</script>'
+    )
 
 
 def embed(spec: Spec) -> str:

@@ -37,10 +37,11 @@ def chapter(made: Made) -> str:
         return title + html.absent(made.table.title, made.reason)
     lines = "".join(f"<li>{html.text(line)}</li>" for line in said(made.frame))
     head = f"Numbers: recipes ({made.frame.height:,} rows, from {made.table.rows})"
-    shown = html.table(made.frame.filter(pl.col("family") == "regime"), made.table.columns)
+    shown = html.table(made.frame.filter(pl.col("family") == "regime"), made.table.columns, title=made.table.title)
     return (
         f'{title}<p class="how"><strong>How to read it.</strong> {html.text(made.table.how)}</p>'
-        f'<ul class="lines">{lines}</ul>{shown}' + html.details(head, html.table(made.frame, made.table.columns))
+        f'<ul class="lines">{lines}</ul>{shown}'
+        + html.details(head, html.table(made.frame, made.table.columns, title=made.table.title))
     )
 
 

@@ -21,7 +21,7 @@ def chapter(made: Made) -> str:
     return (
         f'<h2 id="{SHOWN}">Several cells at once</h2><p class="how"><strong>How to read it.</strong> '
         f'{html.text(made.table.how)}{seeds(made)}</p><ul class="lines">{lines}</ul>'
-        + html.details(head, html.table(made.frame, made.table.columns))
+        + html.details(head, html.table(made.frame, made.table.columns, title=made.table.title))
     )
 
 

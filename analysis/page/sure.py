@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.frames import harmed
+from analysis.frames import KEYS, harmed
 from analysis.page import html
 from analysis.page.words import called, claims, count, visible
 from analysis.statistics.significance import claimed
@@ -17,9 +17,11 @@ FAMILIES = {
 }
 
 
-def chapter(made: dict[str, Made]) -> str:
+def chapter(made: dict[str, Made], links: html.Links = html.NOWHERE) -> str:
     """Claims of groups, claims of cells."""
-    return f'<h2 id="sure">What is sure</h2>{_groups(made["groups"])}{_cells(made)}'
+    return (
+        f'<h2 id="sure">What is sure</h2>{_groups(made["groups"])}{_cells(made)}{_called(made["significance"], links)}'
+    )
 
 
 def _groups(made: Made) -> str:
@@ -30,9 +32,9 @@ def _groups(made: Made) -> str:
         rows = frame.filter(pl.col("family") == family)
         n = {side: int(rows[side].sum()) for side in ("worse", "better")}
         said.append(f"<li>{words}: of {rows.height:,}, {called(n | {'harmed': 0})}.</li>")
-    shown = html.table(frame, made.table.columns)
+    shown = html.table(frame, made.table.columns, title=made.table.title)
     lost = frame.filter("worse")
-    first = f"<p>Called worse:</p>{html.table(lost, made.table.columns)}" if lost.height else ""
+    first = f"<p>Called worse:</p>{html.table(lost, made.table.columns, title=made.table.title)}" if lost.height else ""
     return (
         f'<h3>Sources and tasks</h3><p class="how"><strong>How to read it.</strong> {html.text(made.table.how)}</p>'
         f"<ul>{''.join(said)}</ul>{first}"
@@ -61,6 +63,19 @@ def _cells(made: dict[str, Made]) -> str:
         f"{_size(power, 'n_items', 'item')} and {_size(power, 'n_seeds', 'seed')}: what is not called worse is not "
         "shown to be safe. The table <code>power</code> has what more items or seeds would do.</p>"
     )
+
+
+def _called(tests: Made, links: html.Links) -> str:
+    """The cells that can be called worse or better, worst first; a number leads to its questions."""
+    if tests.frame is None:
+        return ""
+    rows = tests.frame.filter(pl.col("regime") != "MT-ML", pl.col("worse") | pl.col("better")).sort("delta", *KEYS)
+    if not rows.height:
+        return ""
+    columns = [*KEYS, "delta", "low", "high", "gains", "losses", "q_worse", "q_better", "harmed"]
+    title = "Cells that can be called worse or better"
+    shown = html.table(rows.select(columns), tests.table.columns, links=links, title=title)
+    return html.details(f"{title} ({rows.height:,})", shown)
 
 
 def _size(power: pl.DataFrame, column: str, what: str) -> str:

@@ -13,7 +13,10 @@ import pytest
 
 from analysis.page import files
 from analysis.reading.study import Study, load_store
-from tests.support.synth import Shape, write_store
+from study.prompts import Prompts
+from study.store import schema
+from study.store.store import Store
+from tests.support.synth import Shape, ident, write_store
 from tests.support.transfers import grid
 
 
@@ -43,3 +46,43 @@ def study(store_path: Path) -> Study:
 @pytest.fixture(params=[(0.0, False), (0.4, False), (0.0, True)], ids=["full", "incomplete", "ties"])
 def transfer(request: pytest.FixtureRequest) -> pl.DataFrame:
     return grid(drop=request.param[0], ties=request.param[1])
+
+
+ASKED = Shape(models=(("tiny", 0.5), ("small", 3.0)), tasks=("names", "sums"), languages=("de", "en"), items=60)
+HOSTILE = '</script><script>alert(1)</script><!-- \u2028 \u2029 <img src=x onerror=alert(2)> \\ " &amp;'
+
+
+def questions(target: str, items: int) -> list[dict[str, object]]:
+    """What a target asks; its first item is hostile, its second is of another document than was answered."""
+    task, language = target.split("/")
+    return [
+        {
+            "doc_id": i,
+            "doc_hash": "other" if i == 1 else ident((task, language), i),
+            "prompt": f"{HOSTILE if i == 0 else 'Which?'} {i} in {language}",
+            "options": [f" option {option} {HOSTILE if i == 0 else ''}" for option in range(4)],
+            "reference": None,
+        }
+        for i in range(items)
+    ]
+
+
+@pytest.fixture(scope="session")
+def asked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Prompts of names alone, in sums they were not kept; names/en is asked in chats, by small its own way."""
+    found = write_store(tmp_path_factory.mktemp("asked") / "store", ASKED)
+    Prompts(found).keep(("names/de", None), schema.table(schema.PROMPTS, questions("names/de", 60)))
+    own = [row | {"prompt": f"<turn>{row['prompt']}"} for row in questions("names/en", 60)]
+    Prompts(found).keep(("names/en", "small"), schema.table(schema.PROMPTS, own))
+    return found
+
+
+@pytest.fixture(scope="session")
+def asked_report(asked_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "items").mkdir()
+    (folder / "items" / "999-gone.js").write_text("shown({})")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "write_figures", lambda *_: None)
+        files.write(load_store(asked_store.uri), folder)
+    return folder

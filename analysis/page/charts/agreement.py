@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 
+from analysis.page.charts import said
 from analysis.page.charts.style import BLUE, ORANGE, Spec, data, rule_at_zero, spec
 
 PARTS = {
@@ -46,7 +49,7 @@ def shares(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         ],
     )
     scale = alt.Scale(domain=list(PARTS), range=list(PARTS.values()))
-    bars = base.mark_bar(stroke="#ffffff").encode(
+    bars = base.mark_bar(stroke="#5f6670", strokeWidth=1).encode(
         color=alt.Color("component:N", title=None, scale=scale, legend=alt.Legend(orient="top", columns=5))
     )
     text = base.mark_text(fontSize=11, color="#111111").encode(
@@ -56,7 +59,14 @@ def shares(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         opacity=alt.condition("datum.share >= 6", alt.value(1), alt.value(0)),
     )
     chart = alt.layer(bars, text).properties(width=width, height=28 * len(order))
-    return spec(chart, "Shares of the variance of Δ by model, source, target, their interactions and noise.")
+    return spec(chart, f"Shares of the variance of Δ. {said.listed(_rows_said(rows))}.")
+
+
+def _rows_said(rows: pl.DataFrame) -> Iterator[str]:
+    """Each row of the figure, its largest share first."""
+    for (row,), part in rows.sort("share", descending=True).group_by("row", maintain_order=True):
+        shares = ", ".join(f"{name} {label}" for name, label in part.select("component", "label").iter_rows())
+        yield f"{row}: {shares}"
 
 
 def consistency(frame: pl.DataFrame, width: int | str = "container") -> Spec:
@@ -73,16 +83,21 @@ def consistency(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         ],
     )
     scale = alt.Scale(domain=[-1, 1])
-    line = base.mark_rule(strokeWidth=6, color="#a9c6de").encode(
+    line = base.mark_rule(strokeWidth=6, color="#5b8fc0").encode(
         x=alt.X("q1:Q", title="Consistency Index (mean Kendall τ-b)", scale=scale), x2="q3:Q"
     )
-    dots = base.mark_point(filled=True, size=70, color=BLUE, opacity=1).encode(x="median:Q")
+    dots = base.mark_point(filled=True, size=80, color=BLUE, opacity=1, stroke="#ffffff").encode(x="median:Q")
     text = base.mark_text(dy=-11, fontSize=10).encode(x="median:Q", text=alt.Text("median:Q", format="+.2f"))
     cap = base.transform_filter("isValid(datum.ceiling)").mark_tick(thickness=2, height=18, color=ORANGE)
     chart = alt.layer(rule_at_zero("x"), line, cap.encode(x="ceiling:Q"), dots, text).properties(
         width=width, height=32 * rows.height
     )
-    return spec(chart, "Median and quartiles of the Consistency Index.")
+    told = (
+        f"{row['row']}: median {said.signed(row['median'])}, middle half {said.signed(row['q1'])} to "
+        f"{said.signed(row['q3'])}"
+        for row in rows.iter_rows(named=True)
+    )
+    return spec(chart, f"Consistency Index over sources. {said.listed(told)}.")
 
 
 def distance(frame: pl.DataFrame, width: int | str = "container") -> Spec:
@@ -100,7 +115,7 @@ def distance(frame: pl.DataFrame, width: int | str = "container") -> Spec:
             y=alt.Y("delta:Q", title="mean Δ, pp", scale=alt.Scale(zero=False)),
         )
     )
-    dots = base.mark_point(filled=True, size=45, color=BLUE, opacity=0.6).encode(
+    dots = base.mark_point(filled=True, size=45, color=BLUE, opacity=0.7).encode(
         tooltip=[
             "pair:N",
             alt.Tooltip("delta:Q", format="+.2f"),
@@ -109,4 +124,12 @@ def distance(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     )
     trend = base.transform_regression("value", "delta").mark_line(color="#c8641b", strokeWidth=2)
     chart = alt.layer(dots, trend).add_params(pick).properties(width=width, height=300)
-    return spec(chart, "Δ of language pairs against linguistic distance.")
+    told = (
+        f"{kind}: Pearson's r {said.signed(part.select(pl.corr('value', 'delta')).item())}"
+        for (kind,), part in frame.group_by("distance", maintain_order=True)
+    )
+    pairs = frame.filter(pl.col("distance") == kinds[0])
+    ends = said.extremes(pairs, ["source", "target"], "delta", " to ")
+    return spec(
+        chart, f"Mean Δ, pp, of {pairs.height:,} pairs of languages, {ends}. With distance: {said.listed(told)}."
+    )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analysis.page.charts.style import MODEL_TITLE, Spec, data, model_menu, spec
+from analysis.page.charts import said
+from analysis.page.charts.style import CATEGORIES, MODEL_TITLE, Spec, data, model_menu, spec
 from analysis.page.words import REGIMES
 
 if TYPE_CHECKING:
@@ -28,14 +29,15 @@ def curves(frame: pl.DataFrame) -> Spec:
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
         chart = chart.properties(title=MODEL_TITLE)
-    return spec(chart, "Mean Δ by the number of examples, by task and regime.")
+    told = said.course(rows, ["source_task", "target"], "examples", "mean")
+    return spec(chart, f"Mean Δ, pp, from the fewest examples to the most. {told}.")
 
 
 def _panel(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     order = [name for name in REGIMES.values() if name in rows["target"].to_list()]
-    tint = alt.Scale(scheme="tableau10")
+    tint = alt.Scale(range=CATEGORIES)
     shown = alt.Chart(data(rows))
     base = shown.encode(
         x=alt.X("examples:Q", scale=alt.Scale(type="log", nice=False, padding=10), axis=alt.Axis(format="~s")),
@@ -75,20 +77,27 @@ def training(frame: pl.DataFrame) -> Spec | None:
     order = [name for name in REGIMES.values() if name in rows["target"].to_list()]
     base = shown.encode(
         x=alt.X("epoch:O", title="epoch", axis=alt.Axis(labelAngle=0)),
-        color=alt.Color("target:N", title=None, sort=order, legend=alt.Legend(orient="top", symbolOpacity=1)),
+        color=alt.Color(
+            "target:N",
+            title=None,
+            sort=order,
+            scale=alt.Scale(range=CATEGORIES),
+            legend=alt.Legend(orient="top", symbolOpacity=1),
+        ),
     )
     mean = alt.Y("delta:Q", title="mean Δ, pp")
     tips = ["target:N", "epoch:O", *(alt.Tooltip(f"{name}:Q", format="+.2f") for name in ("delta", "low", "high"))]
     tips += [alt.Tooltip("q_harmed:Q", title="q of a loss of a point or more", format=".3f"), "n_cells:Q"]
-    full = alt.condition("datum.harmed", alt.value(1), alt.value(0.25))
     panel = alt.layer(
         shown.mark_rule(color="#777777").encode(y=alt.datum(0)),
         base.mark_area(opacity=0.13).encode(y="low:Q", y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y=mean),
-        base.mark_point(filled=True, size=80).encode(y=mean, tooltip=tips, opacity=full),
+        base.mark_point(filled=True, size=80, opacity=1, fill="#ffffff", strokeWidth=1.5).encode(y=mean, tooltip=tips),
+        base.transform_filter("datum.harmed").mark_point(filled=True, size=80, opacity=1).encode(y=mean, tooltip=tips),
     ).properties(width=270, height=220)
     chart = panel.facet(facet=alt.Facet("model:N", title=None), columns=2)
-    return spec(chart, "Mean Δ after each epoch, by regime.")
+    told = said.course(rows, ["model", "target"], "epoch", "delta")
+    return spec(chart, f"Mean Δ, pp, from the first epoch to the last. {told}.")
 
 
 def told(frame: pl.DataFrame) -> pl.DataFrame:
@@ -120,7 +129,7 @@ def strengths(rows: pl.DataFrame) -> Spec:
     base = shown.encode(
         x=alt.X("lambda:Q", title="λ"),
         y=alt.Y("mean:Q", title="mean Δ, " + " or ".join(drawn["unit"].unique().sort())),
-        color=alt.Color("items:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(orient="top")),
+        color=alt.Color("items:N", title=None, scale=alt.Scale(range=CATEGORIES), legend=alt.Legend(orient="top")),
     )
     counts = drawn["chosen"].unique().sort().to_list()
     legend = alt.Legend(orient="bottom", values=[count for count in counts if count], format="d")
@@ -136,4 +145,4 @@ def strengths(rows: pl.DataFrame) -> Spec:
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).transform_filter("datum.model == model_shown")
         chart = chart.properties(title=MODEL_TITLE)
-    return spec(chart, "Mean Δ by lambda on held-out and test items, by composition and metric.")
+    return spec(chart, f"Mean Δ by lambda. {said.course(drawn, ['name', 'items'], 'lambda', 'mean')}.")

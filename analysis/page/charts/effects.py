@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analysis.page.charts.style import BLUE, MODEL_TITLE, ORANGE, Spec, data, model_menu, near_zero, rule_at_zero, spec
+from analysis.page.charts import said
+from analysis.page.charts.style import (
+    BLUE,
+    CATEGORIES,
+    EDGE,
+    MODEL_TITLE,
+    ORANGE,
+    Spec,
+    data,
+    model_menu,
+    near_zero,
+    rule_at_zero,
+    spec,
+)
 
 if TYPE_CHECKING:
     import altair as alt
@@ -59,7 +72,13 @@ def roles(frame: pl.DataFrame, kind: str, width: int | str = "container") -> Spe
     layers = [dots] if rows["low"].is_null().all() else [bars, dots]
     chart = alt.layer(*([rule_at_zero("x")] if zero else []), *layers).add_params(pick)
     chart = chart.properties(width=width, height=30 * len(names))
-    return spec(chart, f"Donor and recipient score of each {kind}.")
+    return spec(chart, f"Mean Δ, pp, of {len(names)} {kind}s: {_sides(frame)}.")
+
+
+def _sides(frame: pl.DataFrame) -> str:
+    words = {"donor": "as donors", "recipient": "as recipients"}
+    of = {side: frame.filter(pl.col("role") == side) for side in words}
+    return ", ".join(f"{words[side]} {said.extremes(rows, ['name'], 'delta')}" for side, rows in of.items())
 
 
 def spread(frame: pl.DataFrame, width: int | str = "container") -> Spec:
@@ -77,13 +96,18 @@ def spread(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     )
     chart = alt.layer(
         rule_at_zero("x"),
-        base.mark_rule(color="#5f7f9f", strokeWidth=1.5).encode(x=alt.X("p05:Q", title="Δ, pp"), x2="p95:Q"),
-        base.mark_bar(height=16, color="#a9c6de").encode(x="q1:Q", x2="q3:Q"),
+        base.mark_rule(color=EDGE, strokeWidth=1.5).encode(x=alt.X("p05:Q", title="Δ, pp"), x2="p95:Q"),
+        base.mark_bar(height=16, color="#a9c6de", stroke=EDGE, strokeWidth=1).encode(x="q1:Q", x2="q3:Q"),
         base.mark_tick(thickness=3, height=16, color=BLUE).encode(x="median:Q"),
         base.mark_point(shape="diamond", filled=True, size=70, color=ORANGE, opacity=1).encode(x="mean:Q"),
         base.mark_text(dy=-15, fontSize=11, color="#8a4310").encode(x="mean:Q", text=alt.Text("mean:Q", format="+.2f")),
     ).properties(width=width, height=50 * frame.height)
-    return spec(chart, "Spread of Δ by regime.")
+    told = (
+        f"{row['label'].replace('|', ' ')}: mean {said.signed(row['mean'])}, middle half {said.signed(row['q1'])} to "
+        f"{said.signed(row['q3'])}, 90 % of cells {said.signed(row['p05'])} to {said.signed(row['p95'])}"
+        for row in frame.iter_rows(named=True)
+    )
+    return spec(chart, f"Spread of Δ, pp. {said.listed(told)}.")
 
 
 def pareto(frame: pl.DataFrame, width: int | str = "container", composed: pl.DataFrame | None = None) -> Spec:
@@ -108,8 +132,8 @@ def pareto(frame: pl.DataFrame, width: int | str = "container", composed: pl.Dat
         tooltip=tips,
     )
     task = alt.Legend(orient="top", columns=2, title=None)
-    dots = base.mark_point(filled=True, size=55, opacity=0.85).encode(
-        color=alt.Color("source_task:N", legend=task, scale=alt.Scale(scheme="tableau10")),
+    dots = base.mark_point(filled=True, size=55, opacity=0.9).encode(
+        color=alt.Color("source_task:N", legend=task, scale=alt.Scale(range=CATEGORIES)),
         shape=alt.Shape("source_task:N", legend=task),
     )
     edge = base.transform_filter("datum.on_frontier")
@@ -124,7 +148,8 @@ def pareto(frame: pl.DataFrame, width: int | str = "container", composed: pl.Dat
     )
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).properties(title=MODEL_TITLE)
-    return spec(chart, "Effect on the own task against the effect on other tasks, by source.")
+    best = named.filter("on_frontier")["source"].unique(maintain_order=True)
+    return spec(chart, f"{named.height:,} sources: {said.trade(named)}. The best trades: {said.listed(best)}.")
 
 
 def _open(composed: pl.DataFrame | None, tips: list[alt.Tooltip], several: bool) -> list[alt.Chart]:
@@ -178,7 +203,11 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         ],
     )
     shade = alt.Color("side:N", title=None, sort=list(words.values()), legend=alt.Legend(orient="top", columns=1))
-    bars = base.mark_bar(height=15).encode(color=shade.scale(range=["#4393c3", "#d8a15d"]))
+    bars = base.mark_bar(height=15).encode(color=shade.scale(range=["#3784b5", "#b5762d"]))
     text = base.mark_text(align="left", dx=4, fontSize=10).encode(text="label:N", x="edge:Q")
     chart = alt.layer(bars, text).properties(width=width, height=22 * frame.height)
-    return spec(chart, "Mean Δ on and off the own task, by source task.")
+    told = (
+        f"{row['source_task']}, {row['side']}: {said.signed(row['mean'])}, {row['label']}"
+        for row in named.iter_rows(named=True)
+    )
+    return spec(chart, f"Mean Δ, pp, by task trained on. {said.listed(told)}.")

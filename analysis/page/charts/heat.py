@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analysis.frames import HARM_PP
+from analysis.frames import HARM_PP, SOURCE, TARGET, cell
+from analysis.page.charts import said
 from analysis.page.charts.style import MODEL_TITLE, Spec, colour, data, model_menu, reach, spec
 
 if TYPE_CHECKING:
     import altair as alt
 
+INKS = "#ffffff", "#000000"  # on deep colours, and on pale ones: 4.5:1 on each
+DEEP = -0.735, 0.775  # from there on, parts of the scale's reach
 LETTER_PX, LEAST_PX, MOST_PX = 8, 14, 44
 
 
@@ -37,7 +40,14 @@ def matrix(frame: pl.DataFrame) -> Spec:
     if "low" in frame.columns:
         words = "isValid(datum.low) ? format(datum.low, '+.1f') + ' to ' + format(datum.high, '+.1f') : 'not known'"
         chart = chart.transform_calculate(interval=words)
-    return spec(chart, "Heat map of Δ for every source cell and target cell; a dash marks a loss, a cross a sure one.")
+    first = frame.filter(pl.col("model") == names[0]) if names else frame
+    ends = said.extremes(first.with_columns(of=cell(*SOURCE), on=cell(*TARGET)), ["of", "on"], "delta", " on ")
+    losses, sure = int((first["delta"] <= HARM_PP).sum()), int(first["worse"].sum()) if "worse" in first.columns else 0
+    return spec(
+        chart,
+        f"{''.join(names[:1])}: Δ of {first.height:,} cells, sources in rows and targets in columns, {ends} pp; "
+        f"{losses:,} lose a point or more, {sure:,} can be called worse.",
+    )
 
 
 def _roomy(frame: pl.DataFrame) -> int:
@@ -71,9 +81,9 @@ def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:
         .encode(
             text="mark:N",
             opacity=alt.condition(
-                f"(({sure}) || datum.delta <= {HARM_PP:g}) && ({shown})", alt.value(0.75), alt.value(0)
+                f"(({sure}) || datum.delta <= {HARM_PP:g}) && ({shown})", alt.value(0.9), alt.value(0)
             ),
-            color=alt.value("#1a1a1a"),
+            color=_ink(reach(frame["delta"])),
         )
     )
     block = alt.layer(cells, harm).properties(width=cell_px * len(targets), height=cell_px * len(sources))
@@ -82,6 +92,15 @@ def _blocks(frame: pl.DataFrame, cell_px: int) -> alt.FacetChart:
         column=alt.Column("target_task:N", title="scored on (recipient)", header=alt.Header(labelPadding=4)),
         spacing=5,
     )
+
+
+def _ink(far: float) -> dict[str, object]:
+    """The colour of what is written on a cell."""
+    import altair as alt
+
+    low, high = (round(part * far, 4) for part in DEEP)
+    white, black = map(alt.value, INKS)
+    return dict(alt.condition(f"datum.delta < {low} || datum.delta > {high}", white, black))
 
 
 def _hover(frame: pl.DataFrame) -> list[alt.Tooltip]:
@@ -119,9 +138,9 @@ def square(frame: pl.DataFrame, what: str, cell_px: int) -> Spec:
         ],
     )
     cells = base.mark_rect(stroke="#ffffff", strokeWidth=1).encode(color=colour(frame))
-    dark = alt.condition(f"abs(datum.delta) > {0.62 * far:.3f}", alt.value("#ffffff"), alt.value("#1a1a1a"))
     words = base.mark_text(fontSize=10 if cell_px < 50 else 12).encode(
-        text=alt.Text("delta:Q", format="+.1f"), color=dark
+        text=alt.Text("delta:Q", format="+.1f"), color=_ink(far)
     )
     chart = alt.layer(cells, words).properties(width=cell_px * n, height=min(cell_px, 44) * n)
-    return spec(chart, f"Mean Δ from one {what} to another.")
+    ends = said.extremes(frame, ["source", "target"], "delta", " to ")
+    return spec(chart, f"Mean Δ, pp, from one {what} to another: {ends}.")

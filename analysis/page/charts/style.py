@@ -12,6 +12,19 @@ if TYPE_CHECKING:
 Spec = dict[str, object]  # a Vega-Lite specification
 DIVERGING = ["#8c1127", "#d6604d", "#f9c9b0", "#f7f7f7", "#bcdcec", "#4393c3", "#0b4a85"]
 BLUE, ORANGE = "#0b4a85", "#c8641b"
+EDGE = "#5f7f9f"  # around what is paler than 3:1 on white
+CATEGORIES = [
+    "#0b4a85",
+    "#c04f12",
+    "#22794a",
+    "#8c1127",
+    "#7a52ab",
+    "#7d6210",
+    "#b03a8a",
+    "#2f7480",
+    "#5f5f5f",
+    "#2f72c4",
+]
 MODEL_TITLE = {"text": {"expr": "model_shown"}, "anchor": "start", "fontSize": 13, "fontWeight": 500}
 CONFIG: Spec = {
     "font": "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif",

@@ -42,7 +42,8 @@ class Questions:
     def of(cls, study: Study, name: str = "") -> Questions:
         """Those of one recipe have a `name`. Of a published table there are none."""
         page, folder = (f"items-{name}.html", f"{FOLDER}/{name}") if name else ("items.html", FOLDER)
-        return cls(study, page, folder, tuple(Chosen.of(target, some) for target, some in flips(study)))
+        found = () if study.published else flips(study)
+        return cls(study, page, folder, tuple(Chosen.of(target, some) for target, some in found))
 
     def href(self, row: Mapping[str, object]) -> str | None:
         """Where the questions of a table's row are; None where it is no cell, or nothing is known of it."""

@@ -106,7 +106,7 @@ function article({q, flip, model, cell}) {
     model.sources + ".", {className: "soft"}));
   const prompt = model.prompts ? model.prompts[q] : one.prompt;
   const label = "Prompt of question " + one.id;
-  if (prompt) made.append(element("pre", prompt, {tabIndex: 0, role: "region", ariaLabel: label}));
+  if (prompt) made.append(element("pre", prompt, {tabIndex: 0, role: "group", ariaLabel: label}));
   const answers = [["base", base], ...(flip ? flip.seeds.map((own, at) => [cell.seeds[at] === null ? "adapter" :
     "seed " + cell.seeds[at], own]) : [])];
   made.append(base.text === undefined ? options(one, answers) : written(one, answers));
@@ -129,7 +129,7 @@ function options(one, answers) {
       if (own.choice === at && count > 1) where.append(element("span", " chosen", {className: "mark"}));
     }
   }
-  const scroll = element("div", null, {className: "scroll", tabIndex: 0, role: "region",
+  const scroll = element("div", null, {className: "scroll", tabIndex: 0, role: "group",
     ariaLabel: "Options of question " + one.id});
   scroll.append(table);
   return scroll;

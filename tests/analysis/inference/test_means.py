@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from analysis.inference.additive import adjusted_weights, raw_weights
-from analysis.inference.items import grid
+from analysis.inference.cells import cells
+from analysis.inference.items import Column, grid
 from analysis.inference.means import means, over_models, within_model
 from analysis.inference.ranks import among_top, draws_over, draws_within
 from analysis.inference.seeds import seed_spread
@@ -43,6 +44,27 @@ def test_tasks_are_strata_with_items_of_their_own() -> None:
     plain = welch.confidence_interval(0.95)
     assert found.df[0] == pytest.approx(welch.df, rel=1e-3)
     assert (found.low[0], found.high[0]) == pytest.approx((plain.low, plain.high), rel=1e-3)
+
+
+def test_a_mean_of_cells_that_never_changed_is_as_sure_as_one_of_them() -> None:
+    """Its interval had the width 0: a hundred cells without a change proved that there never is one."""
+    still = [Column(np.zeros((3, 50), np.float32), np.arange(3), np.arange(50)) for _ in range(4)]
+    made = grid(still, np.arange(3), 50)
+    one, every = np.zeros((1, 3, 4)), np.full((1, 3, 4), 1 / 12)
+    one[0, 0, 0] = 1.0
+    spread = seed_spread(made)
+    found = [within_model(means(made, spread, weights)) for weights in (one, every)]
+    single = cells(made)
+    for mean in found:
+        assert mean.value[0] == 0.0
+        assert (mean.low[0], mean.high[0]) == pytest.approx((single.low[0, 0], single.high[0, 0]), rel=1e-6)
+    assert (single.high[0, 0], single.low[0, 0]) == (pytest.approx(5.4, abs=0.5), pytest.approx(-5.4, abs=0.5))
+    over = over_models([means(made, spread, every)] * 3)
+    assert 0 < over.high[0] == -over.low[0]
+    still[0].difference[0, 0] = 100.0  # a change anywhere in the task tells how far items move
+    moved = grid(still, np.arange(3), 50)
+    told = means(moved, seed_spread(moved), every)
+    assert told.items[0] == pytest.approx((100 / 50 / 12) ** 2 * 50 / 49 * 49 / 50, rel=1e-2)
 
 
 def test_raw_scores_are_means_of_their_rows() -> None:

@@ -39,6 +39,6 @@ def test_a_figures_data_are_read_as_they_were(attack: str) -> None:
     """`<!--` was written as `<\\!--`, which is no JSON: no figure of a study with such a name could be drawn."""
     spec = {"data": {"values": [{"name": attack}]}, "description": attack}
     page = Scripts(figure("x", spec))
-    assert page.tags == ["figure", "div", "script"]
+    assert page.tags == ["figure", "div", "div", "figcaption", "script"]
     assert json.loads("".join(page.found)) == spec
     assert "<" not in "".join(page.found)

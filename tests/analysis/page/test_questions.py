@@ -11,54 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.page import files
 from analysis.page.questions import data, flips
 from analysis.page.questions.files import Questions
 from analysis.reading.study import load_store
 from study import prompts
-from study.prompts import Prompts
-from study.store import schema
 from study.store.store import Store
-from tests.support.synth import Shape, ident, write_store
-
-SHAPE = Shape(models=(("tiny", 0.5), ("small", 3.0)), tasks=("names", "sums"), languages=("de", "en"), items=60)
-HOSTILE = '</script><script>alert(1)</script><!-- \u2028 \u2029 <img src=x onerror=alert(2)> \\ " &amp;'
-
-
-def asked(target: str, items: int) -> list[dict[str, object]]:
-    """What a target asks; its first item is hostile, its second is of another document than was answered."""
-    task, language = target.split("/")
-    return [
-        {
-            "doc_id": i,
-            "doc_hash": "other" if i == 1 else ident((task, language), i),
-            "prompt": f"{HOSTILE if i == 0 else 'Which?'} {i} in {language}",
-            "options": [f" option {option} {HOSTILE if i == 0 else ''}" for option in range(4)],
-            "reference": None,
-        }
-        for i in range(items)
-    ]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Prompts of names alone, in sums they were not kept; names/en is asked in chats, by small its own way."""
-    found = write_store(tmp_path_factory.mktemp("asked") / "store", SHAPE)
-    Prompts(found).keep(("names/de", None), schema.table(schema.PROMPTS, asked("names/de", 60)))
-    own = [row | {"prompt": f"<turn>{row['prompt']}"} for row in asked("names/en", 60)]
-    Prompts(found).keep(("names/en", "small"), schema.table(schema.PROMPTS, own))
-    return found
-
-
-@pytest.fixture(scope="module")
-def out(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    (folder / "items").mkdir()
-    (folder / "items" / "999-gone.js").write_text("shown({})")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "write_figures", lambda *_: None)
-        files.write(load_store(store.uri), folder)
-    return folder
+from tests.analysis.conftest import HOSTILE
 
 
 def listed(out: Path) -> dict[str, Any]:
@@ -75,8 +33,8 @@ def shown(out: Path, target: str) -> dict[str, Any]:
     return found
 
 
-def test_a_cell_has_the_gains_and_losses_that_its_table_counts(store: Store, out: Path) -> None:
-    table = pl.read_parquet(out / "tables" / "significance.parquet")
+def test_a_cell_has_the_gains_and_losses_that_its_table_counts(asked_store: Store, asked_report: Path) -> None:
+    table = pl.read_parquet(asked_report / "tables" / "significance.parquet")
     counts = {
         (row["model"], *(f"{row[f'{end}_task']}/{row[f'{end}_language']}" for end in ("source", "target"))): (
             row["gains"],
@@ -86,20 +44,20 @@ def test_a_cell_has_the_gains_and_losses_that_its_table_counts(store: Store, out
     }
     found = {
         (model["model"], cell["source"], target): (cell["gained"], cell["lost"])
-        for target in listed(out)
-        for model in shown(out, target)["models"]
+        for target in listed(asked_report)
+        for model in shown(asked_report, target)["models"]
         for cell in model["cells"]
     }
     assert found == counts
     assert max(map(max, found.values())) > flips.MOST  # so that the rule of what is kept is tried
 
 
-def test_what_is_kept_is_what_changed_most(store: Store, out: Path) -> None:
+def test_what_is_kept_is_what_changed_most(asked_store: Store, asked_report: Path) -> None:
     """Worked out anew from the rows of one cell."""
-    rows = pl.DataFrame(pl.from_arrow(store.items())).filter(
+    rows = pl.DataFrame(pl.from_arrow(asked_store.items())).filter(
         pl.col("model") == "tiny", pl.col("target_task") == "names", pl.col("target_language") == "de"
     )
-    model = next(one for one in shown(out, "names/de")["models"] if one["model"] == "tiny")
+    model = next(one for one in shown(asked_report, "names/de")["models"] if one["model"] == "tiny")
     base = dict(rows.filter(pl.col("adapter_id").is_null()).select("doc_id", "correct_norm").iter_rows())
     lost = np.zeros(60)
     changes: dict[str, dict[int, float]] = {}
@@ -107,7 +65,7 @@ def test_what_is_kept_is_what_changed_most(store: Store, out: Path) -> None:
         means = dict(part.group_by("doc_id").agg(pl.col("correct_norm").mean()).iter_rows())
         changes[f"{task}/{language}"] = {doc: value - base[doc] for doc, value in means.items()}
         lost += np.array([changes[f"{task}/{language}"][doc] < 0 for doc in range(60)])
-    docs = [one["id"] for one in shown(out, "names/de")["questions"]]
+    docs = [one["id"] for one in shown(asked_report, "names/de")["questions"]]
     assert [model["lost"][at] for at in range(len(docs))] == [lost[doc] for doc in docs]
     for cell in model["cells"]:
         own = changes[cell["source"]]
@@ -117,9 +75,9 @@ def test_what_is_kept_is_what_changed_most(store: Store, out: Path) -> None:
         assert [flip["change"] for flip in cell["flips"] if flip["change"] < 0] == [own[doc] for doc in kept]
 
 
-def test_answers_are_those_of_the_rows(store: Store, out: Path) -> None:
-    rows = pl.DataFrame(pl.from_arrow(store.items()))
-    found = shown(out, "sums/en")
+def test_answers_are_those_of_the_rows(asked_store: Store, asked_report: Path) -> None:
+    rows = pl.DataFrame(pl.from_arrow(asked_store.items()))
+    found = shown(asked_report, "sums/en")
     model = found["models"][0]
     for cell in model["cells"][:2]:
         source = pl.concat_str("source_task", "source_language", separator="/") == cell["source"]
@@ -134,8 +92,8 @@ def test_answers_are_those_of_the_rows(store: Store, out: Path) -> None:
             assert question["gold"] == row["gold"]
 
 
-def test_prompts_are_shown_where_they_were_kept_of_the_same_document(out: Path) -> None:
-    plain, chat, bare = (shown(out, target) for target in ("names/de", "names/en", "sums/de"))
+def test_prompts_are_shown_where_they_were_kept_of_the_same_document(asked_report: Path) -> None:
+    plain, chat, bare = (shown(asked_report, target) for target in ("names/de", "names/en", "sums/de"))
     by_id = {one["id"]: one for one in plain["questions"]}
     assert by_id[0]["prompt"] == f"{HOSTILE} 0 in de"
     assert by_id[1]["prompt"] is None
@@ -147,28 +105,28 @@ def test_prompts_are_shown_where_they_were_kept_of_the_same_document(out: Path) 
     assert (bare["kept"], {one["prompt"] for one in bare["questions"]}) == (False, {None})
 
 
-def test_every_number_of_a_cell_leads_to_its_questions(out: Path) -> None:
-    page = (out / "index.html").read_text(encoding="utf-8")
+def test_every_number_of_a_cell_leads_to_its_questions(asked_report: Path) -> None:
+    page = (asked_report / "index.html").read_text(encoding="utf-8")
     links = set(re.findall(r'<a href="(items\.html#[^"]+)"', page))
     assert "items.html#target=names/de&amp;source=sums/en" in links
     assert 'data-opens="items.html"' in page
-    assert not (out / "items" / "999-gone.js").exists()
+    assert not (asked_report / "items" / "999-gone.js").exists()
 
 
-def test_a_target_has_a_bounded_number_of_questions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_has_a_bounded_number_of_questions(asked_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that most cells have kept; the others' flips are counted and not shown."""
     monkeypatch.setattr(data, "MOST", 5)
-    for one in Questions.of(load_store(store.uri)).targets:
+    for one in Questions.of(load_store(asked_store.uri)).targets:
         assert len(one.docs) == 5
         assert {doc for _, doc in one.wanted()} == set(one.docs)
 
 
-def test_a_damaged_file_of_prompts_costs_no_more_than_the_prompts(store: Store, tmp_path: Path) -> None:
-    (file,) = prompts.kept(store)["names/de", None]
-    whole = store.read(file)
-    store.write(file, whole[:-9])
+def test_a_damaged_file_of_prompts_costs_no_more_than_the_prompts(asked_store: Store, tmp_path: Path) -> None:
+    (file,) = prompts.kept(asked_store)["names/de", None]
+    whole = asked_store.read(file)
+    asked_store.write(file, whole[:-9])
     try:
-        Questions.of(load_store(store.uri)).write(tmp_path)
+        Questions.of(load_store(asked_store.uri)).write(tmp_path)
     finally:
-        store.write(file, whole)
+        asked_store.write(file, whole)
     assert not shown(tmp_path, "names/de")["kept"]
