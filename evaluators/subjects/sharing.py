@@ -39,7 +39,7 @@ def most_ranks(adapters: Sequence[AdapterWeights], device: torch.device) -> floa
 
     A rank is a row of A and a column of B in every module that any of them adapts, in float32 at most.
     """
-    if device.type == "cpu":
+    if device.type != "cuda":
         return math.inf
     sides = {name: len(own.b) + own.a.shape[1] for one in adapters for name, own in one.modules.items()}
     return PART_OF_ROOM * room(device) / max(1, torch.float32.itemsize * sum(sides.values()))
