@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from study.identity import digest
+from study.identity import deciding, digest
 
 Method = Literal[
     "sum", "svd", "ties", "dare", "dare_ties", "factors", "factors_b", "factors_peft", "factors_peft_ties", "arrow"
@@ -77,9 +77,8 @@ class Composition:
         """The adapter_id: parts' ids hold model and seed."""
         values = asdict(self)
         values["terms"] = [list(term.values()) for term in values["terms"]]
-        if self.search is None:
-            del values["search"]
-        return digest({"kind": "composition", "version": COMPOSITION_VERSION, **values})
+        kept = deciding("composition", values)
+        return digest({"kind": "composition", "version": COMPOSITION_VERSION, **kept})
 
 
 def gathered(terms: Iterable[Term]) -> tuple[Term, ...]:

@@ -2,10 +2,11 @@
 
 An identity is sha256 over canonical JSON of what decides the result and of nothing else, cut to 16 hex digits.
 
-No store may grow stale by a release that changes no result. So a key that a recipe, an example or a scoring did not
-have at first is left out while it has the value that means "as before" (`AS_BEFORE`). An identity holds what a value
-comes to, not how it is written. Where a meaning has to change, that enters the identity of the models or tasks that it
-touches, and of no others; the two versions below are for what touches all.
+No store may grow stale by a release that changes no result. So a key that a recipe, an example, a scoring or a
+composition did not have at first is left out while it has the value that means "as before" (`AS_BEFORE`). A key of a
+section has a line of its own there, as a section is filled with its defaults, or there for another key. An identity
+holds what a value comes to, not how it is written. Where a meaning has to change, that enters the identity of the models
+or tasks that it touches, and of no others; the two versions below are for what touches all.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ AS_BEFORE: dict[str, object] = {  # the value at which results are what they wer
     "example.format": None,
     "example.append_eos": False,
     "example.objective": "causal",
+    "composition.search": None,
 }
 RECIPE_VERSION = 2  # raise when training maths changes
 SCORING_VERSION = 1  # raise when scoring maths changes
@@ -120,7 +122,7 @@ def score_id(subject: str, target: str) -> str:
 def deciding(where: str, values: Mapping[str, object]) -> dict[str, object]:
     """Pick the values of a mapping that enter an identity: all but those of later keys that mean "as before".
 
-    `where` is the mapping's own key: `model`, `recipe`, `example` or `scoring`.
+    `where` is the mapping's own key: `model`, `recipe`, `example`, `scoring` or `composition`.
     """
     kept: dict[str, object] = {}
     for key, value in values.items():
