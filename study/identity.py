@@ -5,8 +5,8 @@ An identity is sha256 over canonical JSON of what decides the result and of noth
 No store may grow stale by a release that changes no result. So a key that a recipe, an example, a scoring or a
 composition did not have at first is left out while it has the value that means "as before" (`AS_BEFORE`). A key of a
 section has a line of its own there, as a section is filled with its defaults, or there for another key. An identity
-holds what a value comes to, not how it is written. Where a meaning has to change, that enters the identity of the models
-or tasks that it touches, and of no others; the two versions below are for what touches all.
+holds what a value comes to, not how it is written. Where a meaning has to change, that enters the identity of the
+models or tasks that it touches, and of no others; the two versions below are for what touches all.
 """
 
 from __future__ import annotations
