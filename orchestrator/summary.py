@@ -110,8 +110,9 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
 
 def _remarks(prepared: Prepared) -> Iterator[str]:
     """Give a line for each thing that a person should know before the study is run."""
-    yield from remarks(prepared.survey, prepared.estimates.rows, works(prepared.config, prepared.survey.examples))
-    yield from doubts(prepared.survey, prepared.estimates.cut, prepared.cut)
+    to_learn = works(prepared.config, prepared.survey.examples)
+    yield from remarks(prepared.survey, prepared.estimates.rows, to_learn)
+    yield from doubts(prepared.survey, prepared.estimates.cut, to_learn, prepared.cut)
     yield from left_out(prepared.plan.grid.existing)
     yield from of_models(prepared.plan.grid.models, bool(prepared.plan.grid.adapters))
 

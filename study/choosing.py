@@ -35,6 +35,15 @@ class Free:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """An adapter that is a composition at one lambda of several."""
+
+    adapter_id: str
+    model: str
+    of: Free
+
+
+@dataclass(frozen=True)
 class Choices:
     """What choosing comes to: by name the cells whose held-out items are `read`, and the targets `left` without it."""
 
@@ -73,23 +82,35 @@ def choosing(free: Sequence[Free], targets: Collection[Cell], apart: Collection[
     return found
 
 
-def tried_on(rows: Iterable[Row], targets: Sequence[Cell]) -> dict[str, list[int]]:
-    """By adapter_id which of the targets that have items held out each is scored on, of rows of any models.
+def tried_on(made: Iterable[Tried], targets: Sequence[Cell]) -> dict[str, list[int]]:
+    """By adapter_id which of the targets that have items held out each is scored on, of any models.
 
     Every base is scored on all of these, any other that is not here on none. One adapter may have two names.
     """
     measured = [cell for cell in targets if not cell.held_out]
     apart = {i: replace(cell, held_out=False) for i, cell in enumerate(targets) if cell.held_out}
-    of_model: dict[object, list[Row]] = {}
-    for row in rows:
-        if row["protocol"] is not None:
-            of_model.setdefault(row["model"], []).append(row)
+    of_model: dict[str, list[Tried]] = {}
+    for one in made:
+        of_model.setdefault(one.model, []).append(one)
     found: dict[str, set[Cell]] = {}
     for some in of_model.values():
-        read = choosing(free_of(some), measured, apart.values()).read
-        for row in some:
-            found.setdefault(str(row["adapter_id"]), set()).update(read[str(row["name"])])
+        read = choosing(list(dict.fromkeys(one.of for one in some)), measured, apart.values()).read
+        for one in some:
+            found.setdefault(one.adapter_id, set()).update(read[one.of.name])
     return {name: [i for i, cell in apart.items() if cell in cells] for name, cells in found.items()}
+
+
+def tried_of(rows: Iterable[Row]) -> list[Tried]:
+    """What these rows, of any models, say of compositions of which lambda is to be chosen."""
+    of_model: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["protocol"] is not None:
+            of_model.setdefault(str(row["model"]), []).append(row)
+    found = []
+    for model, some in of_model.items():
+        free = {one.name: one for one in free_of(some)}
+        found += [Tried(str(row["adapter_id"]), model, free[str(row["name"])]) for row in some]
+    return found
 
 
 def free_of(rows: Iterable[Row]) -> list[Free]:
@@ -122,7 +143,7 @@ def _terms(row: Row) -> list[Row]:
 
 
 def cells_of(terms: Sequence[Row]) -> tuple[Cell, ...]:
-    """The cells that the parts of a composition were trained on, as far as these are known."""
+    """The cells that the parts of a composition were trained on, as far as a store's rows name them."""
     plain = (str(term["source"]).partition("@")[0] for term in terms)  # of a stage without its name
     texts = [text for source in plain for text in source.split("+") if "/" in text]
     return tuple(dict.fromkeys(Cell.parse(text) for text in texts))

@@ -19,7 +19,7 @@ def meaning(study: Study) -> str:
     recipes = [Recipe.of_record(record.recipe) for record in _trained(study)]
     if recipes and all(recipe.trains_all for recipe in recipes):
         return WHOLE
-    kinds = sorted({recipe.tuning.partition(",")[0] for recipe in recipes if not recipe.trains_all})
+    kinds = sorted({recipe.tuning_name for recipe in recipes if not recipe.trains_all})
     return _SMALL.format(", ".join(kinds)) if kinds else LORA
 
 

@@ -9,12 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.planning.overlaps import rows_among_items, texts_among_items
 from orchestrator.planning.survey import Survey
+from study.cells import Source
+from study.config import Recipe
 
 LEAST_ITEMS = 30
 
 
-def doubts(found: Survey, cut: Mapping[str, int], prompts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """Give a line for each. `cut` counts the rows of each work that are longer than what is learned of them.
+def doubts(
+    found: Survey,
+    cut: Mapping[str, int],
+    to_learn: Mapping[str, tuple[Source, Recipe]],
+    prompts: Mapping[str, Mapping[str, int]],
+) -> Iterator[str]:
+    """Give a line for each. `cut` counts the rows of `to_learn` that are longer than what is learned of them.
 
     `prompts` counts by model and target those that are longer than what the model reads.
     """
@@ -37,8 +44,8 @@ def doubts(found: Survey, cut: Mapping[str, int], prompts: Mapping[str, Mapping[
         limited = found.library.limited.items()
         bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
         yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
-    rows = {str(source): len(examples) for source, examples in found.examples.items()}
-    longer = [f"{work} ({count:,} of {rows[work.partition(' (')[0]]:,})" for work, count in cut.items() if count]
+    rows = {work: len(found.examples[source]) for work, (source, _) in to_learn.items()}
+    longer = [f"{work} ({count:,} of {rows[work]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
     items = {str(cell): count for cell, count in found.target_items.items()}
     for model, cells in prompts.items():

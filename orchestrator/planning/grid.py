@@ -108,7 +108,7 @@ class Grid:
     def _tried(self) -> dict[str, list[int]]:
         """The targets of what is made of more than one lambda, with those that choose it, by adapter_id."""
         measured = [i for i, cell in enumerate(self.targets) if not cell.held_out]
-        tried = tried_on((one.row() for one in self.names), self.targets)
+        tried = tried_on((made for one in self.names if (made := one.tried)), self.targets)
         return {name: sorted([*measured, *apart]) for name, apart in tried.items()}
 
     def unit(self, part: Part, target: int) -> ScoreUnit:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from orchestrator.planning.grid import Grid
 from study.errors import ConfigError
-from study.store.layout import task_in
+from study.store.layout import stage_in
 from study.store.records import StudyFile
 from study.store.store import Store
 from study.store.study_file import read_study
@@ -35,7 +35,7 @@ def check_names(store: Store, grid: Grid, trained: Mapping[str, str]) -> None:
 def check_stages(grid: Grid) -> None:
     """Raise ConfigError for a stage that the store knows by another name, as for a model."""
     for unit in grid.adapters:
-        old = task_in(unit.folder).rpartition("@")[2]
+        old = stage_in(unit.folder)
         if unit.source.name is not None and old != unit.source.name:
             problem = f"this store knows the adapters of {unit.source} as {old}"
             raise ConfigError("sources", unit.source.name, problem, f"write `name: {old}`")

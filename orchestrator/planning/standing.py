@@ -18,7 +18,7 @@ from orchestrator.failures import lasting
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent
 from study.cells import Cell
-from study.choosing import tried_on
+from study.choosing import tried_of, tried_on
 from study.identity import score_id
 from study.store.composed import compositions, held_out, starts
 from study.store.coverage import Coverage
@@ -158,7 +158,7 @@ def _asked(subjects: pl.DataFrame, targets: pl.DataFrame, made: pl.DataFrame, ap
     cells = [Cell(task, language, name in held) for name, task, language in targets.select(TARGETS.names).rows()]
     is_apart = np.array([cell.held_out for cell in cells], dtype=bool)
     asked = np.asarray(subjects["adapter_id"].is_null().to_numpy()[:, None] | ~is_apart[None, :])
-    tried = tried_on(made.to_dicts(), cells)
+    tried = tried_on(tried_of(made.to_dicts()), cells)
     for i, name in enumerate(subjects["subject_id"]):
         asked[i, tried.get(name, [])] = True
     return asked

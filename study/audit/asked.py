@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from study.audit.findings import Findings
 from study.cells import Cell
-from study.choosing import Row, tried_on
+from study.choosing import Row, tried_of, tried_on
 from study.store import schema
 from study.store.composed import compositions, held_out
 from study.store.contents import Damaged
@@ -69,7 +69,7 @@ def _pairs(subjects: pa.Table, targets: pa.Table, made: Iterable[Row], apart: Co
     cells = [Cell(task, language, name in apart) for name, task, language in zip(names, *others, strict=True)]
     bases = subjects.filter(pc.is_null(subjects.column("adapter_id"))).column("subject_id").to_pylist()
     every = [i for i, cell in enumerate(cells) if cell.held_out]
-    tried = tried_on(made, cells) | dict.fromkeys(bases, every)
+    tried = tried_on(tried_of(made), cells) | dict.fromkeys(bases, every)
     return [f"{subject}{_GAP}{names[i]}" for subject, found in tried.items() for i in found]
 
 

@@ -35,6 +35,14 @@ class Combination:
         """What its parts learn from; of adapters that exist already nobody asks."""
         return tuple(dict.fromkeys(cell for part in self.parts if isinstance(part, Source) for cell in part.cells))
 
+    @property
+    def free(self) -> Free | None:
+        """What it is where its lambda is to be chosen; None where that is said, or there is none."""
+        strength, protocol = self.keys.strength, self.keys.protocol
+        if not isinstance(strength, LambdaConfig) or protocol is None:
+            return None
+        return Free(self.name, protocol, self.language, strength.grid, self.cells, self.family)
+
 
 def combinations(config: StudyConfig) -> list[Combination]:
     """List them in the config's order. Raises ConfigError for a term that the study lacks, or an equal name."""
@@ -87,11 +95,7 @@ def chosen_on(config: StudyConfig) -> dict[str, set[Cell]]:
 
 def choices(config: StudyConfig, wanted: Iterable[Combination]) -> Choices:
     """What choosing a lambda for what is scored comes to, of these combinations: on raw text none is chosen."""
-    free = [
-        Free(one.name, one.keys.protocol, one.language, one.keys.strength.grid, one.cells, one.family)
-        for one in wanted
-        if isinstance(one.keys.strength, LambdaConfig) and one.keys.protocol
-    ]
+    free = [one.free for one in wanted if one.free is not None]
     tasks = [cell for cell in config.target_list() if not config.is_text(cell)]
     return choosing(free, tasks, tasks)
 

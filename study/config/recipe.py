@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from study.config.fields import Count, Frozen, Number, PositiveInt
-from study.config.tuning import Ia3, KindName, Lora, PrefixTuning, PromptTuning, words
+from study.config.tuning import Ia3, KindName, Lora, PrefixTuning, PromptTuning, named, words
 
 LossOn = Literal["answer", "all"]
 Truncation = Literal["left", "right"]  # the side on which a text that is too long is cut
@@ -137,6 +137,11 @@ class Recipe(Frozen):
     def modules_key(self) -> str:
         """Where these are named in the recipe."""
         return f"{'ia3' if self.kind == 'ia3' else 'lora'}.modules"
+
+    @property
+    def tuning_name(self) -> str:
+        """The kind of tuning by its name."""
+        return named(self.kind, self.lora)
 
     @property
     def tuning(self) -> str:

@@ -11,7 +11,8 @@ from study.config.fields import Frozen, Number, PositiveInt
 KindName = Literal["lora", "dora", "ia3", "prompt_tuning", "prefix_tuning"]
 
 
-_NAMES = {"default": "LoRA", "pissa": "PiSSA", "olora": "OLoRA"}
+_BY_START = {"default": "LoRA", "pissa": "PiSSA", "olora": "OLoRA"}
+_NAMES = {"dora": "DoRA", "ia3": "IA3", "prompt_tuning": "prompt tuning", "prefix_tuning": "prefix tuning"}
 
 
 class Lora(Frozen):
@@ -51,16 +52,21 @@ class PrefixTuning(Frozen):
     init: Literal["random", "zero"] = "random"
 
 
+def named(kind: str, lora: Lora | None) -> str:
+    """A kind of tuning by its name."""
+    if kind == "lora":
+        return "full fine-tuning" if lora is None else _BY_START[lora.init]
+    return _NAMES[kind]
+
+
 def words(kind: str, lora: Lora | None, prompt: PromptTuning | None, prefix: PrefixTuning | None) -> str:
     """A kind of tuning in words."""
-    if kind == "ia3":
-        return "IA3"
+    name = named(kind, lora)
     if kind == "prompt_tuning":
-        return f"prompt tuning, {(prompt or PromptTuning()).num_virtual_tokens} virtual tokens"
+        return f"{name}, {(prompt or PromptTuning()).num_virtual_tokens} virtual tokens"
     if kind == "prefix_tuning":
-        return f"prefix tuning, {(prefix or PrefixTuning()).num_virtual_tokens} virtual tokens"
-    if lora is None:
-        return "full fine-tuning"
-    name = "DoRA" if kind == "dora" else _NAMES[lora.init]
+        return f"{name}, {(prefix or PrefixTuning()).num_virtual_tokens} virtual tokens"
+    if kind == "ia3" or lora is None:
+        return name
     faster = "" if lora.lr_ratio is None else f", B at {lora.lr_ratio:g} times the rate (LoRA+)"
     return f"{name}, r {lora.r}, alpha {lora.alpha:g}{faster}"

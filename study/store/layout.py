@@ -111,6 +111,11 @@ def task_in(folder: str) -> str:
     return folder.split("/")[2]
 
 
+def stage_in(folder: str) -> str:
+    """Read the name of a stage off the folder of its adapter."""
+    return task_in(folder).rpartition("@")[2]
+
+
 def adapter_in(folder: str) -> str:
     """Read the adapter_id off an adapter's folder."""
     return folder.rpartition("-")[2]

@@ -100,6 +100,6 @@ def test_held_out_prompts_that_a_model_does_not_read_whole_are_told_in_the_plan(
     cut = cut_prompts([replace(model, path=str(tmp_path))], found)[model.name]
     apart = {cell: count for cell, count in cut.items() if cell.endswith(" (held out)")}
     assert apart.keys() == {f"{cell} (held out)" for cell in TESTS}
-    (line,) = (one for one in doubts(found, {}, {"m": apart}) if "longer than m reads" in one)
+    (line,) = (one for one in doubts(found, {}, {}, {"m": apart}) if "longer than m reads" in one)
     first, count = next(iter(apart.items()))
     assert f" in {first} ({count} of 40), " in line

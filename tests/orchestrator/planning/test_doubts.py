@@ -8,6 +8,8 @@ from typing import Any
 from evaluators.items.item import check_supported
 from orchestrator.planning.doubts import doubts
 from orchestrator.planning.survey import Survey, survey
+from study.cells import Source
+from study.config import Recipe
 from study.config.file import parse
 from study.data.tasks import TaskLibrary
 from tests.study.data.test_tasks import Function, docs, write
@@ -22,15 +24,19 @@ def surveyed(
     return survey(config, TaskLibrary.of(config), check_supported, print)
 
 
+def learned(found: Survey) -> dict[str, tuple[Source, Recipe]]:
+    return {str(source): (source, Recipe()) for source in found.examples}
+
+
 def test_sound_data_are_not_doubted(tmp_path: Path) -> None:
     found = surveyed(tmp_path, docs(40), docs(30, 100))
-    assert list(doubts(found, {"quiz/en": 0}, {})) == []
+    assert list(doubts(found, {"quiz/en": 0}, learned(found), {})) == []
 
 
 def test_what_is_wrong_is_named_and_counted(tmp_path: Path) -> None:
     test = [{**doc, "choices": ["yes", "no"], "answer": 0} for doc in docs(12)]
     found = surveyed(tmp_path, test, [*test[:4], *docs(9, 100)], "scoring: {limit: 10}")
-    told = list(doubts(found, {"quiz/en": 5}, {}))
+    told = list(doubts(found, {"quiz/en": 5}, learned(found), {}))
     (examples,), (hashes,) = found.examples.values(), found.test_hashes.values()
     taken = len(hashes & {example.doc_hash for example in examples})
     assert 2 <= taken <= 4  # the limit takes 10 of 12
@@ -48,7 +54,7 @@ def test_options_of_their_own_are_no_one_answer_though_the_first_is_always_right
     found = surveyed(
         tmp_path, [{**doc, "answer": 0} for doc in docs(40)], [{**doc, "answer": 1} for doc in docs(30, 100)]
     )
-    (told,) = doubts(found, {}, {})
+    (told,) = doubts(found, {}, {}, {})
     assert told.startswith("all rows to learn have one answer in quiz/en: ")
 
 
@@ -57,5 +63,5 @@ def test_a_task_that_judges_by_itself_need_not_say_what_is_right(tmp_path: Path)
     metric = {"metric": "followed", "aggregation": "mean", "higher_is_better": True}
     own = {"output_type": "generate_until", "doc_to_choice": None, "doc_to_target": 0, "metric_list": [metric]}
     test, train = docs(40), docs(30, 100)
-    (told,) = doubts(surveyed(tmp_path, test, train, **own, process_results=Function("judge.judge")), {}, {})
+    (told,) = doubts(surveyed(tmp_path, test, train, **own, process_results=Function("judge.judge")), {}, {}, {})
     assert told.startswith("all rows to learn have one answer in quiz/en: ")

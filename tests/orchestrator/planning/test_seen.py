@@ -145,7 +145,7 @@ def test_raw_text_that_holds_what_is_scored_is_told_and_so_are_translations(foun
         "raw text of prose/en holds 7 of 30 items of quiz/en, and so of their translations in quiz/es",
         "raw texts are translations of one another, by their lengths row by row: prose/es, prose/en",
     ]
-    assert set(texts_among_items(found)) <= set(doubts(found, {}, {}))
+    assert set(texts_among_items(found)) <= set(doubts(found, {}, {}, {}))
     field = "他来了。她走了。" * 5
     held = {_plain(field)[:LEAST]: {(field, Cell("quiz", "zh"), 3)}}
     assert list(_held(f"是的，{field}再见", held)) == [(Cell("quiz", "zh"), 3)]  # which has no gaps between words
@@ -222,7 +222,7 @@ def test_prompts_that_a_model_does_not_read_whole_are_counted(found: Survey, tmp
         assert (expected > 0) is (reads < 100)
     (tmp_path / "config.json").write_text("{}")
     assert cut_prompts([model], found) == {}
-    (line,) = (one for one in doubts(found, {}, {"m": {"quiz/en": 3}}) if "longer than m reads" in one)
+    (line,) = (one for one in doubts(found, {}, {}, {"m": {"quiz/en": 3}}) if "longer than m reads" in one)
     assert line == (
         "prompts are longer than m reads, and lose their beginning, in quiz/en (3 of 30): cut the fields of their "
         "documents: tasks[].clip"
