@@ -24,9 +24,9 @@ TOLERANCE = {("nf4", torch.float32): 1e-3}  # nats per scored token; else 0.1, a
 def quantised(kit: Kit) -> None:
     """Of both ways to quantise, in both dtypes."""
     prepare()
-    from bitsandbytes.cextension import lib
+    from bitsandbytes.cextension import CudaBNBNativeLibrary, lib
 
-    if kit.is_cuda and not getattr(lib, "compiled_with_cuda", False):
+    if kit.is_cuda and not isinstance(lib, CudaBNBNativeLibrary):
         kit.tell("quantised", "left out", "bitsandbytes has no library for this device")
         return
     with tempfile.TemporaryDirectory() as folder:
