@@ -165,7 +165,7 @@ def _install() -> None:
     cuda.current_stream = cuda.default_stream = cuda.stream = _Anything
     cuda.nvtx.range_push = cuda.nvtx.range_pop = cuda.nvtx.mark = lambda *_, **__: 0
     torch.version.cuda = "12.8"
-    torch._C._cuda_getCurrentRawStream = lambda *_: 0  # read where bitsandbytes is imported, which then finds no library
+    torch._C._cuda_getCurrentRawStream = lambda *_: 0  # bitsandbytes reads it, and finds no library then
 
 
 def _alone() -> None:
