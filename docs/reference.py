@@ -5,6 +5,7 @@ docs/config.md          values and default of each key, from the models of `stud
 docs/commands.md        arguments and options of every command, from their parsers
 docs/schema.md          columns of the store's Parquet files, from their schemas
 docs/report_columns.md  as `python -m analysis.page.manual` writes it
+docs/architecture.md    the rooms of each storey, from the import contracts in pyproject.toml
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,7 @@ SCHEMA_HEAD = f"""# Columns of the store
 Written by `python docs/reference.py` from `study/store/schema.py`: the Parquet files of [the store](store.md), schema
 version {schema.SCHEMA_VERSION}. Each file has the same in its fields' metadata.
 """
+STOREYS = ("orchestrator", "trainers", "evaluators", "adapters", "analysis", "study")
 NOT_WRITTEN = {"trial_run"}  # the mark of `--limit` in a store: no file of a user has it
 
 
@@ -65,7 +69,24 @@ def pages() -> dict[str, str]:
         "commands.md": commands(),
         "schema.md": columns(),
         "report_columns.md": manual.markdown(),
+        "architecture.md": architecture((DOCS / "architecture.md").read_text(encoding="utf-8")),
     }
+
+
+# rooms
+
+
+def architecture(page: str) -> str:
+    """The page with its first block as the contracts have it: floors from the top, rooms of one side by side."""
+    contracts = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    floors = {one["containers"][0]: one["layers"] for one in contracts["contracts"] if "containers" in one}
+    drawn = [line for name in STOREYS for line in _storey(name, floors[name])]
+    return re.sub(r"(?<=```text\n).*?(?=```)", "".join(f"{line}\n" for line in drawn), page, count=1, flags=re.DOTALL)
+
+
+def _storey(name: str, floors: list[str]) -> list[str]:
+    whole = " > ".join(floor.replace(" | ", " · ") for floor in floors)
+    return textwrap.wrap(whole, 118, initial_indent=f"{name:14}", subsequent_indent=" " * 14, break_on_hyphens=False)
 
 
 # keys of the config

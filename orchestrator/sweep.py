@@ -1,4 +1,9 @@
-"""`python -m orchestrator.sweep CONFIG`: plan a study, do what there is to do of it, say what failed (`command`).
+"""`python -m orchestrator.sweep CONFIG`: plan a study, do what there is to do of it, say what failed.
+
+The way of a study, step by step in `command`: its config is read and checked (`study.config`), its data, models and
+store are looked at (`prepare`, `planning`), the plan and its cost are shown (`summary`, `costs`), the store is taken
+with a lease (`study.store.lease`), and `run` does on a Ray cluster (`cluster`) what `scheduling` decides: gangs of
+adapters as Tune's trials (`training`), scores at evaluators (`scoring`), until each unit is in the store or has failed.
 
 Exit codes: 0 every unit is done; 1 some failed or the study had to stop; 2 the input is wrong (nothing was started; of
 a dry run also when a cell is broken); 130 interrupted.

@@ -11,7 +11,7 @@ from tests.support.pages import DOCS
 MADE = runpy.run_path(str(DOCS / "reference.py"))
 
 
-@pytest.mark.parametrize("page", ["config.md", "commands.md", "schema.md", "report_columns.md"])
+@pytest.mark.parametrize("page", ["config.md", "commands.md", "schema.md", "report_columns.md", "architecture.md"])
 def test_the_page_is_current(page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == MADE["pages"]()[page], "python docs/reference.py"
 
