@@ -26,6 +26,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-harm", metavar="PCT", type=float, help="leave out sources that harm more of their targets, %%"
     )
+    parser.add_argument(
+        "--distances",
+        metavar="FILE.csv",
+        help="your own distances of languages: columns source, target, name, value",
+    )
     parser.add_argument("--json", action="store_true", help="print every row as JSON, for programs")
     parser.add_argument("--top", metavar="N", type=int, default=15, help="rows to print (default 15)")
     return parser
@@ -41,7 +46,13 @@ def main(argv: list[str] | None = None) -> int:
         if options.top < 1:
             raise ConfigError("--top", options.top, "that is no number of rows", "give 1 or more")
         question = Question(
-            options.target, options.source, options.budget, options.max_harm, options.model, options.recipe
+            options.target,
+            options.source,
+            options.budget,
+            options.max_harm,
+            options.model,
+            options.recipe,
+            options.distances,
         )
         found = answer(lambda: load(options.store), question)
     except ConfigError as error:

@@ -34,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exclude-unhealthy", action="store_true", help="leave out targets that fail the health checks"
     )
+    parser.add_argument(
+        "--distances",
+        metavar="FILE.csv",
+        help="your own distances of languages: columns source, target, name, value",
+    )
     parser.add_argument("--json", action="store_true", help="print where the page is, and its lines, as JSON")
     parser.add_argument("--curated", metavar="TASKS", help="tasks that were not machine-translated, comma-separated")
     return parser
@@ -49,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
             problem = "each of these is set beside a study, and none is named before them"
             fix = "name it first: python -m analysis.report STORE --compare OTHER …"
             raise ConfigError("--compare", " ".join(options.compare), problem, fix)
-        study = files.read(options.store, options.published, options.curated, options.exclude_unhealthy)
+        study = files.read(
+            options.store, options.published, options.curated, options.exclude_unhealthy, options.distances
+        )
         elsewhere = options.out or ("report" if options.published else None)
         out = folder_here("--out", elsewhere) if elsewhere else files.folder_of(study)
         written = files.write(study, out, [files.beside_it(other) for other in options.compare])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import polars as pl
@@ -18,6 +18,7 @@ from orchestrator.costs.devices import assumed, kind, stages
 from orchestrator.costs.estimate import Estimates, estimate
 from orchestrator.costs.measured import Measured, measure, merged
 from orchestrator.costs.prompts import Cut, cut_prompts
+from orchestrator.costs.tokenised import tokenised
 from orchestrator.failures import lasting
 from orchestrator.options import Options
 from orchestrator.planning.given import check_plain, check_starts, with_left_out
@@ -194,7 +195,8 @@ def begin(prepared: Prepared, warn: Callable[[str], None]) -> None:
         put_into(store, adapter)
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     grid = to_do.grid
-    renew(store, partial(seen, prepared.survey, prepared.cut, warn))
+    looked = partial(seen, prepared.survey, prepared.cut, warn)
+    renew(store, lambda before: replace(looked(before), tokens=tokenised(grid.models, prepared.survey)))
     store.write_grid(*grid.tables(), **grid.named())
     for unit_id in outdated(store, to_do, prepared.config):
         store.clear_failure(unit_id)

@@ -25,6 +25,7 @@ from study.cells import Cell
 from study.errors import ConfigError
 from study.options import closest_first
 
+LEAST_GAIN = 0.01  # of the error, from which more distances are worth it
 FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
 
 
@@ -48,10 +49,12 @@ def next_to_train(study: Study, budget: int) -> Advice:
     """Which sources to train next, in order; ConfigError when the grid says nothing of them."""
     mine = metrics_of(study)[0]
     try:
-        table = predict.next_sources(_model(mine), budget)
+        model, note = _model(mine)
+        table = predict.next_sources(model, budget)
     except NotComputable as why:
         raise ConfigError("--budget", budget, str(why), "score other cells, or none") from why
-    return Advice(f"Train next, in this order (sd of the predicted Δ of what is not measured, {mine.words}):", table)
+    said = f"Train next, in this order (sd of the predicted Δ of what is not measured, {mine.words}){note}:"
+    return Advice(said, table)
 
 
 def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
@@ -62,28 +65,30 @@ def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
     every = metrics_of(study)
     target = _cell("--target", name, sorted({one for metric in every for one in metric.targets}))
     mine = next(metric for metric in every if target in metric.targets)
-    known, others = _known(mine), [_known(metric) for metric in every if metric is not mine]
+    known, predicted = _known(mine)
+    others = [_known(metric)[0] for metric in every if metric is not mine]
     table = for_target(known, target, max_harm, others)
     omitted = known.filter(pl.col("target") == target).height - table.height
     note = f" (left out: {omitted} that one must expect to harm over {max_harm:g} % of others)" if omitted else ""
     luck = "; the base is at chance or at 0 there, so a loss is luck" if target in _lowest(mine) else ""
-    said = f"Sources for {target}, best expected Δ first, {mine.words}{note}{luck}{_caution(known, mine)}:"
+    said = f"Sources for {target}, best expected Δ first, {mine.words}{note}{luck}{_caution(known, mine)}{predicted}:"
     return Advice(said, table, combined.beside(study, target, table, mine))
 
 
 def about_source(study: Study, name: str) -> Advice:
     """What an adapter of a source will harm and help, metric by metric; ConfigError when there is no such source."""
-    every = [(metric, _known(metric)) for metric in metrics_of(study)]
-    source = _cell("--source", name, sorted({one for _, known in every for one in known["source"]}))
+    every = [(metric, *_known(metric)) for metric in metrics_of(study)]
+    source = _cell("--source", name, sorted({one for _, known, _ in every for one in known["source"]}))
     first, *rest = (_of_source(*one, source) for one in every if source in one[1]["source"])
     return replace(first, beside=tuple(rest))
 
 
-def _of_source(metric: Metric, known: pl.DataFrame, source: str) -> Advice:
+def _of_source(metric: Metric, known: pl.DataFrame, predicted: str, source: str) -> Advice:
     table, luck = for_source(known, source), _lowest(metric)
     if luck:  # the base is at chance or at 0 there
         table = table.with_columns((~pl.col("target").is_in(sorted(luck))).alias("can_be_harmed"))
-    return Advice(f"Targets of {source}, lowest expected Δ first, {metric.words}{_caution(known, metric)}:", table)
+    said = f"Targets of {source}, lowest expected Δ first, {metric.words}{_caution(known, metric)}{predicted}:"
+    return Advice(said, table)
 
 
 def _caution(known: pl.DataFrame, metric: Metric) -> str:
@@ -106,19 +111,32 @@ def _caution(known: pl.DataFrame, metric: Metric) -> str:
     return said
 
 
-def _model(metric: Metric) -> predict.Model:
-    """The model of the grid, in which every target could be a source; NotComputable where it cannot be fitted."""
+def _model(metric: Metric) -> tuple[predict.Model, str]:
+    """The model of the grid, in which every target could be a source; NotComputable where it cannot be fitted.
+
+    Where there is something to predict, all distances of languages are in it if leaving sources out errs less so; the
+    words say which.
+    """
     untried = [(cell.task, cell.language) for cell in map(Cell.parse, metric.targets)]
-    return predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint))
+    plain = predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint))
+    if metric.apart is None or not plain.grid.pairs["delta"].null_count():
+        return plain, ""
+    wide = predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint, apart=metric.apart))
+    without, with_them = (predict.left_out_error(one) for one in (plain, wide))
+    is_better = with_them < (1 - LEAST_GAIN) * without
+    errors = f"leaving a source out, predictions err by {with_them:.3g} with all distances of languages"
+    said = f"; {errors} and by {without:.3g} with those of types alone, {'all' if is_better else 'these'} are used"
+    return (wide if is_better else plain), said
 
 
-def _known(metric: Metric) -> pl.DataFrame:
-    """`expectations` for every pair of a study that is measured or can be predicted, by one metric."""
+def _known(metric: Metric) -> tuple[pl.DataFrame, str]:
+    """`expectations` for every pair of a study that is measured or can be predicted, by one metric, and how well."""
     try:
-        predicted = _model(metric).predict()
+        model, note = _model(metric)
+        predicted = model.predict()
     except NotComputable:
-        predicted = None
-    return expectations(metric.transfer, metric.grids, predicted, metric.harm)
+        predicted, note = None, ""
+    return expectations(metric.transfer, metric.grids, predicted, metric.harm), note
 
 
 def _lowest(metric: Metric) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -13,6 +13,7 @@ from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.reading.transfer import Joint, with_regime
 from analysis.statistics.graded import Scale, scales
+from analysis.statistics.languages.distances import Distances, distances
 
 ACCURACY = "accuracy"
 
@@ -32,6 +33,7 @@ class Metric:
     panels: tuple[Panel, ...]
     joint: Joint
     harm: Mapping[str, float] = field(default_factory=dict)
+    apart: Distances | None = None  # of the languages of its cells
 
     @property
     def words(self) -> str:
@@ -48,7 +50,13 @@ def metrics_of(study: Study) -> list[Metric]:
     found = []
     if study.transfer.height:
         found.append(Metric(ACCURACY, "pp", POINTS, study.transfer, study.grids, study.panels, study.joint))
-    return found + [one for scale in scales(study) if (one := _graded(study, scale)) is not None]
+    found += [one for scale in scales(study) if (one := _graded(study, scale)) is not None]
+    return [replace(one, apart=_apart(study, one.transfer)) for one in found]
+
+
+def _apart(study: Study, transfer: pl.DataFrame) -> Distances:
+    languages = sorted(set(transfer["source_language"]) | set(transfer["target_language"]))
+    return distances(study, languages, sorted(set(transfer["model"])))
 
 
 def _graded(study: Study, scale: Scale) -> Metric | None:

@@ -2,8 +2,9 @@
 
 Δ(s, t), averaged over models, is a mean plus independent random effects of the source cell, the target cell, the pair
 of tasks, the pair of languages, the regime, how a target reacts to a task, how a task reacts to a source, and how far
-apart the languages are (quartiles of URIEL's distance, by same and other task). Variances by REML (`reml`); predictions
-are best linear unbiased (Henderson 1975), their variance is that of the effects given the data plus the residual's.
+apart the languages are (quartiles of URIEL's distance, by same and other task; of further distances, where they help:
+the error of leaving each source out tells, `left_out_error`). Variances by REML (`reml`); predictions are best
+linear unbiased (Henderson 1975), their variance is that of the effects given the data plus the residual's.
 An effect never seen keeps its prior: mean 0 and the variance of its kind, so doubt grows where nothing was tried.
 Effects are those of sources of one cell: a stage, or a source of several, is predicted by them and tells nothing.
 """
@@ -21,6 +22,7 @@ from analysis.frames import SOURCE, TARGET, NotComputable, need
 from analysis.reading.study import OF_SEVERAL
 from analysis.reading.transfer import Joint, with_regime
 from analysis.statistics.languages import uriel
+from analysis.statistics.languages.distances import Distances
 from analysis.statistics.variance.reml import Codes, Fit, blocks, fit
 
 Array = npt.NDArray[np.float64]
@@ -75,8 +77,12 @@ def grid(
     sources: Sequence[Cell] = (),
     factors: Sequence[str] = tuple(FACTORS),
     joint: Joint | None = None,
+    apart: Distances | None = None,
 ) -> Grid:
-    """Pairs of every source (measured ones and `sources`) with every target; Δ averaged over models."""
+    """Pairs of every source (measured ones and `sources`) with every target; Δ averaged over models.
+
+    Each distance of `apart` beyond those of types is a further effect, as theirs is.
+    """
     measured = transfer.filter(pl.col("delta").is_not_null()).group_by(PAIR).agg(pl.col("delta").mean())
     told = measured.filter(~OF_SEVERAL).height
     need(told >= 10, f"{told} measured cells are too few for a model of the grid")
@@ -85,9 +91,16 @@ def grid(
     ).unique()
     pairs = all_sources.join(measured.select(TARGET).unique(), how="cross").join(measured, on=PAIR, how="left")
     pairs = _features(pairs.sort(PAIR), joint)
+    more = {} if apart is None else {name: apart.known[name] for name in apart.known if name not in uriel.FEATURES}
+    pairs = (
+        pairs.with_columns(_bins(pairs, list(apart.languages), far).alias(name) for name, far in more.items())
+        if apart
+        else pairs
+    )
+    factors, made_of = (*factors, *more), FACTORS | {name: (name, "same_task") for name in more}
     columns, factor, width = [], [], 0
     for k, name in enumerate(factors):
-        codes = pairs.select(pl.struct(FACTORS[name]).rank("dense")).to_series().to_numpy().astype(np.int64) - 1
+        codes = pairs.select(pl.struct(made_of[name]).rank("dense")).to_series().to_numpy().astype(np.int64) - 1
         size = int(codes.max()) + 1
         columns.append(codes + width)
         factor += [k] * size
@@ -99,6 +112,12 @@ def _features(pairs: pl.DataFrame, joint: Joint | None) -> pl.DataFrame:
     """Add regime, same_task and apart: quartile of the mean URIEL distance, `same` or `unknown`."""
     languages = sorted(set(pairs["source_language"]) | set(pairs["target_language"]))
     apart = np.mean([uriel.distances(languages, feature) for feature in uriel.FEATURES], axis=0)
+    same = pl.col("regime").str.starts_with("MT").alias("same_task")
+    return with_regime(pairs, joint).with_columns(_bins(pairs, languages, apart).alias("apart"), same)
+
+
+def _bins(pairs: pl.DataFrame, languages: Sequence[str], apart: Array) -> pl.Series:
+    """Of each pair the quartile of its languages' distance, `same` or `unknown`."""
     known = apart[~np.isnan(apart) & ~np.eye(len(languages), dtype=bool)]
     cuts = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.zeros(3)
     at = {name: i for i, name in enumerate(languages)}
@@ -107,9 +126,7 @@ def _features(pairs: pl.DataFrame, joint: Joint | None) -> pl.DataFrame:
         far = apart[at[a], at[b]]
         return "same" if a == b else "unknown" if np.isnan(far) else f"q{np.searchsorted(cuts, far)}"
 
-    bins = [bin_of(a, b) for a, b in pairs.select("source_language", "target_language").iter_rows()]
-    same = pl.col("regime").str.starts_with("MT").alias("same_task")
-    return with_regime(pairs, joint).with_columns(pl.Series("apart", bins), same)
+    return pl.Series([bin_of(a, b) for a, b in pairs.select("source_language", "target_language").iter_rows()])
 
 
 def fit_grid(made: Grid) -> Model:
@@ -126,6 +143,33 @@ def fit_grid(made: Grid) -> Model:
     covariance = _covariance(made, measured, at)
     totals = np.bincount(made.levels[measured].ravel(), np.repeat(y - at.mean, len(codes)), minlength=len(made.factor))
     return Model(made, at, covariance @ totals / at.residual, covariance)
+
+
+def left_out_error(model: Model) -> float:
+    """Root mean squared error of the Δ of each source as all others predict it, variances kept as they are.
+
+    With P = V⁻¹ − V⁻¹1(1ᵀV⁻¹1)⁻¹1ᵀV⁻¹ the error of a left-out block B is P_BB⁻¹ (Py)_B, the mean estimated anew; V⁻¹
+    by Woodbury's identity, as in `reml`.
+    """
+    pairs, at, levels = model.grid.pairs, model.at, model.grid.levels
+    measured = np.flatnonzero(pairs.select(pl.col("delta").is_not_null() & ~OF_SEVERAL).to_series().to_numpy())
+    y, size = pairs["delta"].to_numpy()[measured], len(model.grid.factor)
+    gamma = at.components[model.grid.factor] / at.residual
+    design = np.zeros((len(measured), size))
+    design[np.arange(len(measured))[:, None], levels[measured]] = 1.0
+    inner = gamma[:, None] * np.linalg.inv(np.eye(size) + (design.T @ design) * gamma)  # V⁻¹ = I − Z inner Zᵀ
+    ones = 1.0 - design @ (inner @ design.sum(axis=0))
+    py = y - design @ (inner @ (design.T @ y))
+    py -= ones * (ones @ y) / ones.sum()
+    names = pairs.select(SOURCE).rows()
+    sources = [names[row] for row in measured.tolist()]
+    squares = 0.0
+    for name in sorted(set(sources)):
+        here = np.flatnonzero([one == name for one in sources])
+        block = np.eye(len(here)) - design[here] @ inner @ design[here].T
+        block -= np.outer(ones[here], ones[here]) / ones.sum()
+        squares += float((np.linalg.solve(block, py[here]) ** 2).sum())
+    return float(np.sqrt(squares / len(measured)))
 
 
 def _covariance(made: Grid, measured: Codes, at: Fit) -> Array:

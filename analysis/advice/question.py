@@ -9,6 +9,7 @@ from types import UnionType
 from analysis.advice import answers
 from analysis.advice.advice import Advice
 from analysis.reading.study import Study
+from analysis.statistics.languages.distances import with_own
 from study.errors import ConfigError
 
 
@@ -22,6 +23,7 @@ class Question:
     max_harm: float | None = None  # of a target: leave out sources that harm more of their targets, %
     model: str | None = None  # one only; else means over models
     recipe: str | None = None  # needed where the study has several
+    distances: str | None = None  # a file of distances of languages of one's own
 
     def check(self) -> None:
         """Raise ConfigError where it asks for nothing, or for several things."""
@@ -46,7 +48,7 @@ def _is(value: object, kind: type | UnionType) -> bool:
 def answer(read: Callable[[], Study], question: Question) -> Advice:
     """Check a question, then read the study and ask it; ConfigError when there is no answer."""
     question.check()
-    study = answers.chosen(read(), question.model, question.recipe)
+    study = with_own(answers.chosen(read(), question.model, question.recipe), question.distances)
     if question.budget is not None:
         return answers.next_to_train(study, question.budget)
     if question.target is not None:

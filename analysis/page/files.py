@@ -23,6 +23,7 @@ from analysis.reading.published import as_reference
 from analysis.reading.recipes import one_of
 from analysis.reading.study import Study, load, load_published
 from analysis.statistics import recipes
+from analysis.statistics.languages.distances import with_own
 from analysis.tables import compare, pairs, registry
 from analysis.tables.exclusion import without, without_unhealthy
 from analysis.tables.known import with_known_values
@@ -41,7 +42,11 @@ class Written:
 
 
 def read(
-    store: str | None, published: str | None = None, curated: str | None = None, exclude_unhealthy: bool = False
+    store: str | None,
+    published: str | None = None,
+    curated: str | None = None,
+    exclude_unhealthy: bool = False,
+    distances: str | None = None,
 ) -> Study:
     """The study that the command's options ask for; ConfigError on bad input."""
     if store is not None and published is None:
@@ -54,6 +59,8 @@ def read(
     if curated:
         tasks = tuple(task.strip() for task in curated.split(","))
         study = _each(study, lambda one: replace(one, curated=tasks))
+    if distances is not None:
+        study = _each(study, lambda one: with_own(one, distances))
     return _each(study, without_unhealthy) if exclude_unhealthy else study
 
 

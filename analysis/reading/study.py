@@ -15,6 +15,7 @@ import polars as pl
 from analysis.frames import CURATED, SOURCE, TARGET, Table, need
 from analysis.reading.compositions import Compositions, compositions_of
 from analysis.reading.grids import ModelGrid, model_grids
+from analysis.reading.own import Own
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import read_reference
 from analysis.reading.recipes import Across, divided
@@ -28,11 +29,7 @@ from study.store.seen import Seen, read_seen
 from study.store.store import Store
 from study.store.study_file import read_study
 
-BESIDE = {  # kinds of units that have a table of their own
-    "composed": "compositions",
-    "existing": "existing",
-    "epoch": "epochs",
-}
+BESIDE = {"composed": "compositions", "existing": "existing", "epoch": "epochs"}  # kinds of units with own tables
 OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "epoch", "seed", *TARGET]
 
@@ -63,6 +60,7 @@ class Study:
     given: Mapping[str, str] = field(default_factory=dict)  # names of adapters that were trained elsewhere
     notes: tuple[str, ...] = ()  # what else a reader must know
     seen: Seen = field(default_factory=Seen)  # what planning saw of its data
+    own: Own = field(default_factory=dict)  # distances of languages that a user has given
     config: Mapping[str, object] = field(default_factory=dict)  # of the study; nothing for a published table
     curated: tuple[str, ...] = CURATED  # tasks whose items were not machine-translated
     recipe: str | None = None  # by which its adapters were trained, where there are several

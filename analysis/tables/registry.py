@@ -40,7 +40,7 @@ from analysis.statistics import (
     text_loss,
 )
 from analysis.statistics.combinations import additivity, compositions, curve, generation, geometry, schedules
-from analysis.statistics.languages import families, linguistic
+from analysis.statistics.languages import families, linguistic, why
 from analysis.statistics.variance import shares
 
 Read = TypeVar("Read")
@@ -76,6 +76,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *shares.TABLES,
     *asymmetry.TABLES,
     *linguistic.TABLES,
+    *why.TABLES,
     *curated.TABLES,
     *health.TABLES,
 )

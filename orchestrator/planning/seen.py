@@ -42,10 +42,11 @@ def written(found: Survey) -> list[Cell]:
 
 def languages(found: Survey) -> Languages:
     """How the languages of a study are written; nothing where no target is answered in words."""
-    return Languages.of(_of_languages(found) if written(found) else {})
+    return Languages.of(of_languages(found) if written(found) else {})
 
 
-def _of_languages(found: Survey) -> dict[str, list[str]]:
+def of_languages(found: Survey) -> dict[str, list[str]]:
+    """Texts of the study's own that are known to be in a language: of sources and targets."""
     texts: dict[str, list[str]] = {}
     for source, examples in found.examples.items():
         spoken = {cell.language for cell in source.cells}

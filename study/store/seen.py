@@ -1,7 +1,7 @@
 """seen.json: what planning saw of a study's data that its report needs and no unit has. Each run writes it anew.
 
-That is how its languages are written, what the first sentence of each document is worth as its summary, prompts that a
-model does not read whole, and texts that hold what is scored.
+That is how its languages are written, what tokenizers make of them, what the first sentence of each document is worth
+as its summary, prompts that a model does not read whole, and texts that hold what is scored.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from study.store import contents
 from study.store.contents import Damaged, as_damaged, reading
@@ -33,13 +34,25 @@ class SeenTarget:
 
 
 @dataclass(frozen=True)
+class SeenTokens:
+    """What a model's tokenizer makes of languages: tokens per character, and the share that two have in common."""
+
+    fertility: Mapping[str, float]
+    overlap: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class Seen:
-    """`trigrams` of each language (`study.languages`), targets by cell, `cut` prompts by model and cell, `notes`."""
+    """`trigrams` of each language (`study.languages`), targets by cell, `cut` prompts by model and cell, `notes`.
+
+    `tokens` are by model.
+    """
 
     trigrams: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     targets: Mapping[str, SeenTarget] = field(default_factory=dict)
     cut: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tokens: Mapping[str, SeenTokens] = field(default_factory=dict)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Seen:
@@ -52,7 +65,13 @@ class Seen:
                 {str(cell): SeenTarget(**{name: one[name] for name in known if name in one}) for cell, one in targets},
                 {str(model): {str(cell): int(n) for cell, n in own.items()} for model, own in read["cut"].items()},
                 tuple(map(str, read["notes"])),
+                {str(model): _tokens(own) for model, own in read.get("tokens", {}).items()},  # of no older release
             )
+
+
+def _tokens(stated: Mapping[str, Any]) -> SeenTokens:
+    shared = {str(a): {str(b): float(n) for b, n in own.items()} for a, own in stated["overlap"].items()}
+    return SeenTokens({str(name): float(n) for name, n in stated["fertility"].items()}, shared)
 
 
 def renew(store: Store, make: Callable[[Seen], Seen]) -> None:

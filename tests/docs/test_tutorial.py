@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from study.store.seen import read_seen
+from study.store.store import Store
 from tests.support.pages import DOCS, blocks, commands
 from tests.support.tiny_world import REPOSITORY, sweep
 
@@ -30,6 +32,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 file.write_text(block.text, encoding="utf-8")
             elif LAST not in block.text:
                 found |= {" ".join(words): run(words) for words in commands(block.text)}
+        known = read_seen(Store("runs/tickets")).tokens["polyglot-nano"]
+    assert all(0 < known.fertility[name] < 1 for name in ("de", "en", "es"))
+    assert known.overlap["de"]["de"] == pytest.approx(1.0)
+    assert 0 < known.overlap["de"]["en"] < 1
     return found
 
 

@@ -62,6 +62,11 @@ def unknown(languages: list[str]) -> list[str]:
     return [name for name in languages if table_code(name) not in vectors("syntax_knn")]
 
 
+def known() -> list[tuple[str, str]]:
+    """The code of every language of the table, and its code of ISO 639-3."""
+    return [(row["language"], row["iso639_3"]) for row in _rows()]
+
+
 @cache
 def _rows() -> list[dict[str, str]]:
     text = (resources.files("analysis.statistics.languages") / "uriel.csv").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.advice import predict
 from analysis.frames import NotComputable
+from analysis.statistics.languages.distances import Distances
 from study.cells import Cell, regime
 from tests.support.transfers import CELLS, planted
 
@@ -107,3 +108,49 @@ def test_constant_and_tiny_grids_say_why() -> None:
         predict.fit_grid(predict.grid(planted().with_columns(pl.lit(1.0).alias("delta"))))
     with pytest.raises(NotComputable, match="too few"):
         predict.grid(planted().head(3))
+
+
+def related(seed: int, slope: float) -> tuple[pl.DataFrame, Distances]:
+    """A planted grid in which Δ also falls with a distance that the types of languages do not tell."""
+    whole, rng = planted(seed), np.random.default_rng(seed)
+    languages = tuple(sorted({language for _, language in CELLS}))
+    far = rng.random((len(languages), len(languages)))
+    far = np.triu(far, 1) + np.triu(far, 1).T
+    at = {name: i for i, name in enumerate(languages)}
+    ends = whole.select("source_language", "target_language").iter_rows()
+    less = pl.Series([slope * far[at[a], at[b]] for a, b in ends])
+    return whole.with_columns(delta=pl.col("delta") - less), Distances(languages, {"trade": far})
+
+
+@pytest.mark.parametrize(("slope", "most"), [(8.0, 0.7), (0.0, 1.05)])
+def test_more_distances_predict_sources_of_a_new_language_better_where_they_matter(slope: float, most: float) -> None:
+    """Beside predictions without them; where they say nothing, nothing is lost."""
+    whole, apart = related(1, slope)
+    seen, errors, left_out = whole.filter(pl.col("source_language") != "de"), [], []
+    for more in (apart, None):
+        model = predict.fit_grid(predict.grid(seen, CELLS, apart=more))
+        rows = model.predict().filter(pl.col("delta").is_null())
+        rows = rows.join(whole.select(*predict.PAIR, truth="delta"), on=predict.PAIR)
+        assert rows.height == 54
+        errors.append(float(((rows["expected"] - rows["truth"]) ** 2).mean() ** 0.5))  # type: ignore[operator]
+        left_out.append(predict.left_out_error(model))
+    assert errors[0] < most * errors[1]
+    assert left_out[0] < left_out[1]
+
+
+def test_the_error_of_leaving_sources_out_is_that_of_fits_without_them() -> None:
+    whole = planted(3)
+    model = predict.fit_grid(predict.grid(whole, CELLS))
+    made, at = model.grid, model.at
+    design = np.zeros((made.pairs.height, len(made.factor)))
+    design[np.arange(made.pairs.height)[:, None], made.levels] = 1
+    covariance = design @ np.diag(at.components[made.factor]) @ design.T + at.residual * np.eye(len(design))
+    y, names, squares = made.pairs["delta"].to_numpy(), made.pairs.select("source_task", "source_language").rows(), []
+    for name in sorted(set(names)):
+        out = np.array([one == name for one in names])
+        among, there = covariance[np.ix_(~out, ~out)], y[~out]
+        weights = np.linalg.solve(among, np.ones(len(there)))
+        mean = weights @ there / weights.sum()
+        expected = mean + covariance[np.ix_(out, ~out)] @ np.linalg.solve(among, there - mean)
+        squares += ((y[out] - expected) ** 2).tolist()
+    assert predict.left_out_error(model) == pytest.approx(float(np.sqrt(np.mean(squares))), rel=1e-6)
