@@ -18,6 +18,7 @@ from analysis.reading.grids import ModelGrid
 
 SHARED = 0.5  # share of a target's noise that its cells have in common, where no items tell; the quickstart's is 0.47
 SAME = 1e-9  # of Δ
+Ends = Sequence[Sequence[tuple[str, ...]]]  # sources and targets, each by task and language
 LEAST = 3  # sources, and targets, from which what to expect can be learned
 
 
@@ -36,9 +37,10 @@ def expectations(
     rows = transfer.filter(pl.col("delta").is_not_null())
     table = rows.group_by(*SOURCE, *TARGET, "regime").agg(pl.col("delta").mean(), pl.len().alias("n_models"))
     table = table.sort(*SOURCE, *TARGET).with_columns(pl.col("n_models").cast(pl.Int64), pl.lit(True).alias("measured"))
-    table = shrunk(table, rows, grids)
+    axes, of = _noise(table, rows, grids)
+    table = shrunk(table, axes, of)
     if predicted is not None:
-        unseen = predicted.filter(pl.col("delta").is_null())
+        unseen = _no_surer(predicted.filter(pl.col("delta").is_null()), axes[1], of)
         table = pl.concat([table, unseen.with_columns(pl.lit(False).alias("measured"))], how="diagonal_relaxed")
     ends = [(pl.col("expected") + z * pl.col("sd")).alias(name) for name, z in (("low", -1.96), ("high", 1.96))]
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
@@ -47,15 +49,34 @@ def expectations(
     return table.with_columns(*ends, at.alias("harm_at")).select(columns).sort("source", "target")
 
 
-def shrunk(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> pl.DataFrame:
-    """`table` (a row per pair) with `expected, sd`: posterior means, or Δ itself and null where no noise is known."""
+def _noise(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> tuple[Ends, Noise | None]:
+    """The sources and targets of a table, and the noise of every pair of them; None where it is not known."""
     ends = [sorted(set(table.select(end).iter_rows())) for end in (SOURCE, TARGET)]
+    return ends, _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends)
+
+
+def _no_surer(unseen: pl.DataFrame, targets: Sequence[tuple[str, ...]], of: Noise | None) -> pl.DataFrame:
+    """Predictions whose intervals are at least as wide as what a measurement on their target would leave in doubt.
+
+    The model of the grid takes what is left of Δ for noise, and may find none of it in few cells.
+    """
+    if of is None or not unseen.height:
+        return unseen
+    whole = of.own + of.shared + of.seeds
+    known = np.isfinite(whole)
+    least = np.where(known, whole, 0.0).sum(axis=0) / known.sum(axis=0).clip(1)
+    at = [targets.index(name) if name in targets else -1 for name in unseen.select(TARGET).iter_rows()]
+    sd = np.sqrt(np.append(least, 0.0)[at])
+    return unseen.with_columns(pl.max_horizontal("sd", pl.Series(sd)).alias("sd"))
+
+
+def shrunk(table: pl.DataFrame, ends: Ends, of: Noise | None) -> pl.DataFrame:
+    """`table` (a row per pair) with `expected, sd`: posterior means, or Δ itself and null where no noise is known."""
     at = [
         [names.index(name) for name in table.select(end).iter_rows()]
         for names, end in zip(ends, (SOURCE, TARGET), strict=True)
     ]
     shape = (len(ends[0]), len(ends[1]))
-    of = _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends)
     if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < SAME:
         return table.with_columns(pl.col("delta").alias("expected"), pl.lit(None, pl.Float64).alias("sd"))
     delta, regime = np.full(shape, np.nan), np.zeros(shape, np.int64)

@@ -114,3 +114,20 @@ def test_what_cannot_be_harmed_is_marked_in_advice(study: Study) -> None:
     assert "a loss is luck" not in answers.about_target(study, "names/en", None).sentence
     table = answers.about_source(luck, "names/en").table
     assert "names/de" in table.filter(~pl.col("can_be_harmed"))["target"].to_list()
+
+
+def test_a_prediction_is_no_surer_than_a_measurement_would_be(study: Study) -> None:
+    """The model of the grid found no noise in few cells: a source that nobody trained seemed surer than all others."""
+    one = study.transfer.row(0, named=True)
+    untried = {"source_task": "names", "source_language": "xx", "target_task": one["target_task"]}
+    untried |= {"target_language": one["target_language"], "regime": "MT-CL", "delta": None}
+    schema = dict.fromkeys(untried, pl.String) | {"delta": pl.Float64}
+    narrow = pl.DataFrame([untried], schema).with_columns(expected=pl.lit(1.0), sd=pl.lit(0.01))
+    known = expectations(study.transfer, study.grids, narrow)
+    target = f"{one['target_task']}/{one['target_language']}"
+    measured = known.filter("measured", pl.col("target") == target)["sd"]
+    row = known.row(by_predicate=~pl.col("measured"), named=True)
+    assert row["sd"] >= measured.max()
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * row["sd"])
+    wide = expectations(study.transfer, study.grids, narrow.with_columns(sd=pl.lit(50.0)))
+    assert wide.row(by_predicate=~pl.col("measured"), named=True)["sd"] == 50.0
