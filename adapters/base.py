@@ -122,13 +122,6 @@ def load_config(model: Model) -> PretrainedConfig:
     return cast(PretrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code))
 
 
-def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
-    """The base's tokenizer; on the Hub it fetches no weights for it."""
-    folder = local_folder(model.path, model.revision, weights=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
-    return cast(PreTrainedTokenizerBase, tokenizer)
-
-
 def tokenizer_in(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies in an adapter's folder; code of its own does not run. Raises what its files come to."""
     return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from adapters.base import load_tokenizer, shell_of
+from adapters.base import shell_of
 from evaluators.answers import Answer, Answers
 from evaluators.items.encoder import Encoder
 from study.data.harness import Instance
+from study.models.chat import tokenizer_of
 from study.models.resolve import Model
 
 
@@ -29,7 +30,7 @@ class Replay(Encoder):
     """Answers of one subject, by the names of lm-eval's tasks."""
 
     def __init__(self, model: Model) -> None:
-        super().__init__(shell_of(model), load_tokenizer(model))
+        super().__init__(shell_of(model), tokenizer_of(model))
         self.answers: Mapping[str, Answers] = {}
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, int]]:

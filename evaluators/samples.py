@@ -145,7 +145,7 @@ def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, dict
             raise no_study("STORE", store.uri)
         apart = set(held_out(store))
         folders = {one.adapter_id: one.folder for one in store.records().values()}
-    ids = {entry.name or entry.id.rstrip("/").rpartition("/")[2]: entry.id for entry in _config(info).models}
+    ids = {entry.called: entry.id for entry in _config(info).models}
     targets = {row["target_id"]: Cell(row["target_task"], row["target_language"]) for row in grid[1].to_pylist()}
     found, known = {}, set()
     for row in grid[0].to_pylist():

@@ -9,11 +9,12 @@ import torch
 import transformers
 from transformers.integrations import HfDeepSpeedConfig
 
-from adapters.base import check_readable, embedded, load_model, load_tokenizer
+from adapters.base import check_readable, embedded, load_model
 from adapters.kinds.kind import Kind
 from adapters.today import stop_the_clock
 from study.config import LossOn
 from study.data.example import Example
+from study.models.chat import tokenizer_of
 from study.models.resolve import Model
 from trainers.data import BadData, Row, prompt_row, tokenise
 
@@ -34,7 +35,7 @@ class Base:
         self.model, self.partitioned = model, spread is not None
         # transformers looks for this while it loads
         zero_3 = HfDeepSpeedConfig(dict(spread)) if spread is not None else None
-        self.tokenizer = load_tokenizer(model)
+        self.tokenizer = tokenizer_of(model)
         self.module = load_model(model, device)
         self.module.requires_grad_(False)
         del zero_3

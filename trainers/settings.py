@@ -7,7 +7,7 @@ ask, and a wrong setting is found before any process is started.
 from __future__ import annotations
 
 from study.config import Recipe, Training
-from study.config.fields import share_of_gpu
+from study.config.fields import on_gpu, share_of_gpu
 from study.errors import ConfigError
 from trainers.deepspeed_keys import check_keys
 
@@ -36,7 +36,7 @@ _WITH_NORM = ("offload_optimizer", "cpu_offload", "zenflow")  # of ZeRO 2: DeepS
 
 def device_of(training: Training) -> str:
     """Whether models are trained on CPUs or on GPUs, as torch calls them."""
-    return "cuda" if "GPU" in training.resources_per_worker else "cpu"
+    return "cuda" if on_gpu(training.resources_per_worker) else "cpu"
 
 
 def full_pass(training: Training, device: str) -> int:

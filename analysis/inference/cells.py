@@ -21,7 +21,6 @@ import numpy as np
 from analysis.inference.items import PSEUDO, Floats, Grid
 from analysis.inference.seeds import SeedSpread, at_cells, joined, seed_spread
 
-HARM = -1.0
 NO_SKEW = 1e-9
 
 
@@ -40,7 +39,7 @@ class Cells:
     seeds: SeedSpread
 
 
-def cells(grid: Grid, harm: float | Floats = HARM, level: float = 0.95) -> Cells:
+def cells(grid: Grid, harm: float | Floats, level: float = 0.95) -> Cells:
     """Intervals and p-values of every cell of a model; `harm`, of each target or of all, is in the unit of Δ."""
     from scipy.stats import t
 

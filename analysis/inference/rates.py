@@ -17,13 +17,12 @@ import numpy as np
 from analysis.inference.items import Floats, Grid, Singles
 from analysis.inference.seeds import SeedSpread, at_cells, seed_draws
 
-HARM = -1.0
 DRAWS = 200
 WIDEST = 0.5  # t beyond which nothing is learned of small p-values
 
 
-def noise_floor(grid: Grid, spread: SeedSpread, harm: float = HARM, step: float = 100.0) -> Floats:
-    """S × T chances of a printed harm if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
+def noise_floor(grid: Grid, spread: SeedSpread, harm: float, step: float = 100.0) -> Floats:
+    """S × T chances that Δ ≤ `harm` is printed if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
     from scipy.stats import norm
 
     seeds = at_cells(spread, grid.n_seeds).variance

@@ -54,7 +54,7 @@ class ModelGrid:
     @cached_property
     def floor(self) -> npt.NDArray[np.float64]:
         """S × T chances that noise alone prints a harm."""
-        return noise_floor(self.grid, self.cells.seeds)
+        return noise_floor(self.grid, self.cells.seeds, HARM_PP)
 
     @cached_property
     def null_scores(self) -> Singles:

@@ -27,7 +27,6 @@ from study.store.records import AdapterRecord
 ALPHA = 0.01
 ONE_OPTION = 0.9
 HERE, EVERYWHERE, ZERO = "base at chance", "task at chance in every language", "base at zero"
-LOWEST = (HERE, EVERYWHERE, ZERO)  # of what cannot be harmed
 SCHEMA = {
     "model": pl.String,
     **dict.fromkeys(TARGET, pl.String),

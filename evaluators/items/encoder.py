@@ -16,13 +16,14 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adapters.base import load_tokenizer, shell_of
+from adapters.base import shell_of
 from adapters.today import stop_the_clock
 from evaluators.forward.rows import Request
 from study.config import Scoring
 from study.data.harness import Instance
 from study.errors import TaskError
 from study.identity import digest
+from study.models.chat import tokenizer_of
 from study.models.resolve import Model
 
 Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's: texts, tokens of prompt and option
@@ -139,4 +140,4 @@ class Encoder(HFLM):
 
 def encoder_of(model: Model) -> Encoder:
     """The encoder of a model, read from its folder or the Hub without its weights."""
-    return Encoder(shell_of(model), load_tokenizer(model))
+    return Encoder(shell_of(model), tokenizer_of(model))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from study.config import StudyConfig
+from study.config.fields import on_gpu
 from study.errors import ConfigError
 from study.flops import PEAK_FLOPS
 from study.models.resolve import Model
@@ -20,7 +21,7 @@ CPU, CUDA = "cpu", "cuda"
 
 def kind(resources: Mapping[str, float]) -> str:
     """Whether models run on CPUs or on GPUs, as torch calls them."""
-    return CUDA if "GPU" in resources else CPU
+    return CUDA if on_gpu(resources) else CPU
 
 
 def kind_of_device(device: str) -> str:
@@ -35,7 +36,7 @@ def held(resources: Mapping[str, float]) -> float:
 
 def used(resources: Mapping[str, float]) -> float:
     """Devices that a process computes on."""
-    return min(1.0, held(resources)) if "GPU" in resources else held(resources)
+    return min(1.0, held(resources)) if on_gpu(resources) else held(resources)
 
 
 def load_s(model: Model) -> float:

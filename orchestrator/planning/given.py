@@ -54,7 +54,7 @@ def _check_start(start: GivenAdapter, recipe: Recipe, model: Model) -> None:
     from adapters.kinds.lora_start import check_start  # torch, which takes seconds
 
     lora = recipe.lora
-    if lora is None or recipe.kind != "lora" or lora.init != "default":
+    if lora is None or not recipe.is_plain_lora or lora.init != "default":
         problem = f"cannot begin a stage: it is plain LoRA, and by the recipe that is {recipe.tuning}"
         raise ConfigError("sources", start.name, problem, "begin with a source of the study, or train plain LoRA")
     try:

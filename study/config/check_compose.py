@@ -22,7 +22,7 @@ def check_compose(config: StudyConfig) -> None:
         if recipe.trains_all:
             problem, fix = f"is of LoRA adapters, and {key_of(name)}.lora is null", "set it, or drop compose"
             raise ConfigError("compose", "…", problem, fix)
-        if recipe.kind != "lora":
+        if not recipe.is_plain_lora:
             problem = f"is of plain LoRA adapters, and {key_of(name)}.kind is {recipe.kind}"
             raise ConfigError("compose", "…", problem, "take kind: lora, or drop it")
     reject_duplicates("compose", [entry.name for entry in config.compose])

@@ -27,7 +27,7 @@ def check_near(config: StudyConfig, recipe: Recipe, of: str) -> None:
         name = "kl" if near.kl else "l2"
         problem, fix = "is of an adapter on a base, and all weights are trained", f"set it to 0, or set {of}.lora"
         raise ConfigError(f"{key}.{name}", getattr(near, name), problem, fix)
-    if near.l2 and recipe.kind != "lora":
+    if near.l2 and not recipe.is_plain_lora:
         problem = f"is of the product that LoRA adds to a matrix, and {of}.kind is {recipe.kind}"
         raise ConfigError(f"{key}.l2", near.l2, problem, "set it to 0, or use kl")
     if near.kl_batch is not None and not near.kl:

@@ -43,6 +43,11 @@ Count = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
 Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]
 
 
+def on_gpu(resources: Mapping[str, float]) -> bool:
+    """Whether a process with these runs models on GPUs."""
+    return "GPU" in resources
+
+
 def share_of_gpu(resources: Mapping[str, float]) -> float:
     """What a process with these may take of a GPU: all of it where it has whole ones, or none."""
     return min(1.0, resources.get("GPU", 1.0))

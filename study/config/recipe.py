@@ -123,6 +123,11 @@ class Recipe(Frozen):
         return self.lora if self.kind in ("lora", "dora") else None
 
     @property
+    def is_plain_lora(self) -> bool:
+        """Whether its adapters are plain LoRA: products beside matrices, which can be put together."""
+        return self.kind == "lora" and self.lora is not None
+
+    @property
     def trains_all(self) -> bool:
         """Whether all weights of the base are trained (`lora: null`)."""
         return self.kind == "lora" and self.lora is None

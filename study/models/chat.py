@@ -16,7 +16,7 @@ Turns = Sequence[Mapping[str, str]]
 
 
 def tokenizer_of(model: Model) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model. Raises OSError where it cannot be had."""
+    """Load the tokenizer of a model; on the Hub it fetches no weights for it. Raises OSError where it cannot be had."""
     from transformers import AutoTokenizer
 
     folder = local_folder(model.path, model.revision, weights=False)

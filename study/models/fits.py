@@ -12,7 +12,8 @@ from typing import Any
 from study.bounded import read_json
 from study.config import StudyConfig
 from study.errors import ConfigError
-from study.models.hub import file_of, local_folder
+from study.models.chat import tokenizer_of
+from study.models.hub import file_of
 from study.models.quantised import check_quantised
 from study.models.resolve import Model
 from study.store.safetensors_header import header_in
@@ -99,13 +100,11 @@ def _check_chat(system_prompt: str | None, model: Model) -> None:
             "leave it out, or write it into the task's `description`",
         )
     from jinja2 import TemplateError
-    from transformers import AutoTokenizer  # which takes seconds
 
     turns = [{"role": "user", "content": "?"}]
     begun = turns if system_prompt is None else [{"role": "system", "content": system_prompt}, *turns]
     try:
-        folder = local_folder(model.path, model.revision, weights=False)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+        tokenizer = tokenizer_of(model)
     except OSError:  # its files cannot be had for now
         return
     try:

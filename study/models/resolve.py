@@ -14,7 +14,7 @@ from pathlib import Path
 
 from study.bounded import read_mapping
 from study.config import ModelConfig, StudyConfig
-from study.config.fields import SAFE_NAME
+from study.config.fields import SAFE_NAME, on_gpu
 from study.config.recipe import Modules, Recipe
 from study.config.recipes import key_of
 from study.errors import ConfigError
@@ -79,7 +79,7 @@ def _dtype(entry: ModelConfig, config: StudyConfig) -> str:
     """Choose the dtype. `auto` goes by the resources asked for, not by this machine: a plan is the same everywhere."""
     if entry.dtype != "auto":
         return entry.dtype
-    return "bfloat16" if "GPU" in config.training.resources_per_worker else "float32"
+    return "bfloat16" if on_gpu(config.training.resources_per_worker) else "float32"
 
 
 def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:

@@ -11,9 +11,10 @@ import huggingface_hub
 import pytest
 from safetensors.torch import load_file, save_file
 
-from adapters.base import load_config, load_model, load_tokenizer
+from adapters.base import load_config, load_model
 from study.config import ModelConfig
 from study.errors import ConfigError
+from study.models.chat import tokenizer_of
 from study.models.resolve import Model, resolve
 from tests.support import zoo
 
@@ -24,7 +25,7 @@ def model(tiny_model_dir: Path) -> Model:
 
 
 def test_a_local_base_is_loaded_in_its_dtype(model: Model) -> None:
-    base, config, tokenizer = load_model(model), load_config(model), load_tokenizer(model)
+    base, config, tokenizer = load_model(model), load_config(model), tokenizer_of(model)
     assert str(base.dtype) == "torch.bfloat16"
     assert config.vocab_size == base.get_input_embeddings().weight.shape[0]
     assert tokenizer.encode("Paris")
@@ -43,7 +44,7 @@ def test_no_weights_are_fetched_for_config_and_tokenizer(
     fields: dict[str, Any] = {**vars(model), "path": "org/tiny", "revision": "c0ffee"}
     on_hub = Model(**fields)
     load_config(on_hub)
-    load_tokenizer(on_hub)
+    tokenizer_of(on_hub)
     assert not any("*.safetensors" in patterns for patterns in asked)
     load_model(on_hub)
     assert "*.safetensors" in asked[-1]

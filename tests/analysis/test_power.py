@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.frames import HARM_PP
 from analysis.inference.cells import cells
 from analysis.inference.claims import q_values
 from analysis.inference.items import grid
@@ -32,7 +33,7 @@ def test_a_family_equals_simulated_studies(monkeypatch: pytest.MonkeyPatch) -> N
         called = []
         for number in range(12):
             study = draw(world, number)
-            found = cells(grid(study.columns[0], study.source[0], sum(world.sizes)))
+            found = cells(grid(study.columns[0], study.source[0], sum(world.sizes)), HARM_PP)
             truth = (study.of_source if seeds > 1 else study.of_adapter)[0]
             called.append((q_values(found.worse) <= 0.05)[truth < -4].mean())
         plan = Plan(items, seeds, 0.2, agreement=0.5, seed_sd=100 * sd, n_sources=12, n_cells=144, harmed=0.25)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from adapters.base import load_tokenizer
 from evaluators.items.encoder import encoder_of
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.data.gold import right_options
 from study.data.tasks import TaskLibrary
+from study.models.chat import tokenizer_of
 from tests.evaluators.conftest import make_docs, model_of, write_task
 from tests.evaluators.test_parity import CASES
 from tests.evaluators.test_texts import ROLLING, WRITING
@@ -49,7 +49,7 @@ def test_the_training_text_is_the_scored_gold_request(
     instances = library.build_requests(cell)
     requests = encoder.requests(instances)
     length = encoder.max_length + 1
-    rows = tokenise(load_tokenizer(model), library_of(tmp_path, Scoring()).examples(cell), length, "answer")
+    rows = tokenise(tokenizer_of(model), library_of(tmp_path, Scoring()).examples(cell), length, "answer")
     scored = []
     for instance, request in zip(instances, requests, strict=True):
         right = right_options(task, instance.doc)[0] if task.OUTPUT_TYPE == "multiple_choice" else 0
@@ -62,7 +62,7 @@ def test_the_training_text_is_the_scored_gold_request(
 def test_a_text_that_is_rated_is_learned_as_it_stands(tmp_path: Path, outspoken_no_bos_model: Path) -> None:
     write_task(tmp_path, "quiz_en", make_docs(6, seed=23), **ROLLING)
     model, cell, library = model_of(outspoken_no_bos_model), Cell("quiz", "en"), library_of(tmp_path, Scoring())
-    rows = tokenise(load_tokenizer(model), library.examples(cell), 512, "answer")
+    rows = tokenise(tokenizer_of(model), library.examples(cell), 512, "answer")
     parts = encoder_of(model).windows(library.build_requests(cell))
     assert [(row.tokens, row.targets) for row in rows] == [(one.tokens, one.n_scored) for (one,) in parts]
 

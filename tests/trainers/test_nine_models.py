@@ -12,13 +12,13 @@ import datasets
 import pytest
 from transformers import AutoTokenizer
 
-from adapters.base import load_tokenizer
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.items.encoder import encoder_of
 from study.cells import Cell
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.tasks import TaskLibrary
+from study.models.chat import tokenizer_of
 from study.models.resolve import Model, resolve_all
 from study.store.store import Store
 from tests.evaluators.conftest import put_adapter, unit_of
@@ -75,7 +75,7 @@ def test_what_is_learned_has_the_special_tokens_that_the_release_gives_it(
     name: str, nine: dict[str, Model], library: TaskLibrary, config: StudyConfig
 ) -> None:
     """None before letters; before TruthfulQA's texts BOS by Llama and Gemma; nowhere an end."""
-    tokenizer, theirs = load_tokenizer(nine[name]), AutoTokenizer.from_pretrained(nine[name].path)
+    tokenizer, theirs = tokenizer_of(nine[name]), AutoTokenizer.from_pretrained(nine[name].path)
     for cell in CELLS:
         examples = library.examples(cell)
         mine = tokenise(tokenizer, examples, config.recipe.max_length, config.recipe.loss_on)

@@ -17,12 +17,12 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer
 
-from adapters.base import load_tokenizer
 from evaluators.evaluator import Evaluator, Settings
 from study.cells import Cell
 from study.config import ModelConfig, Recipe, StudyConfig
 from study.config.file import load
 from study.data.tasks import TaskLibrary
+from study.models.chat import tokenizer_of
 from study.models.resolve import resolve
 from study.store.store import Store
 from tests.evaluators.conftest import put_adapter, unit_of
@@ -112,7 +112,7 @@ def test_training_is_the_trainers(
     faster, best = CASES[case]
     model = resolve(ModelConfig(id=str(families[family])), "float32", "models[0]")
     one = Job(f"{family}-{task}", 17, library.examples(Cell(task, language)))
-    tokenizer = load_tokenizer(model)
+    tokenizer = tokenizer_of(model)
     made = [their for row in rows(task, language, "train", TRAIN[task]) if (their := released(task, row, tokenizer))]
     assert assert_same_training(worker, model, one, made, quickened(faster), tmp_path) == best
 
@@ -128,7 +128,7 @@ def test_training_a_trained_model_on_real_rows_is_the_trainers(
     monkeypatch.chdir(make_data(tmp_path / "data", TRAIN, TEST, [language], quickstart))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     model = resolve(ModelConfig(id=str(POLYGLOT)), "float32", "models[0]")
-    tokenizer, examples = load_tokenizer(model), TaskLibrary.of(preset([language])).examples(Cell(task, language))
+    tokenizer, examples = tokenizer_of(model), TaskLibrary.of(preset([language])).examples(Cell(task, language))
     made = [released(task, row, tokenizer) for row in quickstart(task, language, "train", TRAIN[task])]
     assert [one.prompt + one.answer for one in examples] == [one.text for one in made]
     assert_same_training(worker, model, Job("real", 17, examples), made, preset().recipe, tmp_path)
@@ -141,7 +141,7 @@ def test_scores_are_lm_evals_of_the_merged_model(
     config, cell = preset(), Cell("hellaswag", "en")
     recipe = quickened(100)
     model = resolve(ModelConfig(id=str(families["gemma"])), "float32", "models[0]")
-    tokenizer, one = load_tokenizer(model), Job("scored", 17, library.examples(cell))
+    tokenizer, one = tokenizer_of(model), Job("scored", 17, library.examples(cell))
     made = [
         their
         for row in rows(cell.task, "en", "train", TRAIN[cell.task])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.frames import SOURCE, TARGET
+from analysis.frames import HARM_PP, SOURCE, TARGET
 from analysis.inference.best import best_elsewhere, widened
 from analysis.inference.cells import cells
 from analysis.inference.items import Column, Grid, Singles, grid
@@ -49,7 +49,7 @@ def gains(scale: Scale, rows: pl.DataFrame, others: Others) -> pl.DataFrame:
 
 
 def _told(model: str, made: Beside) -> pl.DataFrame:
-    told = cells(made.grid)
+    told = cells(made.grid, HARM_PP)
     values = {"gain": made.grid.delta, "low": told.low, "high": told.high}
     values |= {"p_better": told.better, "p_worse": told.worse}
     found = [

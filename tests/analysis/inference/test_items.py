@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.frames import HARM_PP
 from analysis.inference.cells import cells
 from analysis.inference.items import Column, Grid, grid
 
@@ -108,7 +109,7 @@ def test_what_was_not_scored_is_absent_and_never_0() -> None:
     made = of(d, gone, source=[0, 0, 1, 1])
     assert np.isnan(made.delta[1, 1])
     assert made.n_seeds[1, 1] == made.n_items[1, 1] == 0
-    found = cells(made)
+    found = cells(made, HARM_PP)
     assert np.isnan([found.low[1, 1], found.worse[1, 1], found.sure[1, 1]]).all()
     assert not np.isnan(found.low[:, 0]).any()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.frames import HARM_PP
 from analysis.inference.cells import cells
 from analysis.inference.items import grid
 from analysis.inference.rates import bounding, lower_bound, noise_floor, null_scores
@@ -20,7 +21,7 @@ def test_floor_is_what_flipped_signs_print(items: int, seeds: int) -> None:
     for number in range(6):
         study = draw(world, number)
         made = grid(study.columns[0], study.source[0], sum(world.sizes))
-        floors.append(np.nanmean(noise_floor(made, cells(made).seeds)))
+        floors.append(np.nanmean(noise_floor(made, cells(made, HARM_PP).seeds, HARM_PP)))
         for column in study.columns[0]:
             x = column.difference.reshape(-1, seeds, items).mean(axis=1)
             signs = rng.choice([-1.0, 1.0], size=(50, *x.shape))
@@ -53,7 +54,7 @@ def test_null_scores_are_standard_and_clumped_by_column() -> None:
     study = draw(world, 0)
     made = grid(study.columns[0], study.source[0], sum(world.sizes))
     noise = np.random.default_rng(0).standard_normal((made.n_clusters, 4000)).astype(np.float32)
-    scores = null_scores(made, cells(made).seeds, noise, np.random.default_rng(1))
+    scores = null_scores(made, cells(made, HARM_PP).seeds, noise, np.random.default_rng(1))
     assert scores.std(axis=2) == pytest.approx(1, abs=0.08)
     among = np.corrcoef(scores[:, 0])
     assert among[~np.eye(len(among), dtype=bool)].mean() > 0.3

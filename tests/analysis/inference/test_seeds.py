@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.frames import HARM_PP
 from analysis.inference.cells import cells
 from analysis.inference.items import Column, Grid, grid
 from analysis.inference.means import means
@@ -86,10 +87,10 @@ def test_the_variance_of_a_mean_over_targets_has_the_seeds_degrees_of_freedom() 
 
 def test_one_diverged_seed_takes_no_claim_from_other_sources() -> None:
     study = draw(World("", seeds=3, tasks=2, languages=4, items=(400,)), 1)
-    before = cells(grid(study.columns[0], study.source[0], 800))
+    before = cells(grid(study.columns[0], study.source[0], 800), HARM_PP)
     for column in study.columns[0]:
         column.difference[0] -= 40
-    after = cells(grid(study.columns[0], study.source[0], 800))
+    after = cells(grid(study.columns[0], study.source[0], 800), HARM_PP)
     assert after.seeds.df_mean[0] == 2
     assert after.se[1:] == pytest.approx(before.se[1:], rel=0.1)
     assert (after.df[1:] > 10).all()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.frames import NotComputable
+from analysis.frames import HARM_PP, NotComputable
 from analysis.inference.cells import cells
 from analysis.inference.items import Column, grid
 from analysis.inference.means import means, one_sided, within_model
@@ -116,7 +116,7 @@ def test_steps_without_an_effect_are_rarely_claimed(n: int, seeds: int) -> None:
         difference = np.where(changed, np.where(hard, 100.0, -100.0) * rng.choice([-1, 1], (sources * seeds, n)), 0.0)
         columns.append(Column(difference.astype(np.float32), np.arange(sources * seeds), np.arange(n)))
     made = grid(columns, np.repeat(np.arange(sources), seeds), n)
-    spread = cells(made).seeds
+    spread = cells(made, HARM_PP).seeds
     ones = np.zeros((sources // 2 * targets, sources, targets))
     for i, (pair, t) in enumerate((pair, t) for pair in range(sources // 2) for t in range(targets)):
         ones[i, 2 * pair, t], ones[i, 2 * pair + 1, t] = 1, -1
