@@ -1,8 +1,8 @@
 """Kinds of tuning: what a recipe makes of a base model, as one value that planning and training ask.
 
-Invariant: nobody outside this folder tells one kind from another, but for the checks of its keys. A kind is made from a recipe alone and is light: only
-the methods that handle weights import torch, so that a plan asks the others for nothing. What the config and the report
-must know of a kind stands beside its keys (`study.config.Recipe`).
+Invariant: nobody outside this folder tells one kind from another, but for the checks of its keys. A kind is made from a
+recipe alone and is light: only the methods that handle weights import torch, so that a plan asks the others for
+nothing. What the config and the report must know of a kind stands beside its keys (`study.config.Recipe`).
 """
 
 from __future__ import annotations

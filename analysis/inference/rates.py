@@ -22,7 +22,7 @@ WIDEST = 0.5  # t beyond which nothing is learned of small p-values
 
 
 def noise_floor(grid: Grid, spread: SeedSpread, harm: float, step: float = 100.0) -> Floats:
-    """S × T chances that Δ ≤ `harm` is printed if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
+    """S × T chances to print Δ ≤ `harm` if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
     from scipy.stats import norm
 
     seeds = at_cells(spread, grid.n_seeds).variance
