@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.frames import HARM_PP
 from analysis.inference.best import best_elsewhere, widened
 from analysis.inference.cells import cells
 from analysis.inference.claims import LEVEL, q_values
@@ -33,7 +34,7 @@ def of_best(seen: Seen) -> Values:
         made.append(replace(column, difference=beside, adapter=np.arange(len(beside))))
         highest += [float(values[i].mean() - rest.mean(axis=(1, 2)).max()) for i, rest in enumerate(others)]
     found = widened(grid(made, np.repeat(np.arange(COMPOSED), k), sum(world.sizes)), k)
-    told = cells(found)
+    told = cells(found, HARM_PP)
     return {
         "gain coverage": float(((told.low <= 0) & (told.high >= 0)).mean()),
         "gain bias": float(found.delta.mean()),

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from analysis.frames import HARM_PP
 from analysis.inference import noise, ranks, rates, shrinkage
 from analysis.inference.additive import adjusted_weights, raw_weights
-from analysis.inference.cells import HARM
 from analysis.inference.claims import LEVEL, gated, q_values
 from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
@@ -54,7 +54,7 @@ def _of_model(seen: Seen, m: int) -> Values:
         "coverage": float(((one.low <= truth) & (truth <= one.high))[there].mean()),
         "harm FDR": _false(worse, truth >= 0),
         "gain FDR": _false(better, truth <= 0),
-        "sure FDR": _false(sure, truth >= HARM),
+        "sure FDR": _false(sure, truth >= HARM_PP),
         "group FDR": _false(told & (gates.group_q <= LEVEL), none_harmed),
         "gated FDR": _false(behind, truth >= 0),
         "power −8": float(worse[big].mean()) if big.any() else float("nan"),
@@ -96,9 +96,11 @@ def of_rates(seen: Seen) -> Values:
     sure = np.concatenate([c.sure[t] for c, t in zip(seen.cells, there, strict=True)])
     delta = np.concatenate([one.delta[t] for one, t in zip(seen.grids, there, strict=True)])
     true = np.concatenate([seen.truth(m)[t] for m, t in enumerate(there)])
-    floors = [rates.noise_floor(one, c.seeds)[t] for one, c, t in zip(seen.grids, seen.cells, there, strict=True)]
+    floors = [
+        rates.noise_floor(one, c.seeds, HARM_PP)[t] for one, c, t in zip(seen.grids, seen.cells, there, strict=True)
+    ]
     bound = rates.lower_bound(sure, rates.bounding(np.concatenate(scores)))
-    printed, harmed = float((delta.round(9) <= HARM).mean()), float((true <= HARM).mean())
+    printed, harmed = float((delta.round(9) <= HARM_PP).mean()), float((true <= HARM_PP).mean())
     floor = float(np.concatenate(floors).mean())
     return {
         "printed": printed,

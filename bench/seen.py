@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.frames import HARM_PP
 from analysis.inference.cells import Cells, cells
 from analysis.inference.items import Floats, Grid, Ints, grid
 from bench.worlds import Study, World, kept
@@ -29,7 +30,7 @@ def analyse(study: Study) -> Seen:
     """Grids and cells of every model."""
     n = sum(study.world.sizes)
     grids = [grid(columns, source, n) for columns, source in zip(study.columns, study.source, strict=True)]
-    return Seen(study, grids, [cells(one) for one in grids])
+    return Seen(study, grids, [cells(one, HARM_PP) for one in grids])
 
 
 @dataclass(frozen=True)

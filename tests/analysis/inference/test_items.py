@@ -30,7 +30,7 @@ def of(*differences: np.ndarray, source: list[int]) -> Grid:
 def test_one_seed_is_a_t_test_of_the_augmented_items() -> None:
     """Among them are one pseudo-gain and one pseudo-loss of a whole item."""
     d = answers(3, 50)
-    found = cells(of(d, source=[0, 1, 2]))
+    found = cells(of(d, source=[0, 1, 2]), HARM_PP)
     for row in range(3):
         augmented = np.concatenate([d[row], [100.0, -100.0]])
         less = stats.ttest_1samp(augmented, 0, alternative="less")
@@ -115,7 +115,7 @@ def test_what_was_not_scored_is_absent_and_never_0() -> None:
 
 
 def test_where_nothing_differs_the_interval_has_a_width() -> None:
-    found = cells(of(np.zeros((2, 100), np.float32), source=[0, 1]))
+    found = cells(of(np.zeros((2, 100), np.float32), source=[0, 1]), HARM_PP)
     assert found.low == pytest.approx(-found.high)
     assert (found.high > 1).all()
     assert found.worse == pytest.approx(0.5)

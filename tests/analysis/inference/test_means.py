@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.frames import HARM_PP
 from analysis.inference.additive import adjusted_weights, raw_weights
 from analysis.inference.cells import cells
 from analysis.inference.items import Column, grid
@@ -54,7 +55,7 @@ def test_a_mean_of_cells_that_never_changed_is_as_sure_as_one_of_them() -> None:
     one[0, 0, 0] = 1.0
     spread = seed_spread(made)
     found = [within_model(means(made, spread, weights)) for weights in (one, every)]
-    single = cells(made)
+    single = cells(made, HARM_PP)
     for mean in found:
         assert mean.value[0] == 0.0
         assert (mean.low[0], mean.high[0]) == pytest.approx((single.low[0, 0], single.high[0, 0]), rel=1e-6)
