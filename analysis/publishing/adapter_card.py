@@ -23,6 +23,19 @@ from study.store.records import AdapterRecord
 SIGNED = ("delta", "low", "high")
 SHOWN = ["target", "regime", "metric", "delta", "unit", "low", "high", "items"]
 MOST_NAMED = 12  # targets in doubt that are named before the table
+QUANTISED = {  # what loading a base has beside the rest: a class, a line, an argument
+    None: ("", "", ""),
+    "nf4": (
+        ", BitsAndBytesConfig",
+        'packed = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")\n',
+        ", quantization_config=packed",
+    ),
+    "int8": (
+        ", BitsAndBytesConfig",
+        "packed = BitsAndBytesConfig(load_in_8bit=True)\n",
+        ", quantization_config=packed",
+    ),
+}
 MEANING = (
     "Δ is 100 × (score with the adapter − score of the untouched base), in percentage points (pp) unless another unit "
     "stands beside it, on the same items; low and high are its 95 % interval. Of all targets called worse (better) in "
@@ -190,9 +203,10 @@ def _loading(facts: Facts) -> str:
     note = "" if facts.path else "  # this repository's name, or its folder"
     revision = facts.base.revision
     pinned = f', revision="{revision}"' if revision else ""
+    classes, packed, how = QUANTISED[facts.base.quantization]
     code = (
-        "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{base}"{pinned})\n'
+        f"```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM{classes}\n\n{packed}"
+        f'base = AutoModelForCausalLM.from_pretrained("{base}"{pinned}{how})\n'
         f'model = PeftModel.from_pretrained(base, "{path}"){note}\n```\n'
     )
     why = serving.refused(facts.config)

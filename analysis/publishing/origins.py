@@ -24,6 +24,7 @@ class Base:
     on_hub: bool
     licence: str | None
     revision: str | None = None
+    quantization: str | None = None  # as the config has it
 
     @property
     def loaded_from(self) -> str:
@@ -35,13 +36,15 @@ def base_of(info: StudyFile, model: str, ask: bool) -> Base:
     """The base of that name in a study."""
     revision = next((one.revision for one in info.models if one.name == model), None)
     asked = model
+    quantization: str | None = None
     for entry in _entries(info.config.get("models")):
         name = entry.get("name") or str(entry.get("id", "")).rstrip("/").rpartition("/")[2]
         if name == model:
-            asked = str(entry["id"])
+            asked, told = str(entry["id"]), entry.get("quantization")
+            quantization = None if told is None else str(told)
             break
     licence = licences.of_model(asked, revision, ask)
-    return Base(asked if revision else model, revision is not None, licence, revision)
+    return Base(asked if revision else model, revision is not None, licence, revision, quantization)
 
 
 def tasks_of(info: StudyFile) -> list[str]:

@@ -275,6 +275,18 @@ def test_a_card_says_how_sure_the_mean_of_each_regime_is(store: Store, written: 
     assert line in parts["What it helps"]
 
 
+def test_a_base_that_was_quantised_is_loaded_so(store: Store, tmp_path: Path) -> None:
+    before = store.read("study.yaml")
+    try:
+        store.write("study.yaml", STUDY.replace("{id: org/tiny-1B", "{quantization: nf4, id: org/tiny-1B").encode())
+        assert publish.main([store.uri, "--to", str(tmp_path / "x"), "--sources", "names/de,"]) == 0
+    finally:
+        store.write("study.yaml", before)
+    _, body = card(tmp_path / "x" / "adapters" / published_as("names", "de"))
+    assert 'packed = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")\nbase = ' in body
+    assert 'from_pretrained("org/tiny-1B", revision="abc", quantization_config=packed)' in body
+
+
 def test_a_base_in_a_folder_has_no_name_that_the_hub_would_resolve(store: Store, tmp_path: Path) -> None:
     before = store.read("study.yaml")
     try:
