@@ -26,9 +26,11 @@ def draws_within(
     """A × n draws of one model's scores; `weights` (A × S × T) made them from these cells."""
     grid, spread = cells
     moved = one.clusters @ rng.standard_normal((grid.n_clusters, n))
-    moved *= np.sqrt(np.divide(one.items, (one.clusters**2).sum(axis=1), where=one.items > 0, out=np.ones(len(moved))))[
-        :, None
-    ]
+    added = (one.clusters**2).sum(axis=1)
+    moved *= np.sqrt(np.divide(one.items, added, where=added > 0, out=np.ones(len(moved))))[:, None]
+    still = (added == 0) & (one.items > 0)  # no item has changed: pseudo-items, which no two scores share
+    if still.any():
+        moved[still] = np.sqrt(one.items[still])[:, None] * rng.standard_normal((int(still.sum()), n))
     if spread.known:
         moved += np.tensordot(weights, seed_draws(grid, spread, n, rng, unsure=True), axes=([1, 2], [0, 1]))
     return np.asarray(one.value[:, None] + moved)

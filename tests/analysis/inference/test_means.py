@@ -149,6 +149,18 @@ def test_draws_spread_as_the_intervals_do() -> None:
     assert high - low == pytest.approx(found.high - found.low, rel=0.2)
 
 
+def test_draws_of_a_mean_that_nothing_moved_spread_as_its_interval_does() -> None:
+    """Without a cluster to scale they were no numbers."""
+    still = [Column(np.zeros((3, 50), np.float32), np.arange(3), np.arange(50)) for _ in range(4)]
+    still[0].difference[0, :5] = 100.0  # of the first source alone
+    made = grid(still, np.arange(3), 50)
+    spread, weights = seed_spread(made), raw_weights(np.ones((3, 4), bool), np.arange(3)[:, None] + np.zeros(4, int), 3)
+    one = means(made, spread, weights)
+    draws = draws_within(one, weights, (made, spread), 8000, np.random.default_rng(0))
+    assert np.isfinite(draws).all()
+    assert draws.std(axis=1) == pytest.approx(np.sqrt(one.items), rel=0.05)
+
+
 def test_top_three_only_where_more_than_three_are_ranked() -> None:
     draws = np.random.default_rng(0).normal(size=(3, 100))
     assert np.isnan(among_top(draws)).all()
