@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from orchestrator.planning.cell_view import Learned, Lengths, Scored, learned, model_named, scored
 from study.cells import Cell
@@ -36,16 +36,31 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"error: {error}", sys.stderr)
         return 2
     if given.json:
-        told = {key: asdict(part) if isinstance(part, Learned | Scored) else part for key, part in found.items()}
-        tell(told)
+        tell(found.told())
         return 0
     for line in lines(found):
         say(line)
     return 0
 
 
-def look(config: StudyConfig, text: str, model: str | None, rows: int) -> dict[str, object]:
-    """What there is to see of a cell: the model's name, `learned` where it can be a source, `asked` where a target.
+@dataclass(frozen=True)
+class Seen:
+    """What there is to see of a cell: `learned` where it can be a source, `asked` where a target, or why not."""
+
+    cell: str
+    model: str
+    learned: Learned | None = None
+    learned_fault: str | None = None
+    asked: Scored | None = None
+    asked_fault: str | None = None
+
+    def told(self) -> dict[str, object]:
+        """What is there, for programs."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def look(config: StudyConfig, text: str, model: str | None, rows: int) -> Seen:
+    """Look at a cell as a model of the study meets it, by default the first.
 
     Raises ConfigError for a cell or model that the study has not, TaskError, BadData and Unreachable for its data.
     """
@@ -59,26 +74,28 @@ def look(config: StudyConfig, text: str, model: str | None, rows: int) -> dict[s
 
     library, encoder = TaskLibrary.of(config), encoder_of(chosen)
     library.check([cell])
-    found: dict[str, object] = {"cell": str(cell), "model": chosen.name}
-    faults = []
-    parts: dict[str, Callable[..., Learned | Scored]] = {"learned": learned}
+    found = Seen(str(cell), chosen.name)
+    faults: list[TaskError | BadData] = []
+    try:
+        found = replace(found, learned=learned(config, library, encoder, cell, rows))
+    except (TaskError, BadData) as error:
+        faults.append(error)
+        found = replace(found, learned_fault=str(error))
     if config.task(cell.task).lm_eval is not None or cell in library.texts:
-        parts["asked"] = scored
-    for key, part in parts.items():
         try:
-            found[key] = part(config, library, encoder, cell, rows)
+            found = replace(found, asked=scored(config, library, encoder, cell, rows))
         except (TaskError, BadData) as error:
             faults.append(error)
-            found[f"{key}_fault"] = str(error)
-    if len(faults) == len(parts):
+            found = replace(found, asked_fault=str(error))
+    if found.learned is None and found.asked is None:
         raise faults[0]
     return found
 
 
-def lines(found: dict[str, object]) -> list[str]:
+def lines(found: Seen) -> list[str]:
     """The same for people."""
-    told = [f"{found['cell']}, as {found['model']} meets it"]
-    if isinstance(rows := found.get("learned"), Learned):
+    told = [f"{found.cell}, as {found.model} meets it"]
+    if (rows := found.learned) is not None:
         told += ["", f"LEARNED ({MARKS[0]}…{MARKS[1]} counts in the loss): {_lengths(rows.lengths, 'rows')}"]
         told += _hidden(rows.hidden)
         for number, row in enumerate(rows.rows, 1):
@@ -89,7 +106,7 @@ def lines(found: dict[str, object]) -> list[str]:
                 for s in row.spans
             )
             told += ["", f"row {number}, {row.n_tokens:,} tokens{cut}", text, f"tokens: {ids}"]
-    if isinstance(items := found.get("asked"), Scored):
+    if (items := found.asked) is not None:
         shots = f", {items.fewshot} examples before each" if items.fewshot else ""
         chat = ", by the chat template" if items.chat else ""
         told += ["", f"ASKED{shots}{chat}: {_lengths(items.lengths, 'items')}", f"metrics: {', '.join(items.metrics)}"]
@@ -98,7 +115,8 @@ def lines(found: dict[str, object]) -> list[str]:
             told += ["", f"item {item.doc_id}, {item.n_tokens:,} tokens with its longest option", item.prompt]
             told += [f"  option {number}: {option!r}" for number, option in enumerate(item.options)]
             told += [f"  right: {item.answer!r}"] if item.answer else []
-    told += [f"NOT {key.removesuffix('_fault').upper()}: {why}" for key, why in found.items() if key.endswith("_fault")]
+    faults = (("LEARNED", found.learned_fault), ("ASKED", found.asked_fault))
+    told += [f"NOT {what}: {why}" for what, why in faults if why is not None]
     return told
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.publishing import licences
+from study.config.fields import name_of
 from study.store.records import StudyFile
+from study.store.study_file import entries
 
 ON_HUB = re.compile(r"([\w-][\w.-]*/)?[\w.{}-]+")  # braces are of `{language}`
 FILE_OF_HUB = re.compile(r"hf://datasets/([\w-][\w.-]*/[\w.{}-]+)")
@@ -37,8 +39,8 @@ def base_of(info: StudyFile, model: str, ask: bool) -> Base:
     revision = next((one.revision for one in info.models if one.name == model), None)
     asked = model
     quantization: str | None = None
-    for entry in _entries(info.config.get("models")):
-        name = entry.get("name") or str(entry.get("id", "")).rstrip("/").rpartition("/")[2]
+    for entry in entries(info.config, "models"):
+        name = entry.get("name") or name_of(str(entry.get("id", "")))
         if name == model:
             asked, told = str(entry["id"]), entry.get("quantization")
             quantization = None if told is None else str(told)
@@ -57,10 +59,10 @@ def data_of(info: StudyFile, languages: Mapping[str, Collection[str]], ask: bool
 
     What is learned from in a task's `languages`; where none are named all that it reads, also what it is scored on.
     """
-    entries = {str(one["name"]): one for one in reversed(_all(info)) if one.get("name")}
+    named = {str(one["name"]): one for one in reversed(_all(info)) if one.get("name")}
     lines = []
     for task, some in languages.items():
-        found = dict.fromkeys(one for language in some or (None,) for one in _origins(entries.get(task, {}), language))
+        found = dict.fromkeys(one for language in some or (None,) for one in _origins(named.get(task, {}), language))
         tasks = [name for kind, name in found if kind == LM_EVAL]
         told = [f"{SET} {name}, licence {_licence(name, ask)}" for kind, name in found if kind == SET]
         told += [f"{LM_EVAL} {', '.join(tasks)}, licence {UNKNOWN}; see what is read there"] if tasks else []
@@ -111,8 +113,4 @@ def _on_hub(name: str) -> str | None:
 
 
 def _all(info: StudyFile) -> list[Mapping[str, object]]:
-    return [*_entries(info.config.get("tasks")), *_entries(info.config.get("texts"))]
-
-
-def _entries(value: object) -> Sequence[Mapping[str, object]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return [*entries(info.config, "tasks"), *entries(info.config, "texts")]

@@ -27,7 +27,7 @@ from study.store.readable import no_scores, no_study, readable
 from study.store.records import AdapterRecord, FailureRecord, StudyFile
 from study.store.seen import Seen, read_seen
 from study.store.store import Store
-from study.store.study_file import read_study
+from study.store.study_file import entries, read_study
 
 BESIDE = {"composed": "compositions", "existing": "existing", "epoch": "epochs"}  # kinds of units with own tables
 OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
@@ -138,7 +138,7 @@ def _read(store: Store) -> Study:
     units = asked.units
     every, strays = read_panels(store, units, asked.held_out["score_id"])
     info = read_study(store) or StudyFile({})
-    panels, graded, texts = _by_kind(every, _names(info.config.get("texts")))
+    panels, graded, texts = _by_kind(every, {str(text["name"]) for text in entries(info.config, "texts")})
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
     units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(unit_scores(panels), on="unit", how="left", maintain_order="left")
@@ -179,12 +179,6 @@ def _by_kind(every: Sequence[Panel], texts: set[str]) -> tuple[list[Panel], list
     tasks = [panel for panel in valued if panel.task not in texts]
     with_accuracy, graded = ([panel for panel in tasks if bool(panel.metric) is other] for other in (False, True))
     return with_accuracy, graded, [panel for panel in valued if panel.task in texts]
-
-
-def _names(entries: object) -> set[str]:
-    """The names of entries of the config."""
-    some = entries if isinstance(entries, Sequence) else ()
-    return {str(entry["name"]) for entry in some if isinstance(entry, Mapping)}
 
 
 def _left_out(info: StudyFile) -> Iterator[str]:

@@ -20,6 +20,7 @@ from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.statistics.significance import COLUMNS as CLAIMED
 from analysis.statistics.significance import significance
+from study.store.study_file import entries
 
 # a metric with one of these words in its name is a proportion; that of any other is its own
 PROPORTIONS = {
@@ -90,9 +91,8 @@ def _default(panels: Sequence[Panel], task: str, size: float) -> float:
 
 def stated_harm(config: Mapping[str, object]) -> dict[str, float]:
     """The `harm` of each task of the config that states one."""
-    tasks = config.get("tasks")
-    entries = [entry for entry in tasks if isinstance(entry, Mapping)] if isinstance(tasks, Sequence) else []
-    return {str(entry["name"]): float(entry["harm"]) for entry in entries if entry.get("harm") is not None}
+    stated = ((task.get("name"), task.get("harm")) for task in entries(config, "tasks"))
+    return {str(name): float(str(harm)) for name, harm in stated if harm is not None}
 
 
 _OWN = ("delta", "low", "high", "se", "p_harmed", "harmed", "gains", "losses")

@@ -22,6 +22,7 @@ from study.audit.repairs import undo
 from study.store.layout import SCORES
 from study.store.records import StudyFile
 from study.store.store import Store
+from study.store.study_file import entries
 
 _ASKS = b"strftime_now"  # what transformers gives templates to ask with
 _FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
@@ -83,15 +84,14 @@ def _made(scores: set[str], model: str) -> str:
 
 def _models(study: StudyFile) -> dict[str, tuple[str, str | None]]:
     """Path and revision of each model, by its name."""
-    entries = study.config.get("models")
-    pairs = zip(entries if isinstance(entries, list) else (), study.models, strict=False)
+    pairs = zip(entries(study.config, "models"), study.models, strict=False)
     return {found.name: (str(entry["id"]), found.revision) for entry, found in pairs}
 
 
 def _in_chats(study: StudyFile, targets: pa.Table) -> pa.Array:
     """The targets whose prompts are put into chat templates: as their task says, else as `scoring` does."""
-    general, tasks = _chats(study.config), study.config.get("tasks")
-    own = {task["name"]: _chats(task) for task in tasks if "name" in task} if isinstance(tasks, list) else {}
+    general = _chats(study.config)
+    own = {task["name"]: _chats(task) for task in entries(study.config, "tasks") if "name" in task}
     names = targets.column("target_task").to_pylist()
     asked = [bool(general if own.get(name) is None else own[name]) for name in names]
     return targets.column("target_id").filter(pa.array(asked, pa.bool_())).combine_chunks()

@@ -43,6 +43,11 @@ Count = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
 Resources = dict[StrictStr, Annotated[Number, Field(gt=0)]]
 
 
+def name_of(model: str) -> str:
+    """What a model is called where nobody says: by the last part of its folder, or of its id on the Hub."""
+    return model.rstrip("/").rpartition("/")[2]
+
+
 def on_gpu(resources: Mapping[str, float]) -> bool:
     """Whether a process with these runs models on GPUs."""
     return "GPU" in resources

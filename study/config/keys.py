@@ -16,7 +16,7 @@ from pydantic import Field, StrictBool, StrictStr
 from study.cells import Cell, Source
 from study.config.composition import CompositionConfig
 from study.config.distinct import check_sources, reject_duplicates
-from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources
+from study.config.fields import Auto, Count, Frozen, Name, Number, PositiveInt, Resources, name_of
 from study.config.recipe import Recipe, Scoring, Validation
 from study.config.recipes import resolved
 from study.config.stages import Entry, Listed
@@ -40,7 +40,7 @@ class ModelConfig(Frozen):
     @property
     def called(self) -> str:
         """What rows and folders call it: its `name`, else the last part of its id."""
-        return self.name or self.id.rstrip("/").rsplit("/", 1)[-1]
+        return self.name or name_of(self.id)
 
 
 class Training(Frozen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def read_study(store: Store) -> StudyFile | None:
     data = store.read(STUDY_FILE)
     with reading(STUDY_FILE):
         return StudyFile.from_bytes(data)
+
+
+def entries(config: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+    """The mappings of a list of a study's config, which any release may have written; none where there is no list."""
+    some = config.get(key)
+    return [one for one in some if isinstance(one, Mapping)] if isinstance(some, list | tuple) else []
 
 
 def versions() -> dict[str, str]:
