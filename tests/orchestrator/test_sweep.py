@@ -271,7 +271,8 @@ def alike(store: Store, one: AdapterRecord, other: AdapterRecord) -> float:
 def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Path) -> None:
     """The broken cells are listed with their reason, all others complete, and the exit code is 1.
 
-    The one evaluator that may be there, and is kept though idle, gives its place to the other model's.
+    The one evaluator that may be there, and is kept though idle, gives its place to the other model's, whose base is
+    quantised.
     """
     model, _ = world
     other = make_model(tmp_path / "other", seed=5, spread=0.2)
@@ -279,9 +280,10 @@ def test_two_models_and_a_broken_language(world: tuple[Path, Path], tmp_path: Pa
     rows = (tasks / "next_zz_test.jsonl").read_text().splitlines()
     (tasks / "next_zz_test.jsonl").write_text("\n".join(row.replace("question", "frage") for row in rows))
     config = make_config(tmp_path, [model, other], ["next"], ["xx", "yy", "zz"], tasks)
-    done = sweep(config)
+    done = sweep(config, "--set", "models.1.quantization=nf4")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "target next/zz" in done.stdout
+    assert "other: linear modules hold nf4" in " ".join(done.stdout.split())
     store = Store(str(tmp_path / "store"))
     failures = list(store.failures().values())
     assert {failure.unit for failure in failures} >= {"target next/zz"}
