@@ -45,6 +45,7 @@ FIRST = (  # on a phone the first of them are seen
     *("harm_floor", "harm_least", "positive_rate", "median", "n"),
 )
 FOLDED = ("compare_roles", "compare_transfer")  # long ones
+LINKED = ("matrix", "graded")  # whose rows are cells: another Δ has other questions behind it
 
 
 def page(
@@ -189,7 +190,12 @@ def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec], li
         where = f'<a href="{html.text(links.page)}">The questions that each cell gained and lost</a>'
         chart += f"<p>{where}: click a cell here, or a number in the table.</p>"
     how = f'<p class="how"><strong>How to read it.</strong> {html.text(section.how)}</p>'
-    return f"{chapter}{title}{how}{chart}{_numbers(behind.table, behind.frame, links)}"
+    return f"{chapter}{title}{how}{chart}{_numbers(behind.table, behind.frame, _of(behind, links))}"
+
+
+def _of(made: Made, links: html.Links) -> html.Links:
+    """Where the questions behind a table's Δ are: nowhere where they are not those of a cell's final adapters."""
+    return links if made.table.name in LINKED else html.NOWHERE
 
 
 def _numbers(table: Table[Never], frame: pl.DataFrame, links: html.Links) -> str:
@@ -205,7 +211,7 @@ def _plain(made: dict[str, Made], links: html.Links) -> str:
             parts.append(html.absent(table.table.title, table.reason))
             continue
         how = f'<p class="how"><strong>How to read it.</strong> {html.text(table.table.how)}</p>'
-        shown = html.table(table.frame, table.table.columns, title=table.table.title, links=links)
+        shown = html.table(table.frame, table.table.columns, title=table.table.title, links=_of(table, links))
         parts.append(f"<h3>{html.text(table.table.title)}</h3>{how}{shown}")
     return '<h2 id="more">More numbers</h2>' + "".join(parts)
 

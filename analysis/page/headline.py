@@ -29,6 +29,7 @@ from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 
 NAMED = 3  # cells that a line names
+PICKED = "What is named for its depth is deep partly by luck, which no interval allows for: expect less"
 CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 
 
@@ -82,17 +83,28 @@ def _harm(made: dict[str, Made]) -> str:
 
 
 def _deepest(tests: pl.DataFrame) -> str:
-    """Which cells are harmed for certain, the deepest first."""
-    sure = tests.filter("harmed", pl.col("regime") != "MT-ML").sort("delta", *KEYS)
+    """Which cells are harmed for certain, the deepest first; not those where nothing can be."""
+    sure = tests.filter("harmed", ~pl.col("lowest"), pl.col("regime") != "MT-ML").sort("delta", *KEYS)
     if not sure.height:
         return ""
+    several = tests["model"].n_unique() > 1
     cells = [
-        f"{row['source_task']}/{row['source_language']} on {row['target_task']}/{row['target_language']}, "
-        f"{pp(row['delta'])}{span(row['low'], row['high'])}"
-        for row in sure.head(NAMED).iter_rows(named=True)
+        f"{_ends_of(row, several)}, {pp(row['delta'])}{span(row['low'], row['high'], named=not number)}"
+        for number, row in enumerate(sure.head(NAMED).iter_rows(named=True))
     ]
     more = f"; and {sure.height - NAMED:,} more" if sure.height > NAMED else ""
-    return f" Harmed for certain: {'; '.join(cells)}{more}."
+    return f" Harmed for certain{_of_these(sure)}: {'; '.join(cells)}{more}. {PICKED}."
+
+
+def _of_these(rows: pl.DataFrame) -> str:
+    """What claims of single cells are about, where it is not what such training does."""
+    return " of these adapters" if "this adapter" in rows["about"] else ""
+
+
+def _ends_of(row: Row, several: bool) -> str:
+    """A cell by its source and target, and by its model where there are `several`."""
+    source, target = (f"{row[f'{end}_task']}/{row[f'{end}_language']}" for end in ("source", "target"))
+    return f"{row['model']}: {source} on {target}" if several else f"{source} on {target}"
 
 
 def _others(table: pl.DataFrame | None, kind: str) -> str:
@@ -100,21 +112,21 @@ def _others(table: pl.DataFrame | None, kind: str) -> str:
     rows = None if table is None else table.filter(pl.col("regime") != "MT-ML")
     if rows is None or not rows.height:
         return ""
-    parts = []
+    parts, several = [], rows["model"].n_unique() > 1
+    named = rows.filter("worse", ~pl.col("lowest") if "lowest" in rows.columns else True).sort("delta", *KEYS)
     for (metric,), part in rows.group_by("metric", maintain_order=True):
-        about = " of these adapters" if "this adapter" in part["about"] else ""
-        said = f"of {count(part.height, 'cell')}{about} by {metric}, {called(claimed(part), 'what counts as harm')}"
-        worst = part.filter("worse").sort("delta")
-        parts.append(said + (f"; most of all {_cell(worst.row(0, named=True))}" if worst.height else ""))
+        cells = f"{count(part.height, 'cell')}{_of_these(part)}"
+        said = f"of {cells} by {metric}, {called(claimed(part), 'what counts as harm')}"
+        worst = named.filter(metric=metric)
+        parts.append(said + (f"; most of all {_cell(worst.row(0, named=True), several)}" if worst.height else ""))
     wrong = f" {WRONG.capitalize()}." if rows.filter(pl.col("worse") | pl.col("better")).height else ""
-    return f"{kind}: {'; '.join(parts)}.{wrong}"
+    return f"{kind}: {'; '.join(parts)}.{wrong}{f' {PICKED}.' if named.height else ''}"
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row, several: bool) -> str:
     """A cell and its Δ in its own unit, with its interval."""
-    source, target = (f"{row[f'{end}_task']}/{row[f'{end}_language']}" for end in ("source", "target"))
     change, low, high = (f"{row[name]:+.4g}".replace("-", "−") for name in ("delta", "low", "high"))
-    return f"{source} on {target}, {change} {row['unit']} (95 % interval {low} to {high})"
+    return f"{_ends_of(row, several)}, {change} {row['unit']} (95 % interval {low} to {high})"
 
 
 def _sources(made: dict[str, Made]) -> str:

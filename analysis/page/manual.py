@@ -29,20 +29,25 @@ def markdown() -> str:
     return "\n".join((HEAD, _figures(), "## Tables\n", *map(_table, tables), ROWS, *map(_rows, COLUMNS)))
 
 
+def escaped(text: str) -> str:
+    """Text for a table of Markdown, where a bar would end the cell."""
+    return text.replace("|", "\\|")
+
+
 def _figures() -> str:
-    rows = "".join(f"| `{s.name}` | {s.title} | `{s.table}` | {s.how} |\n" for s in SECTIONS)
+    rows = "".join(f"| `{s.name}` | {s.title} | `{s.table}` | {escaped(s.how)} |\n" for s in SECTIONS)
     return f"## Figures\n\n| figure | title | table | how to read it |\n|---|---|---|---|\n{rows}"
 
 
 def _table(table: Table[Never]) -> str:
-    rows = "".join(f"| `{column}` | {what} |\n" for column, what in table.columns.items())
+    rows = "".join(f"| `{column}` | {escaped(what)} |\n" for column, what in table.columns.items())
     how = f" {table.how}" if table.how else ""
     about = f"### `{table.name}`\n\n{table.title}. Made from: {table.rows}.{how}\n"
     return f"{about}\n| column | meaning |\n|---|---|\n{rows}"
 
 
 def _rows(name: str) -> str:
-    rows = "".join(f"| `{column}` | {what} |\n" for column, what in COLUMNS[name].items())
+    rows = "".join(f"| `{column}` | {escaped(what)} |\n" for column, what in COLUMNS[name].items())
     return f"### `.{name}`\n\n| column | meaning |\n|---|---|\n{rows}"
 
 

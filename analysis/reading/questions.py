@@ -95,7 +95,7 @@ class Asked:
     def questions(self, model: str, task: str, language: str) -> tuple[pl.DataFrame | None, bool]:
         """As `study.store.schema.PROMPTS`, and whether a model is asked otherwise than others; None where not kept."""
         target = self.targets.get((task, language), "")
-        for base in (None, self.bases.get(model)):
+        for base in (self.bases.get(model), None):
             for file in self.files.get((target, base), ()):
                 try:
                     return pl.DataFrame(pl.from_arrow(prompts.read(self.store, file))), base is not None

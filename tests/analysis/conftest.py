@@ -13,6 +13,7 @@ import pytest
 
 from analysis.page import files
 from analysis.reading.study import Study, load_store
+from analysis.tables.registry import TABLES, Made, make_all
 from study.prompts import Prompts
 from study.store import schema
 from study.store.store import Store
@@ -43,6 +44,12 @@ def study(store_path: Path) -> Study:
     return load_store(str(store_path))
 
 
+@pytest.fixture(scope="session")
+def made(study: Study) -> dict[str, Made]:
+    """Every table of it."""
+    return make_all(TABLES, study)
+
+
 @pytest.fixture(params=[(0.0, False), (0.4, False), (0.0, True)], ids=["full", "incomplete", "ties"])
 def transfer(request: pytest.FixtureRequest) -> pl.DataFrame:
     return grid(drop=request.param[0], ties=request.param[1])
@@ -69,11 +76,13 @@ def questions(target: str, items: int) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="session")
 def asked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Prompts of names alone, in sums they were not kept; names/en is asked in chats, by small its own way."""
+    """Prompts of all but sums/de; in chats small is asked names/en, which alone is known, and sums/en beside tiny."""
     found = write_store(tmp_path_factory.mktemp("asked") / "store", ASKED)
     Prompts(found).keep(("names/de", None), schema.table(schema.PROMPTS, questions("names/de", 60)))
-    own = [row | {"prompt": f"<turn>{row['prompt']}"} for row in questions("names/en", 60)]
-    Prompts(found).keep(("names/en", "small"), schema.table(schema.PROMPTS, own))
+    for target in ("names/en", "sums/en"):
+        own = [row | {"prompt": f"<turn>{row['prompt']}"} for row in questions(target, 60)]
+        Prompts(found).keep((target, "small"), schema.table(schema.PROMPTS, own))
+    Prompts(found).keep(("sums/en", None), schema.table(schema.PROMPTS, questions("sums/en", 60)))
     return found
 
 
@@ -81,7 +90,9 @@ def asked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def asked_report(asked_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     (folder / "items").mkdir()
-    (folder / "items" / "999-gone.js").write_text("shown({})")
+    (folder / "items" / "999-gone.js").write_text('shown({"task":"gone"});\n')
+    (folder / "items" / "mine.js").write_text("alert(1);\n")
+    (folder / "items-mine.html").write_text("<title>Mine</title>")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "write_figures", lambda *_: None)
         files.write(load_store(asked_store.uri), folder)

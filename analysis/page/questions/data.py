@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.page.questions.flips import CellFlips, TargetFlips
+from analysis.reading.panels import Panel
 from analysis.reading.questions import Asked
 
 MOST = 1_000  # questions of a target
@@ -51,20 +52,29 @@ def target_data(chosen: Chosen, asked: Asked, answers: Answers, seeds: Mapping[i
     """All that is shown of a target."""
     task, language = chosen.target
     texts = [asked.questions(one.panel.model, task, language) for one in chosen.models]
-    first, is_chat = next((told for told in texts if told[0] is not None), (None, False))
+    known = sorted((told for told in texts if told[0] is not None), key=lambda told: told[1])
+    first, is_own = known[0] if known else (None, False)  # as all are asked, before one model's own way
     panel = chosen.models[0].panel
-    hashes = dict(zip(panel.docs.tolist(), panel.hashes, strict=True))
     gold = dict(zip(panel.docs.tolist(), panel.gold.tolist(), strict=True))
-    own = _by_doc(first)
-    questions = [_question(doc, hashes.get(doc), own.get(doc)) | {"gold": gold.get(doc, -1)} for doc in chosen.docs]
-    if is_chat:  # each model has its own
+    questions = [
+        one | {"gold": gold.get(doc, -1)}
+        for doc, one in zip(chosen.docs, _questions(first, panel, chosen.docs), strict=True)
+    ]
+    if is_own:  # each model is asked its own way
         questions = [one | {"prompt": None} for one in questions]
     models = [
-        _model(one, chosen.docs, answers, seeds) | _in_chat(frame, is_own, chosen.docs)
-        for one, (frame, is_own) in zip(chosen.models, texts, strict=True)
+        _model(one, chosen.docs, answers, seeds) | (_own_prompts(frame, one.panel, chosen.docs) if own else {})
+        for one, (frame, own) in zip(chosen.models, texts, strict=True)
     ]
     about: Value = {"task": task, "language": language, "metric": panel.metric, "kept": first is not None}
     return about | {"questions": questions, "models": models}
+
+
+def _questions(frame: pl.DataFrame | None, panel: Panel, docs: Sequence[int]) -> list[Value]:
+    """The texts of a panel's documents, as `frame` kept them."""
+    rows = _by_doc(frame)
+    hashes = dict(zip(panel.docs.tolist(), panel.hashes, strict=True))
+    return [_question(doc, hashes.get(doc), rows.get(doc)) for doc in docs]
 
 
 def _by_doc(frame: pl.DataFrame | None) -> dict[int, Mapping[str, object]]:
@@ -85,12 +95,9 @@ def _question(doc: int, hashed: str | None, row: Mapping[str, object] | None) ->
     }
 
 
-def _in_chat(frame: pl.DataFrame | None, is_own: bool, docs: Sequence[int]) -> Value:
+def _own_prompts(frame: pl.DataFrame | None, panel: Panel, docs: Sequence[int]) -> Value:
     """The prompts of a model that is asked as its own template writes them."""
-    if frame is None or not is_own:
-        return {}
-    own = _by_doc(frame)
-    return {"prompts": [_end(str(own[doc]["prompt"])) if doc in own else None for doc in docs]}
+    return {"prompts": [one["prompt"] for one in _questions(frame, panel, docs)]}
 
 
 def _model(one: TargetFlips, docs: Sequence[int], answers: Answers, seeds: Mapping[int, int | None]) -> Value:
@@ -129,6 +136,7 @@ def _cell(
     ]
     return {
         "source": cell.source,
+        "trained": cell.trained,
         "seeds": [seeds.get(unit) for unit in cell.units.tolist()],
         "n": cell.n_items,
         "gained": cell.n_gained,

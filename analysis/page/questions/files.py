@@ -20,12 +20,13 @@ from analysis.frames import ALL_MODELS
 from analysis.page.html import NOWHERE, Links
 from analysis.page.questions.data import Chosen, target_data
 from analysis.page.questions.flips import flips
-from analysis.page.questions.shell import shell
+from analysis.page.questions.shell import TITLE, shell
 from analysis.reading.questions import Asked, answers
 from analysis.reading.study import Study
 from study.store.store import Store
 
 FOLDER = "items"
+BEGIN, HEAD = 'shown({"task":', 1_000  # how a script of data begins; characters that a page's title is among
 AT_ONCE = 64  # targets whose answers are read in one pass over the store
 
 
@@ -75,16 +76,14 @@ class Questions:
     def write(self, out: Path) -> None:
         """Write the page and its scripts below a folder; those of an earlier report are removed."""
         folder = out / self.folder
-        for old in folder.glob("*.js"):
-            old.unlink()
-        (out / self.page).unlink(missing_ok=True)
+        _remove(out / self.page, folder)
         if not self.targets:
             return
         folder.mkdir(parents=True, exist_ok=True)
         listed = []
         for number, (one, value) in enumerate(self._data()):
             file = f"{self.folder}/{number:03d}-{re.sub(r'[^A-Za-z0-9]+', '-', '-'.join(one.target))[:60]}.js"
-            (out / file).write_text(f"shown({safe(value)});\n", encoding="utf-8")
+            (out / file).write_text(f"shown({safe(value)});\n", encoding="utf-8")  # as BEGIN has it
             listed.append({"target": "/".join(one.target), "file": file, "models": _listed(one)})
         (out / self.page).write_text(shell(self.study, safe(listed)), encoding="utf-8")
 
@@ -120,6 +119,16 @@ def removed(out: Path, kept: Sequence[str]) -> None:
     """Remove the pages of recipes that a study no longer has."""
     for page in out.glob("items-*.html"):
         if page.name not in kept:
-            page.unlink()
-            for old in (out / FOLDER / page.stem.removeprefix("items-")).glob("*.js"):
-                old.unlink()
+            _remove(page, out / FOLDER / page.stem.removeprefix("items-"))
+
+
+def _remove(page: Path, folder: Path) -> None:
+    """Remove a page and its scripts, of any release; what a report did not write stays."""
+    for file, mark in ((page, f"<title>{TITLE}: "), *((script, BEGIN) for script in folder.glob("*.js"))):
+        if file.is_file() and _has(file, mark):
+            file.unlink()
+
+
+def _has(file: Path, mark: str) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as text:
+        return mark in text.read(HEAD)

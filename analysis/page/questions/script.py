@@ -142,12 +142,15 @@ function written(one, answers) {
 }
 function changers(q, model) {
   const made = [];
-  for (const [word, sign] of [["Lost", -1], ["Gained", 1]]) {
-    const names = model.cells.filter((cell) => cell.flips.some((flip) => flip.q === q && flip.change * sign > 0));
+  for (const [word, sign, trained] of [["Lost", -1, true], ["Gained", 1, true], ["Lost", -1, false],
+    ["Gained", 1, false]]) {
+    const names = model.cells.filter((cell) => cell.trained === trained &&
+      cell.flips.some((flip) => flip.q === q && flip.change * sign > 0)).slice(0, 12);
     if (!names.length) continue;
-    const all = names.slice(0, 12).length === (sign < 0 ? model.lost : model.gained)[q];
-    const line = element("p", word + (all ? " by " : " by, among others, "), {className: "soft"});
-    names.slice(0, 12).forEach((cell, at) => {
+    const all = names.length === (sign < 0 ? model.lost : model.gained)[q];
+    const by = !trained ? ", of what the study did not train, at least by " : all ? " by " : " by, among others, ";
+    const line = element("p", word + by, {className: "soft"});
+    names.forEach((cell, at) => {
       const hash = new URLSearchParams({target: entry().target, model: model.model, source: cell.source});
       if (at) line.append(", ");
       line.append(element("a", cell.source, {href: "#" + hash}));

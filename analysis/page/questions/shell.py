@@ -10,6 +10,7 @@ from analysis.page.questions.script import SCRIPT
 from analysis.page.recipes import page_of
 from analysis.reading.study import Study
 
+TITLE = "Questions gained and lost"
 OWN_CSS = """
 form { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 10px 16px; margin: 14px 0; }
 form label { display: grid; gap: 3px; font-size: .92rem; font-weight: 600; }
@@ -35,8 +36,8 @@ def shell(study: Study, targets: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
-<title>Questions gained and lost: {html.text(study.name)}</title><style>{CSS}{OWN_CSS}</style></head><body>
-<header><h1>Questions gained and lost: {html.text(study.name)}{html.text(of)}</h1>
+<title>{TITLE}: {html.text(study.name)}</title><style>{CSS}{OWN_CSS}</style></head><body>
+<header><h1>{TITLE}: {html.text(study.name)}{html.text(of)}</h1>
 <p class="soft"><a href="{html.text(back)}">Back to the report</a></p>
 <p>A question is <em>gained</em> where the adapters of a source answer it better than the untouched model, in the mean
 over their seeds, and <em>lost</em> where they answer it worse.</p>

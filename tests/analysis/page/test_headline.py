@@ -13,11 +13,6 @@ from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
 
 
-@pytest.fixture(scope="module")
-def made(study: Study) -> dict[str, Made]:
-    return make_all(TABLES, study)
-
-
 def changed(made: dict[str, Made], table: str, **columns: pl.Expr) -> dict[str, Made]:
     """The tables with some columns of one replaced."""
     frame = made[table].frame
@@ -64,6 +59,49 @@ def test_harm_stands_beside_noise_and_a_bound(study: Study, made: dict[str, Made
     assert "40 % of transfer cells show a loss of a point or more; noise alone would show 30 %; at least 0.4 %" in said
     none = changed(made, "regime_summary", **(rates | {"harm_least": pl.lit(0.0)}))
     assert "that any truly loses as much is not shown" in line(headline.lines(study, none), "Harm: ")
+
+
+def claimed_of(made: dict[str, Made], table: str, cells: list[words.Row], **more: str) -> dict[str, Made]:
+    """The tables with one of these transfer cells alone, each harmed for certain of its source and where it can be."""
+    tests = made["significance"].frame
+    assert tests is not None
+    called = {"low": -9.0, "high": -2.0, "worse": True, "better": False, "harmed": True, "lowest": False}
+    rows = tests.filter(pl.col("regime") == "CT-CL").head(len(cells))
+    own = pl.DataFrame([called | {"about": "the source"} | more | cell for cell in cells])
+    frame = rows.drop(own.columns, strict=False).hstack(own)
+    return made | {table: replace(made[table], frame=frame)}
+
+
+def cell_of(delta: float, **own: object) -> words.Row:
+    ends: words.Row = {"source_task": "a", "source_language": "de", "target_task": "b", "target_language": "en"}
+    return {"model": "one", "delta": delta} | ends | own
+
+
+def test_the_deepest_cells_are_named_where_they_can_be_harmed_and_called_partly_luck(
+    study: Study, made: dict[str, Made]
+) -> None:
+    cells = [cell_of(-5.0), cell_of(-9.0, lowest=True, target_task="luck"), cell_of(-6.0, source_language="fr")]
+    said = line(headline.lines(study, claimed_of(made, "significance", cells)), "Harm: ")
+    assert "Harmed for certain: a/fr on b/en, −6.00 pp (95 % interval −9.00 to −2.00); a/de on b/en, −5.00 pp" in said
+    assert said.endswith(f"(−9.00 to −2.00). {headline.PICKED}.")
+    assert "luck/en" not in said
+    every = [cell | {"lowest": True} for cell in cells]
+    said = line(headline.lines(study, claimed_of(made, "significance", every)), "Harm: ")
+    assert "Harmed for certain" not in said
+    assert headline.PICKED not in said
+
+
+def test_of_several_models_the_cells_that_are_named_say_which_and_of_one_seed_that_it_is_these_adapters(
+    study: Study, made: dict[str, Made]
+) -> None:
+    cells = [cell_of(-5.0, about="this adapter"), cell_of(-6.0, about="this adapter", model="two")]
+    said = line(headline.lines(study, claimed_of(made, "significance", cells)), "Harm: ")
+    assert "Harmed for certain of these adapters: two: a/de on b/en, −6.00 pp" in said
+    assert "; one: a/de on b/en, −5.00 pp" in said
+    found = claimed_of(made, "graded", [*cells, cell_of(-9.0, lowest=True)], metric="f1", unit="points")
+    said = line(headline.lines(study, found), "Graded metrics: ")
+    assert "most of all two: a/de on b/en, −6 points (95 % interval −9 to −2)" in said
+    assert said.endswith(f"{headline.PICKED}.")
 
 
 def test_claims_are_counted_in_words() -> None:

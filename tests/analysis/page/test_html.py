@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 
-from analysis.page.html import figure, table
+from analysis.page.document import page as document
+from analysis.page.html import Links, figure, table
+from analysis.reading.study import Study
+from analysis.tables.registry import Made
 
 
 class Scripts(HTMLParser):
@@ -42,3 +46,16 @@ def test_a_figures_data_are_read_as_they_were(attack: str) -> None:
     assert page.tags == ["figure", "div", "div", "figcaption", "script"]
     assert json.loads("".join(page.found)) == spec
     assert "<" not in "".join(page.found)
+
+
+def test_only_a_cells_own_change_leads_to_its_questions(study: Study, made: dict[str, Made]) -> None:
+    """What an epoch or a sample changed led to what the last adapter of all examples did."""
+    cells = made["significance"].frame
+    shown = made | {name: replace(made[name], frame=cells) for name in ("graded", "corpus")}
+    page = document(study, shown, [], links=Links("items.html", lambda row: "items.html#there"))
+    linked = set()
+    for name, one in shown.items():
+        _, _, after = page.partition(f'<caption class="heard">{one.table.title}</caption>')
+        if 'href="items.html#there"' in after.partition("</table>")[0]:
+            linked.add(name)
+    assert linked == {"matrix", "graded"}

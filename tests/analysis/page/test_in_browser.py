@@ -203,6 +203,16 @@ def test_the_keyboard_scrolls_sorts_and_opens_the_questions(chromium: Browser, a
     page.close()
 
 
+def test_a_list_of_who_lost_a_question_is_called_whole_only_where_it_is(pages: Any) -> None:
+    """Compositions are not among the sources that are counted, and do not make up for one that was not kept."""
+    page = pages("items.html#target=names/de")
+    of = """(lost) => changers(0, {model: "m", lost: [lost], gained: [0], cells: ["a/b", "mean"].map((source) => ({
+      source, trained: source === "a/b", flips: [{q: 0, change: -1}]}))}).map((one) => one.textContent)"""
+    others = "Lost, of what the study did not train, at least by mean"
+    assert page.evaluate(of, 1) == ["Lost by a/b", others]
+    assert page.evaluate(of, 2) == ["Lost by, among others, a/b", others]
+
+
 def test_questions_are_filtered_and_text_from_data_stays_text(pages: Any) -> None:
     page = pages("items.html#target=names/de")
     articles, status = page.locator("article"), page.locator("#status")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from analysis.page import manual
@@ -23,4 +24,13 @@ def test_it_has_every_figure_and_every_column() -> None:
     for table in (*TABLES, *compare.TABLES, *pairs.TABLES):
         assert f"### `{table.name}`" in text
         for name, what in table.columns.items():
-            assert f"| `{name}` | {what} |" in text
+            assert f"| `{name}` | {manual.escaped(what)} |" in text
+
+
+def test_every_row_has_the_cells_of_its_head() -> None:
+    """A bar within a cell ended it."""
+    tables = re.findall(r"(?:^\|.*\n)+", manual.markdown(), re.MULTILINE)
+    counts = [{len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()} for table in tables]
+    assert counts == [{5}, *[{3}] * (len(tables) - 1)]  # of the figures, and of columns
+    assert len(tables) > len(TABLES)
+    assert manual.escaped("|ln|") == r"\|ln\|"

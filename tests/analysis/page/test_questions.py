@@ -49,6 +49,8 @@ def test_a_cell_has_the_gains_and_losses_that_its_table_counts(asked_store: Stor
         for cell in model["cells"]
     }
     assert found == counts
+    for model in shown(asked_report, "names/de")["models"]:
+        assert [cell["trained"] for cell in model["cells"]] == [True] * model["sources"]
     assert max(map(max, found.values())) > flips.MOST  # so that the rule of what is kept is tried
 
 
@@ -102,7 +104,21 @@ def test_prompts_are_shown_where_they_were_kept_of_the_same_document(asked_repor
     assert {one["model"]: "prompts" in one for one in chat["models"]} == {"small": True, "tiny": False}
     assert {one["prompt"] for one in chat["questions"]} == {None}
     assert own["prompts"][-1] == f"<turn>Which? {chat['questions'][-1]['id']} in en"
+    asked = dict(zip((one["id"] for one in chat["questions"]), own["prompts"], strict=True))
+    assert asked[1] is None
+    assert None not in [prompt for doc, prompt in asked.items() if doc != 1]
     assert (bare["kept"], {one["prompt"] for one in bare["questions"]}) == (False, {None})
+
+
+def test_each_model_is_shown_as_it_was_asked(asked_report: Path) -> None:
+    """One in a chat, which is the first, beside one that is not."""
+    found = shown(asked_report, "sums/en")
+    small, tiny = found["models"]
+    docs = [one["id"] for one in found["questions"]]
+    said = [None if doc == 1 else f"{HOSTILE if doc == 0 else 'Which?'} {doc} in en" for doc in docs]
+    assert [one["prompt"] for one in found["questions"]] == said
+    assert small["prompts"] == [None if one is None else f"<turn>{one}" for one in said]
+    assert "prompts" not in tiny
 
 
 def test_every_number_of_a_cell_leads_to_its_questions(asked_report: Path) -> None:
@@ -110,7 +126,12 @@ def test_every_number_of_a_cell_leads_to_its_questions(asked_report: Path) -> No
     links = set(re.findall(r'<a href="(items\.html#[^"]+)"', page))
     assert "items.html#target=names/de&amp;source=sums/en" in links
     assert 'data-opens="items.html"' in page
+
+
+def test_of_older_files_a_report_removes_its_own(asked_report: Path) -> None:
     assert not (asked_report / "items" / "999-gone.js").exists()
+    assert (asked_report / "items" / "mine.js").exists()
+    assert (asked_report / "items-mine.html").exists()
 
 
 def test_a_target_has_a_bounded_number_of_questions(asked_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
