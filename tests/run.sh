@@ -10,16 +10,16 @@ if [ "${1:-}" = unit ]; then
 else
     level="not long" parts=( # the first has what no other names, and speaks at once; those that take longest begin first
         "tests"
-        "tests/faults"
-        "tests/orchestrator"
         "tests/trainers"
+        "tests/orchestrator"
+        "tests/faults"
         "tests/analysis"
-        "tests/orchestrator/cluster tests/orchestrator/test_submit.py"
-        "tests/orchestrator/training"
         "tests/evaluators tests/device"
-        "tests/analysis/inference"
-        "tests/study/store"
+        "tests/orchestrator/training"
         "tests/examples"
+        "tests/study/store"
+        "tests/orchestrator/cluster tests/orchestrator/test_submit.py"
+        "tests/analysis/inference"
     )
 fi
 logs=$(mktemp -d)
