@@ -71,10 +71,15 @@ def assert_equal(mine: Store, theirs: Store, exactly: bool) -> None:
             assert_close(load_file(files[0]), load_file(files[1]))
 
 
+class TooLate(AssertionError):
+    """A study has ended before it could be disturbed."""
+
+
 def until(happened: Callable[[], bool], alive: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 400
     while not happened():
-        assert alive(), "it ended before it could be disturbed"
+        if not alive():
+            raise TooLate
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
