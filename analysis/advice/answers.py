@@ -26,6 +26,7 @@ from study.errors import ConfigError
 from study.options import closest_first
 
 LEAST_GAIN = 0.01  # of the error, from which more distances are worth it
+SEEN = "how much effects vary was learned with it among the sources, so a new one may err by more"
 FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
 
 
@@ -119,14 +120,15 @@ def _model(metric: Metric) -> tuple[predict.Model, str]:
     """
     untried = [(cell.task, cell.language) for cell in map(Cell.parse, metric.targets)]
     plain = predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint))
-    if metric.apart is None or not plain.grid.pairs["delta"].null_count():
+    is_complete = not plain.grid.pairs["delta"].null_count()
+    if metric.apart is None or is_complete or predict.measured_sources(plain.grid) < 2:
         return plain, ""
     wide = predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint, apart=metric.apart))
     without, with_them = (predict.left_out_error(one) for one in (plain, wide))
     is_better = with_them < (1 - LEAST_GAIN) * without
-    errors = f"leaving a source out, predictions err by {with_them:.3g} with all distances of languages"
-    said = f"; {errors} and by {without:.3g} with those of types alone, {'all' if is_better else 'these'} are used"
-    return (wide if is_better else plain), said
+    errors = f"predictions of a source that is left out err by {with_them:.3g} with all distances of languages"
+    used = f"and by {without:.3g} with those of types alone, {'all' if is_better else 'these'} are used"
+    return (wide if is_better else plain), f"; {errors} {used} ({SEEN})"
 
 
 def _known(metric: Metric) -> tuple[pl.DataFrame, str]:

@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import HARM_PP, SOURCE, TARGET, cell
+from analysis.inference.items import Floats
 from analysis.inference.noise import Noise, averaged, noise
+from analysis.inference.seeds import at_cells
 from analysis.inference.shrinkage import expected, measured
 from analysis.reading.grids import ModelGrid
 
@@ -40,7 +42,8 @@ def expectations(
     axes, of = _noise(table, rows, grids)
     table = shrunk(table, axes, of)
     if predicted is not None:
-        unseen = _no_surer(predicted.filter(pl.col("delta").is_null()), axes[1], of)
+        least = None if of is None else _left_in_doubt(of, grids, axes)
+        unseen = _no_surer(predicted.filter(pl.col("delta").is_null()), axes[1], least)
         table = pl.concat([table, unseen.with_columns(pl.lit(False).alias("measured"))], how="diagonal_relaxed")
     ends = [(pl.col("expected") + z * pl.col("sd")).alias(name) for name, z in (("low", -1.96), ("high", 1.96))]
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
@@ -55,19 +58,37 @@ def _noise(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) 
     return ends, _noise_of_items(grids, ends) if grids else _noise_of_seeds(rows, ends)
 
 
-def _no_surer(unseen: pl.DataFrame, targets: Sequence[tuple[str, ...]], of: Noise | None) -> pl.DataFrame:
-    """Predictions whose intervals are at least as wide as what a measurement on their target would leave in doubt.
+def _no_surer(unseen: pl.DataFrame, targets: Sequence[tuple[str, ...]], least: Floats | None) -> pl.DataFrame:
+    """Predictions whose variances are at least those that a measurement on their target would leave in doubt.
 
     The model of the grid takes what is left of Δ for noise, and may find none of it in few cells.
     """
-    if of is None or not unseen.height:
+    if least is None or not unseen.height:
         return unseen
-    whole = of.own + of.shared + of.seeds
-    known = np.isfinite(whole)
-    least = np.where(known, whole, 0.0).sum(axis=0) / known.sum(axis=0).clip(1)
     at = [targets.index(name) if name in targets else -1 for name in unseen.select(TARGET).iter_rows()]
     sd = np.sqrt(np.append(least, 0.0)[at])
     return unseen.with_columns(pl.max_horizontal("sd", pl.Series(sd)).alias("sd"))
+
+
+def _left_in_doubt(of: Noise, grids: Sequence[ModelGrid], ends: Ends) -> Floats:
+    """Of each target the variance of a measurement's Δ, a mean over sources.
+
+    Where no item of a target has changed its noise is next to none: cells by themselves have pseudo-items.
+    """
+    least = _over_sources(of.own + of.shared + of.seeds)
+    if not grids:
+        return least
+    alone = []
+    for one in grids:
+        seeds = np.nan_to_num(at_cells(one.cells.seeds, one.grid.n_seeds).variance)
+        alone.append(_placed(one, ends, (one.grid.delta, one.grid.items, np.zeros(seeds.shape), seeds)))
+    whole = averaged([delta for delta, *_ in alone], [Noise(*parts) for _, *parts in alone])[1]
+    return np.maximum(least, _over_sources(whole.own + whole.seeds))
+
+
+def _over_sources(variance: Floats) -> Floats:
+    known = np.isfinite(variance)
+    return np.asarray(np.where(known, variance, 0.0).sum(axis=0) / known.sum(axis=0).clip(1))
 
 
 def shrunk(table: pl.DataFrame, ends: Ends, of: Noise | None) -> pl.DataFrame:
@@ -89,17 +110,23 @@ def shrunk(table: pl.DataFrame, ends: Ends, of: Noise | None) -> pl.DataFrame:
     return table.with_columns(pl.Series("expected", placed[0][at[0], at[1]]), pl.Series("sd", placed[1][at[0], at[1]]))
 
 
-def _noise_of_items(grids: Sequence[ModelGrid], ends: Sequence[Sequence[tuple[str, ...]]]) -> Noise:
+def _placed(one: ModelGrid, ends: Ends, parts: Sequence[Floats]) -> list[Floats]:
+    """Arrays of a model's sources and targets on common axes; NaN elsewhere."""
+    place = np.ix_([ends[0].index(name) for name in one.sources], [ends[1].index(name) for name in one.targets])
+    whole = [np.full((len(ends[0]), len(ends[1])), np.nan) for _ in parts]
+    for into, part in zip(whole, parts, strict=True):
+        into[place] = part
+    return whole
+
+
+def _noise_of_items(grids: Sequence[ModelGrid], ends: Ends) -> Noise:
     """From the items and seeds of every model, on common axes, averaged over models."""
     deltas, noises = [], []
     for one in grids:
-        place = np.ix_([ends[0].index(name) for name in one.sources], [ends[1].index(name) for name in one.targets])
         own = noise(one.grid, one.cells.seeds)
-        whole = [np.full((len(ends[0]), len(ends[1])), np.nan) for _ in range(4)]
-        for into, part in zip(whole, (one.grid.delta, own.own, own.shared, own.seeds), strict=True):
-            into[place] = part
-        deltas.append(whole[0])
-        noises.append(Noise(*whole[1:]))
+        delta, *parts = _placed(one, ends, (one.grid.delta, own.own, own.shared, own.seeds))
+        deltas.append(delta)
+        noises.append(Noise(*parts))
     return averaged(deltas, noises)[1]
 
 

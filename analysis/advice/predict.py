@@ -37,6 +37,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "source on task": ("source_task", "source_language", "target_task"),
     "distance": ("apart", "same_task"),
 }
+BEYOND = "apart: "  # before the name of a distance, which a user may have called as an effect or a column
 Cell = tuple[str, str]
 
 
@@ -91,12 +92,10 @@ def grid(
     ).unique()
     pairs = all_sources.join(measured.select(TARGET).unique(), how="cross").join(measured, on=PAIR, how="left")
     pairs = _features(pairs.sort(PAIR), joint)
-    more = {} if apart is None else {name: apart.known[name] for name in apart.known if name not in uriel.FEATURES}
-    pairs = (
-        pairs.with_columns(_bins(pairs, list(apart.languages), far).alias(name) for name, far in more.items())
-        if apart
-        else pairs
-    )
+    more: dict[str, Array] = {}
+    if apart is not None:
+        more = {BEYOND + name: far for name, far in apart.known.items() if name not in uriel.FEATURES}
+        pairs = pairs.with_columns(_bins(pairs, apart.languages, far).alias(name) for name, far in more.items())
     factors, made_of = (*factors, *more), FACTORS | {name: (name, "same_task") for name in more}
     columns, factor, width = [], [], 0
     for k, name in enumerate(factors):
@@ -129,11 +128,21 @@ def _bins(pairs: pl.DataFrame, languages: Sequence[str], apart: Array) -> pl.Ser
     return pl.Series([bin_of(a, b) for a, b in pairs.select("source_language", "target_language").iter_rows()])
 
 
+def _told(made: Grid) -> Codes:
+    """The pairs of single sources that were measured."""
+    return np.flatnonzero(made.pairs.select(pl.col("delta").is_not_null() & ~OF_SEVERAL).to_series().to_numpy())
+
+
+def measured_sources(made: Grid) -> int:
+    """How many single sources tell anything."""
+    return made.pairs.filter(pl.col("delta").is_not_null() & ~OF_SEVERAL).select(SOURCE).n_unique()
+
+
 def fit_grid(made: Grid) -> Model:
     """Fit the variances on the measured pairs of single sources and condition every effect on them."""
     from threadpoolctl import threadpool_limits
 
-    measured = np.flatnonzero(made.pairs.select(pl.col("delta").is_not_null() & ~OF_SEVERAL).to_series().to_numpy())
+    measured = _told(made)
     y = made.pairs["delta"].to_numpy()[measured]
     if np.ptp(y) < 1e-9:
         raise NotComputable("every Δ is the same, there is nothing to predict")
@@ -149,10 +158,9 @@ def left_out_error(model: Model) -> float:
     """Root mean squared error of the Δ of each source as all others predict it, variances kept as they are.
 
     With P = V⁻¹ − V⁻¹1(1ᵀV⁻¹1)⁻¹1ᵀV⁻¹ the error of a left-out block B is P_BB⁻¹ (Py)_B, the mean estimated anew; V⁻¹
-    by Woodbury's identity, as in `reml`.
+    by Woodbury's identity, as in `reml`. There must be two sources.
     """
-    pairs, at, levels = model.grid.pairs, model.at, model.grid.levels
-    measured = np.flatnonzero(pairs.select(pl.col("delta").is_not_null() & ~OF_SEVERAL).to_series().to_numpy())
+    pairs, at, levels, measured = model.grid.pairs, model.at, model.grid.levels, _told(model.grid)
     y, size = pairs["delta"].to_numpy()[measured], len(model.grid.factor)
     gamma = at.components[model.grid.factor] / at.residual
     design = np.zeros((len(measured), size))

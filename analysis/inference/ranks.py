@@ -3,7 +3,8 @@
 Items move what they share: one normal number per cluster and draw, times what the cluster adds to each score. Seeds
 move a source's cells, and as the variance between them is not known, it is drawn as well. Models, where there are
 several, move the mean by their own deviations, as a multivariate t with M − 1 degrees of freedom; then only what the
-items add to all models alike is drawn beside them.
+items add to all models alike is drawn beside them. Where models' values are equal that says nothing, and what is within
+them moves the mean. Pseudo-items are each score's own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.inference.items import Floats, Grid
-from analysis.inference.means import Means, shared_items
+from analysis.inference.means import Means, of_models, shared_items
 from analysis.inference.seeds import SeedSpread, seed_draws
 
 DRAWS = 2000
@@ -27,30 +28,34 @@ def draws_within(
     grid, spread = cells
     moved = one.clusters @ rng.standard_normal((grid.n_clusters, n))
     added = (one.clusters**2).sum(axis=1)
-    moved *= np.sqrt(np.divide(one.items, added, where=added > 0, out=np.ones(len(moved))))[:, None]
-    still = (added == 0) & (one.items > 0)  # no item has changed: pseudo-items, which no two scores share
-    if still.any():
-        moved[still] = np.sqrt(one.items[still])[:, None] * rng.standard_normal((int(still.sum()), n))
+    real = np.maximum(one.items - one.pseudo, 0.0)
+    moved *= np.sqrt(np.divide(real, added, where=added > 0, out=np.ones(len(moved))))[:, None]
+    moved += _each(one.pseudo, n, rng)
     if spread.known:
         moved += np.tensordot(weights, seed_draws(grid, spread, n, rng, unsure=True), axes=([1, 2], [0, 1]))
     return np.asarray(one.value[:, None] + moved)
 
 
+def _each(variance: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """A × n normal draws of these variances, of each score for itself."""
+    drawn, some = np.zeros((len(variance), n)), variance > 0
+    drawn[some] = np.sqrt(variance[some])[:, None] * rng.standard_normal((int(some.sum()), n))
+    return drawn
+
+
 def draws_over(several: Sequence[Means], n: int, rng: np.random.Generator) -> Floats:
     """A × n draws of the scores' means over models; NaN for scores that fewer than two models have."""
-    values = np.array([one.value for one in several])
-    have = ~np.isnan(values)
-    m = have.sum(axis=0)
+    values, at = np.array([one.value for one in several]), of_models(several)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(have, values, 0.0).sum(axis=0) / m
-        apart = np.where(have, values - mean, 0.0) / np.sqrt(m * (m - 1))
+        apart = np.where(np.isnan(values), 0.0, values - at.mean) / np.sqrt(at.m * (at.m - 1))
     df = len(several) - 1
     tails = np.sqrt(df / rng.chisquare(max(df, 1), n))
     moved = (apart.T @ rng.standard_normal((len(several), n))) * tails
     clusters, shared = shared_items(several)
     size = np.sqrt(np.divide(shared, (clusters**2).sum(axis=1), where=shared > 0, out=np.zeros_like(shared)))
     moved += size[:, None] * (clusters @ rng.standard_normal((clusters.shape[1], n)))
-    return np.asarray(np.where(m > 1, mean, np.nan)[:, None] + moved)
+    moved += _each(np.where(at.equal, at.variance, 0.0), n, rng)
+    return np.asarray(np.where(at.m > 1, at.mean, np.nan)[:, None] + moved)
 
 
 def chance_of_range(draws: Floats, value: Floats) -> float:

@@ -27,6 +27,7 @@ WORDS = {
     FERTILITY: "how unlike in tokens per character: |ln| of their ratio, mean over models",
     OVERLAP: "1 less the share of tokens that their texts have in common, mean over models",
 }
+ALL = "all together"  # the row of the table `why` that is of no distance
 NOT_SEEN = "what tokenizers make of the languages is not in the store: the next run writes it"
 
 
@@ -44,7 +45,7 @@ class Distances:
 
 def with_own(study: Study, file: str | None) -> Study:
     """The study with a user's distances, where there is a file of them. Raises ConfigError."""
-    return study if file is None else replace(study, own=read_own(file, frozenset(WORDS)))
+    return study if file is None else replace(study, own=read_own(file, frozenset({*WORDS, ALL})))
 
 
 def distances(study: Study, languages: Sequence[str], models: Sequence[str]) -> Distances:

@@ -24,10 +24,12 @@ from analysis.statistics.languages import uriel
 from analysis.statistics.languages.uriel import Array, table_code
 
 HEADER = (
-    "# Families and places of the URIEL typological database (Littell et al. 2017, after Glottolog), CC BY-SA 4.0,\n"
-    "# taken from lang2vec 1.1.2, lang2vec/data/{family,geocoord}_features.npz; likely scripts of CLDR by Babel.\n"
+    "# Families and places of the URIEL typological database (Littell et al. 2017, after Glottolog), CC BY-SA 4.0, "
+    "taken\n# from lang2vec 1.1.2, lang2vec/data/family_features.npz and geocoord_features.npz; likely scripts of CLDR "
+    "by Babel.\n"
+    "language,iso639_3,latitude,longitude,script,families\n"
 )
-WRITTEN = {"latn": "Latn", "cyrl": "Cyrl", "arab": "Arab", "deva": "Deva", "hans": "Hans", "hant": "Hant"}
+LETTERS = 4  # of a script's code
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,21 @@ def _places() -> dict[str, Place]:
 
 def script_of(language: str) -> str | None:
     """How a language is written: by its own code (`sr_Latn`), else the likely script; None where that is not known."""
-    own = [WRITTEN[part] for part in language.replace("_", "-").lower().split("-")[1:] if part in WRITTEN]
+    parts = language.replace("_", "-").split("-")[1:]
+    own = [part.title() for part in parts if len(part) == LETTERS and part.isascii() and part.isalpha()]
     place = _places().get(table_code(language))
     return own[0] if own else place.script or None if place else None
+
+
+def likely_script(language: str, iso: str) -> str:
+    """CLDR's, of either code, of the one that it has in its place, or of our table's for the same language."""
+    from babel.core import get_global
+
+    likely, instead = get_global("likely_subtags"), get_global("language_aliases")
+    codes = [language, iso]
+    codes += [instead[code] for code in codes if code in instead] + [table_code(iso)]
+    found = [part for code in codes for part in (likely.get(code) or code).split("_")[1:2] if len(part) == LETTERS]
+    return found[0] if found else ""
 
 
 def genetic(languages: list[str]) -> Array:
@@ -98,22 +112,18 @@ def scripts(languages: list[str]) -> Array:
 
 def derive(folder: Path) -> str:
     """The table's text from lang2vec's data folder, and CLDR's likely scripts."""
-    from babel.core import get_global
-
     family, place = (np.load(folder / f"{name}_features.npz", allow_pickle=False) for name in ("family", "geocoord"))
     rows, at = ({name: row for row, name in enumerate(of["langs"].astype(str))} for of in (family, place))
     points = _direction(np.array([name.split("_")[1:] for name in place["feats"].astype(str)], np.float64))
-    names, likely = family["feats"].astype(str), get_global("likely_subtags")
-    lines = [HEADER + "language,iso639_3,latitude,longitude,script,families"]
+    names, lines = family["feats"].astype(str), [HEADER.rstrip()]
     for language, iso in uriel.known():
         if iso not in at or not np.ptp(away := place["data"][at[iso], :, 0].astype(np.float64)):
             continue
         towards = np.linalg.lstsq(points, np.cos(np.pi * away), rcond=None)[0]
         towards /= np.linalg.norm(towards)
         latitude, longitude = np.degrees([np.arcsin(towards[2]), np.arctan2(towards[1], towards[0])])
-        script = (likely.get(language) or likely.get(iso) or "").split("_")[1:2]
         own = ";".join(name.removeprefix("F_") for name in names[family["data"][rows[iso], :, 0] > 0])
-        lines.append(f"{language},{iso},{latitude:.2f},{longitude:.2f},{''.join(script)},{own}")
+        lines.append(f"{language},{iso},{latitude:.2f},{longitude:.2f},{likely_script(language, iso)},{own}")
     return "\n".join(lines) + "\n"
 
 

@@ -75,7 +75,8 @@ def _rows() -> list[dict[str, str]]:
 
 @cache
 def _by_iso() -> dict[str, str]:
-    return {row["iso639_3"]: row["language"] for row in _rows()}
+    """Of two rows of one language (`fr` and `fre`) the one of the shorter code."""
+    return {row["iso639_3"]: row["language"] for row in sorted(_rows(), key=lambda row: -len(row["language"]))}
 
 
 @cache

@@ -116,6 +116,33 @@ def test_what_cannot_be_harmed_is_marked_in_advice(study: Study) -> None:
     assert "names/de" in table.filter(~pl.col("can_be_harmed"))["target"].to_list()
 
 
+def test_of_one_source_nothing_is_left_out_to_choose_distances_by() -> None:
+    """Without any other source the error was that of a matrix that has no inverse: arbitrary, or a traceback."""
+    several = grid().with_columns(pl.lit(None, pl.Float64).alias(c) for c in ("delta_se", "score_norm_base_std"))
+    for languages, said in ((["de"], False), (["de", "en"], True)):
+        kept = several.filter(pl.col("source_task") == "a", pl.col("source_language").is_in(languages))
+        made = answers.about_target(Study("x", "x", kept), "a/fr", None)
+        assert set(made.table["measured"]) == {True, False}
+        assert ("left out err by" in made.sentence) is said
+        assert ("a new one may err by more" in made.sentence) is said
+
+
+def test_a_prediction_on_a_target_that_no_source_changed_is_no_surer_than_its_cells(study: Study) -> None:
+    still = [replace(panel, norm=panel.norm.copy()) for panel in study.panels]
+    for panel in still:
+        if (panel.task, panel.language) == ("names", "de"):
+            panel.norm[:] = panel.norm[0]
+    grids = replace(study, panels=tuple(still)).grids
+    names = {"source_task": "names", "source_language": "xx", "target_task": "names", "target_language": "de"}
+    schema = dict.fromkeys([*names, "regime"], pl.String) | {"delta": pl.Float64}
+    narrow = pl.DataFrame([names | {"regime": "MT-CL", "delta": None}], schema)
+    known = expectations(study.transfer, grids, narrow.with_columns(expected=pl.lit(1.0), sd=pl.lit(0.01)))
+    items = [one.grid.items[:, one.targets.index(("names", "de"))] for one in grids]
+    least = np.sqrt(np.mean(np.sum(items, axis=0)) / len(grids) ** 2)
+    assert least > 3  # of 24 items
+    assert known.row(by_predicate=~pl.col("measured"), named=True)["sd"] >= least
+
+
 def test_a_prediction_is_no_surer_than_a_measurement_would_be(study: Study) -> None:
     """The model of the grid found no noise in few cells: a source that nobody trained seemed surer than all others."""
     one = study.transfer.row(0, named=True)

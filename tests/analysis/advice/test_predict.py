@@ -138,6 +138,17 @@ def test_more_distances_predict_sources_of_a_new_language_better_where_they_matt
     assert left_out[0] < left_out[1]
 
 
+def test_a_users_distance_may_have_any_name() -> None:
+    """One that the program uses within for an effect or a column took its place."""
+    whole, apart = related(1, 8.0)
+    seen, found = whole.filter(pl.col("source_language") != "de"), []
+    for name in ("trade", "distance", "source", "delta", "same_task"):
+        named = Distances(apart.languages, {name: apart.known["trade"]})
+        found.append(predict.fit_grid(predict.grid(seen, CELLS, apart=named)).predict()["expected"])
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-9)
+
+
 def test_the_error_of_leaving_sources_out_is_that_of_fits_without_them() -> None:
     whole = planted(3)
     model = predict.fit_grid(predict.grid(whole, CELLS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -61,11 +63,52 @@ def test_a_mean_of_cells_that_never_changed_is_as_sure_as_one_of_them() -> None:
         assert (mean.low[0], mean.high[0]) == pytest.approx((single.low[0, 0], single.high[0, 0]), rel=1e-6)
     assert (single.high[0, 0], single.low[0, 0]) == (pytest.approx(5.4, abs=0.5), pytest.approx(-5.4, abs=0.5))
     over = over_models([means(made, spread, every)] * 3)
-    assert 0 < over.high[0] == -over.low[0]
-    still[0].difference[0, 0] = 100.0  # a change anywhere in the task tells how far items move
-    moved = grid(still, np.arange(3), 50)
-    told = means(moved, seed_spread(moved), every)
-    assert told.items[0] == pytest.approx((100 / 50 / 12) ** 2 * 50 / 49 * 49 / 50, rel=1e-2)
+    assert 0 < over.high[0] == pytest.approx(-over.low[0])
+    assert over.high[0] == pytest.approx(found[1].high[0])  # how many models an item moves nobody has seen
+
+
+def test_what_still_cells_leave_in_doubt_goes_down_step_by_step() -> None:
+    """One item of one cell that changed took all of the doubt of the other cells away at once."""
+    columns = [Column(np.zeros((3, 50), np.float32), np.arange(3), np.arange(50)) for _ in range(4)]
+    every, halves = np.full((1, 3, 4), 1 / 12), []
+    pseudo = float(grid(columns, np.arange(3), 50).items[0, 0])
+    for k, row in enumerate(range(0, 9)):
+        if k:
+            columns[0].difference[0, row] = 100.0 * (-1) ** k
+        made = grid(columns, np.arange(3), 50)
+        found = means(made, seed_spread(made), every)
+        cells = 11 if k else 12
+        assert found.pseudo[0] == pytest.approx(pseudo * (cells + cells * (cells - 1) / (1 + k)) / 144, rel=1e-6)
+        assert (found.items - found.pseudo)[0] == pytest.approx(k * (100 / 50 / 12) ** 2, rel=0.1)
+        halves.append(within_model(found).high[0] - found.value[0])
+    assert all(0.6 < after / before < 1 for before, after in pairwise(halves))
+    assert halves[-1] > 1.96 * (11 * pseudo) ** 0.5 / 12  # as if no item ever moved two of them
+    for column in columns:
+        column.difference[:, 10:13] = 100.0
+    made = grid(columns, np.arange(3), 50)
+    assert means(made, seed_spread(made), every).pseudo[0] == 0.0  # of cells that have all changed nothing is added
+
+
+def test_a_cell_whose_items_all_changed_alike_is_not_certain() -> None:
+    """The base was wrong on every item and the adapter right: no influence, and the interval was [100, 100]."""
+    columns = [Column(np.full((2, 20), 100.0, np.float32), np.arange(2), np.arange(20)) for _ in range(2)]
+    made = grid(columns, np.arange(2), 20)
+    found = within_model(means(made, seed_spread(made), np.full((1, 2, 2), 0.25)))
+    assert found.value[0] == 100.0
+    assert found.low[0] < 90.0
+
+
+def test_what_cancels_item_by_item_is_not_certain() -> None:
+    """Two adapters that answer alike, one less the other: as unsure as of pseudo-items of that size."""
+    columns = [Column(np.zeros((2, 50), np.float32), np.arange(2), np.arange(50)) for _ in range(2)]
+    for column in columns:
+        column.difference[:, :10] = 100.0
+    made = grid(columns, np.arange(2), 50)
+    weights = np.array([[[0.5, 0.5], [-0.5, -0.5]]])
+    found = means(made, seed_spread(made), weights)
+    assert found.value[0] == 0.0
+    assert found.items[0] == pytest.approx(4 * 2 * 100**2 / 51 / 52)
+    assert within_model(found).high[0] > 5.0
 
 
 def test_raw_scores_are_means_of_their_rows() -> None:
@@ -126,6 +169,25 @@ def test_over_models_is_at_least_the_t_interval_of_their_values() -> None:
     assert (found.low <= plain.low + 1e-9).all()
     assert (found.high >= plain.high - 1e-9).all()
     assert (found.df == 2).all()
+
+
+@pytest.mark.parametrize("rows", [([0, 0], [1, -1]), ([1, 0], [0, 1])])
+def test_models_of_one_value_are_as_sure_as_their_items(rows: tuple[list[int], list[int]]) -> None:
+    """Both Δ are 0, or both 1 pp, by chance: two equal numbers do not prove that no third differs."""
+    several, spreads = [], []
+    for turned in rows:
+        difference = np.zeros((1, 100), np.float32)
+        difference[0, 20 * len(several) : 20 * len(several) + 2] = np.array(turned) * 100.0
+        made = grid([Column(difference, np.arange(1), np.arange(100))], np.arange(1), 100)
+        several.append(means(made, seed_spread(made), np.ones((1, 1, 1))))
+        spreads.append(several[-1].items[0])
+    found = over_models(several)
+    assert found.value[0] == pytest.approx(sum(rows[0]))
+    assert found.se[0] == pytest.approx((sum(spreads) / 4) ** 0.5)
+    half = stats.t.ppf(0.975, min(one.df[0] for one in several)) * found.se[0]
+    assert (found.low[0], found.high[0]) == pytest.approx((found.value[0] - half, found.value[0] + half))
+    drawn = draws_over(several, 8000, np.random.default_rng(0))
+    assert drawn.std() == pytest.approx(found.se[0], rel=0.05)
 
 
 def test_one_model_has_no_interval_over_models() -> None:

@@ -53,12 +53,13 @@ def test_tokens_are_of_the_models_that_are_asked_about(study: Study) -> None:
         ("source,target,name,value\nde,en,trade,nan\n", "'nan' is no number"),
         ("source,target,name,value\nde,,trade,1\n", "line 2.*lacks a source, target or name"),
         ("source,target,name,value\nde,en,genetic,1\n", "genetic is one that the report has itself"),
+        ("source,target,name,value\nde,en,all together,1\n", "all together is one that the report has itself"),
         ("source,target,name,value\nde,en,trade,1\nde,en,trade,2\n", "line 3.*trade of de and en stands twice"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_line(text: str, told: str, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_told_with_its_line(text: str, told: str, tmp_path: Path, study: Study) -> None:
     with pytest.raises(ConfigError) as error:
-        read_own(write(tmp_path, text), frozenset(WORDS))
+        with_own(study, write(tmp_path, text))
     words = str(error.value).replace("\n  fix", "")
     assert words.startswith("--distances")
     assert all(part.strip() in words for part in told.replace(":", ".*").split(".*")), words

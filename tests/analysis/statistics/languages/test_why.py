@@ -32,13 +32,23 @@ def world(rng: np.random.Generator, slope: float) -> pl.DataFrame:
     delta = rng.normal(0, 3, (n, 1)) + rng.normal(0, 3, (1, n)) + alike + alike.T + rng.normal(0, 1, (n, n))
     delta = delta + slope * apart / apart[FIRST, SECOND].std(ddof=1)
     rows = [
-        ("t", a, "t", b, "MT-CL", delta[i, j])
+        ("m", "t", a, "t", b, "MT-CL", delta[i, j])
         for i, a in enumerate(LANGUAGES)
         for j, b in enumerate(LANGUAGES)
         if i != j
     ]
-    columns = ["source_task", "source_language", "target_task", "target_language", "regime", "delta"]
+    columns = ["model", "source_task", "source_language", "target_task", "target_language", "regime", "delta"]
     return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def with_more_of_close_languages(rng: np.random.Generator, slope: float) -> pl.DataFrame:
+    """A world, and another task that only languages closer than the median have: it moves ten points more."""
+    middle = float(np.median(KNOWN.known["syntax_knn"][FIRST, SECOND]))
+    more = world(rng, slope)
+    ends = more.select("source_language", "target_language").iter_rows()
+    more = more.filter(pl.Series([KNOWN.between("syntax_knn", a, b) < middle for a, b in ends]))
+    named = more.with_columns(pl.col("delta") + 10, source_task=pl.lit("u"), target_task=pl.lit("u"))
+    return pl.concat([world(rng, slope), named])
 
 
 def row(table: pl.DataFrame, name: str) -> dict[str, float]:
@@ -93,11 +103,65 @@ def test_what_cannot_be_told_says_why() -> None:
     assert row(table, "script")["lacking"] == "is the same for all pairs"
     assert row(table, "token_overlap")["lacking"] == "not seen"
     assert row(table, "again")["slope"] is None  # it says what another one says
+    assert "other distances say the same" in str(row(table, "again")["lacking"])
     assert row(table, "again")["alone"] == pytest.approx(row(table, "genetic")["alone"])
     few = ("de", "en", "es", "fr")
     kept = rows.filter(pl.col("source_language").is_in(few), pl.col("target_language").is_in(few))
     with pytest.raises(NotComputable, match="of 4 of its languages"):
         why(kept, Distances(few, {"genetic": places.genetic(list(few))}))
+
+
+def test_a_task_that_only_close_languages_have_is_no_slope() -> None:
+    rng, false, plain = np.random.default_rng(4), 0, 0
+    for _ in range(60):
+        both = with_more_of_close_languages(rng, 0.0)
+        false += row(why(both, KNOWN), "syntax_knn")["alone_p"] < 0.05
+        alike = both.with_columns(source_task=pl.lit("t"), target_task=pl.lit("t"))
+        plain += row(why(alike, KNOWN), "syntax_knn")["alone_p"] < 0.05
+    assert false <= 8
+    assert plain > 50  # without a level of each task
+
+
+def test_a_slope_is_found_whatever_tasks_pairs_have() -> None:
+    rng = np.random.default_rng(5)
+    found = [row(why(with_more_of_close_languages(rng, -2.0), KNOWN), "syntax_knn")["alone"] for _ in range(60)]
+    assert np.mean(found) == pytest.approx(-2.0, abs=0.4)
+
+
+def test_a_distance_that_is_not_known_of_every_pair_takes_no_pair_from_the_others() -> None:
+    rows, part = world(np.random.default_rng(6), -2.0), np.full((len(LANGUAGES), len(LANGUAGES)), np.nan)
+    part[:3, :3] = np.arange(9).reshape(3, 3) + np.arange(9).reshape(3, 3).T
+    np.fill_diagonal(part, 0.0)
+    table = why(rows, Distances(LANGUAGES, {**KNOWN.known, "trade": part}))
+    whole = why(rows, KNOWN)
+    assert row(table, "trade")["lacking"] == "is not known of 33 of the 36 pairs of languages, as of ar and es"
+    for name in (*KNOWN.known, ALL):
+        assert row(table, name) == row(whole, name)
+    assert (table["n_pairs"].unique().to_list(), table["n_languages"].unique().to_list()) == ([36], [9])
+
+
+def test_languages_without_both_directions_are_told_apart_from_those_without_a_distance() -> None:
+    rows = world(np.random.default_rng(7), 0.0)
+    table = why(rows.filter(pl.col("source_language") != "hi"), KNOWN)
+    assert (table["one_way"].unique().to_list(), table["without"].unique().to_list()) == (["hi"], [""])
+    with pytest.raises(NotComputable, match="Δ is known in both directions of 0 of its languages"):
+        why(rows.filter(pl.col("source_language") == "en"), KNOWN)
+
+
+def test_why_there_is_no_slope_is_said() -> None:
+    rows = world(np.random.default_rng(8), 0.0)
+    script = np.zeros((len(LANGUAGES), len(LANGUAGES)))
+    script[0], script[:, 0] = 1.0, 1.0
+    script[0, 0] = 0.0  # Arabic alone is written otherwise
+    table = why(rows, Distances(LANGUAGES, {**KNOWN.known, "script": script}))
+    assert "which languages a pair has" in str(row(table, "script")["lacking"])
+    assert row(table, "genetic")["slope"] == row(why(rows, KNOWN), "genetic")["slope"]
+    few = ("ar", "de", "en", "es", "fr")
+    kept = rows.filter(pl.col("source_language").is_in(few), pl.col("target_language").is_in(few))
+    known = {name: apart[: len(few), : len(few)] for name, apart in KNOWN.known.items()}
+    said = row(why(kept, Distances(few, known)), "genetic")
+    assert (said["slope"], said["alone"] is None) == (None, False)
+    assert "too few pairs" in str(said["lacking"])
 
 
 def test_a_language_of_which_nothing_is_known_is_in_no_pair() -> None:
