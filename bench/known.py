@@ -79,7 +79,7 @@ def _items(
 ) -> list[dict[str, object]]:
     picks = np.where(right, gold, (gold + rng.integers(1, OPTIONS, len(gold))) % OPTIONS)
     same = unit | {"loglikelihoods": [-3.0] * OPTIONS, "option_chars": [5] * OPTIONS, "written_at": WHEN}
-    same |= dict.fromkeys(("correct_norm", "graded", "graded_metric", "generation", "cut_off"))
+    same |= dict.fromkeys(("correct_norm", "graded", "graded_metric", "metrics", "generation", "cut_off"))
     names = [_hash(unit["target_task"], unit["target_language"], i) for i in range(len(gold))]
     facts = zip(names, gold.tolist(), picks.tolist(), right.astype(float).tolist(), strict=True)
     return [
@@ -92,6 +92,7 @@ def _score(unit: dict[str, object], right: np.ndarray) -> dict[str, object]:
     names = {"subject_id": unit["adapter_id"] or MODEL, "target_id": f"{unit['target_task']}/{unit['target_language']}"}
     values = {"metric": "acc", "value": float(right.mean()), "stderr": None, "n_items": len(right)}
     cost = {"seconds": 0.5, "tokens": 100, "device": "none", "engine": "synthetic"}
+    values |= {"headline": True, "higher_is_better": True, "replicates": None, "day_fixed": None}
     return unit | names | values | cost | {"base_compared": True, "written_at": WHEN}
 
 
