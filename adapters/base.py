@@ -64,7 +64,7 @@ def _quantised(model: Model, device: torch.device) -> dict[str, object]:
         return {}
     prepare()
     told: dict[str, object] = {"device_map": {"": device}}
-    if getattr(load_config(model), "quantization_config", None) is None:
+    if not getattr(load_config(model), "quantization_config", None):
         told["quantization_config"] = settings(model.quantization, getattr(torch, model.dtype))
     return told
 

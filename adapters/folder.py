@@ -70,6 +70,11 @@ class AdapterWeights:
         """The largest rank of its modules."""
         return max((factors.a.shape[0] for factors in self.modules.values()), default=0)
 
+    @property
+    def bytes(self) -> int:
+        """What its matrices hold in memory."""
+        return sum(factors.a.nbytes + factors.b.nbytes for factors in self.modules.values())
+
 
 def read(folder: Path) -> AdapterWeights:
     """Read a PEFT LoRA folder. Raises UnsupportedAdapter for anything but plain LoRA in safetensors."""

@@ -64,6 +64,7 @@ class Plain:
     def __init__(self, base: PreTrainedModel) -> None:
         self._base = base
         self._known: OrderedDict[Path, AdapterWeights] = OrderedDict()
+        self._held = 0  # bytes of these
 
     def __call__(self, folder: Path) -> AdapterWeights | None:
         if folder in self._known:
@@ -81,10 +82,12 @@ class Plain:
             self._keep(folder, weights)
 
     def _keep(self, folder: Path, weights: AdapterWeights) -> None:
+        """Keep it in the place of those that were read longest ago; one that has no room by itself takes none's."""
+        before = self._known.pop(folder, None)
+        self._held -= 0 if before is None else before.bytes
+        if weights.bytes > KEPT:
+            return
         self._known[folder] = weights
-        while sum(map(_bytes, self._known.values())) > KEPT:
-            self._known.popitem(last=False)
-
-
-def _bytes(weights: AdapterWeights) -> int:
-    return sum(own.a.nbytes + own.b.nbytes for own in weights.modules.values())
+        self._held += weights.bytes
+        while self._held > KEPT:
+            self._held -= self._known.popitem(last=False)[1].bytes

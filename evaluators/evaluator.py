@@ -6,9 +6,10 @@ base) on several targets. Invariant: what is scored is scored on the base as it 
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,7 @@ from study.store.store import Store
 from study.units import Adapter, AdapterUnit, ComposedAdapter, GivenAdapter, ScoreUnit
 
 log = logging.getLogger(__name__)
+_OF_BASE = ("_base", "_engine", "_targets", "_waves", "_readings", "_known", "_plain", "_print")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,13 @@ class Evaluator:
         self._open()
 
     def _open(self) -> None:
-        """Load the base, and all that holds on to it. Raises ConfigError for one that cannot be scored."""
+        """Load the base, and all that holds on to it. Raises ConfigError for one that cannot be scored.
+
+        What another one was held by before is let go of first: a device may have no room for two.
+        """
+        for name in _OF_BASE:
+            vars(self).pop(name, None)
+        gc.collect()  # PEFT's modules know each other both ways
         model, settings = self._model, self._settings
         beat(LOADING)
         self._base = load_base(model)
@@ -103,9 +111,9 @@ class Evaluator:
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
         self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
         self._targets = self._targets_of(self._encoder, self._shared)
-        self._waves = self._waves_of(self._encoder, self._targets)
+        self._waves = self._waves_of(self._encoder, self._targets, model.identity)
         self._readings = Readings(self._base, self._encoder, settings.chats, self._own_waves)
-        self._known = Touchstone(self._base)
+        self._known, self._plain = Touchstone(self._base), Plain(self._base)
         self._print = fingerprint(self._base)  # now that lm-eval has had it and tied what is tied
         beat()
 
@@ -113,12 +121,11 @@ class Evaluator:
         settings = self._settings
         own = settings.languages, settings.validation, settings.texts
         library = TaskLibrary(settings.tasks, settings.scoring, *own)
-        exact = self._exact if branch else None
-        return Targets(library, encoder, self._engine, shared, exact)
+        return Targets(library, encoder, self._engine, shared, self._exact if branch else None)
 
-    def _waves_of(self, encoder: Encoder, targets: Targets) -> Waves:
+    def _waves_of(self, encoder: Encoder, targets: Targets, asked_as: str | None = None) -> Waves:
         writer = Writer(self._engine, encoder.tokenizer, int(encoder.max_length))
-        return Waves(self._engine, targets, writer, self._held)
+        return Waves(self._engine, targets, writer, self._held, asked_as)
 
     def _own_waves(self, encoder: Encoder, branch: bool) -> Waves:
         """Waves of requests that are made here and used by no other process."""
@@ -131,7 +138,9 @@ class Evaluator:
         base that none before it has written to.
         """
         self._held.drop()  # of a batch that did not come to its end
-        self._plain = Plain(self._base)
+        if "_print" not in vars(self):  # the base could not be loaded again
+            self._open()
+        self._plain = Plain(self._base)  # what was read for another batch lay in folders that are gone
         waiting: dict[Adapter | None, list[ScoreUnit]] = {}
         for unit in units:
             waiting.setdefault(unit.adapter, []).append(unit)
@@ -144,12 +153,12 @@ class Evaluator:
             alone = self._score_together(waiting, folders, many, done) if many > 1 and len(folders) > 1 else waiting
             for adapter, own in alone.items():
                 self._score_alone(own, None if adapter is None else folders[adapter], done)
-            self._renewed()
+            self._renew()
             if self._print is not loaded:  # now, or after one of the subjects: whose doing it was is not known
                 self._held.drop()
                 for adapter, own in waiting.items():
                     self._score_alone(own, None if adapter is None else folders[adapter], done)
-                    self._renewed()
+                    self._renew()
         with self._engine.stage("write"):
             self._held.write()
         if self._engine.profile is not None:
@@ -206,42 +215,35 @@ class Evaluator:
         found = self._plain(folder)
         return found if found is not None and self._known.holds(banked, found, folder) else None
 
-    def _renewed(self) -> bool:
-        """Whether the base was no longer what was loaded, and was loaded again."""
-        what = changed(self._base, self._print)
-        if what is not None:
+    def _renew(self) -> None:
+        """Load the base again if it is no longer what was loaded."""
+        if (what := changed(self._base, self._print)) is not None:
             log.warning("the base of %s was changed (%s): it is loaded again", self._model.name, what)
             self._open()
             beat(WORKING)
-        return what is not None
 
     def _tokens_of(self, units: Sequence[ScoreUnit]) -> int:
         """Tokens of the units' targets, as far as they can be read."""
         return sum(target.tokens for unit in units if (target := self._targets.readable(unit.target)) is not None)
 
     def _score_alone(self, units: Sequence[ScoreUnit], folder: Path | Routed | None, done: dict[str, Scored]) -> None:
-        """Score units of one adapter, whose files are in a folder, or of the base where there is none."""
+        """Score units of an adapter, or of the base; afterwards that is what it was, or is loaded again."""
+        by_others = folder is not None  # until it is known that we put the adapter on by ourselves
         try:
-            waves = (self._readings.of(folder) if isinstance(folder, Path) else None) or self._waves
-            with self._subject(folder) as model, self._engine.running(model):
-                waves.score([(unit, None) for unit in units], done)
+            by_others = self._score_on(folder, units, done)
         except AdapterError as error:
             done.update((unit.score_id, failed(unit, BAD_DATA, error)) for unit in units)
-
-    @contextmanager
-    def _subject(self, folder: Path | Routed | None) -> Iterator[PreTrainedModel]:
-        """Gives the model that is to be scored. Afterwards the base is what it was, or another is loaded."""
-        if folder is None:
-            yield self._base
-            return
-        by_others = True  # until it is known that we put the adapter on by ourselves
-        try:
-            if isinstance(folder, Routed):
-                yield folder.on(self._base)
-                return
-            with adapter_on(self._base, folder, self._known, self._plain) as model:
-                by_others = model is not self._base
-                yield model
         finally:
             if by_others:
-                self._renewed()
+                self._renew()
+
+    def _score_on(self, folder: Path | Routed | None, units: Sequence[ScoreUnit], done: dict[str, Scored]) -> bool:
+        """Score units; say whether others than we put their adapter on the base. Raises AdapterError."""
+        waves, found = self._waves, folder.on(self._base) if isinstance(folder, Routed) else self._base
+        subject: AbstractContextManager[PreTrainedModel] = nullcontext(found)
+        if isinstance(folder, Path):
+            waves = self._readings.of(folder) or waves
+            subject = adapter_on(self._base, folder, self._known, self._plain)
+        with subject as model, self._engine.running(model):
+            waves.score([(unit, None) for unit in units], done)
+            return model is not self._base

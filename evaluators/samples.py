@@ -47,6 +47,7 @@ MOST_ANSWERS = 50_000  # that are held at once, but for those of one subject
 T = TypeVar("T")
 Unit = tuple[Subject, Cell]
 Found = dict[Subject, dict[Cell, dict[int, Answer]]]
+Place = tuple[str, int]  # a file, and the number of a group of its rows
 
 
 @dataclass
@@ -97,11 +98,12 @@ def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> Told
 
     own = config.languages, config.held_out_by, tuple(config.scored_texts())
     library = TaskLibrary(config.families, config.scoring, *own)
-    subjects, answers, told = dict.fromkeys(subject for subject, _ in units.values()), Kept(store, units), Told()
+    answers, told = Kept(store, units), Told()
+    counts, subjects = answers.counts(), answers.ordered(dict.fromkeys(subject for subject, _ in units.values()))
     for model in resolve_all(config):
         log = Log(library, model, out)
         mine = [one for one in subjects if one.model == model.name]
-        for some in batches(mine, answers.counts()):
+        for some in batches(mine, counts):
             found = answers.of(some)
             for subject in some:
                 with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # lm-eval's bars
@@ -117,11 +119,14 @@ def write(store: Store, out: Path, sources: Sequence[str] | None = None) -> Told
 def batches(subjects: Iterable[Subject], counts: Mapping[Subject, int]) -> Iterator[list[Subject]]:
     """Subjects in groups of MOST_ANSWERS together at most, but for one that has more by itself."""
     group: list[Subject] = []
+    held = 0
     for subject in subjects:
-        if group and sum(counts.get(one, 0) for one in (*group, subject)) > MOST_ANSWERS:
+        own = counts.get(subject, 0)
+        if group and held + own > MOST_ANSWERS:
             yield group
-            group = []
+            group, held = [], 0
         group.append(subject)
+        held += own
     if group:
         yield group
 
@@ -166,17 +171,22 @@ def _asked(store: Store, sources: Sequence[str] | None) -> tuple[StudyFile, dict
 
 
 class Kept:
-    """The answers of a store, which are read for some subjects at a time."""
+    """The answers of a store, which are read for some subjects at a time: of each, where they lie is known."""
 
     def __init__(self, store: Store, units: Mapping[str, Unit]) -> None:
         self._store, self._units = store, units
+        self._within: dict[Subject, set[Place]] = {}
 
     def counts(self) -> dict[Subject, int]:
         """How many answers of each there are, an item that was answered again counted again. Raises ConfigError."""
         return self._whole(self._counted)
 
+    def ordered(self, subjects: Iterable[Subject]) -> list[Subject]:
+        """Subjects that were counted as they lie, so that neighbours are read together; first those without answers."""
+        return sorted(subjects, key=lambda one: min(self._within.get(one, ()), default=("", 0)))
+
     def of(self, subjects: Collection[Subject]) -> Found:
-        """Every answer of some subjects, each once. Raises ConfigError."""
+        """Every answer of some subjects that were counted, each once. Raises ConfigError."""
         return self._whole(lambda: self._read(set(subjects)))
 
     def _whole(self, read: Callable[[], T]) -> T:
@@ -185,31 +195,44 @@ class Kept:
 
     def _counted(self) -> dict[Subject, int]:
         found: dict[Subject, int] = defaultdict(int)
-        for table in self._tables(["score_id"]):
+        within: dict[Subject, set[Place]] = defaultdict(set)
+        for place, table in self._tables(dict.fromkeys(self._store.parts(ITEMS)), ["score_id"]):
             for one in table.column("score_id").value_counts().to_pylist():
                 if one["values"] in self._units:
-                    found[self._units[one["values"]][0]] += one["counts"]
+                    subject, _ = self._units[one["values"]]
+                    found[subject] += one["counts"]
+                    within[subject].add(place)
+        self._within = dict(within)
         return found
 
     def _read(self, subjects: Collection[Subject]) -> Found:
         found: Found = defaultdict(lambda: defaultdict(dict))
         ids = pa.array([name for name, (subject, _) in self._units.items() if subject in subjects], pa.string())
-        for table in self._tables(["score_id", "doc_id", *TOLD, "metrics"]):
-            for row in table.filter(pc.is_in(table.column("score_id"), ids)).to_pylist():
-                subject, cell = self._units[row["score_id"]]
-                named = {one["name"]: one["value"] for one in row.get("metrics") or ()}
-                kept = {name: row[name] for name in TOLD}
-                found[subject][cell][row["doc_id"]] = Answer(**kept, exact=named.get("exact_match"))
+        groups: dict[str, list[int]] = defaultdict(list)
+        for name, number in sorted({place for one in subjects for place in self._within.get(one, ())}):
+            groups[name].append(number)
+        try:
+            for _, table in self._tables(groups, ["score_id", "doc_id", *TOLD, "metrics"]):
+                for row in table.filter(pc.is_in(table.column("score_id"), ids)).to_pylist():
+                    subject, cell = self._units[row["score_id"]]
+                    named = {one["name"]: one["value"] for one in row.get("metrics") or ()}
+                    kept = {name: row[name] for name in TOLD}
+                    found[subject][cell][row["doc_id"]] = Answer(**kept, exact=named.get("exact_match"))
+        except FileNotFoundError:
+            self._counted()  # a run goes on, and has put parts together: they lie elsewhere now
+            raise
         return found
 
-    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Columns of all answers, a group of rows at a time."""
-        names = self._store.parts(ITEMS)
-        for name, file in zip(names, self._store.parquet_files(names), strict=True):
-            for number in range(file.num_row_groups):
+    def _tables(
+        self, groups: Mapping[str, Sequence[int] | None], columns: Sequence[str]
+    ) -> Iterator[tuple[Place, pa.Table]]:
+        """Columns of these groups of rows, or of all those of a file, a group at a time."""
+        for name, file in zip(groups, self._store.parquet_files(groups), strict=True):
+            asked = groups[name]
+            for number in range(file.num_row_groups) if asked is None else asked:
                 with reading(name):
                     table = file.read_row_group(number, columns=list(columns), use_threads=False)
-                yield table
+                yield (name, number), table
 
 
 if __name__ == "__main__":

@@ -39,10 +39,16 @@ class Placed:
 
 
 class Waves:
-    """What an engine reads and writes for units, judged; their rows wait in `held`."""
+    """What an engine reads and writes for units, judged; their rows wait in `held`.
 
-    def __init__(self, engine: Engine, targets: Targets, writer: Writer, held: Held) -> None:
+    `asked_as` is the base's identity where its own encoder makes the requests, whoever answers them.
+    """
+
+    def __init__(
+        self, engine: Engine, targets: Targets, writer: Writer, held: Held, asked_as: str | None = None
+    ) -> None:
         self._engine, self._targets, self._writer, self._held = engine, targets, writer, held
+        self._asked_as = asked_as
         self._tokens_per_second: float | None = None
         versions = " ".join(f"{name}/{version(name)}" for name in ("lm-eval", "torch", "transformers", "peft"))
         self._run = Run(str(engine.device), versions)
@@ -93,14 +99,14 @@ class Waves:
                 results.append(failed(place.unit, NAN, error))
         with self._engine.stage("write"):
             for place in wave:
-                self._ask(place.unit, place.target)
+                self._ask(place.unit.target_id, place.target)
             self._held.add([row for one in judged for row in one.items], [row for one in judged for row in one.scores])
         done.update((result.score_id, result) for result in results)
 
-    def _ask(self, unit: ScoreUnit, target: Target) -> None:
+    def _ask(self, target_id: str, target: Target) -> None:
         """Keep what a target asks. In a chat that is the base's to say: an adapter may bring a template of its own."""
-        if unit.adapter is None or not target.in_chat:
-            self._held.ask((unit.target_id, unit.subject_id if target.in_chat else None), target.questions)
+        if self._asked_as is not None or not target.in_chat:
+            self._held.ask((target_id, self._asked_as if target.in_chat else None), target.questions)
 
     def _read(self, wave: Sequence[Placed]) -> list[Answers]:
         """The log-likelihoods of each unit of a wave, whose targets' rows run as one list."""

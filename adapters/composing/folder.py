@@ -9,19 +9,21 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
 from adapters.composing.composed import Composed
-from adapters.kinds.files import contents
+from adapters.kinds.files import contents, write_files
 from adapters.kinds.lora_weights import named, told
 from study.models.resolve import Model
 from study.scratch import os_errors
 
 
 def write(folder: Path, composed: Composed, model: Model, base: PreTrainedModel) -> None:
-    """Write them into a folder."""
-    put(folder, files_of(composed, model, base))
+    """Write them into a folder, with no copy of the matrices in memory."""
+    config, tensors = _parts(composed, base)
+    write_files(folder, config, model, tensors)
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -32,8 +34,16 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def files_of(composed: Composed, model: Model, base: PreTrainedModel) -> dict[str, bytes]:
-    """Make them, by their names. Modules of another rank than most are named in patterns; alpha is the rank, so that
-    scaling is 1."""
+    """Make the same files in memory, by their names."""
+    config, tensors = _parts(composed, base)
+    return contents(config, model, tensors)
+
+
+def _parts(composed: Composed, base: PreTrainedModel) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+    """The configuration and the matrices.
+
+    Modules of another rank than most are named in patterns; alpha is the rank, so that scaling is 1.
+    """
     ranks = {name: len(factors.a) for name, factors in sorted(composed.weights.modules.items())}
     most = max(Counter(ranks.values()).items(), key=lambda item: (item[1], item[0]))[0]
     others = {f"^{name}": rank for name, rank in ranks.items() if rank != most}
@@ -48,4 +58,4 @@ def files_of(composed: Composed, model: Model, base: PreTrainedModel) -> dict[st
         task_type="CAUSAL_LM",
     )
     tensors = named(composed.weights)
-    return contents(told(config, base, tensors), model, tensors)
+    return told(config, base, tensors), tensors

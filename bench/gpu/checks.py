@@ -91,15 +91,21 @@ def _banked(kit: Kit, base: Any, requests: list[Request], name: str, limit: floa
 
 
 def with_peft(base: Any, one: AdapterWeights, requests: list[Request]) -> np.ndarray:
+    wrapped = pefts(base, one, autocast_adapter_dtype=False)
+    found = by_transformers(wrapped, requests)
+    wrapped.unload()
+    return found
+
+
+def pefts(base: Any, one: AdapterWeights, autocast_adapter_dtype: bool) -> Any:
+    """A base within which PEFT's own modules hold an adapter."""
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-    wrapped: Any = get_peft_model(base, config, autocast_adapter_dtype=False)
+    wrapped: Any = get_peft_model(base, config, autocast_adapter_dtype=autocast_adapter_dtype)
     for name, factors in one.modules.items():
         module = wrapped.get_submodule(f"base_model.model.{name}")
         for part, values in ((module.lora_A, factors.a), (module.lora_B, factors.b)):
             part["default"].weight.data.copy_(values)
-    found = by_transformers(wrapped, requests)
-    wrapped.unload()
-    return found
+    return wrapped
 
 
 def gangs(kit: Kit) -> None:

@@ -63,8 +63,8 @@ class Gang:
         self._optimizer = GangAdamW(self.bank.sheet, 0.0, 1.0, 0, self.bank.sheet.shape[1])
         self._step = 0
 
-    def step(self) -> torch.Tensor:
-        """One optimiser step, of which nothing is read; the losses of its tokens [B * T]."""
+    def learn(self) -> torch.Tensor:
+        """The gradients of a step; the losses of its tokens [B * T]."""
         rows = self._batches.rows
         ids_BT, targets_N = self._batches.of(self.members, self._step)
         slots = [slot for slot in range(len(self.members)) for _ in range(rows)]
@@ -74,11 +74,16 @@ class Gang:
             logits_BTV = self.base(input_ids=ids_BT, use_cache=False).logits
             found_N = losses(logits_BTV.flatten(0, 1), targets_N)
             (found_N.sum() / (rows * self._batches.tokens)).backward()
+        return found_N.detach()
+
+    def step(self) -> torch.Tensor:
+        """One optimiser step, of which nothing is read; the losses of its tokens [B * T]."""
+        found_N = self.learn()
         self._optimizer.rates, self._optimizer.number = [RATE] * len(self.members), self._step + 1
         self._optimizer.step()
         self.bank.sheet.grad = None
         self._step += 1
-        return found_N.detach()
+        return found_N
 
     def rows(self) -> torch.Tensor:
         return self.bank.sheet.detach().to("cpu", copy=True)

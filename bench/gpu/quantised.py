@@ -9,7 +9,7 @@ import torch
 
 from adapters.base import load_model
 from adapters.quantising.weights import learning, prepare
-from bench.gpu.checks import apart, by_transformers, scored, with_peft
+from bench.gpu.checks import apart, by_transformers, pefts, scored, with_peft
 from bench.gpu.gang import Batches, adapter, gang
 from bench.gpu.kit import Kit, dtype_name
 from evaluators.forward.engine import Engine
@@ -17,6 +17,7 @@ from evaluators.forward.rows import plain_rows
 from evaluators.subjects.sharing import bank_on
 from study.models.quantised import BYTES
 from study.models.resolve import Model
+from trainers.loss import losses
 
 TOLERANCE = {("nf4", torch.float32): 1e-3}  # nats per scored token; else 0.1, as in half precision
 
@@ -37,8 +38,11 @@ def quantised(kit: Kit) -> None:
             base: Any = load_model(_model(folder, quantization, dtype), kit.device).eval().requires_grad_(False)
             if kit.is_cuda:
                 _memory(kit, base, torch.cuda.memory_allocated(kit.device) - before, quantization, name)
-            _parity(kit, base, name, TOLERANCE.get((quantization, dtype), 0.1))
-            _gang(kit, base, name, 1e-3 if (quantization, dtype) in TOLERANCE else 0.1, quantization == "nf4")
+            limit = TOLERANCE.get((quantization, dtype), 0.1)
+            _parity(kit, base, name, limit)
+            _gradients(kit, base, name, limit)
+            if quantization == "nf4":  # of the others rows of a batch move one another
+                _gang(kit, base, name, limit)
 
 
 def _model(folder: str, quantization: str, dtype: torch.dtype) -> Model:
@@ -64,8 +68,27 @@ def _parity(kit: Kit, base: Any, name: str, limit: float) -> None:
     kit.tell("quantised", f"banked beside PEFT, {name}", off, "nats/token", off <= limit)
 
 
-def _gang(kit: Kit, base: Any, name: str, limit: float, shares: bool) -> None:
-    """Two adapters together beside one alone; where none share a batch, one twice."""
+def _gradients(kit: Kit, base: Any, name: str, limit: float) -> None:
+    """Of a step of one adapter, beside those of PEFT's own modules: of B, for A's are 0 where B is."""
+    batches = Batches(kit.checked, kit.device, 2, 40)
+    with learning(base), gang(base, [0], batches) as alone:
+        alone.learn()
+        ours = alone.bank.get(0, alone.bank.sheet.grad).modules
+    wrapped = pefts(base, adapter(base, 0), autocast_adapter_dtype=True)
+    ids_BT, targets_N = batches.of([0], 0)
+    with learning(base):
+        losses(wrapped(input_ids=ids_BT, use_cache=False).logits.flatten(0, 1), targets_N).mean().backward()
+    modules = {one: wrapped.get_submodule(f"base_model.model.{one}") for one in ours}
+    theirs = {one: module.lora_B["default"].weight.grad.cpu() for one, module in modules.items()}
+    wrapped.unload()
+    off, size = (
+        sum(float((factor * ours[one].b - theirs[one]).square().sum()) for one in ours) ** 0.5 for factor in (1, 0)
+    )
+    kit.tell("quantised", f"gradients beside PEFT's, {name}", off / size, "of their size", off <= limit * size)
+
+
+def _gang(kit: Kit, base: Any, name: str, limit: float) -> None:
+    """Two adapters together beside one alone."""
 
     def trained(members: list[int]) -> torch.Tensor:
         with learning(base), gang(base, members, Batches(kit.checked, kit.device, 2, 40)) as some:
@@ -75,6 +98,5 @@ def _gang(kit: Kit, base: Any, name: str, limit: float, shares: bool) -> None:
             return some.rows()[0] - begun[0]
 
     alone = trained([0])
-    off = float((trained([0, 1] if shares else [0]) - alone).norm() / alone.norm())
-    what = "a gang beside one alone" if shares else "one twice"
-    kit.tell("quantised", f"{what}, {name}", off, "of what it learned", off <= limit)
+    off = float((trained([0, 1]) - alone).norm() / alone.norm())
+    kit.tell("quantised", f"a gang beside one alone, {name}", off, "of what it learned", off <= limit)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import rmtree
 
 from transformers import PreTrainedModel
 
 from adapters.composing import folder as files
 from adapters.composing.arrow import arrow_model
-from adapters.composing.composed import compose
+from adapters.composing.composed import Composed, compose
 from adapters.composing.geometry import Geometry, pairs
 from adapters.composing.parts import read_parts
 from adapters.folder import AdapterWeights, UnsupportedAdapter
@@ -29,6 +30,7 @@ from study.store.layout import COMPOSED_FILE
 from study.store.store import Store
 from study.units import AdapterUnit, ComposedAdapter, GivenAdapter
 
+IN_MEMORY = 1 << 28  # bytes of an adapter whose files are made there, beside its matrices
 Read = Callable[[AdapterUnit | GivenAdapter], Path]  # a local folder of an adapter's files, fetched once
 Loss = Callable[[Search, AdapterWeights], float]  # of a search's examples with an adapter, nats per token
 
@@ -70,40 +72,44 @@ def fetched(adapter: ComposedAdapter, place: Place, read: Read, loss: Loss) -> P
         return store.fetch_adapter(adapter.folder, place.local)
     folders = {one.adapter_id: read(one) for one in adapter.parts}
     names = {one.adapter_id: str(one) for one in adapter.parts}
-    written: dict[str, bytes] = {}
     try:
         parts = read_parts(base, adapter.composition.terms, folders, place.plain)
         if routes:
-            record = _record(adapter, pairs(parts), max(part.rank for part in parts))
-        else:
-            composition = adapter.composition
-            if composition.search is not None:
-                search = composition.search
-                composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
-            made = compose(composition, parts)
-            written = files.files_of(made, place.model, base)
-            record = _record(adapter, made.geometry.pairs, made.geometry.rank, made.geometry, composition.terms)
+            if not is_there:
+                record = _record(adapter, pairs(parts), max(part.rank for part in parts))
+                stored.put(store, adapter.folder, {}, record)
+            return Routed(adapter.composition, folders)
+        composition = adapter.composition
+        if composition.search is not None:
+            search = composition.search
+            composition = found(composition, lambda one: loss(search, compose(one, parts).weights))
+        made = compose(composition, parts)
+        record = _record(adapter, made.geometry.pairs, made.geometry.rank, made.geometry, composition.terms)
+        folder = _put(adapter, place, made, record)
     except UnsupportedAdapter as error:
         told = str(error)
         for adapter_id, name in names.items():
             told = told.replace(adapter_id, name)
         raise AdapterError(f"{adapter.name} cannot be put together: {told}") from error
-    if not is_there:
-        stored.put(store, adapter.folder, written, record)
-    if routes:
-        return Routed(adapter.composition, folders)
-    folder = _here(adapter, place, written)
     place.plain.put(folder, made.weights)
     return folder
 
 
-def _here(adapter: ComposedAdapter, place: Place, written: Mapping[str, bytes]) -> Path:
-    """A local folder of what the store has now: its own, or a copy."""
-    if place.store.is_local:
-        return Path(place.store.path(adapter.folder))
-    folder = place.local / "composed" / adapter.adapter_id
-    files.put(folder, written)
-    return folder
+def _put(adapter: ComposedAdapter, place: Place, made: Composed, record: ComposedRecord) -> Path:
+    """Put what was made into the store; a local folder of it: the store's own, or a copy."""
+    store, here = place.store, place.local / "composed" / adapter.adapter_id
+    if made.weights.bytes > IN_MEMORY:
+        files.write(here, made, place.model, place.base)
+        stored.put(store, adapter.folder, here, record)
+    else:
+        written = files.files_of(made, place.model, place.base)
+        stored.put(store, adapter.folder, written, record)
+        if not store.is_local:
+            files.put(here, written)
+    if not store.is_local:
+        return here
+    rmtree(here, ignore_errors=True)
+    return Path(store.path(adapter.folder))
 
 
 def _record(

@@ -42,7 +42,7 @@ class AdapterError(Exception):
 
 def load_base(model: Model) -> PreTrainedModel:
     """The base model on the GPU where there is one, ready to be read."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     base = load_model(model, device)
     base.to(device)  # type: ignore[arg-type]  # behind a decorator that hides its arguments
     base.eval().requires_grad_(False)

@@ -23,17 +23,23 @@ _NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens
 def cut_prompts(models: Sequence[Model], found: Survey) -> Cut:
     """Count them by model and target, where there are any; nothing of a model that does not say how much it reads."""
     told = {}
-    bytes_of = {cell: max(map(_bytes, asked), default=0) for cell, asked in found.target_texts.items()}
+
+    @cache  # of all models that say how much they read
+    def most_bytes(cell: Cell) -> int:
+        return max(map(_bytes, found.target_texts[cell]), default=0)
+
     for model in models:
         if (reads := longest(model)) is not None:
             counter = cache(partial(counter_of, model))  # a tokenizer takes time to read, and few studies need it
-            cut = ((cell, _cut(counter, found, cell, reads, bytes_of[cell])) for cell in found.targets)
+            cut = ((cell, _cut(counter, found, cell, reads, most_bytes)) for cell in found.targets)
             if own := {str(cell): count for cell, count in cut if count}:
                 told[model.name] = own
     return told
 
 
-def _cut(counter: Callable[[], TokenCounter], found: Survey, cell: Cell, reads: int, most_bytes: int) -> int:
+def _cut(
+    counter: Callable[[], TokenCounter], found: Survey, cell: Cell, reads: int, most_bytes: Callable[[Cell], int]
+) -> int:
     """Questions of a target that are longer than is read of them, of `most_bytes` at most."""
     first = found.library.load(cell).instances[0]
     if first.request_type == "loglikelihood_rolling":  # read in windows, all of it
@@ -42,10 +48,10 @@ def _cut(counter: Callable[[], TokenCounter], found: Survey, cell: Cell, reads: 
     most = reads - _answer(first.args[1]) if first.request_type == "generate_until" else reads + 1
     scoring = found.library.scoring(cell)
     around = counter().around(scoring) if scoring.apply_chat_template else 0
-    if most_bytes + around < most:
+    if most_bytes(cell) + around < most:
         return 0
-    long = [(i, text) for i, one in enumerate(found.target_texts[cell]) for text in _texts(one)]
-    long = [(i, text) for i, text in long if len(text.encode()) + around >= most]
+    asked = ((i, one) for i, one in enumerate(found.target_texts[cell]) if _bytes(one) + around >= most)
+    long = [(i, text) for i, one in asked for text in _texts(one) if len(text.encode()) + around >= most]
     counts = counter().count([text for _, text in long])
     return len({i for (i, _), count in zip(long, counts, strict=True) if count + around > most})
 
@@ -55,7 +61,7 @@ def _texts(asked: Question) -> list[str]:
 
 
 def _bytes(asked: Question) -> int:
-    return max(len(text.encode()) for text in _texts(asked))
+    return len(asked.prompt.encode()) + max((len(option.encode()) for option in asked.options), default=0)
 
 
 def _answer(stated: Mapping[str, object]) -> int:

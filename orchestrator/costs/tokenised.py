@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
 
 from orchestrator.costs.tokens import TokenCounter, counter_of
 from orchestrator.planning.seen import of_languages
@@ -21,6 +22,9 @@ TEXTS = 200
 
 def tokenised(models: Sequence[Model], found: Survey) -> dict[str, SeenTokens]:
     """By model; nothing of a study of one language."""
+    cells = {cell for source in found.examples for cell in source.cells} | found.target_texts.keys()
+    if len({cell.language for cell in cells}) < 2:
+        return {}
     texts = {name: some_of(own) for name, own in sorted(of_languages(found).items())}
     counters = ((model.name, counter_of(model)) for model in models) if len(texts) > 1 else ()
     return {name: of_languages_by(counter, texts) for name, counter in counters if counter.exact}
@@ -41,8 +45,8 @@ def of_languages_by(counter: TokenCounter, texts: Mapping[str, Sequence[str]]) -
     counts = {name: Counter(token for tokens in some for token in tokens) for name, some in read.items()}
     size = {name: count.total() for name, count in counts.items()}
     counts = {name: count for name, count in counts.items() if size[name]}
-    overlap = {
-        a: {b: sum(min(n / size[a], counts[b][token] / size[b]) for token, n in counts[a].items()) for b in counts}
-        for a in counts
-    }
+    overlap: dict[str, dict[str, float]] = {name: {} for name in counts}
+    for a, b in combinations_with_replacement(counts, 2):
+        both = (min(n / size[a], counts[b][token] / size[b]) for token, n in counts[a].items())
+        overlap[a][b] = overlap[b][a] = sum(both)
     return SeenTokens({name: size[name] / sum(map(len, texts[name])) for name in counts}, overlap)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from study.cells import Cell, Source
-from study.choosing import Tried
 from study.composition import Composition, Search, Term, gathered
 from study.config import StudyConfig
 from study.config.composition import CompositionConfig, TermConfig
@@ -29,12 +28,6 @@ class Composed:
     combination: Combination
     strength: float | None
     adapter: ComposedAdapter
-
-    @property
-    def tried(self) -> Tried | None:
-        """What it is where its lambda is one of several; else None."""
-        free = self.combination.free
-        return None if free is None else Tried(self.adapter.adapter_id, self.adapter.model, free)
 
     def row(self) -> dict[str, object]:
         """A row of study.store.schema.COMPOSITIONS."""

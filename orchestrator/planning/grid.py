@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from orchestrator.planning.composed import Composed, composed
 from study.cells import Cell, Source
-from study.choosing import tried_on
+from study.choosing import tried_of, tried_on
 from study.config import Recipe, StudyConfig
 from study.identity import Names, adapter_ids, score_id, target_id
 from study.models.resolve import Model
@@ -108,7 +108,8 @@ class Grid:
     def _tried(self) -> dict[str, list[int]]:
         """The targets of what is made of more than one lambda, with those that choose it, by adapter_id."""
         measured = [i for i, cell in enumerate(self.targets) if not cell.held_out]
-        tried = tried_on((made for one in self.names if (made := one.tried)), self.targets)
+        # by its rows, as who reads the store has it: a term that comes to nothing is in none
+        tried = tried_on(tried_of(one.row() for one in self.names if one.combination.keys.protocol), self.targets)
         return {name: sorted([*measured, *apart]) for name, apart in tried.items()}
 
     def unit(self, part: Part, target: int) -> ScoreUnit:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
@@ -24,10 +25,10 @@ LEAST = 30  # characters of a field that is looked for
 ROWS = 20  # of two lists of texts that are set beside one another, at least
 ALIKE = 0.7  # correlation of lengths, and share of texts with the same numbers, from which they are translations
 DIGITS = 8  # of the numbers in a text that tell which one it is, two at least
-_NUMBER = re.compile(r"\d+(?:[.,'\u00a0\u202f ]\d{3}(?!\d))*")
+_NUMBER = re.compile(r"\d+(?:[.,'\u00a0\u202f ]\d{3}(?!\d)){0,8}")  # no more: a table's cells are no number
 # where a field may begin: at a word, or at any character of scripts that are written without gaps
 _START = re.compile(r"(?:(?<= )|^)\S|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u9fff]")
-_Numbers = frozenset[int]
+_Numbers = frozenset[str]
 _Fields = dict[str, set[tuple[str, Cell, int]]]  # by its first characters: a field, its target, its item
 
 
@@ -60,6 +61,8 @@ def texts_among_items(found: Survey) -> Sequence[str]:
 def _told(found: Survey) -> Iterator[str]:
     texts = {cell: some for cell, some in _texts(found).items() if some}
     fields = _fields(found) if texts else {}
+    named = {cell: {name for text in some if (name := _numbers(text))} for cell, some in texts.items()}
+    asked = {target: _numbers_asked(found, target) for target in found.targets} if any(named.values()) else {}
     for cell, some in texts.items():
         held: dict[Cell, set[int]] = {}
         for text in some:
@@ -69,28 +72,27 @@ def _told(found: Survey) -> Iterator[str]:
             others = [str(one) for one in found.targets if _is_translated(found, target, one)]
             also = f", and so of their translations in {', '.join(others)}" if others else ""
             yield f"raw text of {cell} holds {len(items):,} of {found.target_items[target]:,} items of {target}{also}"
-        known = {name for text in some if (name := _numbers(text))}
-        for target in found.targets if known else ():
-            same, named = _told_by_numbers(found, target, known)
-            if target not in held and named >= ROWS and same >= ALIKE * named:
-                numbers = f"{same:,} of {named:,} that name any have the numbers of one of its rows"
+        for target in found.targets if named[cell] else ():
+            same, count = _told_by_numbers(asked[target], named[cell])
+            if target not in held and count >= ROWS and same >= ALIKE * count:
+                numbers = f"{same:,} of {count:,} that name any have the numbers of one of its rows"
                 yield f"raw text of {cell} holds items of {target} in other words, or their translations: {numbers}"
+    lengths = {cell: _lengths(some) for cell, some in texts.items()}
     for task in dict.fromkeys(cell.task for cell in texts):
-        own = {cell: some for cell, some in texts.items() if cell.task == task}
-        pairs = [pair for pair in combinations(own, 2) if _is_parallel(*(own[cell] for cell in pair))]
-        if alike := [str(cell) for cell in own if any(cell in pair for pair in pairs)]:
-            yield f"raw texts are translations of one another, by their lengths row by row: {', '.join(alike)}"
-        rest = [pair for pair in combinations(own, 2) if pair not in pairs]
-        pairs = [pair for pair in rest if _is_shuffled(*(own[cell] for cell in pair))]
-        if alike := [str(cell) for cell in own if any(cell in pair for pair in pairs)]:
-            yield f"raw texts are translations of one another, by the numbers in their rows: {', '.join(alike)}"
+        pairs = list(combinations([cell for cell in texts if cell.task == task], 2))
+        parallel = {pair for pair in pairs if _is_parallel(*(lengths[cell] for cell in pair))}
+        shuffled = {pair for pair in pairs if pair not in parallel and _is_shuffled(*(named[cell] for cell in pair))}
+        for alike, how in ((parallel, "their lengths row by row"), (shuffled, "the numbers in their rows")):
+            if own := {cell for pair in alike for cell in pair}:
+                which = ", ".join(str(cell) for cell in texts if cell in own)
+                yield f"raw texts are translations of one another, by {how}: {which}"
 
 
 def _is_translated(found: Survey, one: Cell, other: Cell) -> bool:
     """Whether two targets are one task in two languages, item by item."""
     if one.task != other.task or one.language == other.language or other.held_out:
         return False
-    return _is_parallel(*([asked.prompt for asked in found.target_texts[cell]] for cell in (one, other)))
+    return _is_parallel(*(_lengths([asked.prompt for asked in found.target_texts[cell]]) for cell in (one, other)))
 
 
 def _texts(found: Survey) -> dict[Cell, list[str]]:
@@ -120,19 +122,28 @@ def _said(found: Survey, target: Cell) -> Iterator[tuple[int, str]]:
             yield from ((one.doc_id, text) for text in _strings(list(one.doc.values())))
 
 
-def _told_by_numbers(found: Survey, target: Cell, known: Collection[_Numbers]) -> tuple[int, int]:
+def _numbers_asked(found: Survey, target: Cell) -> list[tuple[int, _Numbers]]:
+    """The numbers in fields of a target's items, of those that name enough."""
+    return [(item, name) for item, text in _said(found, target) if (name := _numbers(text))]
+
+
+def _told_by_numbers(asked: Sequence[tuple[int, _Numbers]], known: Collection[_Numbers]) -> tuple[int, int]:
     """Of how many items a field has all the numbers of one that is known, of how many that have numbers."""
     told: dict[int, bool] = {}
-    for item, text in _said(found, target):
-        if name := _numbers(text):
-            told[item] = told.get(item, False) or name in known
+    for item, name in asked:
+        told[item] = told.get(item, False) or name in known
     return sum(told.values()), len(told)
 
 
 def _numbers(text: str) -> _Numbers:
     """The numbers in a text where they tell it from others, whatever digits they are written with; else none."""
-    found = {int(re.sub(r"\D", "", one)) for one in _NUMBER.findall(text)}
-    return frozenset(found) if len(found) > 1 and sum(len(str(one)) for one in found) >= DIGITS else frozenset()
+    found = {_digits(one) for one in _NUMBER.findall(text)}
+    return frozenset(found) if len(found) > 1 and sum(map(len, found)) >= DIGITS else frozenset()
+
+
+def _digits(number: str) -> str:
+    """A number's digits as ASCII has them, without zeros before them: some are more than Python makes an int of."""
+    return "".join(str(unicodedata.decimal(one)) for one in number if one.isdecimal()).lstrip("0") or "0"
 
 
 def _strings(values: Sequence[object]) -> Iterator[str]:
@@ -156,16 +167,18 @@ def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _is_parallel(some: Sequence[str], more: Sequence[str]) -> bool:
-    """Whether two lists of texts may be one in two languages: as long as one another, and so is each row."""
-    if len(some) != len(more) or len(some) < ROWS:
+def _lengths(texts: Sequence[str]) -> np.ndarray:
+    return np.array([math.log(1 + len(text)) for text in texts])
+
+
+def _is_parallel(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether texts of these lengths may be one in two languages: as many as one another, each row as long."""
+    if len(one) != len(other) or len(one) < ROWS:
         return False
-    one, other = (np.array([math.log(1 + len(text)) for text in texts]) for texts in (some, more))
     return bool(one.std() and other.std() and np.corrcoef(one, other)[0, 1] >= ALIKE)
 
 
-def _is_shuffled(some: Sequence[str], more: Sequence[str]) -> bool:
+def _is_shuffled(one: set[_Numbers], other: set[_Numbers]) -> bool:
     """Whether most of the texts that name numbers name those of one in the other list, which hardly any other does."""
-    one, other = ({name for text in texts if (name := _numbers(text))} for texts in (some, more))
     fewer = min(len(one), len(other))
     return fewer >= ROWS and len(one & other) >= ALIKE * fewer

@@ -8,7 +8,7 @@ not learned from, so that they tell how often the guess is right.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -63,17 +63,19 @@ def of_languages(found: Survey) -> dict[str, list[str]]:
 
 def bare(texts: Sequence[str]) -> list[str]:
     """The texts without what all of them begin with, and end with; as they are where they are all the same."""
-    front = _alike(texts)
-    rest = [text[front:] for text in texts]
-    back = _alike([text[::-1] for text in rest])
-    found = [text[: len(text) - back] for text in rest]
+    # the first and the last in order have no more in common at their beginning than any others
+    front = _alike(min(texts, default=""), max(texts, default=""))
+    end = min(texts, key=len, default="")[front:]
+    for text in texts:
+        if not text.endswith(end):
+            end = end[len(end) - _alike(reversed(end), reversed(text)) :]
+    found = [text[front : len(text) - len(end)] for text in texts]
     return found if any(found) else list(texts)
 
 
-def _alike(texts: Sequence[str]) -> int:
-    """How many characters all begin with: the first and the last in order have no more in common than any others."""
-    ends = zip(min(texts, default=""), max(texts, default=""), strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], ends)))
+def _alike(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many characters two texts have in common before the first that differs."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
 
 
 def targets(

@@ -32,13 +32,13 @@ _PACKED = {"uint8": 2, "bfloat16": 4, "float16": 4, "float32": 8}  # weights of 
 def stated(config_json: Mapping[str, Any]) -> str | None:
     """How a folder's weights are quantised: nf4, fp4 or int8 by bitsandbytes, else the method's own name."""
     told = config_json.get("quantization_config")
-    if not isinstance(told, Mapping):
+    if not isinstance(told, Mapping) or not told:
         return None
     if told.get("load_in_8bit"):
         return "int8"
     if told.get("load_in_4bit"):
         return str(told.get("bnb_4bit_quant_type", "fp4"))
-    return str(told.get("quant_method"))
+    return str(told.get("quant_method") or "an unnamed method")
 
 
 def whole(shapes: Shapes, config_json: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

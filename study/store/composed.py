@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -84,11 +85,14 @@ class ComposedRecord:
         return asdict(self)
 
 
-def put(store: Store, folder: str, files: Mapping[str, bytes], record: ComposedRecord) -> None:
-    """Put an adapter's files into the store; last its record, with their checksums."""
-    for name, data in files.items():
-        store.write(f"{folder}/{name}", data)
-    known = {name: StoredFile(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
+def put(store: Store, folder: str, files: Mapping[str, bytes] | Path, record: ComposedRecord) -> None:
+    """Put an adapter's files, or those of a local folder, into the store; last its record, with their checksums."""
+    if isinstance(files, Path):
+        known = store.put_files(folder, files)
+    else:
+        for name, data in files.items():
+            store.write(f"{folder}/{name}", data)
+        known = {name: StoredFile(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
     whole = replace(record, files=known)
     text = json.dumps(whole.to_json(), indent=1, sort_keys=True, allow_nan=False)
     store.write(f"{folder}/{COMPOSED_FILE}", text.encode())

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evaluators.evaluator import Evaluator, Settings
+from evaluators.subjects import composed as put_on
 from study.cells import Cell
 from study.composition import Composition, Method, Term, gathered
 from study.config import Scoring, TaskConfig
@@ -100,17 +101,24 @@ def test_each_says_what_it_is_made_of_and_leaves_the_base_as_it_was(
 
 
 def test_what_was_put_together_is_read_again_and_needs_its_parts_no_more(
-    tmp_path: Path, quiz: TaskConfig, outspoken_model: Path, folders: dict[str, Path]
+    tmp_path: Path,
+    quiz: TaskConfig,
+    outspoken_model: Path,
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = Store(str(tmp_path))
     a, b = (put_adapter(store, folders[name], name) for name in "ab")
     both = put_together("sum", [(a, 1), (b, 1)])
     settings = Settings((quiz,), Scoring())
     Evaluator(model_of(outspoken_model), store, settings).score([unit(both)])
+    first = composed.records(store)[both.adapter_id]
     written, before = (tmp_path / both.folder / WEIGHTS_FILE).read_bytes(), said(store, unit(both))
     (tmp_path / both.folder / COMPOSED_FILE).unlink()  # a process was killed before it wrote that
+    monkeypatch.setattr(put_on, "IN_MEMORY", 0)  # on a disk it comes to the same
     Evaluator(model_of(outspoken_model), store, settings).score([unit(both)])
     assert (tmp_path / both.folder / WEIGHTS_FILE).read_bytes() == written
+    assert composed.records(store)[both.adapter_id].files == first.files
     for part in (a, b):
         shutil.rmtree(tmp_path / part.folder)
     other = Store(str(tmp_path / "other"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +20,10 @@ from study import prompts
 from study.cells import Cell
 from study.config import Scoring, TaskConfig, Validation
 from study.identity import score_id
+from study.models.resolve import Model
 from study.store import schema
-from study.store.layout import PROMPTS, way_in
+from study.store.compaction import compact
+from study.store.layout import ITEMS, PROMPTS, way_in
 from study.store.records import StoredModel, StudyFile
 from study.store.store import Store
 from study.store.study_file import write_study
@@ -88,7 +92,7 @@ def store(
     now = Settings(asked, scoring, 512, languages=("en",), validation=Validation())
     before = replace(now, scoring=scoring.model_copy(update={"num_fewshot": 0}))
     for settings, some, how in ((now, cells, ""), (before, cells[:1], " before")):
-        evaluator = Evaluator(model_of(outspoken_model), found, settings)
+        evaluator = Evaluator(base_in(outspoken_model), found, settings)
         assert all(one.ok for one in evaluator.score([named(cell, who, how) for who in (None, unit) for cell in some]))
     config = {"study": "s", "models": [{"id": str(outspoken_model), "name": "tiny", "dtype": "float32"}]}
     config |= {"languages": ["en"], "tasks": [task.model_dump(mode="json") for task in asked]}
@@ -103,6 +107,11 @@ def store(
     return found
 
 
+def base_in(folder: Path) -> Model:
+    """The model, by the identity of the units that are its own."""
+    return replace(model_of(folder), identity="base")
+
+
 def named(cell: Cell, who: AdapterUnit | None, how: str) -> ScoreUnit:
     """A unit with the identities of a study; `how` it is asked is a part of the target's."""
     unit, target = unit_of(cell, who), f"{cell}{how}"
@@ -114,12 +123,22 @@ def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Held are the answers of one subject at a time."""
     out, bars = tmp_path_factory.mktemp("logged") / "out", io.StringIO()
     held: list[int] = []
+    opened: list[int] = []
+    honest = Store.parquet_files
+
+    def opens(self: Store, files: Iterable[str]) -> Iterator[Any]:
+        names = [*files]
+        opened.extend([len(names)] if names[0].startswith(f"{ITEMS}/") else [])
+        return honest(self, names)
+
     with redirect_stderr(bars), redirect_stdout(bars), pytest.MonkeyPatch.context() as patch:
         read = samples.Kept.of
         patch.setattr(samples.Kept, "of", lambda self, some: held.append(len(some)) or read(self, some))
+        patch.setattr(Store, "parquet_files", opens)
         patch.setattr(samples, "MOST_ANSWERS", 60)
         told = samples.write(store, out)
     assert held == [1, 1]
+    assert opened == [2, 1, 1]  # to see what is where, and then only what has answers to what is asked now
     assert bars.getvalue() == f"tiny: the base and 1 adapters, in {out}\n"
     assert all("does not keep" in one for one in told.not_written)
     refused = sorted(one.partition(":")[0].rpartition(", ")[2] for one in told.not_written)
@@ -285,3 +304,26 @@ def test_what_was_asked_is_kept_once_as_lm_eval_asks_it(name: str, store: Store,
         asked_for = [(one["arg_0"], one["arg_1"]) for one in sample["arguments"].values()]
         assert [(row["prompt"], option) for option in row["options"]] == asked_for
         assert row["reference"] is None
+
+
+def test_what_is_asked_in_a_chat_is_kept_by_adapters_that_are_asked_as_their_base(
+    store: Store, asked: tuple[TaskConfig, ...], outspoken_model: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """Where it is lost, the base is scored already."""
+    alone, chat = Store(str(tmp_path / "store")), tuple(task for task in asked if task.name == "chat")
+    unit = named(Cell("chat", "en"), put_adapter(alone, adapter, "a"), "")
+    settings = Settings(chat, Scoring(num_fewshot=1, limit=5), 512, languages=("en",), validation=Validation())
+    assert all(one.ok for one in Evaluator(base_in(outspoken_model), alone, settings).score([unit]))
+    kept = [file for file in store.files(PROMPTS, ".parquet", recursive=True) if file.startswith(f"{PROMPTS}/chat/")]
+    assert list(alone.files(PROMPTS, ".parquet", recursive=True)) == kept != []
+
+
+def test_answers_are_found_where_they_lie_since_parts_were_put_together(store: Store, tmp_path: Path) -> None:
+    copy = Store(str(shutil.copytree(store.uri, tmp_path / "store")))
+    kept = samples.Kept(copy, samples._asked(copy, None)[1])
+    subjects = list(kept.counts())
+    before, parts = kept.of(subjects), copy.parts(ITEMS)
+    compact(copy, wait=lambda _: None)
+    assert not {*copy.parts(ITEMS)} & {*parts}
+    assert kept.of(subjects) == before
+    assert len(subjects) == len(before) == 2

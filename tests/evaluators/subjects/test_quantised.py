@@ -33,6 +33,7 @@ from tests.support.yardsticks import by_lm_eval, largest
 KINDS: dict[str, dict[str, Any]] = {"lora": {}, "rslora": {"use_rslora": True, "r": 8}, "dora": {"use_dora": True}}
 PLAIN = ("lora", "rslora")
 EXACT = 1e-4  # nats
+WITHIN = {("nf4", "float32"): 1e-3, ("int8", "float32"): 0.25}  # nats of a text of some dozen tokens
 ROUNDED = 0.25  # of int8, where other rows of a batch move what inputs are rounded to
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -113,18 +114,18 @@ def test_every_way_to_put_an_adapter_on_comes_to_what_peft_says(world: World, qu
 def test_an_evaluator_scores_as_lm_eval_does(
     world: World, quantization: str, dtype: str, quiz: TaskConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Several adapters at once where rows do not move one another, else each by itself."""
+    """Several adapters at once where rows do not move one another, else each row by itself, as there."""
     monkeypatch.setattr(sharing, "adapters_per_batch", lambda *_: 4)
     store, model = Store(str(tmp_path)), world.quantised(quantization, dtype)
     units = {None: None, **{kind: put_adapter(store, world.adapters[kind], kind) for kind in PLAIN}}
-    evaluator = Evaluator(model, store, Settings((quiz,), Scoring(), 300))
+    evaluator = Evaluator(model, store, Settings((quiz,), Scoring(), 300 if quantization == "nf4" else 1))
     assert all(one.ok for one in evaluator.score([unit_of(Cell("quiz", "en"), unit) for unit in units.values()]))
     rows = sorted(store.items().to_pylist(), key=lambda row: row["doc_id"])
     for kind in units:
         ours = [row["loglikelihoods"] for row in rows if row["adapter_id"] == kind]
         adapter = world.adapters.get(kind) if kind else None
         theirs = by_lm_eval(world.saved(quantization, dtype), Path(str(quiz.include_path)), adapter, dtype)
-        assert largest(ours, theirs) <= (1e-3 if (quantization, dtype) == ("nf4", "float32") else 1.0)
+        assert largest(ours, theirs) <= WITHIN.get((quantization, dtype), 1.0)
         chosen = [[max(range(len(one)), key=one.__getitem__) for one in each] for each in (ours, theirs)]
         assert sum(a == b for a, b in zip(*chosen, strict=True)) >= len(theirs) - (dtype != "float32")
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from evaluators.waves import Waves
 from study.cells import Cell
 from study.config import Lora, Scoring, TaskConfig
 from study.errors import ConfigError
+from study.models.resolve import Model
 from study.store.store import Store
 from study.units import ScoreUnit
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
@@ -233,11 +235,37 @@ def test_a_batch_is_scored_again_where_the_base_was_written_to(
             self._engine.model.get_input_embeddings().weight.data += 0.5
         honest(self, *arguments)
 
+    before, loads, there = weakref.ref(evaluator._base), evaluators.load_base, list[bool]()
+
+    def looks_and_loads(model: Model) -> PreTrainedModel:
+        there.append(before() is not None)
+        return loads(model)
+
     monkeypatch.setattr(Waves, "score", writes_to_the_base)
+    monkeypatch.setattr(evaluators, "load_base", looks_and_loads)
     results = evaluator.score(units)
     assert all(result.ok for result in results)
     assert times == 2 * len(units)
     assert scored(store) == expected
+    assert there == [False], "a device may have no room for two"
+    assert evaluator._plain._base is evaluator._base
+
+
+def test_an_evaluator_whose_base_could_not_be_loaded_again_tries_it_at_the_next_batch(
+    world: tuple[Store, Evaluator, list[ScoreUnit]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, evaluator, units = world
+    evaluator._base.get_input_embeddings().weight.data += 0.5
+
+    def no_room(_: Model) -> PreTrainedModel:
+        raise torch.OutOfMemoryError("somebody else is on this device")
+
+    with monkeypatch.context() as full:
+        full.setattr(evaluators, "load_base", no_room)
+        with pytest.raises(torch.OutOfMemoryError):
+            evaluator.score(units)
+    assert store.scores().num_rows == 0
+    assert all(result.ok for result in evaluator.score(units))
 
 
 def test_a_process_that_is_killed_before_the_base_was_looked_at_leaves_no_row(

@@ -9,10 +9,13 @@ import pytest
 from orchestrator.planning.grid import Grid
 from orchestrator.planning.plan import plan
 from orchestrator.planning.standing import of_plan, of_store
+from study.audit.asked import asked
 from study.config.file import parse
 from study.errors import ConfigError
 from study.store.composed import compositions, held_out
+from study.store.records import StudyFile
 from study.store.store import Store
+from study.store.study_file import write_study
 from study.units import AdapterUnit
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, scored, scores_of
 
@@ -136,3 +139,19 @@ def test_each_lambda_is_asked_for_what_its_choice_reads_and_a_store_with_more_is
         more = [whole.unit(part, target) for part in whole.parts() for target in range(len(whole.targets))]
         assert plan(whole, {}, scored(more)).is_empty
         assert not plan(whole, {}, scored(more)).stale_scores
+
+
+def test_a_term_that_comes_to_nothing_asks_for_nothing_in_the_grid_nor_for_who_reads_the_store(tmp_path: Path) -> None:
+    terms = "{source: arc/en}, {source: arc/de, weight: lambda}, {source: mmlu/de, weight: lambda}"
+    wanted = "lambda: {grid: [1, 0.5], protocol: source}"
+    whole = grid(f"{{name: e, method: sum, {wanted}, terms: [{terms}, {{source: mmlu/de, weight: -lambda}}]}}")
+    assert len(whole.held_out) == 3  # of the cells that the config names: bases answer them
+    tried = {one.adapter_id for one in whole.composed}
+    assert [len(part.targets) for part in whole.parts() if part.subject in tried] == [4 + 2] * 4
+    store = Store(str(tmp_path))
+    write_study(store, StudyFile({}, ()))
+    store.write_grid(*whole.tables(), **whole.named())
+    (stood,), to_do = of_store(store)
+    assert stood.scores.to_do == whole.n_scores == len(scores_of(whole)) == int(to_do.score.sum())
+    pairs = asked(store, []).pairs.to_pylist()
+    assert len(pairs) == 3 + 2 * len(tried)

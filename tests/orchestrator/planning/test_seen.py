@@ -90,6 +90,7 @@ def test_a_first_sentence_is_rated_as_an_answer_would_be(found: Survey) -> None:
     assert first_sentence("") == ""
     assert bare(["Sum: a.", "Sum: bc."]) == ["a", "bc"]
     assert bare(["same", "same"]) == ["same", "same"]
+    assert bare(["x aa.", "x a.", "x ba."]) == ["a", "", "b"]  # what is cut off before is not cut off behind, too
 
 
 def test_it_is_kept_while_the_data_are_the_same_and_written_only_where_it_says_anything(
@@ -183,7 +184,11 @@ targets: [quiz/en]
         "raw texts are translations of one another, by the numbers in their rows: prose/es, prose/en",
     ]
     assert _numbers("v2, 2024") == frozenset()  # many texts name these
-    assert _numbers("١٩٤٥ و ٢٠٠٨") == _numbers("1945–2008") == {1945, 2008}
+    assert _numbers("١٩٤٥ و ٢٠٠٨") == _numbers("1945–2008") == {"1945", "2008"}
+    assert _numbers("7 and 0012,345,678") == _numbers("7 y 12.345.678") == {"7", "12345678"}
+    many = "1234567890" * 500
+    assert _numbers(f"π is 3.{many} or 03") == {"3", many}  # more digits than Python makes an int of
+    assert len(_numbers(" ".join(f"{n:03}" for n in range(100, 900)))) > 80  # a table's cells, and no single number
 
 
 def test_the_option_that_is_most_tokens_decides_whether_a_prompt_is_cut(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from study.config import ModelConfig
+from study.errors import ConfigError
 from study.identity import digest
+from study.models.quantised import check_quantised, stated
 from study.models.resolve import Model, _digest_folder, resolve
 from tests.support.quantised import QUANTISATIONS, loaded
 from tests.support.tiny_models import save_model
@@ -46,3 +48,10 @@ def test_a_folder_that_is_quantised_already_is_known_as_that(
     facts = ("params", "embedded", "modules", "layers", "is_mixed", "bytes")
     assert [getattr(found, one) for one in facts] == [getattr(before, one) for one in facts]
     assert found.identity != before.identity
+
+
+def test_a_way_to_quantise_that_says_no_name_is_told_and_none_at_all_is_none() -> None:
+    assert stated({"quantization_config": {}}) is None
+    check_quantised({"quantization_config": {}}, "nf4", "models[0]", "m")
+    with pytest.raises(ConfigError, match=r"the weights of m are quantised already \(an unnamed method\)"):
+        check_quantised({"quantization_config": {"bits": 4}}, "nf4", "models[0]", "m")
