@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,6 @@ from orchestrator.cluster.actors import Actor, kill
 
 ANSWER_S = 30.0  # a node that takes longer is not waited for
 DUMP_S = 20.0
-HEARS_S = 1.0  # in which a process that Ray asks to go has gone
 TITLE = b"ray::"
 
 Killing = ray.ObjectRef[str]
@@ -90,14 +88,9 @@ def _look(pid: int) -> str:
 
 
 def _kill(pid: int) -> str:
-    """Kill a process that does not hear Ray. One that does goes by itself: killed, it would be told of as a death."""
-    until = time.monotonic() + HEARS_S
-    while _is_ours(pid):
-        if time.monotonic() >= until:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            break
-        time.sleep(0.01)
+    with suppress(ProcessLookupError):
+        if _is_ours(pid):
+            os.kill(pid, signal.SIGKILL)
     return ""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -218,32 +216,6 @@ def test_a_stopped_process_that_is_not_wanted_any_more_is_gone(start: Callable[.
     assert run.pool.actors().total() == 0
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30)
     assert beats([actor.handle._actor_id.hex()]) == {}
-
-
-def test_an_evaluator_that_is_not_wanted_any_more_is_not_told_of_as_a_death(
-    start: Callable[..., Run], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Ray printed of every model that made room for the next that a worker had died by an unexpected error."""
-    pids = []
-    for language in ("l0", "l1"):
-        run = start(Flaky, [language])
-        run.to_its_end(1)
-        ((_, pid),) = processes([actor.handle for actor in run.pool._actors])
-        pids.append(pid)
-        if language == "l0":
-            run.pool.step(Decision(0, 0, {}), 0.1)
-        else:
-            os.kill(pid, signal.SIGKILL)
-    said = ""
-
-    def is_told() -> bool:
-        nonlocal said
-        said += capsys.readouterr().out
-        return f"Worker PID: {pids[1]} " in said
-
-    wait_for(is_told, 60)
-    assert "A worker died or was killed" in said
-    assert f"Worker PID: {pids[0]} " not in said
 
 
 def wait_for(happened: Callable[[], object], seconds: float = 300) -> None:
