@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from adapters.quantising.weights import learning
 from study.config import Recipe
 from study.errors import ConfigError
 from trainers.batch import MicroBatch, Prompts
+from trainers.gathered import where_spread
 from trainers.loss import losses
 from trainers.optimizer import GangAdamW
 from trainers.world import World, deepspeed, forget_modules
@@ -159,8 +160,9 @@ class Engine:
 
     def weights(self, slots: Collection[int]) -> dict[int, dict[str, torch.Tensor]]:
         """Copies of members' weights on the CPU, as an adapter's file has them."""
-        with self._whole_sheet():
-            return {slot: self._sheet.copies(slot) for slot in slots}
+        whole_KP = where_spread(self._sheet.weights, self.world.device)
+        with self._whole_sheet() if whole_KP is None else nullcontext():
+            return {slot: self._sheet.copies(slot, whole_KP) for slot in slots}
 
     def _exchanged(self, slots: Sequence[int], rows_KP: torch.Tensor) -> torch.Tensor:
         """Put rows into the sheet, in place of what is returned."""

@@ -15,6 +15,7 @@ from itertools import groupby
 import torch
 
 from adapters.device import on_device
+from trainers.gathered import whole_of
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 _CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
@@ -84,14 +85,10 @@ class GangAdamW(torch.optim.Optimizer):
         return [self._own, state["exp_avg"], state["exp_avg_sq"], *([state["slow"]] if "slow" in state else [])]
 
     def _whole(self, own: torch.Tensor) -> torch.Tensor:
-        """Of all processes, where it lies; it is the optimiser's own where that is whole."""
-        flat = own.detach().view(-1)
-        if self._is_part(flat.numel()):
-            flat = flat.to(self._device)
-            parts = [torch.empty_like(flat) for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather(parts, flat)
-            flat = torch.cat(parts)
-        return flat[: self.slots * self.width].view(self.slots, self.width)
+        """Of all processes, on the CPU; it is the optimiser's own where that is whole."""
+        flat, count = own.detach().view(-1), self.slots * self.width
+        whole = whole_of(flat, count, self._device) if self._is_part(flat.numel()) else flat[:count]
+        return whole.view(self.slots, self.width)
 
     def _update(self, parameter: torch.Tensor) -> None:
         state: dict[str, torch.Tensor] = self.state[parameter]

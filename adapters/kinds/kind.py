@@ -66,8 +66,8 @@ class Sheet(Protocol):
         """‖ΔW‖² of each member's adapter [K], with a gradient."""
         ...
 
-    def copies(self, slot: int) -> dict[str, torch.Tensor]:
-        """A member's weights on the CPU, by their names in its files."""
+    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """A member's weights on the CPU, by their names in its files; of these in place of `weights` where given."""
         ...
 
     def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -92,8 +92,8 @@ class LoraSheet(nn.Module):
     def squared_norms(self) -> torch.Tensor:
         return self.bank.squared_norms()
 
-    def copies(self, slot: int) -> dict[str, torch.Tensor]:
-        own = self.bank.get(slot)
+    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        own = self.bank.get(slot, weights_KP)
         if self._parts:
             own = AdapterWeights({name: converted(one, self._parts[name]) for name, one in own.modules.items()})
         return named(own)

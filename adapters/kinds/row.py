@@ -37,14 +37,14 @@ class Row(nn.Module):
         """Every weight by its name: views of the sheet. Its gradient comes back in one piece."""
         return self.views()
 
-    def views(self) -> dict[str, torch.Tensor]:
-        """The same where the sheet is whole already."""
+    def views(self, weights_1P: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """The same where the sheet is whole already, or of another one."""
         sizes = [math.prod(shape) for shape in self._shapes.values()]
-        parts = torch.split_with_sizes(self.weights[0], sizes)
+        parts = torch.split_with_sizes((self.weights if weights_1P is None else weights_1P)[0], sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
-    def copies(self, slot: int) -> dict[str, torch.Tensor]:
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.views().items()}
+    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.views(weights_KP).items()}
 
     def squared_norms(self) -> torch.Tensor:
         raise TypeError("there is no product beside the base's matrices")

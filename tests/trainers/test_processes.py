@@ -24,8 +24,10 @@ from safetensors.torch import load_file
 from study.config import KeepNearBase, Lora, Mixing
 from study.models.resolve import Model
 from tests.support.training import RECIPE, assert_close, job, train, training, weights
+from trainers import gathered
 from trainers.checkpoint import Checkpoint
 from trainers.checkpoint_header import header
+from trainers.engine import Engine
 from trainers.job import Job, Setup, Trained
 from trainers.meeting import Meeting
 from trainers.worker import Worker
@@ -52,6 +54,9 @@ KINDS = {
     "prompts": ODD.model_copy(update={"kind": "prompt_tuning", "keep_near_base": KeepNearBase(kl=0.5)}),
 }
 
+WHOLE = RECIPE.model_copy(update={"batch_size": 3, "epochs": 1, "lora": None, "learning_rate": 1e-3})
+AT_ONCE = 4096  # numbers
+
 Meetings: TypeAlias = "multiprocessing.queues.Queue[Meeting]"
 
 
@@ -69,6 +74,22 @@ def check_closed(meeting: Meeting, rank: int) -> None:
 def gang(out: Path) -> list[Job]:
     """One of them is trained on from the adapter in this folder."""
     return [GANG[0], replace(GANG[1], start=(out / "start.safetensors").read_bytes())]
+
+
+def train_whole(worker: Worker, model: Model, out: Path) -> None:
+    """Train all weights where ZeRO 3 spreads them; note how many numbers were put together at once, and in all."""
+    asked, gathered.AT_ONCE, before = list[int](), AT_ONCE, torch.distributed.all_gather
+
+    def counted(parts: list[torch.Tensor], part: torch.Tensor) -> None:
+        asked.append(len(parts) * part.numel())
+        before(parts, part)
+
+    torch.distributed.all_gather = counted
+    Engine._whole_sheet = None  # type: ignore[method-assign,assignment]  # puts all of it together
+    setup = Setup(model, WHOLE, training(3, micro_batch_size=1))
+    worker.train(setup, GANG[1:], out / "whole", None, lambda _: None)
+    if worker.world.rank == 0:
+        (out / "gathered").write_text(f"{max(asked)} {sum(asked)}")
 
 
 def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> None:
@@ -98,6 +119,7 @@ def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> Non
         for name, recipe in KINDS.items():
             how = training(3, micro_batch_size=1, gradient_checkpointing=name != "prompts")
             worker.train(Setup(model, recipe, how), GANG[1:], out / name)
+        train_whole(worker, model, out)
         status = 0
     except Exception:  # noqa: BLE001 - told to the parent by the exit code, and below
         traceback.print_exc()
@@ -146,6 +168,16 @@ def test_two_processes_equal_one_of_each_kind(
     """Where the base is spread, whose matrices these kinds begin with or measure."""
     expected = train(worker, model, tmp_path, GANG[1], KINDS[name])
     assert_close(load_file(by_two / name / "b" / "adapter_model.safetensors"), weights(expected))
+
+
+def test_two_processes_put_all_weights_together_a_piece_at_a_time(
+    worker: Worker, model: Model, tmp_path: Path, by_two: Path
+) -> None:
+    expected = train(worker, model, tmp_path, GANG[1], WHOLE)
+    assert_close(*(load_file(one / "model.safetensors") for one in (by_two / "whole" / "b", expected.folder)))
+    most, total = map(int, (by_two / "gathered").read_text().split())
+    assert most <= AT_ONCE
+    assert total == 4 * model.params, "its weights, and a checkpoint of them with both moments"
 
 
 @pytest.mark.parametrize("stage", RESUMED)
