@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 import torch
@@ -212,15 +212,38 @@ class _Hook:
     def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and is_quantised(module) and output._is_view():
             output = output.clone()  # a view that bitsandbytes' own function has made is not to be written to
-        return self._bank.add_to(output, inputs[0], self._number, self._site)
+        return self._bank.add_to(output, inputs[0].to(output.device), self._number, self._site)
+
+
+class Banks:
+    """The banks of a base that lies on several devices, one on each: whose a row is, all are told."""
+
+    def __init__(self, banks: Sequence[LoraBank]) -> None:
+        self._banks = banks
+
+    @contextmanager
+    def rows(self, slots: Sequence[int | None]) -> Iterator[None]:
+        with ExitStack() as within:
+            for bank in self._banks:
+                within.enter_context(bank.rows(slots))
+            yield
+
+    def detach(self) -> None:
+        for bank in self._banks:
+            bank.detach()
 
 
 def for_adapters(
-    base: nn.Module, adapters: Mapping[int, AdapterWeights], slots: int, dtype: torch.dtype, device: torch.device | str
-) -> LoraBank:
+    base: nn.Module, adapters: Mapping[int, AdapterWeights], slots: int, dtype: torch.dtype
+) -> LoraBank | Banks:
     """A bank with room for these adapters, each in its slot. Raises UnsupportedAdapter where one does not fit."""
     rank = max(adapter.rank for adapter in adapters.values())
-    bank = LoraBank(base, sites_of(base, adapters.values()), rank, slots, dtype, device)
-    for slot, adapter in adapters.items():
-        bank.put(slot, adapter)
-    return bank
+    places: dict[torch.device, list[Site]] = {}
+    for site in sites_of(base, adapters.values()):
+        places.setdefault(base.get_parameter(f"{site.name}.weight").device, []).append(site)
+    banks = [LoraBank(base, sites, rank, slots, dtype, device) for device, sites in places.items()]
+    for bank in banks:
+        names = {site.name for site in bank.sites}
+        for slot, adapter in adapters.items():
+            bank.put(slot, AdapterWeights({name: own for name, own in adapter.modules.items() if name in names}))
+    return banks[0] if len(banks) == 1 else Banks(banks)

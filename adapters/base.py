@@ -6,7 +6,7 @@ safetensors alone, and the code that a model brings with it runs only where the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,25 +23,27 @@ from transformers import (
 from adapters.device import read_no_texts
 from adapters.probe import Probe, probe
 from adapters.quantising.weights import keep_as_loaded, prepare, settings
+from adapters.splitting.split import placed, settle
 from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
 
 
-def load_model(model: Model, device: torch.device | None = None) -> PreTrainedModel:
+def load_model(model: Model, *devices: torch.device) -> PreTrainedModel:
     """The base in the model's dtype, on the CPU; its weights are spread over processes where ZeRO 3 is set up.
 
-    Weights that are quantised are so on the `device`, at once: each is packed as soon as it is read.
+    Where there are several `devices` some of its layers lie on each. Weights that are quantised are so on the first, at
+    once: each is packed as soon as it is read.
 
-    Raises ConfigError where it is of no kind that transformers loads as a causal language model, and where its folder
-    lacks weights: transformers would fill them at random, anew at each load.
+    Raises ConfigError where it is of no kind that transformers loads as a causal language model, where it cannot be
+    split, and where its folder lacks weights: transformers would fill them at random, anew at each load.
     """
     read_no_texts()
     folder = local_folder(model.path, model.revision)
     try:
         found: object = AutoModelForCausalLM.from_pretrained(
             folder,
-            **_quantised(model, device or torch.device("cpu")),
+            **_told(model, devices),
             dtype=getattr(torch, model.dtype),
             trust_remote_code=model.trust_remote_code,
             use_safetensors=True,
@@ -55,18 +57,32 @@ def load_model(model: Model, device: torch.device | None = None) -> PreTrainedMo
         problem = f"its folder lacks the weights {lacking[0]} ({len(lacking)} in all)"
         raise ConfigError("models", model.path, problem, "copy the folder again, or save the model again")
     keep_as_loaded(loaded)
+    if len(devices) > 1:
+        settle(loaded)
     return loaded
 
 
-def _quantised(model: Model, device: torch.device) -> dict[str, object]:
-    """What transformers is told beside the rest, where the weights are to be quantised, or are so in their folder."""
+def _told(model: Model, devices: Sequence[torch.device]) -> dict[str, object]:
+    """What transformers is told beside the rest: of attention, where weights lie, and how they are to be quantised.
+
+    Quantised ones are not split, which planning has refused.
+    """
+    told: dict[str, object] = {} if model.attention is None else {"attn_implementation": model.attention}
     if model.quantization is None:
-        return {}
+        return told | {"device_map": _placed(model, devices)} if len(devices) > 1 else told
     prepare()
-    told: dict[str, object] = {"device_map": {"": device}}
+    told["device_map"] = {"": devices[0] if devices else torch.device("cpu")}
     if not getattr(load_config(model), "quantization_config", None):
         told["quantization_config"] = settings(model.quantization, getattr(torch, model.dtype))
     return told
+
+
+def _placed(model: Model, devices: Sequence[torch.device]) -> dict[str, torch.device]:
+    try:
+        return placed(shell_of(model), devices)
+    except ValueError as error:
+        problem = f"cannot be split over {len(devices)} GPUs: {error}"
+        raise ConfigError("models", model.path, problem, "set evaluators.resources to {GPU: 1}") from error
 
 
 def shell_of(model: Model) -> PreTrainedModel:

@@ -30,7 +30,7 @@ STRONGER, STEPS = 4.0, 7  # times an adapter is made stronger at most, and by wh
 @contextmanager
 def banked(base: PreTrainedModel, adapter: AdapterWeights, dtype: torch.dtype | None = None) -> Iterator[Sequence[int]]:
     """Within, the base reads rows of a probe's batch with one adapter of a bank, and those between without."""
-    bank = for_adapters(base, {0: adapter}, 1, dtype or base.dtype, base.device)
+    bank = for_adapters(base, {0: adapter}, 1, dtype or base.dtype)
     try:
         with bank.rows(SLOTS):
             yield [row for row, slot in enumerate(SLOTS) if slot is None]

@@ -55,7 +55,8 @@ def _places(base: nn.Module) -> dict[str, int]:
 
 
 def _sums(base: nn.Module) -> torch.Tensor:
-    return torch.stack([_sum(weight) for _, weight in _weights(base)])
+    sums = [_sum(weight) for _, weight in _weights(base)]
+    return torch.stack([one.to(sums[0].device) for one in sums])
 
 
 def _modules(base: nn.Module) -> tuple[object, ...]:

@@ -65,6 +65,7 @@ class Settings:
     languages: tuple[str, ...] = ()
     validation: Validation | None = None
     texts: tuple[Cell, ...] = ()  # cells of raw text that are scored
+    gpus: int = 1  # over which the base is split, where there are GPUs
 
     @property
     def chats(self) -> bool:
@@ -81,6 +82,7 @@ class Settings:
             config.languages,
             config.held_out_by,
             tuple(config.scored_texts()),
+            config.evaluators.gpus,
         )
 
 
@@ -104,7 +106,7 @@ class Evaluator:
         gc.collect()  # PEFT's modules know each other both ways
         model, settings = self._model, self._settings
         beat(LOADING)
-        self._base = load_base(model)
+        self._base = load_base(model, settings.gpus)
         beat()
         self._exact = ROUNDED if check_readable(self._base, model).rounds else EXACT
         beat()
@@ -119,8 +121,7 @@ class Evaluator:
 
     def _targets_of(self, encoder: Encoder, shared: SharedRequests, branch: bool = True) -> Targets:
         settings = self._settings
-        own = settings.languages, settings.validation, settings.texts
-        library = TaskLibrary(settings.tasks, settings.scoring, *own)
+        library = TaskLibrary(settings.tasks, settings.scoring, settings.languages, settings.validation, settings.texts)
         return Targets(library, encoder, self._engine, shared, self._exact if branch else None)
 
     def _waves_of(self, encoder: Encoder, targets: Targets, asked_as: str | None = None) -> Waves:
@@ -200,7 +201,7 @@ class Evaluator:
         """Score the adapters that can share batches, so `many` at once; return the units of all others."""
         plain = {a: found for a, folder in folders.items() if (found := self._bankable(folder)) is not None}
         adapters, weights = list(plain), list(plain.values())
-        most = sharing.most_ranks(weights, self._engine.device)
+        most = sharing.most_ranks(weights, self._engine.devices)
         for places in sharing.by_rank([one.rank for one in weights], many, most):
             group = [adapters[place] for place in places]
             with bank_on(self._engine, [plain[adapter] for adapter in group]):

@@ -96,11 +96,12 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options, lease: L
     import ray
 
     from orchestrator.cluster.connect import check_fits, connect
+    from orchestrator.cluster.nodes import alive_nodes
     from orchestrator.run import StudyRun
 
     cluster = connect(options.allow_open_cluster)
     on_signals()  # Ray has put handlers of its own in their place
-    check_fits(prepared.config, ray.cluster_resources())  # type: ignore[no-untyped-call]
+    check_fits(prepared.config, list(alive_nodes().values()))
     console.print(str(cluster), soft_wrap=True)
     most = options.most_device_hours()
     run = StudyRun(prepared, console, options.profile, most_device_hours=most, asked=lambda: lease.asked)

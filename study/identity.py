@@ -22,6 +22,7 @@ from study.config import KeepNearBase, Mixing, Recipe, Scoring
 
 AS_BEFORE: dict[str, object] = {  # the value at which results are what they were before
     "model.quantization": None,
+    "model.attn_implementation": None,
     "scoring.system_prompt": None,
     "scoring.chat_template_args": None,
     "recipe.validation.split": "floor",

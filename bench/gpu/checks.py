@@ -80,7 +80,7 @@ def _banked(kit: Kit, base: Any, requests: list[Request], name: str, limit: floa
     adapters, count = [adapter(base, seed, 0.05) for seed in (1, 2)], len(requests)
     expected = [with_peft(base, one, requests) for one in adapters] + [by_transformers(base, requests)]
     engine = Engine(base, 1000 if kit.tiny else None)
-    engine.bank = for_adapters(base, dict(enumerate(adapters)), 2, base.dtype, base.device)
+    engine.bank = for_adapters(base, dict(enumerate(adapters)), 2, base.dtype)
     rows = shared_rows(requests, range(count), 512)
     mixed = [row.numbered_from(n * count, slot) for n, slot in enumerate((0, 1, None)) for row in rows]
     found = scored(engine, mixed, 3 * count).reshape(3, count)
@@ -200,7 +200,7 @@ def waits(kit: Kit) -> None:
     requests = kit.checked.requests()
     rows = shared_rows(requests, range(len(requests)), 512)
     engine = Engine(base, 4096)
-    bank: LoraBank = for_adapters(base, {0: adapter(base, 1, 0.05)}, 1, base.dtype, base.device)
+    bank: LoraBank = for_adapters(base, {0: adapter(base, 1, 0.05)}, 1, base.dtype)
     engine.bank = bank
     mixed = [replaced for slot in (0, None) for replaced in (row.numbered_from(0, slot) for row in rows[:4])]
     engine._forward(mixed)

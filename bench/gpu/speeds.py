@@ -52,7 +52,7 @@ def _scoring(kit: Kit, shape: Shape, base: Any) -> None:
     alike = kit.seconds(scoring(shared, count))
     kit.tell("speed", f"scoring, {shape.name}, shared prompts", seconds / alike, "times as fast")
     _told(kit, f"tokens of shared rows, {shape.name}", sum(map(len, shared)), body * sum(map(len, shared)), alike)
-    engine.bank = for_adapters(base, {n: adapter(base, n, 0.05) for n in range(4)}, 4, base.dtype, base.device)
+    engine.bank = for_adapters(base, {n: adapter(base, n, 0.05) for n in range(4)}, 4, base.dtype)
     banked = [row.numbered_from(n * count, n) for n in range(4) for row in shared]
     seconds = kit.seconds(scoring(banked, 4 * count))
     kit.tell("speed", f"scoring, {shape.name}, four adapters in a bank", 4 * alike / seconds, "times one without")

@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from adapters.bank import LoraBank
+from adapters.bank import Banks, LoraBank
 from adapters.device import empty_cache, room, uploaded
 from adapters.folder import UnsupportedAdapter
 from adapters.positions import turn_of
 from adapters.probe import has_prompt
+from adapters.splitting.split import devices_of
 from evaluators.forward.masks import Masks
 from evaluators.forward.profile import Profile, forward_flops
 from evaluators.forward.rows import Row
@@ -43,8 +44,9 @@ class Engine:
         self, model: PreTrainedModel, tokens_per_batch: int | None = None, profile: Profile | None = None
     ) -> None:
         self.model = model
-        self.device = model.device
-        self.bank: LoraBank | None = None
+        self.devices = devices_of(model)
+        self.device = self.devices[0]
+        self.bank: LoraBank | Banks | None = None
         self.profile = profile
         self.budget = tokens_per_batch or automatic_budget(model)
         config = model.config.get_text_config()
@@ -159,7 +161,7 @@ class Engine:
         tokens_BL = self._padded([row.tokens_N for row in batch], length)
         at_S = np.concatenate([row.at_S.astype(np.int64) + b * length for b, row in enumerate(batch)])
         at_U, where_S = np.unique(at_S, return_inverse=True)
-        want_S = self._tensor(np.concatenate([row.want_S for row in batch]).astype(np.int64))
+        want_S = np.concatenate([row.want_S for row in batch]).astype(np.int64)
         arguments: dict[str, object] = {"input_ids": tokens_BL, "use_cache": has_prompt(self.model)}
         if branches:
             depth_BL = self._padded([row.depth_N for row in batch], length)
@@ -167,10 +169,10 @@ class Engine:
             arguments["attention_mask"] = self._masks.of(self._padded([row.end_N for row in batch], length), depth_BL)
         slots = [row.slot for row in batch]
         with self._masks.attention(length) if branches else nullcontext():
-            logits_UV = self._logits(arguments, tokens_BL.shape, self._tensor(at_U), slots)
+            logits_UV = self._logits(arguments, tokens_BL.shape, torch.from_numpy(at_U), slots)
         logprobs_UV = torch.log_softmax(logits_UV, dim=-1, dtype=torch.float32)
-        index_S = self._tensor(where_S)
-        logprob_S = logprobs_UV[index_S, want_S]
+        index_S, want = (uploaded(torch.from_numpy(own_S), logprobs_UV.device) for own_S in (where_S, want_S))
+        logprob_S = logprobs_UV[index_S, want]
         return logprob_S, logprob_S >= logprobs_UV.amax(dim=-1)[index_S]
 
     def _logits(
@@ -178,14 +180,14 @@ class Engine:
     ) -> torch.Tensor:
         """Logits of the given nodes, numbered through a batch of this shape [B, L]: [U, V].
 
-        The model calls its own head, so what follows it there (soft caps, scaling) is applied. What an adapter puts
-        before each row comes first in what is computed, and is passed over.
+        The model calls its own head, so what follows it there (soft caps, scaling) is applied. They lie where the head
+        does. What an adapter puts before each row comes first in what is computed, and is passed over.
         """
         rows, length = shape
 
         def nodes(values: torch.Tensor) -> torch.Tensor:
             own_BLX = values.reshape(rows, -1, values.shape[-1])[:, -length:]
-            return own_BLX.reshape(-1, values.shape[-1])[at_U]
+            return own_BLX.reshape(-1, values.shape[-1])[uploaded(at_U, values.device)]
 
         def keep(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             return (nodes(inputs[0])[None],)
@@ -206,21 +208,19 @@ class Engine:
         padded = np.zeros((len(values), length), dtype=np.int64)
         for row, value in zip(padded, values, strict=True):
             row[: len(value)] = value
-        return self._tensor(padded)
-
-    def _tensor(self, values: NDArray[np.int64]) -> torch.Tensor:
-        return uploaded(torch.from_numpy(values), self.device)
+        return uploaded(torch.from_numpy(padded), self.device)
 
 
 def automatic_budget(model: PreTrainedModel) -> int:
     """Tokens per batch: what the cache likes on a CPU; on a GPU what fits in a third of what is free of its share.
 
-    A token's activations are taken as three intermediate and sixteen hidden vectors.
+    That is on the fullest, where a base is split. A token's activations are taken as three intermediate and sixteen
+    hidden vectors.
     """
     token_bytes = _width(model) * model.dtype.itemsize
     if model.device.type != "cuda":
         return int(min(CPU_TOKENS[1], max(CPU_TOKENS[0], CPU_BYTES / token_bytes)))
-    return int(min(CUDA_TOKENS, max(1024, room(model.device) / 3 / token_bytes)))
+    return int(min(CUDA_TOKENS, max(1024, min(map(room, devices_of(model))) / 3 / token_bytes)))
 
 
 def _width(model: PreTrainedModel) -> int:

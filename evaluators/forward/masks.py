@@ -2,7 +2,8 @@
 
 Node j is node i or one of its ancestors exactly when j <= i < end[j]; how far apart they are is the difference of their
 depths. Short rows get a dense mask. On a GPU long ones get a block mask, by which FlexAttention leaves out the blocks
-that nobody looks at: the half above the diagonal, and other options' tokens.
+that nobody looks at: the half above the diagonal, and other options' tokens. They lie where the input does, so a base
+that is split over GPUs gets dense ones.
 
 Shapes: B rows, L nodes of the longest row.
 """
@@ -17,11 +18,13 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask
 from transformers import PreTrainedModel
 
+from adapters.splitting.split import devices_of
 from evaluators.forward.blocks import FLEX_BLOCK, block_mask
 
 log = logging.getLogger(__name__)
 
 FLEX_TOKENS = 1024  # from this length on attention costs enough for its kernel to matter
+FLASH = "flash_attention_2"  # takes no mask of its own: rows that branch are left to torch's kernels
 FLEX_KERNELS = 64  # that torch may compile for batches of different shapes, before it would leave compiling
 
 Mask = torch.Tensor | BlockMask
@@ -36,8 +39,8 @@ class Masks:
         self._model = model
         self._window: int | None = getattr(config, "sliding_window", None)
         self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
-        flex = model.device.type == "cuda" and getattr(model, "_supports_flex_attn", False)
-        self.flex_from: int | None = FLEX_TOKENS if flex and not _without_flex else None
+        flex = model.device.type == "cuda" and len(devices_of(model)) == 1 and not _without_flex
+        self.flex_from: int | None = FLEX_TOKENS if flex and getattr(model, "_supports_flex_attn", False) else None
         if self.flex_from is not None:
             torch._dynamo.config.recompile_limit = FLEX_KERNELS
 
@@ -48,11 +51,11 @@ class Masks:
     @contextmanager
     def attention(self, length: int) -> Iterator[None]:
         """Within, the model computes attention by the kernel that takes the mask of rows of this length."""
-        if not self.flexes(length):
+        if not self.flexes(length) and self._model.config._attn_implementation != FLASH:
             yield
             return
         before = self._model.config._attn_implementation
-        self._model.set_attn_implementation("flex_attention")
+        self._model.set_attn_implementation("flex_attention" if self.flexes(length) else "sdpa")
         try:
             yield
         finally:
@@ -104,7 +107,7 @@ class Masks:
             allowed &= depth_BL[:, :, None] - depth_BL[:, None, :] < window
         allowed |= torch.eye(len(node_L), dtype=torch.bool, device=end_BL.device)  # padding sees itself, as above
         mask_B1LL = allowed[:, None]
-        if self._model.config.get_text_config()._attn_implementation == "sdpa":
+        if self._model.config.get_text_config()._attn_implementation in ("sdpa", FLASH):
             return mask_B1LL
         lowest, dtype = torch.finfo(self._model.dtype).min, self._model.dtype
         return torch.zeros(mask_B1LL.shape, dtype=dtype, device=end_BL.device).masked_fill(~mask_B1LL, lowest)

@@ -40,11 +40,14 @@ class AdapterError(Exception):
     """An adapter that cannot be read, or that this engine does not score exactly."""
 
 
-def load_base(model: Model) -> PreTrainedModel:
-    """The base model on the GPU where there is one, ready to be read."""
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    base = load_model(model, device)
-    base.to(device)  # type: ignore[arg-type]  # behind a decorator that hides its arguments
+def load_base(model: Model, gpus: int = 1) -> PreTrainedModel:
+    """The base model on the GPU where there is one, or split over so many of them, ready to be read."""
+    devices = [torch.device("cpu")]
+    if torch.cuda.is_available():
+        devices = [torch.device("cuda", torch.cuda.current_device() + number) for number in range(gpus)]
+    base = load_model(model, *devices)
+    if len(devices) == 1:
+        base.to(devices[0])  # type: ignore[arg-type]  # behind a decorator that hides its arguments
     base.eval().requires_grad_(False)
     use_onednn(base)
     return base

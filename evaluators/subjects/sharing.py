@@ -34,15 +34,17 @@ def adapters_per_batch(device: str, budget: int, tokens: int) -> int:
     return min(MOST_ADAPTERS, math.ceil(FULL_BATCHES * budget / max(1, tokens)))
 
 
-def most_ranks(adapters: Sequence[AdapterWeights], device: torch.device) -> float:
-    """How many ranks a bank of some of these may have, all slots together, by what a GPU has room for.
+def most_ranks(adapters: Sequence[AdapterWeights], devices: Sequence[torch.device]) -> float:
+    """How many ranks a bank of some of these may have, all slots together, by what GPUs have room for.
 
-    A rank is a row of A and a column of B in every module that any of them adapts, in float32 at most.
+    A rank is a row of A and a column of B in every module that any of them adapts, in float32 at most. Where a base is
+    split, about as many of these modules lie on each GPU.
     """
-    if device.type != "cuda":
+    if devices[0].type != "cuda":
         return math.inf
     sides = {name: len(own.b) + own.a.shape[1] for one in adapters for name, own in one.modules.items()}
-    return PART_OF_ROOM * room(device) / max(1, torch.float32.itemsize * sum(sides.values()))
+    free = len(devices) * min(map(room, devices))
+    return PART_OF_ROOM * free / max(1, torch.float32.itemsize * sum(sides.values()))
 
 
 def by_rank(ranks: Sequence[int], many: int, most: float) -> list[list[int]]:
@@ -71,7 +73,7 @@ def bank_on(engine: Engine, adapters: Sequence[AdapterWeights]) -> Iterator[None
     base = engine.model
     exact = base.dtype == torch.float32 or any(map(_cancels, adapters))
     dtype = torch.float32 if exact else base.dtype
-    engine.bank = for_adapters(base, dict(enumerate(adapters)), len(adapters), dtype, base.device)
+    engine.bank = for_adapters(base, dict(enumerate(adapters)), len(adapters), dtype)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -129,21 +129,24 @@ def check_machine(config: StudyConfig) -> None:
             raise ConfigError(key, resources, problem, fix)
 
 
-def check_fits(config: StudyConfig, total: Mapping[str, float]) -> None:
-    """Raise ConfigError when a trial or an evaluator can never run: known where no node is added."""
+def check_fits(config: StudyConfig, nodes: Sequence[Mapping[str, float]]) -> None:
+    """Raise ConfigError when a trial or an evaluator can never run: known where no node is added.
+
+    Workers of a trial may lie on several nodes; each of them, and an evaluator, lies on one.
+    """
     if autoscales():
         return
     training = config.training
-    trial = {name: amount * training.workers_per_trial for name, amount in training.resources_per_worker.items()}
-    for key, wanted in (
-        ("training.resources_per_worker", trial),
-        ("evaluators.resources", config.evaluators.resources),
+    for key, wanted, times in (
+        ("training.resources_per_worker", training.resources_per_worker, training.workers_per_trial),
+        ("evaluators.resources", config.evaluators.resources, 1),
     ):
-        if fits(total, {}, wanted) < 1:
-            has = ", ".join(f"{name}: {total.get(name, 0):g}" for name in wanted)
+        if sum(fits(node, {}, wanted) for node in nodes) < times:
+            found = {", ".join(f"{name}: {node.get(name, 0):g}" for name in wanted) for node in nodes}
+            problem = f"does not fit {times} times" if times > 1 else "does not fit"
             raise ConfigError(
                 key,
                 wanted,
-                f"does not fit on the cluster, which has {has}",
+                f"{problem} on the cluster's nodes, each of which has {' or '.join(sorted(found))}",
                 f"lower it, e.g. --set '{key}={{CPU: 1}}', or add nodes",
             )

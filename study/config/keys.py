@@ -33,6 +33,7 @@ class ModelConfig(Frozen):
     revision: StrictStr | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["nf4", "int8"] | None = None  # of linear modules, by bitsandbytes
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = None  # as transformers calls them
     family: StrictStr | None = None
     size_billions: Annotated[Number, Field(gt=0)] | None = None
     trust_remote_code: StrictBool = False
@@ -60,6 +61,11 @@ class Evaluators(Frozen):
     max: Auto | PositiveInt = "auto"
     resources: Resources = Field(default={"GPU": 1.0})
     tokens_per_batch: Auto | PositiveInt = "auto"
+
+    @property
+    def gpus(self) -> int:
+        """Over how many GPUs each splits its base: all that it has, or one where it has a part of one, or none."""
+        return max(1, int(self.resources.get("GPU", 1)))
 
 
 class Failures(Frozen):

@@ -32,10 +32,24 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
         _check_type(told, key, model)
         _check_decodes(told, key, model)
         check_quantised(told, config.models[i].quantization, f"models[{i}]", model.path)
+        _check_split(config.evaluators.gpus, model)
         chats = config.chats()
         for system_prompt in dict.fromkeys(scoring.system_prompt for scoring in chats):
             _check_chat(system_prompt, model)
         _check_vocabulary(told, key, model, bool(chats))
+
+
+def _check_split(gpus: int, model: Model) -> None:
+    """Raise ConfigError for a base that no evaluator can split over its GPUs, as far as that shows without weights."""
+    if gpus == 1:
+        return
+    if model.quantization is not None:
+        problem = f"splits a base over them, and that of {model.name} is quantised ({model.quantization})"
+    elif 0 < model.layers < gpus:
+        problem = f"splits a base over them, and {model.name} has {model.layers} layers, each of which stays whole"
+    else:
+        return
+    raise ConfigError("evaluators.resources", f"{{GPU: {gpus}}}", problem, "ask for fewer, or for 1")
 
 
 def _check_type(told: Mapping[str, Any], key: str, model: Model) -> None:

@@ -28,7 +28,7 @@ _IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.
 
 @dataclass(frozen=True)
 class Model:
-    """A base model, resolved. `identity` changes when the weights, tokenizer, config, dtype or quantisation do.
+    """A base model, resolved. `identity` changes when weights, tokenizer, config, dtype, quantisation or attention do.
 
     `embedded` of its `params` are embeddings and output heads. `is_mixed`: it has weights that are no matrix of one
     linear module each, as experts and convolutions are. `adapts` are, by what a recipe calls them, the modules that it
@@ -51,6 +51,7 @@ class Model:
     adapts: tuple[tuple[Modules, tuple[str, ...]], ...] = ()
     layers: int = 0
     quantization: str | None = None
+    attention: str | None = None  # the implementation asked for; else what transformers takes
 
     @property
     def bytes(self) -> int:
@@ -97,7 +98,8 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         weights = f"{entry.id}@{revision}"
     _check_causal(config_json, f"{key}.id", entry.id)
     held = quantised.whole(held, config_json)
-    params, asked = shapes.count(held), deciding("model", {"quantization": entry.quantization})
+    how = {"quantization": entry.quantization, "attn_implementation": entry.attn_implementation}
+    params, asked = shapes.count(held), deciding("model", how)
     return Model(
         name=name,
         path=path,
@@ -113,6 +115,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         is_mixed=shapes.is_mixed(held),
         layers=shapes.layers(held),
         quantization=entry.quantization or quantised.stated(config_json),
+        attention=entry.attn_implementation,
     )
 
 

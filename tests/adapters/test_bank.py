@@ -60,7 +60,7 @@ def save(base: Any, config: LoraConfig, folder: Path, seed: int = 0) -> Path:
 
 @pytest.fixture
 def bank(base: Any, folders: list[Path]) -> Iterator[LoraBank]:
-    made = for_adapters(base, dict(enumerate(map(read, folders))), 3, torch.float32, "cpu")
+    made = for_adapters(base, dict(enumerate(map(read, folders))), 3, torch.float32)
     yield made
     made.detach()
 
@@ -188,7 +188,7 @@ def test_dropout_drops_the_share_it_should_and_keeps_the_mean() -> None:
 
 
 def test_the_base_is_as_it_was_after_the_bank(base: Any, folders: list[Path], tiny_model_dir: Path) -> None:
-    bank = for_adapters(base, {0: read(folders[0])}, 1, torch.float32, "cpu")
+    bank = for_adapters(base, {0: read(folders[0])}, 1, torch.float32)
     with pytest.raises(RuntimeError, match="whose rows"):
         base(input_ids=tokens(1))
     bank.detach()
@@ -205,7 +205,7 @@ def test_gpt2s_transposed_layers_count_as_linear(tmp_path: Path) -> None:
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval()
     adapter = read(folder)
     assert {site.name for site in sites_named(base, meant(base, "all-linear"))} == set(adapter.modules)
-    bank = for_adapters(base, {0: adapter}, 2, torch.float32, "cpu")
+    bank = for_adapters(base, {0: adapter}, 2, torch.float32)
     with torch.no_grad(), bank.rows([0, None]):
         actual = base(input_ids=tokens(2)).logits
     torch.testing.assert_close(actual[:1], plain(tmp_path / "base", folder, tokens(2)[:1]), rtol=1e-5, atol=1e-5)
@@ -244,7 +244,7 @@ def test_an_adapter_that_does_not_fit_is_refused(bank: LoraBank, base: Any, fold
         narrow.put(0, read(folders[2]))
     strange = AdapterWeights({"model.layers.9.mlp.up_proj": read(folders[0]).modules["model.layers.0.mlp.up_proj"]})
     with pytest.raises(UnsupportedAdapter, match=r"layers\.9"):
-        for_adapters(base, {0: strange}, 1, torch.float32, "cpu")
+        for_adapters(base, {0: strange}, 1, torch.float32)
     with pytest.raises(UnsupportedAdapter, match="pickled"):
         read(folders[0].parent)
     with pytest.raises(IndexError), bank.rows([3]):

@@ -1,7 +1,8 @@
-// A device that says `cuda`, for CPU builds of torch: torch's own CUDA dispatch key, on host memory.
+// Two devices that say `cuda`, for CPU builds of torch: torch's own CUDA dispatch key, on host memory.
 //
-// Every operation is the CPU's kernel. As on a GPU operands on both sides are refused, memory is counted and has a limit,
-// and what a host would wait for is told: copies that block, values that are read, sizes that only the device knows.
+// Every operation is the CPU's kernel. As on GPUs operands on several sides are refused, memory is counted, that of both
+// together, and has a limit, and what a host would wait for is told: copies that block, values that are read, sizes that
+// only the device knows.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/Tensor.h>
@@ -37,9 +38,13 @@ using at::Tensor;
 
 namespace {
 
+const c10::DeviceIndex DEVICES = 2;
 const at::Device DEVICE(at::kCUDA, 0);
 const c10::DispatchKeySet KEY(c10::DispatchKey::CUDA);
-const c10::Stream STREAM(c10::Stream::DEFAULT, DEVICE);
+thread_local c10::DeviceIndex current = 0;
+
+c10::DeviceIndex index_of(std::optional<at::Device> device) { return device && device->has_index() ? device->index() : current; }
+c10::Stream stream_of(at::Device device) { return c10::Stream(c10::Stream::DEFAULT, at::Device(at::kCUDA, index_of(device))); }
 
 // ---- what a host waits for
 thread_local bool within = false;  // an operation that is counted already
@@ -75,6 +80,8 @@ void* taken(size_t bytes) {
 }
 
 struct Memory final : at::Allocator {
+  const c10::DeviceIndex index;
+  explicit Memory(c10::DeviceIndex index) : index(index) {}
   at::DataPtr allocate(size_t bytes) override {
     TORCH_CHECK_WITH(OutOfMemoryError, !limit || allocated + (int64_t)bytes <= limit, "CUDA out of memory. Tried to allocate ", bytes, " bytes");
     auto* block = new Block{taken(bytes), bytes};
@@ -85,8 +92,14 @@ struct Memory final : at::Allocator {
       allocated -= block->bytes;
       free(block->begin);
       delete block;
-    }, DEVICE};
+    }, at::Device(at::kCUDA, index)};
   }
+  at::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { memcpy(to, from, bytes); }
+} memories[DEVICES] = {Memory(0), Memory(1)};
+
+struct CurrentMemory final : at::Allocator {  // what torch asks without saying where
+  at::DataPtr allocate(size_t bytes) override { return memories[current].allocate(bytes); }
   at::DeleterFnPtr raw_deleter() const override { return nullptr; }
   void copy_data(void* to, const void* from, std::size_t bytes) const override { memcpy(to, from, bytes); }
 } memory;
@@ -128,15 +141,19 @@ struct Generator final : c10::GeneratorImpl {
 
 struct Guard final : c10::impl::DeviceGuardImplInterface {
   at::DeviceType type() const override { return at::kCUDA; }
-  at::Device exchangeDevice(at::Device) const override { return DEVICE; }
-  at::Device getDevice() const override { return DEVICE; }
-  void setDevice(at::Device) const override {}
-  void uncheckedSetDevice(at::Device) const noexcept override {}
-  c10::Stream getStream(at::Device) const noexcept override { return STREAM; }
-  c10::Stream getDefaultStream(at::Device) const override { return STREAM; }
-  c10::Stream getStreamFromGlobalPool(at::Device, bool) const override { return STREAM; }
-  c10::Stream getNewStream(at::Device, int) const override { return STREAM; }
-  c10::Stream exchangeStream(c10::Stream) const noexcept override { return STREAM; }
+  at::Device exchangeDevice(at::Device next) const override {
+    const auto before = getDevice();
+    current = index_of(next);
+    return before;
+  }
+  at::Device getDevice() const override { return at::Device(at::kCUDA, current); }
+  void setDevice(at::Device next) const override { current = index_of(next); }
+  void uncheckedSetDevice(at::Device next) const noexcept override { current = index_of(next); }
+  c10::Stream getStream(at::Device device) const noexcept override { return stream_of(device); }
+  c10::Stream getDefaultStream(at::Device device) const override { return stream_of(device); }
+  c10::Stream getStreamFromGlobalPool(at::Device device, bool) const override { return stream_of(device); }
+  c10::Stream getNewStream(at::Device device, int) const override { return stream_of(device); }
+  c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
   void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override { *event = (void*)1; }
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
@@ -145,7 +162,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   void synchronizeEvent(void*) const override { wait("event"); }
   void synchronizeDevice(const c10::DeviceIndex) const override { wait("device"); }
   double elapsedTime(void*, void*, const c10::DeviceIndex) const override { return 0; }
-  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  c10::DeviceIndex deviceCount() const noexcept override { return DEVICES; }
 };
 
 struct Hooks final : at::CUDAHooksInterface {
@@ -161,13 +178,13 @@ struct Hooks final : at::CUDAHooksInterface {
   }
   at::Generator getNewGenerator(c10::DeviceIndex) const override { return at::make_generator<Generator>(); }
   at::Device getDeviceFromPtr(void*) const override { return DEVICE; }
-  c10::DeviceIndex current_device() const override { return 0; }
-  c10::DeviceIndex deviceCount() const override { return 1; }
-  c10::DeviceIndex getCurrentDevice() const override { return 0; }
-  void setCurrentDevice(c10::DeviceIndex) const override {}
-  c10::DeviceIndex exchangeDevice(c10::DeviceIndex) const override { return 0; }
-  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex) const override { return 0; }
-  int getNumGPUs() const override { return 1; }
+  c10::DeviceIndex current_device() const override { return current; }
+  c10::DeviceIndex deviceCount() const override { return DEVICES; }
+  c10::DeviceIndex getCurrentDevice() const override { return current; }
+  void setCurrentDevice(c10::DeviceIndex next) const override { current = next; }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex next) const override { return std::exchange(current, next); }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex next) const override { return exchangeDevice(next); }
+  int getNumGPUs() const override { return DEVICES; }
   bool isPinnedPtr(const void* at) const override { return is_pinned(at); }
   at::Allocator* getPinnedMemoryAllocator() const override { return &pinned_memory; }
   at::Allocator* getCUDADeviceAllocator() const override { return &memory; }
@@ -179,12 +196,12 @@ Tensor host(const Tensor& one) {  // the same memory as a tensor of the CPU
   return one.is_cuda() ? at::from_blob(one.data_ptr(), one.sizes(), one.strides(), one.options().device(at::kCPU)) : one;
 }
 
-Tensor empty(IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
-  return at::detail::empty_generic(size, &memory, KEY, c10::dtype_or_default(type), format);
+Tensor empty(IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  return at::detail::empty_generic(size, &memories[index_of(device)], KEY, c10::dtype_or_default(type), format);
 }
 
-Tensor empty_strided(IntArrayRef size, IntArrayRef stride, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
-  return at::detail::empty_strided_generic(size, stride, &memory, KEY, c10::dtype_or_default(type));
+Tensor empty_strided(IntArrayRef size, IntArrayRef stride, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>) {
+  return at::detail::empty_strided_generic(size, stride, &memories[index_of(device)], KEY, c10::dtype_or_default(type));
 }
 
 Tensor& copy_(Tensor& to, const Tensor& from, bool non_blocking) {
@@ -205,7 +222,7 @@ const Tensor& resize_(const Tensor& self, IntArrayRef size, std::optional<at::Me
   auto* own = self.unsafeGetTensorImpl();
   const size_t bytes = (c10::multiply_integers(size) + self.storage_offset()) * self.itemsize(), has = self.storage().nbytes();
   if (bytes > has) {
-    auto begin = memory.allocate(bytes);
+    auto begin = memories[self.device().index()].allocate(bytes);
     if (has) memcpy(begin.get(), self.storage().data(), has);
     self.storage().set_data_ptr_noswap(std::move(begin));
     self.storage().set_nbytes(bytes);
@@ -241,9 +258,11 @@ const std::set<std::string> CPU_INDICES = {"index", "index_put_", "_index_put_im
 void on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& schema = op.schema();
   const auto name = schema.name().substr(schema.name().find("::") + 2);
-  bool here = false, there = false, by_mask = false;
+  bool there = false, by_mask = false;
+  std::set<c10::DeviceIndex> here;
   auto see = [&](const Tensor& one) {
-    if (one.defined()) (one.is_cuda() ? here : there) |= one.is_cuda() || one.dim() > 0;
+    if (one.defined() && one.is_cuda()) here.insert(one.device().index());
+    else if (one.defined()) there |= one.dim() > 0;
   };
   for (size_t i = stack->size() - schema.arguments().size(); i < stack->size(); i++) {
     auto& value = (*stack)[i];
@@ -258,7 +277,8 @@ void on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       by_mask |= one.toTensor().scalar_type() == at::kBool;
     }
   }
-  if (here && there) {
+  TORCH_CHECK(here.size() < 2, "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cuda:1! (", schema.name(), ")");
+  if (here.size() && there) {
     TORCH_CHECK(CPU_INDICES.count(name), "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! (", schema.name(), ")");
     wait("indices that lie on the host");
   }

@@ -1,8 +1,9 @@
-"""A device that says `cuda` on a machine without one: `pytest -p tests.device.fake` runs tests on it.
+"""Devices that say `cuda` on a machine without one: `pytest -p tests.device.fake` runs tests on them.
 
-It is torch's own CUDA key on host memory (device.cpp). It proves where tensors lie, of which type they are, what memory
-is let go of and where the host waits for the device. It says nothing of speed, nor of a real one's kernels. Torch asks
-for it once, when it is loaded, so this is imported first. Needs g++.
+They are torch's own CUDA key on host memory (device.cpp), two of them, of which a program finds one (`device_count`).
+They prove where tensors lie, of which type they are, what memory is let go of and where the host waits for a device.
+They say nothing of speed, nor of a real one's kernels. Torch asks for them once, when it is loaded, so this is imported
+first. Needs g++.
 """
 
 from __future__ import annotations

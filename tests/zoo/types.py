@@ -115,7 +115,7 @@ def _by_peft(model: Path, adapter: Path) -> float:
         name: Factors(*(tensors[f"base_model.model.{name}.lora_{half}.weight"] for half in "AB"), scaling)
         for name in names
     }
-    bank = for_adapters(base, {0: AdapterWeights(matrices)}, 1, torch.float32, "cpu")
+    bank = for_adapters(base, {0: AdapterWeights(matrices)}, 1, torch.float32)
     with bank.rows([0]):
         ours = base(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
     bank.detach()

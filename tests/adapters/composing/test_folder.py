@@ -67,7 +67,7 @@ def test_every_way_to_run_it_is_the_dense_merge(world: World, tmp_path: Path) ->
     assert read is not None
     with merged(world.base, read):
         torch.testing.assert_close(logits(world.base), expected, rtol=0, atol=1e-4)
-    bank = for_adapters(world.base, {0: read}, 1, torch.float32, "cpu")
+    bank = for_adapters(world.base, {0: read}, 1, torch.float32)
     with bank.rows([0]):
         torch.testing.assert_close(logits(world.base), expected, rtol=0, atol=1e-4)
     bank.detach()

@@ -83,7 +83,7 @@ def test_a_written_adapter_loads_in_peft(model: Model, recipe: Lora, tmp_path: P
         factors.b.normal_(generator=generator)
     lora.write(tmp_path, recipe, base, model, lora.named(adapter))
     tokens = torch.arange(3, 40)[None]
-    bank = for_adapters(base, {0: adapter}, 1, torch.float32, "cpu")
+    bank = for_adapters(base, {0: adapter}, 1, torch.float32)
     with bank.rows([0]):
         expected = base(input_ids=tokens).logits
     reloaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model.path), tmp_path).eval()

@@ -131,11 +131,11 @@ def test_a_bank_has_no_more_ranks_than_a_gpu_has_room_for(monkeypatch: pytest.Mo
         for name, out in (("q", 24), ("v", 8))
     )
     monkeypatch.setattr(sharing, "room", lambda _: 4 * 48 * 4 * 4096)
-    most = sharing.most_ranks([some, other, some], torch.device("cuda"))
+    most = sharing.most_ranks([some, other, some], [torch.device("cuda")])
     assert most == 4096
     assert by_rank([2048] * 5, 16, most) == [[0, 1], [2, 3], [4]], "of full ranks a few at once"
     assert by_rank([5000, 5000], 16, most) == [[0], [1]], "one alone, whatever it takes"
-    assert sharing.most_ranks([some], torch.device("cpu")) == math.inf
+    assert sharing.most_ranks([some], [torch.device("cpu")]) == math.inf
 
 
 def test_a_broken_adapter_among_others_fails_alone(

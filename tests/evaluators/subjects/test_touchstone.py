@@ -237,9 +237,9 @@ def test_a_batch_is_scored_again_where_the_base_was_written_to(
 
     before, loads, there = weakref.ref(evaluator._base), evaluators.load_base, list[bool]()
 
-    def looks_and_loads(model: Model) -> PreTrainedModel:
+    def looks_and_loads(model: Model, gpus: int) -> PreTrainedModel:
         there.append(before() is not None)
-        return loads(model)
+        return loads(model, gpus)
 
     monkeypatch.setattr(Waves, "score", writes_to_the_base)
     monkeypatch.setattr(evaluators, "load_base", looks_and_loads)
@@ -257,7 +257,7 @@ def test_an_evaluator_whose_base_could_not_be_loaded_again_tries_it_at_the_next_
     store, evaluator, units = world
     evaluator._base.get_input_embeddings().weight.data += 0.5
 
-    def no_room(_: Model) -> PreTrainedModel:
+    def no_room(*_: object) -> PreTrainedModel:
         raise torch.OutOfMemoryError("somebody else is on this device")
 
     with monkeypatch.context() as full:

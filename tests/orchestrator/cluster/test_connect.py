@@ -19,7 +19,16 @@ from tests.support.tiny_world import make_config, make_tasks
 def test_what_can_never_fit_is_said_at_once() -> None:
     config = parse("models: [{id: a}]\nlanguages: [en]\ntasks: [{name: t, lm_eval: 't_{language}'}]")
     with pytest.raises(ConfigError, match=r"training\.resources_per_worker.*GPU: 0"):
-        check_fits(config, {"CPU": 2})
+        check_fits(config, [{"CPU": 2}])
+
+
+def test_workers_lie_on_several_nodes_and_an_evaluator_on_one() -> None:
+    text, two = "models: [{id: a}]\nlanguages: [en]\ntasks: [{name: t, lm_eval: 't_{language}'}]", [{"GPU": 2.0}] * 2
+    check_fits(parse(text, ["training.workers_per_trial=4", "evaluators.resources={GPU: 2}"]), two)
+    with pytest.raises(ConfigError, match=r"evaluators\.resources = .*does not fit on the .*each of which has GPU: 2"):
+        check_fits(parse(text, ["evaluators.resources={GPU: 4}"]), two)
+    with pytest.raises(ConfigError, match=r"resources_per_worker = .*does not fit 5 times on"):
+        check_fits(parse(text, ["training.workers_per_trial=5"]), two)
 
 
 @pytest.mark.processes

@@ -77,6 +77,18 @@ def test_a_model_is_quantised_once(told: dict[str, Any], model: Path) -> None:
         check(model, "models=[{id: " + str(model) + ", quantization: nf4}]")
 
 
+def test_an_evaluator_has_no_more_gpus_than_a_base_has_layers_and_none_but_one_where_it_is_quantised(
+    model: Path,
+) -> None:
+    check(model, "evaluators.resources={GPU: 2}")
+    with pytest.raises(ConfigError, match=r"evaluators\.resources = '\{GPU: 3\}'.* has 2 layers"):
+        check(model, "evaluators.resources={GPU: 3}")
+    quantised = f"models=[{{id: '{model}', quantization: nf4}}]"
+    check(model, quantised)
+    with pytest.raises(ConfigError, match=r"evaluators\.resources = '\{GPU: 2\}'.* is quantised \(nf4\)"):
+        check(model, quantised, "evaluators.resources={GPU: 2}")
+
+
 @pytest.mark.parametrize(("method", "library"), [("gptq", "gptqmodel"), ("awq", "gptqmodel"), ("hqq", "hqq")])
 def test_a_quantised_model_needs_its_library(method: str, library: str, model: Path) -> None:
     change(model, "config.json", lambda config: config.update(quantization_config={"quant_method": method}))

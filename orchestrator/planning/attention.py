@@ -1,0 +1,48 @@
+"""Whether models can compute attention as the config asks: by its keys and by their classes, without their weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+from study.config import StudyConfig
+from study.config.fields import on_gpu
+from study.errors import ConfigError
+from study.models.resolve import Model
+
+_FLASH = "flash_attention_2"
+
+
+def check_attention(config: StudyConfig, models: Sequence[Model]) -> None:
+    """Raise ConfigError for an implementation that a model has not, or that does not run where the study does."""
+    for i, model in enumerate(models):
+        if model.attention is not None:
+            key = f"models[{i}].attn_implementation"
+            if model.attention == _FLASH:
+                _check_flash(config, model, key)
+            _check_class(model, key)
+
+
+def _check_flash(config: StudyConfig, model: Model, key: str) -> None:
+    asked = {
+        "training.resources_per_worker": config.training.resources_per_worker,
+        "evaluators.resources": config.evaluators.resources,
+    }
+    if without := next((name for name, resources in asked.items() if not on_gpu(resources)), None):
+        raise ConfigError(key, _FLASH, f"runs on GPUs alone, and {without} asks for none", "ask for one, or use sdpa")
+    if model.dtype == "float32":
+        fix = "set dtype to bfloat16, or use sdpa"
+        raise ConfigError(key, _FLASH, f"computes in half precision, and {model.name} is in float32", fix)
+    if importlib.util.find_spec("flash_attn") is None:
+        fix = "install flash-attn here and on all nodes, or use sdpa: on a GPU torch has such a kernel, too"
+        raise ConfigError(key, _FLASH, "the library flash_attn is not installed", fix)
+
+
+def _check_class(model: Model, key: str) -> None:
+    from adapters.base import shell_of
+
+    shell = shell_of(model)
+    has = {"eager": True, "sdpa": shell._supports_sdpa, _FLASH: shell._supports_flash_attn and shell._supports_sdpa}
+    if model.attention is not None and not has[model.attention]:
+        problem = f"{type(shell).__name__} has no such attention in transformers"
+        raise ConfigError(key, model.attention, problem, "leave it out: it takes the best that it has")

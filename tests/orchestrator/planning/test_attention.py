@@ -1,0 +1,54 @@
+"""How a model computes attention: as it is asked, which enters its identity; refused where it has not got it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.base import load_model
+from adapters.probe import apart, said, tokens_of
+from orchestrator.planning.attention import check_attention
+from study.config.file import parse
+from study.errors import ConfigError
+from study.models.resolve import Model, resolve_all
+
+ON_GPUS = "evaluators.resources={GPU: 1}", "training.resources_per_worker={GPU: 1}"
+
+
+def planned(folder: Path, attention: str, *overrides: str, dtype: str = "auto") -> Model:
+    entry = f"models: [{{id: '{folder}', attn_implementation: {attention}, dtype: {dtype}}}]\n"
+    config = parse(entry + "languages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]", overrides)
+    [model] = resolve_all(config)
+    check_attention(config, [model])
+    return model
+
+
+def test_a_base_is_loaded_with_it_and_is_another_one_where_it_is_set(tiny_model_dir: Path) -> None:
+    models = {one: planned(tiny_model_dir, one, dtype="float32") for one in ("null", "sdpa", "eager")}
+    assert len({model.identity for model in models.values()}) == 3
+    bases = {one: load_model(model).eval() for one, model in models.items()}
+    assert [base.config._attn_implementation for base in bases.values()] == ["sdpa", "sdpa", "eager"]
+    eager, sdpa = (said(bases[one], tokens_of(bases[one])) for one in ("eager", "sdpa"))
+    assert float(apart(eager, sdpa).max()) < 1e-4
+
+
+def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    from transformers import BloomConfig
+
+    from tests.support.tiny_models import make_tokenizer
+
+    with pytest.raises(ConfigError, match=r"models\[0\]\.attn_implementation = 'flash_attention_2': the library flash"):
+        planned(tiny_model_dir, "flash_attention_2", *ON_GPUS)
+    with pytest.raises(ConfigError, match=r"computes in half precision, and .* is in float32"):
+        planned(tiny_model_dir, "flash_attention_2", *ON_GPUS, dtype="float32")
+    with pytest.raises(ConfigError, match=r"runs on GPUs alone, and evaluators\.resources asks for none"):
+        planned(tiny_model_dir, "flash_attention_2", "evaluators.resources={CPU: 1}")
+    with pytest.raises(ConfigError, match="should be 'eager', 'sdpa' or 'flash_attention_2'"):
+        planned(tiny_model_dir, "fast")
+    make_tokenizer(tmp_path)
+    BloomConfig(hidden_size=8, n_layer=1, n_head=2, vocab_size=400).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((tiny_model_dir / "model.safetensors").read_bytes())
+    planned(tmp_path, "eager")
+    with pytest.raises(ConfigError, match="BloomForCausalLM has no such attention"):
+        planned(tmp_path, "sdpa")
