@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,9 +30,21 @@ def config_of(quantization: str, dtype: str = "float32") -> Any:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
+@contextmanager
+def unpacked() -> Iterator[None]:
+    """Within, models are loaded whose weights stay as they are: on some processors bitsandbytes packs them anew.
+
+    It does so for products of half precision, and cannot where matrices are as small as here.
+    """
+    show()
+    with mock.patch("bitsandbytes.nn.modules.has_avx512bf16", return_value=False):
+        yield
+
+
 def loaded(folder: Path | str, quantization: str | None, dtype: str = "float32") -> Any:
     how = {} if quantization is None else {"quantization_config": config_of(quantization, dtype), "device_map": "cpu"}
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **how)
+    with unpacked():
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **how)
 
 
 def make_architecture(name: str, folder: Path) -> Path:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 import torch
+from safetensors.torch import save
 
+from adapters.composing.composed import compose
 from adapters.folder import UnsupportedAdapter
-from tests.support.compositions import SHAPES, apart, at_random, composed, dense, without
+from adapters.kinds.lora_weights import named
+from study.composition import Term
+from tests.support.compositions import SHAPES, apart, at_random, composed, composition, dense, without
 
 FIRST, *_, SCORE = SHAPES
 PARTS = {"a": at_random(1, 4, 0.5), "b": at_random(2, 4, 0.5), "c": without(at_random(3, 4, 0.5), SCORE)}
@@ -21,6 +27,15 @@ def test_a_and_b_are_added_apart(method: str) -> None:
         a = sum((abs(w) if method == "factors_b" else w) * factors.a.double() for factors, w in own)
         b = sum(w * factors.b.double() for factors, w in own)
         torch.testing.assert_close(made[name], 0.5 * (b @ a), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["factors", "factors_b", "factors_peft", "factors_peft_ties"])
+def test_any_order_of_terms_gives_equal_bytes(method: str) -> None:
+    density, found = (0.4 if method == "factors_peft_ties" else None), set()
+    for terms in permutations(Term(name, weight) for name, weight in WEIGHTS.items()):
+        asked = composition(method, *terms, density=density)  # type: ignore[arg-type]
+        found.add(save(named(compose(asked, [PARTS[term.adapter_id] for term in asked.terms]).weights)))
+    assert len(found) == 1
 
 
 def test_it_is_no_sum_and_weights_enter_squared() -> None:

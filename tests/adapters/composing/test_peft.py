@@ -79,12 +79,15 @@ def test_untrimmed_ties_of_factors_is_pefts(llama: World, folders: dict[str, Pat
     assert apart(ours(llama, folders, WEIGHTS, "factors_peft_ties", density=1.0), expected) < 1e-5
 
 
-@pytest.mark.parametrize(("method", "kind"), [("sum", "cat"), ("factors_peft", "linear")])
+@pytest.mark.parametrize(
+    ("method", "kind", "rank"), [("sum", "cat", None), ("svd", "svd", 4), ("factors_peft", "linear", None)]
+)
 def test_with_rslora_it_is_the_dense_sum_and_not_pefts(
-    llama: World, folders: dict[str, Path], method: Method, kind: str
+    llama: World, folders: dict[str, Path], method: Method, kind: str, rank: int | None
 ) -> None:
     """PEFT writes alpha = r into a config that says rsLoRA: too large by √r of the result."""
-    made, theirs = ours(llama, folders, {"rs": 0.5}, method), by_peft(llama, folders, {"rs": 0.5}, kind)
+    made = ours(llama, folders, {"rs": 0.5}, method, rank=rank)
+    theirs = by_peft(llama, folders, {"rs": 0.5}, kind, **({} if rank is None else {"svd_rank": rank}))
     (part,) = read_parts(llama.base, [Term("rs")], {"rs": folders["rs"]})
     assert apart(made, {name: 0.5 * x for name, x in dense(part).items()}) < 1e-6
     assert apart(theirs, {name: 2 * x for name, x in made.items()}) < 1e-6

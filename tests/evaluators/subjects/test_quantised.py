@@ -21,12 +21,12 @@ from evaluators.forward.engine import Engine
 from evaluators.subjects import sharing
 from evaluators.subjects.on_base import AdapterError, adapter_on, load_base
 from evaluators.subjects.touchstone import Touchstone
-from study.cells import Cell
 from study.config import Scoring, TaskConfig
 from study.models.resolve import Model
 from study.store.store import Store
-from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, unit_of, write_task
-from tests.support.quantised import ARCHITECTURES, QUANTISATIONS, loaded, make_architecture
+from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, write_task
+from tests.evaluators.test_composed import put_together, unit
+from tests.support.quantised import ARCHITECTURES, QUANTISATIONS, loaded, make_architecture, unpacked
 from tests.support.tiny_models import save_model
 from tests.support.yardsticks import by_lm_eval, largest
 
@@ -34,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {"lora": {}, "rslora": {"use_rslora": True, "
 PLAIN = ("lora", "rslora")
 EXACT = 1e-4  # nats
 WITHIN = {("nf4", "float32"): 1e-3, ("int8", "float32"): 0.25}  # nats of a text of some dozen tokens
-ROUNDED = 0.25  # of int8, where other rows of a batch move what inputs are rounded to
+ROUNDED = 0.25  # of int8, where the last bits of inputs, and other rows of a batch, move what they are rounded to
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -82,6 +82,7 @@ def quiz(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
 def test_every_way_to_put_an_adapter_on_comes_to_what_peft_says(world: World, quantization: str) -> None:
     base = load_base(world.quantised(quantization))
     tokens, rows = tokens_of(base), [0, 2]  # the row between them is the base's own in a bank
+    exact = EXACT if quantization == "nf4" else ROUNDED
     alone, since, known = said(base, tokens), fingerprint(base), Touchstone(base)
     assert list(quantised_in(base))
     assert torch.equal(alone, said(loaded(world.model.path, quantization), tokens))
@@ -94,17 +95,16 @@ def test_every_way_to_put_an_adapter_on_comes_to_what_peft_says(world: World, qu
         assert (theirs - alone).abs().max() > 1
         with adapter_on(base, folder, known) as model:
             assert model is not base, "nothing is merged into weights that are quantised"
-            torch.testing.assert_close(said(model, tokens), theirs, atol=EXACT, rtol=0)
+            torch.testing.assert_close(said(model, tokens), theirs, atol=exact, rtol=0)
         plain = plain_lora(folder, base)
         assert (plain is not None) is (kind in PLAIN)
         if plain is not None:
             assert known.holds(banked, plain, folder)
-            exact = EXACT if quantization == "nf4" else ROUNDED
             with banked(base, plain):
                 torch.testing.assert_close(said(base, tokens)[rows], theirs[rows], atol=exact, rtol=0)
             engine = Engine(base)
             with sharing.alone_on(engine, plain) as slot, engine.rows_of([slot] * len(tokens)):
-                torch.testing.assert_close(said(base, tokens), theirs, atol=EXACT, rtol=0)
+                torch.testing.assert_close(said(base, tokens), theirs, atol=exact, rtol=0)
     assert torch.equal(said(base, tokens), alone)
     assert changed(base, since) is None
 
@@ -114,17 +114,24 @@ def test_every_way_to_put_an_adapter_on_comes_to_what_peft_says(world: World, qu
 def test_an_evaluator_scores_as_lm_eval_does(
     world: World, quantization: str, dtype: str, quiz: TaskConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Several adapters at once where rows do not move one another, else each row by itself, as there."""
+    """Several adapters at once where rows do not move one another, else each row by itself, as there.
+
+    Also what is put together and comes to `lora`: with what is added and taken away again, and alone to be routed to.
+    """
     monkeypatch.setattr(sharing, "adapters_per_batch", lambda *_: 4)
     store, model = Store(str(tmp_path)), world.quantised(quantization, dtype)
-    units = {None: None, **{kind: put_adapter(store, world.adapters[kind], kind) for kind in PLAIN}}
+    lora, rslora = (put_adapter(store, world.adapters[kind], kind) for kind in PLAIN)
+    made = put_together("sum", [(lora, 1), (rslora, 1), (rslora, -1)]), put_together("arrow", [(lora, 1)], "routed")
     evaluator = Evaluator(model, store, Settings((quiz,), Scoring(), 300 if quantization == "nf4" else 1))
-    assert all(one.ok for one in evaluator.score([unit_of(Cell("quiz", "en"), unit) for unit in units.values()]))
+    assert all(done.ok for done in evaluator.score([unit(each) for each in (None, lora, rslora, *made)]))
     rows = sorted(store.items().to_pylist(), key=lambda row: row["doc_id"])
-    for kind in units:
-        ours = [row["loglikelihoods"] for row in rows if row["adapter_id"] == kind]
-        adapter = world.adapters.get(kind) if kind else None
-        theirs = by_lm_eval(world.saved(quantization, dtype), Path(str(quiz.include_path)), adapter, dtype)
+    known = {}
+    for kind in (None, *PLAIN):
+        with unpacked():
+            adapter = None if kind is None else world.adapters[kind]
+            known[kind] = by_lm_eval(world.saved(quantization, dtype), Path(str(quiz.include_path)), adapter, dtype)
+    for subject, theirs in {**known, **{each.adapter_id: known[lora.adapter_id] for each in made}}.items():
+        ours = [row["loglikelihoods"] for row in rows if row["adapter_id"] == subject]
         assert largest(ours, theirs) <= WITHIN.get((quantization, dtype), 1.0)
         chosen = [[max(range(len(one)), key=one.__getitem__) for one in each] for each in (ours, theirs)]
         assert sum(a == b for a, b in zip(*chosen, strict=True)) >= len(theirs) - (dtype != "float32")
