@@ -20,8 +20,8 @@ import torch
 from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from adapters.base.probe import Probe
 from adapters.kinds.kind import kind_of
-from adapters.probe import Probe
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects.touchstone import Touchstone
 from study.cells import Cell

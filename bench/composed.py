@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
+from adapters.folders.targeting import meant
 from adapters.kinds import lora_weights
-from adapters.targeting import meant
 from bench.composing import at_random
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.engine import Engine

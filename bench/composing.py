@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
-from adapters.base import load_model
+from adapters.base.loading import load_model
 from adapters.composing.composed import compose
 from adapters.composing.folder import write
 from adapters.composing.geometry import pairs
 from adapters.composing.parts import read_parts
-from adapters.folder import AdapterWeights, Factors
+from adapters.folders.folder import AdapterWeights, Factors
+from adapters.folders.targeting import meant
 from adapters.kinds import lora_weights
-from adapters.targeting import meant
 from study.composition import Composition, Term
 from study.config import Lora, ModelConfig
 from study.models.resolve import resolve

@@ -32,7 +32,7 @@ from lm_eval.models.huggingface import HFLM
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapters.plain import plain_lora
+from adapters.modules.plain import plain_lora
 from bench.scoring_world import LLAMAS, OPTION_WORDS, World, make_world, random_llama
 from evaluators.forward.engine import Engine
 from evaluators.forward.profile import forward_flops

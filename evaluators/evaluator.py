@@ -17,13 +17,13 @@ from typing import Literal
 
 from transformers import PreTrainedModel
 
-from adapters.base import check_readable
-from adapters.comparison import banked
-from adapters.fingerprint import changed, fingerprint
-from adapters.folder import AdapterWeights
-from adapters.plain import Plain
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.loading import check_readable
+from adapters.folders.folder import AdapterWeights
+from adapters.folders.renamed import as_read
+from adapters.modules.comparison import banked
+from adapters.modules.plain import Plain
 from adapters.quantising.weights import rounds_inputs
-from adapters.renamed import as_read
 from evaluators.forward.engine import Engine
 from evaluators.forward.generate import Writer
 from evaluators.forward.profile import Profile

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from adapters.base import tokenizer_in
-from adapters.loaded import one_line, virtual_tokens
-from adapters.vocabulary import own_rows
+from adapters.base.loading import tokenizer_in
+from adapters.modules.loaded import one_line, virtual_tokens
+from adapters.modules.vocabulary import own_rows
 from evaluators.items.encoder import Encoder
 from evaluators.subjects.on_base import AdapterError
 from evaluators.waves import Waves

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from adapters.base import shell_of
+from adapters.base.loading import shell_of
 from evaluators.answers import Answer, Answers
 from evaluators.items.encoder import Encoder
 from study.data.harness import Instance

@@ -9,9 +9,9 @@ import torch
 import transformers
 from transformers.integrations import HfDeepSpeedConfig
 
-from adapters.base import check_readable, embedded, load_model
+from adapters.base.loading import check_readable, embedded, load_model
+from adapters.base.today import stop_the_clock
 from adapters.kinds.kind import Kind
-from adapters.today import stop_the_clock
 from study.config import LossOn
 from study.data.example import Example
 from study.models.chat import tokenizer_of

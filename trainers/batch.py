@@ -12,8 +12,8 @@ from itertools import accumulate
 
 import torch
 
-from adapters.device import on_device, uploaded
-from adapters.dropout import Dropout
+from adapters.bank.dropout import Dropout
+from adapters.base.device import on_device, uploaded
 from trainers.data import Row
 
 

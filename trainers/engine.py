@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from adapters.device import on_device
+from adapters.base.device import on_device
 from adapters.kinds.kind import Sheet, kind_of
 from adapters.quantising.weights import learning
 from study.config import Recipe

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from adapters.device import on_device
+from adapters.base.device import on_device
 from study.pulse import WORKING, beat
 from trainers.batch import Batching, GangRow, collate, collate_prompts, deal
 from trainers.checkpoint import Checkpoint, Save

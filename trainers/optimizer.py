@@ -14,7 +14,7 @@ from itertools import groupby
 
 import torch
 
-from adapters.device import on_device
+from adapters.base.device import on_device
 from trainers.gathered import whole_of
 
 BETAS, EPS = (0.9, 0.999), 1e-8

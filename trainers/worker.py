@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from adapters.device import empty_cache
+from adapters.base.device import empty_cache
+from adapters.base.positions import turn_of
 from adapters.kinds.kind import kind_of
-from adapters.positions import turn_of
 from study.errors import ConfigError
 from study.faults.device import is_out_of_memory
 from study.faults.kinds import BAD_DATA, NAN

@@ -18,13 +18,13 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.arrow import create_arrow_model
 from transformers import PreTrainedModel
 
+from adapters.base.onednn import use_onednn, without_onednn
+from adapters.base.skeleton import skeleton
 from adapters.composing.parts import read_parts
 from adapters.composing.shares import modules_of
-from adapters.folder import AdapterWeights, UnsupportedAdapter
-from adapters.loaded import one_line
-from adapters.onednn import use_onednn, without_onednn
-from adapters.skeleton import skeleton
-from adapters.targeting import by_peft
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter
+from adapters.folders.targeting import by_peft
+from adapters.modules.loaded import one_line
 from study.composition import Composition
 
 TOP_K, TEMPERATURE = 3, 1.0  # PEFT's defaults

@@ -14,7 +14,7 @@ import torch
 from adapters.composing import elections, factorwise, sums
 from adapters.composing.geometry import Geometry, geometry
 from adapters.composing.update import Update
-from adapters.folder import AdapterWeights
+from adapters.folders.folder import AdapterWeights
 from study.composition import Composition
 
 _METHODS: Mapping[str, Callable[[Composition, Sequence[AdapterWeights]], Iterator[tuple[str, Update]]]] = {

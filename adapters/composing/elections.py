@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from adapters.bank.dropout import mask
 from adapters.composing.shares import Share, modules_of, shape_of, shares
 from adapters.composing.trimming import Trimmer
 from adapters.composing.update import Update, cut_dense, nothing, of_dense
-from adapters.dropout import mask
-from adapters.folder import AdapterWeights
+from adapters.folders.folder import AdapterWeights
 from study.composition import Composition, Term
 from study.identity import digest
 

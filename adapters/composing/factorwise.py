@@ -13,7 +13,7 @@ from peft.utils import merge_utils
 
 from adapters.composing.shares import Share, modules_of, shape_of, shares
 from adapters.composing.update import Update, nothing, of_factors
-from adapters.folder import AdapterWeights, UnsupportedAdapter
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter
 from study.composition import Composition
 
 Pair = tuple[torch.Tensor, torch.Tensor]

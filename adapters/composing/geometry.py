@@ -16,7 +16,7 @@ import torch
 
 from adapters.composing.shares import modules_of
 from adapters.composing.update import Update, relative
-from adapters.folder import AdapterWeights, Factors
+from adapters.folders.folder import AdapterWeights, Factors
 from study.store.composed import Pair
 
 GRID = 64

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from adapters.folder import AdapterWeights, UnsupportedAdapter, read
-from adapters.plain import Plain
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.modules.plain import Plain
 from study.composition import Term
 
 

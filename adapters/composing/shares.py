@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
+from adapters.folders.folder import AdapterWeights, Factors, UnsupportedAdapter
 from study.composition import Term
 
 _NUMBERED = re.compile(r"(.*?)(?:^|\.)(\d+)(?:\.|$)")

@@ -8,7 +8,7 @@ import torch
 
 from adapters.composing.shares import Share, modules_of, shape_of, shares
 from adapters.composing.update import Update, cut, nothing, of_factors
-from adapters.folder import AdapterWeights
+from adapters.folders.folder import AdapterWeights
 from study.composition import Composition
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from scipy.linalg import eigh
 
-from adapters.folder import Factors
+from adapters.folders.folder import Factors
 
 _TOLD_APART = torch.finfo(torch.float32).eps  # of the largest singular value: what is below it is no part of the rank
 

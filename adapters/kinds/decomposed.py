@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from adapters.folder import Factors, scaling
-from adapters.sites import Site
-from adapters.spread import whole
+from adapters.base.spread import whole
+from adapters.folders.folder import Factors, scaling
+from adapters.folders.sites import Site
 from study.config import Lora
 from study.errors import ConfigError
 

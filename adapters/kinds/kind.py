@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from adapters.dropout import Dropout
+    from adapters.bank.dropout import Dropout
 
 
 class Sheet(Protocol):

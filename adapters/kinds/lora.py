@@ -61,7 +61,7 @@ class LoraKind:
         check(base, self.lora, model)
 
     def left_out(self, base: PreTrainedModel) -> tuple[str, ...]:
-        from adapters.targeting import left_out
+        from adapters.folders.targeting import left_out
 
         return left_out(base) if self.lora.modules == "all-linear" else ()
 

@@ -12,15 +12,15 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-from adapters.base import shell_of
-from adapters.comparison import SHARE, at_random, banked, compared_strongly
-from adapters.folder import UnsupportedAdapter, scaling
+from adapters.bank.magnitudes import Magnitudes
+from adapters.base.loading import shell_of
+from adapters.base.probe import said, tokens_of
+from adapters.folders.folder import UnsupportedAdapter, scaling
+from adapters.folders.sites import sites_named
 from adapters.kinds.decomposed import check_rank
 from adapters.kinds.lora_weights import modules_of, named, with_magnitudes, write
-from adapters.loaded import peft_model
-from adapters.magnitudes import Magnitudes
-from adapters.probe import said, tokens_of
-from adapters.sites import sites_named
+from adapters.modules.comparison import SHARE, at_random, banked, compared_strongly
+from adapters.modules.loaded import peft_model
 from study.config import Lora
 from study.errors import ConfigError
 from study.models.resolve import Model

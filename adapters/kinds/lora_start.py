@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from adapters.base import shell_of
-from adapters.folder import PREFIX, UnsupportedAdapter, check
+from adapters.base.loading import shell_of
+from adapters.folders.folder import PREFIX, UnsupportedAdapter, check
 from adapters.kinds.lora_weights import modules_of
 from study.config import Lora
 from study.models import given_weights, peft_config

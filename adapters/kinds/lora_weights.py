@@ -17,14 +17,14 @@ from peft import LoraConfig
 from torch import nn
 from transformers import PreTrainedModel
 
-from adapters.bank import LoraBank
-from adapters.dropout import Dropout
-from adapters.folder import MAGNITUDE, PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
+from adapters.bank.bank import LoraBank
+from adapters.bank.dropout import Dropout
+from adapters.base.recomputed import Recomputed
+from adapters.folders.folder import MAGNITUDE, PREFIX, AdapterWeights, Factors, UnsupportedAdapter, scaling
+from adapters.folders.sites import Site, sites_named
+from adapters.folders.targeting import meant, names_for
 from adapters.kinds.decomposed import converted, parts, twice
 from adapters.kinds.files import write_files
-from adapters.recomputed import Recomputed
-from adapters.sites import Site, sites_named
-from adapters.targeting import meant, names_for
 from study.config import Lora
 from study.errors import ConfigError
 from study.identity import digest

@@ -15,16 +15,16 @@ from peft import PeftModel, get_peft_model
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
-from adapters.base import shell_of
-from adapters.dropout import Dropout
-from adapters.folder import PREFIX, UnsupportedAdapter
+from adapters.bank.dropout import Dropout
+from adapters.base.loading import shell_of
+from adapters.base.positions import positions_of
+from adapters.base.probe import agreement, has_prompt, precision, probe, said, tokens_of
+from adapters.base.skeleton import skeleton
+from adapters.folders.folder import PREFIX, UnsupportedAdapter
 from adapters.kinds.by_peft import PeftKind
 from adapters.kinds.files import write_files
 from adapters.kinds.row import Row
-from adapters.loaded import VECTORS, one_line, peft_model, runs
-from adapters.positions import positions_of
-from adapters.probe import agreement, has_prompt, precision, probe, said, tokens_of
-from adapters.skeleton import skeleton
+from adapters.modules.loaded import VECTORS, one_line, peft_model, runs
 from study.errors import ConfigError
 from study.identity import digest
 from study.models.resolve import Model

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 from transformers.trainer_pt_utils import get_parameter_names
 
-from adapters.dropout import Dropout
+from adapters.bank.dropout import Dropout
 from adapters.kinds.row import Row
 from study.scratch import os_errors
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
-from adapters.bank import LoraBank, for_adapters
-from adapters.device import read_no_texts
-from adapters.folder import AdapterWeights
+from adapters.bank.bank import LoraBank, for_adapters
+from adapters.base.device import read_no_texts
+from adapters.folders.folder import AdapterWeights
 from bench.gpu.gang import RANK, Batches, adapter, gang
 from bench.gpu.kit import LONG, Kit, Shape, dtype_name
 from evaluators.forward.engine import Engine

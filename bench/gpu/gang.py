@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from adapters.bank import LoraBank
-from adapters.device import on_device, uploaded
-from adapters.dropout import Dropout
-from adapters.folder import AdapterWeights, Factors
-from adapters.sites import sites_named
-from adapters.targeting import meant
+from adapters.bank.bank import LoraBank
+from adapters.bank.dropout import Dropout
+from adapters.base.device import on_device, uploaded
+from adapters.folders.folder import AdapterWeights, Factors
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
 from bench.gpu.kit import Shape
 from trainers.loss import losses
 from trainers.optimizer import GangAdamW

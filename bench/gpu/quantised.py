@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from adapters.base import load_model
+from adapters.base.loading import load_model
 from adapters.quantising.weights import learning, prepare
 from bench.gpu.checks import apart, by_transformers, pefts, scored, with_peft
 from bench.gpu.gang import Batches, adapter, gang

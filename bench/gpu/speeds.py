@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from adapters.bank import for_adapters
+from adapters.bank.bank import for_adapters
 from bench.gpu.checks import plain_rows
 from bench.gpu.gang import Batches, adapter, by_peft, gang
 from bench.gpu.kit import Kit, Shape

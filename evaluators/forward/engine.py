@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from adapters.bank import Banks, LoraBank
-from adapters.device import empty_cache, room, uploaded
-from adapters.folder import UnsupportedAdapter
-from adapters.positions import turn_of
-from adapters.probe import has_prompt
+from adapters.bank.bank import Banks, LoraBank
+from adapters.base.device import empty_cache, room, uploaded
+from adapters.base.positions import turn_of
+from adapters.base.probe import has_prompt
+from adapters.folders.folder import UnsupportedAdapter
 from adapters.splitting.split import devices_of
 from evaluators.forward.masks import Masks
 from evaluators.forward.profile import Profile, forward_flops

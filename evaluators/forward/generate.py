@@ -15,8 +15,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adapters.device import empty_cache
-from adapters.probe import has_prompt
+from adapters.base.device import empty_cache
+from adapters.base.probe import has_prompt
 from evaluators.forward.engine import Engine
 from evaluators.forward.padding import PROMPTS, pads_exactly
 from study.data.harness import Instance

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from adapters.probe import TOLERANCE, apart, precision
+from adapters.base.probe import TOLERANCE, apart, precision
 
 PROMPTS, STEPS = (12, 20), 3  # tokens of each prompt, and tokens that are written
 

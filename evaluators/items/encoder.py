@@ -16,8 +16,8 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adapters.base import shell_of
-from adapters.today import stop_the_clock
+from adapters.base.loading import shell_of
+from adapters.base.today import stop_the_clock
 from evaluators.forward.rows import Request
 from study.config import Scoring
 from study.data.harness import Instance

@@ -19,8 +19,8 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from adapters.base import embedded
-from adapters.probe import precision
+from adapters.base.loading import embedded
+from adapters.base.probe import precision
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows, sides
 from evaluators.items.encoder import Encoder

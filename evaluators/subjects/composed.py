@@ -17,9 +17,9 @@ from adapters.composing.arrow import arrow_model
 from adapters.composing.composed import Composed, compose
 from adapters.composing.geometry import Geometry, pairs
 from adapters.composing.parts import read_parts
-from adapters.folder import AdapterWeights, UnsupportedAdapter
-from adapters.loaded import runs
-from adapters.plain import Plain
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter
+from adapters.modules.loaded import runs
+from adapters.modules.plain import Plain
 from evaluators.subjects.on_base import AdapterError
 from evaluators.subjects.searched import found
 from study.composition import Composition, Search, Term

@@ -25,11 +25,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from adapters.base import embedded, load_model
-from adapters.folder import AdapterWeights, UnsupportedAdapter
-from adapters.loaded import one_line, peft_model, runs
-from adapters.onednn import use_onednn
-from adapters.plain import Plain
+from adapters.base.loading import embedded, load_model
+from adapters.base.onednn import use_onednn
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter
+from adapters.modules.loaded import one_line, peft_model, runs
+from adapters.modules.plain import Plain
 from adapters.quantising.weights import any_quantised
 from evaluators.subjects.touchstone import Touchstone
 from study.models.resolve import Model

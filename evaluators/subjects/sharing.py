@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
-from adapters.bank import for_adapters
-from adapters.device import room
-from adapters.folder import AdapterWeights
+from adapters.bank.bank import for_adapters
+from adapters.base.device import room
+from adapters.folders.folder import AdapterWeights
 from adapters.quantising.weights import any_quantised
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, plain_rows

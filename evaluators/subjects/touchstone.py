@@ -17,10 +17,10 @@ import peft
 import torch
 from transformers import PreTrainedModel
 
-from adapters.comparison import Way, at_random, compared, compared_strongly, fill
-from adapters.folder import AdapterWeights, UnsupportedAdapter
-from adapters.loaded import one_line, peft_model, runs
-from adapters.probe import TOLERANCE, Agreement, agreement, precision, probe, said, tokens_of
+from adapters.base.probe import TOLERANCE, Agreement, agreement, precision, probe, said, tokens_of
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter
+from adapters.modules.comparison import Way, at_random, compared, compared_strongly, fill
+from adapters.modules.loaded import one_line, peft_model, runs
 from adapters.quantising.weights import rounds_inputs
 
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ def _check_flash(config: StudyConfig, model: Model, key: str) -> None:
 
 
 def _check_class(model: Model, key: str) -> None:
-    from adapters.base import shell_of
+    from adapters.base.loading import shell_of
 
     shell = shell_of(model)
     has = {"eager": True, "sdpa": shell._supports_sdpa, _FLASH: shell._supports_flash_attn and shell._supports_sdpa}

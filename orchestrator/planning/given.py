@@ -33,7 +33,7 @@ def with_left_out(given: Sequence[GivenAdapter], models: Sequence[Model]) -> tup
 def check_plain(parts: Iterable[GivenAdapter]) -> None:
     """Raise ConfigError for a part of a combination that is no plain LoRA: its update is no sum of products."""
     for part in parts:
-        from adapters.folder import UnsupportedAdapter, check  # torch, which takes seconds
+        from adapters.folders.folder import UnsupportedAdapter, check  # torch, which takes seconds
 
         try:
             check(peft_config.read(Path(part.path) / CONFIG_FILE), part.name)
@@ -80,8 +80,8 @@ def _held(adapter: GivenAdapter, model: Model, key: str) -> GivenAdapter:
     own = given_weights.shapes(given_weights.files(folder))
     if not _is_in_doubt(own, model):
         return adapter
-    from adapters.base import shell_of  # torch, which takes seconds
-    from adapters.renamed import left_out, strangers
+    from adapters.base.loading import shell_of  # torch, which takes seconds
+    from adapters.folders.renamed import left_out, strangers
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -18,7 +18,7 @@ from study.models.resolve import Model
 from trainers.settings import zero_stage
 
 if TYPE_CHECKING:
-    from adapters.targeting import Targets
+    from adapters.folders.targeting import Targets
 
 
 def check_kinds(config: StudyConfig, models: Sequence[Model]) -> None:
@@ -67,9 +67,9 @@ def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, .
 
 
 def _adapts(modules: Modules, names: Sequence[str], model: Model, key: str) -> tuple[str, ...]:
-    from adapters.base import shell_of
-    from adapters.folder import UnsupportedAdapter
-    from adapters.targeting import by_peft, other_than_first
+    from adapters.base.loading import shell_of
+    from adapters.folders.folder import UnsupportedAdapter
+    from adapters.folders.targeting import by_peft, other_than_first
 
     try:
         with warnings.catch_warnings():

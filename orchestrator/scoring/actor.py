@@ -44,7 +44,7 @@ class EvaluatorProcess:
     def load(self, context: ScoringContext, model: Model) -> None:
         self._pulse = own_pulse()
         self._pulse.begin(LOADING)
-        from adapters.device import keep_to
+        from adapters.base.device import keep_to
         from evaluators.evaluator import Evaluator, Settings
 
         beat()

@@ -51,7 +51,7 @@ class TrainerProcess:
 
     def __init__(self, rank: int, world_size: int, share: float = 1.0) -> None:
         self._pulse = own_pulse()
-        from adapters.device import keep_to
+        from adapters.base.device import keep_to
         from trainers.worker import Worker
 
         keep_to(share)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from adapters.folder import PREFIX
+from adapters.folders.folder import PREFIX
 from evaluators.evaluator import Evaluator, Settings
 from study.config import Scoring, TaskConfig
 from study.data.tasks import TaskLibrary

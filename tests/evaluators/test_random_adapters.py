@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from adapters.onednn import use_onednn
-from adapters.plain import plain_lora
-from adapters.sites import sites_named
-from adapters.targeting import meant
+from adapters.base.onednn import use_onednn
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
+from adapters.modules.plain import plain_lora
 from evaluators.forward.engine import Engine
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
 from evaluators.subjects.on_base import adapter_on

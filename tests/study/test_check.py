@@ -323,7 +323,7 @@ def test_a_folder_that_is_no_store_is_left_alone(
     for file in (
         "adapters/mine/adapter_model.safetensors",
         "adapters/m/t/en/seed1-mine/adapter_model.safetensors",
-        "adapters/folder.py",
+        "adapters/folders/folder.py",
         "checkpoints/a.safetensors",
         "lease/1.json",
         "lease/of-the-flat.json",

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from adapters.composing.composed import Composed, compose
-from adapters.folder import AdapterWeights, Factors
+from adapters.folders.folder import AdapterWeights, Factors
 from study.composition import Composition, Method, Term, gathered
 
 Dense = dict[str, torch.Tensor]

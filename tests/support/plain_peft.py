@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import get_scheduler
 
-from adapters.dropout import Dropout
+from adapters.bank.dropout import Dropout
 from study.config import Recipe
 from trainers.batch import collate
 from trainers.data import Row

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapters.base import tokenizer_in
+from adapters.base.loading import tokenizer_in
 from evaluators.items.encoder import Encoder, encoder_of
 from study.cells import Cell
 from study.data.tasks import TaskLibrary

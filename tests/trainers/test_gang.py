@@ -14,10 +14,10 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
-from adapters.sites import sites_named
-from adapters.targeting import meant
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
 from tests.support.plain_peft import SameDropout

@@ -12,7 +12,7 @@ from peft import get_peft_model, set_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
 
-from adapters.fingerprint import changed, fingerprint
+from adapters.base.fingerprint import changed, fingerprint
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
 from study.config import Recipe, Validation

@@ -11,9 +11,9 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from adapters.bank.norms import squared_norms
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
-from adapters.norms import squared_norms
 from study.config import KeepNearBase, Lora, Mixing, Recipe, Validation
 from study.data.example import Example
 from study.data.held_out import split

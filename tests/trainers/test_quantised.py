@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.fingerprint import changed, fingerprint
+from adapters.base.fingerprint import changed, fingerprint
 from study.config import ModelConfig
 from study.models.resolve import Model, resolve
 from tests.support.quantised import ARCHITECTURES, QUANTISATIONS, make_architecture

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from adapters.kinds.lora_weights import initial_weight
 from study.config import Lora, Mixing, Validation
 from study.models.resolve import Model

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from evaluators.subjects.on_base import AdapterError
 from study.errors import ConfigError, TaskError
 

@@ -16,10 +16,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from adapters.bank import for_adapters
-from adapters.base import shell_of
-from adapters.folder import WEIGHTS_FILE, AdapterWeights, Factors
-from adapters.targeting import other_than_first
+from adapters.bank.bank import for_adapters
+from adapters.base.loading import shell_of
+from adapters.folders.folder import WEIGHTS_FILE, AdapterWeights, Factors
+from adapters.folders.targeting import other_than_first
 from evaluators.evaluator import Evaluator, Settings
 from study.config import Lora, ModelConfig, Recipe, Scoring, TaskConfig, Training, Validation
 from study.data.tasks import TaskLibrary

@@ -12,7 +12,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from adapters.composing.parts import read_parts
-from adapters.folder import AdapterWeights
+from adapters.folders.folder import AdapterWeights
 from study.composition import Term
 from study.config import ModelConfig
 from study.models.resolve import Model, resolve

@@ -11,10 +11,10 @@ from peft import ArrowConfig, LoraConfig
 from peft.tuners.lora.arrow import create_arrow_model
 from transformers import AutoModelForCausalLM
 
+from adapters.base.fingerprint import changed, fingerprint
 from adapters.composing.arrow import arrow_model
-from adapters.fingerprint import changed, fingerprint
-from adapters.folder import UnsupportedAdapter
-from adapters.loaded import runs
+from adapters.folders.folder import UnsupportedAdapter
+from adapters.modules.loaded import runs
 from study.composition import Term
 from tests.adapters.composing.conftest import World
 from tests.support.compositions import composition, saved

@@ -8,7 +8,7 @@ from peft.utils import merge_utils
 
 from adapters.composing.composed import compose
 from adapters.composing.elections import keeps
-from adapters.folder import AdapterWeights, Factors
+from adapters.folders.folder import AdapterWeights, Factors
 from study.composition import Term
 from tests.support.compositions import SHAPES, Dense, apart, at_random, composed, composition, dense, without
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from adapters.composing.composed import compose
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from adapters.kinds.lora_weights import named
 from study.composition import Term
 from tests.support.compositions import SHAPES, apart, at_random, composed, composition, dense, without

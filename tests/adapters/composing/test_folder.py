@@ -10,10 +10,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from adapters.bank import for_adapters
+from adapters.bank.bank import for_adapters
 from adapters.composing.composed import Composed, compose
 from adapters.composing.folder import write
-from adapters.plain import plain_lora
+from adapters.modules.plain import plain_lora
 from evaluators.subjects.on_base import merged
 from study.composition import Term
 from tests.adapters.composing.conftest import World

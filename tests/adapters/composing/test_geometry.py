@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapters.composing.geometry import GRID, pairs
-from adapters.folder import AdapterWeights, Factors
+from adapters.folders.folder import AdapterWeights, Factors
 from tests.support.compositions import SHAPES, apart, at_random, composed, dense, norm, without
 
 FIRST, *_, SCORE = SHAPES

@@ -11,7 +11,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from adapters.composing.parts import read_parts
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from study.composition import Term
 from tests.adapters.composing.conftest import World
 from tests.support.compositions import saved

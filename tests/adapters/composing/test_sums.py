@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from adapters.composing.composed import compose
 from adapters.composing.shares import layer_of
-from adapters.folder import AdapterWeights, UnsupportedAdapter, scaling
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter, scaling
 from adapters.kinds.lora_weights import named
 from study.composition import Term
 from tests.support.compositions import SHAPES, Dense, apart, at_random, composed, composition, dense, norm, without

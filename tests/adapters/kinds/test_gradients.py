@@ -8,10 +8,10 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from adapters.dropout import Dropout
+from adapters.bank.dropout import Dropout
+from adapters.base.skeleton import skeleton
 from adapters.kinds.kind import kind_of
 from adapters.kinds.lora_weights import lora_config
-from adapters.skeleton import skeleton
 from study.config import Recipe
 from tests.support import zoo
 from tests.support.plain_peft import SameDropout

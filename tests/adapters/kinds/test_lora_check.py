@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.fingerprint import changed, fingerprint
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.folders.targeting import left_out, linear
 from adapters.kinds import lora_check
 from adapters.kinds.kind import kind_of
 from adapters.kinds.lora_check import check
-from adapters.targeting import left_out, linear
 from study.config import Lora, Recipe
 from study.errors import ConfigError
 from tests.evaluators.conftest import model_of

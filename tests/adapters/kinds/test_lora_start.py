@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from peft import LoraConfig
 
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from adapters.kinds.lora_start import check_start
 from orchestrator.planning.given import check_starts
 from study.config import Lora, ModelConfig, StudyConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.fingerprint import changed, fingerprint
+from adapters.base.fingerprint import changed, fingerprint
 from adapters.kinds import peft_weights
 from adapters.kinds.kind import kind_of
 from study.config import Recipe

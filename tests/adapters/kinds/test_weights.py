@@ -11,12 +11,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from adapters.bank import for_adapters
-from adapters.folder import read
+from adapters.bank.bank import for_adapters
+from adapters.folders.folder import read
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
 from adapters.kinds import lora_weights as lora
 from adapters.kinds import whole_weights as whole
-from adapters.sites import sites_named
-from adapters.targeting import meant
 from study.config import Lora, ModelConfig
 from study.models.resolve import Model, resolve
 from tests.faults.disk import Disk

@@ -11,11 +11,11 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from adapters import device
-from adapters.base import load_model
-from adapters.folder import AdapterWeights, Factors
-from adapters.sites import sites_named
-from adapters.targeting import meant
+from adapters.base import device
+from adapters.base.loading import load_model
+from adapters.folders.folder import AdapterWeights, Factors
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.blocks import block_mask
 from evaluators.forward.engine import Engine, automatic_budget

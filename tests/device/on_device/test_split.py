@@ -11,14 +11,14 @@ import pytest
 import torch
 import transformers as tf
 
-from adapters.bank import Banks
-from adapters.base import load_model
-from adapters.comparison import at_random
-from adapters.fingerprint import changed, fingerprint
-from adapters.sites import sites_named
-from adapters.skeleton import skeleton
+from adapters.bank.bank import Banks
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.loading import load_model
+from adapters.base.skeleton import skeleton
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
+from adapters.modules.comparison import at_random
 from adapters.splitting.split import devices_of
-from adapters.targeting import meant
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.engine import Engine, automatic_budget
 from evaluators.forward.masks import Masks

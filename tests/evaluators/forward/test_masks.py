@@ -12,7 +12,7 @@ import torch
 import transformers as tf
 from torch.nn.attention.flex_attention import create_block_mask
 
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from evaluators.forward import masks
 from evaluators.forward.blocks import FLEX_BLOCK, block_mask
 from evaluators.forward.engine import Engine

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import PretrainedConfig
 
-from adapters.positions import turn_of
+from adapters.base.positions import turn_of
 from evaluators.evaluator import Evaluator, Settings
 from study.config import Scoring, TaskConfig
 from study.data.tasks import TaskLibrary

@@ -13,11 +13,11 @@ import torch
 from peft import ArrowConfig, PeftModel
 from peft.tuners.lora.arrow import create_arrow_model
 
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.probe import said, tokens_of
 from adapters.composing import folder as files
 from adapters.composing.composed import compose
 from adapters.composing.parts import read_parts
-from adapters.fingerprint import changed, fingerprint
-from adapters.probe import said, tokens_of
 from evaluators.subjects.composed import Routed
 from evaluators.subjects.on_base import adapter_on, load_base
 from evaluators.subjects.touchstone import Touchstone

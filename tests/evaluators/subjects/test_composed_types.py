@@ -11,15 +11,15 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from adapters.comparison import at_random
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.probe import said, tokens_of
 from adapters.composing import folder as files
 from adapters.composing.composed import compose
 from adapters.composing.parts import read_parts
-from adapters.fingerprint import changed, fingerprint
-from adapters.folder import scaling
+from adapters.folders.folder import scaling
+from adapters.folders.sites import sites_named
 from adapters.kinds.lora_weights import modules_of, named, write
-from adapters.probe import said, tokens_of
-from adapters.sites import sites_named
+from adapters.modules.comparison import at_random
 from evaluators.subjects.composed import Routed
 from evaluators.subjects.on_base import adapter_on
 from evaluators.subjects.touchstone import Touchstone

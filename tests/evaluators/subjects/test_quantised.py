@@ -11,10 +11,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from adapters.comparison import banked
-from adapters.fingerprint import changed, fingerprint
-from adapters.plain import plain_lora
-from adapters.probe import said, tokens_of
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.probe import said, tokens_of
+from adapters.modules.comparison import banked
+from adapters.modules.plain import plain_lora
 from adapters.quantising.weights import quantised_in
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.engine import Engine

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.folder import AdapterWeights, Factors
+from adapters.base.probe import said, tokens_of
+from adapters.folders.folder import AdapterWeights, Factors
 from adapters.kinds.kind import kind_of
-from adapters.loaded import peft_model, runs
-from adapters.plain import plain_lora
-from adapters.probe import said, tokens_of
+from adapters.modules.loaded import peft_model, runs
+from adapters.modules.plain import plain_lora
 from evaluators import evaluator as evaluators
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.forward.engine import Engine

@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from adapters.comparison import banked
-from adapters.fingerprint import changed, fingerprint
-from adapters.folder import WEIGHTS_FILE
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.folders.folder import WEIGHTS_FILE
 from adapters.kinds import lora_check
 from adapters.kinds.lora_check import check
-from adapters.plain import plain_lora
+from adapters.modules.comparison import banked
+from adapters.modules.plain import plain_lora
 from evaluators import evaluator as evaluators
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects import sharing

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.base import load_model
-from adapters.probe import apart, said, tokens_of
+from adapters.base.loading import load_model
+from adapters.base.probe import apart, said, tokens_of
 from orchestrator.planning.attention import check_attention
 from study.config.file import parse
 from study.errors import ConfigError

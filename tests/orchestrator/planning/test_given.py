@@ -66,7 +66,7 @@ def test_one_of_another_model_is_refused_in_a_line(base: str, module: str, tmp_p
 
 def test_a_plain_one_is_as_it_was_and_asks_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = adapter(tmp_path / "a", f"model.{TEXT}", "model.layers.0.mlp.up_proj")
-    monkeypatch.setitem(sys.modules, "adapters.renamed", None)  # else importing it fails
+    monkeypatch.setitem(sys.modules, "adapters.folders.renamed", None)  # else importing it fails
     assert with_left_out([given], [model(tmp_path / "m", CONFIGS["qwen"])]) == (given,)
     assert list(left_out([given])) == []
     (tmp_path / "a" / WEIGHTS_FILE).write_bytes(save({"prompt_embeddings": torch.ones(2, 16)}))

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from adapters.base import embedded
-from adapters.folder import PREFIX
+from adapters.base.loading import embedded
+from adapters.folders.folder import PREFIX
 from study.store.layout import WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 

@@ -20,13 +20,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from adapters.dropout import Dropout
-from adapters.folder import AdapterWeights, Factors, UnsupportedAdapter
-from adapters.magnitudes import Magnitudes
-from adapters.norms import squared_norms
-from adapters.products import Rows
+from adapters.bank.dropout import Dropout
+from adapters.bank.magnitudes import Magnitudes
+from adapters.bank.norms import squared_norms
+from adapters.bank.products import Rows
+from adapters.folders.folder import AdapterWeights, Factors, UnsupportedAdapter
+from adapters.folders.sites import Site, sites_of
 from adapters.quantising.weights import is_quantised
-from adapters.sites import Site, sites_of
 
 
 class LoraBank(nn.Module):

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 from safetensors.torch import load_file, save_file
 
-from adapters.base import load_config, load_model
+from adapters.base.loading import load_config, load_model
 from study.config import ModelConfig
 from study.errors import ConfigError
 from study.models.chat import tokenizer_of

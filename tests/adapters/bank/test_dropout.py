@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapters import dropout
+from adapters.bank import dropout
 
 KEYS = torch.tensor([3, -(2**63), 2**63 - 1, 77])
 

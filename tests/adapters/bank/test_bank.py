@@ -13,11 +13,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from adapters.bank import LoraBank, for_adapters
-from adapters.dropout import Dropout, mask
-from adapters.folder import AdapterWeights, UnsupportedAdapter, read
-from adapters.sites import sites_named
-from adapters.targeting import meant
+from adapters.bank.bank import LoraBank, for_adapters
+from adapters.bank.dropout import Dropout, mask
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import meant
 from tests.support.tiny_models import save_model
 
 CONFIGS = [

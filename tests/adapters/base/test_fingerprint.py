@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.fingerprint import changed, fingerprint
+from adapters.base.fingerprint import changed, fingerprint
 from tests.support import zoo
 
 

@@ -20,8 +20,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from adapters.device import read_no_texts
-from adapters.probe import Probe, probe
+from adapters.base.device import read_no_texts
+from adapters.base.probe import Probe, probe
 from adapters.quantising.weights import keep_as_loaded, prepare, settings
 from adapters.splitting.split import placed, settle
 from study.errors import ConfigError

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from adapters.device import on_device
+from adapters.base.device import on_device
+from adapters.base.spread import whole
 from adapters.quantising.weights import is_quantised, matrix_OI
-from adapters.spread import whole
 
 
 class Magnitudes:

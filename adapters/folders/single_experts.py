@@ -17,7 +17,7 @@ from typing import Any
 from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN as ASKED_BY_PEFT
 from transformers import PreTrainedModel
 
-from adapters.folder import PREFIX
+from adapters.folders.folder import PREFIX
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from adapters.device import on_device
+from adapters.base.device import on_device
 
 GROUPING = (9, 10)  # major numbers of the GPUs for which torch (2.13) has a grouped GEMM
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from adapters import plain
-from adapters.folder import AdapterWeights, Factors
-from adapters.plain import Plain
+from adapters.folders.folder import AdapterWeights, Factors
+from adapters.modules import plain
+from adapters.modules.plain import Plain
 from tests.support import zoo
 
 

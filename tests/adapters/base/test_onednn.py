@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from adapters.onednn import OneDnnLinear, use_onednn
+from adapters.base.onednn import OneDnnLinear, use_onednn
 
 
 @pytest.mark.parametrize("bias", [True, False])

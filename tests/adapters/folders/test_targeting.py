@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.folder import UnsupportedAdapter
-from adapters.targeting import all_linear, by_peft, linear, names_for
+from adapters.folders.folder import UnsupportedAdapter
+from adapters.folders.targeting import all_linear, by_peft, linear, names_for
 from tests.support import zoo
 
 LAST_PARTS = ("llama", "gpt2", "qwen2_moe", "gpt_neox", "opt")

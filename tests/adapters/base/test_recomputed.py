@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.dropout import Dropout
+from adapters.bank.dropout import Dropout
 from adapters.kinds.kind import kind_of
 from study.config import Recipe
 from study.errors import ConfigError

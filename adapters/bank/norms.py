@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from adapters.device import uploaded
+from adapters.base.device import uploaded
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # A [K, R, I] and B [K, O, R] of a module
 

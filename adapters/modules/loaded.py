@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from adapters.base import embedded
-from adapters.folder import PREFIX, UnsupportedAdapter, check_numbers, check_start
-from adapters.onednn import use_onednn, without_onednn
+from adapters.base.loading import embedded
+from adapters.base.onednn import use_onednn, without_onednn
+from adapters.base.skeleton import skeleton
+from adapters.folders.folder import PREFIX, UnsupportedAdapter, check_numbers, check_start
+from adapters.folders.targeting import by_peft
+from adapters.modules.vocabulary import lacking, own_rows, resize
 from adapters.quantising.weights import rounds_inputs
-from adapters.skeleton import skeleton
-from adapters.targeting import by_peft
-from adapters.vocabulary import lacking, own_rows, resize
 from study.models.peft_config import PROMPTS, REPEATABLE_STARTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 

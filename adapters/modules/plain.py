@@ -14,10 +14,10 @@ import torch
 from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
 
-from adapters.folder import AdapterWeights, UnsupportedAdapter, read
-from adapters.loaded import config_in
-from adapters.sites import sites_named
-from adapters.targeting import by_peft
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter, read
+from adapters.folders.sites import sites_named
+from adapters.folders.targeting import by_peft
+from adapters.modules.loaded import config_in
 from study.store.layout import CONFIG_FILE
 
 KEPT = 1 << 26  # bytes of adapters that stay read: some dozens of a small model's, of a large one none

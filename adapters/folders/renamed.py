@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-from adapters.folder import PREFIX
-from adapters.single_experts import asking_for_fused
+from adapters.folders.folder import PREFIX
+from adapters.folders.single_experts import asking_for_fused
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 from study.store.safetensors_header import header_in
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.fingerprint import changed, fingerprint
-from adapters.probe import Probe, agreement, probe, said, tokens_of
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.probe import Probe, agreement, probe, said, tokens_of
 from tests.support import zoo
 
 CAUSAL = ("llama", "gpt2", "opt", "mamba", "qwen2_moe", "deepseek_v3", "jetmoe", "gemma3_text", "recurrent_gemma")

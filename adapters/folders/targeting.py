@@ -20,7 +20,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from adapters.folder import UnsupportedAdapter
+from adapters.folders.folder import UnsupportedAdapter
 from adapters.quantising.weights import is_quantised
 
 KEPT = 256  # answers

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from adapters.folder import AdapterWeights, UnsupportedAdapter
+from adapters.folders.folder import AdapterWeights, UnsupportedAdapter
 
 
 @dataclass(frozen=True)

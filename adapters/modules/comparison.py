@@ -14,10 +14,10 @@ import peft
 import torch
 from transformers import PreTrainedModel
 
-from adapters.bank import for_adapters
-from adapters.folder import MAGNITUDE, AdapterWeights, Factors
-from adapters.loaded import runs
-from adapters.probe import Agreement, agreement, precision, said, tokens_of
+from adapters.bank.bank import for_adapters
+from adapters.base.probe import Agreement, agreement, precision, said, tokens_of
+from adapters.folders.folder import MAGNITUDE, AdapterWeights, Factors
+from adapters.modules.loaded import runs
 
 Way = Callable[[PreTrainedModel, AdapterWeights], AbstractContextManager[Sequence[int] | None]]
 """Within, the base has the adapter, but on the rows of a probe's batch whose numbers it gives."""

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from adapters.fingerprint import changed, fingerprint
-from adapters.skeleton import skeleton
+from adapters.base.fingerprint import changed, fingerprint
+from adapters.base.skeleton import skeleton
 from tests.support import peft_zoo, zoo
 
 pytestmark = pytest.mark.processes  # PEFT loads DeepSpeed when it reads a folder
