@@ -1,6 +1,7 @@
-"""Which tests are `unit`: all but those in APART and those marked `processes`. They start no process, Ray or DeepSpeed.
+"""Which tests are `unit`: all but those in APART and WHOLE and those marked `processes`. They start no process, Ray or
+DeepSpeed, and make no whole thing of the kind that costs seconds.
 
-That is held while they run, whichever command runs them; `make unit` does not even import what lies apart.
+The former is held while they run, whichever command runs them; `make unit` does not even import the others.
 """
 
 from __future__ import annotations
@@ -29,14 +30,32 @@ APART = (
     "tests/study/store/test_killed.py",
     "tests/zoo",
 )
+WHOLE = (  # adapters on many models, scored beside PEFT or lm-eval; reports of studies
+    "tests/evaluators/items/test_tokenised.py",
+    "tests/evaluators/subjects/test_quantised.py",
+    "tests/evaluators/subjects/test_sharing.py",
+    "tests/evaluators/subjects/test_starts.py",
+    "tests/evaluators/test_architectures.py",
+    "tests/evaluators/test_composed.py",
+    "tests/evaluators/test_evaluator.py",
+    "tests/evaluators/test_parity.py",
+    "tests/evaluators/test_random_adapters.py",
+    "tests/evaluators/test_samples.py",
+    "tests/evaluators/test_texts.py",
+    "tests/analysis/page/test_combinations.py",
+    "tests/analysis/page/test_files.py",
+    "tests/analysis/page/test_recipes.py",
+    "tests/analysis/test_opened.py",
+    "tests/analysis/test_report.py",
+)
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 ASKS = {"uname", "git"}  # Python's platform module, once, and which commit this is
 _held: list[str] = []  # the unit test that runs now
 
 
 def is_apart(path: str) -> bool:
-    """Whether a file or folder, relative to the repository, lies apart."""
-    return any(path == apart or path.startswith(f"{apart}/") for apart in APART)
+    """Whether a file or folder, relative to the repository, is none of unit tests."""
+    return any(path == apart or path.startswith(f"{apart}/") for apart in APART + WHOLE)
 
 
 def mark(items: list[pytest.Item]) -> None:
