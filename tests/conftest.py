@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve its workers beside anything else that runs
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # as a study's cluster has it: what it starts is a fork then
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tiny models threads mostly wait for one another
 
 import adapters  # noqa: F401 - before PEFT, from which it hides a library
