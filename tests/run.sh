@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 if [ "${1:-}" = unit ]; then
-    level=unit parts=("tests" "tests/adapters tests/analysis/page tests/analysis/statistics tests/evaluators tests/orchestrator")
+    level=unit parts=("tests" "tests/adapters tests/analysis/page tests/analysis/statistics tests/analysis/tables tests/evaluators tests/orchestrator")
 else
     level="not long" parts=( # the first has what no other names, and speaks at once; those that take longest begin first
         "tests"

@@ -30,7 +30,7 @@ APART = (
     "tests/study/store/test_killed.py",
     "tests/zoo",
 )
-WHOLE = (  # adapters on many models, scored beside PEFT or lm-eval; reports of studies
+WHOLE = (  # adapters on many models, scored beside PEFT or lm-eval; reports of studies; stores under many readers
     "tests/evaluators/items/test_tokenised.py",
     "tests/evaluators/subjects/test_quantised.py",
     "tests/evaluators/subjects/test_sharing.py",
@@ -46,7 +46,9 @@ WHOLE = (  # adapters on many models, scored beside PEFT or lm-eval; reports of 
     "tests/analysis/page/test_files.py",
     "tests/analysis/page/test_recipes.py",
     "tests/analysis/test_opened.py",
+    "tests/analysis/test_publish.py",
     "tests/analysis/test_report.py",
+    "tests/study/store/test_compaction.py",
 )
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 ASKS = {"uname", "git"}  # Python's platform module, once, and which commit this is
