@@ -95,7 +95,7 @@ def test_a_study_outlives_the_laptop_and_writes_no_secret_anywhere(
     status = cluster.submit("--status", study).stdout
     assert re.search("pending|running", status), status
     while cluster.get(f"/api/jobs/{study}").json()["status"] in ("PENDING", "RUNNING"):
-        for _ in range(10):  # a trainer lives for a second on a fast machine; asking the cluster takes what it could use
+        for _ in range(10):  # a trainer may live for a second; asking the cluster takes what it could use
             now = {path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
             trains = any(re.match(rb"ray::TrainerProcess", title) for title in now)
             if trains and ("TrainerProcess", "loopback") not in sockets:
