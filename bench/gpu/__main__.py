@@ -14,9 +14,10 @@ from bench.gpu.checks import gangs, memory, parity, placement, waits
 from bench.gpu.kit import Kit
 from bench.gpu.quantised import quantised
 from bench.gpu.speeds import speeds
+from bench.gpu.split import split
 
 CORE = {"placement": placement, "parity": parity, "gang": gangs, "memory": memory, "waits": waits}
-CORE |= {"quantised": quantised, "speed": speeds}
+CORE |= {"quantised": quantised, "split": split, "speed": speeds}
 
 
 def main(arguments: list[str]) -> int:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bench.gpu.__main__ import main
 
 
-def test_the_core_of_the_kit(tmp_path: Path) -> None:
+def test_the_core_of_the_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     code = main(["core", "--tiny", "--out", str(tmp_path)])
     told = json.loads((tmp_path / "gpu.json").read_text())
     assert [line for line in told["lines"] if line["holds"] is False] == []
     assert code == 0
     assert told["machine"]["device"] == "Fake A100"
-    assert {line["part"] for line in told["lines"]} >= {"placement", "parity", "gang", "memory", "waits", "speed"}
+    assert {line["part"] for line in told["lines"]} >= {
+        "placement",
+        "parity",
+        "gang",
+        "memory",
+        "waits",
+        "split",
+        "speed",
+    }
+    assert sum(line["part"] == "split" for line in told["lines"]) == 6, "over two devices, in both dtypes"
     assert (tmp_path / "gpu.md").read_text().count("\n| ") >= len(told["lines"])
