@@ -39,7 +39,8 @@ class Masks:
         self._model = model
         self._window: int | None = getattr(config, "sliding_window", None)
         self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
-        flex = model.device.type == "cuda" and len(devices_of(model)) == 1 and not _without_flex
+        asked = config._attn_implementation  # where that is eager, all is to be written out
+        flex = model.device.type == "cuda" and len(devices_of(model)) == 1 and asked != "eager" and not _without_flex
         self.flex_from: int | None = FLEX_TOKENS if flex and getattr(model, "_supports_flex_attn", False) else None
         if self.flex_from is not None:
             torch._dynamo.config.recompile_limit = FLEX_KERNELS
