@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         found = answer(lambda: load(options.store), question)
     except ConfigError as error:
-        say(error, sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     if options.json:
         tell(found.told())

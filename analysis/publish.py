@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         tree = making.make(opened(options.store), to, wish)
         pushed = hub.push(tree, options.hub, options.public) if options.hub else []
     except ConfigError as error:
-        say(error, sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     if options.json:
         repositories = [asdict(one) for one in tree.repositories]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+from analysis.page import as_before
 from study.errors import ConfigError
 from study.options import folder_here
 from study.plain import say, tell
@@ -47,29 +49,64 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Command line; exit code 2 on bad input."""
     options = parser().parse_args(argv)
-    from analysis.page import files
-
     try:
-        if options.compare and options.store is None and options.published is None:
-            problem = "each of these is set beside a study, and none is named before them"
-            fix = "name it first: python -m analysis.report STORE --compare OTHER …"
-            raise ConfigError("--compare", " ".join(options.compare), problem, fix)
-        study = files.read(
-            options.store, options.published, options.curated, options.exclude_unhealthy, options.distances
-        )
-        elsewhere = options.out or ("report" if options.published else None)
-        out = folder_here("--out", elsewhere) if elsewhere else files.folder_of(study)
-        written = files.write(study, out, [files.beside_it(other) for other in options.compare])
+        if (found := _as_before(options)) is None:
+            found = _write(options)
     except ConfigError as error:
-        say(error, sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
+    index, lines, is_new = found
     if options.json:
-        tell({"index": str(written.index), "lines": written.lines})
+        tell({"index": str(index), "lines": lines})
         return 0
-    say(f"Report: {written.index}")
-    for line in written.lines:
+    say(f"Report: {index}{'' if is_new else ' (as it was written: nothing that it is made of has changed)'}")
+    for line in lines:
         say(f"  {line}")
     return 0
+
+
+Found = tuple[Path, list[str], bool]  # the page, its most telling lines, whether it was written now
+
+
+def _as_before(options: argparse.Namespace) -> Found | None:
+    """The report that is there, where writing it again would give the same."""
+    store = _alone(options)
+    if store is None:
+        return None
+    out = Path(options.out) if options.out else store / as_before.REPORT
+    lines = as_before.lines_of(out, as_before.made_of(store, _asked(options)))
+    return None if lines is None else (out.absolute() / "index.html", lines, False)
+
+
+def _alone(options: argparse.Namespace) -> Path | None:
+    """The folder of a study of which a report tells, and of nothing beside it."""
+    if not options.store or options.published or options.compare or options.distances:
+        return None
+    return Path(options.store) if Path(options.store).is_dir() else None
+
+
+def _asked(options: argparse.Namespace) -> dict[str, object]:
+    return {"curated": options.curated, "exclude_unhealthy": options.exclude_unhealthy}
+
+
+def _write(options: argparse.Namespace) -> Found:
+    """Write it. Raises ConfigError."""
+    from analysis.page import files
+
+    if options.compare and options.store is None and options.published is None:
+        problem = "each of these is set beside a study, and none is named before them"
+        fix = "name it first: python -m analysis.report STORE --compare OTHER …"
+        raise ConfigError("--compare", " ".join(options.compare), problem, fix)
+    store = _alone(options)
+    digest = as_before.made_of(store, _asked(options)) if store else ""  # before it is read: it may go on meanwhile
+    study = files.read(options.store, options.published, options.curated, options.exclude_unhealthy, options.distances)
+    elsewhere = options.out or ("report" if options.published else None)
+    out = folder_here("--out", elsewhere) if elsewhere else files.folder_of(study)
+    as_before.forget(out)
+    written = files.write(study, out, [files.beside_it(other) for other in options.compare])
+    if store:
+        as_before.note(out, digest, written.lines)
+    return written.index, written.lines, True
 
 
 if __name__ == "__main__":

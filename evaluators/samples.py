@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         with redirect_stdout(sys.stderr if given.json else sys.stdout):  # lm-eval prints, too
             told = write(Store(given.store), to, sources)
     except (ConfigError, TaskError, Unreachable) as error:
-        say(error, sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     if given.json:
         tell({"folder": given.to, **asdict(told)})
