@@ -45,7 +45,15 @@ class Hung(Exception):
 
 def raised(unit: AdapterUnit | ScoreUnit, kind: FailureKind, error: BaseException, attempts: int) -> FailureRecord:
     """The record of a unit that has failed by an exception."""
-    return failure_of(unit, kind, last_line(error), attempts, "".join(format_exception(error)))
+    return failure_of(unit, kind, words_of(error), attempts, "".join(format_exception(error)))
+
+
+def words_of(error: BaseException) -> str:
+    """What people are told of an exception: our own are sentences, of others it is the last line, with their class."""
+    cause = getattr(error, "cause", None)  # of what Ray puts around it
+    meant = cause if isinstance(cause, BaseException) else error
+    ours = isinstance(meant, ConfigError | TaskError | StoreRefused | Unreachable | NotStarted | Hung)
+    return " ".join(str(meant).split()) if ours else last_line(error)
 
 
 def kind_of(error: BaseException) -> FailureKind:

@@ -22,6 +22,14 @@ class StoreRefused(OSError):
     Trying again does not help before a person has mended it.
     """
 
+    def __str__(self) -> str:
+        return why(self)
+
+
+def why(error: BaseException) -> str:
+    """What an error says, without the number and the file that Python puts around it."""
+    return (error.strerror or OSError.__str__(error)) if isinstance(error, OSError) else str(error)
+
 
 class TaskError(Exception):
     """A task whose data cannot be had or read: its cell fails, the rest of the study goes on."""

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from study.errors import ConfigError
+from study.errors import ConfigError, why
 
 ADDRESS_FILE = Path("ray/ray_current_cluster")  # below Ray's folder: the cluster that `ray start` has made last
 OPEN_FIX = "start it with RAY_AUTH_MODE=token in its environment (docs/cluster.md); or insist: --allow-open-cluster"
@@ -86,17 +86,30 @@ def is_only_ours(file: Path) -> bool:
     return real.stat().st_uid in (0, os.getuid())
 
 
+def check_answers(address: str) -> None:
+    """Raise ConfigError where nobody listens at host:port: Ray would find out within a minute, and say it at length."""
+    try:
+        socket.create_connection(_place("RAY_ADDRESS", address), ANSWER_S).close()
+    except OSError as error:
+        fix = "check that the cluster runs, and write RAY_ADDRESS=HOST:PORT; or start one here: RAY_ADDRESS=local"
+        raise ConfigError("RAY_ADDRESS", address, f"nobody answers there ({why(error)})", fix) from error
+
+
 def check_ours(key: str, address: str) -> None:
     """Raise ConfigError where somebody else's process listens there, on this machine: it would be shown the token."""
-    try:
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:
-        raise ConfigError(key, address, f"is no address ({error})", "write http://HOST:PORT or HOST:PORT") from None
-    user = _listener(host, port)
+    user = _listener(*_place(key, address))
     if user not in (None, 0, os.getuid()):
         problem = f"on this machine it is user {user} who listens there, and would be shown your token"
         raise ConfigError(key, address, problem, "name another port, and open the way to your cluster at that one")
+
+
+def _place(key: str, address: str) -> tuple[str, int]:
+    """The host and the port of an address. Raises ConfigError where it is none."""
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise ConfigError(key, address, f"is no address ({error})", "write http://HOST:PORT or HOST:PORT") from None
 
 
 def _listener(host: str, port: int) -> int | None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
-from ray._private import accelerators, services
+from ray._private import accelerators, services, worker
 from ray.tune.execution import class_cache
 
-from orchestrator.cluster.address import check_closed, own_folder, temporary, to_use
+from orchestrator.cluster.address import check_answers, check_closed, own_folder, temporary, to_use
 from orchestrator.cluster.scouts import autoscales
 from orchestrator.cluster.token import TOKEN_FIX, keep_to_owner
 from orchestrator.scheduling.decide import fits
@@ -54,6 +54,7 @@ def connect(allow_open: bool = False) -> Connected:
     if address is None:
         os.environ["RAY_TMPDIR"] = str(own_folder())
     elif "://" not in address:
+        check_answers(address)
         check_closed(address, allow_open)
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one that is gone is told in a minute, not in 14
     dashboard = _init(address or "local")
@@ -72,6 +73,7 @@ def _quieten() -> None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     )
+    worker.print_to_stdstream = lambda *_, **__: None  # each end of a process: what matters of them to a study we tell
     for silent in ("tune", "execution.tune_controller"):  # complaints of snapshots nobody reads, of trials tried again
         logging.getLogger(f"ray.tune.{silent}").setLevel(logging.CRITICAL)
 

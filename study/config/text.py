@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from study.bounded import BoundedLoader, read_yaml
-from study.errors import ConfigError
+from study.errors import ConfigError, why
 
 
 class _Loader(BoundedLoader):
@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError("CONFIG", path, f"cannot be read ({error})", fix) from error
+        raise ConfigError("CONFIG", path, f"cannot be read ({why(error)})", fix) from error
     except UnicodeDecodeError as error:
         problem = f"cannot be read ({error.reason} at byte {error.start}, as UTF-8)"
         raise ConfigError("CONFIG", path, problem, fix) from None

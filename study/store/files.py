@@ -20,7 +20,7 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from study.errors import ConfigError, StoreRefused
+from study.errors import ConfigError, StoreRefused, why
 from study.store import pieces
 from study.store.filesystem import ATTEMPTS, is_cut_short, is_full, is_refused, open_uri, trouble
 
@@ -216,7 +216,7 @@ class Files:
         except OSError as error:
             if error.errno in REFUSED or is_refused(error):
                 number = errno.ENOSPC if is_full(error) else error.errno
-                raise StoreRefused(number, f"the store {self.uri} refuses to be used: {error}") from error
+                raise StoreRefused(number, f"the store {self.uri} refuses to be used: {why(error)}") from error
             raise
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from study.errors import ConfigError
+from study.errors import ConfigError, StoreRefused, why
 
 GS_SECONDS = (
     30  # that a request to Google's is tried again for, as it is to S3; the library's own is a quarter of an hour
@@ -138,7 +138,8 @@ def is_full(error: OSError) -> bool:
 
 def trouble(uri: str, error: Exception) -> ConfigError:
     """Say what is wrong with a store, and what to do, by what its filesystem raised."""
-    text = " ".join(str(error).split())
+    refused = isinstance(error, StoreRefused) and error.__cause__
+    text = " ".join(why(refused or error).split())
     for pattern, meaning, fix in _MEANINGS if "://" in uri else ():
         if re.search(pattern, text):
             return ConfigError("store", uri, f"{meaning} ({text})", fix)

@@ -26,10 +26,10 @@ from pyarrow import fs as pafs
 from safetensors.torch import save_file
 
 from orchestrator.cluster.kernel_kills import struck, watch
-from orchestrator.failures import Hung, NotStarted, backoff_s, budget, is_spoilt, kind_of, lasting
+from orchestrator.failures import Hung, NotStarted, backoff_s, budget, is_spoilt, kind_of, lasting, words_of
 from orchestrator.stop import Interrupted, as_raised, on_signals
 from study.config import Failures
-from study.errors import StoreRefused, TaskError
+from study.errors import ConfigError, StoreRefused, TaskError
 from study.faults.kinds import FailureKind
 from study.store.records import FailureRecord
 from study.store.store import Store
@@ -289,3 +289,17 @@ def test_kinds_of_real_exceptions(error: Exception, kind: str) -> None:
     assert kind_of(error) == kind
     wrapped = ray.exceptions.RayTaskError("f", "traceback", error)
     assert kind_of(wrapped) == kind
+
+
+def test_people_are_told_our_own_errors_as_sentences_and_others_with_their_class() -> None:
+    """The last line of what Ray says of a ConfigError was its fix alone, of a full disk the name of a class."""
+    text = "ray::Trainer.train()\nTraceback …\nstudy.errors.StoreRefused: [Errno 28] …"
+    full = StoreRefused(errno.ENOSPC, "the store s refuses to be used: No space left on device")
+    wrong = ConfigError("models.dtype", "float16", "cannot be trained on a CPU", "use bfloat16")
+    told = {full: str(full), wrong: "models.dtype = 'float16': cannot be trained on a CPU fix: use bfloat16"}
+    for error, words in told.items():
+        assert words_of(error) == words_of(ray.exceptions.RayTaskError("f", text, error)) == words
+    assert str(full) == "the store s refuses to be used: No space left on device"
+    assert (
+        words_of(ray.exceptions.RayTaskError("f", "Traceback …\nValueError: no", ValueError("no"))) == "ValueError: no"
+    )

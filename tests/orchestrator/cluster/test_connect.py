@@ -39,14 +39,24 @@ def test_a_full_scratch_is_said_before_ray_is_started(tmp_path: Path, monkeypatc
             connect()
 
 
+def test_an_address_where_nobody_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray asked for 40 s, and wrote in the log of its own parts."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(ConfigError, match=r"nobody answers there \(Connection refused\)"):
+            connect()
+
+
 @pytest.mark.processes
 @pytest.mark.long
-def test_a_cluster_that_is_gone_is_said_within_a_minute_or_so(tmp_path: Path) -> None:
+def test_a_cluster_that_says_nothing_is_said_within_a_minute_or_so(tmp_path: Path) -> None:
     """Ray itself would ask twenty times, forty seconds each."""
     model, tasks = make_model(tmp_path / "tiny"), make_tasks(tmp_path / "tasks", ["next"], ["xx"])
     config = make_config(tmp_path, [model], ["next"], ["xx"], tasks)
     with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        nobody.listen()  # and says nothing
         with Driver(config, f"127.0.0.1:{nobody.getsockname()[1]}") as driver:
             assert driver.wait() == 2, driver.output
     assert "error: RAY_ADDRESS = " in driver.output

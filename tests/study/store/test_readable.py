@@ -21,7 +21,7 @@ from study.store.schema import OtherVersion
         (OtherVersion("old: use that release"), ("is of another release", "old: use that release; or leave it out")),
         (Damaged("grid.parquet: cut"), ("holds a damaged file (grid.parquet: cut)", "python -m study.check s")),
         (OSError("no route"), ("cannot be read or written (no route)", "name a folder or bucket you may use")),
-        (StoreRefused(errno.EACCES, "no"), ("cannot be read or written ([Errno 13] no)", "name a folder or bucket")),
+        (StoreRefused(errno.EACCES, "no"), ("cannot be read or written (no)", "name a folder or bucket")),
         (trouble("s", OSError("gone")), ("cannot be read or written (gone)", "name a folder or bucket")),
         (no_study("STORE", "s"), ("holds no study", "name the `store` of a config that was run before")),
     ],
