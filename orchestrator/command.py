@@ -102,13 +102,13 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options, lease: L
     cluster = connect(options.allow_open_cluster)
     on_signals()  # Ray has put handlers of its own in their place
     check_fits(prepared.config, list(alive_nodes().values()))
-    console.print(str(cluster), soft_wrap=True)
+    tables.line(console, str(cluster))
     most = options.most_device_hours()
     run = StudyRun(prepared, console, options.profile, most_device_hours=most, asked=lambda: lease.asked)
     try:
         with as_raised():
             failures = run.run()
     finally:
-        console.print(run.progress.verdict(), highlight=False, soft_wrap=True)
+        tables.line(console, run.progress.verdict())
     ray.shutdown()
     return failures

@@ -1,8 +1,8 @@
 """Running a plan: Tune trains in a thread of its own, the main thread scores what is ready and keeps the books.
 
-The main loop books the trials that have ended and puts the scores that waited for their adapters into the backlog
-(`_drain`), asks `scheduling.decide` how many trials and evaluators there should be (`_decide`), tells the queue of
-gangs and the scoring pool (`allow`, `step`), and shows how far it is (`_tell`). A step of the pool takes half a second
+The main loop asks `scheduling.decide` how many trials and evaluators there should be (`_decide`), tells the queue of
+gangs and the scoring pool (`allow`, `step`), books the trials that have ended and puts the scores that waited for their
+adapters into the backlog (`_drain`), and shows how far it is (`_tell`). A step of the pool takes half a second
 at most, which is the loop's clock.
 
 Invariant: whatever ends this process, the store holds every unit that was finished, and nothing half-finished.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,8 @@ from rich.console import Console
 
 from orchestrator.cluster.nodes import Nodes, lacks_place, shape
 from orchestrator.cluster.scouts import Scouts, autoscales
-from orchestrator.costs.devices import SCORE
+from orchestrator.costs.devices import SCORE, TRAIN
+from orchestrator.costs.pace import UnderWay, loading_left
 from orchestrator.failures import kind_of
 from orchestrator.planning.plan import followers
 from orchestrator.prepare import Prepared
@@ -109,13 +110,13 @@ class StudyRun:
         try:
             with self._books.display:
                 while self._is_running(gangs):
-                    self._drain(gangs)
                     decision = self._decide(gangs)
                     gangs.allow(decision.trials)
                     self._pool.step(decision, WAIT_S, starved=gangs.starves() and lacks_place())
                     for hung in trials.end_hung():
                         self._books.hung(hung)
-                    self._tell(gangs)
+                    self._drain(gangs)
+                    self._tell(gangs, trials, decision)
                     self._books.visit(self._asked())
                 self._books.export()
         except BaseException as error:
@@ -162,14 +163,26 @@ class StudyRun:
             self._scouts.ask(unmet(decision, demand, most), self._nodes.selector())
         return decision
 
-    def _tell(self, gangs: GangQueue[Event]) -> None:
+    def _tell(self, gangs: GangQueue[Event], trials: Trials, decision: Decision) -> None:
         have = self._pool.actors()
-        self._books.hold(len(gangs.state()[1]), have, self._pool.work())
+        under_way = [*self._trained(trials), *self._pool.under_way()]
+        self._books.hold(len(gangs.state()[1]), have, self._pool.work(), under_way, decision)
         for model in have:
-            self._pool.backlog.pace[model] = self.progress.pace(SCORE, model) or 1.0
+            self._pool.backlog.pace[model] = self.progress.pace(SCORE, model)
         held = self.progress.held.device_s / 3600
         if self._most_hours is not None and held >= self._most_hours:
             raise LimitReached(held)
+
+    def _trained(self, trials: Trials) -> Iterator[UnderWay]:
+        """What trials have in hand, by the clock."""
+        for gang, seconds, reached in trials.under_way():
+            model, whole = gang[0].model, self._estimates.gang_s(gang)
+            if reached is None:
+                loads = loading_left(self._estimates.load_s[model], seconds)
+                yield UnderWay(TRAIN, model, whole, loading_s=loads, works=False)
+            else:
+                far, ago = reached
+                yield UnderWay(TRAIN, model, whole, far.units / len(gang), far.seconds, ago)
 
     def _drain(self, gangs: GangQueue[Event]) -> None:
         """Book every trial that has ended and pass its adapters on to scoring."""

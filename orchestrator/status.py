@@ -10,7 +10,7 @@ from rich.console import Console
 
 from orchestrator.costs.remaining import seconds_left
 from orchestrator.planning.standing import of_store
-from orchestrator.progress.tables import console, failure_table, standing_table
+from orchestrator.progress.tables import console, failure_table, line, standing_table
 from study.ending import end_by_signal
 from study.errors import ConfigError
 from study.plain import say, tell
@@ -71,7 +71,7 @@ def show(store: Store, out: Console) -> None:
     rows, to_do = of_store(store)
     out.print(standing_table(store.uri, rows, seconds_left(store, study, to_do)))
     held = holder(store)
-    out.print(f"held by {held}" if held else "nobody works on it now", highlight=False, soft_wrap=True)
+    line(out, f"held by {held}" if held else "nobody works on it now")
     failures = store.failures()
     if failures:
         out.print(failure_table(failures.values()))

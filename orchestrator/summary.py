@@ -94,17 +94,21 @@ def show_plan(console: Console, prepared: Prepared, options: Options) -> int:
     if any(stale):
         console.print(f"stale (of an older config, kept and ignored): {stale[0]:,} adapters, {stale[1]:,} scores")
     for broken in prepared.survey.broken:
-        console.print(f"BROKEN {broken.role} {broken.message}", style="red", soft_wrap=True)
+        tables.line(console, f"BROKEN {broken.role} {broken.message}", "red")
     for remark in _remarks(prepared):
         tables.warn(console, remark)
     if prepared.kept_failed:
-        console.print(tables.kept_failed(prepared.kept_failed), highlight=False, soft_wrap=True)
+        tables.line(console, tables.kept_failed(prepared.kept_failed))
+    cost = costs(plan, prepared.estimates)
     if options.dry_run:
-        console.print(tables.cost_table(costs(plan, prepared.estimates), options.price))
+        console.print(tables.cost_table(cost, options.price))
         items = prepared.survey.sizes()
         put_together = (*combinations.lines(plan.grid), *combinations.unreported(prepared.config))
-        for line in (*put_together, *_stated(prepared.config), *seen(prepared.config, items)):
-            console.print(line, soft_wrap=True, highlight=False)
+        for line in (*tables.estimated(cost), *put_together, *_stated(prepared.config), *seen(prepared.config, items)):
+            tables.line(console, line)
+    elif not plan.is_empty:
+        for line in tables.estimated(cost):
+            tables.line(console, line)
     return 2 if options.dry_run and prepared.broken else 0
 
 
@@ -128,9 +132,9 @@ def show_end(console: Console, prepared: Prepared, ended: Sequence[FailureRecord
     if not failures:
         return 0
     console.print(tables.failure_table(failures))
-    console.print(
+    tables.line(
+        console,
         f"details: {store.uri}/failures. Mend the cause, run the same command again: only what is missing is done; "
         "with --retry-failed also what failed for good",
-        soft_wrap=True,
     )
     return 1

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 LOADING: Final = "loading"  # imports, a base model, tokenising: minutes may pass without a step
 WORKING: Final = "working"
 
-Listener = Callable[[str | None], None]
+
+@dataclass(frozen=True)
+class Reached:
+    """How far work has come: so many of its units (a half of one is half done) in so many seconds, without loading."""
+
+    units: float
+    seconds: float
+
+
+Listener = Callable[[str | None, Reached | None], None]
 _listeners: list[Listener] = []
 
 
@@ -23,10 +33,10 @@ def listen(listener: Listener) -> None:
     _listeners[:] = [listener]
 
 
-def beat(stage: str | None = None) -> None:
-    """The work of this process has come a step further: in this stage, or in the one that it was in."""
+def beat(stage: str | None = None, reached: Reached | None = None) -> None:
+    """The work of this process has come a step further: in this stage, or in the one that it was in; and how far."""
     for listener in _listeners:
-        listener(stage)
+        listener(stage, reached)
 
 
 @contextmanager

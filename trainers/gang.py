@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from adapters.base.device import on_device
-from study.pulse import WORKING, beat
+from study.pulse import WORKING, Reached, beat
 from trainers.batch import Batching, GangRow, collate, collate_prompts, deal
 from trainers.checkpoint import Checkpoint, Save
 from trainers.engine import Engine
@@ -49,6 +49,7 @@ def train_gang(
                 reached = _checkpoint(engine, members, step, time.perf_counter() - started, resumed)
                 if engine.world.rank == 0:
                     save(reached)
+        beat(WORKING, Reached(sum(member.share(step) for member in members), time.perf_counter() - started))
     _share_out(time.perf_counter() - started, members)
     return resumed
 

@@ -86,6 +86,10 @@ class Member:
         """Learning rate of a step (0, 1, …); None when it is given up or done."""
         return self._rates[step] if self.failure is None and step < len(self._rates) else None
 
+    def share(self, steps: int) -> float:
+        """How much of its training is over after so many steps."""
+        return 1.0 if self.rate(steps) is None else steps / len(self._steps)
+
     def rows(self, step: int) -> list[GangRow]:
         """What it learns from in a step; the step's loss is the mean over all target tokens."""
         if self.rate(step) is None:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
@@ -19,6 +20,7 @@ from ray.experimental.internal_kv import internal_kv_get_gcs_client
 
 from orchestrator.scheduling.silence import Beat
 from study import pulse
+from study.pulse import Reached
 
 SAID_EVERY_S = 1.0
 ANSWER_S = 10.0  # a control service that takes longer is not waited for: the next beat may come through
@@ -28,21 +30,26 @@ Say = Callable[[bytes], None]
 
 
 class Pulse:
-    """Counts the beats of this process and says them, with the longest time between two of them by stage."""
+    """Counts the beats of this process and says them, with the longest time between two of them by stage.
+
+    And how far the work has come that began last, where that was told.
+    """
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
         self._say, self._clock = say, clock
         self._lock = Lock()
         self._count, self._stage, self._longest = 0, pulse.LOADING, dict[str, float]()
+        self._reached: Reached | None = None
         self._last = clock()
         self._said = -SAID_EVERY_S
 
     def begin(self, stage: str) -> None:
         """Work begins: what was before it is nobody's step."""
-        self._last = self._clock()
+        self._last, self._reached = self._clock(), None
         self._beat(stage, is_step=False)
 
-    def __call__(self, stage: str | None) -> None:
+    def __call__(self, stage: str | None, reached: Reached | None = None) -> None:
+        self._reached = reached or self._reached
         self._beat(stage or self._stage, is_step=True)
 
     def _beat(self, stage: str, is_step: bool) -> None:
@@ -55,7 +62,8 @@ class Pulse:
             self._last = now
             if is_other or not is_step or now - self._said >= SAID_EVERY_S:
                 self._said = now
-                self._say(json.dumps([self._count, stage, self._longest]).encode())
+                far = None if self._reached is None else asdict(self._reached)
+                self._say(json.dumps([self._count, stage, self._longest, far]).encode())
 
 
 def own_pulse() -> Pulse:
@@ -75,7 +83,7 @@ def beats(actor_ids: Iterable[str]) -> dict[str, Beat] | None:
     """What was heard last of some actors; None where the control service does not answer."""
     with suppress(RayError):
         said = _service().internal_kv_multi_get([one.encode() for one in actor_ids], _SPACE, ANSWER_S)
-        return {key.decode(): Beat(*json.loads(beat)) for key, beat in said.items()}
+        return {key.decode(): Beat.of(*json.loads(beat)) for key, beat in said.items()}
     return None
 
 

@@ -13,7 +13,7 @@ from orchestrator.cluster.actors import Actor
 from orchestrator.cluster.nodes import placed_on
 from orchestrator.failures import Hung
 from orchestrator.scheduling.silence import Awake, Duty, Silences
-from study.pulse import LOADING
+from study.pulse import LOADING, Reached
 from study.store.layout import hung_file
 
 LOOK_S = 5.0
@@ -48,6 +48,10 @@ class Vigil:
             if duty.stage == LOADING and not self._silences.spoke(one) and not placed_on([actor]):
                 self._silences.begin_anew(one, duty, now)  # it waits for a place
         return [(actors[one][0], seconds) for one, seconds in self._silences.too_long(now).items()]
+
+    def reached(self, actor: Actor) -> tuple[Reached, float] | None:
+        """How far one that was looked at has come, and how many seconds ago it said so, if it has."""
+        return self._silences.reached(actor._actor_id.hex(), self._clock())
 
     def end(self, actors: Sequence[Actor], what: str, seconds: float) -> Hung:
         """Kill actors that hang. What is to be said of it, and to be left in the store's logs."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from evaluators.scored import Scored
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates
+from orchestrator.costs.pace import UnderWay
 from orchestrator.failures import Hung
 from orchestrator.planning.grid import Part
 from orchestrator.planning.plan import Plan
@@ -24,7 +25,7 @@ from orchestrator.progress.metrics import Metrics
 from orchestrator.progress.numbers import begin
 from orchestrator.progress.trackers import Tracking
 from orchestrator.scheduling.blame import MOST_LOSSES
-from orchestrator.scheduling.decide import Work
+from orchestrator.scheduling.decide import Decision, Work
 from orchestrator.scheduling.silence import Awake, Unanswered
 from orchestrator.stop import StudyStopped
 from study.config import StudyConfig
@@ -115,12 +116,25 @@ class Books:
         self.display.warn(str(error))
         self.errands.send(partial(self._store.write, error.file, error.found))
 
-    def hold(self, trials: int, evaluators: Counter[str], work: dict[str, Work]) -> None:
-        """What there is of either kind from now on; shown and exported when it is time to."""
+    def hold(
+        self,
+        trials: int,
+        evaluators: Counter[str],
+        work: dict[str, Work],
+        under_way: Sequence[UnderWay],
+        decision: Decision,
+    ) -> None:
+        """What there is of either kind from now on, and should be; shown and exported when it is time to.
+
+        What is `under_way` is by the clock.
+        """
         at_work = sum(min(one.actors, one.units) for one in work.values())  # who has just finished goes on at once
         each = self._estimates.devices
         training = trials * each[TRAIN]
-        self.progress.hold(training + at_work * each[SCORE], training + evaluators.total() * each[SCORE])
+        held = training + evaluators.total() * each[SCORE]
+        soon = decision.trials * each[TRAIN] + sum(decision.evaluators.values()) * each[SCORE]
+        on = [one.on(each[one.stage]) for one in under_way]
+        self.progress.hold(training + at_work * each[SCORE], held, on, soon)
         self.progress.evaluators = Counter(
             {model: evaluators[model] for model in self.progress.evaluators | evaluators}
         )
@@ -175,4 +189,4 @@ class Books:
 
 def _check(failure: FailureRecord) -> None:
     if failure.kind in STOPS:
-        raise StudyStopped(f"{failure.kind} while working on {failure.unit}: {failure.message}")
+        raise StudyStopped(f"{failure.message} (while working on {failure.unit})")

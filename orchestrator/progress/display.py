@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.progress.numbers import STAGES, Progress, clock
-from orchestrator.progress.tables import warn
+from orchestrator.progress.tables import line, warn
+from study.plain import plain
 from study.store.records import FailureRecord
 
 PLAIN_EVERY_S, REDRAW_EVERY_S = 15.0, 0.5
+TOLD = 3  # failures that are alike
 
 
 class Display:
@@ -20,12 +24,11 @@ class Display:
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress, self._console = progress, console
-        self._live = Live(table(progress), console=console, auto_refresh=False) if console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._last = 0.0
+        self._alike: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Display:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,26 +44,30 @@ class Display:
             return
         self._last = now
         if self._live:
+            self._live.start()  # with the first numbers
             self._live.update(table(self._progress), refresh=True)
         else:
-            self._console.print(self._progress.line(), highlight=False, soft_wrap=True)
+            line(self._console, self._progress.line())
 
     def warn(self, text: str) -> None:
         warn(self._console, text)
 
     def failure(self, failure: FailureRecord) -> None:
-        text = f"FAILED {failure.unit}: {failure.kind}: {failure.message}"
-        self._console.print(text, style="red", soft_wrap=True)
+        """Tell of it, unless as many have failed alike: those are counted, and told of at the end."""
+        alike = failure.kind, failure.message
+        self._alike[alike] += 1
+        if self._alike[alike] > TOLD:
+            return
+        more = "; more that fail alike are only counted" * (self._alike[alike] == TOLD)
+        line(self._console, f"FAILED {failure.unit}: {failure.kind}: {failure.message}{more}", "red")
 
 
-def table(progress: Progress) -> Table:
-    """One row per stage."""
+def table(progress: Progress) -> Group:
+    """One row per stage; below it how it goes, as wide as the terminal."""
     result = Table("", *progress.count("train"))
     for stage, name in STAGES.items():
         result.add_row(name, *(f"{n:,}" for n in progress.count(stage).values()))
-    eta = progress.eta_s()
-    left = f"about {clock(eta)} left" if eta is not None else "warming up"
     evaluators = ", ".join(f"{model} {count}" for model, count in progress.evaluators.items() if count)
-    running = f"running {clock(progress.seconds)} · {progress.tokens_per_s:,.0f} tokens/s · {left}{progress.silence()}"
-    result.caption = f"{running}\nevaluators: {evaluators}" if evaluators else running
-    return result
+    running = f"running {clock(progress.seconds)} · {progress.pulse()}{progress.left()}{progress.silence()}"
+    below = [running, *([f"evaluators: {evaluators}"] if evaluators else [])]
+    return Group(result, *(Text(plain(text)) for text in below))

@@ -1,4 +1,4 @@
-"""A number of devices over time: the device seconds that it comes to, and its mean over the last minute."""
+"""What changes over time: a number of devices, and a count that grows, both by the last minute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WINDOW_S = 60.0
 
 
 class Meter:
-    """Holds a number until it is set again. Times are seconds of any clock that does not go back."""
+    """Holds a number of devices until it is set again. Times are seconds of any clock that does not go back."""
 
     def __init__(self) -> None:
         self.device_s = 0.0
@@ -34,3 +34,22 @@ class Meter:
         ends = [at for at, _ in steps[1:]]
         held = sum(count * (end - max(at, begin)) for (at, count), end in zip(steps, ends, strict=False))
         return held / (now - begin)
+
+
+class Speed:
+    """By how much a count grows. Times are seconds of any clock that does not go back."""
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, float]] = deque()  # at what time, how much
+
+    def set(self, now: float, count: float) -> None:
+        self._steps.append((now, count))
+        while len(self._steps) > 1 and self._steps[1][0] <= now - WINDOW_S:
+            self._steps.popleft()
+
+    def per_s(self) -> float:
+        """Over the minute before it was set last, or all the time there was; at first 0."""
+        if not self._steps:
+            return 0.0
+        (since, before), (now, count) = self._steps[0], self._steps[-1]
+        return max(0.0, count - before) / (now - since) if now > since else 0.0

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.estimate import Estimates, costs
+from orchestrator.costs.pace import Key, Paces, UnderWay, left_s
 from orchestrator.planning.plan import Plan
-from orchestrator.progress.meter import Meter
+from orchestrator.progress.meter import Meter, Speed
 from study.store.records import FailureRecord
 
 STAGES = {TRAIN: "adapters", SCORE: "scores"}
-Key = tuple[str, str]  # stage, model
+PLANNED = 0.8, 1.25  # paces that are as good as the plan's
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Progress:
 
     `at_work` are the devices of what runs or starts, `held` those of every process there is; `evaluators` how many
     scoring actors each model has. `kept_failed` are units that failed in earlier runs, and what waited for them.
+    `tokens_each_s` are read in an estimated device second.
     """
 
     total: Mapping[str, int]
@@ -35,12 +37,18 @@ class Progress:
     estimated_s: dict[Key, float] = field(default_factory=dict)
     actual_s: dict[Key, float] = field(default_factory=dict)
     kept_failed: Mapping[str, int] = field(default_factory=dict)
+    tokens_each_s: Mapping[Key, float] = field(default_factory=dict)
+    under_way: Sequence[UnderWay] = ()
     at_work: Meter = field(default_factory=Meter)
     held: Meter = field(default_factory=Meter)
+    speed: Speed = field(default_factory=Speed)
     evaluators: Counter[str] = field(default_factory=Counter)
     failures: list[FailureRecord] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     store_silent_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._paces, self._soon = Paces(self.to_do_s), 0.0
 
     def finished(self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float) -> None:
         """Book a unit that is done."""
@@ -49,13 +57,18 @@ class Progress:
         self.tokens[key] += tokens
         self.estimated_s[key] = self.estimated_s.get(key, 0.0) + estimated_s
         self.actual_s[key] = self.actual_s.get(key, 0.0) + actual_s
+        self._paces.book(key, estimated_s, actual_s)
         self._take(key, 1, estimated_s)
 
-    def hold(self, at_work: float, held: float) -> None:
-        """Note how many devices are at work, and held, from now on."""
+    def hold(self, at_work: float, held: float, under_way: Sequence[UnderWay] = (), soon: float = 0.0) -> None:
+        """Note how many devices are at work, held, and soon at work; and what is under way."""
         now = time.monotonic()
         self.at_work.set(now, at_work)
         self.held.set(now, held)
+        self.under_way, self._soon = under_way, soon
+        pace = self._paces.by_key(under_way)
+        read = sum(one.done_s(pace[one.key]) * self.tokens_each_s.get(one.key, 0.0) for one in under_way)
+        self.speed.set(now, sum(self.tokens.values()) + read)
 
     def lost(self, stage: str, model: str, kind: str, count: int, estimated_s: float) -> None:
         """Book units that failed, or that cannot be done since another one failed."""
@@ -71,32 +84,27 @@ class Progress:
         self.to_do[key] -= count
         self.to_do_s[key] = self.to_do_s.get(key, 0.0) - estimated_s if self.to_do[key] else 0.0
 
-    def pace(self, stage: str, model: str) -> float | None:
-        """Actual over estimated seconds: of the model in this stage, else of the stage, else of all; None at first."""
-        for alike in (
-            lambda key: key == (stage, model),
-            lambda key: key[0] == stage,
-            lambda key: True,
-        ):
-            estimated = sum(seconds for key, seconds in self.estimated_s.items() if alike(key))
-            actual = sum(seconds for key, seconds in self.actual_s.items() if alike(key))
-            if estimated > 0 and actual > 0:
-                return actual / estimated
-        return None
+    def pace(self, stage: str, model: str) -> float:
+        """Actual over estimated seconds of what is left of a model in a stage, as far as that can be told."""
+        return self._paces.by_key(self.under_way).get((stage, model), 1.0)
 
     def eta_s(self) -> float | None:
-        """Seconds left: each model's work at the speed measured, on as many devices as are at work in these minutes.
+        """Seconds left, on as many devices as are at work in these minutes, or will be; None where none is."""
+        devices = max(self.at_work.mean(), self._soon)
+        return left_s(self.to_do_s, self.under_way, self._paces, devices) if devices else None
 
-        None before any speed, and where nobody is at work.
-        """
-        work = 0.0
-        for (stage, model), seconds in self.to_do_s.items():
-            pace = self.pace(stage, model)
-            if seconds > 0 and pace is None:
-                return None
-            work += max(0.0, seconds) * (pace or 0.0)
-        devices = self.at_work.mean()
-        return work / devices if devices else None
+    def left(self) -> str:
+        """The time left in words, and what it goes by where that is not what the plan says."""
+        eta = self.eta_s()
+        if eta is None:
+            return "waiting for devices"
+        if not self.actual_s and not any(one.spent_s for one in self.under_way):
+            return f"about {clock(eta)} left, as planned"
+        pace = self._paces.by_key(self.under_way)
+        planned = sum(self.to_do_s.values())
+        slower = sum(seconds * pace.get(key, 1.0) for key, seconds in self.to_do_s.items()) / planned if planned else 1
+        least, most = PLANNED
+        return f"about {clock(eta)} left" + f" ({slower:.2g} times as planned)" * (not least <= slower <= most)
 
     @property
     def seconds(self) -> float:
@@ -105,7 +113,8 @@ class Progress:
 
     @property
     def tokens_per_s(self) -> float:
-        return sum(self.tokens.values()) / max(self.seconds, 1e-9)
+        """In the last minute, with what is under way."""
+        return self.speed.per_s()
 
     def count(self, stage: str) -> dict[str, int]:
         """Units of all models: done and failed (before this run too), of how many, done in this run, left to do."""
@@ -129,12 +138,16 @@ class Progress:
         return result if eta is None else {**result, "eta_s": eta}
 
     def line(self) -> str:
-        eta, counts = self.eta_s(), {stage: self.count(stage) for stage in STAGES}
+        counts = {stage: self.count(stage) for stage in STAGES}
         ratios = " · ".join(f"{STAGES[stage]} {n['done']:,}/{n['of']:,}" for stage, n in counts.items())
         return (
             f"[{clock(self.seconds)}] {ratios} · failed {sum(n['failed'] for n in counts.values())} · "
-            f"{self.tokens_per_s:,.0f} tokens/s · left {clock(eta) if eta is not None else 'unknown'}{self.silence()}"
+            f"{self.pulse()}{self.left()}{self.silence()}"
         )
+
+    def pulse(self) -> str:
+        """Tokens per second, before which there are none: models are loaded."""
+        return f"{self.tokens_per_s:,.0f} tokens/s · " if self.tokens or self.tokens_per_s else "loading · "
 
     def silence(self) -> str:
         """For how long the store has not answered, where that is worth a word."""
@@ -172,13 +185,15 @@ def begin(plan: Plan, estimates: Estimates) -> Progress:
     total = {TRAIN: len(plan.grid.adapters), SCORE: plan.grid.n_scores}
     counts = dict(zip((TRAIN, SCORE), plan.counts(), strict=True))
     to_do = Counter({(stage, model): n for stage, by_model in counts.items() for model, n in by_model.items()})
-    seconds = {}
+    seconds, tokens = {}, {}
     for cost in costs(plan, estimates):
         seconds[TRAIN, cost.model], seconds[SCORE, cost.model] = cost.train_s, cost.score_s
+        tokens[TRAIN, cost.model], tokens[SCORE, cost.model] = cost.train_tokens, cost.score_tokens
+    each_s = {key: tokens[key] / took for key, took in seconds.items() if took}
     kept = {TRAIN: plan.kept_adapters.total(), SCORE: plan.kept_scores.total()}
     planned = {TRAIN: len(plan.train), SCORE: plan.n_scores}
     before = {stage: total[stage] - planned[stage] - kept[stage] for stage in total}
-    return Progress(total, before, to_do, seconds, kept_failed=kept)
+    return Progress(total, before, to_do, seconds, kept_failed=kept, tokens_each_s=each_s)
 
 
 TELL_S = 10.0

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.outlook import Outlook, total
-from orchestrator.progress.tables import hours_of, table_of
+from orchestrator.progress.tables import hours_of, line, table_of
 from study.data.sizes import Sizes
 from study.flops import FORWARD, LORA_TRAINING, UTILISATION, UTILISATIONS, WHOLE_TRAINING
 
@@ -33,7 +33,7 @@ def show(
     devices = list(dict.fromkeys([*DEVICES, *on.values()]))
     work = ["adapters", "adapter\nscores", "base\nscores", "to train,\nM tokens", "to score,\nM tokens"]
     time = [*devices]
-    time += [f"cost on {' and '.join(dict.fromkeys(on.values()))}"] if price is not None else []
+    time += ["cost on\n" + " and\n".join(dict.fromkeys(on.values()))] if price is not None else []
     whole = total(rows)
     tables = (
         table_of("model", *work, title=title),
@@ -48,7 +48,7 @@ def show(
             table.add_row(row.model, *cells)
     for table in tables:
         console.print(table)
-    for line in (
+    for told in (
         f"{whole.adapters:,} adapters, {whole.adapter_scores:,} adapter scores, {whole.base_scores:,} base scores",
         f"hours: {LORA_TRAINING} FLOPs per token and parameter outside the embeddings in training ({WHOLE_TRAINING} of "
         f"all weights), {FORWARD} in scoring, at {UTILISATION:.0%} of the device's bf16 peak (assumed)",
@@ -57,7 +57,7 @@ def show(
         *_one_by_one(whole),
         *sizes.notes,
     ):
-        console.print(line, soft_wrap=True, highlight=False)
+        line(console, told)
 
 
 def _how_sure(whole: Outlook) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import IO, Any
 
@@ -37,15 +37,20 @@ def console(file: IO[str] | None = None) -> Console:
     return found if found.is_terminal or "COLUMNS" in os.environ else PlainConsole(WIDE, file)
 
 
+def line(on: Console, text: str, style: str | None = None) -> None:
+    """Print a sentence: a terminal breaks it between words, a pipe gets it as one line."""
+    on.print(text, style=style, highlight=False, soft_wrap=not on.is_terminal)
+
+
 def warn(on: Console, text: str) -> None:
     """Tell of something that a run can do without."""
-    on.print(text, style="yellow", soft_wrap=True)
+    line(on, text, "yellow")
 
 
 def table_of(*columns: str, title: str | None = None, caption: str | None = None) -> Table:
-    """A table whose cells are broken, never cut off, where it is too narrow; the first column names, others count."""
+    """A table whose first column names, and is broken, never cut off, where there is no room; others are numbers."""
     first, *others = columns
-    headed = [Column(first, overflow="fold"), *(Column(name, overflow="fold", justify="right") for name in others)]
+    headed = [Column(first, overflow="fold"), *(Column(name, no_wrap=True, justify="right") for name in others)]
     return Table(*headed, title=title, caption=caption, title_justify="left")
 
 
@@ -54,7 +59,7 @@ def standing_table(
 ) -> Table:
     """Per model: adapters and scores (the cells of its matrix) done, stale (of an older config, ignored), kept as they
     failed, and to do; done, failed and to do add up. With `seconds_left` also the device hours that are left."""
-    hours = [] if seconds_left is None else ["device hours left"]
+    hours = [] if seconds_left is None else ["device\nhours left"]
     table = table_of("model", "of", "done", "stale", "failed", "to do", *hours, title=title)
     for row in rows:
         left = [] if seconds_left is None else [_hours_left(seconds_left[row.model])]
@@ -75,17 +80,9 @@ def hours_of(hours: float) -> str:
 
 
 def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
-    """Per model: tokens and device hours left, and what they cost at a price per hour. The caption says the basis."""
-    columns = [
-        "model",
-        "tokens to train on",
-        "tokens to score",
-        "device hours",
-        "of them loading",
-        *(["cost"] if price is not None else []),
-    ]
-    table = table_of(*columns, caption="\n".join(f"{cost.model}: {cost.basis}" for cost in costs))
-    table.caption_justify = "left"
+    """Per model: tokens and device hours left, and what they cost at a price per hour."""
+    columns = ["to train,\nM tokens", "to score,\nM tokens", "device\nhours", "of them\nloading"]
+    table = table_of("model", *columns, *(["cost"] if price is not None else []))
     for cost in costs:
         table.add_row(*_cost_row(cost, price))
     if len(costs) > 1:
@@ -97,16 +94,30 @@ def cost_table(costs: Sequence[Cost], price: float | None) -> Table:
 def _cost_row(cost: Cost, price: float | None) -> list[str]:
     money = [f"{cost.hours * price:,.2f}"] if price is not None else []
     hours = [hours_of(cost.hours), hours_of(cost.load_s / 3600)]
-    return [cost.model, f"{cost.train_tokens:,}", f"{cost.score_tokens:,}", *hours, *money]
+    return [cost.model, *(hours_of(tokens / 1e6) for tokens in (cost.train_tokens, cost.score_tokens)), *hours, *money]
+
+
+def estimated(costs: Sequence[Cost]) -> Iterator[str]:
+    """The device hours, and what they go by, in a line for all models of which it is the same."""
+    yield f"estimated: {hours_of(sum_of(costs).hours)} device hours, corrected by what is measured while it runs"
+    models: dict[str, list[str]] = {}
+    for cost in costs:
+        models.setdefault(cost.basis, []).append(cost.model)
+    for basis, own in models.items():
+        yield f"{'  of all models' if len(models) == 1 else '  of ' + ', '.join(own)}: {basis}"
 
 
 def failure_table(failures: Iterable[FailureRecord]) -> Table:
-    """What failed and why, from failure records."""
+    """What failed and why, from failure records: a row for all that failed alike."""
     rows = list(failures)
-    columns = (Column(name, overflow="fold") for name in ("unit", "kind", "attempts", "reason"))
-    table = Table(*columns, title=f"{len(rows)} failed", title_justify="left")
+    alike: dict[tuple[str, int, str], list[str]] = {}
     for failure in rows:
-        table.add_row(failure.unit, failure.kind, str(failure.attempts), failure.message)
+        alike.setdefault((failure.kind, failure.attempts, failure.message), []).append(failure.unit)
+    columns = (Column(name, overflow="fold") for name in ("unit", "kind", "attempts", "reason"))
+    table = Table(*columns, title=f"{len(rows):,} failed", title_justify="left")
+    for (kind, attempts, message), (unit, *others) in alike.items():
+        more = f" and {len(others):,} more" if others else ""
+        table.add_row(f"{unit}{more}", kind, str(attempts), message)
     return table
 
 

@@ -75,6 +75,11 @@ class GangQueue(Generic[Event]):
         with self._changed:
             return list(self._waiting), list(self._running.values())
 
+    def running(self) -> dict[str, Gang]:
+        """The gangs that run, by trial."""
+        with self._changed:
+            return dict(self._running)
+
     def is_wanted(self) -> bool:
         """Wait until a trial may run; False when no gang waits."""
         with self._changed:

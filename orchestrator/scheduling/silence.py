@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from study.pulse import LOADING
+from study.pulse import LOADING, Reached
 
 TIMES = 20.0  # as long as the longest step: a false kill costs more than a late one,
 MOST_S, LEAST_TIMES = 3 * 3600.0, 3.0  # though not beyond these hours, unless steps take hours themselves
@@ -31,11 +31,19 @@ class Duty:
 
 @dataclass(frozen=True)
 class Beat:
-    """What a process says of its work: how many steps it has taken, its stage, and the longest step of each stage."""
+    """What a process says of its work: how many steps it has taken, its stage, and the longest step of each stage.
+
+    And how far it has come, if it tells that.
+    """
 
     count: int
     stage: str
     longest_s: Mapping[str, float] = field(default_factory=dict)
+    reached: Reached | None = None
+
+    @classmethod
+    def of(cls, count: int, stage: str, longest_s: Mapping[str, float], reached: Mapping[str, float] | None) -> Beat:
+        return cls(count, stage, longest_s, None if reached is None else Reached(**reached))
 
 
 @dataclass
@@ -45,6 +53,8 @@ class _Heard:
     count: int
     stage: str
     spoke: bool = False
+    reached: Reached | None = None
+    reached_at: float = 0.0
 
 
 class Awake:
@@ -92,10 +102,14 @@ class Silences:
             beat = beats.get(process)
             count = beat.count if beat else 0
             heard = self._heard.get(process)
-            if heard is None or heard.duty is not duty:
+            if heard is None:
+                far = beat.reached if beat else None
+                self._heard[process] = _Heard(duty, now, count, duty.stage, reached=far, reached_at=now)
+            elif heard.duty is not duty:  # what it has said is of other work
                 self._heard[process] = _Heard(duty, now, count, duty.stage)
             elif beat and beat.count != heard.count:
-                self._heard[process] = _Heard(duty, now, count, beat.stage, True)
+                at = heard.reached_at if beat.reached == heard.reached else now
+                self._heard[process] = _Heard(duty, now, count, beat.stage, True, beat.reached, at)
             for stage, seconds in (beat.longest_s if beat else {}).items():
                 key = duty.model, stage
                 self._longest[key] = max(seconds, self._longest.get(key, 0.0))
@@ -113,6 +127,11 @@ class Silences:
     def spoke(self, process: str) -> bool:
         """Whether anything was heard of what a process was given."""
         return self._heard[process].spoke
+
+    def reached(self, process: str, now: float) -> tuple[Reached, float] | None:
+        """How far a process has come with what it was given, and since how many seconds that is known, if it is."""
+        heard = self._heard.get(process)
+        return None if heard is None or heard.reached is None else (heard.reached, now - heard.reached_at)
 
     def begin_anew(self, process: str, duty: Duty, now: float) -> None:
         """A process could not begin before now."""

@@ -15,6 +15,8 @@ from orchestrator.cluster.actors import Actor, Method, start_actor
 from orchestrator.cluster.beats import own_pulse
 from orchestrator.cluster.kernel_kills import Count, watch
 from orchestrator.cluster.resources import as_options
+from orchestrator.costs.devices import SCORE
+from orchestrator.costs.pace import UnderWay, loading_left
 from orchestrator.scheduling.backlog import Batch
 from orchestrator.scheduling.silence import Duty
 from orchestrator.scoring.requests import Table
@@ -23,8 +25,9 @@ from study.config import StudyConfig
 from study.config.fields import share_of_gpu
 from study.models.resolve import Model
 from study.pulse import LOADING, WORKING, beat
+from study.store.records import FailureRecord
 from study.store.store import Store
-from study.units import ScoreUnit
+from study.units import ScoreUnit, failure_of
 
 Awaited = ray.ObjectRef[None] | ray.ObjectRef[list[Scored]]  # what tells that an actor has started, or has scored
 
@@ -88,7 +91,7 @@ class ScoringActor:
     model: str
     watch: Count  # of its node, from before what it does now
     starting: ray.ObjectRef[None] | None  # resolves when the base model is loaded; None from then on
-    since: float
+    since: float  # when it began with what it does
     duty: Duty  # what it does, or did last
     batch: Batch | None = None
     scoring: ray.ObjectRef[list[Scored]] | None = None  # of the batch
@@ -102,9 +105,15 @@ class ScoringActor:
         """What tells that it has started, or has scored its batch."""
         return self.scoring if self.starting is None else self.starting
 
+    def under_way(self, load_s: float, now: float) -> UnderWay:
+        """What it has in hand, by the clock, where a model is loaded within so many seconds."""
+        if self.batch is None:
+            return UnderWay(SCORE, self.model, 0.0, loading_s=loading_left(load_s, now - self.since), works=False)
+        return UnderWay(SCORE, self.model, self.batch.seconds, since_s=now - self.since)
+
     def begin(self, batch: Batch, requests: Mapping[Cell, Table], seconds: float) -> ray.ObjectRef[list[Scored]]:
         """Give it a batch that should take so many seconds; the reference of what becomes of its units."""
-        self.batch, self.watch = batch, watch(self.handle)
+        self.batch, self.watch, self.since = batch, watch(self.handle), time.monotonic()
         what = f"{self.model}, scoring {batch.units[0]} and {len(batch.units) - 1} more"
         self.duty = Duty(what, self.model, WORKING, seconds)
         self.scoring = self.handle.score.remote(batch.units, requests)
@@ -124,3 +133,9 @@ def start(evaluators: Evaluators, model: str, name: str, where: Mapping[str, str
     duty = Duty(f"{model}, loading an evaluator", model, LOADING, evaluators.load_s[model])
     starting = handle.load.remote(context, evaluators.models[model])
     return ScoringActor(handle, model, seen, starting, time.monotonic(), duty)
+
+
+def failure(unit: ScoreUnit, result: Scored, attempts: int) -> FailureRecord:
+    """How an evaluator says that a unit has failed."""
+    assert result.kind is not None
+    return failure_of(unit, result.kind, result.message or "", attempts, result.traceback or "")

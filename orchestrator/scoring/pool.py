@@ -22,17 +22,18 @@ from orchestrator.cluster.kernel_kills import struck
 from orchestrator.cluster.nodes import Nodes, died_on, placed_on
 from orchestrator.cluster.stacks import Killing, pending, wait
 from orchestrator.cluster.vigil import Vigil, remove
+from orchestrator.costs.pace import UnderWay
 from orchestrator.failures import Hung, budget, is_spoilt, kind_of, raised
 from orchestrator.scheduling.backlog import Backlog, Batch
 from orchestrator.scheduling.decide import Decision, Work
 from orchestrator.scheduling.retry import again, later
 from orchestrator.scheduling.starts import Starts
 from orchestrator.scheduling.waits import Waits
-from orchestrator.scoring.actor import Awaited, Evaluators, ScoringActor, start
+from orchestrator.scoring.actor import Awaited, Evaluators, ScoringActor, failure, start
 from orchestrator.scoring.requests import StudyRequests
 from study.faults.kinds import HUNG, KILLED_FOR_MEMORY, NODE_LOST, STOPS, TRANSIENT, FailureKind
 from study.store.records import FailureRecord
-from study.units import ScoreUnit, failure_of
+from study.units import ScoreUnit
 
 
 class Bookkeeper(Protocol):
@@ -93,6 +94,11 @@ class ScoringPool:
             units = self.backlog.units(model) + sum(len(batch.units) for batch in hands)
             result[model] = Work(seconds, units, base, have[model], self._load_s[model])
         return result
+
+    def under_way(self) -> list[UnderWay]:
+        """What evaluators have in hand, by the clock."""
+        busy = (actor for actor in self._actors if not actor.is_free)
+        return [actor.under_way(self._load_s[actor.model], time.monotonic()) for actor in busy]
 
     def step(self, decision: Decision, wait_s: float, starved: bool = False) -> None:
         """Match the actors to the decision, hand out batches, and collect what finishes within `wait_s` seconds.
@@ -213,9 +219,9 @@ class ScoringPool:
                 self._able.add(unit.model)
                 self._books.scored(unit, result)
             elif result.kind != TRANSIENT:
-                self._books.score_failed(_failure(unit, result, attempts=1), unit)
+                self._books.score_failed(failure(unit, result, attempts=1), unit)
             elif not put_back:
-                self._books.score_failed(_failure(unit, result, batch.attempts.get(TRANSIENT, 0) + 1), unit)
+                self._books.score_failed(failure(unit, result, batch.attempts.get(TRANSIENT, 0) + 1), unit)
 
     def _failed(self, actor: ScoringActor, batch: Batch, error: Exception) -> None:
         """Try a batch again, or give it up. What of it is in the store already is made once more, and counts once."""
@@ -242,9 +248,3 @@ class ScoringPool:
     def _give_up(self, units: Sequence[ScoreUnit], kind: FailureKind, attempts: int, error: Exception) -> None:
         for unit in units:
             self._books.score_failed(raised(unit, kind, error, attempts), unit)
-
-
-def _failure(unit: ScoreUnit, result: Scored, attempts: int) -> FailureRecord:
-    """How an evaluator says that a unit has failed."""
-    assert result.kind is not None
-    return failure_of(unit, result.kind, result.message or "", attempts, result.traceback or "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +28,7 @@ from orchestrator.scheduling.gangs import Gang
 from orchestrator.scheduling.silence import Duty
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost, GangMoved, TuneStopped, of_result
-from study.pulse import LOADING
+from study.pulse import LOADING, Reached
 from study.scratch import scratch
 
 STOP_S = 5.0  # a step of Tune takes less, unless it waits for a cluster that does not answer
@@ -49,21 +50,27 @@ class Trials(threading.Thread):
         self._where = nodes.selector()
         self.stopped = False
         self._vigil = Vigil(context.config.failures.hung_after_s)
-        self._at_work: dict[str, tuple[Actor, Duty]] = {}  # by trial
+        self._at_work: dict[str, tuple[Actor, Duty, float]] = {}  # by trial, and since when
 
     def end_hung(self) -> list[Hung]:
         """Kill the actors of trials that do nothing, not even watch over their workers: Tune tries them again."""
         found, at_work = [], list(self._at_work.values())
-        for actor, seconds in self._vigil.silent(at_work):
+        for actor, seconds in self._vigil.silent([(actor, duty) for actor, duty, _ in at_work]):
             asked = next(one for one in at_work if one[0] is actor)
             if any(one is asked for one in list(self._at_work.values())):  # Tune has not given it other work meanwhile
                 found.append(self._vigil.end([actor], asked[1].what, seconds))
         return found
 
+    def under_way(self) -> list[tuple[Gang, float, tuple[Reached, float] | None]]:
+        """The gangs that are at work: for how many seconds, and how far each had come how many seconds ago."""
+        now, gangs = time.monotonic(), self.gangs.running()
+        at_work = [(gangs.get(trial), *one) for trial, one in list(self._at_work.items())]
+        return [(gang, now - since, self._vigil.reached(actor)) for gang, actor, _, since in at_work if gang]
+
     def began(self, trial: Trial) -> None:
         """A trial's actor is there."""
         name, actor = trial.config["name"], cast(Actor, trial.temporary_state.ray_actor)
-        self._at_work[trial.trial_id] = actor, Duty(f"the trial of {name}", name, LOADING)
+        self._at_work[trial.trial_id] = actor, Duty(f"the trial of {name}", name, LOADING), time.monotonic()
         self.gangs.placed(trial.trial_id)
 
     def over(self, trial: Trial) -> None:

@@ -506,7 +506,7 @@ def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_nothing(
     assert (row["adapters"]["to_do"], row["scores"]["to_do"], told["broken"]) == (4, 20, [])
     assert row["cost"]["device_hours"] > 0
     assert "FLOP model" in output
-    assert "tokens to score" in output
+    assert "M tokens" in output
     assert not (tmp_path / "store").exists()
 
 

@@ -18,6 +18,7 @@ from adapters.folders.sites import sites_named
 from adapters.folders.targeting import meant
 from adapters.kinds import lora_weights as lora
 from adapters.kinds.kind import kind_of
+from study import pulse
 from study.config import Lora, Recipe, Training, Validation
 from study.models.resolve import Model
 from tests.support.plain_peft import SameDropout
@@ -173,6 +174,21 @@ def test_hardly_a_token_is_padding_in_a_gang(worker: Worker, model: Model, tmp_p
     results = train_gang(worker, model, tmp_path, gang, RECIPE.model_copy(update={"epochs": 1}), how)
     tokens = [told(result)["tokens"] for result in results.values()]
     assert sum(t["useful"] for t in tokens) / sum(t["padded"] for t in tokens) > 0.9
+
+
+def test_a_gang_says_how_far_it_is_with_each_step(
+    worker: Worker, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In adapters, of which the shorter one ends first: the time left of a run goes by it."""
+    said = list[pulse.Reached]()
+    monkeypatch.setattr("study.pulse._listeners", [lambda stage, reached: said.append(reached) if reached else None])
+    gang, one = [job("a", count=6), job("b", count=24)], RECIPE.model_copy(update={"epochs": 1, "batch_size": 2})
+    train_gang(worker, model, tmp_path, gang, one, training(2))
+    units, seconds = [one.units for one in said], [one.seconds for one in said]
+    assert 0 < units[0] < 1
+    assert units == sorted(set(units))
+    assert units[-1] == 2
+    assert seconds == sorted(seconds)
 
 
 def test_a_sheet_in_parts_is_updated_as_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:

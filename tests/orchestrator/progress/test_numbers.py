@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
+from orchestrator.costs.pace import UnderWay
 from orchestrator.progress.display import Display
 from orchestrator.progress.meter import Meter
 from orchestrator.progress.numbers import Progress
@@ -24,15 +25,35 @@ def progress() -> Progress:
 def test_the_time_left_goes_by_the_work_left_and_the_speeds_measured() -> None:
     run = progress()
     assert run.eta_s() is None
+    assert run.left() == "waiting for devices"
+    run.hold(1, 1)
+    assert run.left() == "about 0:03:50 left, as planned"
+    run.hold(1, 1, soon=2)  # as soon as there are as many as are to be
+    assert run.eta_s() == pytest.approx((80 + 100 + 50) / 2)
     run.finished("train", "a", tokens=50, estimated_s=10, actual_s=20)  # training takes twice the estimate
-    run.hold(2, 2)
+    run.hold(2, 2, soon=2)
     assert run.eta_s() == pytest.approx((70 * 2 + 100 * 2 + 50 * 2) / 2)  # so does, for all we know, scoring
-    run.finished("score", "a", tokens=10, estimated_s=1, actual_s=0.5)  # which turns out to be faster
-    assert run.eta_s() == pytest.approx((70 * 2 + 99 * 0.5 + 50 * 0.5) / 2)
+    assert run.left().endswith(" left (2 times as planned)")
+    run.finished("score", "a", tokens=10, estimated_s=5, actual_s=2.5)  # which turns out to be faster
+    assert run.eta_s() == pytest.approx((70 * 2 + 95 * 0.5 + 50 * 0.5) / 2)
     run.lost("score", "b", "nan", 10, 50)
-    assert run.eta_s() == pytest.approx((70 * 2 + 99 * 0.5) / 2)
+    assert run.eta_s() == pytest.approx((70 * 2 + 95 * 0.5) / 2)
+    assert run.left() == "about 0:01:33 left"
     assert "adapters 3/10 · scores 1/110 · failed 10" in run.line()
     assert run.count("score") == {"done": 1, "of": 110, "this run": 1, "failed": 10, "left": 99}
+
+
+def test_what_is_under_way_is_part_of_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    run = progress()
+    run.tokens_each_s = {("train", "a"): 1000.0}
+    assert "loading · " in run.line()
+    for second in range(0, 200, 5):  # nothing has ended, for minutes
+        now = float(second)
+        run.hold(1, 1, [UnderWay("train", "a", 80.0, second / 400, float(second))])
+    assert run.tokens_per_s == pytest.approx(80_000 / 400)
+    assert "200 tokens/s · " in run.line()
 
 
 def test_the_devices_at_work_are_those_of_the_last_minute() -> None:
@@ -89,4 +110,4 @@ def test_a_terminal_gets_one_table() -> None:
     with Display(run, Console(file=out, width=120, force_terminal=True)) as display:
         display.update()
     assert "evaluators: a 3" in out.getvalue()
-    assert "warming up" in out.getvalue()
+    assert "loading · waiting for devices" in out.getvalue()

@@ -20,7 +20,7 @@ from orchestrator.scheduling.silence import (
     Unanswered,
 )
 from study import pulse
-from study.pulse import LOADING, WORKING, loading
+from study.pulse import LOADING, WORKING, Reached, loading
 
 LIMIT_S = 60.0
 
@@ -126,4 +126,30 @@ def test_what_work_loads_first_takes_no_step_of_work(monkeypatch: pytest.MonkeyP
     now[0] = 1001.0
     pulse.beat()
     assert json.loads(said[1])[1] == LOADING
-    assert json.loads(said[-1])[1:] == [WORKING, {LOADING: 1000.0, WORKING: 1.0}]
+    assert json.loads(said[-1])[1:3] == [WORKING, {LOADING: 1000.0, WORKING: 1.0}]
+
+
+def test_how_far_work_has_come_is_said_with_its_steps_and_is_of_that_work_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("study.pulse._listeners", [])
+    now, said, silences = [0.0], list[bytes](), Silences(LIMIT_S)
+    own = Pulse(said.append, lambda: now[0])
+    pulse.listen(own)
+
+    def hear(duty: Duty) -> tuple[Reached, float] | None:
+        silences.hear({"a": duty}, {"a": Beat.of(*json.loads(said[-1]))}, now[0])
+        return silences.reached("a", now[0])
+
+    first, second = Duty("a gang", "m", LOADING), Duty("another", "m", LOADING)
+    own.begin(LOADING)
+    assert hear(first) is None
+    now[0] = 10.0
+    pulse.beat(WORKING, Reached(1.5, 8.0))
+    assert hear(first) == (Reached(1.5, 8.0), 0.0)
+    now[0] = 13.0
+    pulse.beat(WORKING)
+    assert hear(first) == (Reached(1.5, 8.0), 3.0)
+    assert hear(second) is None
+    own.begin(LOADING)
+    assert hear(second) is None
