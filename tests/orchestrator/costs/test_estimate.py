@@ -226,8 +226,8 @@ def test_costs_can_be_read_and_add_up() -> None:
     assert [hours_of(h) for h in (0, 1e-9, 0.0123, 9.5, 12.345, 1234.5)] == [
         "0.000", "< 0.001", "0.012", "9.500", "12.3", "1,234",
     ]  # fmt: skip
-    some = [Cost(name, 10, 20, 3600.0 * 1000, 3600.0 * 200, 3600.0 * 34, "") for name in "ab"]
+    some = [Cost(name, 10_000_000, 20_000_000, 3600.0 * 1000, 3600.0 * 200, 3600.0 * 34, "") for name in "ab"]
     rows = [list(column.cells) for column in cost_table(some, 2.0).columns]
-    assert [column[-1] for column in rows] == ["all", "20", "40", "2,468", "68.0", "4,936.00"]
+    assert [column[-1] for column in rows] == ["all", "20.0", "40.0", "2,468", "68.0", "4,936.00"]
     assert len(rows[0]) == 3
     assert len(list(cost_table(some[:1], None).columns[0].cells)) == 1
