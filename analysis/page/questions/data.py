@@ -7,9 +7,10 @@ the MOST questions that most cells have kept, of a prompt its end. Everything th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from analysis.page.questions.flips import CellFlips, TargetFlips
@@ -18,8 +19,8 @@ from analysis.reading.questions import Asked
 
 MOST = 1_000  # questions of a target
 PROMPT, OPTION = 3_000, 600  # characters that are shown of either
-Answers = Mapping[tuple[int, int], Mapping[str, object]]  # by row of the units frame, and doc_id
 Value = dict[str, object]
+Answers = Mapping[tuple[int, int], Value]  # as `answer` makes them, by row of the units frame, and doc_id
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,17 @@ class Chosen:
         first = sorted(seen, key=lambda doc: (-seen[doc], doc))[:MOST]
         return cls(target, tuple(models), tuple(sorted(first)))
 
-    def wanted(self) -> Iterator[tuple[int, int]]:
-        """The answers that are shown: row of the units frame, and doc_id."""
-        shown = set(self.docs)
+    def wanted(self) -> pl.DataFrame:
+        """The answers that are shown: `unit` (row of the units frame), `doc_id`; each once."""
+        units, docs = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for one in self.models:
-            base = int(one.panel.units[0])
-            some = {doc for doc in one.panel.docs.tolist() if doc in shown}
-            yield from ((base, doc) for doc in some)
-            for cell in one.cells:
-                docs = [doc for doc in one.panel.docs[cell.items].tolist() if doc in shown]
-                yield from ((unit, doc) for unit in cell.units.tolist() for doc in docs)
+            some = [(one.panel.units[:1], one.panel.docs)]
+            some += [(cell.units, one.panel.docs[cell.items]) for cell in one.cells]
+            for of, every in some:
+                shown = every[np.isin(every, self.docs)]
+                units.append(np.repeat(of, len(shown)))
+                docs.append(np.tile(shown, len(of)))
+        return pl.DataFrame({"unit": np.concatenate(units), "doc_id": np.concatenate(docs)})
 
 
 def target_data(chosen: Chosen, asked: Asked, answers: Answers, seeds: Mapping[int, int | None]) -> Value:
@@ -112,7 +114,7 @@ def _model(one: TargetFlips, docs: Sequence[int], answers: Answers, seeds: Mappi
         "n": len(panel.docs),
         "sources": sum(cell.trained for cell in one.cells),
         "base": [
-            None if n is None else {"value": _value(values[n]), **_answer(answers.get((base, doc)))}
+            None if n is None else {"value": _value(values[n]), **answers.get((base, doc), {})}
             for doc, n in zip(docs, there, strict=True)
         ],
         "gained": [0 if n is None else gained[n] for n in there],
@@ -129,7 +131,7 @@ def _cell(
         {
             "q": at[doc],
             "change": _value(change),
-            "seeds": [_answer(answers.get((unit, doc))) for unit in cell.units.tolist()],
+            "seeds": [answers.get((unit, doc), {}) for unit in cell.units.tolist()],
         }
         for doc, change in zip(docs, cell.change.tolist(), strict=True)
         if doc in at
@@ -145,14 +147,9 @@ def _cell(
     }
 
 
-def _answer(row: Mapping[str, object] | None) -> Value:
-    """Which option was chosen, the options' chances in per mille, or what was written; nothing where not known."""
-    if row is None:
-        return {}
-    if row["written"] is not None:
-        return {"text": row["written"]}
-    chances = row["chances"] if isinstance(row["chances"], list) else []
-    return {"choice": row["choice"], "p": [None if p is None or p != p else round(1000 * p) for p in chances]}
+def answer(choice: int | None, chances: Sequence[int | None] | None, written: str | None) -> Value:
+    """Which option was chosen, and the options' chances in per mille; or what was written."""
+    return {"choice": choice, "p": chances or []} if written is None else {"text": written}
 
 
 def _value(value: float) -> float | None:

@@ -18,7 +18,7 @@ import polars as pl
 
 from analysis.frames import ALL_MODELS
 from analysis.page.html import NOWHERE, Links
-from analysis.page.questions.data import Chosen, target_data
+from analysis.page.questions.data import Answers, Chosen, answer, target_data
 from analysis.page.questions.flips import flips
 from analysis.page.questions.shell import TITLE, shell
 from analysis.reading.questions import Asked, answers
@@ -89,20 +89,22 @@ class Questions:
 
     def _data(self) -> Iterator[tuple[Chosen, dict[str, object]]]:
         store, units = Store(self.study.origin), self.study.units
-        asked, names = Asked.of(store), dict(units.select("unit", "score_id").iter_rows())
-        seeds = dict(units.select("unit", "seed").iter_rows())
+        asked, seeds = Asked.of(store), dict(units.select("unit", "seed").iter_rows())
+        named = units.select("unit", "score_id", "target_task", "target_language")
         for start in range(0, len(self.targets), AT_ONCE):
             some = self.targets[start : start + AT_ONCE]
-            keys = pl.DataFrame(
-                [pair for one in some for pair in one.wanted()], {"unit": pl.Int64, "doc_id": pl.Int64}, orient="row"
-            ).unique()
-            of = pl.Series("score_id", [names[unit] for unit in keys["unit"]], pl.String)
-            rows = answers(store, keys.select(of, "doc_id")).join(
-                units.select("unit", "score_id"), on="score_id", how="inner"
-            )
-            known = {(row["unit"], row["doc_id"]): row for row in rows.iter_rows(named=True)}
-            for one in some:
-                yield one, target_data(one, asked, known, seeds)
+            keys = pl.concat(one.wanted() for one in some).join(named, on="unit")
+            rows = answers(store, keys.select("score_id", "doc_id")).join(named, on="score_id")
+            by_target = rows.partition_by("target_task", "target_language", as_dict=True)
+            for one in some:  # what is said of one at a time: as values they take many times their columns
+                yield one, target_data(one, asked, _known(by_target.get(one.target)), seeds)
+
+
+def _known(rows: pl.DataFrame | None) -> Answers:
+    if rows is None:
+        return {}
+    columns = rows.select("unit", "doc_id", "choice", "chances", "written").iter_rows()
+    return {(unit, doc): answer(*told) for unit, doc, *told in columns}
 
 
 def _listed(one: Chosen) -> list[dict[str, object]]:

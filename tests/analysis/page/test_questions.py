@@ -139,7 +139,9 @@ def test_a_target_has_a_bounded_number_of_questions(asked_store: Store, monkeypa
     monkeypatch.setattr(data, "MOST", 5)
     for one in Questions.of(load_store(asked_store.uri)).targets:
         assert len(one.docs) == 5
-        assert {doc for _, doc in one.wanted()} == set(one.docs)
+        wanted = one.wanted()
+        assert set(wanted["doc_id"]) == set(one.docs)
+        assert wanted.is_unique().all()
 
 
 def test_a_damaged_file_of_prompts_costs_no_more_than_the_prompts(asked_store: Store, tmp_path: Path) -> None:
