@@ -148,6 +148,7 @@ def ours(folder: Path) -> dict[str, float]:
     """CPU seconds of every step of the report: what runs beside it does not count."""
     from analysis.page import files, headline
     from analysis.page.document import page
+    from analysis.page.questions.files import Questions
     from analysis.reading.study import load_store
     from analysis.tables.registry import TABLES, make
 
@@ -164,10 +165,14 @@ def ours(folder: Path) -> dict[str, float]:
     lines = headline.lines(study, made)
     files.write_tables(made, study, out / "tables")
     files.write_figures(study, made, out / "figures")
-    text = page(study, made, lines)
+    questions = Questions.of(study)
+    text = page(study, made, lines, links=questions.links)
     (out / "index.html").write_text(text, encoding="utf-8")
     seconds["files, figures and page"] = time.process_time() - start
     seconds["page, MB"] = len(text.encode()) / 1e6
+    start = time.process_time()
+    questions.write(out)
+    seconds["the questions behind its numbers"] = time.process_time() - start
     return seconds
 
 
