@@ -21,6 +21,7 @@ from analysis.page.sections import SECTIONS, Section, specs
 from analysis.reading.study import Study
 from analysis.tables.registry import Made
 
+TITLE = "<title>Transfer report: "  # among a page's first characters
 GLOSSARY = {
     "cell": "a task in a language, written task/language",
     "source, target": "the cell an adapter is trained on; the cell it is scored on",
@@ -78,7 +79,7 @@ def page(
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
-<title>Transfer report: {html.text(study.name)}</title><style>{CSS}</style></head><body>
+{TITLE}{html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
 {_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, made, compared)}</nav></header>

@@ -15,10 +15,10 @@ import vl_convert
 
 from analysis.page import headline
 from analysis.page.beside import Beside, beside
-from analysis.page.document import page
-from analysis.page.questions.files import Questions, removed
+from analysis.page.document import TITLE, page
+from analysis.page.questions.files import Questions, has, removed
 from analysis.page.recipes import page_of
-from analysis.page.sections import specs
+from analysis.page.sections import SECTIONS, specs
 from analysis.reading.published import as_reference
 from analysis.reading.recipes import one_of
 from analysis.reading.study import Study, load, load_published
@@ -111,7 +111,8 @@ def write(study: Study, out: Path, others: Sequence[Study] = ()) -> Written:
         _remove(out / "tables", name)
     write_tables(tables_of(pages), study, out / "tables")
     for old in out.glob("recipe-*.html"):
-        old.unlink()
+        if has(old, TITLE):
+            old.unlink()
     removed(out, [one.questions.page for one in pages])
     _remove_figures(out / "figures")
     for number, one in enumerate(pages):
@@ -202,11 +203,13 @@ def write_csv(frame: pl.DataFrame, file: Path) -> None:
 
 
 def _remove_figures(folder: Path) -> None:
-    """Those of recipes but the first, some of which the study may no longer have."""
+    """Those of recipes but the first, some of which the study may no longer have; what a report did not draw stays."""
+    names = {section.name for section in SECTIONS}
     for old in [*folder.glob("*/*.svg"), *folder.glob("*/*.png")]:
-        old.unlink()
-        if not any(old.parent.iterdir()):
-            old.parent.rmdir()
+        if old.stem in names:
+            old.unlink()
+            if not any(old.parent.iterdir()):
+                old.parent.rmdir()
 
 
 def write_figures(study: Study, made: dict[str, Made], folder: Path) -> None:

@@ -127,10 +127,11 @@ def removed(out: Path, kept: Sequence[str]) -> None:
 def _remove(page: Path, folder: Path) -> None:
     """Remove a page and its scripts, of any release; what a report did not write stays."""
     for file, mark in ((page, f"<title>{TITLE}: "), *((script, BEGIN) for script in folder.glob("*.js"))):
-        if file.is_file() and _has(file, mark):
+        if file.is_file() and has(file, mark):
             file.unlink()
 
 
-def _has(file: Path, mark: str) -> bool:
+def has(file: Path, mark: str) -> bool:
+    """Whether a file begins as those do that a report writes."""
     with file.open(encoding="utf-8", errors="replace") as text:
         return mark in text.read(HEAD)

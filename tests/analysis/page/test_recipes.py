@@ -231,13 +231,18 @@ def test_a_recipe_alone_has_no_others_beside_it() -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_figures_of_a_recipe_that_is_gone_go_too(reports: Callable[[str], Path], tmp_path: Path) -> None:
-    old, mine = tmp_path / "figures" / "gone" / "matrix.svg", tmp_path / "figures" / "mine" / "notes.txt"
-    for file in (old, mine):
-        file.parent.mkdir(parents=True)
+def test_pages_and_figures_of_a_recipe_that_is_gone_go_too(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    """What the report has not written stays, whatever it is called."""
+    figures = tmp_path / "figures"
+    old = [figures / "gone" / "matrix.svg", tmp_path / "recipe-gone.html"]
+    mine = [figures / "mine" / "notes.txt", figures / "mine" / "sketch.svg", tmp_path / "recipe-cake.html"]
+    for file in (*old, *mine):
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+    old[1].write_text("<!doctype html>\n<title>Transfer report: gone</title>")
     files.write(load_store(str(reports("plain").parent / "plain")), tmp_path)
-    assert [old.parent.exists(), mine.exists()] == [False, True]
+    assert [one.exists() for one in (*old, old[0].parent)] == [False, False, False]
+    assert [one.exists() for one in mine] == [True, True, True]
 
 
 def test_steps_that_end_training_are_told() -> None:
