@@ -16,6 +16,7 @@ from evaluators.forward.profile import forward_flops
 from evaluators.forward.rows import Row, shared_rows
 from study.flops import LORA_TRAINING, peak_of
 
+RANKS = (16, 32, 48)  # of adapters, and of sums of two and of three of them
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
@@ -52,12 +53,19 @@ def _scoring(kit: Kit, shape: Shape, base: Any) -> None:
     alike = kit.seconds(scoring(shared, count))
     kit.tell("speed", f"scoring, {shape.name}, shared prompts", seconds / alike, "times as fast")
     _told(kit, f"tokens of shared rows, {shape.name}", sum(map(len, shared)), body * sum(map(len, shared)), alike)
-    engine.bank = for_adapters(base, {n: adapter(base, n, 0.05) for n in range(4)}, 4, base.dtype)
     banked = [row.numbered_from(n * count, n) for n in range(4) for row in shared]
-    seconds = kit.seconds(scoring(banked, 4 * count))
-    kit.tell("speed", f"scoring, {shape.name}, four adapters in a bank", 4 * alike / seconds, "times one without")
-    engine.bank.detach()
+    lasted = {}
+    for rank in RANKS:
+        four = {n: adapter(base, n, 0.05, rank) for n in range(4)}
+        engine.bank = for_adapters(base, four, 4, base.dtype)
+        lasted[rank] = kit.seconds(scoring(banked, 4 * count))
+        engine.bank.detach()
     engine.bank = None
+    first, *sums = RANKS
+    kit.tell("speed", f"scoring, {shape.name}, four adapters in a bank", 4 * alike / lasted[first], "times one without")
+    for rank in sums:
+        what = f"scoring, {shape.name}, a bank of rank {rank}"
+        kit.tell("speed", what, lasted[rank] / lasted[first], f"times one of rank {first}")
     _profile(kit, f"scoring, {shape.name}", scoring(shared, count))
 
 
