@@ -20,6 +20,7 @@ from study.store.layout import CHECKPOINTS, FAILURES, INDEX, LEASE, LOGS
 NOTE = "made_from.json"
 REPORT = "report"
 NOT_READ = (CHECKPOINTS, INDEX, LEASE, LOGS, REPORT)
+CACHE = "__pycache__"
 LIBRARIES = ("polars", "numpy", "scipy", "altair", "vl-convert-python", "pyarrow")
 
 
@@ -29,7 +30,7 @@ def made_of(store: Path, options: Mapping[str, object]) -> str:
     parts = (dict(options), sys.version, [version(name) for name in LIBRARIES], str(store.resolve()))
     found.update(json.dumps(parts, sort_keys=True).encode())
     for package in (Path(__file__).parents[1], Path(study.__path__[0])):
-        for file in sorted(package.rglob("*.py")):
+        for _, file in _files(package, ()):
             found.update(file.read_bytes())
     for name, file in _files(store, NOT_READ):
         found.update(f"{name}\0{_content(file) if _is_written_again(name) else _stamp(file)}\0".encode())
@@ -65,7 +66,7 @@ def _files(folder: Path, without: tuple[str, ...]) -> Iterator[tuple[str, Path]]
     """All files below a folder, by their names there, in order."""
     for here, folders, files in os.walk(folder):
         inside = Path(here)
-        folders[:] = sorted(name for name in folders if inside != folder or name not in without)
+        folders[:] = sorted(name for name in folders if name != CACHE and (inside != folder or name not in without))
         for name in sorted(files):
             yield (inside / name).relative_to(folder).as_posix(), inside / name
 
