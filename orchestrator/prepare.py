@@ -21,7 +21,7 @@ from orchestrator.costs.prompts import Cut, cut_prompts
 from orchestrator.costs.tokenised import tokenised
 from orchestrator.failures import lasting
 from orchestrator.options import Options
-from orchestrator.planning.attention import check_attention
+from orchestrator.planning.classes import check_classes
 from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.modules import check_kinds, with_modules
@@ -98,7 +98,7 @@ def check(config: StudyConfig, options: Options) -> Checked:
     check_fits(config, models)
     models = with_modules(config, models)
     check_kinds(config, models)
-    check_attention(config, models)
+    check_classes(config, models)
     settings.check(config.training)
     trackers.check(config)
     store = Store(config.store)

@@ -23,10 +23,12 @@ from transformers import (
 from adapters.base.device import read_no_texts
 from adapters.base.probe import Probe, probe
 from adapters.quantising.weights import keep_as_loaded, prepare, settings
-from adapters.splitting.split import placed, settle
+from adapters.splitting.split import devices_of, placed, settle
 from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
+
+WHOLE = "set evaluators.resources to {GPU: 1}"  # where a base cannot be split over several
 
 
 def load_model(model: Model, *devices: torch.device) -> PreTrainedModel:
@@ -77,12 +79,17 @@ def _told(model: Model, devices: Sequence[torch.device]) -> dict[str, object]:
     return told
 
 
+def check_split(model: Model, gpus: int) -> None:
+    """Raise ConfigError for a base that cannot be split over so many GPUs, as far as that shows without its weights."""
+    _placed(model, [torch.device("cuda", number) for number in range(gpus)])
+
+
 def _placed(model: Model, devices: Sequence[torch.device]) -> dict[str, torch.device]:
     try:
         return placed(shell_of(model), devices)
     except ValueError as error:
         problem = f"cannot be split over {len(devices)} GPUs: {error}"
-        raise ConfigError("models", model.path, problem, "set evaluators.resources to {GPU: 1}") from error
+        raise ConfigError("models", model.path, problem, WHOLE) from error
 
 
 def shell_of(model: Model) -> PreTrainedModel:
@@ -114,7 +121,8 @@ def check_readable(base: PreTrainedModel, model: Model) -> Probe:
         raise
     except Exception as error:  # whatever its code comes to
         reason = f"cannot be run on tokens alone: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ConfigError("models", model.path, reason, "take another model") from error
+        fix = "take another model" if len(devices_of(base)) == 1 else f"{WHOLE}, or take another model"
+        raise ConfigError("models", model.path, reason, fix) from error
     if found.trouble is not None:
         raise not_causal(model, found.trouble)
     return found

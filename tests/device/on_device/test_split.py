@@ -12,6 +12,7 @@ import torch
 import transformers as tf
 
 from adapters.bank.bank import Banks
+from adapters.base import loading
 from adapters.base.fingerprint import changed, fingerprint
 from adapters.base.loading import load_model
 from adapters.base.skeleton import skeleton
@@ -114,11 +115,16 @@ def test_a_split_base_is_sized_by_its_fullest_device_and_moves_as_itself(
     assert {one.device for one in base.parameters()} == {*GPUS}
 
 
-def test_a_base_whose_parts_are_not_known_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_cannot_be_split_or_run_so_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.LlamaForCausalLM, "_no_split_modules", None)
     monkeypatch.setattr(tf.LlamaModel, "_no_split_modules", None)
     with pytest.raises(ConfigError, match="cannot be split over 2 GPUs: transformers does not know"):
         load_base(model_of(folder), 2)
+    monkeypatch.undo()
+    monkeypatch.setattr(loading, "probe", lambda _: torch.ones(1, device=GPUS[0]) + torch.ones(1, device=GPUS[1]))
+    for gpus, fix in ((1, "fix: take another"), (2, r"fix: set evaluators.resources to \{GPU: 1\}")):
+        with pytest.raises(ConfigError, match=f"cannot be run on tokens alone: (.|\n)*{fix}"):
+            loading.check_readable(load_base(model_of(folder), gpus), model_of(folder))
 
 
 def _as_kind(model: Path, folder: Path, config: peft.PeftConfig) -> Path:

@@ -1,4 +1,7 @@
-"""How a model computes attention: as it is asked, which enters its identity; refused where it has not got it."""
+"""How a model computes attention: as it is asked, which enters its identity; refused where it has not got it.
+
+And one that cannot be split is refused where evaluators have several GPUs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pytest
 
 from adapters.base.loading import load_model
 from adapters.base.probe import apart, said, tokens_of
-from orchestrator.planning.attention import check_attention
+from orchestrator.planning.classes import check_classes
 from study.config.file import parse
 from study.errors import ConfigError
 from study.models.resolve import Model, resolve_all
@@ -20,7 +23,7 @@ def planned(folder: Path, attention: str, *overrides: str, dtype: str = "auto") 
     entry = f"models: [{{id: '{folder}', attn_implementation: {attention}, dtype: {dtype}}}]\n"
     config = parse(entry + "languages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]", overrides)
     [model] = resolve_all(config)
-    check_attention(config, [model])
+    check_classes(config, [model])
     return model
 
 
@@ -52,3 +55,18 @@ def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path) ->
     planned(tmp_path, "eager")
     with pytest.raises(ConfigError, match="BloomForCausalLM has no such attention"):
         planned(tmp_path, "sdpa")
+
+
+def test_one_that_cannot_be_split_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    from transformers import CTRLConfig
+
+    from tests.support.tiny_models import make_tokenizer
+
+    two = "evaluators.resources={GPU: 2}"
+    planned(tiny_model_dir, "null", two)
+    make_tokenizer(tmp_path)
+    CTRLConfig(n_embd=8, n_layer=2, n_head=2, dff=8, vocab_size=400).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((tiny_model_dir / "model.safetensors").read_bytes())
+    planned(tmp_path, "null")
+    with pytest.raises(ConfigError, match="cannot be split over 2 GPUs: transformers does not know which"):
+        planned(tmp_path, "null", two)

@@ -1,4 +1,4 @@
-"""Whether models can compute attention as the config asks: by its keys and by their classes, without their weights."""
+"""What a config asks of models' classes, without their weights: how they compute attention, that they can be split."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from study.models.resolve import Model
 _FLASH = "flash_attention_2"
 
 
-def check_attention(config: StudyConfig, models: Sequence[Model]) -> None:
-    """Raise ConfigError for an implementation that a model has not, or that does not run where the study does."""
+def check_classes(config: StudyConfig, models: Sequence[Model]) -> None:
+    """Raise ConfigError for attention that a model has not, or that does not run where the study does.
+
+    And for one that cannot be split over the GPUs that an evaluator has.
+    """
     for i, model in enumerate(models):
+        if config.evaluators.gpus > 1:
+            from adapters.base.loading import check_split
+
+            check_split(model, config.evaluators.gpus)
         if model.attention is not None:
             key = f"models[{i}].attn_implementation"
             if model.attention == _FLASH:
