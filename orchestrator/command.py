@@ -98,7 +98,9 @@ def _on_cluster(console: Console, prepared: Prepared, options: Options, lease: L
     from orchestrator.cluster.connect import check_fits, connect
     from orchestrator.cluster.nodes import alive_nodes
     from orchestrator.run import StudyRun
+    from orchestrator.scoring.requests import begin_importing
 
+    begin_importing()
     cluster = connect(options.allow_open_cluster)
     on_signals()  # Ray has put handlers of its own in their place
     check_fits(prepared.config, list(alive_nodes().values()))

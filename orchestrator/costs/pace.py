@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 Key = tuple[str, str]  # stage, model
 TRUSTED = 0.02
 LATE = 0.25
+AROUND = 2.0  # times what units take themselves may pass until they are told of: files are read, results written
 MEMORY = 0.1  # of the work of a stage and model, after which what was seen before counts a third
 
 
@@ -53,8 +54,9 @@ class UnderWay:
 
     def seen(self, pace: float) -> tuple[float, float]:
         """The part of its estimate that is done for certain, and what that took."""
-        if self.works and self.done_s(pace) >= self.estimated_s:  # it is late, and ends now at the earliest
-            return self.estimated_s, self.spent_s + self.since_s
+        taken = self.spent_s + self.since_s / AROUND
+        if self.works and self.share * self.estimated_s + self.since_s / AROUND / pace >= self.estimated_s:
+            return self.estimated_s, taken  # it is late, and ends now at the earliest
         return self.share * self.estimated_s, self.spent_s
 
 

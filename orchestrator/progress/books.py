@@ -79,9 +79,10 @@ class Books:
                 left.append(part)
         return left
 
-    def scored(self, unit: ScoreUnit, result: Scored) -> None:
+    def scored(self, unit: ScoreUnit, result: Scored, around: float) -> None:
+        """A score is made. `around`: how many times what it took has passed for it."""
         taken = result.seconds * self._estimates.devices[SCORE]
-        self.progress.finished(SCORE, unit.model, result.tokens, self._score_s(unit), taken)
+        self.progress.finished(SCORE, unit.model, result.tokens, self._score_s(unit), taken, around)
         self._succeeded(unit.score_id)
         if self._means is not None:
             self._tracking.scored(unit.subject, self._means.scored(unit.subject_id, dict(result.metrics)))

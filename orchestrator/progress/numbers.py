@@ -50,14 +50,16 @@ class Progress:
     def __post_init__(self) -> None:
         self._paces, self._soon = Paces(self.to_do_s), 0.0
 
-    def finished(self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float) -> None:
-        """Book a unit that is done."""
+    def finished(
+        self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float, around: float = 1.0
+    ) -> None:
+        """Book a unit that is done. `around`: how many times what it took has passed for it."""
         key = stage, model
         self.done[key] += 1
         self.tokens[key] += tokens
         self.estimated_s[key] = self.estimated_s.get(key, 0.0) + estimated_s
         self.actual_s[key] = self.actual_s.get(key, 0.0) + actual_s
-        self._paces.book(key, estimated_s, actual_s)
+        self._paces.book(key, estimated_s, actual_s * around)
         self._take(key, 1, estimated_s)
 
     def hold(self, at_work: float, held: float, under_way: Sequence[UnderWay] = (), soon: float = 0.0) -> None:

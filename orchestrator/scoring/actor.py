@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,6 +110,10 @@ class ScoringActor:
         if self.batch is None:
             return UnderWay(SCORE, self.model, 0.0, loading_s=loading_left(load_s, now - self.since), works=False)
         return UnderWay(SCORE, self.model, self.batch.seconds, since_s=now - self.since)
+
+    def around(self, results: Sequence[Scored]) -> float:
+        """How many times what its units took themselves has passed since it began with them: files are read, too."""
+        return max(1.0, (time.monotonic() - self.since) / max(sum(one.seconds for one in results), 1e-9))
 
     def begin(self, batch: Batch, requests: Mapping[Cell, Table], seconds: float) -> ray.ObjectRef[list[Scored]]:
         """Give it a batch that should take so many seconds; the reference of what becomes of its units."""

@@ -39,7 +39,7 @@ from study.units import ScoreUnit
 class Bookkeeper(Protocol):
     """Who is told what became of each unit."""
 
-    def scored(self, unit: ScoreUnit, result: Scored) -> None: ...
+    def scored(self, unit: ScoreUnit, result: Scored, around: float) -> None: ...
 
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None: ...
 
@@ -117,8 +117,7 @@ class ScoringPool:
             time.sleep(wait_s)
             return
         ray.wait(list(self._pending), num_returns=1, timeout=wait_s)
-        ready, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)
-        for ref in ready:
+        for ref in ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)[0]:
             if ref not in self._pending:  # it went with its actor
                 continue
             actor = self._pending.pop(ref)
@@ -208,7 +207,7 @@ class ScoringPool:
         except Exception as error:  # noqa: BLE001 - whatever an evaluator raises is classified there
             self._failed(actor, batch, error)
             return
-        units = {unit.score_id: unit for unit in batch.units}
+        units, around = {unit.score_id: unit for unit in batch.units}, actor.around(results)
         passing = [units[result.score_id] for result in results if result.kind == TRANSIENT]
         put_back = later(batch, passing, self._config.failures, time.monotonic())
         for rest in put_back:
@@ -217,7 +216,7 @@ class ScoringPool:
             unit = units[result.score_id]
             if result.ok:
                 self._able.add(unit.model)
-                self._books.scored(unit, result)
+                self._books.scored(unit, result, around)
             elif result.kind != TRANSIENT:
                 self._books.score_failed(failure(unit, result, attempts=1), unit)
             elif not put_back:

@@ -2,12 +2,14 @@
 
 Models with one tokenizer share them. The study's own process makes them, from the tasks it has loaded to plan, when a
 target is first handed out; it owns them, so they live as long as the study, whatever node is lost meanwhile.
-What encodes them imports torch, which takes seconds: here that happens when the first are asked for.
+What encodes them imports torch, which takes seconds: `begin_importing` does so while a cluster starts.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
     from evaluators.items.encoder import Encoder
 
 Table = ray.ObjectRef[pa.Table]  # refers to the requests of a target
+
+
+def begin_importing() -> None:
+    """Import what encodes them in a thread of its own, while others are waited for; who needs it waits for the rest."""
+    threading.Thread(target=_import, name="imports", daemon=True).start()
+
+
+def _import() -> None:
+    with suppress(Exception):  # who needs it is told
+        import evaluators.items.tokenised  # noqa: F401
 
 
 class StudyRequests:

@@ -43,6 +43,13 @@ def test_the_time_left_goes_by_the_work_left_and_the_speeds_measured() -> None:
     assert run.count("score") == {"done": 1, "of": 110, "this run": 1, "failed": 10, "left": 99}
 
 
+def test_what_passes_around_units_is_waited_for_too_and_is_no_part_of_what_they_took() -> None:
+    run = progress()
+    run.finished("score", "a", 10, estimated_s=10, actual_s=5, around=4.0)
+    assert run.pace("score", "a") == 2
+    assert run.actual_s == {("score", "a"): 5}
+
+
 def test_what_is_under_way_is_part_of_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)

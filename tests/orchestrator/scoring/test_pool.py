@@ -58,7 +58,7 @@ class Told:
     failures: list[FailureRecord] = field(default_factory=list)
     hangs: list[Hung] = field(default_factory=list)
 
-    def scored(self, unit: ScoreUnit, result: Scored) -> None:
+    def scored(self, unit: ScoreUnit, result: Scored, around: float) -> None:
         self.seconds[unit.target.language] = result.seconds
 
     def score_failed(self, failure: FailureRecord, unit: ScoreUnit) -> None:

@@ -6,13 +6,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 import ray
 
 from evaluators.items.encoder import encoder_of
 from evaluators.items.tokenised import tokenised
-from orchestrator.scoring.requests import StudyRequests
+from orchestrator.scoring.requests import StudyRequests, begin_importing
 from study.cells import Cell
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -68,3 +69,12 @@ def test_a_tokenizer_that_fails_is_told_of_once_and_not_asked_again(
     assert len(warnings) == 1
     assert warnings[0].startswith("spoilt: requests are not shared")
     assert set(requests.refs("a", CELLS)) == set(CELLS)
+
+
+def test_nobody_waits_for_what_encodes_them_to_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, imported = Event(), Event()
+    monkeypatch.setattr("orchestrator.scoring.requests._import", lambda: goes_on.wait(60) and imported.set())
+    begin_importing()
+    assert not imported.is_set()
+    goes_on.set()
+    assert imported.wait(60)
