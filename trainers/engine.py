@@ -140,10 +140,10 @@ class Engine:
         self._optimizer.rates, self._optimizer.number, self._optimizer.following = list(rates), number, following
         self._engine.step()
 
-    def state(self) -> torch.Tensor:
+    def state(self) -> torch.Tensor | None:
         """All members' weights and moments, and slow weights if there are any, [3 or 4, K, P] float32 on the CPU.
 
-        Put together where ZeRO has spread them.
+        Put together where ZeRO has spread them; on rank 0 alone, though every process has to ask.
         """
         return self._optimizer.state_of_all()
 

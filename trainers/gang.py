@@ -47,7 +47,7 @@ def train_gang(
             _book_losses(members, losses)
             if save is not None:
                 reached = _checkpoint(engine, members, step, time.perf_counter() - started, resumed)
-                if engine.world.rank == 0:
+                if reached is not None:
                     save(reached)
         beat(WORKING, Reached(sum(member.share(step) for member in members), time.perf_counter() - started))
     _share_out(time.perf_counter() - started, members)
@@ -84,9 +84,11 @@ def _book_losses(members: Sequence[Member], losses: _Losses) -> None:
 
 def _checkpoint(
     engine: Engine, members: Sequence[Member], step: int, seconds: float, resumed: tuple[int, ...]
-) -> Checkpoint:
-    """What members that go on will need, and what the others have come to."""
+) -> Checkpoint | None:
+    """What members that go on will need, and what the others have come to; on rank 0, where it is saved."""
     rows_SKP = engine.state()
+    if rows_SKP is None:
+        return None
     states = {}
     for member in members:
         goes_on = member.rate(step) is not None

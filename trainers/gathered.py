@@ -12,20 +12,22 @@ import torch
 AT_ONCE = 2**26  # numbers of all processes that lie on a device at once: 256 MiB in float32
 
 
-def whole_of(part: torch.Tensor, count: int, device: torch.device) -> torch.Tensor:
+def whole_of(part: torch.Tensor, count: int, device: torch.device, wanted: bool = True) -> torch.Tensor:
     """On the CPU the `count` numbers of which each process has a part, one after the other; the last may be padded.
 
-    Every process has to ask. What is sent goes by the `device`.
+    Every process has to ask, and gets nothing where it is not `wanted`. What is sent goes by the `device`.
     """
     flat, size = part.detach().view(-1), torch.distributed.get_world_size()
     if size == 1:
         return flat[:count].to("cpu", copy=True)
-    found = torch.empty(size, len(flat), dtype=part.dtype)
+    found = torch.empty(size, len(flat) if wanted else 0, dtype=part.dtype)
     own = max(1, AT_ONCE // size)
-    for piece, into in zip(flat.split(own), found.split(own, dim=1), strict=True):
+    for begin in range(0, len(flat), own):
+        piece = flat[begin : begin + own].to(device)
         pieces = torch.empty(size, len(piece), dtype=part.dtype, device=device)
-        torch.distributed.all_gather(list(pieces), piece.to(device))
-        into.copy_(pieces)
+        torch.distributed.all_gather(list(pieces), piece)
+        if wanted:
+            found[:, begin : begin + own] = pieces
     return found.view(-1)[:count]
 
 

@@ -52,16 +52,18 @@ class GangAdamW(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     self._update(parameter)
 
-    def state_of_all(self) -> torch.Tensor:
+    def state_of_all(self) -> torch.Tensor | None:
         """Weights and both moments of all adapters, and slow weights where there are any: [3 or 4, K, P] float32.
 
-        On the CPU, each adapter's in one piece; every process has to ask.
+        On the CPU of rank 0, each adapter's in one piece, and nowhere else; every process has to ask.
         """
-        tensors = self._tensors()
-        found_KSP = torch.empty(self.slots, len(tensors), self.width)
+        tensors, wanted = self._tensors(), self._rank == 0
+        found_KSP = torch.empty(self.slots if wanted else 0, len(tensors), self.width)
         for number, tensor in enumerate(tensors):
-            found_KSP[:, number] = self._whole(tensor)
-        return found_KSP.transpose(0, 1)
+            whole_KP = self._whole(tensor, wanted)
+            if wanted:
+                found_KSP[:, number] = whole_KP
+        return found_KSP.transpose(0, 1) if wanted else None
 
     def slow_of_all(self) -> torch.Tensor:
         """The slow weights of all adapters, [K, P] float32 on the CPU; every process has to ask."""
@@ -84,11 +86,11 @@ class GangAdamW(torch.optim.Optimizer):
         state = self.state[self._own]
         return [self._own, state["exp_avg"], state["exp_avg_sq"], *([state["slow"]] if "slow" in state else [])]
 
-    def _whole(self, own: torch.Tensor) -> torch.Tensor:
-        """Of all processes, on the CPU; it is the optimiser's own where that is whole."""
+    def _whole(self, own: torch.Tensor, wanted: bool = True) -> torch.Tensor:
+        """Of all processes, on the CPU; it is the optimiser's own where that is whole, nothing where it is unwanted."""
         flat, count = own.detach().view(-1), self.slots * self.width
-        whole = whole_of(flat, count, self._device) if self._is_part(flat.numel()) else flat[:count]
-        return whole.view(self.slots, self.width)
+        whole = whole_of(flat, count, self._device, wanted) if self._is_part(flat.numel()) else flat[:count]
+        return whole.view(-1, self.width)
 
     def _update(self, parameter: torch.Tensor) -> None:
         state: dict[str, torch.Tensor] = self.state[parameter]
