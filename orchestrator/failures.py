@@ -28,6 +28,10 @@ from study.store.filesystem import is_refused
 from study.store.records import FailureRecord
 from study.units import AdapterUnit, ScoreUnit, failure_of
 
+LOST: dict[FailureKind, str] = {  # processes
+    NODE_LOST: "the process that worked on it is gone: it crashed, was killed, or its node was taken away",
+    KILLED_FOR_MEMORY: "the process that worked on it was killed, since its node had no memory left",
+}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -45,13 +49,18 @@ class Hung(Exception):
 
 def raised(unit: AdapterUnit | ScoreUnit, kind: FailureKind, error: BaseException, attempts: int) -> FailureRecord:
     """The record of a unit that has failed by an exception."""
-    return failure_of(unit, kind, words_of(error), attempts, "".join(format_exception(error)))
+    return failure_of(unit, kind, words_of(error, kind), attempts, "".join(format_exception(error)))
 
 
-def words_of(error: BaseException) -> str:
-    """What people are told of an exception: our own are sentences, of others it is the last line, with their class."""
+def words_of(error: BaseException, kind: FailureKind) -> str:
+    """What people are told of an exception: our own are sentences, of others it is the last line, with their class.
+
+    What Ray says of a process that is gone is long, and guesses why: that stands in the traceback alone.
+    """
     cause = getattr(error, "cause", None)  # of what Ray puts around it
     meant = cause if isinstance(cause, BaseException) else error
+    if kind in LOST and type(meant).__module__.startswith("ray."):
+        return LOST[kind]
     ours = isinstance(meant, ConfigError | TaskError | StoreRefused | Unreachable | NotStarted | Hung)
     return " ".join(str(meant).split()) if ours else last_line(error)
 

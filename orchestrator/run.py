@@ -24,7 +24,7 @@ from orchestrator.cluster.nodes import Nodes, lacks_place, shape
 from orchestrator.cluster.scouts import Scouts, autoscales
 from orchestrator.costs.devices import SCORE, TRAIN
 from orchestrator.costs.pace import UnderWay, loading_left
-from orchestrator.failures import kind_of
+from orchestrator.failures import LOST, kind_of
 from orchestrator.planning.plan import followers
 from orchestrator.prepare import Prepared
 from orchestrator.progress.books import Books
@@ -209,7 +209,8 @@ class StudyRun:
                 if (record := self._store.record(unit.folder)) is not None:
                     trained.append(headline(record))
                     continue
-            last, attempts = gang.message.strip().splitlines()[-1], self._config.failures.node_lost + 1
+            last = LOST.get(gang.kind) or gang.message.strip().splitlines()[-1]
+            attempts = self._config.failures.node_lost + 1
             failed.append(failure_of(unit, gang.kind, last, attempts, gang.message))
         return GangEnded(tuple(trained), tuple(failed))
 

@@ -298,8 +298,12 @@ def test_people_are_told_our_own_errors_as_sentences_and_others_with_their_class
     wrong = ConfigError("models.dtype", "float16", "cannot be trained on a CPU", "use bfloat16")
     told = {full: str(full), wrong: "models.dtype = 'float16': cannot be trained on a CPU fix: use bfloat16"}
     for error, words in told.items():
-        assert words_of(error) == words_of(ray.exceptions.RayTaskError("f", text, error)) == words
+        assert words_of(error, "bug") == words_of(ray.exceptions.RayTaskError("f", text, error), "bug") == words
     assert str(full) == "the store s refuses to be used: No space left on device"
-    assert (
-        words_of(ray.exceptions.RayTaskError("f", "Traceback …\nValueError: no", ValueError("no"))) == "ValueError: no"
-    )
+    other = ray.exceptions.RayTaskError("f", "Traceback …\nValueError: no", ValueError("no"))
+    assert words_of(other, "bug") == "ValueError: no"
+    gone = ray.exceptions.ActorDiedError()
+    for error in (gone, ray.exceptions.RayTaskError("f", str(gone), gone)):
+        assert words_of(error, "node_lost").startswith("the process that worked on it is gone")
+        assert words_of(error, "killed_for_memory").startswith("the process that worked on it was killed")
+    assert words_of(RuntimeError("NCCL error"), "node_lost") == "NCCL error"
