@@ -14,6 +14,7 @@ from analysis.page import as_before
 from study.errors import ConfigError
 from study.options import folder_here
 from study.plain import say, tell
+from study.store.layout import STUDY_FILE
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,10 +80,10 @@ def _as_before(options: argparse.Namespace) -> Found | None:
 
 
 def _alone(options: argparse.Namespace) -> Path | None:
-    """The folder of a study of which a report tells, and of nothing beside it."""
+    """The folder of a store of which a report tells, and of nothing beside it."""
     if not options.store or options.published or options.compare or options.distances:
         return None
-    return Path(options.store) if Path(options.store).is_dir() else None
+    return Path(options.store) if (Path(options.store) / STUDY_FILE).is_file() else None
 
 
 def _asked(options: argparse.Namespace) -> dict[str, object]:

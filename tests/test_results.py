@@ -161,6 +161,8 @@ def test_every_row_of_what_adds_up_is_that_of_its_run_and_so_are_its_cosines() -
 
 
 JOINT = "digest/en+digest/fr"
+MEAN = "single sources of its cells"
+ALL = ("mixed", "longer", "sequential", "reptile", "kl", "l2", "shared")
 
 
 def scheduled(recipe: str, column: str, source: str = JOINT, beside: str = "the same source by mixed") -> float:
@@ -193,6 +195,8 @@ def claims_about_schedules() -> Iterator[tuple[str, list[float]]]:
     yield rf"English\s+pays {N} and {N} on its own cell; French pays nothing, and by `kl` gains {N}\.", [
         -own[0], -own[2], own[1],
     ]  # fmt: skip
+    beside_mean = [scheduled(recipe, "own_more", beside=MEAN) for recipe in ALL]
+    yield rf"better on its own cells \({N} to {N} points", [min(beside_mean), max(beside_mean)]
     yield rf"what it has more, {N} and {N},", [scheduled("shared", f"{side}_more") for side in ("own", "off_task")]
     yield (
         rf"scores {N} in English where each began by itself and {N} where both began alike",
@@ -216,6 +220,9 @@ def test_what_is_told_of_schedules_as_chance_and_as_more_is_so() -> None:
     ]  # fmt: skip
     for side in ("own", "off_task"):
         assert True not in [is_more(recipe, side, beside=AS_MUCH) for recipe in ("mixed", *recipes)], side
+    assert all(is_more(recipe, "own", beside=MEAN) for recipe in ALL)
+    saves = [recipe for recipe in ALL if is_more(recipe, "off_task", beside=MEAN)]
+    assert saves == ["longer", "reptile", "shared"]
 
 
 def test_no_schedule_is_far_from_another_in_other_languages() -> None:

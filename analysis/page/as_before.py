@@ -2,6 +2,7 @@
 
 Made of: the files of the store, the command's options, this program and the libraries it draws and computes with. Where
 none of them has changed since, nor any file of the report, writing it again would give the same. Imports nothing heavy.
+Files come and go while a study runs: one that has gone by the time it is looked at is one that has changed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from study.store.layout import CHECKPOINTS, FAILURES, INDEX, LEASE, LOGS
 NOTE = "made_from.json"
 REPORT = "report"
 NOT_READ = (CHECKPOINTS, INDEX, LEASE, LOGS, REPORT)
-CACHE = "__pycache__"
+CACHE, GONE = "__pycache__", "gone"
 LIBRARIES = ("polars", "numpy", "scipy", "altair", "vl-convert-python", "pyarrow")
 
 
@@ -53,9 +55,10 @@ def forget(out: Path) -> None:
 
 
 def note(out: Path, digest: str, lines: list[str]) -> None:
-    """A report is written."""
+    """A report is written. Where that cannot be noted it is written again the next time."""
     text = json.dumps({"made_of": digest, "lines": lines, "files": _written(out)})
-    (out / NOTE).write_text(text, encoding="utf-8")
+    with suppress(OSError):
+        (out / NOTE).write_text(text, encoding="utf-8")
 
 
 def _written(out: Path) -> dict[str, str]:
@@ -63,12 +66,16 @@ def _written(out: Path) -> dict[str, str]:
 
 
 def _files(folder: Path, without: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    """All files below a folder, by their names there, in order."""
+    """All files below a folder, by their names there, in order; not those that are being written, and no report's."""
     for here, folders, files in os.walk(folder):
         inside = Path(here)
+        if inside != folder and NOTE in files:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if name != CACHE and (inside != folder or name not in without))
         for name in sorted(files):
-            yield (inside / name).relative_to(folder).as_posix(), inside / name
+            if not name.startswith("."):
+                yield (inside / name).relative_to(folder).as_posix(), inside / name
 
 
 def _is_written_again(name: str) -> bool:
@@ -77,9 +84,15 @@ def _is_written_again(name: str) -> bool:
 
 
 def _content(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return GONE
 
 
 def _stamp(file: Path) -> str:
-    seen = file.stat()
+    try:
+        seen = file.stat()
+    except OSError:
+        return GONE
     return f"{seen.st_size} {seen.st_mtime_ns}"

@@ -50,12 +50,17 @@ def test_a_report_is_written_once_and_told_again(told: Callable[..., str], tmp_p
 
 
 @pytest.mark.parametrize(
-    "what", ["a score", "the study", "the page", "a file that is gone", "the program", "a library"]
+    "what", ["a score", "the study", "the page", "a file that is gone", "the program", "its table", "a library"]
 )
 def test_whatever_it_is_made_of_makes_it_anew(
     what: str, told: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(str(tmp_path / "s"))
+    program = tmp_path / "other" / "page" / "as_before.py"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "places.csv").write_text("language,where\n")
+    if what == "its table":
+        monkeypatch.setattr(as_before, "__file__", str(program))
     told()
     page = tmp_path / "s" / "report" / "index.html"
     match what:
@@ -69,7 +74,9 @@ def test_whatever_it_is_made_of_makes_it_anew(
         case "a file that is gone":
             page.unlink()
         case "the program":
-            monkeypatch.setattr(as_before, "__file__", str(tmp_path / "other" / "page" / "as_before.py"))
+            monkeypatch.setattr(as_before, "__file__", str(program))
+        case "its table":
+            (tmp_path / "other" / "places.csv").write_text("language,where\nxx,here\n")
         case "a library":
             monkeypatch.setattr(as_before, "version", lambda name: "0")
     assert KEPT not in told()
@@ -84,3 +91,22 @@ def test_one_that_is_not_finished_or_lies_beside_another_is_written(told: Callab
     write_store(Path(other), Shape(items=8))
     assert KEPT not in told("--compare", other)
     assert KEPT not in told()
+
+
+def test_files_that_come_and_go_and_reports_in_the_store_are_no_hindrance(
+    told: Callable[..., str], tmp_path: Path
+) -> None:
+    store = tmp_path / "s"
+    (store / "results" / "scores" / ".part.parquet.tmp").symlink_to("gone")  # as one that is being written
+    (store / "results" / "scores" / "swapped.txt").symlink_to("gone")  # gone between listing and looking
+    own = str(store / "mine")
+    for options in ((), ("--out", own)):
+        assert KEPT not in told(*options)
+        assert KEPT in told(*options)
+    assert KEPT in told()
+
+
+def test_what_is_no_store_is_told_as_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "link").symlink_to("gone")
+    assert report.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: STORE")
