@@ -182,7 +182,7 @@ class StudyRun:
                 yield UnderWay(TRAIN, model, whole, loading_s=loads, works=False)
             else:
                 far, ago = reached
-                yield UnderWay(TRAIN, model, whole, far.units / len(gang), far.seconds, ago)
+                yield UnderWay(TRAIN, model, whole, min(1.0, far.units / len(gang)), far.seconds, ago)
 
     def _drain(self, gangs: GangQueue[Event]) -> None:
         """Book every trial that has ended and pass its adapters on to scoring."""

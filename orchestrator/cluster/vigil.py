@@ -49,9 +49,9 @@ class Vigil:
                 self._silences.begin_anew(one, duty, now)  # it waits for a place
         return [(actors[one][0], seconds) for one, seconds in self._silences.too_long(now).items()]
 
-    def reached(self, actor: Actor) -> tuple[Reached, float] | None:
-        """How far one that was looked at has come, and how many seconds ago it said so, if it has."""
-        return self._silences.reached(actor._actor_id.hex(), self._clock())
+    def reached(self, actor: Actor, duty: Duty) -> tuple[Reached, float] | None:
+        """How far one that was looked at has come with a duty, and how many seconds ago it said so, if it has."""
+        return self._silences.reached(actor._actor_id.hex(), duty, self._clock())
 
     def end(self, actors: Sequence[Actor], what: str, seconds: float) -> Hung:
         """Kill actors that hang. What is to be said of it, and to be left in the store's logs."""

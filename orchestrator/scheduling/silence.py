@@ -102,10 +102,7 @@ class Silences:
             beat = beats.get(process)
             count = beat.count if beat else 0
             heard = self._heard.get(process)
-            if heard is None:
-                far = beat.reached if beat else None
-                self._heard[process] = _Heard(duty, now, count, duty.stage, reached=far, reached_at=now)
-            elif heard.duty is not duty:  # what it has said is of other work
+            if heard is None or heard.duty is not duty:  # what it has said may be of other work
                 self._heard[process] = _Heard(duty, now, count, duty.stage)
             elif beat and beat.count != heard.count:
                 at = heard.reached_at if beat.reached == heard.reached else now
@@ -128,10 +125,12 @@ class Silences:
         """Whether anything was heard of what a process was given."""
         return self._heard[process].spoke
 
-    def reached(self, process: str, now: float) -> tuple[Reached, float] | None:
-        """How far a process has come with what it was given, and since how many seconds that is known, if it is."""
+    def reached(self, process: str, duty: Duty, now: float) -> tuple[Reached, float] | None:
+        """How far a process has come with a duty, and since how many seconds that is known, if it is."""
         heard = self._heard.get(process)
-        return None if heard is None or heard.reached is None else (heard.reached, now - heard.reached_at)
+        if heard is None or heard.duty is not duty or heard.reached is None:
+            return None
+        return heard.reached, now - heard.reached_at
 
     def begin_anew(self, process: str, duty: Duty, now: float) -> None:
         """A process could not begin before now."""

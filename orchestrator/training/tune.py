@@ -65,7 +65,7 @@ class Trials(threading.Thread):
         """The gangs that are at work: for how many seconds, and how far each had come how many seconds ago."""
         now, gangs = time.monotonic(), self.gangs.running()
         at_work = [(gangs.get(trial), *one) for trial, one in list(self._at_work.items())]
-        return [(gang, now - since, self._vigil.reached(actor)) for gang, actor, _, since in at_work if gang]
+        return [(gang, now - since, self._vigil.reached(actor, duty)) for gang, actor, duty, since in at_work if gang]
 
     def began(self, trial: Trial) -> None:
         """A trial's actor is there."""

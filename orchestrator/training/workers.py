@@ -164,7 +164,7 @@ class WorkerGroup:
             silent = [seconds for _, seconds in self._vigil.silent(at_work)]
             if silent and len(silent) == len(at_work):
                 raise self._vigil.end(self.workers, duty.what, min(silent))
-            if (far := self._vigil.reached(self.workers[0])) is not None:
+            if (far := self._vigil.reached(self.workers[0], duty)) is not None:
                 beat(reached=far[0])  # the driver hears the trial alone
         return found
 

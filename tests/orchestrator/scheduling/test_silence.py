@@ -139,7 +139,7 @@ def test_how_far_work_has_come_is_said_with_its_steps_and_is_of_that_work_alone(
 
     def hear(duty: Duty) -> tuple[Reached, float] | None:
         silences.hear({"a": duty}, {"a": Beat.of(*json.loads(said[-1]))}, now[0])
-        return silences.reached("a", now[0])
+        return silences.reached("a", duty, now[0])
 
     first, second = Duty("a gang", "m", LOADING), Duty("another", "m", LOADING)
     own.begin(LOADING)
@@ -150,6 +150,14 @@ def test_how_far_work_has_come_is_said_with_its_steps_and_is_of_that_work_alone(
     now[0] = 13.0
     pulse.beat(WORKING)
     assert hear(first) == (Reached(1.5, 8.0), 3.0)
+    assert silences.reached("a", second, now[0]) is None  # before anybody has looked
     assert hear(second) is None
     own.begin(LOADING)
     assert hear(second) is None
+    pulse.beat(WORKING, Reached(0.5, 2.0))
+    silences.hear({}, {}, now[0])  # it was given nothing for a moment
+    assert hear(first) is None
+    pulse.beat(WORKING, Reached(0.6, 2.5))
+    now[0] = 15.0
+    pulse.beat(WORKING)
+    assert hear(first) == (Reached(0.6, 2.5), 0.0)

@@ -6,21 +6,25 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from traceback import format_exception
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
-from orchestrator.cluster import address
+from orchestrator.cluster import address, vigil
+from orchestrator.cluster.vigil import Vigil
 from orchestrator.failures import Hung, kind_of, kind_of_words
+from orchestrator.run import StudyRun
 from orchestrator.scheduling.gang_queue import GangQueue
-from orchestrator.scheduling.silence import Duty
+from orchestrator.scheduling.silence import Beat, Duty
 from orchestrator.training import tune
 from orchestrator.training.context import TrialContext
 from orchestrator.training.outcome import Event, GangEnded, GangLost
 from orchestrator.training.tune import Trials, _error_of, trial_name
 from study.config.file import parse
 from study.errors import TaskError
+from study.pulse import LOADING, WORKING, Reached
 from study.store.store import Store
 from tests.orchestrator.planning.test_plan import TEXT, grid_of
 from tests.support.trainables import Quick, Unmade
@@ -132,6 +136,41 @@ def test_a_trial_that_ends_while_it_is_found_silent_is_left_alone(tmp_path: Path
 )
 def test_words_of_an_error_tell_its_kind_as_it_does(error: Exception, kind: str) -> None:
     assert kind_of_words(str(error)) == kind_of(error) == kind
+
+
+def test_what_an_actor_has_said_of_its_last_gang_is_no_progress_of_its_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks for seconds after Tune has given it the next one."""
+    said = Beat(1, LOADING)
+    monkeypatch.setattr(vigil, "placed_on", lambda actors: ["node"])
+    monkeypatch.setattr(vigil.beats, "beats", lambda actors: dict.fromkeys(actors, said))
+    gangs: GangQueue[Event] = GangQueue([(unit,) for unit in grid_of(parse(TEXT)).adapters[:2]])
+    gangs.allow(1)
+    trials = Trials(TrialContext(parse(TEXT), {}, {}, {}, Store(str(tmp_path))), gangs, Quick, Everywhere())
+    trials._vigil = Vigil(0.0)
+    run = cast(StudyRun, SimpleNamespace(_estimates=SimpleNamespace(gang_s=lambda gang: 100.0, load_s={"a": 10.0})))
+    actor = SimpleNamespace(_actor_id=b"actor")
+
+    def shares(look: bool = True) -> list[float]:
+        if look:
+            trials.end_hung()
+        return [one.share for one in StudyRun._trained(run, trials)]
+
+    monkeypatch.setattr(trials._vigil, "end", lambda actors, what, seconds: Hung(what))
+    for name in ("first", "second"):
+        gangs.next(name)
+        config = {"name": name}
+        trial = SimpleNamespace(config=config, trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor))
+        trials.began(trial)
+        assert shares(look=False) == [0]
+        assert shares() == [0]
+        said = Beat(said.count + 1, WORKING, {}, Reached(0.5, 50.0))
+        assert shares() == [0.5]
+        said = Beat(said.count + 1, WORKING, {}, Reached(8.0, 100.0))
+        assert shares() == [1]  # whatever it says
+        trials.over(trial)
+        gangs.ended(name, GangEnded())
 
 
 class Evil:
