@@ -48,7 +48,7 @@ class Progress:
     store_silent_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self._paces, self._soon = Paces(self.to_do_s), 0.0
+        self._paces, self._own, self._soon = Paces(self.to_do_s), Paces(self.to_do_s), 0.0
 
     def finished(
         self, stage: str, model: str, tokens: int, estimated_s: float, actual_s: float, around: float = 1.0
@@ -60,6 +60,7 @@ class Progress:
         self.estimated_s[key] = self.estimated_s.get(key, 0.0) + estimated_s
         self.actual_s[key] = self.actual_s.get(key, 0.0) + actual_s
         self._paces.book(key, estimated_s, actual_s * around)
+        self._own.book(key, estimated_s, actual_s)
         self._take(key, 1, estimated_s)
 
     def hold(self, at_work: float, held: float, under_way: Sequence[UnderWay] = (), soon: float = 0.0) -> None:
@@ -69,8 +70,12 @@ class Progress:
         self.held.set(now, held)
         self.under_way, self._soon = under_way, soon
         pace = self._paces.by_key(under_way)
-        read = sum(one.done_s(pace[one.key]) * self.tokens_each_s.get(one.key, 0.0) for one in under_way)
+        read = sum(self._known_s(one, pace[one.key]) * self.tokens_each_s.get(one.key, 0.0) for one in under_way)
         self.speed.set(now, sum(self.tokens.values()) + read)
+
+    def _known_s(self, one: UnderWay, pace: float) -> float:
+        """What of its estimate is done: as far as it says, and once any like it has ended by the clock too."""
+        return one.done_s(pace) if one.key in self.actual_s else one.share * one.estimated_s
 
     def lost(self, stage: str, model: str, kind: str, count: int, estimated_s: float) -> None:
         """Book units that failed, or that cannot be done since another one failed."""
@@ -87,8 +92,11 @@ class Progress:
         self.to_do_s[key] = self.to_do_s.get(key, 0.0) - estimated_s if self.to_do[key] else 0.0
 
     def pace(self, stage: str, model: str) -> float:
-        """Actual over estimated seconds of what is left of a model in a stage, as far as that can be told."""
-        return self._paces.by_key(self.under_way).get((stage, model), 1.0)
+        """Actual over estimated seconds of what is left of a model in a stage, as far as that can be told.
+
+        What passes around units is left out: it does not get less with them.
+        """
+        return self._own.by_key(self.under_way).get((stage, model), 1.0)
 
     def eta_s(self) -> float | None:
         """Seconds left, on as many devices as are at work in these minutes, or will be; None where none is."""
@@ -100,13 +108,15 @@ class Progress:
         eta = self.eta_s()
         if eta is None:
             return "waiting for devices"
-        if not self.actual_s and not any(one.spent_s for one in self.under_way):
-            return f"about {clock(eta)} left, as planned"
         pace = self._paces.by_key(self.under_way)
         planned = sum(self.to_do_s.values())
         slower = sum(seconds * pace.get(key, 1.0) for key, seconds in self.to_do_s.items()) / planned if planned else 1
         least, most = PLANNED
-        return f"about {clock(eta)} left" + f" ({slower:.2g} times as planned)" * (not least <= slower <= most)
+        if not least <= slower <= most:
+            times = f"{slower:,.0f}" if slower >= 10 else f"{slower:.2g}"
+            return f"about {clock(eta)} left ({times} times as planned)"
+        is_seen = self.actual_s or any(one.spent_s for one in self.under_way)
+        return f"about {clock(eta)} left" + ("" if is_seen else ", as planned")
 
     @property
     def seconds(self) -> float:
@@ -148,8 +158,10 @@ class Progress:
         )
 
     def pulse(self) -> str:
-        """Tokens per second, before which there are none: models are loaded."""
-        return f"{self.tokens_per_s:,.0f} tokens/s · " if self.tokens or self.tokens_per_s else "loading · "
+        """Tokens per second; before any are known, whether models are still loaded."""
+        if self.tokens or self.tokens_per_s:
+            return f"{self.tokens_per_s:,.0f} tokens/s · "
+        return "" if any(one.works for one in self.under_way) else "loading · "
 
     def silence(self) -> str:
         """For how long the store has not answered, where that is worth a word."""

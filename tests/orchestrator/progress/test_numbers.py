@@ -15,6 +15,8 @@ from orchestrator.progress.numbers import Progress
 from orchestrator.progress.tables import PlainConsole
 from study.store.records import FailureRecord
 
+SCORES = "score", "m"
+
 
 def progress() -> Progress:
     left = Counter({("train", "a"): 8, ("score", "a"): 100, ("score", "b"): 10})
@@ -46,7 +48,9 @@ def test_the_time_left_goes_by_the_work_left_and_the_speeds_measured() -> None:
 def test_what_passes_around_units_is_waited_for_too_and_is_no_part_of_what_they_took() -> None:
     run = progress()
     run.finished("score", "a", 10, estimated_s=10, actual_s=5, around=4.0)
-    assert run.pace("score", "a") == 2
+    run.hold(1, 1)
+    assert run.eta_s() == (80 + 90 + 50) * 2
+    assert run.pace("score", "a") == 0.5  # how much goes out at once: less would be more often around
     assert run.actual_s == {("score", "a"): 5}
 
 
@@ -61,6 +65,28 @@ def test_what_is_under_way_is_part_of_the_speed(monkeypatch: pytest.MonkeyPatch)
         run.hold(1, 1, [UnderWay("train", "a", 80.0, second / 400, float(second))])
     assert run.tokens_per_s == pytest.approx(80_000 / 400)
     assert "200 tokens/s · " in run.line()
+
+
+def test_a_first_batch_that_takes_long_is_not_as_planned_and_no_token_of_it_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    run = Progress({"train": 0, "score": 10}, {"train": 0, "score": 0}, Counter({SCORES: 10}), {SCORES: 100.0})
+    run.tokens_each_s = {SCORES: 1000.0}
+    left = []
+    for since in (0.0, 5.0, 600.0, 6000.0):
+        now = since
+        run.hold(1, 1, [UnderWay(*SCORES, 10.0, since_s=since)])
+        assert run.numbers()["tokens_per_s"] == 0
+        assert "failed 0 · about " in run.line()
+        left.append(run.left())
+    assert left[1] == "about 0:01:35 left, as planned"
+    assert left[2:] == ["about 0:45:00 left (30 times as planned)", "about 7:30:00 left (300 times as planned)"]
+    run.finished(*SCORES, tokens=10_000, estimated_s=10, actual_s=6000)
+    now += 5
+    run.hold(1, 1, [UnderWay(*SCORES, 10.0, since_s=5.0)])
+    assert "tokens/s" in run.line()
 
 
 def test_the_devices_at_work_are_those_of_the_last_minute() -> None:
