@@ -111,7 +111,7 @@ class Evaluator:
         self._exact = ROUNDED if check_readable(self._base, model).rounds else EXACT
         beat()
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
-        self._engine = Engine(self._base, budget, Profile(self._base.device) if settings.profile else None)
+        self._engine = Engine(self._base, budget, Profile(self._base) if settings.profile else None)
         self._targets = self._targets_of(self._encoder, self._shared)
         self._waves = self._waves_of(self._encoder, self._targets, model.identity)
         self._readings = Readings(self._base, self._encoder, settings.chats, self._own_waves)
@@ -201,7 +201,7 @@ class Evaluator:
         """Score the adapters that can share batches, so `many` at once; return the units of all others."""
         plain = {a: found for a, folder in folders.items() if (found := self._bankable(folder)) is not None}
         adapters, weights = list(plain), list(plain.values())
-        most = sharing.most_ranks(weights, self._engine.devices)
+        most = sharing.most_ranks(self._base, weights)
         for places in sharing.by_rank([one.rank for one in weights], many, most):
             group = [adapters[place] for place in places]
             with bank_on(self._engine, [plain[adapter] for adapter in group]):

@@ -1,7 +1,7 @@
 """Where a scoring process spends its time: seconds per stage, tokens read and padded, and one wave's torch trace.
 
-Stages do not overlap: `head` is inside the model's forward pass and taken out of `forward`. On a GPU every stage waits
-for the device at both ends, which itself costs a little: profile to see where time goes, not how fast it could be.
+Stages do not overlap: `head` is inside the model's forward pass and taken out of `forward`. On GPUs every stage waits
+for all of them at both ends, which itself costs a little: profile to see where time goes, not how fast it could be.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import PreTrainedModel
 
+from adapters.splitting.split import devices_of
 from study.flops import FORWARD, peak_of
 from study.scratch import scratch
 from study.store.layout import LOGS
@@ -38,8 +39,8 @@ def forward_flops(model: PreTrainedModel) -> tuple[int, int]:
 class Profile:
     """Adds up one process's seconds, tokens and operations."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, base: PreTrainedModel) -> None:
+        self._devices, self._device = devices_of(base), base.device
         self._open: list[str] = []
         self._since = 0.0
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -61,7 +62,8 @@ class Profile:
 
     def _turn(self) -> None:
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+            for device in self._devices:
+                torch.cuda.synchronize(device)
         now = time.perf_counter()
         if self._open:
             self.seconds[self._open[-1]] += now - self._since

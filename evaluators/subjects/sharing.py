@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from transformers import PreTrainedModel
 
 from adapters.bank.bank import for_adapters
 from adapters.base.device import room
@@ -34,17 +36,19 @@ def adapters_per_batch(device: str, budget: int, tokens: int) -> int:
     return min(MOST_ADAPTERS, math.ceil(FULL_BATCHES * budget / max(1, tokens)))
 
 
-def most_ranks(adapters: Sequence[AdapterWeights], devices: Sequence[torch.device]) -> float:
+def most_ranks(base: PreTrainedModel, adapters: Sequence[AdapterWeights]) -> float:
     """How many ranks a bank of some of these may have, all slots together, by what GPUs have room for.
 
     A rank is a row of A and a column of B in every module that any of them adapts, in float32 at most. Where a base is
-    split, about as many of these modules lie on each GPU.
+    split, each of these lies beside its module.
     """
-    if devices[0].type != "cuda":
+    if base.device.type != "cuda":
         return math.inf
-    sides = {name: len(own.b) + own.a.shape[1] for one in adapters for name, own in one.modules.items()}
-    free = len(devices) * min(map(room, devices))
-    return PART_OF_ROOM * free / max(1, torch.float32.itemsize * sum(sides.values()))
+    sides = Counter[torch.device]()
+    for name, own in {name: own for one in adapters for name, own in one.modules.items()}.items():
+        sides[base.get_parameter(f"{name}.weight").device] += len(own.b) + own.a.shape[1]
+    fitting = (room(device) / (torch.float32.itemsize * numbers) for device, numbers in sides.items())
+    return PART_OF_ROOM * min(fitting, default=math.inf)
 
 
 def by_rank(ranks: Sequence[int], many: int, most: float) -> list[list[int]]:

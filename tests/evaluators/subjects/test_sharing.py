@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,12 +131,22 @@ def test_a_bank_has_no_more_ranks_than_a_gpu_has_room_for(monkeypatch: pytest.Mo
         AdapterWeights({name: Factors(torch.zeros(2, 8), torch.zeros(out, 2), 1.0)})
         for name, out in (("q", 24), ("v", 8))
     )
-    monkeypatch.setattr(sharing, "room", lambda _: 4 * 48 * 4 * 4096)
-    most = sharing.most_ranks([some, other, some], [torch.device("cuda")])
-    assert most == 4096
+    one, two = torch.device("cuda", 0), torch.device("cuda", 1)
+    monkeypatch.setattr(sharing, "room", lambda device: 4 * 48 * 4 * (4096 if device == one else 1024))
+
+    def ranks(*devices: torch.device) -> float:
+        places = dict(zip(("q.weight", "v.weight"), devices, strict=True))
+        base: Any = SimpleNamespace(device=one, get_parameter=lambda name: SimpleNamespace(device=places[name]))
+        return sharing.most_ranks(base, [some, other, some])
+
+    most = ranks(one, one)
+    assert most == 4096, "whatever lies on no module's device does not count"
+    assert ranks(two, two) == 1024
+    assert ranks(one, two) == 1024 * 48 / 16, "the other has 32 of its 48 numbers, and room for 6144"
     assert by_rank([2048] * 5, 16, most) == [[0, 1], [2, 3], [4]], "of full ranks a few at once"
     assert by_rank([5000, 5000], 16, most) == [[0], [1]], "one alone, whatever it takes"
-    assert sharing.most_ranks([some], [torch.device("cpu")]) == math.inf
+    on_cpu: Any = SimpleNamespace(device=torch.device("cpu"))
+    assert sharing.most_ranks(on_cpu, [some]) == math.inf
 
 
 def test_a_broken_adapter_among_others_fails_alone(
