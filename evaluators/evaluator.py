@@ -111,7 +111,7 @@ class Evaluator:
         self._exact = ROUNDED if check_readable(self._base, model).rounds else EXACT
         beat()
         budget = None if settings.tokens_per_batch == "auto" else settings.tokens_per_batch
-        self._engine = Engine(self._base, budget, Profile(self._base) if settings.profile else None)
+        self._engine = Engine(self._base, budget, Profile(self._base) if settings.profile else None, model.attention)
         self._targets = self._targets_of(self._encoder, self._shared)
         self._waves = self._waves_of(self._encoder, self._targets, model.identity)
         self._readings = Readings(self._base, self._encoder, settings.chats, self._own_waves)

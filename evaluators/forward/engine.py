@@ -41,9 +41,13 @@ class Engine:
     """Scores rows on one causal LM. Keeps the token budget that the device has shown it can hold."""
 
     def __init__(
-        self, model: PreTrainedModel, tokens_per_batch: int | None = None, profile: Profile | None = None
+        self,
+        model: PreTrainedModel,
+        tokens_per_batch: int | None = None,
+        profile: Profile | None = None,
+        attention: str | None = None,
     ) -> None:
-        self.model = model
+        self.model, self._attention = model, attention
         self.devices = devices_of(model)
         self.device = self.devices[0]
         self.bank: LoraBank | Banks | None = None
@@ -52,14 +56,14 @@ class Engine:
         config = model.config.get_text_config()
         self.turn = turn_of(model.config)
         self._head_limit = HEAD_ELEMENTS["cuda" if self.device.type == "cuda" else "cpu"] // config.vocab_size
-        self._masks = Masks(model)
+        self._masks = Masks(model, attention)
         self._flops = forward_flops(model)
 
     @contextmanager
     def running(self, model: PreTrainedModel) -> Iterator[None]:
         """Within, another model over the same weights is run."""
         before = self.model, self._masks
-        self.model, self._masks = model, Masks(model)
+        self.model, self._masks = model, Masks(model, self._attention)
         try:
             yield
         finally:

@@ -32,15 +32,18 @@ _without_flex: list[str] = []  # why this process does without, if it does
 
 
 class Masks:
-    """Masks as one model takes them. `flex_from` is the length from which on it gets block masks, None for never."""
+    """Masks as one model takes them. `flex_from` is the length from which on it gets block masks, None for never.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    `attention` is what is asked for, if anything is: with eager all is written out. What has no sdpa is eager unasked.
+    """
+
+    def __init__(self, model: PreTrainedModel, attention: str | None = None) -> None:
         config = model.config.get_text_config()
         self._model = model
         self._window: int | None = getattr(config, "sliding_window", None)
         self._layer_kinds = frozenset(getattr(config, "layer_types", None) or ())
-        asked = config._attn_implementation  # where that is eager, all is to be written out
-        flex = model.device.type == "cuda" and len(devices_of(model)) == 1 and asked != "eager" and not _without_flex
+        flex = model.device.type == "cuda" and len(devices_of(model)) == 1 and not _without_flex
+        flex &= attention != "eager"
         self.flex_from: int | None = FLEX_TOKENS if flex and getattr(model, "_supports_flex_attn", False) else None
         if self.flex_from is not None:
             torch._dynamo.config.recompile_limit = FLEX_KERNELS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,30 @@ def test_what_fails_with_dense_masks_too_does_not_end_block_masks(monkeypatch: p
     with pytest.raises(IndexError):
         engine.loglikelihoods(branching(last=99), 3)
     assert (engine._masks.flex_from, masks._without_flex) == (20, [])
+
+
+@pytest.mark.parametrize(("attention", "flex_from"), [(None, masks.FLEX_TOKENS), ("eager", None)])
+def test_what_is_eager_for_lack_of_better_gets_block_masks_and_what_is_asked_to_be_gets_none(
+    attention: str | None, flex_from: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+    with torch.device("meta"):
+        model: Any = tf.Gemma2ForCausalLM(tf.Gemma2Config(**sizes, intermediate_size=8, vocab_size=99))
+    assert model.config._attn_implementation == "eager"
+    monkeypatch.setattr(tf.PreTrainedModel, "device", torch.device("cuda"))
+    monkeypatch.setattr(masks, "_without_flex", [])
+    assert masks.Masks(model, attention).flex_from == flex_from
+    engine = Engine(model, 1000, attention=attention)
+    with engine.running(model):
+        assert engine._masks.flex_from == flex_from
+
+
+def test_rows_that_branch_are_left_to_torch_where_a_library_takes_no_mask() -> None:
+    config = SimpleNamespace(_attn_implementation=masks.FLASH, get_text_config=lambda: config)
+    model: Any = SimpleNamespace(config=config, device=torch.device("cpu"))
+    model.set_attn_implementation = lambda name: setattr(config, "_attn_implementation", name)
+    found = masks.Masks(model, masks.FLASH)
+    assert found.of(torch.tensor([[2, 2]]), torch.tensor([[0, 1]])).dtype == torch.bool
+    with found.attention(2):
+        assert config._attn_implementation == "sdpa"
+    assert config._attn_implementation == masks.FLASH
