@@ -49,7 +49,12 @@ def _check_class(model: Model, key: str) -> None:
     from adapters.base.loading import shell_of
 
     shell = shell_of(model)
-    has = {"eager": True, "sdpa": shell._supports_sdpa, _FLASH: shell._supports_flash_attn and shell._supports_sdpa}
+    name, problem = type(shell).__name__, ""
+    has = {"eager": True, "sdpa": shell._supports_sdpa, _FLASH: shell._supports_flash_attn}
     if model.attention is not None and not has[model.attention]:
-        problem = f"{type(shell).__name__} has no such attention in transformers"
+        problem = f"{name} has no such attention in transformers"
+    elif model.attention == _FLASH and not (shell._supports_sdpa and shell._can_set_attn_implementation()):
+        lack = "cannot be switched to it" if shell._supports_sdpa else "has not got it"
+        problem = f"prompts that are shared need sdpa beside it, and {name} {lack}"
+    if problem:
         raise ConfigError(key, model.attention, problem, "leave it out: it takes the best that it has")

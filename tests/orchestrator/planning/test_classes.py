@@ -11,6 +11,7 @@ import pytest
 
 from adapters.base.loading import load_model
 from adapters.base.probe import apart, said, tokens_of
+from orchestrator.planning import classes
 from orchestrator.planning.classes import check_classes
 from study.config.file import parse
 from study.errors import ConfigError
@@ -36,8 +37,8 @@ def test_a_base_is_loaded_with_it_and_is_another_one_where_it_is_set(tiny_model_
     assert float(apart(eager, sdpa).max()) < 1e-4
 
 
-def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
-    from transformers import BloomConfig
+def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import BloomConfig, FalconConfig, Gemma2Config
 
     from tests.support.tiny_models import make_tokenizer
 
@@ -55,6 +56,12 @@ def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path) ->
     planned(tmp_path, "eager")
     with pytest.raises(ConfigError, match="BloomForCausalLM has no such attention"):
         planned(tmp_path, "sdpa")
+    monkeypatch.setattr(classes, "_check_flash", lambda *_: None)
+    planned(tiny_model_dir, "flash_attention_2")
+    for other, lack in ((FalconConfig, "cannot be switched to it"), (Gemma2Config, "has not got it")):
+        other(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=400).save_pretrained(tmp_path)
+        with pytest.raises(ConfigError, match=f"need sdpa beside it, and {other.__name__[:-6]}ForCausalLM {lack}"):
+            planned(tmp_path, "flash_attention_2")
 
 
 def test_one_that_cannot_be_split_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
