@@ -165,10 +165,10 @@ class Engine:
             return {slot: self._sheet.copies(slot, whole_KP) for slot in slots}
 
     def _exchanged(self, slots: Sequence[int], rows_KP: torch.Tensor) -> torch.Tensor:
-        """Put rows into the sheet, in place of what is returned."""
+        """Put rows into the sheet, in place of what is returned, on the CPU."""
         with self._whole_sheet(modifier_rank=0), torch.no_grad():
             sheet_KP, places = self._sheet.weights, on_device(slots, self.world.device)
-            before_KP = sheet_KP[places]
+            before_KP = sheet_KP[places].cpu()
             sheet_KP[places] = rows_KP.to(sheet_KP)
         return before_KP
 

@@ -25,7 +25,7 @@ def whole_of(part: torch.Tensor, count: int, device: torch.device, wanted: bool 
     for begin in range(0, len(flat), own):
         piece = flat[begin : begin + own].to(device)
         pieces = torch.empty(size, len(piece), dtype=part.dtype, device=device)
-        torch.distributed.all_gather(list(pieces), piece)
+        torch.distributed.all_gather_into_tensor(pieces.view(-1), piece)  # a list would be held twice
         if wanted:
             found[:, begin : begin + own] = pieces
     return found.view(-1)[:count]

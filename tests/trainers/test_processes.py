@@ -78,15 +78,15 @@ def gang(out: Path) -> list[Job]:
 
 def train_whole(worker: Worker, model: Model, out: Path) -> None:
     """Train all weights where ZeRO 3 spreads them; note how many numbers were put together at once, and in all."""
-    asked, gathered.AT_ONCE, before = list[int](), AT_ONCE, torch.distributed.all_gather
+    asked, gathered.AT_ONCE, before = list[int](), AT_ONCE, torch.distributed.all_gather_into_tensor
 
-    def counted(parts: list[torch.Tensor], part: torch.Tensor) -> None:
-        asked.append(len(parts) * part.numel())
-        before(parts, part)
+    def counted(whole: torch.Tensor, part: torch.Tensor) -> None:
+        asked.append(whole.numel())
+        before(whole, part)
 
     states, state = list[object](), Engine.state
     Engine.state = lambda engine: states.append(state(engine)) or states[-1]  # type: ignore[method-assign,func-returns-value]
-    torch.distributed.all_gather = counted
+    torch.distributed.all_gather_into_tensor = counted
     Engine._whole_sheet = None  # type: ignore[method-assign,assignment]  # puts all of it together
     setup = Setup(model, WHOLE, training(3, micro_batch_size=1))
     worker.train(setup, GANG[1:], out / "whole", None, lambda _: None)
