@@ -18,8 +18,9 @@ from transformers import PreTrainedModel
 def placed(shell: PreTrainedModel, devices: Sequence[torch.device]) -> dict[str, torch.device]:
     """Which device holds which of a base's parts, so that the fullest holds as little as can be. It needs no weights.
 
-    What has no weights lies where the input does, and what is tied beside what it is tied to. Raises ValueError for a
-    base that cannot be split, with the reason.
+    What has no weights lies where the input does, and what is tied beside what it is tied to: where layers share
+    weights, as in zamba, the fullest then holds more than it has to. Raises ValueError for a base that cannot be split,
+    with the reason.
     """
     from transformers.integrations.accelerate import compute_module_sizes
 

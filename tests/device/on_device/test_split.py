@@ -157,6 +157,7 @@ def test_a_study_is_scored_as_on_one_device(folder: Path, tmp_path: Path) -> Non
         store = Store(str(tmp_path / f"store{gpus}"))
         adapters = [put_adapter(store, one, name) for name, one in folders.items()]
         evaluator = Evaluator(model_of(folder), store, Settings(tasks, Scoring(), gpus=gpus))
+        assert len(evaluator._engine.devices) == gpus
         scored = evaluator.score([unit_of(Cell(task.name, "en"), one) for one in (None, *adapters) for task in tasks])
         assert [one.message for one in scored if not one.ok] == []
         items = store.items().to_pylist()
