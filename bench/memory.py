@@ -1,9 +1,9 @@
 """What a training step holds, beside what is counted on for it: `python -m bench.memory` over shapes, gangs and passes.
 
-A step is the engine's own, with DeepSpeed, on a Llama with random weights on this machine's CPU. Counted are the bytes
-of all tensors that torch's profiler sees come and go, so nothing else that runs here moves a figure. Held are
-what the step leaves behind (adapters, their gradients, moments and master weights), beside `BYTES_PER_WEIGHT`, and the
-most that is there on top of that within the step, which is activations and logits.
+A step is the engine's own, with DeepSpeed, on a Llama with random weights on this machine's CPU; a GPU has to be
+hidden. Counted are the bytes of all tensors that torch's profiler sees come and go, so nothing else that runs here
+moves a figure. Held are what the step leaves behind (adapters, their gradients, moments and master weights), beside
+`BYTES_PER_WEIGHT`, and the most that is there on top of that within the step, which is activations and logits.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ def step(base: Any, shape: Shape, gang: int, tokens: int, world: World) -> tuple
 
 
 def main() -> None:
+    if torch.cuda.is_available():
+        raise SystemExit("what lies on a GPU is not counted: hide it with CUDA_VISIBLE_DEVICES= before the command")
     world = World(0, 1)
     world.join(world.address())
     tuning = kind_of(RECIPE)
