@@ -7,7 +7,7 @@ of the plan leaves there before its first unit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -189,7 +189,7 @@ def begin(prepared: Prepared, warn: Callable[[str], None]) -> None:
     """Write what a run leaves in its store before its first unit.
 
     That is study.yaml and the grid, adapters that were trained elsewhere, and cells that cannot be used; records of
-    failures that no longer hold are cleared.
+    failures that no longer hold are cleared, and one that holds as it is recorded stays.
     """
     store, to_do = prepared.store, prepared.plan
     write_study(store, study_file(prepared.config, to_do.grid))
@@ -200,10 +200,18 @@ def begin(prepared: Prepared, warn: Callable[[str], None]) -> None:
     looked = partial(seen, prepared.survey, prepared.cut, warn)
     renew(store, lambda before: replace(looked(before), tokens=tokenised(grid.models, prepared.survey)))
     store.write_grid(*grid.tables(), **grid.named())
-    for unit_id in outdated(store, to_do, prepared.config):
+    renew_failures(store, outdated(store, to_do, prepared.config), prepared.broken)
+
+
+def renew_failures(store: Store, cleared: Set[str], broken: Sequence[FailureRecord]) -> None:
+    """Clear failures, and put those of cells that cannot be used; what is put as it is recorded keeps its time."""
+    recorded = store.failures() if broken else {}
+    stands = {failure.unit_id for failure in broken if recorded.get(failure.unit_id) == failure}
+    for unit_id in cleared - stands:
         store.clear_failure(unit_id)
-    for failure in prepared.broken:
-        store.put_failure(failure)
+    for failure in broken:
+        if failure.unit_id not in stands:
+            store.put_failure(failure)
 
 
 def study_file(config: StudyConfig, grid: Grid) -> StudyFile:

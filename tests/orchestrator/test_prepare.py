@@ -13,7 +13,7 @@ from orchestrator.planning.grid import Grid
 from orchestrator.planning.names import check_names
 from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.survey import Broken
-from orchestrator.prepare import check_store, outdated, study_file
+from orchestrator.prepare import check_store, outdated, renew_failures, study_file
 from study.cells import Cell
 from study.config.file import parse
 from study.errors import ConfigError
@@ -100,6 +100,19 @@ def test_a_cell_that_cannot_be_had_for_now_clears_nothing_of_its_units(tmp_path:
         record(store, unit, "nan")
     assert of_gone
     assert outdated(store, to_do_of(store, grid_of(config, broken=(gone,)), set(of_gone)), config) == set()
+
+
+def test_what_is_broken_as_it_was_is_not_written_again(tmp_path: Path) -> None:
+    """With another time, the report of a study with one such cell was never as before."""
+    store, was = Store(str(tmp_path)), "2026-01-01T00:00:00Z"
+    same, other, gone = (Broken("target", f"arc/{name}", "bad_data", "no rows", 1, "").failure for name in "abc")
+    for failure in (same, other, gone):
+        store.put_failure(replace(failure, failed_at=was))
+    now = replace(other, message="no file")
+    renew_failures(store, {failure.unit_id for failure in (same, other, gone)}, [same, now])
+    found = store.failures()
+    assert found == {same.unit_id: same, other.unit_id: now}
+    assert [found[failure.unit_id].failed_at == was for failure in (same, other)] == [True, False]
 
 
 def test_a_failure_of_an_older_release_is_cleared_and_its_unit_tried_again(tmp_path: Path) -> None:
