@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.progress.numbers import STAGES, Progress, clock
-from orchestrator.progress.tables import line, warn
+from orchestrator.progress.tables import alike, line, warn
 from study.plain import plain
 from study.store.records import FailureRecord
 
@@ -54,11 +54,11 @@ class Display:
 
     def failure(self, failure: FailureRecord) -> None:
         """Tell of it, unless as many have failed alike: those are counted, and told of at the end."""
-        alike = failure.kind, failure.message
-        self._alike[alike] += 1
-        if self._alike[alike] > TOLD:
+        shared = alike(failure)
+        self._alike[shared] += 1
+        if self._alike[shared] > TOLD:
             return
-        more = "; more that fail alike are only counted" * (self._alike[alike] == TOLD)
+        more = "; more that fail alike are only counted" * (self._alike[shared] == TOLD)
         line(self._console, f"FAILED {failure.unit}: {failure.kind}: {failure.message}{more}", "red")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -18,6 +19,7 @@ from study.plain import plain
 from study.store.records import FailureRecord
 
 WIDE = 200  # characters, where nobody has a terminal's edge to see
+NAMED = 4  # characters that a name has in a line, even where numbers have to be broken
 
 
 class PlainConsole(Console):
@@ -47,11 +49,23 @@ def warn(on: Console, text: str) -> None:
     line(on, text, "yellow")
 
 
+class _Numbers(Table):
+    """A table of names and numbers. Nothing is cut off: names are broken, and numbers only where names had no room."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        texts = ([str(column.header), *map(str, column.cells)] for column in self.columns[1:])
+        widths = [max(len(line) for text in some for line in text.split("\n")) for some in texts]
+        needed = sum(width + 3 for width in (NAMED, *widths)) + 1  # a blank on both sides and a line, as Rich draws
+        for column in self.columns[1:]:
+            column.no_wrap = needed <= options.max_width
+        return super().__rich_console__(console, options)
+
+
 def table_of(*columns: str, title: str | None = None, caption: str | None = None) -> Table:
     """A table whose first column names, and is broken, never cut off, where there is no room; others are numbers."""
     first, *others = columns
-    headed = [Column(first, overflow="fold"), *(Column(name, no_wrap=True, justify="right") for name in others)]
-    return Table(*headed, title=title, caption=caption, title_justify="left")
+    headed = [Column(first, overflow="fold"), *(Column(name, overflow="fold", justify="right") for name in others)]
+    return _Numbers(*headed, title=title, caption=caption, title_justify="left")
 
 
 def standing_table(
@@ -107,17 +121,22 @@ def estimated(costs: Sequence[Cost]) -> Iterator[str]:
         yield f"{'  of all models' if len(models) == 1 else '  of ' + ', '.join(own)}: {basis}"
 
 
+def alike(failure: FailureRecord) -> tuple[str, str]:
+    """What failures that are alike share: a kind, and a message of which only the numbers differ, as a step's."""
+    return failure.kind, re.sub(r"\d+", "#", failure.message)
+
+
 def failure_table(failures: Iterable[FailureRecord]) -> Table:
-    """What failed and why, from failure records: a row for all that failed alike."""
+    """What failed and why, from failure records: a row for all that failed alike, as the first of them did."""
     rows = list(failures)
-    alike: dict[tuple[str, int, str], list[str]] = {}
+    groups: dict[tuple[int, tuple[str, str]], list[FailureRecord]] = {}
     for failure in rows:
-        alike.setdefault((failure.kind, failure.attempts, failure.message), []).append(failure.unit)
+        groups.setdefault((failure.attempts, alike(failure)), []).append(failure)
     columns = (Column(name, overflow="fold") for name in ("unit", "kind", "attempts", "reason"))
     table = Table(*columns, title=f"{len(rows):,} failed", title_justify="left")
-    for (kind, attempts, message), (unit, *others) in alike.items():
+    for first, *others in groups.values():
         more = f" and {len(others):,} more" if others else ""
-        table.add_row(f"{unit}{more}", kind, str(attempts), message)
+        table.add_row(f"{first.unit}{more}", first.kind, str(first.attempts), first.message)
     return table
 
 

@@ -10,7 +10,16 @@ import pytest
 from orchestrator.costs.estimate import Cost
 from orchestrator.planning.standing import Standing, Tally
 from orchestrator.progress.display import Display
-from orchestrator.progress.tables import PlainConsole, cost_table, estimated, failure_table, line, standing_table, warn
+from orchestrator.progress.tables import (
+    PlainConsole,
+    cost_table,
+    estimated,
+    failure_table,
+    line,
+    standing_table,
+    table_of,
+    warn,
+)
 from study.config.file import load
 from study.store.records import FailureRecord
 from tests.orchestrator.progress.test_numbers import progress
@@ -91,7 +100,8 @@ def test_what_the_hours_go_by_is_told_once_for_models_that_are_alike() -> None:
 
 
 def test_what_fails_alike_is_one_line_of_many(capsys: pytest.CaptureFixture[str]) -> None:
-    alike = [FailureRecord(str(i), f"m/t/[l{i}]/1", "nan", "the gradient is not finite", 1) for i in range(100)]
+    said = "the gradient is not finite in step {}"
+    alike = [FailureRecord(str(i), f"m/t/[l{i}]/1", "nan", said.format(i + 1), 1) for i in range(100)]
     other = FailureRecord("o", "m/t/[xx]/1", "bad_data", "no rows", 1)
     out = PlainConsole(80, io.StringIO())
     with Display(progress(), out) as display:
@@ -100,10 +110,27 @@ def test_what_fails_alike_is_one_line_of_many(capsys: pytest.CaptureFixture[str]
     assert isinstance(out.file, io.StringIO)
     told = [line for line in out.file.getvalue().splitlines() if line.startswith("FAILED")]
     assert told[2:] == [
-        "FAILED m/t/[l2]/1: nan: the gradient is not finite; more that fail alike are only counted",
+        "FAILED m/t/[l2]/1: nan: the gradient is not finite in step 3; more that fail alike are only counted",
         "FAILED m/t/[xx]/1: bad_data: no rows",
     ]
     table = "\n".join(written(failure_table([*alike, other])))
     assert "101 failed" in table
     assert "m/t/[l0]/1 and 99 more" in table
+    assert "step 1 " in table
     assert "l1" not in table
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_nothing_is_cut_off_where_there_is_less_room(width: int) -> None:
+    cost = [Cost("qwen-0.5b", 1_667_234_000_000_000, 531_000_000_000, 3.6e6, 3.6e9, 3600, "measured")]
+    hours = table_of("model", "H100", "H200", "A100", "L40S", "B200", "MI300X", title="hours on one device")
+    hours.add_row("qwen-0.5b", *["1,667,234"] * 6)
+    for table, number in ((cost_table(cost, 12.5), "1,667,234,000"), (hours, "1,667,234")):
+        out = PlainConsole(width, io.StringIO())
+        out.print(table)
+        assert isinstance(out.file, io.StringIO)
+        lines = out.file.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+        name, first = ("".join(row[of] for row in rows) for of in (0, 1))
+        assert (name, first) == ("qwen-0.5b", number)
