@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -11,9 +12,10 @@ from threading import Event
 import pytest
 import ray
 
+from evaluators import items
 from evaluators.items.encoder import encoder_of
 from evaluators.items.tokenised import tokenised
-from orchestrator.scoring.requests import StudyRequests, begin_importing
+from orchestrator.scoring.requests import StudyRequests, _import, begin_importing
 from study.cells import Cell
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -78,3 +80,11 @@ def test_nobody_waits_for_what_encodes_them_to_be_imported(monkeypatch: pytest.M
     assert not imported.is_set()
     goes_on.set()
     assert imported.wait(60)
+
+
+def test_what_encodes_them_is_what_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it cannot be imported is not said there."""
+    monkeypatch.setattr(items, "tokenised", None)
+    monkeypatch.delitem(sys.modules, tokenised.__module__)
+    _import()
+    assert tokenised.__module__ in sys.modules
