@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray._private import accelerators, services, worker
@@ -21,6 +22,7 @@ from study.config import StudyConfig
 from study.errors import ConfigError
 
 LEAST_SCRATCH = 256 << 20
+ENDED = "A worker died or was killed while executing a task"  # as a raylet says it
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,16 @@ def _quieten() -> None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     )
-    worker.print_to_stdstream = lambda *_, **__: None  # each end of a process: what matters of them to a study we tell
+    worker.print_to_stdstream = _tell
     for silent in ("tune", "execution.tune_controller"):  # complaints of snapshots nobody reads, of trials tried again
         logging.getLogger(f"ray.tune.{silent}").setLevel(logging.CRITICAL)
+
+
+def _tell(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """What Ray publishes to its driver, but each end of a process: what matters of these to a study we tell."""
+    for text in data["lines"]:
+        if ENDED not in text:
+            logging.getLogger("ray").error("%s", text)
 
 
 def _init(address: str) -> str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 from pathlib import Path
 
 import pytest
+import ray
+from ray._private import worker
 
-from orchestrator.cluster.connect import check_fits, connect
+from orchestrator.cluster.connect import ENDED, _quieten, check_fits, connect
 from study.config.file import parse
 from study.errors import ConfigError
 from tests.faults.disk import Disk
@@ -46,6 +50,23 @@ def test_an_address_where_nobody_listens_is_said_at_once(monkeypatch: pytest.Mon
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{nobody.getsockname()[1]}")
         with pytest.raises(ConfigError, match=r"nobody answers there \(Connection refused\)"):
             connect()
+
+
+def test_what_ray_publishes_is_logged_but_that_a_process_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(logging.getLogger("ray"), "error", lambda form, *values: logged.append(form % values))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(worker, "print_to_stdstream", None)
+    _quieten()
+    died = f"{ENDED} by an unexpected system error. To troubleshoot the problem, check the logs for the dead worker."
+    for text in (died, "The log monitor on node n failed with 100% of errors"):
+        worker.print_to_stdstream({"lines": [text], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    assert logged == ["The log monitor on node n failed with 100% of errors"]
+
+
+def test_rays_raylet_says_so_when_a_process_has_ended() -> None:
+    raylet = Path(ray.__file__).parent / "core" / "src" / "ray" / "raylet" / "raylet"
+    assert ENDED.encode() in raylet.read_bytes()
 
 
 @pytest.mark.processes
