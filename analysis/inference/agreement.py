@@ -34,9 +34,14 @@ def agreement(predicted: Sequence[Floats], measured: Sequence[Floats], weights: 
         "spearman": _pearson(ranks(x, weights), ranks(y, weights), weights),
         "rmse": np.sqrt(_mean(residual[0] ** 2, weights)),
         "slope": both / own[0],
-        "pearson_clean": np.clip(both / np.sqrt(own[0] * own[1]), -1.0, 1.0),
-        "rmse_clean": np.sqrt(np.maximum(_mean(residual[1] * residual[2], weights), 0.0)),
+        "pearson_clean": both / np.sqrt(own[0] * own[1]),
+        "rmse_clean": _rooted(_mean(residual[1] * residual[2], weights)),
     }
+
+
+def _rooted(square: Floats) -> Floats:
+    """Its root, with its sign: what is cut off at 0 before its interval is made has one that lacks 0."""
+    return np.asarray(np.sign(square) * np.sqrt(np.abs(square)))
 
 
 def shifted(drawn: Floats, point: float, level: float = 0.95) -> tuple[float, float]:
@@ -62,7 +67,8 @@ def told(drawn: Mapping[str, Floats]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, values in drawn.items():
         ends = within_range(name, *shifted(values[1:], float(values[0])))
-        found |= {name: float(values[0]), f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        point, _ = within_range(name, float(values[0]), float(values[0]))
+        found |= {name: point, f"{name}_low": ends[0], f"{name}_high": ends[1]}
     return found
 
 

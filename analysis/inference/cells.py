@@ -44,7 +44,8 @@ def cells(grid: Grid, harm: float | Floats, level: float = 0.95) -> Cells:
     from scipy.stats import t
 
     spread = seed_spread(grid)
-    unsure = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1)
+    unsure = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1)  # were items normal; graded ones are nearly all 0, or not
+    unsure = np.where(grid.graded, np.fmax(unsure, grid.items**2 * grid.heavy), unsure)
     se, df = joined(grid.items, unsure, at_cells(spread, grid.n_seeds))
     with np.errstate(divide="ignore", invalid="ignore"):
         skew = np.where(grid.graded, grid.cube / se**3, 0.0)

@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 PSEUDO = 2  # pseudo-items: one gain and one loss
-REALS = ("delta", "centre", "items", "square", "cube")
+REALS = ("delta", "centre", "items", "square", "cube", "heavy")
 COUNTS = ("n_items", "n_seeds", "n_gains", "n_losses")
 
 
@@ -47,6 +47,7 @@ class Grid:
     items: Floats  # S × T: variance of `centre` from the choice of items
     square: Floats  # S × T: Σ_i x_i² / N², x_i the mean over seeds on item i: variance of Δ were it 0
     cube: Floats  # S × T: third central moment of Δ from the choice of items
+    heavy: Floats  # S × T: relative variance of the variance from items, by their fourth moment
     n_items: Ints  # S × T: items that any seed has
     n_seeds: Ints  # S × T
     n_gains: Ints  # S × T: items that are better than the base's in the mean over seeds
@@ -129,12 +130,14 @@ def _cells(d: Singles, starts: Ints, whole: float) -> tuple[dict[str, Floats], d
     spread = (moved(shrunk, n + PSEUDO) ** 2).sum(axis=1) + 2 * ((typical * a) ** 2 + b**2)
     more = n_items + PSEUDO
     influence = moved(total / n, n)
+    second, fourth = ((influence**power).sum(axis=1) for power in (2, 4))
     found = {
         "delta": over_seeds(total / n),
         "centre": over_seeds(shrunk),
         "items": spread * more / (more - 1),
         "square": square,
         "cube": (influence**3).sum(axis=1),
+        "heavy": np.divide(fourth, second**2, out=np.zeros_like(second), where=second > 0) - 1 / n_items.clip(1),
     }
     signs = {"n_gains": (x > 0).sum(axis=1), "n_losses": (x < 0).sum(axis=1)}
     return found, {"n_items": n_items, "n_seeds": k, **signs}, influence.astype(np.float32)

@@ -57,15 +57,15 @@ def means(grid: Grid, spread: SeedSpread, weights: Floats, sole: tuple[Floats, F
 def _from_items(grid: Grid, weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """What each cluster adds, the variance of its sum, that of pseudo-items, and the variance of the estimate."""
     clusters, moves = np.zeros((len(weights), grid.n_clusters)), np.zeros(grid.delta.shape)
-    met = np.zeros(clusters.shape, bool)
-    task = np.zeros(grid.n_clusters, np.int64)
+    task, lever = np.zeros(grid.n_clusters, np.int64), np.zeros(clusters.shape)
     for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
         clusters[:, cluster] += weights[:, :, t] @ influence
-        met[:, cluster] |= np.any(weights[:, :, t], axis=1, keepdims=True)
+        lever[:, cluster] += (np.abs(weights[:, :, t]).sum(axis=1, keepdims=True) / influence.shape[1]) ** 2
         task[cluster] = grid.task[t]
         moves[:, t] = np.einsum("sn,sn->s", influence, influence, dtype=np.float64)
     member = np.eye(int(grid.task.max()) + 1)[task]
-    n = (met @ member).clip(2)  # A × tasks
+    n = (lever @ member) ** 2 / np.maximum(lever**2 @ member, 1e-300)  # A × tasks: clusters, were they all alike
+    n = n.clip(2)
     items = clusters**2 @ member * n / (n - 1)
     alone = (weights**2 * moves).sum(axis=1) @ np.eye(member.shape[1])[grid.task]
     pseudo = _from_pseudo(grid, weights, moves <= SAME * np.nan_to_num(grid.items), items > SAME * alone)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
+from analysis.inference.alone import alone
 from analysis.inference.items import Floats, Ints
 from analysis.inference.noise import LEAST, Noise
 from analysis.inference.shape import shaped
@@ -73,7 +74,7 @@ def _expected(sizes: bytes, places: bytes, seed: int) -> Expected:
     source, target, group = np.frombuffer(places, np.int64).reshape(3, -1)
     seen = Measured(delta, source, target, group, own, shared, seeds)
     design = _design(seen)
-    kept = [_fit(seen, design, sds) for sds in _chain(seen, design, np.random.default_rng(seed))]
+    kept = [_fit(seen, design, *one) for one in _chain(seen, design, np.random.default_rng(seed))]
     means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
     sds = np.array([fit.sds for fit in kept])
     rest, pair, doubt = np.mean([_pair(seen, design, fit) for fit in kept], axis=0)
@@ -96,6 +97,8 @@ class _Fit:
     mean: float
     effects: Floats
     covariance: Floats  # of the effects, given the data
+    by_mean: Floats  # Q: by how much less each effect is where the mean is one more
+    known: float  # precision with which the mean is known
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,10 @@ class _Design:
     kind: Ints  # Q: which of these five a column is of
     true: npt.NDArray[np.bool_]  # Q: whether it is part of the true Δ
 
-    def prior(self, sds: Floats) -> Floats:
-        """Variance of every effect."""
+    def prior(self, sds: Floats, more: Floats | float = 0.0) -> Floats:
+        """Variance of every effect; `more` is what one that stands alone has beyond others."""
         source, target, _, regime = sds * sds + LEAST
-        return np.array([source, 1.0, target, 1.0, regime])[self.kind]
+        return np.asarray(np.array([source, 1.0, target, 1.0, regime])[self.kind] + more)
 
 
 def _design(seen: Measured) -> _Design:
@@ -144,15 +147,15 @@ def _design(seen: Measured) -> _Design:
     return _Design(matrix, np.repeat(np.arange(5), levels), np.repeat([True, False, True, False, True], levels))
 
 
-def _fit(seen: Measured, design: _Design, sds: Floats) -> _Fit:
+def _fit(seen: Measured, design: _Design, sds: Floats, more: Floats | float = 0.0) -> _Fit:
     """By Henderson's equations: everything is Q × Q."""
     weighed = _weighed(seen, design, sds)
-    inner = np.asarray(np.linalg.inv(np.diag(1 / design.prior(sds)) + weighed.gram), np.float64)
+    inner = np.asarray(np.linalg.inv(np.diag(1 / design.prior(sds, more)) + weighed.gram), np.float64)
     one, moved = weighed.sides.T
     solved = inner @ one
     (ones, sums), _ = weighed.squares
     mean = float((sums - solved @ moved) / (ones - one @ solved))
-    return _Fit(sds, mean, inner @ (moved - mean * one), inner)
+    return _Fit(sds, mean, inner @ (moved - mean * one), inner, solved, float(ones - one @ solved))
 
 
 def _weighed(seen: Measured, design: _Design, sds: Floats) -> _Weighed:
@@ -163,9 +166,9 @@ def _weighed(seen: Measured, design: _Design, sds: Floats) -> _Weighed:
     return _Weighed(gram, design.matrix.T @ weighted, y.T @ weighted, float(np.log(weight).sum()))
 
 
-def _step(design: _Design, weighed: _Weighed, sds: Floats, width: Floats) -> _Step:
+def _step(design: _Design, weighed: _Weighed, sds: Floats, width: Floats, more: Floats) -> _Step:
     """By one Cholesky factor, without the covariance: hundreds are asked for, few are kept."""
-    prior = design.prior(sds)
+    prior = design.prior(sds, more)
     precision = weighed.gram.copy()
     precision.ravel()[:: len(prior) + 1] += 1 / prior
     factor, _ = dpotrf(precision, lower=1)
@@ -176,20 +179,29 @@ def _step(design: _Design, weighed: _Weighed, sds: Floats, width: Floats) -> _St
     return _Step(sds, weighed, _log_prior(sds / width) - float(log_det + rest) / 2)
 
 
-def _chain(seen: Measured, design: _Design, rng: np.random.Generator) -> list[Floats]:
-    """Draws of the four standard deviations, by a random walk in one after the other."""
+def _chain(seen: Measured, design: _Design, rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+    """Draws of the four standard deviations, by a random walk in one after the other; and what levels that stand alone
+    have beyond these."""
     start = np.full(4, 0.3 * max(float(seen.delta.std()), LEAST))
-    kept, width = [], _widths(seen)
-    now = _step(design, _weighed(seen, design, start), start, width)
+    kept, width, more = [], _widths(seen), _alone(seen, design)
+    now = _step(design, _weighed(seen, design, start), start, width, more)
     for turn in range(WARM_UP + DRAWS * EVERY):
         step = STEPS[turn // 4 % len(STEPS)] * width * (np.arange(4) == turn % 4)
         sds = np.abs(now.sds + step * rng.normal())
         weighed = _weighed(seen, design, sds) if turn % 4 == 2 else now.weighed  # by pairs' alone
-        proposed = _step(design, weighed, sds, width)
+        proposed = _step(design, weighed, sds, width, more)
         now = proposed if np.log(rng.random()) < proposed.likely - now.likely else now
         if turn >= WARM_UP and (turn - WARM_UP) % EVERY == EVERY - 1:
-            kept.append(now.sds)
+            kept.append((now.sds, more))
     return kept
+
+
+def _alone(seen: Measured, design: _Design) -> Floats:
+    """Of every source and target that stands alone, what its effect may be beyond the others'; else 0."""
+    found = np.zeros(len(design.kind))
+    for kind, level in ((0, seen.source), (2, seen.target)):
+        found[design.kind == kind] = alone(level, seen.delta)
+    return found
 
 
 def _log_prior(sds: Floats) -> float:
@@ -213,7 +225,8 @@ def _posterior(seen: Measured, design: _Design, fit: _Fit) -> tuple[Floats, Floa
     _, pair, own = _pair(seen, design, fit)
     left = signal - (own / seen.own)[:, None] * design.matrix
     doubt = ((left @ fit.covariance) * left).sum(axis=1)
-    return fit.mean + signal @ fit.effects + pair, doubt + own
+    of_mean = (1 - own / seen.own - left @ fit.by_mean) ** 2 / fit.known  # what is in doubt of the mean of all
+    return fit.mean + signal @ fit.effects + pair, doubt + own + of_mean
 
 
 def _pair(seen: Measured, design: _Design, fit: _Fit) -> tuple[Floats, Floats, Floats]:

@@ -14,6 +14,8 @@ from analysis.tables.registry import Made
 from study.store.records import FailureRecord
 from study.store.seen import Seen
 
+INDEPENDENT = "Each item counts as a draw of its own: where several ask about one passage, intervals are too narrow."
+
 
 def chapter(study: Study, made: dict[str, Made]) -> str:
     """Health, what was left out, what failed."""
@@ -52,7 +54,7 @@ def _failed(failures: Sequence[FailureRecord]) -> str:
 def _health(study: Study, made: Made) -> str:
     if made.frame is None:
         return f"<p>Targets were not checked one by one: {html.text(made.reason)}.</p>"
-    overlap = f"<p>{html.text(overlap_checked(study.records))}</p>"
+    overlap = f"<p>{html.text(overlap_checked(study.records))} {INDEPENDENT}</p>"
     if bare := unchecked(study):
         targets = count(bare, "target")
         overlap += f"<p>Of {targets} (each model counted) there are no items: nothing of this was checked there.</p>"

@@ -128,3 +128,17 @@ def test_graded_metrics_keep_their_unit() -> None:
     assert fine.low == pytest.approx(coarse.low / 10, rel=1e-4)
     for name in ("worse", "better", "sure"):
         assert getattr(fine, name) == pytest.approx(getattr(coarse, name), rel=1e-3)
+
+
+def test_graded_items_that_are_nearly_all_alike_leave_few_degrees_of_freedom() -> None:
+    """By Satterthwaite with the fourth moment; of right and wrong answers, and of normal values, they are N − 1."""
+    rng = np.random.default_rng(2)
+    x = np.where(rng.random(100) < 0.06, rng.normal(0, 50, 100), 0.0)
+    counted = []
+    for values, is_graded in ((x, True), (x, False), (rng.normal(0, 50, 100), True)):
+        columns = [Column(values[None].astype(np.float32), np.arange(1), np.arange(100), graded=is_graded)]
+        counted.append(float(cells(grid(columns, np.arange(1), 100), -1.0).df[0, 0]))
+    moved = x - x.mean()
+    assert counted[0] == pytest.approx(2 / ((moved**4).sum() / (moved**2).sum() ** 2 - 1 / 100), rel=0.2)
+    assert counted[0] < 10
+    assert counted[1:] == pytest.approx([101, 101], rel=0.15)

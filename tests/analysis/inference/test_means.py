@@ -229,3 +229,15 @@ def test_top_three_only_where_more_than_three_are_ranked() -> None:
     chance = among_top(np.vstack([draws, np.full((1, 100), 9.0)]))
     assert chance[3] == 1
     assert chance.sum() == pytest.approx(3)
+
+
+def test_few_items_that_carry_a_mean_beside_many_are_counted_as_few() -> None:
+    """Of one task in two languages, which share no items: with 8 items beside 400 it is Welch's interval."""
+    rng = np.random.default_rng(8)
+    few, many = (rng.choice([-100.0, 0.0, 100.0], (1, n)).astype(np.float32) for n in (8, 400))
+    columns = [Column(few, np.arange(1), np.arange(8)), Column(many, np.arange(1), np.arange(8, 408))]
+    made = grid(columns, np.arange(1), 408)
+    found = within_model(means(made, seed_spread(made), np.full((1, 1, 2), 0.5)))
+    welch = stats.ttest_ind(few[0], many[0], equal_var=False)
+    assert welch.df < 9
+    assert found.df[0] == pytest.approx(welch.df, abs=2)

@@ -35,7 +35,8 @@ def test_posterior_is_the_conditional_normal() -> None:
     inverse = np.linalg.inv(signal + noise)
     mean = inverse.sum(axis=0) @ seen.delta / inverse.sum()
     assert got_mean == pytest.approx(mean + signal @ inverse @ (seen.delta - mean), abs=1e-3)
-    assert got_variance == pytest.approx(np.diag(signal - signal @ inverse @ signal), abs=1e-3)
+    of_mean = (1 - signal @ inverse.sum(axis=0)) ** 2 / inverse.sum()  # the mean is estimated, too
+    assert got_variance == pytest.approx(np.diag(signal - signal @ inverse @ signal) + of_mean, abs=1e-3)
 
 
 def test_more_noise_draws_more_in() -> None:

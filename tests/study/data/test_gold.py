@@ -243,7 +243,7 @@ def test_cells_of_a_csv_are_read_as_they_stand(path: str, tmp_path: Path, monkey
     write(tmp_path, dataset_path=path if path == "csv" else str(tmp_path / "data"), dataset_kwargs=file, **columns)
     monkeypatch.setattr("study.pulse._listeners", [])
     heard: list[str | None] = []
-    pulse.listen(heard.append)
+    pulse.listen(lambda stage, _: heard.append(stage))
     assert [example.answer for example in library(tmp_path).examples(CELL)] == [" NA", " None"]
     assert heard  # of the data that were made ready
     heard.clear()

@@ -45,7 +45,7 @@ def test_who_waits_for_another_process_that_fetches_is_at_work(tmp_path: Path, m
     monkeypatch.setattr("study.pulse._listeners", [])
     heard: list[str | None] = []
 
-    def hear(stage: str | None) -> None:
+    def hear(stage: str | None, _: object) -> None:
         heard.append(stage)
         if len(heard) == 3:
             other.release()
@@ -63,7 +63,7 @@ def test_what_comes_from_the_hub_says_each_piece(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     monkeypatch.setattr("study.pulse._listeners", [])
     heard: list[str | None] = []
-    pulse.listen(heard.append)
+    pulse.listen(lambda stage, _: heard.append(stage))
     with beating()(total=10, disable=True) as bar:
         bar.update(3)
         bar.update(7)

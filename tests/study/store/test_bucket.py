@@ -330,7 +330,7 @@ def test_a_file_that_comes_in_pieces_says_each_and_is_of_one_version(
     for uri in (f"s3://{BUCKET}/pieces", str(tmp_path / "store")):
         store = Store(uri)
         store.write("large", data)
-        pulse.listen(heard.append)
+        pulse.listen(lambda stage, _: heard.append(stage))
         assert store.read("large") == data
         assert len(heard) == 4
         assert store.read_start("large", 1 << 20) == data[: 1 << 20]
@@ -338,7 +338,7 @@ def test_a_file_that_comes_in_pieces_says_each_and_is_of_one_version(
         if not store.is_local:
             replaced_after_it_is_opened(store, partial(Store(uri).write, "large", other))
             assert store.read("large") == other
-        pulse.listen(lambda _: None)
+        pulse.listen(lambda *_: None)
         heard.clear()
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis.frames import NotComputable
-from analysis.inference.agreement import agreement, ranks
+from analysis.inference.agreement import agreement, ranks, told
 from analysis.reading.study import Study
 from analysis.statistics.combinations.additivity import additivity
 from analysis.statistics.combinations.geometry import geometry
@@ -100,3 +100,18 @@ def test_geometry_stands_beside_what_did_not_add_up() -> None:
     assert set(table["with_cosine"]) == {table["with_cosine"][0]}
     assert table["with_cosine"][0] < -0.7
     assert table["with_sign_conflicts"].null_count() == 4  # all alike
+
+
+def test_where_all_adds_up_the_interval_of_what_is_left_holds_nothing() -> None:
+    """Two halves whose errors are independent: their product is 0 on average, and its root as often below as above."""
+    rng = np.random.default_rng(11)
+    held = []
+    for _ in range(60):
+        true = rng.normal(0, 4, (30, 1))
+        own = [true + rng.normal(0, 1, (30, 1)) for _ in range(2)]
+        drawn = [side + np.concatenate([np.zeros((30, 1)), rng.normal(0, 1, (30, 60))], axis=1) for side in own]
+        measured = [(drawn[0] + drawn[1]) / 2, *drawn]
+        found = told(agreement([np.repeat(true, 61, axis=1)] * 3, measured, np.ones((30, 61))))
+        assert found["rmse_clean"] >= 0
+        held.append(found["rmse_clean_low"] == 0)
+    assert np.mean(held) > 0.9
