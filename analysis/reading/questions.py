@@ -23,7 +23,7 @@ from study.store.store import Store
 COLUMNS = ["score_id", "doc_id", "correct_norm", "pred", "pred_norm", "loglikelihoods", "generation"]
 WRITTEN = 600  # characters that are shown of what a model writes
 ANSWERS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "score_id": pl.String,
+    "unit": pl.Int64,
     "doc_id": pl.Int64,
     "choice": pl.Int32,
     "chances": pl.List(pl.Int16),
@@ -32,38 +32,38 @@ ANSWERS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 def answers(store: Store, wanted: pl.DataFrame) -> pl.DataFrame:
-    """`score_id, doc_id, choice, chances, written` of the `wanted` rows (`score_id, doc_id`), each once.
+    """`unit, doc_id, choice, chances, written` of the `wanted` rows (`unit, score_id, doc_id`), each once.
 
     `chances` are the shares of the options by their log-likelihoods, in per mille; `choice` is the one that counts: by
     length where the task's accuracy is, −1 where there are none. `written` is cut. Raises Damaged.
     """
     found = undisturbed(lambda: _read(store, wanted))
-    return found.unique(["score_id", "doc_id"], keep="last", maintain_order=True)
+    return found.unique(["unit", "doc_id"], keep="last", maintain_order=True)
 
 
 def _read(store: Store, wanted: pl.DataFrame) -> pl.DataFrame:
     wanted = wanted.sort("score_id")
     runs = wanted.with_row_index("at").group_by("score_id").agg(pl.col("at").min(), pl.len())
-    of = {score_id: wanted.slice(at, many) for score_id, at, many in runs.iter_rows()}
+    at = {score_id: (first, many) for score_id, first, many in runs.iter_rows()}
     files = store.parts(ITEMS)
-    parts = (_chosen(name, file, of) for name, file in zip(files, store.parquet_files(files), strict=True))
+    parts = (_chosen(name, file, wanted, at) for name, file in zip(files, store.parquet_files(files), strict=True))
     return pl.concat([pl.DataFrame(schema=ANSWERS), *(part for part in parts if part.height)])
 
 
-def _chosen(name: str, file: pq.ParquetFile, wanted: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """The rows of one part; `wanted` is by score, as a part has few of all scores."""
+def _chosen(name: str, file: pq.ParquetFile, wanted: pl.DataFrame, at: Mapping[str, tuple[int, int]]) -> pl.DataFrame:
+    """The rows of one part, which has few of all scores; `at` says where those of a score stand in `wanted`."""
     with reading(name):
         table = file.read(columns=COLUMNS, use_threads=False)
     rows = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
-    some = [wanted[one] for one in rows["score_id"].unique() if one in wanted]
+    some = [wanted.slice(*at[one]) for one in rows["score_id"].unique() if one in at]
     if not some:
         return pl.DataFrame(schema=ANSWERS)
-    rows = rows.join(pl.concat(some), on=["score_id", "doc_id"], how="semi")
+    rows = rows.join(pl.concat(some), on=["score_id", "doc_id"])
     weight = pl.col("loglikelihoods").list.eval((pl.element() - pl.element().max()).exp())
     shares = weight.list.eval((1000 * pl.element() / pl.element().sum()).fill_nan(None).round())
     normed = pl.col("correct_norm").is_not_null()
     return rows.select(
-        "score_id",
+        "unit",
         "doc_id",
         pl.when(normed).then("pred_norm").otherwise("pred").cast(pl.Int32).alias("choice"),
         shares.cast(ANSWERS["chances"]).alias("chances"),

@@ -88,16 +88,19 @@ class Questions:
         (out / self.page).write_text(shell(self.study, safe(listed)), encoding="utf-8")
 
     def _data(self) -> Iterator[tuple[Chosen, dict[str, object]]]:
-        store, units = Store(self.study.origin), self.study.units
-        asked, seeds = Asked.of(store), dict(units.select("unit", "seed").iter_rows())
-        named = units.select("unit", "score_id", "target_task", "target_language")
+        asked, seeds = Asked.of(Store(self.study.origin)), dict(self.study.units.select("unit", "seed").iter_rows())
         for start in range(0, len(self.targets), AT_ONCE):
             some = self.targets[start : start + AT_ONCE]
-            keys = pl.concat(one.wanted() for one in some).join(named, on="unit")
-            rows = answers(store, keys.select("score_id", "doc_id")).join(named, on="score_id")
-            by_target = rows.partition_by("target_task", "target_language", as_dict=True)
+            told = self._answers(some)
             for one in some:  # what is said of one at a time: as values they take many times their columns
-                yield one, target_data(one, asked, _known(by_target.get(one.target)), seeds)
+                yield one, target_data(one, asked, _known(told.pop(one.target, None)), seeds)
+
+    def _answers(self, some: Sequence[Chosen]) -> dict[tuple[object, ...], pl.DataFrame]:
+        """All that is shown of the answers on some targets, by target."""
+        named = self.study.units.select("unit", "score_id", "target_task", "target_language")
+        wanted = pl.concat(one.wanted() for one in some).join(named.select("unit", "score_id"), on="unit")
+        rows = answers(Store(self.study.origin), wanted).join(named.drop("score_id"), on="unit")
+        return rows.partition_by("target_task", "target_language", as_dict=True, include_key=False)
 
 
 def _known(rows: pl.DataFrame | None) -> Answers:
