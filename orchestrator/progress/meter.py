@@ -7,6 +7,12 @@ from collections import deque
 WINDOW_S = 60.0
 
 
+def _forget(steps: deque[tuple[float, float]], now: float) -> None:
+    """Leave of the steps of time those of the last minute, and the one that it began with."""
+    while len(steps) > 1 and steps[1][0] <= now - WINDOW_S:
+        steps.popleft()
+
+
 class Meter:
     """Holds a number of devices until it is set again. Times are seconds of any clock that does not go back."""
 
@@ -19,8 +25,7 @@ class Meter:
             since, before = self._steps[-1]
             self.device_s += before * (now - since)
         self._steps.append((now, devices))
-        while len(self._steps) > 1 and self._steps[1][0] <= now - WINDOW_S:
-            self._steps.popleft()
+        _forget(self._steps, now)
 
     def mean(self) -> float:
         """Over the minute before it was set last, or all the time there was; at first the number itself."""
@@ -44,8 +49,7 @@ class Speed:
 
     def set(self, now: float, count: float) -> None:
         self._steps.append((now, count))
-        while len(self._steps) > 1 and self._steps[1][0] <= now - WINDOW_S:
-            self._steps.popleft()
+        _forget(self._steps, now)
 
     def per_s(self) -> float:
         """Over the minute before it was set last, or all the time there was; at first 0."""
