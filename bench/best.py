@@ -28,12 +28,12 @@ def of_best(seen: Seen) -> Values:
     n, k, made, highest = len(world.cells), world.seeds, [], []
     for column in study.columns[0]:
         values = column.difference.reshape(n, k, -1)
-        first = np.arange(values.shape[2]) % 2 == 0
+        first = np.arange(values.shape[2]) // world.passage % 2 == 0
         others = [np.delete(values, one, axis=0) for one in range(COMPOSED)]
         beside = np.concatenate([values[i] - best_elsewhere(rest, first) for i, rest in enumerate(others)])
         made.append(replace(column, difference=beside, adapter=np.arange(len(beside))))
         highest += [float(values[i].mean() - rest.mean(axis=(1, 2)).max()) for i, rest in enumerate(others)]
-    found = widened(grid(made, np.repeat(np.arange(COMPOSED), k), sum(world.sizes)), k)
+    found = widened(grid(made, np.repeat(np.arange(COMPOSED), k), sum(world.clusters)), k)
     told = cells(found, HARM_PP)
     return {
         "gain coverage": float(((told.low <= 0) & (told.high >= 0)).mean()),

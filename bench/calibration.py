@@ -60,7 +60,7 @@ def quick() -> list[tuple[World, int]]:
         ("gains", 100, 1, 0.0), ("gains", 400, 3, 0.0), ("mixed", 20, 3, 0.0), ("mixed", 100, 2, 0.03),
         ("mixed", 400, 3, 0.03), ("mild", 100, 1, 0.0), ("mild", 400, 3, 0.03), ("at harm", 100, 3, 0.0),
     )]  # fmt: skip
-    chosen = ("missing", "unequal seeds", "two models")
+    chosen = ("missing", "unequal seeds", "two models", "passages of ten, null")
     made += [(world, 12) for world in special() if world.name in chosen]
     return made + [(world, 40) for world in few() if world.seed_shared and world.targets != 1 and world.seeds == 2]
 
@@ -96,6 +96,8 @@ def special() -> list[World]:
         replace(mixed, name="base noise of a column", column=0.8, source=0.1),
         replace(mixed, name="four sources", tasks=2, languages=2),
         replace(mixed, name="few changes", discordance=(0.02, 0.08)),
+        replace(mixed, name="passages of ten", passage=10),
+        replace(mixed, name="passages of ten, null", effects="null", passage=10),
         World("graded, null", graded=0.7),
         World("graded", "mixed", graded=0.7, seeds=3, seed_sd=0.03),
         World("heavy tails", "heavy"),

@@ -164,7 +164,7 @@ def _covered(one: Interval, truth: Floats) -> float:
 def of_variance(seen: Seen) -> Values:
     """Variance of source, target and pair, and the variance of the printed Δ, of the first model: see `in_shares`."""
     study = seen.study
-    task = np.repeat(np.arange(study.world.tasks), study.world.sizes)
+    task = np.repeat(np.arange(study.world.tasks), study.world.clusters)
     source = study.source[0]
     two = halves(study.columns[0], len(source), sides(task, SPLITS))
     shape = (SPLITS, 1, len(study.world.cells), study.world.seeds, len(study.world.cells))

@@ -28,7 +28,7 @@ class Seen:
 
 def analyse(study: Study) -> Seen:
     """Grids and cells of every model."""
-    n = sum(study.world.sizes)
+    n = sum(study.world.clusters)
     grids = [grid(columns, source, n) for columns, source in zip(study.columns, study.source, strict=True)]
     return Seen(study, grids, [cells(one, HARM_PP) for one in grids])
 

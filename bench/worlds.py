@@ -4,7 +4,8 @@ An item is right under the base with a chance that varies over items. An adapter
 wrong items right with chance g / (1 − p) and right items wrong with l / p, where g + l = ψ and g − l = δ, so that its Δ
 over all items that could be asked is δ. Which items turn is drawn from a normal score of three parts: the item's (the
 same for every adapter of a model, the noise that a column shares beside the base's), the source's (the same under its
-seeds) and the adapter's own. Languages of a task ask the same items, as far as `parallel` says.
+seeds) and the adapter's own. Languages of a task ask the same items, as far as `parallel` says. Items of a
+passage have a part of the first two scores in common.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class World:
     sources: int = 0  # only the first so many are trained on, and only the last so many are targets; 0: all
     targets: int = 0
     diverged: float = 0.0  # what the first seed of the first source loses everywhere; what is true of it, nobody says
+    passage: int = 1  # items that hang together, of which reports are told
+    alike: float = 0.6  # share of what moves an item that the items of its passage have in common
     metric: str = ""  # of whole targets, ratio or f1, from the same items: whether each is right
 
     @property
@@ -58,6 +61,11 @@ class World:
     def sizes(self) -> list[int]:
         """N of each task."""
         return [self.items[i % len(self.items)] for i in range(self.tasks)]
+
+    @property
+    def clusters(self) -> list[int]:
+        """How many passages each task's items are of; an item that hangs together with none is its own."""
+        return [-(-size // self.passage) for size in self.sizes]
 
 
 @dataclass(frozen=True)
@@ -164,17 +172,16 @@ def _columns(world: World, chances: tuple[Floats, Floats], rng: np.random.Genera
     """Differences on all items, and where the base is right."""
     accuracy, each = chances
     discordance = rng.uniform(*world.discordance, len(accuracy))
-    starts = np.cumsum([0, *world.sizes])
-    common = [rng.normal(size=(2, size)) for size in world.sizes]
+    starts = np.cumsum([0, *world.clusters])
+    common = [_of_passages(world, (2, size), rng) for size in world.sizes]
     columns, right = [], []
     for t, (task, _) in enumerate(world.cells):
         number = int(task[1:])
-        of_items = np.sqrt(world.parallel) * common[number] + np.sqrt(1 - world.parallel) * rng.normal(
-            size=(2, world.sizes[number])
-        )
+        own = _of_passages(world, (2, world.sizes[number]), rng)
+        of_items = np.sqrt(world.parallel) * common[number] + np.sqrt(1 - world.parallel) * own
         make = _graded if world.graded else _turned
         turned = make(world, of_items, (accuracy[t], discordance[t], each[:, :, t]), rng)
-        clusters = starts[number] + np.arange(world.sizes[number])
+        clusters = starts[number] + np.arange(world.sizes[number]) // world.passage
         columns.append(Column(turned, np.arange(len(turned)), clusters, number, graded=bool(world.graded)))
         right.append(of_items[0] < ndtri(accuracy[t]))
     return columns, right
@@ -208,8 +215,17 @@ def _scores(world: World, of_items: Floats, shape: tuple[int, ...], rng: np.rand
     """The normal score of every source, seed and item."""
     (s, k), n = shape, of_items.shape[1]
     own = rng.standard_normal((s, k, n), np.float32)
-    score = np.sqrt(world.column) * of_items[1] + np.sqrt(world.source) * rng.normal(size=(s, 1, n))
+    score = np.sqrt(world.column) * of_items[1] + np.sqrt(world.source) * _of_passages(world, (s, 1, n), rng)
     return np.asarray(score + np.sqrt(1 - world.column - world.source) * own)
+
+
+def _of_passages(world: World, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Standard normals, the last axis that of items, of which those of a passage have their share in common."""
+    drawn = rng.normal(size=shape)
+    if world.passage == 1:
+        return drawn
+    together = rng.normal(size=(*shape[:-1], -(-shape[-1] // world.passage))).repeat(world.passage, axis=-1)
+    return np.asarray(np.sqrt(world.alike) * together[..., : shape[-1]] + np.sqrt(1 - world.alike) * drawn)
 
 
 def _missing(world: World, column: Column, absent: Mask, rows: Mask, rng: np.random.Generator) -> Column:

@@ -24,6 +24,7 @@ from orchestrator.options import Options
 from orchestrator.planning.classes import check_classes
 from orchestrator.planning.given import check_plain, check_starts, with_left_out
 from orchestrator.planning.grid import Grid, combined, expand, placed
+from orchestrator.planning.groups import groups
 from orchestrator.planning.modules import check_kinds, with_modules
 from orchestrator.planning.names import check_names, check_stages
 from orchestrator.planning.plan import Plan, plan, without
@@ -47,7 +48,7 @@ from study.store.layout import CONFIG_FILE, WEIGHTS_FILE, model_in
 from study.store.parts import undisturbed
 from study.store.readable import no_study, readable
 from study.store.records import FailureRecord, StoredAdapter, StoredModel, StudyFile
-from study.store.seen import renew
+from study.store.seen import Groups, renew
 from study.store.store import Store
 from study.store.study_file import commit, read_study, versions, write_study
 from trainers import settings
@@ -82,6 +83,7 @@ class Prepared:
     estimates: Estimates
     kept_failed: tuple[FailureRecord, ...] = ()
     cut: Cut = field(default_factory=dict)
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     @property
     def broken(self) -> list[FailureRecord]:
@@ -128,6 +130,7 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     existing = with_left_out(resolve_existing(config, checked.models), checked.models)
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
+    together = groups(found, config.tasks)
     alone = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
     check_starts(alone.given_starts(), config, checked.models)
     with readable("store", store.uri, refusals=False):
@@ -145,7 +148,7 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     to_do, kept = without(everything, failed)
     estimates = estimate(grid, found, config, merged([own, *others]), checked.devices)
     again = tuple(failed[unit_id] for unit_id in sorted(kept))
-    return Prepared(config, store, found, to_do, estimates, again, cut_prompts(checked.models, found))
+    return Prepared(config, store, found, to_do, estimates, again, cut_prompts(checked.models, found), together)
 
 
 def tidy(store: Store, warn: Callable[[str], None]) -> None:
@@ -198,7 +201,8 @@ def begin(prepared: Prepared, warn: Callable[[str], None]) -> None:
         note(store, adapter.folder, (WEIGHTS_FILE, CONFIG_FILE, *adapter.tokenizer))
     grid = to_do.grid
     looked = partial(seen, prepared.survey, prepared.cut, warn)
-    renew(store, lambda before: replace(looked(before), tokens=tokenised(grid.models, prepared.survey)))
+    tokens = tokenised(grid.models, prepared.survey)
+    renew(store, lambda before: replace(looked(before), tokens=tokens, groups=prepared.groups))
     store.write_grid(*grid.tables(), **grid.named())
     renew_failures(store, outdated(store, to_do, prepared.config), prepared.broken)
 

@@ -27,7 +27,8 @@ from study.options import closest_first
 
 LEAST_GAIN = 0.01  # of the error, from which more distances are worth it
 SEEN = "how much effects vary was learned with it among the sources, so a new one may err by more"
-FEW = 50  # items of a target below which the first is biased by more than half a point (docs/calibration.md)
+# items of a target, or groups of them, below which the first is biased by more than half a point (docs/calibration.md)
+FEW = 50
 
 
 def chosen(whole: Study, model: str | None, recipe: str | None = None) -> Study:
@@ -105,7 +106,7 @@ def _caution(known: pl.DataFrame, metric: Metric) -> str:
     said = (
         "; of adapters of one seed each, whose luck is not taken out" if metric.transfer["n_seeds"].max() == 1 else ""
     )
-    asked = [n for one in metric.grids for n in one.grid.n_items[one.there].tolist()]
+    asked = [n for one in metric.grids for n in one.grid.n_apart[one.there].tolist()]
     few = float(np.median(asked)) if asked else FEW
     if few < FEW:
         said += f"; with {few:.0f} items a target what is expected of the first may be a point off on average"

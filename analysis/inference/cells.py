@@ -1,8 +1,8 @@
 """One cell: its interval, and the p-values of the three things that may be said of it.
 
-V = V_items + σ²_seed / K, with degrees of freedom by Satterthwaite (1946): those of V_items are the items, pseudo-items
-counted, less one; those of σ²_seed are what sources have together (`seeds`), also where it is estimated as 0. The
-statistic is Student's t around the centre that one pseudo-gain and one pseudo-loss make (Bonett and Price 2012).
+V = V_items + σ²_seed / K, with degrees of freedom by Satterthwaite (1946): those of V_items are the clusters of items,
+pseudo-items counted, less one; those of σ²_seed are what sources have together (`seeds`), also where it is estimated as
+0. The statistic is Student's t around the centre that one pseudo-gain and one pseudo-loss make (Bonett and Price 2012).
 
 Where items are graded (ROUGE, F1, bits per byte) their scores may be skewed, and so is Student's t; Hall's monotone
 transformation of it (1992, J. R. Stat. Soc. B 54) takes the skew out, by the third moment of Δ. Right and wrong with
@@ -44,7 +44,7 @@ def cells(grid: Grid, harm: float | Floats, level: float = 0.95) -> Cells:
     from scipy.stats import t
 
     spread = seed_spread(grid)
-    unsure = 2 * grid.items**2 / (grid.n_items + PSEUDO - 1)  # were items normal; graded ones are nearly all 0, or not
+    unsure = 2 * grid.items**2 / (grid.n_apart + PSEUDO - 1)  # were items normal; graded ones are nearly all 0, or not
     unsure = np.where(grid.graded, np.fmax(unsure, grid.items**2 * grid.heavy), unsure)
     se, df = joined(grid.items, unsure, at_cells(spread, grid.n_seeds))
     with np.errstate(divide="ignore", invalid="ignore"):

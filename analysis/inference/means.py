@@ -60,7 +60,7 @@ def _from_items(grid: Grid, weights: Floats) -> tuple[Floats, Floats, Floats, Fl
     task, lever = np.zeros(grid.n_clusters, np.int64), np.zeros(clusters.shape)
     for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
         clusters[:, cluster] += weights[:, :, t] @ influence
-        lever[:, cluster] += (np.abs(weights[:, :, t]).sum(axis=1, keepdims=True) / influence.shape[1]) ** 2
+        lever[:, cluster] += (np.abs(weights[:, :, t]).sum(axis=1, keepdims=True) * grid.share[t]) ** 2
         task[cluster] = grid.task[t]
         moves[:, t] = np.einsum("sn,sn->s", influence, influence, dtype=np.float64)
     member = np.eye(int(grid.task.max()) + 1)[task]
@@ -87,12 +87,11 @@ def _from_pseudo(grid: Grid, weights: Floats, still: Bools, told: Bools) -> Floa
     if not untold.any() and not there[:, still].any():
         return np.zeros(told.shape)
     counted = there & (still | untold[:, None, grid.task])
-    changed = grid.n_gains + grid.n_losses
+    n = grid.n_apart
     with np.errstate(divide="ignore", invalid="ignore"):
-        typical = grid.square * grid.n_items**2 / changed
-        own = np.where(
-            still | (changed == 0), grid.items, PSEUDO * typical / ((grid.n_items + 1) * (grid.n_items + PSEUDO))
-        )
+        changed = np.nan_to_num((grid.n_gains + grid.n_losses) * n / grid.n_items)
+        typical = grid.square * n**2 / changed
+        own = np.where(still | (changed == 0), grid.items, PSEUDO * typical / ((n + 1) * (n + PSEUDO)))
     size = np.where(counted, np.abs(weights) * np.sqrt(own), 0.0)
     most = (np.where(there & ~counted, changed, 0).max(axis=1)[:, :, None] * member).max(axis=1)
     apart, together = (size**2).sum(axis=1) @ member, (size.sum(axis=1) @ member) ** 2

@@ -14,7 +14,10 @@ from analysis.tables.registry import Made
 from study.store.records import FailureRecord
 from study.store.seen import Seen
 
-INDEPENDENT = "Each item counts as a draw of its own: where several ask about one passage, intervals are too narrow."
+INDEPENDENT = (
+    "Each item counts as a draw of its own: where several ask about one passage and the config does not say so "
+    "(<code>tasks[].group_field</code>), intervals are too narrow."
+)
 
 
 def chapter(study: Study, made: dict[str, Made]) -> str:

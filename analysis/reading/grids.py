@@ -1,7 +1,8 @@
 """Every model's cells as arrays: what its items, its seeds and two halves of its items say of each source and target.
 
 Items of a task that have the same number are one cluster in all languages and models: they are the same question, or
-its translation. A model's matrices of items are let go of as soon as these arrays are read off them.
+its translation. So are those of a group, where the config names a column for it (`groups`). A model's matrices of items
+are let go of as soon as these arrays are read off them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,19 @@ from analysis.reading.transfer import Joint
 
 POINTS = 100.0  # a proportion in percentage points
 Name = tuple[str, str]  # task, language
-Clusters = dict[str, tuple[int, Ints]]  # of each task: number of its first item, and its items in order
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of one task's items, which are numbered on over tasks."""
+
+    start: int  # number of the first
+    docs: Ints  # the task's items in order
+    first: Ints  # of each cluster, its first item: the item itself where none hang together
+
+    def of(self, panel: Panel) -> Ints:
+        """The cluster of each of its items, counted from 0."""
+        return panel.group if panel.group is not None else np.searchsorted(self.docs, panel.docs)
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ def model_grids(
     `against` names for each unit another that takes the base's place: then Δ is what it has more than that one.
     """
     numbers, unit = clusters(panels), unit or Unit()
-    first = sides(np.repeat(np.arange(len(numbers)), [len(docs) for _, docs in numbers.values()]))
+    first = sides(np.repeat(np.arange(len(numbers)), [len(one.first) for one in numbers.values()]))
     found = []
     for model in sorted({panel.model for panel in panels}):
         mine = sorted((p for p in panels if p.model == model), key=lambda panel: (panel.task, panel.language))
@@ -110,14 +123,20 @@ def model_grids(
     return tuple(found)
 
 
-def clusters(panels: Sequence[Panel]) -> Clusters:
-    """The items of every task, numbered on; two studies with the same deal them into the same halves."""
-    found: Clusters = {}
+def clusters(panels: Sequence[Panel]) -> dict[str, Clusters]:
+    """The clusters of every task, numbered on; two studies with the same deal them into the same halves."""
+    found: dict[str, Clusters] = {}
     start = 0
     for task in sorted({panel.task for panel in panels}):
-        docs = np.unique(np.concatenate([panel.docs for panel in panels if panel.task == task]))
-        found[task] = (start, docs)
-        start += len(docs)
+        mine = [panel for panel in panels if panel.task == task]
+        docs = first = np.unique(np.concatenate([panel.docs for panel in mine]))
+        grouped = [(panel.group, panel.docs) for panel in mine if panel.group is not None]
+        if grouped:
+            first = np.full(max(int(group.max()) for group, _ in grouped) + 1, docs.max())
+            for group, numbers in grouped:
+                np.minimum.at(first, group, numbers)
+        found[task] = Clusters(start, docs, first)
+        start += len(first)
     return found
 
 
@@ -139,7 +158,11 @@ def _adapters(panels: Sequence[Panel], units: pl.DataFrame) -> pl.DataFrame:
 
 
 def _column(
-    panel: Panel, adapters: pl.DataFrame, numbers: Clusters, size: float, against: Mapping[int, int] | None
+    panel: Panel,
+    adapters: pl.DataFrame,
+    numbers: Mapping[str, Clusters],
+    size: float,
+    against: Mapping[int, int] | None,
 ) -> Column | None:
     """The panel's trained adapters beside its base, or what is in its place; None where it has none."""
     place = pl.DataFrame({"unit": panel.units, "row": np.arange(len(panel.units))})
@@ -150,11 +173,11 @@ def _column(
         here = here.join(there, on="unit", how="inner").sort("adapter")
     if not here.height:
         return None
-    start, docs = numbers[panel.task]
+    of_task = numbers[panel.task]
     scored = panel.norm[[0, *here["row"]]]
     beside = scored[0] if against is None else panel.norm[here["beside"].to_list()]
     difference = np.asarray(size * (scored[1:] - beside), np.float32)
-    task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
+    task, cluster = list(numbers).index(panel.task), of_task.start + of_task.of(panel)
     graded = not bool(((scored == 0) | (scored == 1) | np.isnan(scored)).all())
     whole = size * float(np.nanmax(np.abs(scored))) if graded else size
     return Column(difference, here["adapter"].to_numpy(), cluster, task, whole, graded)

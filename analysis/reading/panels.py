@@ -46,6 +46,7 @@ class Panel:
     hashes: tuple[str, ...]  # N: content hash of each item
     classes: bool = True  # whether every item offers the same options, as far as their lengths tell
     told: npt.NDArray[np.float64] | None = None  # N: the base's log-likelihood of each item's first text, nats
+    group: Ints | None = None  # N: number, in the task, of the items that each hangs together with; None: of none
 
     @property
     def valued(self) -> bool:

@@ -15,6 +15,7 @@ import polars as pl
 from analysis.frames import CURATED, SOURCE, TARGET, Table, need
 from analysis.reading.compositions import Compositions, compositions_of
 from analysis.reading.grids import ModelGrid, model_grids
+from analysis.reading.groups import grouped, hanging
 from analysis.reading.own import Own
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import read_reference
@@ -135,12 +136,12 @@ def _read(store: Store) -> Study:
     rows = _score_rows(store)
     notes: list[tuple[int, str]] = []
     asked = current(rows.drop(TOLD), store, notes)
-    units = asked.units
-    every, strays = read_panels(store, units, asked.held_out["score_id"])
-    info = read_study(store) or StudyFile({})
+    found, strays = read_panels(store, asked.units, asked.held_out["score_id"])
+    info, seen = read_study(store) or StudyFile({}), read_seen(store)
+    every = grouped(found, seen.groups)
     panels, graded, texts = _by_kind(every, {str(text["name"]) for text in entries(info.config, "texts")})
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
-    units = units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
+    units = asked.units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(unit_scores(panels), on="unit", how="left", maintain_order="left")
     metrics = score_rows(rows, units, [*panels, *graded, *texts], {panel.task for panel in texts})
     apart = _count_unscored(units, {"graded": graded, "text_loss": texts}, metrics, notes)
@@ -167,8 +168,8 @@ def _read(store: Store) -> Study:
         joint=joint,
         compositions=compositions_of(store, asked, rows),
         given={adapter.adapter_id: adapter.name for adapter in info.adapters},
-        notes=tuple(_left_out(info)),
-        seen=read_seen(store),
+        notes=(*_left_out(info), *hanging([*panels, *graded])),
+        seen=seen,
     )
     return divided(whole, asked.recipes)
 

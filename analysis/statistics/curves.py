@@ -144,10 +144,12 @@ def _of_one(grid: Grid, step: Floats) -> tuple[float, float]:
     if len(rows) != 2 or columns[0] != columns[1]:
         return empty
     now, before = sorted(rows, key=lambda row: -step[row, columns[0]])
-    t, n = columns[0], grid.n_items[rows, columns[0]].min()
-    moves = grid.influence[t][[now, before]]
-    whole = (grid.n_items[rows, t] == moves.shape[1]).all()
-    more, less = grid.n_items[[now, before], t][:, None] * moves + grid.delta[[now, before], t][:, None]
+    t, pair = columns[0], [now, before]
+    moves, counts = grid.influence[t][pair], grid.n_items[pair, t]
+    if (grid.n_apart[pair, t] < counts).any():  # items hang together: values are of clusters
+        counts = np.full(2, np.count_nonzero((moves != 0).any(axis=0)) or moves.shape[1])
+    n, whole = counts.min(), (counts == moves.shape[1]).all()
+    more, less = counts[:, None] * moves + grid.delta[pair, t][:, None]
     y = more - less if whole else (more - less)[(moves != 0).any(axis=0)]
     y = np.where(np.abs(y) < ROUNDED, 0.0, y)
     typical = typical_of(y, WHOLE)

@@ -17,7 +17,7 @@ from analysis.frames import ALL_MODELS, HARM, KEYS, Table, harm_rate
 from analysis.inference.attenuation import clean_pearson
 from analysis.inference.items import Singles
 from analysis.reading.doubles import twice
-from analysis.reading.grids import clusters
+from analysis.reading.grids import Clusters, clusters
 from analysis.statistics.rates import beside, evidence
 from analysis.tables.common import UNKNOWN, Pair, on_common_cells
 
@@ -54,7 +54,11 @@ def _same_items(pair: Pair) -> bool:
     if not all(study.grids for study in pair):
         return False
     here, there = (clusters(study.panels) for study in pair)
-    return here.keys() == there.keys() and all(np.array_equal(here[task][1], there[task][1]) for task in here)
+    return here.keys() == there.keys() and all(_alike(here[task], there[task]) for task in here)
+
+
+def _alike(here: Clusters, there: Clusters) -> bool:
+    return np.array_equal(here.docs, there.docs) and np.array_equal(here.first, there.first)
 
 
 def _halves(pair: Pair, rows: pl.DataFrame) -> list[tuple[Singles, Singles]]:

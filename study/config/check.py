@@ -13,7 +13,7 @@ from study.config.recipe import TaskScoring
 from study.config.recipes import key_of
 from study.errors import ConfigError
 
-_OF_SCORED = ("metric", "harm", "scoring", "include_path", "trust_code")  # keys of a task that is scored
+_OF_SCORED = ("metric", "harm", "group_field", "scoring", "include_path", "trust_code")  # keys of a task that is scored
 
 
 def check(config: StudyConfig) -> None:

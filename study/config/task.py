@@ -20,6 +20,7 @@ class TaskConfig(Frozen):
     trust_code: StrictBool = False
     metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
     harm: Annotated[Number, Field(gt=0)] | None = None
+    group_field: StrictStr | None = None  # column whose value items that hang together share: their passage, say
     clip: dict[StrictStr, PositiveInt] = Field(default={})  # fields, and the most characters that are left of each
     scoring: TaskScoring = TaskScoring()
     train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()

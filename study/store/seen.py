@@ -1,7 +1,7 @@
 """seen.json: what planning saw of a study's data that its report needs and no unit has. Each run writes it anew.
 
-That is how its languages are written, what tokenizers make of them, what the first sentence of each document is worth
-as its summary, prompts that a model does not read whole, and texts that hold what is scored.
+That is which items hang together, how its languages are written, what tokenizers make of them, what the first sentence
+of each document is worth as its summary, prompts that a model does not read whole, and texts that hold what is scored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from study.store import contents
 from study.store.contents import Damaged, as_damaged, reading
 from study.store.layout import SEEN_FILE
 from study.store.store import Store
+
+Groups = Mapping[str, tuple[int, ...]]  # by name: numbers (doc_id) of the items that hang together
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class SeenTokens:
 class Seen:
     """`trigrams` of each language (`study.languages`), targets by cell, `cut` prompts by model and cell, `notes`.
 
-    `tokens` are by model.
+    `tokens` are by model, `groups` of items by cell.
     """
 
     trigrams: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class Seen:
     cut: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     tokens: Mapping[str, SeenTokens] = field(default_factory=dict)
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Seen:
@@ -66,12 +69,17 @@ class Seen:
                 {str(model): {str(cell): int(n) for cell, n in own.items()} for model, own in read["cut"].items()},
                 tuple(map(str, read["notes"])),
                 {str(model): _tokens(own) for model, own in read.get("tokens", {}).items()},  # of no older release
+                {str(cell): _groups(own) for cell, own in read.get("groups", {}).items()},  # nor these
             )
 
 
 def _tokens(stated: Mapping[str, Any]) -> SeenTokens:
     shared = {str(a): {str(b): float(n) for b, n in own.items()} for a, own in stated["overlap"].items()}
     return SeenTokens({str(name): float(n) for name, n in stated["fertility"].items()}, shared)
+
+
+def _groups(stated: Mapping[str, Any]) -> Groups:
+    return {str(name): tuple(int(number) for number in items) for name, items in stated.items()}
 
 
 def renew(store: Store, make: Callable[[Seen], Seen]) -> None:

@@ -22,7 +22,7 @@ import polars as pl
 from analysis.frames import SEED, TARGET, Table, need
 from analysis.inference.agreement import FEWEST, agreement, told
 from analysis.inference.items import Floats
-from analysis.reading.grids import clusters
+from analysis.reading.grids import Clusters, clusters
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from analysis.statistics.combinations.reported import (
@@ -72,14 +72,16 @@ def points_of(study: Study, scale: Scale, draws: int = 0) -> Points | None:
     sums = ~pl.col("method").str.strip_suffix(f" {SEARCHED}").is_in(NO_SUMS)
     units = within(every_unit(study).filter(sums), scale.panels).unique(["unit", "method"], maintain_order=True)
     staged = stages(study)
-    drawn = _drawn_items(scale.panels, draws)
+    numbers = clusters(scale.panels)
+    drawn = _drawn_items(numbers, draws)
     about, values = [], []
     for panel in scale.panels:
         here = units.filter(model=panel.model, target_task=panel.task, target_language=panel.language)
         rows = list(_rows(panel, here, placed, staged))
         if rows:
             about += [one for one, _, _ in rows]
-            values.append(_values(panel, rows, drawn[panel.task], scale.measure.size))
+            counts = [half[numbers[panel.task].of(panel)] for half in drawn[panel.task]]
+            values.append(_values(panel, rows, counts, scale.measure.size))
     if not about:
         return None
     sides = [[np.concatenate([one[side][h] for one in values]) for h in range(HALVES)] for side in (0, 1)]
@@ -123,27 +125,26 @@ def _values(
     predicted, measured = [], []
     for counts in drawn:
         with np.errstate(divide="ignore", invalid="ignore"):
-            delta = (known @ counts[panel.docs]) / (there @ counts[panel.docs])
+            delta = (known @ counts) / (there @ counts)
         predicted.append(weights @ delta)
         measured.append(delta[[at[mine] for _, mine, _ in rows]])
     return predicted, measured
 
 
-def _drawn_items(panels: Sequence[Panel], draws: int) -> dict[str, list[Floats]]:
-    """Of each task how often every item is in each draw (doc_id × D), of all items and of either half.
+def _drawn_items(numbers: Mapping[str, Clusters], draws: int) -> dict[str, list[Floats]]:
+    """Of each task how often every cluster of items is in each draw (C × D), of all and of either half.
 
-    Items are drawn within their half, so that a half never holds an item of the other.
+    They are drawn within their half, so that a half never holds an item of the other.
     """
     rng = np.random.default_rng([SEED, 11])
     found = {}
-    for task, (_, docs) in clusters(panels).items():
-        counts = np.zeros((int(docs.max()) + 1, draws + 1))
-        for half in (docs[docs % 2 == 0], docs[docs % 2 == 1]):
+    for task, one in numbers.items():
+        counts, even = np.zeros((len(one.first), draws + 1)), one.first % 2 == 0
+        for half in (np.flatnonzero(even), np.flatnonzero(~even)):
             counts[half, 0] = 1
             if len(half):
                 counts[half, 1:] = rng.multinomial(len(half), np.full(len(half), 1 / len(half)), draws).T
-        even = np.arange(len(counts))[:, None] % 2 == 0
-        found[task] = [counts, np.where(even, counts, 0), np.where(even, 0, counts)]
+        found[task] = [counts, np.where(even[:, None], counts, 0), np.where(even[:, None], 0, counts)]
     return found
 
 

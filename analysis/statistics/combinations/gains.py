@@ -1,9 +1,9 @@
 """What a source or a composition gains over the best of some others, target by target, seed by seed on the same items.
 
-The best is found on other items, by the parity of `doc_id`, than it is read off on, both ways, and under other seeds
-where there are any (`analysis/inference/best.py`). The difference of the two is a column of items like any other: an
-interval with pseudo-items, seeds pooled over the rows of a model (`analysis/inference/cells.py`). Beside a single other
-nothing is chosen, and nothing widened.
+The best is found on other items, by the parity of `doc_id` (of a group by its first), than it is read off on, both
+ways, and under other seeds where there are any (`analysis/inference/best.py`). The difference of the two is a column of
+items like any other: an interval with pseudo-items, seeds pooled over the rows of a model
+(`analysis/inference/cells.py`). Beside a single other nothing is chosen, and nothing widened.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def beside(scale: Scale, rows: pl.DataFrame, others: Others) -> Beside | None:
         here = rows.filter(pl.col("target_task") == panel.task, pl.col("target_language") == panel.language)
         for (task, language), group in here.sort("seed").group_by(SOURCE, maintain_order=True):
             rivals = others(panel, group)
-            difference, first = _beside(panel, group, rivals)
+            difference, first = _beside(panel, group, rivals, numbers[panel.task])
             if not np.isnan(difference).all():
                 name = str(task), str(language)
                 parts.append(([at[*name, seed] for seed in group["seed"]], difference))
@@ -84,23 +84,25 @@ def beside(scale: Scale, rows: pl.DataFrame, others: Others) -> Beside | None:
             targets.append(target)
     if not columns:
         return None
-    plain = grid(columns, source, sum(len(docs) for _, docs in numbers.values()))
+    plain = grid(columns, source, sum(len(one.first) for one in numbers.values()))
     made = widened(plain, int(np.bincount(source).max())) if several else plain
     return Beside(tuple(names), tuple(targets), made, best)
 
 
-def _column(panel: Panel, parts: Sequence[tuple[list[int], Singles]], numbers: Clusters, size: float) -> Column:
+def _column(
+    panel: Panel, parts: Sequence[tuple[list[int], Singles]], numbers: Mapping[str, Clusters], size: float
+) -> Column:
     adapter = np.array([one for ids, _ in parts for one in ids])
     order = np.argsort(adapter)
-    start, docs = numbers[panel.task]
+    of_task = numbers[panel.task]
     difference = (size * np.concatenate([values for _, values in parts])[order]).astype(np.float32)
-    task, cluster = list(numbers).index(panel.task), start + np.searchsorted(docs, panel.docs)
+    task, cluster = list(numbers).index(panel.task), of_task.start + of_task.of(panel)
     graded = not bool(np.isin(panel.norm[~np.isnan(panel.norm)], (0.0, 1.0)).all())
     whole = size * float(np.nanmax(np.abs(panel.norm))) if graded else size
     return Column(difference, adapter[order], cluster, task, whole, graded)
 
 
-def _beside(panel: Panel, group: pl.DataFrame, others: Mapping[str, Seeds]) -> tuple[Singles, str]:
+def _beside(panel: Panel, group: pl.DataFrame, others: Mapping[str, Seeds], numbers: Clusters) -> tuple[Singles, str]:
     """K × N: by how much a composition is above the best of the others under each of its seeds; and its name."""
     row_of = {unit: row for row, unit in enumerate(panel.units.tolist())}
     mine = panel.norm[[row_of[unit] for unit in group["unit"]]]
@@ -109,7 +111,8 @@ def _beside(panel: Panel, group: pl.DataFrame, others: Mapping[str, Seeds]) -> t
         return np.full_like(mine, np.nan), ""
     values = np.array([_values(panel, placed, group["seed"].to_list()) for placed in named.values()])
     overall = [float(np.nanmean(one)) if not np.isnan(one).all() else -np.inf for one in values]
-    return mine - best_elsewhere(values, panel.docs % 2 == 0), list(named)[int(np.argmax(overall))]
+    first = numbers.first[numbers.of(panel)] % 2 == 0
+    return mine - best_elsewhere(values, first), list(named)[int(np.argmax(overall))]
 
 
 def _rows(units: Seeds, row_of: Mapping[int, int]) -> dict[int | None, int]:

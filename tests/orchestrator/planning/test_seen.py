@@ -14,12 +14,15 @@ from evaluators.items.item import check_supported
 from evaluators.items.rouge import rouge
 from orchestrator.costs.prompts import cut_prompts
 from orchestrator.planning.doubts import doubts
+from orchestrator.planning.groups import _groups, groups
 from orchestrator.planning.overlaps import LEAST, _held, _numbers, _plain, texts_among_items
 from orchestrator.planning.seen import bare, first_sentence, seen
 from orchestrator.planning.survey import Survey, survey
 from study.cells import Cell
+from study.config import TaskConfig
 from study.config.file import parse
 from study.data.tasks import TaskLibrary
+from study.errors import ConfigError
 from study.languages import Languages
 from study.models.resolve import Model
 from study.store.layout import SEEN_FILE
@@ -113,6 +116,28 @@ def test_it_is_kept_while_the_data_are_the_same_and_written_only_where_it_says_a
     newer["targets"]["quiz/en"]["later"] = newer["more"] = 1
     store.write(SEEN_FILE, json.dumps(newer).encode())
     assert read_seen(store) == first
+
+
+def test_items_that_hang_together_are_told_by_a_column(found: Survey, tmp_path: Path) -> None:
+    """A column that there is not, or that has one value, is refused before anything is trained."""
+    task = TaskConfig(name="quiz", lm_eval="quiz_{language}")
+    assert groups(found, [task]) == {}
+    told = groups(found, [task.model_copy(update={"group_field": "short"})])
+    assert {cell: sorted(one.values()) for cell, one in told.items()} == {
+        cell: [(number,) for number in range(30)] for cell in ("quiz/es", "quiz/en")
+    }
+    documents = [{"passage": name} for name in ("a", "b", "a", "", None)]
+    named = _groups(Cell("quiz", "en"), "passage", dict(enumerate(documents)))
+    assert sorted(named.values()) == [(0, 2), (1,)]
+    store = Store(str(tmp_path))
+    renew(store, lambda before: Seen(groups={"quiz/en": named}))
+    assert read_seen(store).groups == {"quiz/en": named}
+    with pytest.raises(
+        ConfigError, match=r"(?s)tasks\[quiz\].group_field.*psg.*is no column of quiz/e[ns].*id, text, short"
+    ):
+        groups(found, [task.model_copy(update={"group_field": "psg"})])
+    with pytest.raises(ConfigError, match="all 2 items of quiz/en have one value there"):
+        _groups(Cell("quiz", "en"), "passage", {0: {"passage": 1}, 1: {"passage": 1}})
 
 
 def test_a_task_that_fails_over_an_answer_later_is_told_and_stops_nothing(tmp_path: Path) -> None:
