@@ -60,10 +60,12 @@ BOUNDS = {
     "target share": Bound(-5.0, 5.0),
     "pair share": Bound(-5.0, 5.0),
     "top bias": Bound(-0.5, 0.5),
+    "harm expected − true": Bound(-0.2, 0.2),
     "gain coverage": Bound(0.93),
     "gain bias": Bound(-0.5, 0.5),
     "floor − printed": Bound(-0.05, 0.05),
 }
+LARGE_N = 400
 SMALL_N, SMALL_HIGH = 20, 0.995  # where there are so few items, intervals are wider than they need be
 
 
@@ -75,11 +77,18 @@ def bound_of(world: World, measure: str) -> Bound:
     bound = BOUNDS.get(measure, Bound())
     if measure.endswith("share") or measure == "floor − printed":
         return bound if world.effects == "null" and (world.seeds > 1 or not world.seed_sd) else Bound()
+    if measure == "harm expected − true" and not _tells_harm(world):
+        return Bound()
     if bound == COVERAGE and world.sources:
         return replace(bound, high=None)
     if measure == "coverage" and min(world.items) <= SMALL_N:
         return replace(bound, high=SMALL_HIGH)
     return bound
+
+
+def _tells_harm(world: World) -> bool:
+    """Whether a chance of harm can be right: not a hair's breadth from it, nor where few items hide that nothing is."""
+    return world.effects != "at harm" and (world.effects != "null" or min(world.items) // world.passage >= LARGE_N)
 
 
 @dataclass(frozen=True)

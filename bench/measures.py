@@ -190,20 +190,25 @@ def in_shares(found: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def of_advice(seen: Seen) -> Values:
-    """Expected less true Δ of the source that comes first, over targets; and of the source with the highest Δ."""
+    """Expected less true Δ of the source that comes first, over targets, and of the source with the highest Δ; and the
+    share of cells that one must expect to be harmed.
+    """
     task, language = positions(seen.study.world).source
     regime = 2 * (task[:, None] != task) + (language[:, None] != language)
     noises = [noise.noise(one, c.seeds) for one, c in zip(seen.grids, seen.cells, strict=True)]
     delta, errors = noise.averaged([one.delta for one in seen.grids], noises)
     there = ~np.isnan(delta)
     best = np.full(delta.shape, -np.inf)
-    best[there] = shrinkage.expected(shrinkage.measured(delta, regime, errors)).mean
+    found = shrinkage.expected(shrinkage.measured(delta, regime, errors))
+    best[there] = found.mean
     truth = np.mean([seen.truth(m) for m in range(len(seen.grids))], axis=0)
     first, raw = best.argmax(axis=0), np.where(there, delta, -np.inf).argmax(axis=0)
     targets = np.flatnonzero(there.any(axis=0))
     return {
         "top bias": float((best[first, targets] - truth[first, targets]).mean()),
         "raw bias": float((delta[raw, targets] - truth[raw, targets]).mean()),
+        "harm expected": float(found.harmed.mean()),
+        "harm expected − true": float(found.harmed.mean() - (truth[there] <= HARM_PP).mean()),
     }
 
 

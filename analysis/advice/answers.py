@@ -110,6 +110,7 @@ def _caution(known: pl.DataFrame, metric: Metric) -> str:
     few = float(np.median(asked)) if asked else FEW
     if few < FEW:
         said += f"; with {few:.0f} items a target what is expected of the first may be a point off on average"
+        said += ", and harm_elsewhere may say 20 to 50 % where nothing is harmed"
     return said
 
 
@@ -167,9 +168,9 @@ def for_target(
     harm_elsewhere is the share (%) of the source's other targets, those of `others` too, that one must expect to be
     harmed, noise allowed for; sources above `max_harm` are left out. No mean mixes metrics.
     """
-    here = known.filter(pl.col("target") == target).drop("target", "n_models", "sd", "harm_at")
+    here = known.filter(pl.col("target") == target).drop("target", "n_models", "sd", "harm")
     elsewhere = known.filter(pl.col("target") != target)
-    risk = pl.concat([elsewhere, *others]).with_columns(_chance_of_harm()).group_by("source")
+    risk = pl.concat([elsewhere, *others]).group_by("source")
     table = here.join(risk.agg((pl.col("harm").mean() * 100).alias("harm_elsewhere")), on="source", how="left")
     means = elsewhere.group_by("source").agg(pl.col("expected").mean().alias("mean_elsewhere"))
     table = table.join(means, on="source", how="left").sort("expected", "source", descending=[True, False])
@@ -178,16 +179,6 @@ def for_target(
     return table
 
 
-def _chance_of_harm() -> pl.Expr:
-    """Probability of a loss that counts; 0 or 1 where no noise is known."""
-    from scipy.special import ndtr
-
-    score = (pl.col("harm_at") - pl.col("expected")) / pl.col("sd")
-    chance = score.map_batches(lambda z: pl.Series(ndtr(z.to_numpy())), return_dtype=pl.Float64)
-    certain = (pl.col("expected") <= pl.col("harm_at")).cast(pl.Float64)
-    return pl.when(pl.col("sd") > 0).then(chance).otherwise(certain).alias("harm")
-
-
 def for_source(known: pl.DataFrame, source: str) -> pl.DataFrame:
     """Targets of a source, those that lose most first."""
-    return known.filter(pl.col("source") == source).drop("source", "sd", "harm_at").sort("expected", "target")
+    return known.filter(pl.col("source") == source).drop("source", "sd", "harm").sort("expected", "target")

@@ -30,26 +30,37 @@ def expectations(
     predicted: pl.DataFrame | None,
     harm: Mapping[str, float] | None = None,
 ) -> pl.DataFrame:
-    """`source, target, regime, delta, expected, sd, low, high, measured, n_models, harm_at` of what is known.
+    """`source, target, regime, delta, expected, sd, low, high, measured, n_models, harm` of what is known.
 
     `delta` is the mean over models as it was measured, `expected` is shrunk where its noise is known. The interval is
-    where the Δ of these models lies with 95 % probability (of a new measurement, where none was made). `harm` has the
-    loss that counts of each task whose is not the usual one.
+    where the Δ of these models lies with 95 % probability (of a new measurement, where none was made), `harm` the
+    chance that it is a loss that counts: at least that which `harm` has of the task, where it is not the usual one.
     """
     rows = transfer.filter(pl.col("delta").is_not_null())
     table = rows.group_by(*SOURCE, *TARGET, "regime").agg(pl.col("delta").mean(), pl.len().alias("n_models"))
     table = table.sort(*SOURCE, *TARGET).with_columns(pl.col("n_models").cast(pl.Int64), pl.lit(True).alias("measured"))
     axes, of = _noise(table, rows, grids)
-    table = shrunk(table, axes, of)
+    at = pl.col("target_task").replace_strict(dict(harm or {}), default=HARM_PP, return_dtype=pl.Float64)
+    table = shrunk(table.with_columns(at.alias("harm_at")), axes, of)
     if predicted is not None:
         least = None if of is None else _left_in_doubt(of, grids, axes)
         unseen = _no_surer(predicted.filter(pl.col("delta").is_null()), axes[1], least)
-        table = pl.concat([table, unseen.with_columns(pl.lit(False).alias("measured"))], how="diagonal_relaxed")
+        unseen = unseen.with_columns(pl.lit(False).alias("measured"), at.alias("harm_at"))
+        table = pl.concat([table, unseen], how="diagonal_relaxed")
     ends = [(pl.col("expected") + z * pl.col("sd")).alias(name) for name, z in (("low", -1.96), ("high", 1.96))]
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
-    columns = [*names, "regime", "delta", "expected", "sd", "low", "high", "measured", "n_models", "harm_at"]
-    at = pl.col("target_task").replace_strict(dict(harm or {}), default=HARM_PP, return_dtype=pl.Float64)
-    return table.with_columns(*ends, at.alias("harm_at")).select(columns).sort("source", "target")
+    columns = [*names, "regime", "delta", "expected", "sd", "low", "high", "measured", "n_models", "harm"]
+    return table.with_columns(*ends, _chance_of_harm()).select(columns).sort("source", "target")
+
+
+def _chance_of_harm() -> pl.Expr:
+    """Of what was measured as the posterior has it; of a prediction by a normal; 0 or 1 where no noise is known."""
+    from scipy.special import ndtr
+
+    score = (pl.col("harm_at") - pl.col("expected")) / pl.col("sd")
+    tail = score.map_batches(lambda z: pl.Series(ndtr(z.to_numpy())), return_dtype=pl.Float64)
+    certain = (pl.col("expected") <= pl.col("harm_at")).cast(pl.Float64)
+    return pl.coalesce("harmed", pl.when(pl.col("sd") > 0).then(tail).otherwise(certain)).alias("harm")
 
 
 def _noise(table: pl.DataFrame, rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> tuple[Ends, Noise | None]:
@@ -92,22 +103,25 @@ def _over_sources(variance: Floats) -> Floats:
 
 
 def shrunk(table: pl.DataFrame, ends: Ends, of: Noise | None) -> pl.DataFrame:
-    """`table` (a row per pair) with `expected, sd`: posterior means, or Δ itself and null where no noise is known."""
+    """`table` (a row per pair) with `expected, sd, harmed`, of the posterior; Δ and nulls where no noise is known."""
     at = [
         [names.index(name) for name in table.select(end).iter_rows()]
         for names, end in zip(ends, (SOURCE, TARGET), strict=True)
     ]
     shape = (len(ends[0]), len(ends[1]))
     if of is None or min(shape) < LEAST or np.ptp(table["delta"].to_numpy()) < SAME:
-        return table.with_columns(pl.col("delta").alias("expected"), pl.lit(None, pl.Float64).alias("sd"))
+        unknown = (pl.lit(None, pl.Float64).alias(name) for name in ("sd", "harmed"))
+        return table.with_columns(pl.col("delta").alias("expected"), *unknown)
     delta, regime = np.full(shape, np.nan), np.zeros(shape, np.int64)
     delta[at[0], at[1]] = table["delta"].to_numpy()
     regime[at[0], at[1]] = table["regime"].rank("dense").to_numpy() - 1
-    found = expected(measured(delta, regime, of))
-    placed = [np.full(shape, np.nan) for _ in range(2)]
-    for whole, part in zip(placed, (found.mean, found.sd), strict=True):
-        whole[~np.isnan(delta)] = part
-    return table.with_columns(pl.Series("expected", placed[0][at[0], at[1]]), pl.Series("sd", placed[1][at[0], at[1]]))
+    there, harm = ~np.isnan(delta), np.full(shape, np.nan)
+    harm[at[0], at[1]] = table["harm_at"].to_numpy()
+    found = expected(measured(delta, regime, of), harm[there])
+    placed = np.full((3, *shape), np.nan)
+    placed[:, there] = found.mean, found.sd, found.harmed
+    names = ("expected", "sd", "harmed")
+    return table.with_columns(pl.Series(name, one[at[0], at[1]]) for name, one in zip(names, placed, strict=True))
 
 
 def _placed(one: ModelGrid, ends: Ends, parts: Sequence[Floats]) -> list[Floats]:

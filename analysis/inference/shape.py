@@ -9,6 +9,8 @@ that effects which are well known are not rounded.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from analysis.inference.items import Floats
@@ -19,8 +21,23 @@ STEPS = 100  # of EM; 300 give the same
 NORMAL = 10.0  # cells
 
 
-def shaped(seen: Floats, error: Floats, sds: Floats, kept: Floats) -> tuple[Floats, Floats]:
-    """Posterior means and variances of n effects seen with errors of these variances.
+@dataclass(frozen=True)
+class Shaped:
+    """The posterior of n effects: normals, one for each of G masses."""
+
+    chance: Floats  # n × G
+    at: Floats  # n × G: their means
+    variance: Floats  # n: of each
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Means and variances."""
+        mean = (self.chance * self.at).sum(axis=1)
+        spread = (self.chance * (self.at - mean[:, None]) ** 2).sum(axis=1)
+        return mean, spread + self.variance
+
+
+def shaped(seen: Floats, error: Floats, sds: Floats, kept: Floats) -> Shaped:
+    """The posterior of n effects seen with errors of these variances.
 
     `sds` are draws of the normal prior's standard deviation. What is seen is left of effect and error once levels of
     sources and targets were fitted, and these took part of it with them: it varies by the share `kept` of what effect
@@ -39,10 +56,8 @@ def shaped(seen: Floats, error: Floats, sds: Floats, kept: Floats) -> tuple[Floa
         mass = (mass * (likely / (likely @ mass)[:, None]).sum(axis=0) + NORMAL * start) / (len(seen) + NORMAL)
     chance = mass * _likely(seen, grid, error + width)
     chance /= chance.sum(axis=1, keepdims=True)
-    centre = chance @ grid
-    spread = np.maximum(chance @ grid**2 - centre**2, 0.0)
-    moved = width / (width + error)
-    return centre + moved * (seen - centre), (1 - moved) ** 2 * spread + moved * error
+    moved = (width / (width + error))[:, None]
+    return Shaped(chance, grid + moved * (seen[:, None] - grid), moved[:, 0] * error)
 
 
 def _likely(seen: Floats, grid: Floats, variance: Floats) -> Floats:

@@ -22,11 +22,13 @@ import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from analysis.inference.alone import alone
+from analysis.inference.harmed import Level, harmed
 from analysis.inference.items import Floats, Ints
 from analysis.inference.noise import LEAST, Noise
 from analysis.inference.shape import shaped
 
 SEED = 20251113
+HARM = -1.0  # points
 WARM_UP, DRAWS, EVERY = 120, 25, 12
 ABSENT, NEAR = 0.5, 0.1  # chance that effects of a kind are absent, and how far from 0 that is, in errors of a level
 STEPS = (1.0, 0.2)  # of the random walk in one standard deviation, in errors of a level, in turn
@@ -59,31 +61,39 @@ class Expected:
     mean: Floats
     sd: Floats
     spread: Floats
+    harmed: Floats  # chance that Δ is a harm: no tail of a normal, for many effects may be none (`harmed`)
 
 
-def expected(seen: Measured, seed: int = SEED) -> Expected:
-    """Posterior of every cell's Δ, averaged over what the effects' variances may be."""
-    sizes, places = (seen.delta, seen.own, seen.shared, seen.seeds), (seen.source, seen.target, seen.group)
+def expected(seen: Measured, harm: Floats | float = HARM, seed: int = SEED) -> Expected:
+    """Posterior of every cell's Δ, averaged over what the effects' variances may be; `harm` is a Δ, of all or each."""
+    each = np.broadcast_to(np.asarray(harm, np.float64), seen.delta.shape)
+    sizes, places = (seen.delta, seen.own, seen.shared, seen.seeds, each), (seen.source, seen.target, seen.group)
     return _expected(np.stack(sizes).tobytes(), np.stack(places).tobytes(), seed)
 
 
 @lru_cache(maxsize=8)
 def _expected(sizes: bytes, places: bytes, seed: int) -> Expected:
     """One grid is asked about many times, and drawing takes half a second."""
-    delta, own, shared, seeds = np.frombuffer(sizes, np.float64).reshape(4, -1)
+    delta, own, shared, seeds, harm = np.frombuffer(sizes, np.float64).reshape(5, -1)
     source, target, group = np.frombuffer(places, np.int64).reshape(3, -1)
     seen = Measured(delta, source, target, group, own, shared, seeds)
     design = _design(seen)
     kept = [_fit(seen, design, *one) for one in _chain(seen, design, np.random.default_rng(seed))]
     means, variances = zip(*(_posterior(seen, design, fit) for fit in kept), strict=True)
     sds = np.array([fit.sds for fit in kept])
-    rest, pair, doubt = np.mean([_pair(seen, design, fit) for fit in kept], axis=0)
+    pairs = [_pair(seen, design, fit) for fit in kept]
+    rest, pair, doubt = np.mean(pairs, axis=0)
     fitted = np.mean([((design.matrix @ fit.covariance) * design.matrix).sum(axis=1) for fit in kept], axis=0)
     whole = (sds[:, 2] ** 2).mean() + LEAST + seen.own
-    shaped_pair, shaped_doubt = shaped(rest, seen.own, sds[:, 2], 1 - fitted / whole)
+    shape = shaped(rest, seen.own, sds[:, 2], 1 - fitted / whole)
+    shaped_pair, shaped_doubt = shape.moments()
     variance = np.mean(variances, axis=0) + np.var(means, axis=0) + shaped_doubt - doubt
     mean = np.mean(means, axis=0) + shaped_pair - pair
-    found = (mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0))
+    levels = [
+        Level(m - p, np.maximum(v - d, LEAST), fit.mean**2 + 1 / fit.known + float((fit.sds**2).sum()))
+        for fit, m, v, (_, p, d) in zip(kept, means, variances, pairs, strict=True)
+    ]
+    found = (mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0), harmed(harm, levels, shape))
     for values in found:
         values.setflags(write=False)  # they are whose asks again, too
     return Expected(*found)

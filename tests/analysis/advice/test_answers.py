@@ -49,8 +49,9 @@ def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
     assert table.height == 6
     one = table.row(0, named=True)
     others = known.filter(pl.col("source") == one["source"], pl.col("target") != "names/de")
-    chance = stats.norm.cdf((-1 - others["expected"].to_numpy()) / others["sd"].to_numpy())
-    assert one["harm_elsewhere"] == pytest.approx(100 * chance.mean())
+    assert one["harm_elsewhere"] == pytest.approx(100 * others["harm"].mean())
+    tail = stats.norm.cdf((-1 - others["expected"].to_numpy()) / others["sd"].to_numpy())
+    assert (others["harm"].to_numpy() < tail + 0.05).all()  # many an effect may be none
     strict = answers.for_target(known, "names/de", max_harm=20)
     assert set(strict["source"]) == set(table.filter(pl.col("harm_elsewhere") <= 20)["source"])
 

@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from analysis.advice import answers
 from analysis.advice.expected import expectations
@@ -71,9 +70,9 @@ def test_harm_elsewhere_is_of_every_metric_and_a_mean_of_one(plain: Study) -> No
     row = answers.about_target(study, "b/fr", None).table.row(0, named=True)
     known = [expectations(one.transfer, one.grids, None, one.harm) for one in (by_right, by_words)]
     every = pl.concat(known).filter(pl.col("source") == row["source"], pl.col("target") != "b/fr")
-    limit = np.where(every["target"].str.starts_with("b/").to_numpy(), -5.0, -1.0)
-    chance = stats.norm.cdf((limit - every["expected"].to_numpy()) / every["sd"].to_numpy())
-    assert row["harm_elsewhere"] == pytest.approx(100 * chance.mean())
+    assert row["harm_elsewhere"] == pytest.approx(100 * every["harm"].mean())
+    usual = expectations(by_words.transfer, by_words.grids, None)  # a loss of a point counts
+    assert (usual["harm"] >= known[1]["harm"]).all()
     same = every.filter(pl.col("target").str.starts_with("b/"))
     assert row["mean_elsewhere"] == pytest.approx(same["expected"].mean())
     told = answers.about_source(study, "a/de")

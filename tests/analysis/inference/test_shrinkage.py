@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.inference.items import grid
 from analysis.inference.noise import Noise, averaged, noise
@@ -82,3 +83,30 @@ def test_the_source_that_comes_first_is_not_flattered(effects: str) -> None:
 def test_the_same_answer_every_time() -> None:
     seen = some()
     assert (expected(seen).mean == expected(seen).mean).all()
+
+
+def test_a_harm_is_as_likely_as_it_is_frequent_as_far_as_errors_allow() -> None:
+    """A third of effects are losses of six points, the others none, with errors of four: tails of normals say .64."""
+    rng, n, said, tail, true = np.random.default_rng(11), 12, [], [], []
+    for _ in range(10):
+        effects = np.where(rng.random((n, n)) < 1 / 3, -6.0, 0.0)
+        own = Noise(np.full((n, n), 16.0), np.zeros((n, n)), np.zeros((n, n)))
+        found = expected(measured(effects + 4 * rng.normal(size=(n, n)), np.zeros((n, n), np.int64), own))
+        said.append(found.harmed)
+        tail.append(stats.norm.cdf((-1 - found.mean) / found.sd))
+        true.append(effects.ravel() <= -1)
+    chance, harm = np.concatenate(said), np.concatenate(true)
+    assert chance.mean() - harm.mean() == pytest.approx(0.0, abs=0.13)
+    assert np.mean(tail) - harm.mean() > 0.25
+    rare, likely = chance < 0.2, chance > 0.8
+    assert harm[rare].mean() == pytest.approx(chance[rare].mean(), abs=0.1)
+    assert harm[likely].mean() > 0.5
+
+
+def test_a_loss_that_counts_from_further_on_is_less_likely() -> None:
+    delta = 5 * np.random.default_rng(2).normal(size=(6, 6))
+    seen = measured(delta, np.zeros((6, 6), np.int64), Noise(np.full((6, 6), 4.0), np.zeros((6, 6)), np.zeros((6, 6))))
+    near, far = expected(seen, -1.0), expected(seen, np.repeat([-1.0, -4.0], 18))
+    assert far.harmed[:18] == pytest.approx(near.harmed[:18], abs=0.05)
+    assert (far.harmed[18:] < near.harmed[18:] + 1e-9).all()
+    assert far.mean == pytest.approx(near.mean)
