@@ -27,6 +27,7 @@ from study.options import closest_first
 
 LEAST_GAIN = 0.01  # of the error, from which more distances are worth it
 SEEN = "how much effects vary was learned with it among the sources, so a new one may err by more"
+ONE_SEED = "whose luck is not taken out (intervals hold nine of ten where languages ask nearly the same items)"
 # items of a target, or groups of them, below which the first is biased by more than half a point (docs/calibration.md)
 FEW = 50
 
@@ -103,9 +104,7 @@ def _caution(known: pl.DataFrame, metric: Metric) -> str:
         if metric.grids:
             return "; every Δ is the same, none comes first"
         return "; their noise is not known, so the first is flattered by its luck"
-    said = (
-        "; of adapters of one seed each, whose luck is not taken out" if metric.transfer["n_seeds"].max() == 1 else ""
-    )
+    said = f"; of adapters of one seed each, {ONE_SEED}" if metric.transfer["n_seeds"].max() == 1 else ""
     asked = [n for one in metric.grids for n in one.grid.n_apart[one.there].tolist()]
     few = float(np.median(asked)) if asked else FEW
     if few < FEW:

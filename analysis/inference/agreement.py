@@ -44,16 +44,22 @@ def _rooted(square: Floats) -> Floats:
     return np.asarray(np.sign(square) * np.sqrt(np.abs(square)))
 
 
-def shifted(drawn: Floats, point: float, level: float = 0.95) -> tuple[float, float]:
-    """Ends of an interval: quantiles of the draws, moved so that their middle is the estimate.
+def shifted(drawn: Floats, point: float, targets: int, level: float = 0.95) -> tuple[float, float]:
+    """Ends of an interval: quantiles of the draws, moved so that their middle is the estimate, and from it.
 
-    Items that are drawn again are noisier than the items themselves, which draws every correlation towards 0.
+    Items that are drawn again are noisier than the items themselves, which draws every correlation towards 0. Of few
+    targets draws vary too little, by √(1 − 1/n), and normally where Student's t would: of six it is 1.4 times as far.
+    Of one they say nothing of another.
     """
+    from scipy.stats import norm, t
+
     known = drawn[~np.isnan(drawn)]
-    if not len(known) or np.isnan(point):
+    if not len(known) or np.isnan(point) or targets < 2:
         return np.nan, np.nan
     low, middle, high = np.quantile(known, [(1 - level) / 2, 0.5, (1 + level) / 2])
-    return float(low - middle + point), float(high - middle + point)
+    tail = (1 + level) / 2
+    far = float(t.ppf(tail, targets - 1) / norm.ppf(tail) * np.sqrt(targets / (targets - 1)))
+    return point - far * float(middle - low), point + far * float(high - middle)
 
 
 def within_range(name: str, low: float, high: float) -> tuple[float, float]:
@@ -62,11 +68,11 @@ def within_range(name: str, low: float, high: float) -> tuple[float, float]:
     return float(np.clip(low, least, most)), float(np.clip(high, least, most))
 
 
-def told(drawn: Mapping[str, Floats]) -> dict[str, float]:
-    """Every statistic, of which the first draw is the study itself, and the ends of its interval."""
+def told(drawn: Mapping[str, Floats], targets: int) -> dict[str, float]:
+    """Every statistic, of which the first draw is the study itself, and the ends of its interval over such targets."""
     found: dict[str, float] = {}
     for name, values in drawn.items():
-        ends = within_range(name, *shifted(values[1:], float(values[0])))
+        ends = within_range(name, *shifted(values[1:], float(values[0]), targets))
         point, _ = within_range(name, float(values[0]), float(values[0]))
         found |= {name: point, f"{name}_low": ends[0], f"{name}_high": ends[1]}
     return found

@@ -123,6 +123,7 @@ TABLES = (
         COLUMNS,
         graded,
         how="Targets that are scored by ROUGE, F1, bits per byte and the like. They are in no other table, for their "
-        "units do not mix. More is better: where less of a metric is, Δ has the other sign.",
+        "units do not mix. More is better: where less of a metric is, Δ has the other sign. Where nine of ten items "
+        "never change, about 7 % of what is called better is not, in simulations, in place of 5 %.",
     ),
 )

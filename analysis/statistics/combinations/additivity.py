@@ -8,7 +8,7 @@ is in both. Noise of the items, which they share, lets r look better or worse th
 did nothing to one another the slope were 1 and `rmse_clean` 0.
 
 Intervals are from draws of items (the same question once in all languages), seeds and targets; each is moved so that
-its middle is the estimate, for items that are drawn again are noisier.
+its middle is the estimate, for items that are drawn again are noisier, and is as much wider as few targets ask.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _groups(about: pl.DataFrame) -> Iterator[tuple[str, str, Floats]]:
 
 def _row(scale: Scale, points: Points, weights: Floats, method: str, regime: str, rows: Floats) -> dict[str, object]:
     x, y = ([half[rows] for half in side] for side in (points.predicted, points.measured))
-    found = told(agreement(x, y, weights[rows]))
+    found = told(agreement(x, y, weights[rows]), points.about.filter(rows).select(TARGET).n_unique())
     return {
         "metric": scale.metric, "unit": scale.unit, "method": method, "regime": regime, "n": int(rows.sum()), **found
     }  # fmt: skip

@@ -111,7 +111,23 @@ def test_where_all_adds_up_the_interval_of_what_is_left_holds_nothing() -> None:
         own = [true + rng.normal(0, 1, (30, 1)) for _ in range(2)]
         drawn = [side + np.concatenate([np.zeros((30, 1)), rng.normal(0, 1, (30, 60))], axis=1) for side in own]
         measured = [(drawn[0] + drawn[1]) / 2, *drawn]
-        found = told(agreement([np.repeat(true, 61, axis=1)] * 3, measured, np.ones((30, 61))))
+        found = told(agreement([np.repeat(true, 61, axis=1)] * 3, measured, np.ones((30, 61))), 30)
         assert found["rmse_clean"] >= 0
         held.append(found["rmse_clean_low"] == 0)
     assert np.mean(held) > 0.9
+
+
+def test_intervals_over_four_targets_hold_the_truth() -> None:
+    """Each target has a level of its own in both: draws of four of them vary too little, and held .87."""
+    rng = np.random.default_rng(13)
+    held, n = [], 4
+    for _ in range(200):
+        predicted = np.repeat(rng.normal(0, 3, (n, 1)), 8, axis=0) + rng.normal(0, 1, (8 * n, 1))
+        measured = predicted + np.repeat(rng.normal(0, 2, (n, 1)), 8, axis=0)
+        sides = ([np.repeat(side, 201, axis=1)] * 3 for side in (predicted, measured))
+        weights = np.ones((8 * n, 201))
+        weights[:, 1:] = rng.multinomial(n, np.full(n, 1 / n), 200).T.repeat(8, axis=0)
+        found = told(agreement(*sides, weights), n)
+        held.append(found["slope_low"] <= 1 <= found["slope_high"])
+    assert np.mean(held) >= 0.93
+    assert np.isnan(told(agreement(*([side] * 3 for side in (predicted, measured)), weights[:, :1]), 1)["slope_low"])
