@@ -38,7 +38,10 @@ SETTLE_S = 2.0  # how long two writers of an object store can overlap without th
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a store. Times are seconds since the epoch; `machine` differs between hosts and process namespaces."""
+    """Who holds a store. Times are seconds since the epoch, but for `process_started`, which is one of its machine's.
+
+    `machine` differs between hosts and process namespaces.
+    """
 
     token: str
     user: str
@@ -56,7 +59,9 @@ class Holder:
         if self.machine != _machine():
             return False
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.process_started) > 1.0)
+            process = psutil.Process(self.pid)
+            told = (_began(process), process.create_time())  # the second by an older release
+            return all(abs(began - self.process_started) > 1.0 for began in told)
         except psutil.NoSuchProcess:
             return True
 
@@ -230,10 +235,15 @@ def _myself(now: float, hold_s: float) -> Holder:
         host=socket.gethostname(),
         machine=_machine(),
         pid=process.pid,
-        process_started=process.create_time(),
+        process_started=_began(process),
         since=now,
         expires=now + hold_s,
     )
+
+
+def _began(process: psutil.Process) -> float:
+    """When a process began. Linux counts that from the boot, and as a time of the day it moves when the clock is set."""
+    return float(process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0))
 
 
 def _clock() -> float:

@@ -63,7 +63,7 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
         frozen.suspend()
         joined = small.add()
         driver.until(lambda: small.processes("trainer", joined))
-        driver.until(lambda: len(store.records()) == 4)
+        driver.until(lambda: len(store.records()) == len(undisturbed.records()))
         assert not done_scores(store)
         driver.until(lambda: small.processes("evaluator", joined))
         driver.until(lambda: done_scores(store))

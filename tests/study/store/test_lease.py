@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import psutil
 import pytest
+from psutil import _pslinux
 
 from study.errors import ConfigError
 from study.store.lease import Lease, holder
@@ -146,6 +148,22 @@ def test_a_clock_that_jumps_takes_the_lease_from_nobody(
         with pytest.raises(ConfigError, match="is held by"), Lease(store, _never):
             pass
     assert holder(store) is None
+
+
+@pytest.mark.processes
+def test_a_clock_that_is_set_makes_no_living_process_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's time of boot moves with it: a second driver took the store of a living one."""
+    spawn = multiprocessing.get_context("fork")
+    held, end, store, real = spawn.Event(), spawn.Event(), Store(str(tmp_path)), _pslinux.boot_time
+    first = spawn.Process(target=_hold, args=(store.uri, held, end), daemon=True)
+    first.start()
+    assert held.wait(20)
+    for module in (psutil, _pslinux):
+        monkeypatch.setattr(module, "boot_time", lambda: real() - 3600)
+    with pytest.raises(ConfigError, match=rf"\(process {first.pid}\)"), Lease(store, _never):
+        pass
+    end.set()
+    first.join()
 
 
 class Odd(Store):
