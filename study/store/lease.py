@@ -108,7 +108,7 @@ class Lease:
         try:
             held = holder(self._store)
             if mine is not None and held is not None and held.token == mine.token:
-                self._store.write(lease_file(self._generation), _bytes(replace(mine, expires=time.time())))
+                self._store.write(lease_file(self._generation), _bytes(replace(mine, expires=0.0)))
         except OSError:
             return
 
@@ -242,7 +242,7 @@ def _myself(now: float, hold_s: float) -> Holder:
 
 
 def _began(process: psutil.Process) -> float:
-    """When a process began. Linux counts that from the boot, and as a time of the day it moves when the clock is set."""
+    """When a process began: on Linux since the boot, for its time of the day moves when the clock is set."""
     return float(process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0))
 
 

@@ -147,6 +147,10 @@ def test_a_clock_that_jumps_takes_the_lease_from_nobody(
         assert now.token == first.token
         with pytest.raises(ConfigError, match="is held by"), Lease(store, _never):
             pass
+    monkeypatch.setattr("time.time", lambda: real() - 2 * abs(by_s))  # back from there, or on another machine
+    (file,) = _files(store)
+    given_back = {**json.loads(store.read(file)), "machine": "another"}
+    store.write(file, json.dumps(given_back).encode())
     assert holder(store) is None
 
 
