@@ -106,6 +106,13 @@ class Hosts:
             init.send_signal(signal.SIGKILL)  # unshare's --kill-child takes the space's first process with it
             init.wait()
 
+    def cut_off(self, i: int) -> None:
+        """Take a machine's line away: nothing reaches it, nobody is told, and all on it goes on."""
+        _run("ip", "-n", self.operator, "link", "set", f"port{i}", "down")
+
+    def reconnect(self, i: int) -> None:
+        _run("ip", "-n", self.operator, "link", "set", f"port{i}", "up")
+
     def ssh(self, i: int, command: str) -> subprocess.CompletedProcess[str]:
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         return self.run(["ssh", *options, "-i", str(self.key), f"root@{self.addresses[i]}", command], timeout=60)

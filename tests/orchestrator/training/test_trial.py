@@ -26,6 +26,7 @@ from orchestrator.training.workers import WorkerGroup
 from study.store.records import AdapterRecord
 from study.store.store import Store
 from tests.support.forks.graft import family
+from tests.support.sockets import documented, listening
 from tests.support.tiny_world import start, sweep_apart
 from tests.support.trials import (
     RECIPE,
@@ -97,6 +98,9 @@ def test_a_worker_that_is_killed_or_stopped_costs_an_epoch_and_no_result(
     until(lambda: farthest(context.store) > 0, running.is_alive)
     [file] = context.store.files(CHECKPOINTS, "")
     reached = context.store.read(file)
+    sockets = {(name, where) for name, where in listening(os.getpid()) if name == "TrainerProcess"}
+    assert sockets, "docs/security.md says at which they listen"
+    assert sockets <= documented()
     os.kill(pid, number)
     running.join(300)
     group.stop()
