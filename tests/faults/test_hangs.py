@@ -44,9 +44,10 @@ def test_what_is_stopped_is_looked_at_and_killed_and_done_by_another(
     kind, when, more = STATES[state]
     config, store = study(world, state.replace(" ", "-").replace(",", ""), failures=HUNG, **more)
     with Driver(config, nodes.address) as driver:
-        driver.until(lambda: when(store) and len(present(nodes, kind, state)) > (more is SEVERAL))
-        victim = present(nodes, kind, state)[0]
-        victim.suspend()
+        victim = None
+        while victim is None:
+            driver.until(lambda: when(store) and len(present(nodes, kind, state)) > (more is SEVERAL))
+            victim = stopped(present(nodes, kind, state), state)
         assert driver.wait() == 0, driver.output
     assert_ended_as_hung(victim, kind, driver, store)
     if more is SEVERAL:  # which share the work in batches of their own
@@ -58,6 +59,16 @@ def test_what_is_stopped_is_looked_at_and_killed_and_done_by_another(
 def present(nodes: Nodes, kind: str, state: str) -> list[psutil.Process]:
     """Processes of a kind; those that load, which a study may end without, only where the state is that."""
     return [p for p in nodes.processes(kind) if "loads" in state or not title(p).split("\0")[0].endswith(".load")]
+
+
+def stopped(found: list[psutil.Process], state: str) -> psutil.Process | None:
+    """One of them, stopped: one that has scores in hand, where the state is that; one that has nothing may end so."""
+    for process in found:
+        process.suspend()
+        if not state.endswith(("score", "scores")) or title(process).split("\0")[0].endswith(".score"):
+            return process
+        process.resume()
+    return None
 
 
 @pytest.mark.parametrize("state", WRITING)
