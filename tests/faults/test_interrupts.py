@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,8 +61,21 @@ def terminal() -> Iterator[tuple[int, list[bytes]]]:
         os.close(mine)
 
 
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where Ray's sessions lie; no longer than sockets need it to be."""
+    with tempfile.TemporaryDirectory(prefix="int-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+def of(sessions: Path) -> list[psutil.Process]:
+    """Processes of Ray's own whose session lies there, whoever has started them."""
+    return [one for one in psutil.process_iter(["cmdline"]) if str(sessions) in " ".join(one.info["cmdline"] or [])]
+
+
 @pytest.mark.parametrize("state", STATES)
-def test_ctrl_c_ends_a_run_within_half_a_minute_and_leaves_nothing(state: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_run_within_half_a_minute_and_leaves_nothing(state: str, tmp_path: Path, sessions: Path) -> None:
     tasks = make_tasks(tmp_path / "tasks", ["next", "skip"], ["xx", "yy"])
     model = make_model(tmp_path / "tiny", spread=0.2)
     config = make_config(tmp_path, [model], ["next", "skip"], ["xx", "yy"], tasks, **CROWDED)
@@ -74,7 +88,9 @@ def test_ctrl_c_ends_a_run_within_half_a_minute_and_leaves_nothing(state: str, t
         left = family(psutil.Process(driver.pid))
         os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
         assert driver.wait(30) == 130, b"".join(written).decode()
-    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert psutil.wait_procs(left + of(sessions), timeout=10)[1] == []
+    assert of(sessions) == []
+    assert len([*sessions.glob("**/session_2*")]) <= 1, "a driver that ends has started another session of Ray"
     output = b"".join(written)
     assert b"SIGINT: stopped." in output
     assert b"Traceback" not in output
