@@ -33,6 +33,7 @@ from orchestrator.scheduling.backlog import Backlog
 from orchestrator.scheduling.decide import Decision, Demand, decide, in_order, unmet
 from orchestrator.scheduling.gang_queue import GangQueue
 from orchestrator.scheduling.gangs import Gang, planned
+from orchestrator.scheduling.silence import SetBack
 from orchestrator.scheduling.waiting import Waiting
 from orchestrator.scoring.actor import EvaluatorProcess, Evaluators, ScoringContext
 from orchestrator.scoring.pool import ScoringPool
@@ -94,6 +95,7 @@ class StudyRun:
             self._nodes,
         )
         self._scouts = Scouts(self._shape) if autoscales() else None
+        self._clock = SetBack()
 
     @property
     def progress(self) -> Progress:
@@ -164,6 +166,8 @@ class StudyRun:
         return decision
 
     def _tell(self, gangs: GangQueue[Event], trials: Trials, decision: Decision) -> None:
+        if (seconds := self._clock.look()) > 0:
+            self._books.display.set_back(seconds)
         have = self._pool.actors()
         under_way = [*self._trained(trials), *self._pool.under_way()]
         self._books.hold(len(gangs.state()[1]), have, self._pool.work(), under_way, decision)

@@ -52,6 +52,12 @@ class Display:
     def warn(self, text: str) -> None:
         warn(self._console, text)
 
+    def set_back(self, seconds: float) -> None:
+        self.warn(
+            f"this machine's clock was set back by {clock(seconds)}: parts of Ray wait until it is as late again. "
+            "Where nothing goes on, stop this run, start its cluster anew and run it again"
+        )
+
     def failure(self, failure: FailureRecord) -> None:
         """Tell of it, unless as many have failed alike: those are counted, and told of at the end."""
         shared = alike(failure)

@@ -70,6 +70,20 @@ class Awake:
         return self._counted
 
 
+class SetBack:
+    """By how much the clock of the day was set back, by one that nobody sets: Ray's own parts wait by the first."""
+
+    def __init__(self, day: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic) -> None:
+        self._day, self._clock = day, clock
+        self._ahead = day() - clock()
+
+    def look(self) -> float:
+        """Seconds by which it was set back since the last look, where they are worth a word; else 0."""
+        ahead = self._day() - self._clock()
+        back, self._ahead = self._ahead - ahead, ahead
+        return back if back > CAP_S else 0.0
+
+
 class Unanswered:
     """For how long one question has not been answered, by a watcher's clock."""
 

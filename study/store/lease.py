@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,10 +39,7 @@ SETTLE_S = 2.0  # how long two writers of an object store can overlap without th
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a store. Times are seconds since the epoch, but for `process_started`, which is one of its machine's.
-
-    `machine` differs between hosts and process namespaces.
-    """
+    """Who holds a store. Times are seconds since the epoch, but `process_started`, which a `machine` counts for itself."""
 
     token: str
     user: str
@@ -212,18 +210,11 @@ def _link(final: Path, data: bytes) -> bool:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
-        return _exclusive(final, data)  # a filesystem without hard links
+        with suppress(FileExistsError), final.open("xb") as out:  # a filesystem without hard links
+            return out.write(data) > 0
+        return False
     finally:
         temporary.unlink(missing_ok=True)
-    return True
-
-
-def _exclusive(final: Path, data: bytes) -> bool:
-    try:
-        with final.open("xb") as out:
-            out.write(data)
-    except FileExistsError:
-        return False
     return True
 
 

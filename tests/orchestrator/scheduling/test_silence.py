@@ -16,6 +16,7 @@ from orchestrator.scheduling.silence import (
     Awake,
     Beat,
     Duty,
+    SetBack,
     Silences,
     Unanswered,
 )
@@ -161,3 +162,12 @@ def test_how_far_work_has_come_is_said_with_its_steps_and_is_of_that_work_alone(
     now[0] = 15.0
     pulse.beat(WORKING)
     assert hear(first) == (Reached(0.6, 2.5), 0.0)
+
+
+def test_only_a_clock_that_was_set_back_is_told_and_once() -> None:
+    moment = {"day": 1000.0, "clock": 10.0}
+    clock = SetBack(lambda: moment["day"], lambda: moment["clock"])
+    for day, passes, told in ((5, 5, 0), (3600, 5, 0), (-7200 + 5, 5, 7200), (5, 5, 0), (-1, 5, 0), (9000, 0, 0)):
+        moment["day"] += day
+        moment["clock"] += passes
+        assert clock.look() == told
