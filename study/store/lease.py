@@ -39,7 +39,7 @@ SETTLE_S = 2.0  # how long two writers of an object store can overlap without th
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a store. Times are seconds since the epoch, but `process_started`, which a `machine` counts for itself."""
+    """Who holds a store. Times are seconds since the epoch, but for `process_started`, which its `machine` counts."""
 
     token: str
     user: str
