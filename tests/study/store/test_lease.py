@@ -22,7 +22,6 @@ from study.store.lease import Lease, holder
 from study.store.store import Store
 from tests.faults.disk import Disk
 
-
 MANY = 8
 
 
