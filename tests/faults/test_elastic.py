@@ -12,12 +12,23 @@ from study.store.nodes import excluded
 from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
-from tests.faults.test_faults import EVALUATORS, RECIPE, bucket, compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import EVALUATORS, RECIPE, bucket, compare, nodes, study, world
 from tests.support.rows import done_scores
+from tests.support.tiny_world import CROWDED
 
-__all__ = ["bucket", "nodes", "undisturbed", "world"]
+__all__ = ["bucket", "nodes", "world"]
 
 pytestmark = pytest.mark.long
+
+ALONE = {**CROWDED["training"], "gang_size": 1}  # gangs, and so last bits, hang on how large the cluster is
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
+    config, store = study(world, "undisturbed", training=ALONE)
+    with Driver(config, nodes.address) as driver:
+        assert driver.wait() == 0, driver.output
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def test_a_node_that_joins_trains_and_scores_and_one_that_leaves_costs_what_it_h
     small: Nodes, world: tuple[Path, Path, Path], undisturbed: Store
 ) -> None:
     """The only evaluator of the first node is frozen: what is done meanwhile is done by the node that has joined."""
-    config, store = study(world, "elastic", evaluators={**EVALUATORS, "min": 2})
+    config, store = study(world, "elastic", training=ALONE, evaluators={**EVALUATORS, "min": 2})
     with Driver(config, small.address) as driver:
         driver.until(lambda: small.processes("evaluator"))
         frozen = small.processes("evaluator")[0]
@@ -77,7 +88,7 @@ def test_a_trial_leaves_a_node_that_keeps_losing_its_worker_and_goes_on_elsewher
     small: Nodes, world: tuple[Path, Path, Path], undisturbed: Store
 ) -> None:
     joined = small.add()
-    config, store = study(world, "excluded")
+    config, store = study(world, "excluded", training=ALONE)
     killed: set[int] = set()
 
     def another() -> list[Process]:
