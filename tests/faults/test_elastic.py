@@ -12,23 +12,13 @@ from study.store.nodes import excluded
 from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.driven import Driver
-from tests.faults.test_faults import EVALUATORS, RECIPE, bucket, compare, nodes, study, world
+from tests.faults.test_faults import ALONE, EVALUATORS, RECIPE, bucket, compare, nodes, study, world
+from tests.faults.test_faults import undisturbed_alone as undisturbed
 from tests.support.rows import done_scores
-from tests.support.tiny_world import CROWDED
 
-__all__ = ["bucket", "nodes", "world"]
+__all__ = ["bucket", "nodes", "undisturbed", "world"]
 
 pytestmark = pytest.mark.long
-
-ALONE = {**CROWDED["training"], "gang_size": 1}  # gangs, and so last bits, hang on how large the cluster is
-
-
-@pytest.fixture(scope="module")
-def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
-    config, store = study(world, "undisturbed", training=ALONE)
-    with Driver(config, nodes.address) as driver:
-        assert driver.wait() == 0, driver.output
-    return store
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,7 @@ OWN: dict[str, Any] = {
     **{**CROWDED, "evaluators": EVALUATORS, "recipe": RECIPE},
     **{"sources": CELLS, "targets": CELLS, "compose": COMPOSE},
 }
+ALONE = {**CROWDED["training"], "gang_size": 1}  # gangs, and so last bits, hang on how large the cluster is
 UNITS = 5 + (1 + 5 + 4) * 5 + (1 + 2) * 4
 SHARE = 0.2  # of a bucket's requests that are refused, fail or are cut off
 SLOW_S = 0.3  # that each of a slow bucket's requests takes longer
@@ -122,7 +123,15 @@ def study(world: tuple[Path, Path, Path], name: str, store: str = "", **more: An
 
 @pytest.fixture(scope="module")
 def undisturbed(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
-    config, store = study(world, "undisturbed")
+    return _in_one_go(nodes, *study(world, "undisturbed"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed_alone(world: tuple[Path, Path, Path], nodes: Nodes) -> Store:
+    return _in_one_go(nodes, *study(world, "undisturbed-alone", training=ALONE))
+
+
+def _in_one_go(nodes: Nodes, config: Path, store: Store) -> Store:
     with Driver(config, nodes.address) as driver:
         assert driver.wait() == 0, driver.output
     return store

@@ -11,7 +11,8 @@ from study.store.store import Store
 from tests.faults.cluster import Nodes
 from tests.faults.disk import Disk
 from tests.faults.driven import Driver
-from tests.faults.test_faults import bucket, compare, nodes, study, undisturbed, world
+from tests.faults.test_faults import ALONE, bucket, compare, nodes, study, world
+from tests.faults.test_faults import undisturbed_alone as undisturbed
 
 __all__ = ["bucket", "nodes", "undisturbed", "world"]
 
@@ -22,7 +23,7 @@ def test_a_full_scratch_ends_the_run_with_a_word_and_costs_what_was_in_hand(
     world: tuple[Path, Path, Path], nodes: Nodes, undisturbed: Store
 ) -> None:
     """The driver starts a cluster of its own there; the next run goes on elsewhere, on the other cluster."""
-    config, store = study(world, "scratch")
+    config, store = study(world, "scratch", training=ALONE)
     with (
         tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as short,  # as sockets need paths to be
         Disk(Path(short) / "s", size_mb=600) as disk,
