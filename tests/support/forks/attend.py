@@ -8,6 +8,8 @@ import sys
 
 from asking import last
 
-environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # another allocator
+environment = dict(os.environ)
+if "jemalloc" in environment.get("LD_PRELOAD", ""):  # another allocator, which Ray gives its own
+    del environment["LD_PRELOAD"]
 last("attendants", arguments=sys.argv[1:], environment=environment)
 os.execv(sys.executable, [sys.executable, "-u", *sys.argv[1:]])
