@@ -31,6 +31,8 @@ figcaption { max-width: 52em; margin: 4px 0 10px; }
 .heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
 .scroll .chart { width: max-content; }
+.scroll.cut::before { content: "more to the right →"; display: block; position: sticky; left: 0; width: max-content;
+  color: var(--soft); font-size: .85rem; }
 .vega-bindings { font-size: .95rem; margin: 8px 0; }
 .vega-bindings select { font: inherit; color: var(--ink); background: var(--paper);
   border: 1px solid var(--edge); padding: 3px 6px; margin-left: 6px; max-width: 100%; }
@@ -58,6 +60,7 @@ footer { color: var(--soft); font-size: .88rem; margin-top: 50px; padding-bottom
 :focus-visible { outline: 3px solid var(--blue); outline-offset: 2px; }
 @media print { nav, .choices, button.sort::after { display: none; } h2, h3, .how, summary { break-after: avoid; }
   figure, tr { break-inside: avoid; } thead { display: table-header-group; } th { position: static; }
+  .scroll.cut::before { display: none; }
   .scroll, .tall { max-height: none; overflow: visible; } .chart svg { max-width: 100%; height: auto; }
   th, td { white-space: normal; padding: 2px 5px; } table { font-size: .7rem; }
   details::details-content { content-visibility: visible; block-size: auto; } }
@@ -78,6 +81,10 @@ function apart(holder) {  // of names that would lie upon each other the first s
     if (boxes.some(lies)) one.style.visibility = "hidden";
     else boxes.push(box);
   }
+}
+for (const box of document.querySelectorAll(".scroll")) {
+  const look = new ResizeObserver(() => box.classList.toggle("cut", box.scrollWidth > box.clientWidth + 1));
+  for (const one of [box, ...box.children]) look.observe(one);
 }
 for (const holder of document.querySelectorAll("[data-spec]")) {
   const spec = JSON.parse(document.getElementById(holder.dataset.spec).textContent);

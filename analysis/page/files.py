@@ -14,7 +14,9 @@ import polars as pl
 import vl_convert
 
 from analysis.page import headline
+from analysis.page.apart import apart
 from analysis.page.beside import Beside, beside
+from analysis.page.charts.style import for_file
 from analysis.page.document import TITLE, page
 from analysis.page.questions.files import Questions, has, removed
 from analysis.page.recipes import page_of
@@ -213,9 +215,9 @@ def _remove_figures(folder: Path) -> None:
 
 
 def write_figures(study: Study, made: dict[str, Made], folder: Path) -> None:
-    """Every figure as SVG and as PNG at twice its size."""
+    """Every figure as SVG and as PNG at twice its size, without names that would lie upon others."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, spec in specs(study, made, page=False).items():
-        svg = vl_convert.vegalite_to_svg(spec)
+        svg = apart(vl_convert.vegalite_to_svg(for_file(spec)))
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
         (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))

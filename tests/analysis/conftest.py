@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
@@ -88,6 +89,9 @@ def asked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def asked_report(asked_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study beside another of its models, of fewer items."""
+    other = tmp_path_factory.mktemp("beside") / "other"
+    write_store(other, replace(ASKED, models=ASKED.models[:1], items=30, seed=1))
     folder = tmp_path_factory.mktemp("report")
     (folder / "items").mkdir()
     (folder / "items" / "999-gone.js").write_text('shown({"task":"gone"});\n')
@@ -95,5 +99,5 @@ def asked_report(asked_store: Store, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "items-mine.html").write_text("<title>Mine</title>")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "write_figures", lambda *_: None)
-        files.write(load_store(asked_store.uri), folder)
+        files.write(load_store(asked_store.uri), folder, [load_store(str(other))])
     return folder

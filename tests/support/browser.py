@@ -15,6 +15,15 @@ from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LEFT_OUT = "WITHOUT_BROWSER"
+OVERLAPS = """() => [...document.querySelectorAll(".chart")].flatMap((chart) => {
+  const seen = [...chart.querySelectorAll("svg text")].filter((one) => one.textContent.trim() &&
+    one.getAttribute("opacity") !== "0" && one.style.visibility !== "hidden" && !one.closest('[opacity="0"]'));
+  const boxes = seen.map((one) => [one.textContent, one.getBoundingClientRect()]).filter(([, box]) => box.width);
+  return boxes.flatMap(([text, a], at) => boxes.slice(at + 1).filter(([, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3)
+    .map(([other]) => chart.dataset.spec + ": " + text + " | " + other));
+})"""  # texts of a figure that lie upon each other
 
 
 def where() -> str:

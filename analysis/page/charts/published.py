@@ -85,7 +85,7 @@ def _quadrant(frame: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     across = bars.transform_filter("isValid(datum.donor_low)").encode(x="donor_low:Q", x2="donor_high:Q")
     upright = bars.transform_filter("isValid(datum.recipient_low)").encode(y="recipient_low:Q", y2="recipient_high:Q")
     middle = alt.Chart(data(frame.select(pl.col(roles).mean()))).mark_rule(strokeDash=[4, 3], color="#777777")
-    words = base.mark_text(dy=-9, dx=9, fontSize=11).encode(text="name:N")
+    words = base.mark_text(align="left", dy=-8, dx=5, fontSize=11).encode(text="name:N")
     dots = base.mark_point(filled=True, size=60, opacity=1)
     means = [middle.encode(x="donor:Q"), middle.encode(y="recipient:Q")]
     return alt.layer(across, upright, *means, dots, words)

@@ -26,6 +26,7 @@ CATEGORIES = [
     "#2f72c4",
 ]
 MODEL_TITLE = {"text": {"expr": "model_shown"}, "anchor": "start", "fontSize": 13, "fontWeight": 500}
+IN_FILES = "'Liberation Sans', Arial, Helvetica, sans-serif"  # of the widths by which a file's texts are placed
 CONFIG: Spec = {
     "font": "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif",
     "background": "#ffffff",
@@ -36,6 +37,8 @@ CONFIG: Spec = {
         "titleFontWeight": 500,
         "gridColor": "#e8e8e8",
         "labelLimit": 220,
+        "labelSeparation": 4,
+        "titlePadding": 10,
     },
     "legend": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500},
     "header": {"labelFontSize": 12, "labelFontWeight": 600, "titleFontSize": 12, "titleFontWeight": 500},
@@ -61,6 +64,11 @@ def spec(chart: alt.LayerChart | alt.FacetChart | alt.HConcatChart, describe: st
     if made.get("width") == "container":
         made["autosize"] = {"type": "fit-x", "contains": "padding"}
     return made
+
+
+def for_file(made: Spec) -> Spec:
+    """The specification in fonts as wide as those by which places in files are found."""
+    return {**made, "config": {**CONFIG, "font": IN_FILES}}
 
 
 def colour(frame: pl.DataFrame) -> alt.Color:

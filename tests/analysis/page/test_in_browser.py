@@ -12,21 +12,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.analysis.conftest import HOSTILE
-from tests.support.browser import browser
+from tests.support.browser import OVERLAPS, browser
 
 pytestmark = pytest.mark.processes
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 HEAT = ("matrix", "language_matrix", "task_matrix")  # whose colours are the values, which are written or in the table
 PATIENCE = 60_000  # ms, on a busy machine
-OVERLAPS = """() => [...document.querySelectorAll(".chart")].flatMap((chart) => {
-  const seen = [...chart.querySelectorAll("svg text")].filter((one) => one.textContent.trim() &&
-    one.getAttribute("opacity") !== "0" && one.style.visibility !== "hidden" && !one.closest('[opacity="0"]'));
-  const boxes = seen.map((one) => [one.textContent, one.getBoundingClientRect()]).filter(([, box]) => box.width);
-  return boxes.flatMap(([text, a], at) => boxes.slice(at + 1).filter(([, b]) =>
-    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
-    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3)
-    .map(([other]) => chart.dataset.spec + ": " + text + " | " + other));
-})"""
 MARKS = """() => [...document.querySelectorAll(".chart")].flatMap((chart) =>
   [...chart.querySelectorAll("svg g.role-mark:not(.mark-text):not(.mark-area) > path, " +
                              "svg g.role-mark:not(.mark-text):not(.mark-area) > line")].map((one) => {
@@ -95,8 +86,9 @@ def contrast(colour: str, alpha: float = 1.0) -> float:
 @pytest.mark.parametrize("name", ["index.html", "items.html#target=names/de&source=sums/en&model=tiny"])
 @pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["light-desk", "dark-phone"])
 def test_axe_finds_nothing(name: str, scheme: str, size: dict[str, int], pages: Any) -> None:
-    """All that is folded is unfolded first."""
+    """All that is folded is unfolded first. The report stands beside another study."""
     page = pages(name, scheme, size)
+    assert name.startswith("items") or page.locator("#compare").count() == 1
     page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
     found = Axe().run(page).response["violations"]
     page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = false)")
@@ -109,6 +101,15 @@ def test_no_label_lies_upon_another_and_nothing_is_wider_than_the_page(size: dic
     page = pages("index.html", "light" if size is DESK else "dark", size)
     assert page.evaluate(OVERLAPS) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_what_lies_beyond_the_edge_is_told(pages: Any) -> None:
+    told = """() => [...document.querySelectorAll(".scroll")].filter((one) => one.getClientRects().length).map(
+      (one) => [one.scrollWidth > one.clientWidth + 1, getComputedStyle(one, "::before").content !== "none"])"""
+    for page, some in ((pages("index.html", "dark", PHONE), True), (pages("index.html"), False)):
+        every = page.evaluate(told)
+        assert all(beyond == said for beyond, said in every)
+        assert any(said for _, said in every) or not some
 
 
 def test_marks_and_words_of_figures_stand_out_from_their_paper(pages: Any) -> None:
