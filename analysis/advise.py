@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.json:
         tell(found.told())
     else:
-        say(found.text(options.top))
+        say("\n".join(part for part in (found.text(options.top), found.legend()) if part))
     return 0
 
 

@@ -27,6 +27,14 @@ def test_command_line(store_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ):
         assert advise.main([str(store_path), *question]) == 0
         assert "names/de" in capsys.readouterr().out
+    assert advise.main([str(store_path), "--source", "names/de"]) == 0
+    _, _, legend = capsys.readouterr().out.rpartition("|\n")
+    assert {one.split(":")[0].strip() for one in legend.splitlines()} == {
+        "regime",
+        "delta",
+        "expected",
+        "can_be_harmed",
+    }
     assert advise.main([str(store_path), "--source", "names/de", "--json", "--top", "1"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["sentence"].startswith("Targets of names/de")
