@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
+WORDS = {  # of what an answer's columns say, where their names do not
+    "regime": "MT-ML the source's own cell, MT-CL same task, CT-ML same language, CT-CL neither",
+    "delta": "the change that was measured; empty where nothing was",
+    "expected": "what to expect of the change, luck allowed for; from low to high in 95 % of cases",
+    "can_be_harmed": "false where the base is at chance or at 0: a loss there is luck",
+    "harm_elsewhere": "of its other targets, the share to expect a harm on, %",
+    "mean_elsewhere": "the mean of what to expect on them",
+}
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -19,6 +28,10 @@ class Advice:
         """The same for programs, with every row."""
         rows = self.table.with_columns(pl.col(pl.Float64, pl.Float32).fill_nan(None)).to_dicts()
         return {"sentence": self.sentence, "rows": rows, "beside": [other.told() for other in self.beside]}
+
+    def legend(self) -> str:
+        """What its columns mean, a line each."""
+        return "\n".join(f"  {name}: {words}" for name, words in WORDS.items() if name in self.table.columns)
 
     def text(self, most: int) -> str:
         """The sentence and the first `most` rows, as Markdown."""

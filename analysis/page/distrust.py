@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from analysis.page import html
-from analysis.page.words import count
+from analysis.page.words import count, pp
 from analysis.reading.study import Study
-from analysis.statistics.health import overlap_checked, unchecked
+from analysis.statistics.health import idle, overlap_checked, unchecked
 from analysis.tables.registry import Made
 from study.store.records import FailureRecord
 from study.store.seen import Seen
 
+NAMED = 5  # sources that a line names
 INDEPENDENT = (
     "Each item counts as a draw of its own: where several ask about one passage and the config does not say so "
     "(<code>tasks[].group_field</code>), intervals are too narrow."
@@ -23,6 +24,7 @@ INDEPENDENT = (
 def chapter(study: Study, made: dict[str, Made]) -> str:
     """Health, what was left out, what failed."""
     parts = ['<h2 id="distrust">What to distrust</h2>', _health(study, made["health"])]
+    parts += _idle(study.transfer)
     parts += [f"<p>{html.text(note)}</p>" for note in (*study.notes, *_seen(study.seen))]
     if study.expected is not None:
         parts.append(f"<p>{study.done:,} of {study.expected:,} score units of the current config are done.</p>")
@@ -37,6 +39,25 @@ def chapter(study: Study, made: dict[str, Made]) -> str:
     if study.failures:
         parts.append(f"<h3>Failed units ({len(study.failures)})</h3>{_failed(study.failures)}")
     return "".join(parts)
+
+
+def _idle(transfer: pl.DataFrame) -> Iterator[str]:
+    """Sources that learned nothing to be seen where they were trained: what they do elsewhere is no transfer."""
+    still, sources = idle(transfer)
+    if not still.height:
+        return
+    several = transfer["model"].n_unique() > 1
+    told = [
+        f"{f'{model}: ' * several}{task}/{language} ({pp(delta)})"
+        for model, task, language, delta in still.head(NAMED).iter_rows()
+    ]
+    more = f" and {still.height - NAMED:,} more" if still.height > NAMED else ""
+    yield (
+        f"<p><strong>{still.height:,} of {count(sources, 'source')}{' (each model counted)' * several} did not gain on "
+        f"what they were trained on:</strong> {html.text(', '.join(told))}{more}. What they do elsewhere says little "
+        "of transfer. They may have learned too little: <code>recipe.epochs</code>, <code>recipe.learning_rate</code>, "
+        "more examples; or the base could do it already.</p>"
+    )
 
 
 def _seen(seen: Seen) -> Iterator[str]:

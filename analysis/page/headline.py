@@ -25,6 +25,7 @@ from analysis.page.words import (
     visible,
 )
 from analysis.reading.study import Study
+from analysis.statistics.health import idle
 from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 
@@ -158,7 +159,7 @@ def _regimes(made: dict[str, Made]) -> str:
     if table is None:
         return ""
     parts = [
-        f"{REGIMES[r['regime']]} {pp(r['mean'])}{span(r['low'], r['high'], named=not number)}"
+        f"{REGIMES[r['regime']]} ({r['regime']}) {pp(r['mean'])}{span(r['low'], r['high'], named=not number)}"
         for number, r in enumerate(table.filter(pl.col("regime") != "all").iter_rows(named=True))
     ]
     return "By regime: " + " · ".join(parts) + "."
@@ -232,6 +233,9 @@ def distrust(study: Study, made: dict[str, Made]) -> str:
         doubts.append(f"{count(targets, 'target')} cannot be trusted ({', '.join(sorted(set(health['check'])))})")
     if study.transfer.height and not study.panels:
         doubts.append("no items are known: nothing is said of single cells, and no interval has the items models share")
+    still, sources = idle(study.transfer)
+    if still.height:
+        doubts.append(f"{still.height:,} of {count(sources, 'source')} did not gain on what they were trained on")
     if power is not None:
         doubts.append(f"a single cell must lose {visible(power)} to be called worse with 80 % chance")
     if _one_seed(study, made):

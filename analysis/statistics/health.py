@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 
-from analysis.frames import MODEL_WORDS, TARGET, TARGET_WORDS, Table, need
+from analysis.frames import MODEL_WORDS, SOURCE, TARGET, TARGET_WORDS, Table, need
 from analysis.inference.items import Singles
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
@@ -200,6 +200,13 @@ def unchecked(study: Study) -> int:
     """How many targets, each model counted, have scores but no items."""
     seen = {(panel.model, panel.task, panel.language) for panel in study.asked} | study.unhealthy
     return len(set(study.units.select("model", *TARGET).iter_rows()) - seen)
+
+
+def idle(transfer: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """`model, source…, delta` of sources that did not gain on their own cells; and of how many sources."""
+    own = transfer.filter(pl.col("regime") == "MT-ML").group_by("model", *SOURCE).agg(pl.col("delta").mean())
+    known = own.drop_nulls("delta")
+    return known.filter(pl.col("delta") <= 0).sort("delta", "model", *SOURCE), known.height
 
 
 def overlap_checked(records: Records) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from analysis.page import headline, words
+from analysis.page import distrust, headline, words
 from analysis.reading.study import Study
 from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
@@ -102,6 +102,25 @@ def test_of_several_models_the_cells_that_are_named_say_which_and_of_one_seed_th
     said = line(headline.lines(study, found), "Graded metrics: ")
     assert "most of all two: a/de on b/en, −6 points (95 % interval −9 to −2)" in said
     assert said.endswith(f"{headline.PICKED}.")
+
+
+def test_sources_that_learned_nothing_are_told_on_the_first_screen_and_named_below(
+    study: Study, made: dict[str, Made]
+) -> None:
+    """Zero is no gain; what another cell lost is none of it."""
+    own = (pl.col("source_language") == pl.col("target_language")) & (pl.col("source_task") == pl.col("target_task"))
+    first = own & (pl.col("source_language") == "de") & (pl.col("source_task") == "names")
+    delta = pl.when(first & (pl.col("model") == "small-3B")).then(-2.0).when(own).then(1.0).otherwise(-9.0)
+    weak = replace(study, transfer=study.transfer.with_columns(delta=delta))
+    assert "; 1 of 12 sources did not gain on what they were trained on; " in headline.distrust(weak, made)
+    told = distrust.chapter(weak, made)
+    assert "<strong>1 of 12 sources (each model counted) did not gain" in told
+    assert "small-3B: names/de (−2.00 pp). What they do elsewhere" in told
+    still = replace(study, transfer=study.transfer.with_columns(delta=pl.when(own).then(0.0).otherwise(1.0)))
+    assert "12 of 12 sources did not gain" in headline.distrust(still, made)
+    assert "numbers/en (+0.00 pp) and 7 more." in distrust.chapter(still, made)
+    well = replace(study, transfer=study.transfer.with_columns(delta=pl.when(own).then(0.1).otherwise(-1.0)))
+    assert "did not gain" not in headline.distrust(well, made) + distrust.chapter(well, made)
 
 
 def test_claims_are_counted_in_words() -> None:
