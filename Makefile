@@ -16,6 +16,7 @@ PY := .venv/bin/python
 
 install:
 	@./install.sh
+	@$(if $(filter install,$(MAKECMDGOALS)),echo "Installed. Now: source .venv/bin/activate; your own data: docs/tutorial.md; the quickstart: make sweep")
 
 sweep: install
 	@code=0; $(PY) -m orchestrator.sweep $(CONFIG) || code=$$?; \

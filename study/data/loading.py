@@ -31,6 +31,7 @@ from study.faults.network import Unreachable, is_network_trouble
 from study.models.hub import one_per_node
 from study.pulse import beat
 
+LOCAL = ("csv", "json", "parquet", "text")  # whose data_files are of this machine, where they have no protocol
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
@@ -180,10 +181,14 @@ def _check_metrics(task: Task, cell: Cell) -> None:
 
 
 def _check_files(task: Task, cell: Cell) -> None:
-    """Raise TaskError for a file of data that is empty: its reader says so in words of its own, or not at all."""
-    files = (task.config.dataset_kwargs or {}).get("data_files")
+    """Raise TaskError for a file of data that is not there, or is empty: its reader says so in words of its own."""
+    options = task.config.dataset_kwargs or {}
+    files, are_ours = options.get("data_files"), task.get_config("dataset_path") in LOCAL and "data_dir" not in options
     for split, names in files.items() if isinstance(files, dict) else ():
         for name in names if isinstance(names, list) else [names]:
+            if are_ours and not Path(name).exists() and not ("://" in name or set("*?[") & set(name)):
+                where = f"no such file; it is looked for from the folder you run in, {Path.cwd()}"
+                raise TaskError(f"{cell}: data_files of its split {split!r} = {name!r}: {where}: write its whole path")
             if Path(name).is_file() and not Path(name).read_bytes().strip():
                 raise TaskError(f"{cell}: its split {split!r} has no rows: {name} is empty; fill it, or leave it out")
 

@@ -233,6 +233,21 @@ def test_an_empty_split_is_named(split: str, tmp_path: Path) -> None:
         library(tmp_path).load(CELL)
 
 
+def test_a_file_that_is_not_there_says_from_where_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from the task's own folder, as one may think."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, dataset_kwargs={"data_files": {"train": "quiz_en.yaml", "test": "../no.jsonl"}})
+    told = rf"quiz/en: data_files of its split 'test' = '../no.jsonl': no such file; .* run in, {tmp_path}: "
+    with pytest.raises(TaskError, match=told):
+        library(tmp_path).load(CELL)
+    write(tmp_path, dataset_kwargs={"data_files": {"train": "no*.jsonl", "test": "test.jsonl"}})
+    with pytest.raises(TaskError, match="cannot be loaded") as pattern:
+        library(tmp_path).load(CELL)
+    assert "whole path" not in str(pattern.value)
+
+
 @pytest.mark.parametrize("path", ["csv", "the folder"])
 def test_cells_of_a_csv_are_read_as_they_stand(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
