@@ -1,6 +1,8 @@
-"""Pictures of the Ray dashboard for docs/dashboard.md, taken with headless Chromium while a study runs.
+"""Pictures for the documentation, taken with headless Chromium.
 
-    python docs/screenshots.py --address http://127.0.0.1:8265 --out docs/images
+    python docs/screenshots.py report runs/quickstart/report report-quickstart     the first screen, and that of a phone
+    python docs/screenshots.py report FOLDER report-combinations --chapter combinations      a chapter of the page
+    python docs/screenshots.py dashboard --address http://127.0.0.1:8265           the Ray dashboard, while a study runs
 
 The dashboard wants the cluster's token; a browser keeps it in a cookie once it was typed in, and so does this one.
 """
@@ -8,85 +10,71 @@ The dashboard wants the cluster's token; a browser keeps it in a cookie once it 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import base64
-import itertools
 import os
-import subprocess
-import tempfile
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
+from playwright.sync_api import Browser, Page, sync_playwright
 
+IMAGES = Path(__file__).parent / "images"
+DESK, PHONE, LONG, WIDE = (1440, 900), (390, 844), (1060, 1110), (1500, 900)
 PAGES = {"actors": "#/actors"}
-SIZE = (1500, 900)
-LOAD_S = 6.0  # the page asks for its numbers after it has loaded
+LOAD_MS, DRAW_MS = 6000, 1500  # the dashboard asks for its numbers after it has loaded; figures are drawn then, too
 
 
-class Browser:
-    """A Chromium page, spoken to through its DevTools protocol."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket, self._numbers = socket, itertools.count(1)
-
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        number = next(self._numbers)
-        await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        while True:
-            answer = await self._socket.receive_json()
-            if answer.get("id") == number:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
-                return dict(answer["result"])
-
-
-async def take(address: str, token: str, out: Path) -> None:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        command += ["--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-        chromium = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@contextmanager
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        program = shutil.which("chromium") or shutil.which("google-chrome")
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
-            await _take(await _port(Path(profile)), address, token, out)
+            yield started
         finally:
-            chromium.terminate()
-            chromium.wait()
+            started.close()
 
 
-async def _port(profile: Path) -> int:
-    for _ in range(600):
-        if (file := profile / "DevToolsActivePort").exists() and (text := file.read_text()):
-            return int(text.splitlines()[0])
-        await asyncio.sleep(0.1)
-    raise TimeoutError("Chromium does not start")
+def page_of(started: Browser, size: tuple[int, int]) -> Page:
+    return started.new_page(viewport={"width": size[0], "height": size[1]})
 
 
-async def _take(port: int, address: str, token: str, out: Path) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-            pages = [page for page in await answer.json(content_type=None) if page["type"] == "page"]
-        async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            browser = Browser(socket)
-            width, height = SIZE
-            view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-            await browser.call("Emulation.setDeviceMetricsOverride", **view)
-            cookie = {"name": "ray-authentication-token", "value": token, "domain": urlsplit(address).hostname}
-            await browser.call("Network.setCookie", path="/", **cookie)
-            for name, page in PAGES.items():
-                await browser.call("Page.navigate", url=f"{address}/{page}")
-                await asyncio.sleep(LOAD_S)
-                picture = await browser.call("Page.captureScreenshot", format="png")
-                (out / f"dashboard-{name}.png").write_bytes(base64.b64decode(picture["data"]))
+def report(folder: Path, name: str, chapter: str | None, out: Path) -> None:
+    """The first screen on a desk and on a phone; of a `chapter` what a long window shows from its heading on."""
+    with browser() as started:
+        for size, kind in [(LONG, "")] if chapter else [(DESK, ""), (PHONE, "-phone")]:
+            page = page_of(started, size)
+            page.goto((folder / "index.html").resolve().as_uri() + (f"#{chapter}" if chapter else ""))
+            page.wait_for_timeout(DRAW_MS)
+            page.screenshot(path=out / f"{name}{kind}.png")
+
+
+def dashboard(address: str, out: Path) -> None:
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser().read_text()
+    with browser() as started:
+        page = page_of(started, WIDE)
+        cookie = {"name": "ray-authentication-token", "value": token, "url": address}
+        page.context.add_cookies([cookie])
+        for name, place in PAGES.items():
+            page.goto(f"{address}/{place}")
+            page.wait_for_timeout(LOAD_MS)
+            page.screenshot(path=out / f"dashboard-{name}.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--address", default="http://127.0.0.1:8265")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    kinds = parser.add_subparsers(required=True, dest="kind")
+    of_report = kinds.add_parser("report")
+    of_report.add_argument("folder", type=Path)
+    of_report.add_argument("name")
+    of_report.add_argument("--chapter")
+    kinds.add_parser("dashboard").add_argument("--address", default="http://127.0.0.1:8265")
     options = parser.parse_args()
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser().read_text()
-    asyncio.run(take(options.address.rstrip("/"), token, options.out))
+    if options.kind == "report":
+        report(options.folder, options.name, options.chapter, options.out)
+    else:
+        dashboard(options.address.rstrip("/"), options.out)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ dl { max-width: 52em; } dt { font-weight: 600; margin-top: 8px; } dd { margin: 0
 footer { color: var(--soft); font-size: .88rem; margin-top: 50px; padding-bottom: 40px; }
 #vg-tooltip-element { font-size: 13px !important; }
 @media (max-width: 600px) {
-  main, header, footer { padding: 0 14px; } h1 { font-size: 1.35rem; } h2 { font-size: 1.15rem; }
+  main, header, footer { padding: 0 14px; } header { padding-top: 16px; }
+  h1 { font-size: 1.35rem; } h2 { font-size: 1.15rem; }
   th, td { padding: 4px 5px; } }
 :focus-visible { outline: 3px solid var(--blue); outline-offset: 2px; }
 @media print { nav, .choices, button.sort::after { display: none; } h2, h3, .how, summary { break-after: avoid; }
