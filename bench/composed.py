@@ -1,8 +1,8 @@
 """What scoring compositions costs beside scoring trained adapters: CPU seconds on one thread.
 
-`python -m bench.composed [CONFIG] [ADAPTERS] [ROUNDS]` scores ADAPTERS adapters at random of the config's rank, then as
-many sums of three of them, on every target of the config, with one evaluator that is warm; ROUNDS times in turn, each
-round a ratio of its own. A round's sums are new: they are put together, written and read within their time. Then a bank
+`python -m bench.composed [CONFIG] [ADAPTERS] [ROUNDS]` scores ADAPTERS adapters at random of the config's rank, and as
+many sums of three of them, on every target of the config, with one evaluator that is warm; in ROUNDS shares, adapters
+and sums in turn, each share a ratio of its own. Sums are put together, written and read within their time. Then a bank
 of four adapters reads the items of one target, the adapters of once, twice and three times the rank, in turn.
 """
 
@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -80,13 +80,13 @@ class Bench:
     def _scored(self, units: Sequence[ScoreUnit]) -> None:
         assert all(one.ok for one in self.evaluator.score(units))
 
-    def sums(self, of_round: int) -> list[Adapter | None]:
-        """As many sums of three adapters each as there are adapters; other weights in every round."""
+    def sums(self, numbers: Iterable[int]) -> list[Adapter | None]:
+        """Of each of these adapters and the next two, with weights of its own."""
         found: list[Adapter | None] = []
         parts = {one.adapter_id: one for one in self.trained}
-        for number in range(len(self.trained)):
+        for number in numbers:
             three = [self.trained[(number + step) % len(self.trained)] for step in (0, 1, 2)]
-            weights = (1.0, 0.5, -0.5 - 0.01 * of_round)
+            weights = (1.0, 0.5, -0.5 - 0.01 * number)
             made = Composition("sum", gathered(Term(o.adapter_id, w) for o, w in zip(three, weights, strict=True)))
             own = tuple(parts[term.adapter_id] for term in made.terms)
             found.append(ComposedAdapter(made.identity, self.model.name, f"sum{number}", made, own, 1))
@@ -128,15 +128,17 @@ def main(file: str, count: int, rounds: int) -> None:
         bench = Bench(config, Path(folder), count)
         seconds: dict[str, list[float]] = {"trained": [], "composed": []}
         for number in range(rounds):
-            seconds["trained"].append(bench.score(bench.trained, f"trained{number}"))
-            seconds["composed"].append(bench.score(bench.sums(number), f"composed{number}"))
+            share = range(number, count, rounds)
+            trained = [bench.trained[one] for one in share]
+            seconds["trained"].append(bench.score(trained, f"trained{number}") / len(share))
+            seconds["composed"].append(bench.score(bench.sums(share), f"composed{number}") / len(share))
         print(f"{count} adapters on {len(bench.cells)} targets each")
-        told(seconds, count, "adapter")
+        told(seconds, 1, "adapter")
         told(banks(config, bench, rounds), BANKED, "adapter and target")
 
 
 if __name__ == "__main__":
-    given = (*sys.argv[1:], *["examples/quickstart/study.yaml", "100", "3"][len(sys.argv) - 1 :])
+    given = (*sys.argv[1:], *["examples/quickstart/study.yaml", "100", "10"][len(sys.argv) - 1 :])
     print(f"load {os.getloadavg()[0]:.1f}")
     main(given[0], int(given[1]), int(given[2]))
     print(f"load {os.getloadavg()[0]:.1f}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from evaluators.evaluator import Evaluator, Settings
 from evaluators.subjects.searched import minimised
@@ -21,6 +23,7 @@ from study.store.store import Store
 from study.units import ComposedAdapter
 from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_adapter, write_task
 from tests.evaluators.test_composed import CELL, unit
+from tests.support.quantised import loaded
 
 SEARCH = Search(str(CELL), "digest", 6, 12, 1.5, 0.05)
 
@@ -38,7 +41,11 @@ def test_it_finds_what_is_least_within_the_bounds_and_the_same_again() -> None:
     assert minimised(bowl, 2, Search("t/en", "", 16, 40, 1.5, 100.0), 7).tolist() == [0, 0]  # l1 outweighs all
 
 
-def test_its_loss_is_that_of_pefts_sum_on_the_drawn_examples(tmp_path: Path, outspoken_model: Path) -> None:
+@pytest.mark.parametrize("quantization", [None, "nf4"])
+def test_its_loss_is_that_of_pefts_sum_on_the_drawn_examples(
+    tmp_path: Path, outspoken_model: Path, quantization: str | None
+) -> None:
+    of_base = replace(model_of(outspoken_model), quantization=quantization)
     folder = tmp_path / "tasks"
     write_task(folder, "quiz_en", make_docs(20, seed=0))
     quiz = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(folder))
@@ -46,7 +53,7 @@ def test_its_loss_is_that_of_pefts_sum_on_the_drawn_examples(tmp_path: Path, out
     parts = [put_adapter(store, make_adapter(outspoken_model, tmp_path / n, seed), n) for seed, n in enumerate("ab")]
     made = Composition("sum", gathered(Part(one.adapter_id) for one in parts), search=SEARCH)
     adapter = ComposedAdapter(made.identity, "tiny", "hub", made, tuple(parts), 1)
-    (result,) = Evaluator(model_of(outspoken_model), store, Settings((quiz,), Scoring())).score([unit(adapter)])
+    (result,) = Evaluator(of_base, store, Settings((quiz,), Scoring())).score([unit(adapter)])
     assert result.ok, result.message
     record = composed.records(store)[adapter.adapter_id]
     weights = [term.weight for term in record.terms]
@@ -56,8 +63,7 @@ def test_its_loss_is_that_of_pefts_sum_on_the_drawn_examples(tmp_path: Path, out
     assert len(drawn) == 6
 
     def objective(weights: list[float]) -> float:
-        base = AutoModelForCausalLM.from_pretrained(outspoken_model)
-        model = PeftModel.from_pretrained(base, str(tmp_path / "a"), adapter_name="a")
+        model = PeftModel.from_pretrained(loaded(outspoken_model, quantization), str(tmp_path / "a"), adapter_name="a")
         model.load_adapter(str(tmp_path / "b"), adapter_name="b")
         model.add_weighted_adapter(["a", "b"], [weight or 1e-12 for weight in weights], "sum", combination_type="cat")
         model.set_adapter("sum")
@@ -78,5 +84,5 @@ def test_its_loss_is_that_of_pefts_sum_on_the_drawn_examples(tmp_path: Path, out
     again = Store(str(tmp_path / "again"))
     for name in "ab":
         put_adapter(again, tmp_path / name, name)
-    Evaluator(model_of(outspoken_model), again, Settings((quiz,), Scoring())).score([unit(adapter)])
+    Evaluator(of_base, again, Settings((quiz,), Scoring())).score([unit(adapter)])
     assert composed.records(again)[adapter.adapter_id].terms == record.terms
