@@ -209,13 +209,13 @@ def _loading(facts: Facts) -> str:
         f'base = AutoModelForCausalLM.from_pretrained("{base}"{pinned}{how})\n'
         f'model = PeftModel.from_pretrained(base, "{path}"){note}\n```\n'
     )
-    why = serving.refused(facts.config)
-    if why:
-        return f"{code}\nvLLM and LoRAX do not load it: {text(why)}.\n"
+    vllm, lorax = serving.by_vllm(facts.config), serving.by_lorax(facts.config)
+    if vllm:
+        return f"{code}\nvLLM and LoRAX do not load it: {text(vllm)}.\n"
     option, quoted = serving.rank_option(facts.config), shlex.quote(base)
     quoted += f" --revision {shlex.quote(revision)}" if revision else ""
-    return (
-        f"{code}\nvLLM and LoRAX load it as it is:\n\n```bash\n"
-        f"vllm serve {quoted} --enable-lora{option} --lora-modules mine={path}\n"
-        f"lorax-launcher --model-id {quoted}    # then ask with adapter_id: {path}\n```\n"
-    )
+    served = f"vllm serve {quoted} --enable-lora{option} --lora-modules mine={path}\n"
+    if lorax:
+        return f"{code}\nvLLM loads it as it is; LoRAX does not: {text(lorax)}.\n\n```bash\n{served}```\n"
+    asked = f"lorax-launcher --model-id {quoted}    # then ask with adapter_id: {path}\n"
+    return f"{code}\nvLLM and LoRAX load it as it is:\n\n```bash\n{served}{asked}```\n"

@@ -46,7 +46,7 @@ models: [{name: tiny-1B, revision: abc, params: 30000}]
 def local(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real adapter, which stands for all."""
     modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]  # as our trainers name them
-    return make_adapter(tiny_model_dir, tmp_path_factory.mktemp("adapter"), 1, target_modules=modules)
+    return make_adapter(tiny_model_dir, tmp_path_factory.mktemp("adapter"), 1, target_modules=modules, r=8)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def with_adapters(place: Path, shape: Shape, local: Path) -> Store:
                 name = ident(shape.seed, "tiny-1B", (task, language), seed)
                 own = {"model": "tiny-1B", "source": [f"{task}/{language}"], "seed": seed, "steps": 7, "best_epoch": 1}
                 epochs = [{"epoch": 1, "train_loss": 2.0, "validation_loss": 1.5, "learning_rate": 1e-3}]
-                record = record_of(name, **own, epochs=epochs, recipe={"lora": {"r": 4, "alpha": 8.0}})
+                record = record_of(name, **own, epochs=epochs, recipe={"lora": {"r": 8, "alpha": 8.0}})
                 made.put_adapter(adapter_folder("tiny-1B", task, language, seed, name), local, record)
     made.write("study.yaml", STUDY.encode())
     return made
@@ -155,7 +155,8 @@ def test_adapters_are_as_vllm_and_lorax_read_them(written: Path) -> None:
     folder = next((written / "adapters").iterdir())
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     assert {"r", "lora_alpha", "target_modules"} <= config.keys()
-    assert serving.refused(config) is None
+    assert serving.by_vllm(config) is None
+    assert serving.by_lorax(config) is None
     sides: dict[str, set[str]] = {}
     with safe_open(folder / "adapter_model.safetensors", framework="np") as file:
         for name in file.keys():  # noqa: SIM118 - it is no mapping
@@ -174,25 +175,31 @@ def test_adapters_are_as_vllm_and_lorax_read_them(written: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "vllm", "lorax"),
     [
-        ({}, None),
-        ({"use_dora": True}, "DoRA"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-        ({"rank_pattern": {"q_proj": 2}}, "of their own"),
-        ({"bias": "all"}, "biases"),
-        ({"r": 1024}, "1024"),
-        ({"peft_type": "IA3"}, "IA3"),
+        ({}, None, None),
+        ({"use_dora": True}, "DoRA", "DoRA"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save", "modules_to_save"),
+        ({"rank_pattern": {"q_proj": 2}}, None, "of their own"),
+        ({"alpha_pattern": {"q_proj": 2}}, None, "of their own"),
+        ({"rank_pattern": {"q_proj": 1024}}, "1024", "1024"),
+        ({"r": 24}, None, "24"),
+        ({"r": 8}, None, None),
+        ({"bias": "all"}, "biases", "biases"),
+        ({"r": 1024}, "1024", "1024"),
+        ({"peft_type": "IA3"}, "IA3", "IA3"),
     ],
 )
-def test_what_they_do_not_load_is_said(change: dict[str, object], said: str | None) -> None:
-    found = serving.refused({"peft_type": "LORA", "r": 64, "bias": "none", "use_dora": False} | change)
-    assert found is None if said is None else said in str(found)
+def test_what_they_do_not_load_is_said(change: dict[str, object], vllm: str | None, lorax: str | None) -> None:
+    config = {"peft_type": "LORA", "r": 64, "bias": "none", "use_dora": False} | change
+    for found, said in ((serving.by_vllm(config), vllm), (serving.by_lorax(config), lorax)):
+        assert found is None if said is None else said in str(found)
 
 
 def test_vllm_is_told_of_large_ranks() -> None:
     assert serving.rank_option({"r": 16}) == ""
     assert serving.rank_option({"r": 48}) == " --max-lora-rank 64"
+    assert serving.rank_option({"r": 8, "rank_pattern": {"q_proj": 192}}) == " --max-lora-rank 256"
 
 
 def test_results_load_as_a_data_set(
@@ -516,7 +523,7 @@ def test_a_stage_has_what_it_began_with_learned(store: Store, local: Path, tmp_p
 
 def test_what_is_damaged_is_a_line(local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also where Polars asks for the rows while it writes them; and a disk that is full just then."""
-    own = with_adapters(tmp_path / "s", replace(SHAPE, tasks=("t",), seeds=(1,), items=200), local)
+    own = with_adapters(tmp_path / "s", replace(SHAPE, tasks=("t",), seeds=(1,), items=400), local)
     command = [own.uri, "--to", str(tmp_path / "x")]
     assert publish.main(command) == 0
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "x").rglob("*") if path.is_file()}
