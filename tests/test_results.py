@@ -170,9 +170,11 @@ def scheduled(recipe: str, column: str, source: str = JOINT, beside: str = "the 
     return one(read("schedules", "schedules"), recipe=recipe, source=source, beside=beside, metric=metric)[column]
 
 
-def half(recipe: str, name: str) -> float:
-    rows = read("compositions", "schedules").filter(metric="rougeL")
-    return one(rows, recipe=recipe, name=name, target_language="en")["delta"]
+def half(recipe: str, name: str) -> list[float]:
+    """Δ and its interval."""
+    rows = read("compositions", "start").filter(metric="rougeL")
+    row = one(rows, recipe=recipe, name=name, target_language="en")
+    return [row[column] for column in ("delta", "low", "high")]
 
 
 def claims_about_schedules() -> Iterator[tuple[str, list[float]]]:
@@ -198,11 +200,10 @@ def claims_about_schedules() -> Iterator[tuple[str, list[float]]]:
     beside_mean = [scheduled(recipe, "own_more", beside=MEAN) for recipe in ALL]
     yield rf"better on its own cells \({N} to {N} points", [min(beside_mean), max(beside_mean)]
     yield rf"what it has more, {N} and {N},", [scheduled("shared", f"{side}_more") for side in ("own", "off_task")]
-    yield (
-        rf"scores {N} in English where each began by itself and {N} where both began alike",
-        [half(recipe, "factors[de]") for recipe in ("mixed", "shared")],
-    )
-    yield rf"the sum of ΔW {N} and {N}\.", [half(recipe, "half[de]") for recipe in ("mixed", "shared")]
+    yield rf"scores {N} in English \({N} to {N}\) by `factors` where", half("mixed", "factors[de]")
+    yield rf"itself and {N} \({N} to {N}\) where both began alike", half("shared", "factors[de]")
+    both = half("mixed", "half[de]") + half("shared", "half[de]")
+    yield rf"the sum of ΔW {N} \({N} to {N}\) and {N} \({N} to {N}\): it", both
 
 
 def is_more(recipe: str, side: str, source: str = JOINT, beside: str = "the same source by mixed") -> bool | None:
