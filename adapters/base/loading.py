@@ -37,8 +37,9 @@ def load_model(model: Model, *devices: torch.device) -> PreTrainedModel:
     Where there are several `devices` some of its layers lie on each. Weights that are quantised are so on the first, at
     once: each is packed as soon as it is read.
 
-    Raises ConfigError where it is of no kind that transformers loads as a causal language model, where it cannot be
-    split, and where its folder lacks weights: transformers would fill them at random, anew at each load.
+    Raises ConfigError where it is of no kind that transformers loads as a causal language model, or that it does not
+    build, where it cannot be split, and where its folder lacks weights: transformers would fill them at random, anew at
+    each load.
     """
     read_no_texts()
     folder = local_folder(model.path, model.revision)
@@ -51,8 +52,9 @@ def load_model(model: Model, *devices: torch.device) -> PreTrainedModel:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except ValueError as error:
-        raise _of_no_type(model, error) from error
+    except (ValueError, ImportError, AttributeError, LookupError, TypeError):
+        shell_of(model)  # where it is not built without weights either, that is said
+        raise
     loaded, info = cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], found)
     lacking = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
     if lacking:
@@ -93,21 +95,22 @@ def _placed(model: Model, devices: Sequence[torch.device]) -> dict[str, torch.de
 
 
 def shell_of(model: Model) -> PreTrainedModel:
-    """The base without weights. Raises ConfigError where it is of no kind that transformers knows as causal."""
+    """The base without weights. Raises ConfigError where transformers does not build it as a causal language model."""
+    config = load_config(model)
     try:
         with torch.device("meta"):
             shell: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                load_config(model), trust_remote_code=model.trust_remote_code
+                config, trust_remote_code=model.trust_remote_code
             )
-    except ValueError as error:
-        raise _of_no_type(model, error) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever its code comes to
+        if "Unrecognized configuration class" in str(error):
+            raise not_causal(model, "transformers has no causal language model of its type") from error
+        reason = f"transformers does not build it: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        fix = "install what it asks for, or take another model"
+        raise ConfigError("models", model.path, reason, fix) from error
     return shell
-
-
-def _of_no_type(model: Model, error: ValueError) -> Exception:
-    if "Unrecognized configuration class" not in str(error):
-        return error
-    return not_causal(model, "transformers has no causal language model of its type")
 
 
 def check_readable(base: PreTrainedModel, model: Model) -> Probe:

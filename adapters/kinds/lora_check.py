@@ -50,7 +50,7 @@ def check(base: PreTrainedModel, lora: Lora, model: Model, is_scaled: bool = Fal
             wrapped = peft_model(base, local / "adapter")
         found = compared_strongly(base, partial(banked, dtype=torch.float32), adapter, wrapped, alone)
     except UnsupportedAdapter as error:
-        raise _refused(lora, str(error)) from error
+        raise _refused(lora, f"PEFT does not load back what is trained: {error}") from error
     if not found.holds:
         raise _refused(lora, f"PEFT loads an adapter of this model otherwise than it is trained ({found.off:.2g} nats)")
 

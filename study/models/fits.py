@@ -20,6 +20,8 @@ from study.store.safetensors_header import header_in
 
 NEVER_CAUSAL = {  # types with no such key in their code
     "cpmant": "it reads a prompt as a whole",
+    "gemma4_assistant": "it drafts for another model, whose cache it reads",
+    "gemma4_unified_assistant": "it drafts for another model, whose cache it reads",
     "xlm": "it reads what comes after a token, for its config.json does not say causal: true",
     "xlnet": "it reads what comes after a token",
 }

@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForTextToWaveform,
+    AutoTokenizer,
+)
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
 )
 
 from tests.support.tiny_models import make_tokenizer
@@ -79,7 +86,12 @@ DIFFERENT: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"],
         "rope_parameters": {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}, "full_attention": None},
     },
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4},  # without these it is not built, nor run
+        "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 32, "moe_top_k": 2},
+    },
     "deepseek_v4": {"hc_mult": 2},
+    "dots3_note_audio_encoder": {"adapter_input_size": 32, "adapter_out_dim": 32, "downsample_hidden_size": 16},
     "dots3_note_text": {
         "swa_num_attention_heads": 4,
         "swa_num_key_value_heads": 4,
@@ -88,6 +100,19 @@ DIFFERENT: dict[str, dict[str, Any]] = {
         "swa_head_dim": 16,
         "swa_qk_nope_head_dim": 8,
         "swa_v_head_dim": 8,
+    },
+    "dots3_note_vision_encoder": {
+        "adapter_in_dim": 32,
+        "adapter_out_dim": 32,
+        "mlp_layer_types": ["dense", "sparse"],
+    },
+    "encodec": {
+        "num_filters": 4,
+        "hidden_size": 16,
+        "num_lstm_layers": 1,
+        "codebook_size": 64,
+        "codebook_dim": 16,
+        "upsampling_ratios": [2, 2],
     },
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -103,6 +128,8 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "lfm2": {"num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]},
     "mamba2": {"num_heads": 4, "head_dim": 16, "n_groups": 1, "state_size": 8},
+    "musicgen_decoder": {"num_codebooks": 2},
+    "musicgen_melody_decoder": {"num_codebooks": 2},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
@@ -122,6 +149,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
         "pronunciation_embed_dim": 16,
         "shape_embed_dim": 16,
     },
+    "t5": {"d_kv": 8, "d_ff": 64},
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "attention_hidden_size": 64,
@@ -131,14 +159,10 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid", "hybrid"], "num_hidden_layers": 3},
     "zaya": {"num_experts_per_tok": 1},
 }
-NOT_MADE: dict[str, str] = {
-    "dbrx": "transformers 5.23 does not build it from its own default configuration (no rope_theta)",
-    "dots3_note": "its parts for images and sound; dots3_note_text is its text part",
-    "gemma3n": "its image part needs timm and pillow; gemma3n_text is its text part",
-    "gemma4_assistant": "drafts for another model, whose cache it reads",
-    "gemma4_unified_assistant": "drafts for another model, whose cache it reads",
-    "musicgen": "reads audio codes; AutoModelForCausalLM does not build it from its type's configuration",
-    "musicgen_melody": "reads audio codes; AutoModelForCausalLM does not build it from its type's configuration",
+NOT_BUILT: dict[str, tuple[str, dict[str, Any]]] = {  # here: in a folder of theirs lie the weights of their text part
+    "gemma3n": ("gemma3n_text", {}),  # its part for images needs timm
+    "gemma4_assistant": ("gemma4_text", {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}),
+    "gemma4_unified_assistant": ("gemma4_unified_text", {}),  # they draft for another model, whose cache they read
 }
 BESIDE = ("t5", "mt5", "umt5", "longt5", "led", "m2m_100", "distilbert", "albert", "deberta-v2")  # no causal LMs
 TYPES = (*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *BESIDE)
@@ -190,6 +214,8 @@ def _attributes(cls: Any) -> set[str]:
 def make(kind: str, folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     """Save a tiny model of this type with the tiny tokenizer."""
     make_tokenizer(folder, bos=True)
+    if kind in NOT_BUILT:
+        return _put_together(kind, folder)
     config_of(kind, 320, **changes).save_pretrained(folder)
     vocabulary = len(AutoTokenizer.from_pretrained(folder))  # some classes add tokens of their own
     model = build(kind, vocabulary, seed=seed, **changes)
@@ -197,11 +223,23 @@ def make(kind: str, folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     return folder
 
 
+def _put_together(kind: str, folder: Path) -> Path:
+    """A folder of a type that is not built here: its configuration beside weights of its text part."""
+    text, changes = NOT_BUILT[kind]
+    build(text, 320, **changes).save_pretrained(folder)
+    own = {**config_of(text, 320, **changes).to_dict(), "num_kv_shared_layers": 2}
+    name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind]
+    CONFIG_MAPPING[kind](text_config=own, architectures=[name]).save_pretrained(folder)
+    return folder
+
+
 def build(kind: str, vocabulary: int, *, seed: int = 0, **changes: Any) -> Any:
     """A tiny model of this type, of the class that its folders are saved from."""
     config = config_of(kind, vocabulary, **changes)
-    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        auto: Any = AutoModelForSeq2SeqLM
+    if kind in MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES and config.is_encoder_decoder:
+        auto: Any = AutoModelForTextToWaveform
+    elif kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        auto = AutoModelForSeq2SeqLM
     else:
         auto = AutoModelForCausalLM if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else AutoModelForMaskedLM
     with torch.random.fork_rng(devices=[]):

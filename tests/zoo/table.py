@@ -15,7 +15,7 @@ from tests.support import peft_zoo, zoo
 from tests.zoo.lm_eval import WHY
 from tests.zoo.outcome import Outcome, Step, read
 
-TYPE_COLUMNS = ("base", "trained", "loads in PEFT", "adapter")
+TYPE_COLUMNS = ("base", "trained", "gang", "loads in PEFT", "adapter")
 KIND_COLUMNS = ("32 itself", "32 next", "32 base", "32 banked", "b16 itself", "b16 next", "b16 base", "b16 banked")
 OPENING = f"""# Models and adapters
 
@@ -32,7 +32,9 @@ itself, PEFT counts, and the words say so, and why: lm-eval's habit that the wor
 ## Types of models
 
 `base`: a multiple-choice task scored as lm-eval does. `trained`: two adapters in one gang, `modules: all-linear`.
-`loads in PEFT`: the trained folder computes in PEFT what it did in training. `adapter`: it is scored as lm-eval does.
+`gang`: each has the matrices that it has when it is trained alone, within 0.0001 of a matrix' largest weight (numbers
+are added up in another order beside others). `loads in PEFT`: the trained folder computes in PEFT what it did in
+training. `adapter`: it is scored as lm-eval does.
 """
 LOOKED_AT = """
 ## What is looked at
@@ -144,9 +146,6 @@ def page(types: dict[str, Outcome], kinds: dict[str, Outcome]) -> Iterator[str]:
     yield OPENING
     yield from head("type", TYPE_COLUMNS)
     yield from rows((types[kind] for kind in sorted(zoo.TYPES) if kind in types), TYPE_COLUMNS)
-    yield from (
-        f"| {kind} |" + " – |" * len(TYPE_COLUMNS) + f" not tried: {why} |" for kind, why in zoo.NOT_MADE.items()
-    )
     yield "\n## Kinds of adapters\n"
     yield "Each between two plain ones on one evaluator, in float32 (`32`) and bfloat16 (`b16`): `itself`, the `next`"
     yield "adapter, the `base` after it, and all three adapters in one call in which they may share batches (`banked`)."

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from adapters.bank.bank import for_adapters
@@ -31,8 +34,10 @@ from tests.support.training import job, shared_worker
 from tests.support.yardsticks import CELL, by_hand, by_lm_eval, largest
 from tests.zoo.lm_eval import ask_lm_eval
 from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
-from trainers.job import Setup, Trained
+from trainers.job import Job, Setup, Trained
 
+JOBS = (job("a", count=8), job("b", count=5))
+SAME = 1e-4  # of a matrix' largest weight: rows of a batch are summed in another order beside those of others
 RECIPE = Recipe(
     lora=Lora(r=4, alpha=8),
     epochs=2,
@@ -65,19 +70,20 @@ def _ask(found: Outcome, kind: str, scratch: Path) -> None:
         made["model"] = resolve(ModelConfig(id=str(scratch / "model")), "float32", "models[0]")
 
     def train() -> None:
-        made["adapter"] = _trained(made["model"], scratch / "trained")
+        made["gang"] = _trained(made["model"], scratch / "trained", JOBS)
 
     def load() -> float:
-        return _by_peft(scratch / "model", made["adapter"])
+        return _by_peft(scratch / "model", made["gang"][0])
 
     def score(adapter: bool) -> float:
-        return _scored(found, made["model"], made["adapter"] if adapter else None, scratch)
+        return _scored(found, made["model"], made["gang"][0] if adapter else None, scratch)
 
     if not (found.ask("made", make) and found.ask("planned", plan)):
         return
     found.ask("identity", lambda: _is_asked(made["model"]))
     found.ask("base", lambda: score(False))
     if found.ask("trained", train):
+        found.ask("gang", lambda: _beside_alone(made["model"], made["gang"], scratch), SAME)
         found.ask("loads in PEFT", load)
         found.ask("adapter", lambda: score(True))
 
@@ -88,24 +94,39 @@ def _is_asked(model: Model) -> None:
         raise Crashed("other modules are trained than at first, under the same identity")
 
 
-def _trained(model: Model, out: Path) -> Path:
+def _trained(model: Model, out: Path, jobs: Sequence[Job]) -> list[Path]:
+    """The folders of a gang: each must not know of the others."""
     training = Training.model_validate({"deepspeed": {"zero_optimization": {"stage": 0}}})
     worker = shared_worker()
     try:
-        jobs = [job("a", count=8), job("b", count=5)]  # a gang: the first must not know of the second
-        result, _ = worker.train(Setup(model, RECIPE, training), jobs, out)
+        results = worker.train(Setup(model, RECIPE, training), jobs, out)
     finally:
         worker.base = None
-    if not isinstance(result, Trained):
-        raise Refused(result.message)
-    return result.folder
+    for result in results:
+        if not isinstance(result, Trained):
+            raise Refused(result.message)
+    return [result.folder for result in results if isinstance(result, Trained)]
+
+
+def _share(off: torch.Tensor, of: torch.Tensor) -> float:
+    return float(off.abs().max() / of.abs().max().clamp_min(1e-30))  # B is 0 where no text comes by
+
+
+def _beside_alone(model: Model, gang: Sequence[Path], scratch: Path) -> float:
+    """How far members of a gang are from themselves trained alone, as a share of each matrix' largest weight."""
+    off = [0.0]
+    for number, (one, member) in enumerate(zip(JOBS, gang, strict=True)):
+        [folder] = _trained(model, scratch / f"alone{number}", [one])
+        alone, beside = (load_file(where / WEIGHTS_FILE) for where in (folder, member))
+        if alone.keys() != beside.keys():
+            raise Crashed("other modules are trained in a gang than alone")
+        off += [_share(beside[name] - own, own) for name, own in alone.items()]
+    return float("nan") if any(map(math.isnan, off)) else max(off)
 
 
 @torch.no_grad()
 def _by_peft(model: Path, adapter: Path) -> float:
     """The largest difference of log-probabilities between what was trained and what PEFT makes of its folder."""
-    from safetensors.torch import load_file
-
     tokens = torch.arange(20, 60)[None]
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     tensors = load_file(adapter / WEIGHTS_FILE)
@@ -158,7 +179,7 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="the first of two parts is 1/2")
     parser.add_argument("--types", nargs="*", default=[])
     options = parser.parse_args()
-    names = options.types or [kind for kind in zoo.TYPES if kind not in zoo.NOT_MADE]
+    names = options.types or list(zoo.TYPES)
     done = walk(part(names, options.part), options.outcomes, options.seconds, one)
     print("all" if done else "more to come")
 
