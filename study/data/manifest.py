@@ -9,6 +9,8 @@ from pathlib import Path
 
 from study.errors import ConfigError
 
+SPLITS = ("train", "test")
+
 
 class ManifestError(Exception):
     """A file that is no manifest, or one that names rows that the data does not have."""
@@ -79,6 +81,11 @@ def _ids(manifest: str, split: str) -> list[str]:
             reader = csv.DictReader(source)
             if not {"split", "id"} <= set(reader.fieldnames or ()):
                 raise ManifestError(f"{manifest}: a manifest is a CSV with the columns split,id")
-            return [row["id"] for row in reader if row["split"] == split]
+            rows = [(row["split"], row["id"]) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"{manifest}: a manifest is a CSV in UTF-8 ({error})") from error
+    if odd := next((row for row in rows if row[0] not in SPLITS or not row[1]), None):
+        raise ManifestError(f"{manifest}: the row {odd[0]!r},{odd[1]!r} has no id of the split {' or '.join(SPLITS)}")
+    if not rows:
+        raise ManifestError(f"{manifest}: names no rows")
+    return [name for part, name in rows if part == split]

@@ -22,7 +22,7 @@ REFUSALS = (ConfigError, TaskError, AdapterError, UnsupportedAdapter)
 
 @dataclass
 class Step:
-    """One question about a thing: `off` is the largest difference where numbers were compared, mostly in nats."""
+    """One question about a thing: `off` is the largest difference in nats where numbers were compared."""
 
     outcome: str  # right | wrong | refused | crashed
     words: str = ""
@@ -37,14 +37,14 @@ class Outcome:
     steps: dict[str, Step] = field(default_factory=dict)
     about: dict[str, object] = field(default_factory=dict)
 
-    def ask(self, question: str, answer: Callable[[], float | None], within: float = TOLERANCE) -> bool:
-        """Book what an answer comes to: a difference, None where it is right as it is. Whether it is right."""
+    def ask(self, question: str, answer: Callable[[], float | None]) -> bool:
+        """Book what an answer comes to: a difference in nats, None where it is right as it is. Whether it is right."""
         try:
             off = answer()
         except Exception as error:  # noqa: BLE001  # anything can be raised: that is what is asked
             self.steps[question] = refused_or_crashed(error)
             return False
-        right = off is None or off <= within
+        right = off is None or off <= TOLERANCE
         self.steps[question] = Step("right" if right else "wrong", "", off)
         return right
 

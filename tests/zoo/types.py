@@ -37,7 +37,8 @@ from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
 from trainers.job import Job, Setup, Trained
 
 JOBS = (job("a", count=8), job("b", count=5))
-SAME = 1e-4  # of a matrix' largest weight: rows of a batch are summed in another order beside those of others
+MOVED, SAME = 0.1, 0.01  # of an adapter's largest B; of a matrix' largest weight
+TOKENS = torch.arange(20, 60)[None]
 RECIPE = Recipe(
     lora=Lora(r=4, alpha=8),
     epochs=2,
@@ -83,7 +84,7 @@ def _ask(found: Outcome, kind: str, scratch: Path) -> None:
     found.ask("identity", lambda: _is_asked(made["model"]))
     found.ask("base", lambda: score(False))
     if found.ask("trained", train):
-        found.ask("gang", lambda: _beside_alone(made["model"], made["gang"], scratch), SAME)
+        found.ask("gang", lambda: _beside_alone(made["model"], made["gang"], scratch))
         found.ask("loads in PEFT", load)
         found.ask("adapter", lambda: score(True))
 
@@ -108,27 +109,35 @@ def _trained(model: Model, out: Path, jobs: Sequence[Job]) -> list[Path]:
     return [result.folder for result in results if isinstance(result, Trained)]
 
 
-def _share(off: torch.Tensor, of: torch.Tensor) -> float:
-    return float(off.abs().max() / of.abs().max().clamp_min(1e-30))  # B is 0 where no text comes by
-
-
 def _beside_alone(model: Model, gang: Sequence[Path], scratch: Path) -> float:
-    """How far members of a gang are from themselves trained alone, as a share of each matrix' largest weight."""
-    off = [0.0]
+    """The largest difference of log-probabilities between members of a gang and themselves trained alone.
+
+    Rows beside others are added up in another order, and where a gradient is nothing but rounding Adam makes steps of
+    it: matrices are held to be the same only where training has moved them.
+    """
+    base = AutoModelForCausalLM.from_pretrained(model.path, dtype=torch.float32).eval()
+    off = []
     for number, (one, member) in enumerate(zip(JOBS, gang, strict=True)):
-        [folder] = _trained(model, scratch / f"alone{number}", [one])
-        alone, beside = (load_file(where / WEIGHTS_FILE) for where in (folder, member))
-        if alone.keys() != beside.keys():
-            raise Crashed("other modules are trained in a gang than alone")
-        off += [_share(beside[name] - own, own) for name, own in alone.items()]
+        [alone] = _trained(model, scratch / f"alone{number}", [one])
+        _check_same(load_file(member / WEIGHTS_FILE), load_file(alone / WEIGHTS_FILE))
+        off.append(float((_said(base, member) - _said(base, alone)).abs().max()))
     return float("nan") if any(map(math.isnan, off)) else max(off)
 
 
+def _check_same(beside: dict[str, torch.Tensor], alone: dict[str, torch.Tensor]) -> None:
+    if beside.keys() != alone.keys():
+        raise Crashed("other modules are trained in a gang than alone")
+    size = {name: float(tensor.abs().max()) for name, tensor in alone.items()}
+    least = MOVED * max(most for name, most in size.items() if ".lora_B." in name)
+    for name in alone:
+        off = float((beside[name] - alone[name]).abs().max())
+        if off > SAME * size[name] and size[name.replace(".lora_A.", ".lora_B.")] >= least:
+            raise Crashed(f"in a gang {name} is {off / size[name]:.2g} of its largest weight from itself alone")
+
+
 @torch.no_grad()
-def _by_peft(model: Path, adapter: Path) -> float:
-    """The largest difference of log-probabilities between what was trained and what PEFT makes of its folder."""
-    tokens = torch.arange(20, 60)[None]
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+def _said(base: Any, adapter: Path) -> torch.Tensor:
+    """Log-probabilities of a few tokens with an adapter's matrices beside the base's, as in training."""
     tensors = load_file(adapter / WEIGHTS_FILE)
     names = {name.removeprefix("base_model.model.").rpartition(".lora_")[0] for name in tensors}
     scaling = RECIPE.lora.alpha / RECIPE.lora.r if RECIPE.lora else 0.0
@@ -138,13 +147,21 @@ def _by_peft(model: Path, adapter: Path) -> float:
     }
     bank = for_adapters(base, {0: AdapterWeights(matrices)}, 1, torch.float32)
     with bank.rows([0]):
-        ours = base(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
+        said: torch.Tensor = base(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
     bank.detach()
-    plain = base(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
+    return said
+
+
+@torch.no_grad()
+def _by_peft(model: Path, adapter: Path) -> float:
+    """The largest difference of log-probabilities between what was trained and what PEFT makes of its folder."""
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    ours = _said(base, adapter)
+    plain = base(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
     if torch.allclose(ours, plain, atol=1e-3):
         raise Refused("the adapter changes nothing, so nothing can be compared")
     wrapped = PeftModel.from_pretrained(base, adapter).eval()
-    theirs = wrapped(input_ids=tokens, use_cache=False).logits.log_softmax(-1)
+    theirs = wrapped(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
     return float((ours - theirs).abs().max())
 
 

@@ -272,9 +272,12 @@ def test_cells_of_a_csv_are_read_as_they_stand(path: str, tmp_path: Path, monkey
     [
         ("split,id\ntest,q1\ntest,q1\n", "test ids that stand there more than once: 1, the first is 'q1'"),
         ("split,id\ntest,q1\n", "ids that several rows of the data have: 1, the first is 'q1'"),
+        ("split,id\ntset,q1\n", "the row 'tset','q1' has no id of the split train or test"),
+        ("split,id\ntest,q1\ntrain\n", "the row 'train',None has no id"),
+        ("split,id\n", "names no rows"),
     ],
 )
-def test_a_manifest_names_each_row_once(text: str, says: str, tmp_path: Path) -> None:
+def test_a_manifest_names_each_row_once_and_no_others(text: str, says: str, tmp_path: Path) -> None:
     rows = docs(3)
     write(tmp_path, rows if text.count("q1") == 2 else [*rows, rows[1]])
     (tmp_path / "rows.csv").write_text(text)
