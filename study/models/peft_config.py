@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -90,7 +91,7 @@ def _wrong_number(config: Mapping[str, Any]) -> str | None:
             return f"{pattern} is {_told(own)}, not a mapping of names to numbers"
         for name, value in ((key, config.get(key)), *own.items()):
             number = isinstance(value, int if key == "r" else int | float) and not isinstance(value, bool)
-            if not number or (key == "r" and value < 1):
+            if not (number and -math.inf < value < math.inf) or (key == "r" and value < 1):
                 return f"{name} is {_told(value)}, not {'a whole number from 1 on' if key == 'r' else 'a number'}"
     return None
 

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 from safetensors.torch import load_file, save_file
 
-from adapters.base.loading import load_config, load_model
+from adapters.base.loading import load_config, load_model, shell_of
 from study.config import ModelConfig
 from study.errors import ConfigError
 from study.models.chat import tokenizer_of
@@ -70,6 +70,15 @@ def test_a_tied_head_lacks_nothing(tmp_path: Path) -> None:
     folder = zoo.make("gpt2", tmp_path)
     assert "lm_head.weight" not in load_file(folder / "model.safetensors")
     load_model(resolve(ModelConfig(id=str(folder)), "float32", "models[0]"))
+
+
+@pytest.mark.processes  # as above
+@pytest.mark.parametrize("kind", ["gemma3n", "gemma4_assistant"])  # one lacks a library, one a model that it drafts for
+def test_a_type_that_is_not_built_here_is_refused(kind: str, tmp_path: Path) -> None:
+    model = resolve(ModelConfig(id=str(zoo.make(kind, tmp_path))), "float32", "models[0]")
+    for load in (load_model, shell_of):
+        with pytest.raises(ConfigError, match=r"transformers does not build it: (ImportError|ValueError): "):
+            load(model)
 
 
 @pytest.mark.processes  # as above
