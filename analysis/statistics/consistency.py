@@ -136,7 +136,8 @@ TABLES = (
             "q1": "lower quartile",
             "q3": "upper quartile",
             "n_sources": "sources that have an index",
-            "ceiling": "median to expect of models that agree perfectly, given the noise of items and seeds; null "
+            "ceiling": "mean to expect of models that agree perfectly, given the noise of items and seeds, a little "
+            "too low where it is large; of few recipients, which have few orders, a median may lie above it; null "
             "where items are not known",
         },
         lambda study: consistency(study.singles.transfer, study.singles.grids),
