@@ -209,8 +209,8 @@ def _chain(seen: Measured, design: _Design, rng: np.random.Generator) -> list[tu
 def _alone(seen: Measured, design: _Design) -> Floats:
     """Of every source and target that stands alone, what its effect may be beyond the others'; else 0."""
     found = np.zeros(len(design.kind))
-    for kind, level in ((0, seen.source), (2, seen.target)):
-        found[design.kind == kind] = alone(level, seen.delta)
+    for kind, level, errors in ((0, seen.source, seen.seeds), (2, seen.target, seen.shared)):
+        found[design.kind == kind] = alone(level, seen.delta, errors)
     return found
 
 

@@ -23,3 +23,15 @@ def test_levels_that_are_alike_are_rarely_told_apart() -> None:
     rng = np.random.default_rng(3)
     told = [bool(alone(np.arange(12), rng.normal(size=12)).any()) for _ in range(2_000)]
     assert np.mean(told) == pytest.approx(ALONE, abs=0.015)
+
+
+def test_one_that_is_known_to_err_more_must_be_further() -> None:
+    """A source whose seeds differ by far more than the others' was believed to be the best, or the worst."""
+    means = np.array([0.1, -0.2, 0.0, 0.2, -0.1, 6.0])
+    (far,) = alone(np.arange(6), means)[5:]
+    errors = np.array([0.01, 0.01, 0.01, 0.01, 0.01, 9.0])
+    assert far > 30
+    assert alone(np.arange(6), means, errors).tolist() == [0.0] * 6
+    errors[5] = 1.0
+    assert alone(np.arange(6), means, errors)[5] == pytest.approx(far - 1)
+    assert alone(np.arange(6), means, np.full(6, 9.0))[5] == pytest.approx(far - 9)  # all err as much
