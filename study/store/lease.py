@@ -30,6 +30,7 @@ from pathlib import Path
 import psutil
 
 from study.errors import ConfigError
+from study.store.filesystem import trouble
 from study.store.layout import LEASE, lease_file
 from study.store.store import Store
 
@@ -57,8 +58,7 @@ class Holder:
         if self.machine != _machine():
             return False
         try:
-            process = psutil.Process(self.pid)
-            told = (_began(process), process.create_time())  # the second by an older release
+            told = (_began(process := psutil.Process(self.pid)), process.create_time())  # the last by an older release
             return all(abs(began - self.process_started) > 1.0 for began in told)
         except psutil.NoSuchProcess:
             return True
@@ -81,9 +81,12 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
-        """Take the lease. Raises ConfigError (key `store`) when somebody holds it."""
+        """Take the lease. Raises ConfigError (key `store`) when somebody holds it, or it cannot be written."""
         self.asked = time.monotonic()
-        self._mine = self._take()
+        try:
+            self._mine = self._take()
+        except OSError as error:
+            raise trouble(self._store.uri, error) from error
         self.asked = None
         self._thread.start()
         return self
@@ -137,10 +140,7 @@ class Lease:
 
     def _keep(self) -> None:
         """Renew until the end. A store that does not answer is asked again until the hold has run out."""
-        while not self._end.wait(self._renew_s):
-            mine = self._mine
-            if mine is None:
-                return
+        while not self._end.wait(self._renew_s) and (mine := self._mine) is not None:
             self.asked = time.monotonic()
             try:
                 if (problem := self._renewed(mine)) is None:

@@ -134,6 +134,17 @@ def test_who_cannot_renew_it_is_told_when_it_has_run_out(
     disk.mend()
 
 
+@pytest.mark.processes
+def test_a_disk_that_is_full_when_it_is_taken_is_told(disk: Disk) -> None:
+    """One that had room a moment before, when that was looked at: the run ended in a traceback."""
+    store = Store(str(disk.where / "store"))
+    store.check_writable()
+    disk.fill()
+    with pytest.raises(ConfigError, match="No space left on device") as told, Lease(store, _never):
+        pass
+    assert told.value.key == "store"
+
+
 @pytest.mark.parametrize("by_s", [3600, -3600])
 def test_a_clock_that_jumps_takes_the_lease_from_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: int
