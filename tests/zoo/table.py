@@ -32,8 +32,8 @@ itself, PEFT counts, and the words say so, and why: lm-eval's habit that the wor
 ## Types of models
 
 `base`: a multiple-choice task scored as lm-eval does. `trained`: two adapters in one gang, `modules: all-linear`.
-`gang`: each says what it says when it is trained alone, and its matrices are the same within 1% of their largest weight
-where training has moved them (beside others numbers are added up in another order, and where a gradient is nothing but
+`gang`: each says what it says when it is trained alone, and its matrices are the same within 1% of their length where
+training has moved them (beside others numbers are added up in another order, and where a gradient is nothing but
 rounding, as of BLT's attention to one patch, Adam makes steps of it). `loads in PEFT`: the trained folder computes in
 PEFT what it did in training. `adapter`: it is scored as lm-eval does.
 """

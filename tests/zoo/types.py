@@ -37,7 +37,7 @@ from tests.zoo.outcome import Crashed, Outcome, Refused, part, walk
 from trainers.job import Job, Setup, Trained
 
 JOBS = (job("a", count=8), job("b", count=5))
-MOVED, SAME = 0.1, 0.01  # of an adapter's largest B; of a matrix' largest weight
+MOVED, SAME = 0.1, 0.01  # of an adapter's largest B; of a matrix' length
 TOKENS = torch.arange(20, 60)[None]
 RECIPE = Recipe(
     lora=Lora(r=4, alpha=8),
@@ -127,12 +127,12 @@ def _beside_alone(model: Model, gang: Sequence[Path], scratch: Path) -> float:
 def _check_same(beside: dict[str, torch.Tensor], alone: dict[str, torch.Tensor]) -> None:
     if beside.keys() != alone.keys():
         raise Crashed("other modules are trained in a gang than alone")
-    size = {name: float(tensor.abs().max()) for name, tensor in alone.items()}
-    least = MOVED * max(most for name, most in size.items() if ".lora_B." in name)
+    size = {name: float(tensor.norm()) for name, tensor in alone.items()}
+    least = MOVED * max(length for name, length in size.items() if ".lora_B." in name)
     for name in alone:
-        off = float((beside[name] - alone[name]).abs().max())
-        if off > SAME * size[name] and size[name.replace(".lora_A.", ".lora_B.")] >= least:
-            raise Crashed(f"in a gang {name} is {off / size[name]:.2g} of its largest weight from itself alone")
+        off = float((beside[name] - alone[name]).norm()) / max(size[name], 1e-30)
+        if off > SAME and size[name.replace(".lora_A.", ".lora_B.")] >= least:
+            raise Crashed(f"in a gang {name} is {off:.2g} of its length from itself alone")
 
 
 @torch.no_grad()
