@@ -19,7 +19,7 @@ from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from study.models.peft_config import HARMLESS_STARTS, REPEATABLE_STARTS
+from study.models.peft_config import HARMLESS_STARTS, LARGEST, REPEATABLE_STARTS
 from study.store.layout import CONFIG_FILE, WEIGHTS_FILE
 
 PREFIX = "base_model.model."  # PEFT puts it before the base's own module names
@@ -80,7 +80,7 @@ def read(folder: Path) -> AdapterWeights:
     """Read a PEFT LoRA folder. Raises UnsupportedAdapter for anything but plain LoRA in safetensors."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = tensors_in(folder)
     except FileNotFoundError as error:
         raise UnsupportedAdapter(
             f"{folder} needs {CONFIG_FILE} and {WEIGHTS_FILE} (pickled weights are not read)"
@@ -89,6 +89,12 @@ def read(folder: Path) -> AdapterWeights:
         raise UnsupportedAdapter(f"{folder} cannot be read: {error}") from error
     check(config, str(folder))
     return from_tensors(config, tensors, str(folder))
+
+
+def tensors_in(folder: Path) -> dict[str, torch.Tensor]:
+    """An adapter's tensors by their names, those of 8 bits as what PEFT makes of them. Raises what reading comes to."""
+    tensors = load_file(folder / WEIGHTS_FILE)
+    return {name: one.float() if one.dtype.itemsize == 1 else one for name, one in tensors.items()}
 
 
 def check_start(config: Mapping[str, object], where: str, repeats: bool = False) -> None:
@@ -125,7 +131,8 @@ def check_numbers(config: Mapping[str, object], where: str) -> None:
         if not isinstance(patterns, Mapping):
             raise UnsupportedAdapter(f"{where}: {pattern} is {patterns!r:.60}, not a mapping of names to numbers")
         for name, value in ((key, config.get(key)), *patterns.items()):
-            if not isinstance(value, kinds) or isinstance(value, bool) or (key == "r" and value < 1):
+            number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not (number and abs(value) <= LARGEST) or (key == "r" and value < 1):
                 wanted = "a whole number from 1 on" if key == "r" else "a number"
                 raise UnsupportedAdapter(f"{where}: {name} is {value!r:.60}, not {wanted}")
 

@@ -15,13 +15,12 @@ from typing import Any, cast
 import peft
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from adapters.base.loading import embedded
 from adapters.base.onednn import use_onednn, without_onednn
 from adapters.base.skeleton import skeleton
-from adapters.folders.folder import PREFIX, UnsupportedAdapter, check_numbers, check_start
+from adapters.folders.folder import PREFIX, UnsupportedAdapter, check_numbers, check_start, tensors_in
 from adapters.folders.targeting import by_peft
 from adapters.modules.vocabulary import lacking, own_rows, resize
 from adapters.quantising.weights import rounds_inputs
@@ -118,7 +117,7 @@ def config_in(folder: Path) -> peft.PeftConfig:
 def _tensors(folder: Path, config: peft.PeftConfig) -> Mapping[str, torch.Tensor]:
     """The folder's tensors on the CPU. Raises UnsupportedAdapter where they cannot be read, or are not finite."""
     try:
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = tensors_in(folder)
     except (OSError, ValueError, SafetensorError) as error:
         raise UnsupportedAdapter(f"its weights cannot be read: {one_line(error)}") from error
     if config.is_prompt_learning and tensors.keys() != {VECTORS}:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +23,7 @@ UNSUPPORTED = {  # kinds that no row of tokens decides
 }
 HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")  # the others change the base's weights
 REPEATABLE_STARTS = ("pissa", "olora")  # of these, those that come to the same from the same base each time
+LARGEST = 3.4e38  # that float32 holds
 TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION", None)
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "CARTRIDGE")  # vectors that stand before each text
 
@@ -91,7 +91,7 @@ def _wrong_number(config: Mapping[str, Any]) -> str | None:
             return f"{pattern} is {_told(own)}, not a mapping of names to numbers"
         for name, value in ((key, config.get(key)), *own.items()):
             number = isinstance(value, int if key == "r" else int | float) and not isinstance(value, bool)
-            if not (number and -math.inf < value < math.inf) or (key == "r" and value < 1):
+            if not (number and abs(value) <= LARGEST) or (key == "r" and value < 1):
                 return f"{name} is {_told(value)}, not {'a whole number from 1 on' if key == 'r' else 'a number'}"
     return None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
@@ -76,7 +77,17 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused_in_words(tmp_path: Pat
     assert "the model's embedding has" in result.message
 
 
-@pytest.mark.parametrize(("key", "value"), [("r", "4"), ("lora_alpha", None), ("r", 0)])
+def test_tensors_of_eight_bits_are_what_peft_makes_of_them(tmp_path: Path) -> None:
+    model = zoo.make("llama", tmp_path / "model")
+    adapter = peft_zoo.make(model, tmp_path / "adapter", peft_zoo.kinds("llama")["LORA"], seed=1)
+    file = adapter / "adapter_model.safetensors"
+    save_file({name: one.to(torch.float8_e4m3fn) for name, one in load_file(file).items()}, file)
+    result, ours, theirs = both(model, adapter, tmp_path)
+    assert ours is not None, result
+    assert largest(ours, theirs) < 1e-3
+
+
+@pytest.mark.parametrize(("key", "value"), [("r", "4"), ("lora_alpha", None), ("lora_alpha", 1e40), ("r", 0)])
 def test_a_wrong_number_costs_the_adapter_and_is_told_in_one_line(key: str, value: Any, tmp_path: Path) -> None:
     model = zoo.make("llama", tmp_path / "model")
     adapter = peft_zoo.make(model, tmp_path / "adapter", peft_zoo.kinds("llama")["LORA"], seed=1)

@@ -96,6 +96,7 @@ def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path) -> None:
     [
         ({"lora_alpha": None}, "lora_alpha is null, not a number"),
         ({"lora_alpha": float("nan")}, "lora_alpha is NaN, not a number"),
+        ({"lora_alpha": 1e40}, "lora_alpha is 1e[+]40, not a number"),
         ({"alpha_pattern": {"q_proj": float("inf")}}, "q_proj is Infinity, not a number"),
         ({"r": "4"}, 'r is "4", not a whole number from 1 on'),
         ({"r": 0}, "r is 0, not a whole number"),
