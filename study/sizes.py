@@ -24,7 +24,7 @@ from study.data.tasks import TaskLibrary
 from study.data.turns import said
 from study.errors import ConfigError, TaskError
 from study.faults.network import Unreachable
-from study.plain import say
+from study.plain import say, tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -116,6 +116,7 @@ def _read(tokens: Tokens, items: Sequence[Sequence[str]], special: bool) -> tupl
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m study.sizes", description="Count what a study's plan needs.")
     result.add_argument("config", metavar="CONFIG", help="YAML file of the study")
+    result.add_argument("--json", action="store_true", help="print the file's name and what it holds as JSON")
     return result
 
 
@@ -129,11 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, TaskError, Unreachable) as error:
         say(f"error: {error}", sys.stderr)
         return 2
-    file.write_text(
-        yaml.safe_dump(counted.model_dump(mode="json", exclude_defaults=True), sort_keys=False, width=120),
-        encoding="utf-8",
-    )
-    say(f"written: {file}")
+    told = counted.model_dump(mode="json", exclude_defaults=True)
+    file.write_text(yaml.safe_dump(told, sort_keys=False, width=120), encoding="utf-8")
+    if options.json:
+        tell({"written": str(file), **told})
+    else:
+        say(f"written: {file}")
     return 0
 
 

@@ -16,6 +16,10 @@ def test_the_page_is_current(page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == MADE["pages"]()[page], "python docs/reference.py"
 
 
+def test_every_command_speaks_to_programs() -> None:
+    assert [made().prog for made in MADE["COMMANDS"] if "--json" not in made().format_help()] == []
+
+
 def test_a_key_without_a_row_is_told_and_so_is_a_row_without_a_key() -> None:
     page = (DOCS / "config.md").read_text(encoding="utf-8")
     row = next(line for line in page.splitlines() if line.startswith("| `recipe.epochs` "))

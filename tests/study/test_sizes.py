@@ -30,12 +30,16 @@ from tests.support.tiny_world import make_config, make_tasks
 from trainers.data import tokenise
 
 
-def test_sizes_are_the_tokens_that_are_read(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_sizes_are_the_tokens_that_are_read(
+    tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tasks = make_tasks(tmp_path / "tasks", ["next"], ["xx"])
     config = make_config(tmp_path, [tiny_model_dir], ["next"], ["xx"], tasks)
     assert sizes_file(config) is None
-    assert sizes.main([str(config)]) == 0
-    counted = read_sizes(tmp_path / "study.sizes.yaml")
+    assert sizes.main([str(config), "--json"]) == 0
+    counted, told = read_sizes(tmp_path / "study.sizes.yaml"), json.loads(capsys.readouterr().out)
+    assert told.pop("written") == str(tmp_path / "study.sizes.yaml")
+    assert Sizes.model_validate(told) == counted
     name = tiny_model_dir.name
     size = counted.cell(name, "next/xx")
     assert size is not None
