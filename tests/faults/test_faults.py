@@ -13,12 +13,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from psutil import Process
+from psutil import NoSuchProcess, Process
 
 from study.check import main as check
 from study.store.store import Store
@@ -203,7 +203,7 @@ def disturbed(
             while done_or_none(store) < fault.after * UNITS and not driver.ended and time.monotonic() < deadline:
                 time.sleep(0.1)
             time.sleep(fault.wait_s)
-            if (kind := inject(fault, driver, nodes, disk, bucket)) is not None:
+            if (kind := inject(fault, driver, store, nodes, disk, bucket)) is not None:
                 met.append(kind)
             if driver.ended or fault.kind in ENDED + DEAR_ENDED:
                 driver = resumed(fault, driver, config, nodes, disk)
@@ -223,14 +223,14 @@ def done_or_none(store: Store) -> int:
         return 0
 
 
-def inject(fault: Fault, driver: Driver, nodes: Nodes, disk: Disk | None, bucket: Proxy) -> str | None:
+def inject(fault: Fault, driver: Driver, store: Store, nodes: Nodes, disk: Disk | None, bucket: Proxy) -> str | None:
     """Returns the kind of what was met, if anything was."""
     if driver.ended:
         return None
     choose = random.Random(fault.draw).choice
     how, _, title = fault.kind.rpartition(" ")
     if title in TITLES:
-        found = strike(title, driver, nodes, choose, Process.suspend if how else Process.kill)
+        found = strike(title, driver, store, nodes, choose, Process.suspend if how else Process.kill)
         return f"{how} {found}".strip() if found else None
     if fault.kind == "node":
         nodes.kill_node(choose)
@@ -276,22 +276,29 @@ def strike_disk(kind: str, driver: Driver, disk: Disk | None) -> None:
 def strike(
     kind: str,
     driver: Driver,
+    store: Store,
     nodes: Nodes,
     choose: Callable[[list[Process]], Process],
     how: Callable[[Process], None],
 ) -> str | None:
     """Strike one process of a kind, or of another where the study is past that kind. Returns the kind."""
-    seen = None
     while not driver.ended:
         present = {name: found for name in TITLES if (found := nodes.processes(name))}
-        seen = seen or (time.monotonic() if present else None)
-        if seen and kind not in present and present and time.monotonic() > seen + 3:
+        if kind not in present and present and kind != "evaluator" and all_trained(store):
             kind = choose(sorted(present))
         if kind in present:
-            how(choose(present[kind]))
-            return kind
+            with suppress(NoSuchProcess):
+                how(choose(present[kind]))
+                return kind
         time.sleep(0.1)
     return None
+
+
+def all_trained(store: Store) -> bool:
+    try:
+        return len(store.records()) >= len(CELLS)
+    except OSError:
+        return False
 
 
 def resumed(fault: Fault | None, driver: Driver, config: Path, nodes: Nodes, disk: Disk | None) -> Driver:
