@@ -23,6 +23,7 @@ from study.errors import ConfigError
 
 LEAST_SCRATCH = 256 << 20
 ENDED = "A worker died or was killed while executing a task"  # as a raylet says it
+ITS_LOGS = "lines of the Raylet logs:"  # after which an agent adds them to its words of a raylet that has ended
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,14 @@ def _quieten() -> None:
 
 
 def _tell(data: Mapping[str, Any], ignore_prefix: bool) -> None:
-    """What Ray publishes to its driver, but each end of a process: what matters of these to a study we tell."""
+    """What Ray publishes to its driver, but each end of a process: what matters of these to a study we tell.
+
+    Of a node that has ended the words, and not the stacks of Ray's own parts.
+    """
     for text in data["lines"]:
         if ENDED not in text:
-            logging.getLogger("ray").error("%s", text)
+            words, _, logs = text.partition(ITS_LOGS)
+            logging.getLogger("ray").error("%s", f"{words}{ITS_LOGS} Ray has them" if logs else text)
 
 
 def _init(address: str) -> str | None:

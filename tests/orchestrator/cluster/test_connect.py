@@ -11,7 +11,7 @@ import pytest
 import ray
 from ray._private import worker
 
-from orchestrator.cluster.connect import ENDED, _quieten, check_fits, connect
+from orchestrator.cluster.connect import ENDED, ITS_LOGS, _quieten, check_fits, connect
 from study.config.file import parse
 from study.errors import ConfigError
 from tests.faults.disk import Disk
@@ -59,9 +59,11 @@ def test_what_ray_publishes_is_logged_but_that_a_process_has_ended(monkeypatch: 
     monkeypatch.setattr(worker, "print_to_stdstream", None)
     _quieten()
     died = f"{ENDED} by an unexpected system error. To troubleshoot the problem, check the logs for the dead worker."
-    for text in (died, "The log monitor on node n failed with 100% of errors"):
+    ended = f"Raylet is terminated. Last 20 {ITS_LOGS}\n    *** StackTrace Information ***\n    main"
+    for text in (died, "The log monitor on node n failed with 100% of errors", ended):
         worker.print_to_stdstream({"lines": [text], "pid": "raylet", "is_err": False}, ignore_prefix=False)
-    assert logged == ["The log monitor on node n failed with 100% of errors"]
+    assert logged[0] == "The log monitor on node n failed with 100% of errors"
+    assert logged[1:] == [f"Raylet is terminated. Last 20 {ITS_LOGS} Ray has them"]
 
 
 def test_rays_raylet_says_so_when_a_process_has_ended() -> None:
