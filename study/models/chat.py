@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.config import Scoring
+from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
 
@@ -16,11 +17,21 @@ Turns = Sequence[Mapping[str, str]]
 
 
 def tokenizer_of(model: Model) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model; on the Hub it fetches no weights for it. Raises OSError where it cannot be had."""
+    """Load the tokenizer of a model; on the Hub it fetches no weights for it.
+
+    Raises OSError where it cannot be had, ConfigError where code that nobody has trusted would make it.
+    """
     from transformers import AutoTokenizer
 
     folder = local_folder(model.path, model.revision, weights=False)
-    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    trusted = model.trust_remote_code
+    try:
+        loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
+    except ValueError as error:
+        if trusted or "trust_remote_code" not in str(error):
+            raise
+        problem = "its tokenizer is made by code that its folder brings with it"
+        raise ConfigError("models", model.path, problem, "read it, then set trust_remote_code: true") from error
     return loaded
 
 

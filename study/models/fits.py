@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -28,7 +29,10 @@ NEVER_CAUSAL = {  # types with no such key in their code
 
 
 def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
-    """Raise ConfigError for a model that lacks a library, a chat template or rows for its tokenizer's tokens."""
+    """Raise ConfigError for a model that lacks a library, a chat template or rows for its tokenizer's tokens.
+
+    So for one whose tokenizer is code that nobody has trusted.
+    """
     for i, model in enumerate(models):
         key, told = f"models[{i}].id", _mapping(model, "config.json")
         _check_type(told, key, model)
@@ -39,6 +43,9 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
         for system_prompt in dict.fromkeys(scoring.system_prompt for scoring in chats):
             _check_chat(system_prompt, model)
         _check_vocabulary(told, key, model, bool(chats))
+        if not model.trust_remote_code and _mapping(model, "tokenizer_config.json").get("auto_map"):
+            with contextlib.suppress(OSError, ImportError, ValueError):  # of these loading says what is wrong
+                tokenizer_of(model)
 
 
 def _check_split(gpus: int, model: Model) -> None:

@@ -63,6 +63,15 @@ def test_a_type_that_reads_later_tokens_is_refused_unless_its_config_turns_it(
         check(model)
 
 
+def test_a_tokenizer_that_is_code_of_its_own_is_refused_unless_it_is_trusted(model: Path) -> None:
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    change(model, "tokenizer_config.json", lambda told: told.update(own))
+    (model / "own.py").write_text("raise SystemExit")
+    with pytest.raises(ConfigError, match="its tokenizer is made by code that its folder brings with it"):
+        check(model)
+    check(model, "models.0.trust_remote_code=true")
+
+
 def test_the_types_of_models_are_transformers_own() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
