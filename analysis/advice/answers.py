@@ -21,6 +21,7 @@ from analysis.frames import NotComputable
 from analysis.reading.recipes import one_of
 from analysis.reading.study import Study
 from analysis.statistics.health import lowest
+from analysis.statistics.languages.distances import Distances
 from study.cells import Cell
 from study.errors import ConfigError
 from study.options import closest_first
@@ -119,12 +120,11 @@ def _model(metric: Metric) -> tuple[predict.Model, str]:
     Where there is something to predict, all distances of languages are in it if leaving sources out errs less so; the
     words say which.
     """
-    untried = [(cell.task, cell.language) for cell in map(Cell.parse, metric.targets)]
-    plain = predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint))
-    is_complete = not plain.grid.pairs["delta"].null_count()
-    if metric.apart is None or is_complete or predict.measured_sources(plain.grid) < 2:
+    grid = _grid(metric)
+    plain = predict.fit_grid(grid)
+    if metric.apart is None or _is_measured(grid) or predict.measured_sources(grid) < 2:
         return plain, ""
-    wide = predict.fit_grid(predict.grid(metric.transfer, untried, joint=metric.joint, apart=metric.apart))
+    wide = predict.fit_grid(_grid(metric, metric.apart))
     without, with_them = (predict.left_out_error(one) for one in (plain, wide))
     is_better = with_them < (1 - LEAST_GAIN) * without
     errors = f"predictions of a source that is left out err by {with_them:.3g} with all distances of languages"
@@ -132,9 +132,21 @@ def _model(metric: Metric) -> tuple[predict.Model, str]:
     return (wide if is_better else plain), f"; {errors} {used} ({SEEN})"
 
 
+def _grid(metric: Metric, apart: Distances | None = None) -> predict.Grid:
+    untried = [(cell.task, cell.language) for cell in map(Cell.parse, metric.targets)]
+    return predict.grid(metric.transfer, untried, joint=metric.joint, apart=apart)
+
+
+def _is_measured(grid: predict.Grid) -> bool:
+    """Whether every pair is, so that there is nothing to predict."""
+    return not grid.pairs["delta"].null_count()
+
+
 def _known(metric: Metric) -> tuple[pl.DataFrame, str]:
     """`expectations` for every pair of a study that is measured or can be predicted, by one metric, and how well."""
     try:
+        if _is_measured(_grid(metric)):  # the model's fit takes most of the time
+            return expectations(metric.transfer, metric.grids, None, metric.harm), ""
         model, note = _model(metric)
         predicted = model.predict()
     except NotComputable:
