@@ -28,6 +28,7 @@ from study.errors import ConfigError
 from study.models.hub import local_folder
 from study.models.resolve import Model
 
+AGAIN = "copy the folder again, or save the model again"
 WHOLE = "set evaluators.resources to {GPU: 1}"  # where a base cannot be split over several
 
 
@@ -52,14 +53,19 @@ def load_model(model: Model, *devices: torch.device) -> PreTrainedModel:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (ValueError, ImportError, AttributeError, LookupError, TypeError):
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever its code comes to
         shell_of(model)  # where it is not built without weights either, that is said
+        if "ignore_mismatched_sizes" in str(error):
+            problem = "its weights are of other sizes than its config.json says"
+            raise ConfigError("models", model.path, problem, AGAIN) from error
         raise
     loaded, info = cast(tuple[PreTrainedModel, Mapping[str, Collection[str]]], found)
     lacking = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
     if lacking:
         problem = f"its folder lacks the weights {lacking[0]} ({len(lacking)} in all)"
-        raise ConfigError("models", model.path, problem, "copy the folder again, or save the model again")
+        raise ConfigError("models", model.path, problem, AGAIN)
     keep_as_loaded(loaded)
     if len(devices) > 1:
         settle(loaded)
@@ -144,9 +150,15 @@ def not_causal(model: Model, reason: str) -> ConfigError:
 
 
 def load_config(model: Model) -> PretrainedConfig:
-    """The base's config; on the Hub it fetches no weights for it."""
+    """The base's config; on the Hub it fetches no weights for it. Raises ConfigError where it cannot be used."""
     folder = local_folder(model.path, model.revision, weights=False)
-    return cast(PretrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code))
+    try:
+        return cast(PretrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code))
+    except OSError:
+        raise
+    except Exception as error:  # whatever its checks come to
+        reason = f"its config.json cannot be used: {' '.join(str(error).split())[:200]}"
+        raise ConfigError("models", model.path, reason, AGAIN) from error
 
 
 def tokenizer_in(folder: Path) -> PreTrainedTokenizerBase:

@@ -22,6 +22,7 @@ from study.data.example import Example, some_of
 from study.data.held_out import split
 from study.data.sizes import options_read
 from study.data.turns import said
+from study.errors import ConfigError
 from study.models.chat import begins, template_of, tokenizer_of
 from study.models.hub import file_of
 from study.models.resolve import Model
@@ -72,7 +73,7 @@ class SourceTokens:
 
 
 def counter_of(model: Model) -> TokenCounter:
-    """The counter of a model's tokenizer, or one that guesses by the length of a text."""
+    """The counter of a model's tokenizer, or one that guesses by the length of a text. Raises ConfigError."""
     file = file_of(model.path, model.revision, "tokenizer.json")
     if file is None:
         size = CHARS_PER_TOKEN
@@ -81,7 +82,11 @@ def counter_of(model: Model) -> TokenCounter:
         )
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # of no class of its own
+        problem, fix = f"its tokenizer.json cannot be used ({error})", "save the tokenizer again"
+        raise ConfigError("models", model.path, problem, fix) from error
     tokenizer.no_padding()  # a tokenizer's file may say that texts are filled up, or cut off
     tokenizer.no_truncation()
 

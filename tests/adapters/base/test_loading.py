@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,23 @@ def _without(folder: Path, to: Path, name: str) -> Model:
 def test_a_base_that_lacks_a_weight_is_refused(name: str, tiny_model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=name):
         load_model(_without(tiny_model_dir, tmp_path / "model", name))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("intermediate_size", 80, "its weights are of other sizes than its config.json says"),
+        ("num_hidden_layers", "two", "its config.json cannot be used: .*num_hidden_layers"),
+    ],
+)
+def test_a_config_that_is_not_of_the_weights_is_refused(
+    key: str, value: object, says: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(ConfigError, match=says):
+        load_model(resolve(ModelConfig(id=str(folder)), "float32", "models[0]"))
 
 
 @pytest.mark.processes  # to save a model loads DeepSpeed

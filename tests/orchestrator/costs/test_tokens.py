@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from orchestrator.costs.tokens import counter_of, of_source
 from study.config import Recipe
 from study.data.example import Example
+from study.errors import ConfigError
 from study.models.resolve import Model
 from trainers.data import tokenise
 
@@ -47,3 +49,9 @@ def test_rows_of_texts_and_conversations_are_counted_as_they_are_learned(tmp_pat
     chat = Example("", json.dumps({"messages": turns, "after": None}), format="messages")
     found = of_source(counter, [chat], Recipe.model_validate({"epochs": 1, "max_length": 10}))
     assert (found.learned, found.cut) == (5, 0)
+
+
+def test_a_tokenizer_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"its tokenizer\.json cannot be used"):
+        counter_of(Model("m", str(tmp_path), None, "m", "float32", "m", 1.0, 10, False, ()))
