@@ -1,6 +1,6 @@
 # make sweep   a whole transfer study, offline, and its report      make unit   the tests without Ray, DeepSpeed or processes
 # make test    all tests but the long ones
-# make test-models   every type of model and kind of adapter, about ten minutes; writes docs/models.md
+# make test-models   every type of model and kind of adapter, about twenty minutes; writes docs/models.md
 # make test-device   on a device that says `cuda` and is none: where things lie, what is waited for, out-of-memory
 # make gpu           what a GPU has to settle, within ten minutes and offline; writes build/gpu
 # make test-faults   the long ones: 30 studies under random faults (FAULT_RUNS, FAULT_SEED), nodes that come and go

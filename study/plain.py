@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ def plain(text: str) -> str:
 def tell(value: object) -> None:
     """Print for programs, at once: JSON, which holds what `value` holds, on standard output; of inf and NaN null."""
     text = json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False, default=str)
-    print(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
+    _print(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text), sys.stdout)
 
 
 def _finite(value: object) -> object:
@@ -39,4 +40,13 @@ def _finite(value: object) -> object:
 
 def say(text: object = "", to: TextIO | None = None, end: str = "\n") -> None:
     """Print for people, at once: on standard output unless `to` is another stream."""
-    print(plain(str(text)), file=to or sys.stdout, end=end, flush=True)
+    _print(plain(str(text)), to or sys.stdout, end)
+
+
+def _print(text: str, to: TextIO, end: str = "\n") -> None:
+    """Print. Who reads may have gone, as `| head` does: the rest is then printed nowhere, and the command goes on."""
+    try:
+        print(text, file=to, end=end, flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), to.fileno())

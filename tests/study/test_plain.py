@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -45,6 +47,19 @@ def test_what_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_people_write_stays_as_it_is() -> None:
     text = "[/INST] :smile: ελληνικά हिन्दी عربى 👩‍👩‍👧 a\tb\nc"
     assert plain(text) == text
+
+
+@pytest.mark.processes
+def test_a_command_whose_reader_has_gone_goes_on() -> None:
+    """As beside `| head`: it ended in a traceback, before it had done what it is for."""
+    code = "import sys; from study.plain import say, tell; [say('word') for _ in range(99999)]; tell([1]); sys.exit(3)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"word\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 3
 
 
 def test_nothing_else_prints() -> None:
