@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from study.config import LossOn, Truncation
 from study.data.example import Example
-from trainers.chat import BadChat, conversation
+from trainers.chat import BadChat, conversation, shared
 from trainers.texts import BadText, beginning, chunks, cut, ending
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def tokenise(
                 pieces = chunks(tokenizer, example.answer, most, example.append_eos)
                 rows += [Row(tuple(piece), 1, False, prefix=example.objective == "prefix") for piece in pieces]
             elif example.format == "messages":
-                rows.append(_of_chat(conversation(tokenizer, example.answer), most, example.truncation, on))
+                rows.append(_of_chat(conversation(tokenizer, example.answer, on), most, example.truncation))
             else:
                 rows.append(_of_pair(_pair(tokenizer, example), most, example.truncation, on))
         except (BadData, BadChat, BadText) as error:
@@ -119,7 +119,7 @@ def _about(example: Example) -> str:
 
 
 def _pair(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], list[int]]:
-    """Tokens of the prompt and of the answer; a completion's border is where the prompt alone ends, as TRL has it.
+    """Tokens of the prompt and of the answer; a completion begins where the prompt alone goes on otherwise, as in TRL.
 
     Where it is to end with EOS it ends so once, though its template has written EOS already.
     """
@@ -134,7 +134,8 @@ def _pair(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[in
     before, whole = (
         tokenizer.encode(text, add_special_tokens=example.bos) for text in (example.prompt, example.prompt + answer)
     )
-    return whole[: len(before)], whole[len(before) :]
+    border = shared(before, whole)
+    return whole[:border], whole[border:]
 
 
 def _of_pair(pair: tuple[list[int], list[int]], most: int, side: Truncation, loss_on: LossOn) -> Row:
@@ -150,12 +151,12 @@ def _of_pair(pair: tuple[list[int], list[int]], most: int, side: Truncation, los
     return Row(tuple(tokens), first, over > 0)
 
 
-def _of_chat(encoded: tuple[list[int], list[bool]], most: int, side: Truncation, loss_on: LossOn) -> Row:
+def _of_chat(encoded: tuple[list[int], list[bool]], most: int, side: Truncation) -> Row:
     whole, said = encoded
     over = max(0, len(whole) - most)
     kept = slice(over, None) if side == "left" else slice(most)
     tokens, mask = whole[kept], said[kept]
-    learned = tuple(place for place in range(1, len(tokens)) if loss_on == "all" or mask[place])
+    learned = tuple(place for place in range(1, len(tokens)) if mask[place])
     if not learned:
         raise BadData(f"no token of the assistant's is left of {len(whole)}, cut to {most}")
     return Row(tuple(tokens), learned[0], over > 0, learned)

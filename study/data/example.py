@@ -19,6 +19,7 @@ from study.data.prints import doc_hash
 from study.identity import deciding
 
 _AS_SCORED = "border as scored"
+_TO_WHERE_THEY_PART = "border where they part"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,14 @@ def told(example: Example) -> list[object]:
     """List what decides what is learned from an example. The recipe's own `loss_on` is in the recipe.
 
     Where nothing parts prompt and answer, tokens may join across that border. An older release read them so; now they
-    are as they are scored, which makes another example of it.
+    are as they are scored, which makes another example of it. So it is with a completion that alone is learned: of its
+    first token more is, unless a space begins it behind something else, where tokens part.
     """
-    mark = [_AS_SCORED] if example.prompt and not (example.prompt[-1].isspace() or example.answer[:1].isspace()) else []
+    before, after = example.prompt[-1:].isspace(), example.answer[:1]
+    mark = [_AS_SCORED] if example.prompt and not (before or after.isspace()) else []
+    alone = example.format == "prompt_completion" and example.loss_on != "all"
+    if alone and example.prompt and (before or after != " "):
+        mark.append(_TO_WHERE_THEY_PART)
     own = ("bos", "max_length", "truncation", "format", "append_eos", "objective")
     later = deciding("example", {name: getattr(example, name) for name in own})
     return [

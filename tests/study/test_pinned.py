@@ -69,6 +69,8 @@ EXAMPLES = [
     (Example("Q", " A"), "8ce1a6e6316be921"),
     (Example("Q", "A"), "5108378b3f222e13"),  # nothing parts the two
     (Example("Q ", "A", "", "all", False, 64, "right", "prompt_completion", True), "dbaedb9f4520137d"),
+    (Example("Q:", " A", format="prompt_completion", append_eos=True), "704732f417af4a2b"),
+    (Example("Q: ", "A", format="prompt_completion", append_eos=True), "87bd1f4745db33b6"),  # where tokens may join
     (Example("Q ", "A", append_eos=True), "0b6c428bb4ee7dc7"),
     (Example("", "A text.", format="text"), "3328296a719e5bde"),
     (Example("", "A text.", format="text", objective="prefix"), "0d334fa3f2c4202d"),
