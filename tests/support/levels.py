@@ -41,6 +41,7 @@ WHOLE = (  # adapters on many models, scored beside PEFT or lm-eval; reports of 
     "tests/evaluators/test_parity.py",
     "tests/evaluators/test_random_adapters.py",
     "tests/evaluators/test_samples.py",
+    "tests/evaluators/test_stock.py",
     "tests/evaluators/test_texts.py",
     "tests/analysis/page/test_combinations.py",
     "tests/analysis/page/test_files.py",
