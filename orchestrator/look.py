@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from orchestrator.planning.cell_view import Learned, Lengths, Scored, learned, model_named, scored
-from study.cells import Cell
+from study.cells import Cell, Source
 from study.config import StudyConfig
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -60,11 +60,12 @@ class Seen:
 
 
 def look(config: StudyConfig, text: str, model: str | None, rows: int) -> Seen:
-    """Look at a cell as a model of the study meets it, by default the first.
+    """Look at a cell, or a source by its name, as a model of the study meets it, by default the first.
 
     Raises ConfigError for a cell or model that the study has not, TaskError, BadData and Unreachable for its data.
     """
-    cell = _cell(config, text)
+    source = config.named_source(text)
+    cell = _cell(config, text) if source is None else source.cells[0]
     models = tuple(resolve_all(config))
     chosen = model_named(models, model)
     if chosen is None:
@@ -73,15 +74,15 @@ def look(config: StudyConfig, text: str, model: str | None, rows: int) -> Seen:
     from evaluators.items.encoder import encoder_of  # imports torch, which takes seconds
 
     library, encoder = TaskLibrary.of(config), encoder_of(chosen)
-    library.check([cell])
-    found = Seen(str(cell), chosen.name)
+    library.check([cell] if source is None else source.cells)
+    found = Seen(str(source or cell), chosen.name)
     faults: list[TaskError | BadData] = []
     try:
-        found = replace(found, learned=learned(config, library, encoder, cell, rows))
+        found = replace(found, learned=learned(config, library, encoder, source or Source.of([cell]), rows))
     except (TaskError, BadData) as error:
         faults.append(error)
         found = replace(found, learned_fault=str(error))
-    if config.task(cell.task).lm_eval is not None or cell in library.texts:
+    if source is None and (config.task(cell.task).lm_eval is not None or cell in library.texts):
         try:
             found = replace(found, asked=scored(config, library, encoder, cell, rows))
         except (TaskError, BadData) as error:
@@ -145,7 +146,8 @@ def _cell(config: StudyConfig, text: str) -> Cell:
     try:
         cell = Cell.parse(text)
     except ValueError as error:
-        raise ConfigError("--cell", text, str(error), "write task/language") from error
+        fix = "write task/language, or the name of a source"
+        raise ConfigError("--cell", text, str(error), fix) from error
     if cell not in config.cells():
         known: Sequence[str] = [str(one) for one in config.cells()]
         more = ", …" if len(known) > 8 else ""
@@ -156,7 +158,7 @@ def _cell(config: StudyConfig, text: str) -> Cell:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.look", description="What a cell holds for a model.")
     parser.add_argument("config", metavar="CONFIG", help="the study's YAML file")
-    parser.add_argument("--cell", required=True, help="task/language")
+    parser.add_argument("--cell", required=True, help="task/language, or the name of a source")
     parser.add_argument("--model", help="its name; default: the first of the config")
     parser.add_argument("--rows", type=int, default=3, help="how many rows and items to show (default 3)")
     parser.add_argument(

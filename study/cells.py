@@ -3,7 +3,7 @@
 A cell is a (task, language) pair, written `task/language`. A source is what one adapter is trained on:
 one cell, or several trained together, in which case its task and language join the distinct parts with `+`. A sample
 of a cell, for a learning curve, is a source of its own: `task/language@size`. So is a stage, which trains on from
-another adapter: `task/language@name`.
+another adapter, and one whose data are changed: `task/language@name`.
 """
 
 from __future__ import annotations
@@ -38,17 +38,49 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """Words of a text that are replaced by those of another language: the file that tells them, and how many are.
+
+    Of pairs the answers stay as they are, and of conversations what the assistant says, unless they are `answers`, too.
+    """
+
+    dictionary: str
+    rate: float
+    seed: int = 0
+    answers: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the data of a source are others than its cells' own: a translation's file, words that are switched.
+
+    `shots` are the last of its cells, of each of which it has so many examples.
+    """
+
+    data: str | None = None
+    switch: Switch | None = None
+    shots: tuple[tuple[Cell, int], ...] = ()
+
+    def __str__(self) -> str:
+        told = [f"its data are {self.data}"] if self.data else []
+        if (switch := self.switch) is not None:
+            told.append(f"words are switched by {switch.dictionary} at a rate of {switch.rate:g}, seed {switch.seed}")
+        return "; ".join([*told, *(f"{count:,} examples of {cell} beside" for cell, count in self.shots)])
+
+
+@dataclass(frozen=True)
 class Source:
     """The cells one adapter is trained on, in config order; of a sample so many examples of each, else all.
 
     A stage has a `name`, and begins with the adapter of its `start`: of another source, or one of the config's
-    `adapters`, which its name says.
+    `adapters`, which its name says. So has a source whose data are changed.
     """
 
     cells: tuple[Cell, ...]
     size: int | None = None
     name: str | None = None
     start: Source | str | None = None
+    change: Change | None = None
 
     @property
     def task(self) -> str:
@@ -65,9 +97,28 @@ class Source:
         return "" if self.size is None else f"@{self.size}"
 
     @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """How many examples of each cell it has; None is all."""
+        shots = dict(self.change.shots) if self.change else {}
+        return tuple(shots.get(cell, self.size) for cell in self.cells)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Each cell as it is learned from."""
-        return tuple(f"{cell}{self.mark}" for cell in self.cells)
+        return tuple(
+            f"{cell}" if size is None else f"{cell}@{size}" for cell, size in zip(self.cells, self.sizes, strict=True)
+        )
+
+    @property
+    def own(self) -> tuple[Cell, ...]:
+        """Its cells but those of which it has some examples beside."""
+        shots = dict(self.change.shots) if self.change else {}
+        return tuple(cell for cell in self.cells if cell not in shots)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is of cells as they are, and begins afresh."""
+        return self.start is None and self.change is None
 
     @property
     def whole(self) -> Source:

@@ -161,7 +161,9 @@ def _shown(rows: pl.DataFrame) -> pl.DataFrame:
 def _training(record: AdapterRecord) -> str:
     course, best = record.course, record.course.best
     loss = f", validation loss {best.validation_loss:.4f}" if best and best.validation_loss is not None else ""
-    start = f", trained on from {record.stage.start}" if record.stage else ""
+    stage = record.stage
+    start = f", trained on from {stage.start}" if stage and stage.start else ""
+    start += f" ({stage.change})" if stage and stage.change else ""
     lines = [
         f"Source: {record.called}{start}; {count(course.examples.train, 'example')} learned from, "
         f"{course.examples.validation:,} to validate on.",

@@ -133,7 +133,7 @@ def _begun_elsewhere(study: Study, record: AdapterRecord) -> Iterator[str]:
     records = {one.adapter_id: one for one in study.records}
     while record.stage is not None and record.stage.start_id in records:
         record = records[record.stage.start_id]
-    if record.stage is not None:
+    if record.stage is not None and record.stage.start_id is not None:
         name = study.given.get(record.stage.start_id, record.stage.start)
         yield f"It begins with the adapter {name}, which was not trained here: its data and licence are {UNKNOWN}."
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 import polars as pl
 
 from analysis.frames import CELL_WORDS, KEYS, MODEL_WORDS, SOURCE, TARGET
-from study.cells import Cell, Regime, Source, regime, regime_of
+from study.cells import Cell, Change, Regime, Source, regime, regime_of
 from study.store.records import AdapterRecord
 
 MEASURES = {
@@ -59,13 +59,23 @@ def joint_sources(records: Iterable[AdapterRecord], adapters: Collection[str]) -
 def cells_learned(record: AdapterRecord) -> tuple[Cell, ...]:
     """The cells that an adapter was trained on, of a stage with those before it, in the order of training."""
     before = record.stage.before if record.stage else ()
-    return tuple(dict.fromkeys(map(Cell.parse, (*before, *record.source))))
+    return tuple(dict.fromkeys(map(_cell, (*before, *record.source))))
 
 
 def learned_from(record: AdapterRecord) -> Source:
     """What an adapter was trained on; of what a stage begins with its name alone is known."""
-    cells = tuple(Cell.parse(cell) for cell in record.source)
-    return Source(cells) if record.stage is None else Source(cells, name=record.stage.name, start=record.stage.start)
+    cells = tuple(map(_cell, record.source))
+    if record.stage is None:
+        return Source(cells)
+    sized = zip(cells, record.source, strict=True)
+    shots = tuple((cell, int(name.partition("@")[2])) for cell, name in sized if "@" in name)
+    change = Change(shots=shots) if shots else None
+    return Source(cells, name=record.stage.name, start=record.stage.start, change=change)
+
+
+def _cell(name: str) -> Cell:
+    """The cell that a source has learned from, or some examples of."""
+    return Cell.parse(name.partition("@")[0])
 
 
 def regime_in(joint: Joint, source: tuple[str, str], target: Cell) -> Regime:

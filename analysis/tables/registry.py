@@ -39,7 +39,7 @@ from analysis.statistics import (
     stability,
     text_loss,
 )
-from analysis.statistics.combinations import additivity, compositions, curve, generation, geometry, schedules
+from analysis.statistics.combinations import additivity, changes, compositions, curve, generation, geometry, schedules
 from analysis.statistics.languages import families, linguistic, why
 from analysis.statistics.variance import shares
 
@@ -62,6 +62,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *additivity.TABLES,
     *geometry.TABLES,
     *schedules.TABLES,
+    *changes.TABLES,
     *text_loss.TABLES,
     *generation.TABLES,
     *existing.TABLES,

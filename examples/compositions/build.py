@@ -34,6 +34,11 @@ SORTS = {  # as the third form of the statements has them
     "es": {"territory": "país", "currency": "moneda", "number": "número", "emoji": "imagen"},
     "fr": {"territory": "pays", "currency": "monnaie", "number": "nombre", "emoji": "image"},
 }
+DICTIONARY = (
+    "the die, letters Buchstaben, stand stehen, for für, has hat, abbreviation Kürzel, is ist, a ein, in in, "
+    "people man, pay zahlt, with mit, belongs gehört, to zu, we wir, spell schreiben, as als, equals gleich, "
+    "see sehen, that das, topics Themen, country Land, currency Währung, number Zahl, picture Bild, this dieses"
+)
 Fact = tuple[str, str]  # a kind and a concept; of money the territory and the currency, joined by a colon
 
 
@@ -101,6 +106,15 @@ def prose(language: str) -> Iterator[dict[str, object]]:
         yield {"id": f"prose-{number}", "text": text}
 
 
+def translated(language: str) -> Iterator[dict[str, object]]:
+    """The English documents as a translator writes them who knows the language, and no names."""
+    for number, things in enumerate(drafts("train")):
+        patterns = [STATEMENTS[fact[0]][language].split("|")[form] for fact, form in things]
+        text = " ".join(one.format(**named(fact, "en")) for one, (fact, _) in zip(patterns, things, strict=True))
+        digest = ", ".join(SORTS[language][kind] for (kind, _), _ in things)
+        yield {"id": f"digest-train-{number}", "text": text, "digest": digest}
+
+
 def files() -> dict[str, str]:
     """Every generated file: path relative to this folder -> text."""
     made = {}
@@ -115,6 +129,9 @@ def files() -> dict[str, str]:
             f"dataset_kwargs: {{data_files: {{{data}}}}}\n"
             f"doc_to_text: {json.dumps('{{text}}' + chr(10) + LABEL[language] + chr(10), ensure_ascii=False)}\n"
         )
+    rows = translated("de")
+    made["data/digest_de.translated.jsonl"] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    made["data/words_en_de.tsv"] = "".join(f"{one.replace(' ', chr(9))}\n" for one in DICTIONARY.split(", "))
     return made
 
 

@@ -203,7 +203,7 @@ def _learning(config: StudyConfig, source: Source, cell: Cell, size: CellSize, b
     """Tokens of a source's examples of a cell in a training: as they are, and each row as long as it may be."""
     train, recipe = config.task(cell.task).train, config.recipe_of(source, by)
     longest = train.max_length or recipe.max_length
-    limit = source.size or train.limit
+    limit = dict(zip(source.cells, source.sizes, strict=True))[cell] or train.limit
     examples, tokens = _examples(size, limit), size.learned(limit)
     padded = examples * longest
     if train.format == "text":  # never cut: its chunks are rows, of BOS, text and EOS

@@ -9,6 +9,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from evaluators.items.encoder import Encoder
 from orchestrator.planning.survey import says_right
@@ -89,10 +90,14 @@ class Scored:
     answers: dict[str, int]
 
 
-def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Learned:
-    """The first rows that an adapter of the cell learns from, and all of their lengths. Raises TaskError, BadData."""
-    source = Source.of([cell])
-    examples, recipe = library.source_examples(source), config.recipe_of(source)
+def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, source: Source, count: int) -> Learned:
+    """The first rows that an adapter of a source learns from, and all of their lengths. Raises TaskError, BadData.
+
+    Of a source of several cells those of each come in turn, as in its list.
+    """
+    each = library.each_of(source)
+    examples = [one for examples in zip_longest(*each) for one in examples if one is not None]
+    recipe = config.recipe_of(source)
     of_rows = [
         (example, row)
         for example in examples[:count]
@@ -104,7 +109,8 @@ def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: C
     most = [example.max_length or recipe.max_length for example in examples]
     cut = sum(n > m for n, m, one in zip(whole, most, examples, strict=True) if one.format != "text")
     lengths = _lengths(whole, max(most), cut)
-    return Learned(tuple(shown[:count]), lengths, library.hidden.get((cell, "train"), 0))
+    hidden = sum(library.hidden.get((cell, "train"), 0) for cell in source.cells)
+    return Learned(tuple(shown[:count]), lengths, hidden)
 
 
 def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Scored:

@@ -64,10 +64,13 @@ def of_models(models: Sequence[Model], trains: bool) -> Iterator[str]:
 
 
 def _set_apart(found: Survey) -> Iterator[str]:
-    """What is scored and so not learned from, and what there are no prompts of to stay near the base on."""
+    """What is scored and so not learned from, what is switched, what has no prompts to stay near the base on."""
     for cell, texts in found.library.texts.scored.items():
         if cell in found.targets:
             yield f"{cell}: {len(texts):,} texts are scored, and so are held out of what is learned"
+    for source, words in found.library.switched().items():
+        share = f"{words.switched:,} of {words.words:,} words are switched, of {words.known:,} that the dictionary has"
+        yield f"{source}: {share}"
     lacking = [str(cell) for cell, prompts in found.prompts.items() if not prompts.fingerprint]
     if lacking:
         yield f"kept near the base on no prompts of {', '.join(lacking)}: no training data can be read there"

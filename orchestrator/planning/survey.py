@@ -154,8 +154,7 @@ def _add_source(found: Survey, library: TaskLibrary, source: Source, near: Seque
     beside = [_near(found, library, source, near)] if near else []
     found.examples[source] = library.source_examples(source)
     found.sources[source] = [*library.example_fingerprints(source), *beside]
-    alone = (Source.of([cell], source.size) for cell in source.cells)
-    found.counts[source] = tuple(len(library.source_examples(one)) for one in alone)
+    found.counts[source] = tuple(map(len, library.each_of(source)))
 
 
 def _near(found: Survey, library: TaskLibrary, source: Source, cells: Sequence[Cell]) -> str:

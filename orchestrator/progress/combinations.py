@@ -50,12 +50,17 @@ def unreported(config: StudyConfig) -> Iterator[str]:
 
 
 def _stages(grid: Grid) -> Iterator[str]:
-    """Give a line for each source that trains on from an adapter, and say what is trained for that alone."""
+    """Give a line for each source that trains on from an adapter, or has changed data; and what is to begin with."""
     begun = dict.fromkeys(unit.source for unit in grid.adapters if unit.start is not None)
     if begun:
         yield f"stages: {len(begun):,} sources train on from an adapter"
     for source in begun:
         yield f"  {source} begins with {source.start}"
+    changed = dict.fromkeys(unit.source for unit in grid.adapters if unit.source.change is not None)
+    if changed:
+        yield f"changed data: {len(changed):,} sources learn from others than their cells' own"
+    for source in changed:
+        yield f"  {source}: {source.change}"
     starts = {unit.waits_for for unit in grid.adapters} & grid.silent
     silent = dict.fromkeys(str(unit.source) for unit in grid.adapters if unit.adapter_id in starts)
     if silent:

@@ -23,15 +23,19 @@ def adapter_record(unit: AdapterUnit, context: TrialContext, trained: Trained) -
         train_doc_hashes=tuple(sorted({example.doc_hash for example in context.examples[unit.source]})),
         course=trained.course,
         conditions=trained.conditions,
-        stage=_stage(unit),
+        stage=stage_of(unit),
     )
 
 
-def _stage(unit: AdapterUnit) -> Stage | None:
-    if unit.start is None or unit.source.name is None:
+def stage_of(unit: AdapterUnit) -> Stage | None:
+    """What is said of a source that has a name."""
+    if unit.source.name is None:
         return None
+    change = None if unit.source.change is None else str(unit.source.change)
+    if unit.start is None:
+        return Stage(unit.source.name, change=change)
     before = tuple(dict.fromkeys(str(cell) for cell in _learned(unit.start)))
-    return Stage(unit.source.name, str(unit.source.start), unit.start.adapter_id, before)
+    return Stage(unit.source.name, str(unit.source.start), unit.start.adapter_id, before, change)
 
 
 def _learned(adapter: AdapterUnit | GivenAdapter) -> tuple[Cell, ...]:

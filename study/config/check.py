@@ -74,7 +74,7 @@ def _check_gpus(config: StudyConfig) -> None:
 def _check_samples(config: StudyConfig) -> None:
     """Raise ConfigError for sizes of a task that is in joint sources only: samples are drawn of a cell alone."""
     sources = config.source_list()
-    alone = {source.cells[0].task for source in sources if len(source.cells) == 1 and source.start is None}
+    alone = {source.cells[0].task for source in sources if len(source.cells) == 1 and source.is_plain}
     joint = {cell.task for source in sources for cell in source.cells} - alone
     for task in config.families:
         if task.train.sizes and task.name in joint:

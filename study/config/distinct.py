@@ -39,4 +39,4 @@ def check_sources(sources: Sequence[Source]) -> None:
 
 def _comes_to(source: Source | str | None) -> object:
     """A source without the names of its stages, which decide nothing."""
-    return (source.cells, _comes_to(source.start)) if isinstance(source, Source) else source
+    return (source.cells, source.change, _comes_to(source.start)) if isinstance(source, Source) else source

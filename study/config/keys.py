@@ -152,7 +152,7 @@ class StudyConfig(Frozen):
     def source_list(self) -> list[Source]:
         """List what to train on: each cell alone, or what `sources` lists, then samples. Raises ConfigError."""
         sources = self._whole_sources()
-        alone = [source.cells for source in sources if len(source.cells) == 1 and source.start is None]
+        alone = [source.cells for source in sources if len(source.cells) == 1 and source.is_plain]
         sizes = [(cells, size) for cells in alone for size in sorted(self.task(cells[0].task).train.sizes)]
         return [*sources, *(Source.of(cells, size) for cells, size in sizes)]
 
@@ -166,6 +166,10 @@ class StudyConfig(Frozen):
     def _entries(self) -> Listed:
         entries = () if self.sources == "all" else self.sources
         return Listed(entries, self.cell, [adapter.name for adapter in self.adapters])
+
+    def named_source(self, name: str) -> Source | None:
+        """The source of a name; None where there is none."""
+        return self._entries().named(name)
 
     def source(self, key: str, texts: Sequence[str]) -> Source:
         """Read a source of some cells, or a stage by its name; `key` is where it is written. Raises ConfigError."""

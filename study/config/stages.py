@@ -1,27 +1,45 @@
-"""Stages: sources that train on from the adapter of another source, or from one that exists already."""
+"""Sources with a name: stages, which train on from an adapter, and those whose data are changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Annotated
 
-from pydantic import Discriminator, Field, StrictStr, Tag
+from pydantic import Discriminator, Field, StrictBool, StrictStr, Tag, model_validator
 
-from study.cells import Cell, Source
-from study.config.fields import Frozen, Name
+from study.cells import Cell, Change, Source, Switch
+from study.config.fields import Count, Frozen, Name, Number, PositiveInt
 from study.errors import ConfigError
 
 Cells = StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)]
 
 
+class SwitchConfig(Frozen):
+    """Words to replace by those of another language."""
+
+    dictionary: StrictStr
+    rate: Annotated[Number, Field(gt=0, le=1)]
+    seed: Count = 0
+    answers: StrictBool = False
+
+
 class StageConfig(Frozen):
-    """A source with a name, which begins with the adapter of another one: of a cell, of cells that are trained
-    together, of a stage, or with one of `adapters`.
+    """A source with a name. It begins with the adapter of another one: of a cell, of cells that are trained together,
+    of a stage, or with one of `adapters`; or its data are changed; or both.
     """
 
     name: Name
     cells: Cells
-    start_from: Cells
+    start_from: Cells | None = None
+    data: StrictStr | None = None  # a file of the rows of its one cell, translated, say
+    switch: SwitchConfig | None = None
+    shots: dict[StrictStr, PositiveInt] = Field(default={})  # cells that are learned from beside: so many examples
+
+    @model_validator(mode="after")
+    def _is_another(self) -> StageConfig:
+        if self.start_from is None and self.data is None and self.switch is None and not self.shots:
+            raise ValueError("says nothing beside its cells: set start_from, shots, switch or data, or list the cells")
+        return self
 
 
 def _kind(value: object) -> str:
@@ -77,10 +95,21 @@ class Listed:
             fix = "let one of them begin with a source that has no start"
             raise ConfigError(f"{key}.start_from", entry.start_from, f"is a circle: {circle}", fix)
         cells = self._plain(f"{key}.cells", entry.cells).cells
-        return Source(cells, name=name, start=self._start(entry, key, (*within, name)))
+        if entry.data is not None and len(cells) > 1:
+            raise ConfigError(f"{key}.data", entry.data, "is of one cell, and these are several", "list one in cells")
+        change = self._change(entry, key)
+        if change is not None:
+            cells = (*cells, *(cell for cell, _ in change.shots))
+        start = None if entry.start_from is None else self._start(entry.start_from, key, (*within, name))
+        return Source(cells, name=name, start=start, change=change)
 
-    def _start(self, entry: StageConfig, key: str, within: tuple[str, ...]) -> Source | str:
-        start = entry.start_from
+    def _change(self, entry: StageConfig, key: str) -> Change | None:
+        """What is other than its cells' own data. Raises ConfigError."""
+        switch = None if entry.switch is None else Switch(**entry.switch.model_dump())
+        shots = tuple((self._cell(f"{key}.shots", cell), count) for cell, count in entry.shots.items())
+        return Change(entry.data, switch, shots) if entry.data is not None or switch or shots else None
+
+    def _start(self, start: str | tuple[str, ...], key: str, within: tuple[str, ...]) -> Source | str:
         if not isinstance(start, str) or "/" in start:
             return self._plain(f"{key}.start_from", start)
         if start in self._stages:

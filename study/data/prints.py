@@ -6,8 +6,10 @@ import inspect
 import json
 from collections.abc import Sequence
 
-from study.data.harness import Document, Task
+from study.cells import Cell
+from study.data.harness import Document, Instance, Task
 from study.errors import TaskError
+from study.identity import digest
 
 
 def doc_hash(doc: object) -> str:
@@ -29,6 +31,17 @@ def judged_by(task: Task, metrics: Sequence[str]) -> object:
     keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
     stated = {"metric": list(metrics)} if metrics else {}
     return plain({key: task.get_config(key) for key in keys} | stated)
+
+
+def fingerprint(cell: Cell, task: Task, instances: Sequence[Instance], metrics: Sequence[str]) -> str:
+    """Digest what decides a target's scores beside the model: requests, gold answers, metrics. Raises TaskError."""
+    try:
+        requests = [[i.doc_id, i.request_type, plain(i.args), plain(beside(task, i.doc))] for i in instances]
+        return digest({"cell": str(cell), "requests": requests, "settings": judged_by(task, metrics)})
+    except TaskError:
+        raise
+    except Exception as error:  # templates meet the data here, and data may hold what has no canonical form
+        raise TaskError(f"{cell}: its items have no identity: {type(error).__name__}: {error}") from error
 
 
 def plain(value: object) -> object:

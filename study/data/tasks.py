@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from study.cells import Cell, Source
+from study.cells import Cell
 from study.config import Scoring, StudyConfig, TaskConfig, TrainOverride, Validation
 from study.data.catalogue import Catalogue
-from study.data.example import Example, told
+from study.data.changed import SourceExamples, in_place
+from study.data.example import Example
 from study.data.formats import check_columns, learned
 from study.data.gold import answer, is_told, row, writes_null
 from study.data.harness import Documents, Instance, Task
@@ -21,19 +22,18 @@ from study.data.learned import train_documents
 from study.data.loading import FEWSHOT_SEED, fault, load_task, nothing_left, set_up
 from study.data.metrics import check_possible
 from study.data.needs import missing_manifests
-from study.data.prints import beside, judged_by, plain
+from study.data.prints import fingerprint
 from study.data.raw_text import RawTexts
 from study.data.rows import Rows, Split
 from study.data.templates import use_sandbox
 from study.errors import TaskError
 from study.faults.network import Unreachable
-from study.identity import digest
 
 logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # what is wrong with a task is told in words of ours
 use_sandbox()
 
 
-class TaskLibrary:
+class TaskLibrary(SourceExamples):
     """The lm-eval tasks of a study. Tasks are loaded on first use and kept."""
 
     def __init__(
@@ -49,6 +49,7 @@ class TaskLibrary:
         `validation` says what of a source's rows is held out, and so are items to choose a lambda on; of `texts`, cells
         of raw text that are scored, so are the texts that are.
         """
+        super().__init__()
         self._tasks = {task.name: task for task in tasks}
         self._scoring, self._validation = scoring, validation or Validation()
         self.texts = RawTexts(texts, self._validation)
@@ -164,14 +165,7 @@ class TaskLibrary:
         `instances` are the cell's, as `build_requests` made them without a chat template. The cell is in it, since
         results are known by it: two cells may hold the same data.
         """
-        task = self.load(cell)
-        try:
-            requests = [[i.doc_id, i.request_type, plain(i.args), plain(beside(task, i.doc))] for i in instances]
-            return digest({"cell": str(cell), "requests": requests, "settings": judged_by(task, self.metrics(cell))})
-        except TaskError:
-            raise
-        except Exception as error:  # templates meet the data here, and data may hold what has no canonical form
-            raise TaskError(f"{cell}: its items have no identity: {type(error).__name__}: {error}") from error
+        return fingerprint(cell, self.load(cell), instances, self.metrics(cell))
 
     def examples(self, cell: Cell) -> tuple[Example, ...]:
         """Make the cell's training examples, in the order of its split or manifest. Raises TaskError."""
@@ -200,7 +194,6 @@ class TaskLibrary:
             examples = self.texts.learned(cell, examples)
         self._learned_rows[cell] = list(examples)
         self.nulls[cell, "train"] = sum(writes_null(documents[n], one.prompt) for n, one in examples.items())
-        self._names[cell] = self._rows_of.names(cell, documents, examples) if train.sizes else []
         return tuple(examples.values())
 
     def _rows(self, cell: Cell, split: Split, documents: Documents, tells: Callable[[int], bool]) -> list[int]:
@@ -233,18 +226,19 @@ class TaskLibrary:
         task = self._scored(cell)
         return [answer(task, document) if task else "" for document in documents]
 
-    def source_examples(self, source: Source) -> tuple[Example, ...]:
-        """List the examples of all cells of a source, cell after cell. Raises TaskError."""
-        return tuple(example for cell in source.cells for example in self._learned(cell, source.size))
-
-    def example_fingerprints(self, source: Source) -> list[str]:
-        """Digest each cell of a source: its name there, its examples with templates applied. Raises TaskError."""
-        named = zip(source.names, source.cells, strict=True)
-        return [digest([name, *(told(one) for one in self._learned(cell, source.size))]) for name, cell in named]
-
-    def _learned(self, cell: Cell, size: int | None) -> tuple[Example, ...]:
+    def sample(self, cell: Cell, size: int | None) -> tuple[Example, ...]:
         """The examples of a cell, or of a sample of them those in front of the queue, in their order."""
         examples = self.examples(cell)
         if size is None or size >= len(examples):
             return examples
+        if cell not in self._names:
+            self._names[cell] = self._rows_of.names(cell, list(self._to_learn(cell)), self._learned_rows[cell])
         return tuple(examples[i] for i in self._rows_of.in_front(cell, "train", self._names[cell], size))
+
+    def with_data(self, cell: Cell, file: str) -> TaskLibrary:
+        """The same cell as it is learned from another file."""
+        own = self._tasks[cell.task]
+        task = own.model_copy(update={"train": in_place(own.train, file)})
+        made = TaskLibrary([task], self._scoring, (), self._validation)
+        made._loaded = self._loaded
+        return made

@@ -94,12 +94,14 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Stage:
-    """That an adapter was trained on from another one: its source's name, and what that other is called and is.
+    """An adapter's source that has a name: what it was trained on from is called and is, None where it began afresh.
 
-    `before` are the cells that were learned by then, as far as they are known.
+    `before` are the cells that were learned by then, as far as they are known; `change` says how its data are others
+    than its cells' own.
     """
 
     name: str
-    start: str
-    start_id: str
+    start: str | None = None
+    start_id: str | None = None
     before: tuple[str, ...] = ()
+    change: str | None = None

@@ -14,7 +14,7 @@ import pytest
 from analysis.statistics.languages.uriel import distances
 from examples.compositions import build, news
 from examples.quickstart.tasks.dataset import read
-from study.cells import Cell
+from study.cells import Cell, Source
 from study.config.expansion import cells_used
 from study.config.file import load
 from study.data.tasks import TaskLibrary
@@ -145,3 +145,16 @@ def test_archives_of_xlsum_are_read_without_unpacking(tmp_path: Path, capsys: py
     }  # fmt: skip
     assert news.main(["xlsum", str(out)]) == 2
     assert "no file of xlsum lies here" in capsys.readouterr().err
+
+
+def test_data_are_changed_in_each_of_the_ways() -> None:
+    config = load(FOLDER / "data_or_adapter.yaml")
+    library = TaskLibrary.of(config)
+    eight, switched, translated = (source for source in config.source_list() if source.change is not None)
+    assert [len(examples) for examples in library.each_of(eight)] == [160, 8]
+    own = library.source_examples(Source.of(switched.cells))
+    mixed = library.source_examples(switched)
+    assert sum(a != b for a, b in zip(own, mixed, strict=True)) > 150
+    words = library.switched()[switched]
+    assert 0.4 < words.switched / words.known < 0.6
+    assert {one.answer.split(",")[0] for one in library.source_examples(translated)} <= set(build.SORTS["de"].values())

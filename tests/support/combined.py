@@ -56,6 +56,7 @@ class World:
     held_out: Mapping[tuple[str, float, Cell], float] | None = None  # gain of a name's lambda on items of a cell
     joint: Sequence[tuple[Cell, ...]] = ()  # sources of several cells: each moves a target by the sum of what these do
     stages: Sequence[Source] = ()  # each does what its cells do, and half of what those of its start do
+    changed: float = 0.0  # what changed data move every target by, beside what the cells do
 
     @property
     def cells(self) -> list[Cell]:
@@ -123,13 +124,13 @@ def source_id(cells: Sequence[Cell], seed: int) -> str:
 
 
 def id_of(source: Source, seed: int) -> str:
-    return source_id(source.cells, seed) if source.start is None else ident(str(source), seed)
+    return source_id(source.cells, seed) if source.name is None else ident(str(source), seed)
 
 
 def _stage(source: Source, seed: int) -> dict[str, object] | None:
-    """What a record says of a stage."""
+    """What a record says of a source with a name."""
     if not isinstance(source.start, Source):
-        return None
+        return None if source.change is None else {"name": source.name, "change": str(source.change), "before": []}
     before = [str(cell) for cell in source.start.cells]
     start_id = id_of(source.start, seed)
     return {"name": source.name, "start": str(source.start), "start_id": start_id, "before": before}
@@ -139,7 +140,7 @@ def _records(world: World) -> tuple[AdapterRecord, ...]:
     """Every example is ten tokens, and a source of n cells has n examples."""
     return tuple(
         record_of(
-            str(one["adapter_id"]), model=MODEL, source=[str(cell) for cell in one["source"].cells], seed=one["seed"],
+            str(one["adapter_id"]), model=MODEL, source=list(one["source"].names), seed=one["seed"],
             tokens={"useful": 10 * len(one["source"].cells), "padded": 99}, stage=_stage(one["source"], one["seed"]),
         )
         for one in _sources(world)
@@ -167,7 +168,8 @@ def _truth(world: World, one: Mapping[str, object], target: Cell, luck: Mapping[
     source = one["source"]
     assert isinstance(source, Source)
     before = source.start.cells if isinstance(source.start, Source) else ()
-    learned = sum(world.effect(cell, target) for cell in source.cells) + luck[source.cells, one["seed"]]
+    learned = sum(world.effect(cell, target) for cell in source.own) + luck[source.cells, one["seed"]]
+    learned += world.changed * (source.change is not None)
     return learned + sum(world.effect(cell, target) for cell in before) / 2
 
 

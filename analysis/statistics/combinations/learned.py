@@ -70,7 +70,7 @@ def learned(study: Study) -> dict[str, list[Learned]]:
 
 def _tokens(record: AdapterRecord, known: Mapping[str, AdapterRecord]) -> int:
     """Those that an adapter's training read, with that of what it begins with."""
-    before = known.get(record.stage.start_id) if record.stage else None
+    before = known.get(record.stage.start_id) if record.stage and record.stage.start_id else None
     return record.course.tokens.read + (_tokens(before, known) if before else 0)
 
 

@@ -75,7 +75,7 @@ def _of_one_recipe(mine: Learned, there: Sequence[Learned]) -> Iterator[tuple[st
     plain = [other for other in there if other.is_plain and other is not mine]
     named = {
         "what it begins with": [other for other in there if str(other.source) == mine.source.start],
-        "its own cells alone": [other for other in plain if other.cells == mine.source.cells],
+        "its own cells alone": [other for other in plain if other.cells == mine.source.own],
         "its cells together": [
             other for other in plain if len(other.cells) > 1 and set(other.cells) == set(mine.cells)
         ],

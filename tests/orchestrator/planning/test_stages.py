@@ -13,12 +13,14 @@ from orchestrator.planning.plan import followers, plan, without
 from orchestrator.planning.standing import of_plan, of_store
 from orchestrator.progress.combinations import lines
 from orchestrator.scheduling.gangs import gangs, planned
+from orchestrator.training.record import stage_of
 from study.cells import Cell
 from study.config import StudyConfig
 from study.config.expansion import learned
 from study.config.file import parse
 from study.errors import ConfigError
 from study.faults.kinds import NAN, NODE_LOST
+from study.store.course import Stage
 from study.store.store import Store
 from study.units import GivenAdapter, failure_of
 from tests.orchestrator.planning.test_plan import TEXT, grid_of, model, scored, scores_of, trained
@@ -144,3 +146,18 @@ def test_a_store_that_knows_a_stage_by_another_name_says_so(tmp_path: Path) -> N
     renamed = grid_of(config(f"arc/en, {LINE}".replace("two", "2nd")))
     with pytest.raises(ConfigError, match="arc/en@2nd as two"):
         check_stages(placed(renamed, store.trained_in()))
+
+
+def test_changed_data_are_listed_and_named_in_folder_and_record() -> None:
+    switch = "{name: mixed, cells: arc/en, switch: {dictionary: words.tsv, rate: 0.25}, start_from: mmlu/de}"
+    found = grid_of(config(f"arc/en, {{name: few, cells: arc/en, shots: {{mmlu/de: 2}}}}, {switch}"))
+    plain = ids(grid_of(config("arc/en, mmlu/de")))
+    assert {name: one for name, one in ids(found).items() if name in plain} == plain
+    told = list(lines(found))
+    assert "changed data: 2 sources learn from others than their cells' own" in told
+    assert "  arc/en+mmlu/de@2@few: 2 examples of mmlu/de beside" in told
+    few, mixed = (next(unit for unit in found.adapters if unit.source.name == name) for name in ("few", "mixed"))
+    assert few.folder.startswith("adapters/a/arc+mmlu@few/en+de/seed")
+    assert stage_of(few) == Stage("few", change="2 examples of mmlu/de beside")
+    at = "words are switched by words.tsv at a rate of 0.25, seed 0"
+    assert stage_of(mixed) == Stage("mixed", "mmlu/de", mixed.waits_for, ("mmlu/de",), at)

@@ -49,7 +49,7 @@ def test_a_stage_begins_with_an_adapter_that_exists_and_is_a_term_by_its_name() 
 @pytest.mark.parametrize(
     ("sources", "key", "problem"),
     [
-        ("{name: s, cells: a/de}", "sources[0].start_from", "is required"),
+        ("{name: s, cells: a/de}", "sources[0]", "says nothing beside its cells"),
         ("{name: s, cells: a/de, start_from: a/en, after: 1}", "sources[0].after", "unknown key"),
         ("{name: s, cells: [], start_from: a/en}", "sources[0].cells", "at least 1 item"),
         ("a/en, {name: s, cells: a/de, start_from: b/fr}", "sources[1].start_from", "no such cell"),
