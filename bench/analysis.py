@@ -41,7 +41,7 @@ MODELS = {
 }
 TASKS = ("arc_challenge", "global_mmlu", "hellaswag", "truthfulqa")
 LANGUAGES = ("ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "pt", "zh")
-NOTHING = ("generation", "cut_off", "graded", "graded_metric", "metrics")  # of items with options
+NOTHING = ("generation", "cut_off", "subtask", "graded", "graded_metric", "metrics")  # of items with options
 CELLS = [(task, language) for task in TASKS for language in LANGUAGES]
 ITEMS_PER_CELL, OPTIONS = 400, 4
 Column = str | int | float | None

@@ -79,7 +79,7 @@ def _items(
 ) -> list[dict[str, object]]:
     picks = np.where(right, gold, (gold + rng.integers(1, OPTIONS, len(gold))) % OPTIONS)
     same = unit | {"loglikelihoods": [-3.0] * OPTIONS, "option_chars": [5] * OPTIONS, "written_at": WHEN}
-    same |= dict.fromkeys(("correct_norm", "graded", "graded_metric", "metrics", "generation", "cut_off"))
+    same |= dict.fromkeys(("correct_norm", "graded", "graded_metric", "metrics", "generation", "cut_off", "subtask"))
     names = [_hash(unit["target_task"], unit["target_language"], i) for i in range(len(gold))]
     facts = zip(names, gold.tolist(), picks.tolist(), right.astype(float).tolist(), strict=True)
     return [

@@ -22,6 +22,7 @@ from evaluators.items.judge import BOOTSTRAP_ITERATIONS
 from evaluators.replay import Replay
 from study.cells import Cell
 from study.config import Scoring
+from study.data.group.task import GroupTask
 from study.data.harness import Task
 from study.data.loading import FEWSHOT_SEED
 from study.data.prints import doc_hash
@@ -87,6 +88,8 @@ class Log:
     def _asked(self, cell: Cell, by_row: Mapping[int, Answer]) -> Asked:
         """A target's task and answers; TaskError where items are not those answered, or more is asked."""
         task, scoring = self.library.load(cell), self.library.scoring(cell)
+        if isinstance(task, GroupTask):
+            raise TaskError("it is a group, whose tasks lm-eval logs one by one: name them in the config to have files")
         instances = self.library.build_requests(cell, self._replay.chat(scoring))
         docs = {one.doc_id: one.doc for one in instances}
         changed = [row for row, doc in docs.items() if row not in by_row or by_row[row].doc_hash != doc_hash(doc)]

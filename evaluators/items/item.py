@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from study.data.gold import BadGold, right_options
+from study.data.group.task import members
 from study.data.harness import Document, Instance, Task
 from study.data.prints import doc_hash
 from study.errors import TaskError
@@ -37,6 +38,11 @@ class Item:
 
 def check_supported(task: Task) -> None:
     """Raise TaskError for an lm-eval task that is not scored by log-likelihoods or by greedy answers to texts."""
+    for one in members(task):
+        _check_supported(one)
+
+
+def _check_supported(task: Task) -> None:
     kind = task.OUTPUT_TYPE
     if kind not in SUPPORTED:
         raise TaskError(f"lm-eval task {task.task_name} has output_type {kind!r}; known are {', '.join(SUPPORTED)}")

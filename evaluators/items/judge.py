@@ -12,14 +12,17 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from lm_eval.api.metrics import mean, stderr_for_metric
 
 from evaluators.items.bootstrap import replicates
+from evaluators.items.grouped import is_of_items, keyed, parts_of, redrawn
 from evaluators.items.item import Item
-from evaluators.items.metrics import Results, by_default, grade, headline, number, stated, with_ours
+from evaluators.items.metrics import HEADLINES, Results, by_default, grade, headline, number, stated, with_ours
+from study.data.group.document import asker
+from study.data.group.task import GroupTask
 from study.data.harness import Task
 from study.data.metrics import OURS, plain_name
 from study.errors import TaskError
@@ -81,6 +84,8 @@ def _judge(task: Task, items: Sequence[Item], responses: Sequence[Response], wan
         for item, own in zip(items, results, strict=True)
     ]
     rows = [row | _graded(task, row, own, wanted) for row, own in zip(rows, results, strict=True)]
+    if isinstance(task, GroupTask):
+        return _of_group(task, items, rows, results, wanted)
     head = wanted[0] if wanted else headline(results)
     drawn = {name for name in [*wanted, head] if name and not _is_of_items(task, results, name)}
     values: dict[str, list[object]] = defaultdict(list)
@@ -88,6 +93,47 @@ def _judge(task: Task, items: Sequence[Item], responses: Sequence[Response], wan
         for metric, value in own.items():
             values[metric].append(value)
     return Verdict(rows, [_aggregate(task, name, found, name == head, name in drawn) for name, found in values.items()])
+
+
+def _of_group(
+    task: GroupTask,
+    items: Sequence[Item],
+    rows: list[dict[str, object]],
+    results: Sequence[Results],
+    wanted: Sequence[str],
+) -> Verdict:
+    """The group's metrics as its file says, and those of its tasks, which go by their names behind an @.
+
+    Items have the headline where it is a mean of theirs; else it is drawn, as what all items together have.
+    """
+    parts = parts_of(task, items, results)
+    each = {
+        part.task.task_name: [_aggregate(part.task, name, found, False, False) for name, found in part.values.items()]
+        for part in parts
+    }
+    found = task.aggregate(
+        {
+            part.task.task_name: keyed(
+                part.task, {one.name: (one.value, one.stderr) for one in each[part.task.task_name]}, part.count
+            )
+            for part in parts
+        }
+    )
+    head = next((name for name in (wanted or HEADLINES) if name in found), next(iter(found), None))
+    metrics = []
+    for name, (value, stderr) in found.items():
+        counted = sum(len(part.values.get(name, ())) for part in parts)
+        is_drawn = (name == head or name in wanted) and not is_of_items(task, name, parts)
+        drawn = redrawn(task, name, parts) if is_drawn else None
+        metrics.append(Metric(name, value, stderr, counted, _is_better_higher(task, name), name == head, drawn))
+    has = head if head is not None and is_of_items(task, head, parts) else ""
+    better = _is_better_higher(task, has) is not False
+    rows = [
+        row | stated(one, has, better) | {"subtask": asker(task, item.doc).task_name}
+        for row, one, item in zip(rows, results, items, strict=True)
+    ]
+    own = [replace(one, name=f"{one.name}@{name}") for name, metrics_of in each.items() for one in metrics_of]
+    return Verdict(rows, [*metrics, *own])
 
 
 def _results(
@@ -118,6 +164,7 @@ def _row(item: Item, responses: Sequence[Response], results: Results, wanted: Se
     return {
         "doc_id": item.doc_id,
         "doc_hash": item.doc_hash,
+        "subtask": None,
         "gold": item.gold,
         "pred": pred,
         "pred_norm": pred_norm,

@@ -14,12 +14,14 @@ import numpy as np
 from evaluators.items.rouge import rouge
 from evaluators.items.script import in_script
 from study.data.gold import options_of
+from study.data.group.document import asker
 from study.data.harness import Document, Task
 from study.data.metrics import OURS
 
 # what an item's (log-likelihood in nats, length) of lm-eval's perplexities is in bits, and its log-likelihood alone
 BITS = {"bits_per_byte": "bits_per_byte", "byte_perplexity": "bits_per_byte", "word_perplexity": "bits_per_word"}
 ALONE = "perplexity"
+HEADLINES = ("acc_norm", "acc", "exact_match")
 ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
 Results = Mapping[str, object]  # of an item, by lm-eval's name
 
@@ -36,6 +38,7 @@ def with_ours(task: Task, doc: Document, answers: Sequence[object], results: Res
 
 
 def _references(task: Task, doc: Document) -> list[str]:
+    task = asker(task, doc)
     target = task.doc_to_target(doc)
     if task.config.doc_to_choice is not None and isinstance(target, int):
         return [options_of(task, doc)[target]]
@@ -48,7 +51,7 @@ def headline(results: Sequence[Results]) -> str | None:
     graded = [
         name for name in names if any(grade(name, one[name], True)[0] is not None for one in results if name in one)
     ]
-    return next((name for name in ("acc_norm", "acc", "exact_match", *graded, *names) if name in names), None)
+    return next((name for name in (*HEADLINES, *graded, *names) if name in names), None)
 
 
 def stated(results: Results, name: str, better: bool) -> dict[str, object]:

@@ -22,6 +22,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from study.cells import Cell
 from study.config import TaskConfig
 from study.data.code import check_trusted
+from study.data.group.leaves import entries, is_group
 from study.errors import ConfigError
 
 
@@ -36,17 +37,19 @@ class Catalogue:
         """The manager that knows a task's name: of its own folder, where it is there. Raises ConfigError, also for code
         that the config does not trust."""
         found = self._folder(task.include_path) if self._is_own(task, name) and task.include_path else self._everything
-        if name in found.task_index:
-            check_trusted(task, found.task_index[name].yaml_path)
+        for _, entry in entries(found.task_index, name):
+            check_trusted(task, None if entry is None else entry.yaml_path)
         return found
 
-    def definition(self, task: TaskConfig, name: str | None) -> dict[str, object]:
-        """What a task's file says, with what it includes; functions are named, not loaded. A source alone has none."""
+    def definitions(self, task: TaskConfig, name: str | None) -> list[dict[str, object]]:
+        """What a task's file says, with what it includes; functions are named, not loaded. A source alone has none, a
+        group those of its tasks.
+        """
         if name is None:
-            return {}
-        file = self.manager(task, name).task_index[name].yaml_path
-        read: dict[str, object] = {} if file is None else load_yaml(file, resolve_func=False)
-        return read
+            return [{}]
+        known = self.manager(task, name).task_index
+        found = [entry for _, entry in entries(known, name) if entry is not None]
+        return [load_yaml(one.yaml_path, resolve_func=False) if one.yaml_path else one.cfg or {} for one in found]
 
     def check(self, cells: Sequence[tuple[Cell, TaskConfig]]) -> None:
         """Raise ConfigError for a cell whose task is not defined anywhere; a source alone names none."""
@@ -54,10 +57,14 @@ class Catalogue:
         elsewhere = [(cell, task, name) for cell, task, name in named if not self._is_own(task, name)]
         mentioned = _mentioned({name for _, _, name in elsewhere}, [_LM_EVAL, *map(Path, self._folders)])
         for cell, task, name in elsewhere:
-            if name not in mentioned or name not in self._everything.all_subtasks:
+            index = self._everything.task_index if name in mentioned else {}
+            if name not in index or not (is_group(index, name) or name in self._everything.all_subtasks):
                 raise self._unknown(cell, task, name)
-        for _, task, name in named:
-            self.manager(task, name)
+        for cell, task, name in named:
+            index = self.manager(task, name).task_index
+            if missing := next((one for one, entry in entries(index, name) if entry is None), None):
+                problem = f"lm-eval group {name!r} (language {cell.language!r}) names {missing!r}, which is nowhere"
+                raise ConfigError(f"tasks[{cell.task}].lm_eval", task.lm_eval, problem, "mend the group's file")
 
     def _unknown(self, cell: Cell, task: TaskConfig, name: str) -> ConfigError:
         known = self._folder(task.include_path).all_subtasks if task.include_path else []
@@ -70,7 +77,12 @@ class Catalogue:
         return ConfigError(f"tasks[{cell.task}].lm_eval", task.lm_eval, problem, fix)
 
     def _is_own(self, task: TaskConfig, name: str) -> bool:
-        return task.include_path is not None and name in self._folder(task.include_path).all_subtasks
+        """Whether a name is of the task's folder: a task, or a group with all of its tasks."""
+        if task.include_path is None:
+            return False
+        index = self._folder(task.include_path).task_index
+        is_one = name in self._folder(task.include_path).all_subtasks or is_group(index, name)
+        return is_one and all(entry is not None for _, entry in entries(index, name))
 
     def _folder(self, path: str) -> TaskManager:
         if path not in self._own:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from study.config import LossOn, TrainOverride, Truncation
 from study.config.train import Format, Objective
 from study.data.gold import BadGold, number_of, options_of, right_options, right_text
+from study.data.group.document import asker
 from study.data.harness import Document, Task
 from study.data.prints import doc_hash
 from study.identity import deciding
@@ -47,6 +48,7 @@ class Example:
 
 def example_of(task: Task, doc: Document, train: TrainOverride[str]) -> Example | None:
     """Make the example of a document; None where its label is hidden. Raises BadGold."""
+    task = asker(task, doc)
     right = right_text(task, doc, train.doc_to_target)
     if right is None:
         return None

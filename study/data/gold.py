@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from study.cells import Cell
+from study.data.group.document import asker
 from study.data.harness import Document, Task
 from study.errors import TaskError
 
@@ -27,7 +28,7 @@ class BadGold(Exception):
 
 def right_options(task: Task, doc: Document) -> tuple[int, ...]:
     """Number the right options of a document with options: none where its label is hidden. Raises BadGold."""
-    options = options_of(task, doc)
+    task, options = asker(task, doc), options_of(task, doc)
     given = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     if _is_hidden(given, options):
         return ()
@@ -45,6 +46,7 @@ def right_text(task: Task, doc: Document, template: str | None) -> str | None:
     A `template` replaces the task's own, and need not give an option; the name of a column of the document's is that.
     A number of an option that stands as text in such a column is neither: it is refused.
     """
+    task = asker(task, doc)
     options = options_of(task, doc) if task.config.doc_to_choice is not None else None
     judged = options is not None and _is_judged_by_option(task, template)
     if judged or task.multiple_input:
@@ -74,6 +76,7 @@ def _told_text(task: Task, doc: Document, template: str | None) -> object:
 
 def answer(task: Task, doc: Document) -> str:
     """What is right of a document, to tell documents apart; nothing where its task cannot say."""
+    task = asker(task, doc)
     try:
         return str(task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc))
     except Exception:  # noqa: BLE001 - a template meets the data here: anything can be raised
@@ -90,6 +93,7 @@ def right_answer(task: Task, doc: Document) -> str:
 
 def is_told(task: Task, doc: Document) -> bool:
     """Whether a document that is to be scored says what is right of it. Raises BadGold."""
+    task = asker(task, doc)
     if judges_itself(task):
         return True
     if task.OUTPUT_TYPE == "multiple_choice":
@@ -110,6 +114,7 @@ def is_told(task: Task, doc: Document) -> bool:
 
 def options_of(task: Task, doc: Document) -> list[str]:
     """List a document's options. Raises BadGold for those that are not a list of texts."""
+    task = asker(task, doc)
     try:
         found: object = task.doc_to_choice(doc)
     except (SyntaxError, ValueError):  # lm-eval reads what a template writes as Python writes a list

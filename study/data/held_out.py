@@ -15,6 +15,7 @@ import numpy as np
 
 from study.cells import Cell
 from study.config import TrainOverride, Validation
+from study.data.group.task import GroupTask
 from study.data.harness import Document, Documents, Task
 from study.data.prints import doc_hash
 from study.errors import TaskError
@@ -41,6 +42,8 @@ def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
 
 def own_split(task: Task) -> str | None:
     """The validation split of a task; None where it has none beside the one that is scored."""
+    if isinstance(task, GroupTask):
+        raise TaskError(f"lm-eval group {task.task_name} has no items to choose lambda on: set lambda to a number")
     name, scored = task.get_config("validation_split"), task.get_config("test_split")
     return str(name) if name and scored and name != scored else None
 

@@ -9,6 +9,8 @@ from study.config import TrainOverride
 from study.data.clipped import Fields, check_there, clipped
 from study.data.formats import rendered
 from study.data.gold import BadGold, row
+from study.data.group.document import Doc
+from study.data.group.task import GroupTask
 from study.data.harness import Document, Documents, Task
 from study.data.loading import csv_as_it_stands
 from study.errors import TaskError
@@ -32,6 +34,9 @@ def train_documents(cell: Cell, task: Task | None, train: TrainOverride[str], cl
     if train.names_data:
         loaded = _clipped(cell, task, _other(cell, train), clip)
         return process(loaded) if train.process_docs and process is not None else loaded
+    if isinstance(task, GroupTask):
+        each = [train_documents(cell, one, train, clip) for one in task.members]
+        return [Doc(doc, one, n) for n, one in enumerate(task.members) for doc in each[n]]
     if task is None:
         raise TaskError(f"{cell}: no data to learn from are named: set tasks[{cell.task}].train.data_files")
     split = train.split or task.config.training_split or task.config.fewshot_split

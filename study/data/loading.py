@@ -24,6 +24,7 @@ from study.config import TaskConfig, TrainOverride
 from study.config.recipe import TaskScoring
 from study.data.clipped import clipping
 from study.data.gold import check_names, is_told, row
+from study.data.group.task import GroupTask, members
 from study.data.harness import Task
 from study.data.metrics import want
 from study.errors import TaskError
@@ -40,15 +41,19 @@ def load_task(manager: TaskManager, name: str, cell: Cell, own: TaskConfig) -> T
     clips = clipping(cell, own.clip, not own.train.names_data)
     try:
         with one_per_node(f"data {name}"), csv_as_it_stands(), _beating(), clips:
-            task: Task = manager.load(name)["tasks"][name]
-    except (TaskError, Unreachable):
+            found = manager.load(name)
+            task = cast(Task, GroupTask(found["groups"][name]) if name in found["groups"] else found["tasks"][name])
+    except TaskError as error:
+        raise TaskError(f"{cell}: {str(error).removeprefix(f'{cell}: ')}") from error
+    except Unreachable:
         raise
     except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
         if (made := _half_made(error)) is not None:
             _diagnose(made, cell)
         raise fault(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
     with _of(cell):
-        _check_names(task)
+        for one in members(task):
+            _check_names(one)
     return task
 
 
@@ -57,11 +62,12 @@ def set_up(task: Task, cell: Cell, own: TaskConfig, shots: int | None) -> None:
 
     Raises TaskError for what it cannot do.
     """
-    stated = task.get_config("num_fewshot")
-    if stated is None or (stated != 0 and shots is not None):
-        task.set_config(key="num_fewshot", value=shots or 0)
-    check_shots(task, cell)
-    set_answers(task, cell, own.scoring)
+    for one in members(task):
+        stated = one.get_config("num_fewshot")
+        if stated is None or (stated != 0 and shots is not None):
+            one.set_config(key="num_fewshot", value=shots or 0)
+        check_shots(one, cell)
+        set_answers(one, cell, own.scoring)
     want(task, cell, own.metrics)
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
 

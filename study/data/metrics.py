@@ -15,6 +15,8 @@ from lm_eval.api.registry import get_metric, get_metric_aggregation, is_higher_b
 
 from study.cells import Cell
 from study.data.gold import judges_itself
+from study.data.group.document import asker
+from study.data.group.task import GroupTask, filter_names, members
 from study.data.harness import Aggregation, Instance, Task
 from study.errors import TaskError
 
@@ -28,10 +30,6 @@ ADDED = {  # what lm-eval computes for each kind of task, once it is asked to
 OF_ALL = ("f1", "mcc", "brier_score")  # of options: numbers of all items together
 
 
-class _Filter(Protocol):
-    name: str
-
-
 class _Lists(Protocol):
     """Where lm-eval's `ConfigurableTask` keeps its metrics."""
 
@@ -39,16 +37,19 @@ class _Lists(Protocol):
     _metric_fn_kwargs: dict[str, dict[str, object]]
     _aggregation_list: dict[str, Aggregation | None]
     _higher_is_better: dict[str, bool | None]
-    _filters: Sequence[_Filter]
 
 
 def want(task: Task, cell: Cell, metrics: Sequence[str]) -> None:
     """Have a task compute the metrics that a config names. Raises TaskError for one that it cannot."""
     for metric in metrics:
         name, _, key = metric.partition(",")
-        filters = filters_of(task)
+        filters = filter_names(task)
         if key and key not in filters:
             raise _refused(cell, metric, f"its task has no filter {key!r}", filters)
+        if isinstance(task, GroupTask):
+            if plain_name(task, metric) not in task.names:
+                raise _refused(cell, metric, "its group does not say what its tasks come to by it", task.names)
+            continue
         if name not in task.higher_is_better() and name not in task.aggregation():
             _add(task, cell, name)
 
@@ -58,6 +59,11 @@ def check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> Non
 
     It is computed of answers that are made up, each option in turn: what fails so would fail after all is trained.
     """
+    for one in members(task):
+        _check_possible(one, cell, [each for each in instances if asker(task, each.doc) is one])
+
+
+def _check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> None:
     whole = {name: task.aggregation()[name] for name in OF_ALL if name in task.aggregation()}
     if not whole or task.OUTPUT_TYPE != "multiple_choice" or judges_itself(task):
         return
@@ -76,15 +82,10 @@ def check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> Non
             ) from error
 
 
-def filters_of(task: Task) -> list[str]:
-    """Name a task's filters, in their order: the first one's metrics go by their plain names."""
-    return [one.name for one in getattr(task, "_filters", ())] or ["none"]
-
-
 def plain_name(task: Task, metric: str) -> str:
     """What results call a metric: without the filter where that is the task's first."""
     name, _, key = metric.partition(",")
-    return name if key in ("", filters_of(task)[0]) else metric
+    return name if key in ("", filter_names(task)[0]) else metric
 
 
 def _add(task: Task, cell: Cell, name: str) -> None:

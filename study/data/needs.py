@@ -21,11 +21,12 @@ def missing_manifests(train: Train, cells: Iterable[Cell]) -> list[ConfigError]:
 
 
 def far_away(
-    train: Train, definitions: Callable[[Sequence[Cell]], list[dict[str, object]]], cells: Sequence[Cell]
+    train: Train, definitions: Callable[[Sequence[Cell]], list[list[dict[str, object]]]], cells: Sequence[Cell]
 ) -> tuple[list[Repository], list[str]]:
     """List the sets on the Hub and the addresses that the cells' data come from. Raises ConfigError."""
     asked = _and_like(train, cells)
-    return far(list(zip(definitions(asked), map(train, asked), strict=True)))
+    read = zip(definitions(asked), map(train, asked), strict=True)
+    return far([(one, own) for each, own in read for one in each])
 
 
 def _and_like(train: Train, cells: Iterable[Cell]) -> list[Cell]:

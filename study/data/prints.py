@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 
 from study.cells import Cell
+from study.data.group.document import asker
+from study.data.group.task import GroupTask
 from study.data.harness import Document, Instance, Task
 from study.errors import TaskError
 from study.identity import digest
@@ -21,6 +23,7 @@ def doc_hash(doc: object) -> str:
 
 def beside(task: Task, doc: Document) -> list[object]:
     """Pick what a document's scores depend on beside its requests."""
+    task = asker(task, doc)
     if callable(task.config.process_results):  # the task's own code may read any of its fields
         return [task.doc_to_target(doc), doc_hash(doc)]
     return [task.doc_to_target(doc), task.doc_to_text(doc) if task.multiple_input else None]
@@ -30,6 +33,8 @@ def judged_by(task: Task, metrics: Sequence[str]) -> object:
     """Pick what a task's answers are judged by; `metrics` are those that the config names."""
     keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
     stated = {"metric": list(metrics)} if metrics else {}
+    if isinstance(task, GroupTask):
+        return {"group": plain(task.stated), "tasks": [judged_by(one, ()) for one in task.members], **stated}
     return plain({key: task.get_config(key) for key in keys} | stated)
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 from study.cells import Cell
 from study.config import TaskConfig, TrainOverride
-from study.data.harness import Documents
+from study.data.group.document import Doc
+from study.data.harness import Document, Documents
 from study.data.learned import wanted
 from study.data.limited import behind, queue, taken
 from study.data.manifest import positions, row_id, with_ids
@@ -57,7 +58,7 @@ class Rows:
     def names(self, cell: Cell, documents: Documents, chosen: Iterable[int]) -> list[str]:
         """The ids of documents."""
         field = self._train(cell).id_field
-        return [row_id(documents[i], i, field) for i in chosen]
+        return [_of_group(documents[i]) + row_id(documents[i], i, field) for i in chosen]
 
     def in_front(self, cell: Cell, split: Split, names: Sequence[str], limit: int) -> list[int]:
         """Numbers of so many of the named rows, in their order: those in front of the queue of the task's languages."""
@@ -89,3 +90,8 @@ class Rows:
             answers = self._answers(cell, [documents[i] for i in chosen])
             self._queues[cell, split] = queue(names, answers, f"{cell.task}:{split}")
         return self._queues[cell, split]
+
+
+def _of_group(document: Document) -> str:
+    """What tells a row of a group's from those of its other tasks, which may have the same ids."""
+    return f"{document.number}:" if isinstance(document, Doc) else ""

@@ -75,11 +75,11 @@ class TaskLibrary(SourceExamples):
             raise missing
         self._catalogue.check([(cell, self._tasks[cell.task]) for cell in asked])
 
-    def definitions(self, cells: Sequence[Cell]) -> list[dict[str, object]]:
-        """What the cells' lm-eval tasks say; nothing of one that is learned from only. Raises ConfigError."""
+    def definitions(self, cells: Sequence[Cell]) -> list[list[dict[str, object]]]:
+        """What each cell's lm-eval tasks say; nothing of one that is learned from only. Raises ConfigError."""
         asked = [(cell, self._tasks[cell.task]) for cell in cells]
         self._catalogue.check(asked)
-        return [self._catalogue.definition(task, task.lm_eval_name(cell.language)) for cell, task in asked]
+        return [self._catalogue.definitions(task, task.lm_eval_name(cell.language)) for cell, task in asked]
 
     def train(self, cell: Cell) -> TrainOverride[str]:
         """What the cell is trained on, where that is not what is scored."""

@@ -55,6 +55,9 @@ ITEMS = _schema(
     *KEYS,
     _field("doc_id", pa.int64(), "index of the item in the target's split", False),
     _field("doc_hash", pa.string(), "hash of the item's content", False),
+    _field(
+        "subtask", pa.string(), "lm-eval task that the item is of, where the target is a group of them; null elsewhere"
+    ),
     _field("gold", pa.int32(), "index of the right option; -1 where the task has none", False),
     _field(
         "pred", pa.int32(), "index of the option with the highest log-likelihood; -1 where there are no options", False

@@ -38,6 +38,7 @@ WHOLE = (  # adapters on many models, scored beside PEFT or lm-eval; reports of 
     "tests/evaluators/test_architectures.py",
     "tests/evaluators/test_composed.py",
     "tests/evaluators/test_evaluator.py",
+    "tests/evaluators/test_groups.py",
     "tests/evaluators/test_parity.py",
     "tests/evaluators/test_random_adapters.py",
     "tests/evaluators/test_samples.py",

@@ -23,6 +23,7 @@ def item_row(score_id: str, doc_id: int) -> dict[str, object]:
     row |= {
         "doc_id": doc_id,
         "doc_hash": "h",
+        "subtask": None,
         "gold": 0,
         "pred": 0,
         "pred_norm": 0,

@@ -101,6 +101,7 @@ def unit_rows(
                 "option_chars": [5] * shape.options,
                 "generation": None,
                 "cut_off": None,
+                "subtask": None,
                 "written_at": NOW,
             }
         )
