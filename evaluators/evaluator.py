@@ -68,9 +68,10 @@ class Settings:
     gpus: int = 1  # over which the base is split, where there are GPUs
 
     @property
-    def chats(self) -> bool:
-        """Whether some task is asked in a chat."""
-        return any(task.scoring.over(self.scoring).apply_chat_template for task in self.tasks)
+    def chats(self) -> frozenset[bool | str]:
+        """By which chat templates tasks are asked: by that of the tokenizer (True), or by one of these names."""
+        found = (task.scoring.over(self.scoring).apply_chat_template for task in self.tasks)
+        return frozenset(one for one in found if one)
 
     @classmethod
     def of(cls, config: StudyConfig, profile: bool = False) -> Settings:

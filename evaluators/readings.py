@@ -17,16 +17,17 @@ from adapters.modules.vocabulary import own_rows
 from evaluators.items.encoder import Encoder
 from evaluators.subjects.on_base import AdapterError
 from evaluators.waves import Waves
+from study.models.chat import templates_of
 from study.store.layout import TOKENIZER_FILE
 
 Make = Callable[[Encoder, bool], Waves]  # waves for an encoder, and whether options may share their prompt
 
 
 class Readings:
-    """Of one base, whose encoder is given. `chat` says whether a chat template is asked for."""
+    """Of one base, whose encoder is given. `chats` are the chat templates that are asked for."""
 
-    def __init__(self, base: PreTrainedModel, encoder: Encoder, chat: bool, make: Make) -> None:
-        self._base, self._encoder, self._chat, self._make = base, encoder, chat, make
+    def __init__(self, base: PreTrainedModel, encoder: Encoder, chats: frozenset[bool | str], make: Make) -> None:
+        self._base, self._encoder, self._chats, self._make = base, encoder, chats, make
         self._known: dict[tuple[str, int], Waves] = {}
 
     def of(self, folder: Path) -> Waves | None:
@@ -53,6 +54,8 @@ class Readings:
             raise AdapterError(f"its tokenizer cannot be used: {one_line(error)}") from error
         if len(tokenizer) > rows:
             raise AdapterError(f"its tokenizer has {len(tokenizer)} tokens, and its embedding {rows} rows")
-        if self._chat and not tokenizer.chat_template:
+        if self._chats and not tokenizer.chat_template:
             raise AdapterError("its tokenizer has no chat template, and scoring.apply_chat_template asks for one")
+        if lacking := [one for one in self._chats if one is not True and one not in templates_of(tokenizer)]:
+            raise AdapterError(f"its tokenizer has no chat template {lacking[0]!r} (scoring.apply_chat_template)")
         return encoder

@@ -46,7 +46,7 @@ class Encoder(HFLM):
         """What writes the turns of a prompt as a scoring asks for; None where prompts are plain texts."""
         if not scoring.apply_chat_template:
             return None
-        self.chat_template_args = dict(scoring.chat_template_args or {})
+        self.chat_template_args = dict(scoring.template_args)
         return cast(Callable[..., str], self.apply_chat_template)
 
     def shortened(self, by: int) -> Encoder:

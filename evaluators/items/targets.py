@@ -128,7 +128,7 @@ class Targets:
             items = None if table is None else items_from(task, table)
             if items is None:
                 items, table = tokenised(self._library, self._encoder, cell)
-        in_chat = self._library.scoring(cell).apply_chat_template
+        in_chat = bool(self._library.scoring(cell).apply_chat_template)
         made = self._with_rows(task, items, table, self._library.metrics(cell))
         return replace(made, questions=questions_in(table), in_chat=in_chat)
 

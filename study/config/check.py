@@ -97,6 +97,9 @@ def _check_chats(config: StudyConfig) -> None:
     stated |= {f"tasks[{task.name}].scoring": task.scoring for task in config.tasks}
     for key, scoring in stated.items():
         is_chat = scoring.apply_chat_template
+        if "chat_template" in (scoring.chat_template_args or {}):
+            problem = "has the template itself, by its name"
+            raise ConfigError(f"{key}.chat_template_args", "chat_template", problem, "name it in apply_chat_template")
         if config.scoring.apply_chat_template if is_chat is None else is_chat:
             continue
         for part in ("system_prompt", "chat_template_args"):

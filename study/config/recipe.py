@@ -158,17 +158,23 @@ class Scoring(Frozen):
     """How targets are scored. All of it is in the identity. `num_fewshot: null` is as many as the task states."""
 
     num_fewshot: Count | None = None
-    apply_chat_template: StrictBool = False
+    apply_chat_template: StrictBool | StrictStr = False  # a text is the name of one of several that a tokenizer has
     system_prompt: StrictStr | None = None
     chat_template_args: dict[StrictStr, StrictBool | StrictInt | StrictStr] | None = None  # {enable_thinking: false}
     limit: PositiveInt | None = None
+
+    @property
+    def template_args(self) -> dict[str, bool | int | str]:
+        """What a chat template is given beside the turns, and which one it is."""
+        named = {"chat_template": self.apply_chat_template} if isinstance(self.apply_chat_template, str) else {}
+        return {**(self.chat_template_args or {}), **named}
 
 
 class TaskScoring(Frozen):
     """How one task is scored, where that is not as `scoring` says; null is as that, or as the task's file, says."""
 
     num_fewshot: Count | None = None
-    apply_chat_template: StrictBool | None = None
+    apply_chat_template: StrictBool | StrictStr | None = None
     system_prompt: StrictStr | None = None
     chat_template_args: dict[StrictStr, StrictBool | StrictInt | StrictStr] | None = None
     gen_prefix: StrictStr | None = None  # what an answer begins with

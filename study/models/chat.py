@@ -35,6 +35,11 @@ def tokenizer_of(model: Model) -> PreTrainedTokenizerBase:
     return loaded
 
 
+def templates_of(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Name the chat templates of a tokenizer that has several."""
+    return list(tokenizer.chat_template) if isinstance(tokenizer.chat_template, dict) else []
+
+
 def begins(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     """Whether lm-eval lets the tokenizer put its special tokens to a text: not where BOS stands there already."""
     bos = tokenizer.bos_token
@@ -46,7 +51,7 @@ def template_of(tokenizer: PreTrainedTokenizerBase, scoring: Scoring) -> Callabl
     if not scoring.apply_chat_template or not tokenizer.chat_template:
         return None
 
-    options: dict[str, Any] = dict(scoring.chat_template_args or {})
+    options: dict[str, Any] = dict(scoring.template_args)
 
     def write(turns: Turns, add_generation_prompt: bool = True) -> str:
         options["add_generation_prompt"] = add_generation_prompt

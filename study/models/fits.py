@@ -13,7 +13,7 @@ from typing import Any
 from study.bounded import read_json
 from study.config import StudyConfig
 from study.errors import ConfigError
-from study.models.chat import tokenizer_of
+from study.models.chat import templates_of, tokenizer_of
 from study.models.hub import file_of
 from study.models.quantised import check_quantised
 from study.models.resolve import Model
@@ -40,8 +40,8 @@ def check_fits(config: StudyConfig, models: tuple[Model, ...]) -> None:
         check_quantised(told, config.models[i].quantization, f"models[{i}]", model.path)
         _check_split(config.evaluators.gpus, model)
         chats = config.chats()
-        for system_prompt in dict.fromkeys(scoring.system_prompt for scoring in chats):
-            _check_chat(system_prompt, model)
+        for system_prompt, template in dict.fromkeys((one.system_prompt, one.apply_chat_template) for one in chats):
+            _check_chat(system_prompt, template, model)
         _check_vocabulary(told, key, model, bool(chats))
         if not model.trust_remote_code and _mapping(model, "tokenizer_config.json").get("auto_map"):
             with contextlib.suppress(OSError, ImportError, ValueError):  # of these loading says what is wrong
@@ -110,18 +110,14 @@ def _causal_types() -> frozenset[str]:
     return frozenset(str(ast.literal_eval(pair.elts[0])) for pair in pairs)
 
 
-def _check_chat(system_prompt: str | None, model: Model) -> None:
+def _check_chat(system_prompt: str | None, template: bool | str, model: Model) -> None:
     """Let the chat template write a first turn, as scoring will."""
-    key, value = "scoring.apply_chat_template", "true"
+    key, value = "scoring.apply_chat_template", template if isinstance(template, str) else "true"
     fix = "set it to false, or take the model's instruction-tuned version"
     if not _has_chat_template(model):
         raise ConfigError(key, value, f"the tokenizer of {model.name} has no chat template", fix)
     if system_prompt is not None:
-        key, value, fix = (
-            "scoring.system_prompt",
-            system_prompt,
-            "leave it out, or write it into the task's `description`",
-        )
+        fix = "leave it out, or write it into the task's `description`"
     from jinja2 import TemplateError
 
     turns = [{"role": "user", "content": "?"}]
@@ -130,8 +126,13 @@ def _check_chat(system_prompt: str | None, model: Model) -> None:
         tokenizer = tokenizer_of(model)
     except OSError:  # its files cannot be had for now
         return
+    named: dict[str, Any] = {"chat_template": template} if isinstance(template, str) else {}
+    if named and template not in (known := templates_of(tokenizer)):
+        problem = f"the tokenizer of {model.name} has no chat template of that name"
+        raise ConfigError(key, value, problem, f"use one of {', '.join(known)}" if known else "it has one: write true")
+    key, value = (key, value) if system_prompt is None else ("scoring.system_prompt", system_prompt)
     try:
-        written = tokenizer.apply_chat_template(begun, tokenize=False, add_generation_prompt=True)
+        written = str(tokenizer.apply_chat_template(begun, tokenize=False, add_generation_prompt=True, **named))
     except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(key, value, f"the chat template of {model.name} refuses it ({reason})", fix) from error
