@@ -70,8 +70,7 @@ class Settings:
     @property
     def chats(self) -> frozenset[bool | str]:
         """By which chat templates tasks are asked: by that of the tokenizer (True), or by one of these names."""
-        found = (task.scoring.over(self.scoring).apply_chat_template for task in self.tasks)
-        return frozenset(one for one in found if one)
+        return frozenset(task.scoring.over(self.scoring).apply_chat_template for task in self.tasks) - {False}
 
     @classmethod
     def of(cls, config: StudyConfig, profile: bool = False) -> Settings:
