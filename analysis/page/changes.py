@@ -31,8 +31,8 @@ def said(made: Made) -> Iterator[str]:
     assert made.frame is not None
     for row in made.frame.iter_rows(named=True):
         parts = [
-            _beside(row, "unchanged", f"than {row['unchanged']} as it is"),
-            _beside(row, "adapter", f"than the best combination of adapters, {row['adapter']}"),
+            _beside(row, "unchanged", f"beside {row['unchanged']} as it is"),
+            _beside(row, "adapter", f"beside the best combination of adapters, {row['adapter']}"),
         ]
         ceiling, saw = row["delta_ceiling"], ", some of whose examples it has learned," if row["few_shot"] else ""
         own = "" if ceiling is None else f"; what is trained there itself has {_signed(ceiling)}"
@@ -46,7 +46,7 @@ def said(made: Made) -> Iterator[str]:
 
 def _beside(row: Row, what: str, words: str) -> str:
     gain, low, high = (row[f"gain_{what}{end}"] for end in ("", "_low", "_high"))
-    return "" if gain is None or gain != gain else f"{_signed(gain)}{span(low, high)} {words}"
+    return "" if gain is None or gain != gain else f"{_signed(gain)}{span(low, high, what == 'unchanged')} {words}"
 
 
 def _signed(value: object) -> str:

@@ -23,6 +23,7 @@ from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
 from analysis.statistics.graded import LEAST, size_of, stated_harm
 
+LEAST_DF = 0.5  # of seeds and draws: with fewer an interval reaches beyond any value
 CLAIMS = ("worse", "better", "harmed")
 Floats = npt.NDArray[np.float64]
 
@@ -108,7 +109,7 @@ def _claimed(about: pl.DataFrame, of: Mapping[str, Floats], harm: Mapping[str, f
     delta, df = of["delta"], of["df"]
     se = np.where(of["se"] > 0, of["se"], np.nan)  # where nothing differs in any draw, nothing is known
     lost = about["target_task"].replace_strict(harm, return_dtype=pl.Float64).to_numpy()
-    half = t.ppf(0.975, df) * se
+    half = np.where(df < LEAST_DF, np.nan, t.ppf(0.975, df) * se)
     columns = {
         "delta": delta,
         "se": se,

@@ -40,7 +40,7 @@ Records = Iterable[AdapterRecord]
 
 def health(panels: Sequence[Panel], units: pl.DataFrame, records: Records = ()) -> pl.DataFrame:
     """`model, target_task, target_language, check, value, detail`: one row per doubt, none when all is well."""
-    need(bool(panels), "it needs item rows, and there are none")
+    need(bool(panels), "it needs items that are right or wrong, and there are none")
     trained = set(units.filter(pl.col("kind") == "trained")["unit"].to_list())
     chances = {id(panel): _chance_p(panel) for panel in panels}
     hashes = _train_hashes(records)

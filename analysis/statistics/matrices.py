@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.frames import CELL_WORDS, DELTA_WORDS, HARM, SOURCE, TARGET, Table, cell, harmed, transfer_rows
+from analysis.frames import CELL_WORDS, DELTA_WORDS, HARM, SOURCE, TARGET, Table, cell, harmed, need, transfer_rows
 from analysis.reading.study import Study
+from analysis.statistics.regimes import NO_ROWS
 
 
 def task_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
@@ -45,6 +46,11 @@ def cell_matrix(transfer: pl.DataFrame) -> pl.DataFrame:
     return table.select(*names, "delta", *keys, "n_models", "harmed").sort(SOURCE + TARGET)
 
 
+def _cells(transfer: pl.DataFrame) -> pl.DataFrame:
+    need(bool(transfer["delta"].count()), NO_ROWS)
+    return cell_matrix(transfer)
+
+
 def square(long: pl.DataFrame, labels: list[str]) -> npt.NDArray[np.float64]:
     """`source, target, delta` as N × N values, sources in rows, both ends in the order of `labels`; NaN without one."""
     at = {label: i for i, label in enumerate(labels)}
@@ -75,6 +81,6 @@ TABLES = (
             "n_models": "models averaged",
             "harmed": f"models in which this cell is harmed ({HARM})",
         },
-        lambda study: cell_matrix(study.transfer),
+        lambda study: _cells(study.transfer),
     ),
 )

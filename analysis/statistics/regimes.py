@@ -18,6 +18,8 @@ from analysis.statistics.rates import beside, evidence
 from analysis.statistics.roles import mean_of_rows
 from study.cells import REGIMES
 
+NO_ROWS = "no adapter was scored on a target that has an accuracy"
+
 
 def regime_summary(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> pl.DataFrame:
     """`regime, n, mean, low, high, median`, rates; row `all` is every transfer row (MT-ML is not in it).
@@ -25,7 +27,7 @@ def regime_summary(transfer: pl.DataFrame, grids: Sequence[ModelGrid] = ()) -> p
     The interval is that of the mean over models, or over items and seeds of the one model.
     """
     rows = transfer.filter(pl.col("delta").is_not_null())
-    need(rows.height > 0, "there is no row with a Δ")
+    need(rows.height > 0, NO_ROWS)
     parts = [
         ("all", rows.filter(pl.col("regime") != "MT-ML")),
         *((r, rows.filter(pl.col("regime") == r)) for r in REGIMES),
@@ -50,7 +52,7 @@ def _ends(rows: pl.DataFrame, grids: Sequence[ModelGrid]) -> list[pl.Expr]:
 def quantiles(transfer: pl.DataFrame) -> pl.DataFrame:
     """`regime, p05, q1, median, q3, p95, mean, n`: the spread of Δ, for the figure."""
     rows = transfer.filter(pl.col("delta").is_not_null(), pl.col("regime").is_in(["MT-ML", *TRANSFER_REGIMES]))
-    need(rows.height > 0, "there is no row with a Δ")
+    need(rows.height > 0, NO_ROWS)
     named = {"p05": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "p95": 0.95}
     stats = [pl.col("delta").quantile(q, "linear").alias(name) for name, q in named.items()]
     return rows.group_by("regime").agg(*stats, pl.col("delta").mean().alias("mean"), pl.len().alias("n")).sort("regime")

@@ -25,7 +25,7 @@ from analysis.statistics.health import marked
 
 CLAIMS = {"worse": "worse", "better": "better", "harmed": "sure"}  # column to the p-value that it rests on
 GATE = ("source_task", "source_language", "target_task")  # groups that are called before their cells
-NO_ITEMS = "it needs item rows, and there are none"
+NO_ITEMS = "it needs items that are right or wrong, and there are none"
 
 
 def significance(grids: Sequence[ModelGrid], panels: Sequence[Panel] = ()) -> pl.DataFrame:

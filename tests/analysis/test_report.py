@@ -74,7 +74,7 @@ def test_report_beside_another_and_from_the_published_table(tmp_path: Path, stor
     assert report.main(["--published", str(csv), "--out", str(tmp_path / "b"), "--compare", str(store_path)]) == 0
     page = (tmp_path / "b" / "index.html").read_text(encoding="utf-8")
     assert "Beside the other study" in page
-    assert "Single cells were not tested: it needs item rows" in page
+    assert "Single cells were not tested: it needs items that are right or wrong" in page
     for name in ("regime_summary", "language_roles", "task_matrix", "pareto", "variance_crossed"):
         ours, theirs = (pl.read_parquet(tmp_path / side / "tables" / f"{name}.parquet") for side in "ab")
         known = [c for c in ours.columns if not c.endswith(("_low", "_high", "_floor", "_least", "low", "high"))]

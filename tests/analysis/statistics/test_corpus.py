@@ -149,3 +149,23 @@ def test_items_of_a_target_that_no_item_has_a_value_of_are_checked(study: Study)
     assert dict(map(reversed, left.apart)) != dict(map(reversed, study.apart))
     unseen = replace(study, bare=study.bare[1:])
     assert "Of 1 target (each model counted) there are no items" in distrust.chapter(unseen, make_all(TABLES, unseen))
+
+
+def test_an_interval_without_freedom_is_none(study: Study) -> None:
+    """With next to no degrees of freedom it reached to 10^150."""
+    about = corpus.corpus(study).select("target_task").head(2)
+    of = {
+        "delta": np.array([1.0, 1.0]),
+        "se": np.array([0.1, 0.1]),
+        "df": np.array([0.007, 5.0]),
+        "n_seeds": np.ones(2),
+    }
+    made = corpus._claimed(about, of, dict.fromkeys(about["target_task"], 1.0))
+    assert made["low"].is_null().to_list() == made["high"].is_null().to_list() == [True, False]
+
+
+def test_without_an_accuracy_there_is_no_matrix(study: Study) -> None:
+    made = make_all(TABLES, study)
+    for name in ("matrix", "regime_summary"):
+        assert made[name].frame is None
+        assert "no adapter was scored on a target that has an accuracy" in made[name].reason

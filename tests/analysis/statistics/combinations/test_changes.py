@@ -55,8 +55,8 @@ def test_it_is_a_sentence_each(study: Study) -> None:
     assert len(lines) == frame.height
     [line] = [line for line in lines if "a@eight in en+de" in line and "on a/de" in line]
     assert "(8 examples of a/de beside) on a/de, some of whose examples it has learned, has +" in line
-    assert " than a/en as it is, +" in line
-    assert " than the best combination of adapters, add; what is trained there itself has +" in line
+    assert " beside a/en as it is, +" in line
+    assert " beside the best combination of adapters, add; what is trained there itself has +" in line
 
 
 def test_a_changed_source_is_no_donor_and_its_cells_are_known(study: Study) -> None:
