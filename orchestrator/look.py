@@ -98,7 +98,7 @@ def lines(found: Seen) -> list[str]:
     told = [f"{found.cell}, as {found.model} meets it"]
     if (rows := found.learned) is not None:
         told += ["", f"LEARNED ({MARKS[0]}…{MARKS[1]} counts in the loss): {_lengths(rows.lengths, 'rows')}"]
-        told += _hidden(rows.hidden)
+        told += _left_out(rows)
         for number, row in enumerate(rows.rows, 1):
             cut = f", {'cut from' if row.cut else 'chunk of'} {row.whole:,}" if row.whole > row.n_tokens else ""
             text = "".join(f"{MARKS[0]}{s.text}{MARKS[1]}" if s.learned else s.text for s in row.spans)
@@ -111,7 +111,7 @@ def lines(found: Seen) -> list[str]:
         shots = f", {items.fewshot} examples before each" if items.fewshot else ""
         chat = ", by the chat template" if items.chat else ""
         told += ["", f"ASKED{shots}{chat}: {_lengths(items.lengths, 'items')}", f"metrics: {', '.join(items.metrics)}"]
-        told += _hidden(items.hidden) + _balance(items)
+        told += _left_out(items) + _balance(items)
         for item in items.items:
             told += ["", f"item {item.doc_id}, {item.n_tokens:,} tokens with its longest option", item.prompt]
             told += [f"  option {number}: {option!r}" for number, option in enumerate(item.options)]
@@ -127,8 +127,11 @@ def _lengths(lengths: Lengths, what: str) -> str:
     return f"{lengths.count:,} {what}, {spread}; {cut}"
 
 
-def _hidden(count: int) -> list[str]:
-    return [f"{count:,} rows are left out: their labels are hidden, or there is nothing to learn"] if count else []
+def _left_out(found: Learned | Scored) -> list[str]:
+    """What is not among the rows, and what among them says None."""
+    hidden = f"{found.hidden:,} left out: labels are hidden, or there is nothing to learn"
+    nulls = f"{found.nulls:,} prompts hold a null as the word None: fill it, or write {{{{ column or '' }}}}"
+    return [line for line, count in ((hidden, found.hidden), (nulls, found.nulls)) if count]
 
 
 def _balance(items: Scored) -> list[str]:

@@ -75,6 +75,7 @@ class Learned:
     rows: tuple[LearnedRow, ...]
     lengths: Lengths
     hidden: int
+    nulls: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Scored:
     items: tuple[Asked, ...]
     lengths: Lengths
     hidden: int
+    nulls: int
     fewshot: int
     chat: bool
     metrics: tuple[str, ...]
@@ -110,7 +112,8 @@ def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, source:
     cut = sum(n > m for n, m, one in zip(whole, most, examples, strict=True) if one.format != "text")
     lengths = _lengths(whole, max(most), cut)
     hidden = sum(library.hidden.get((cell, "train"), 0) for cell in source.cells)
-    return Learned(tuple(shown[:count]), lengths, hidden)
+    nulls = sum(library.nulls.get((cell, "train"), 0) for cell in source.cells)
+    return Learned(tuple(shown[:count]), lengths, hidden, nulls)
 
 
 def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Scored:
@@ -135,6 +138,7 @@ def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, c
         tuple(shown),
         _lengths(list(lengths.values()), min((n for n in most.values() if n is not None), default=None), cut),
         library.hidden.get((cell, "test"), 0),
+        library.nulls.get((cell, "test"), 0),
         int(task.get_config("num_fewshot") or 0),
         chat is not None,
         library.metrics(cell) or tuple(task.aggregation()),

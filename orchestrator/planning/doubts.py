@@ -40,11 +40,7 @@ def doubts(
         if len(examples) > 1 and len({example.answer for example in examples}) == 1
     ]
     yield from _told(same, "all rows to learn have one answer in", "an adapter learns to say that, and nothing else")
-    for part, (what, key) in {"train": ("rows to learn", "train.limit"), "test": ("items", "scoring.limit")}.items():
-        limited = found.library.limited.items()
-        bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
-        yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
-    rows = {work: len(found.examples[source]) for work, (source, _) in to_learn.items()}
+    yield from _drawn(found)
     longer = [f"{work} ({count:,} of {rows[work]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
     items = {str(cell): count for cell, count in found.target_items.items()}
@@ -52,6 +48,19 @@ def doubts(
         asked = [f"{cell} ({count:,} of {items[cell]:,})" for cell, count in cells.items()]
         what = f"prompts are longer than {model} reads, and lose their beginning, in"
         yield from _told(asked, what, "cut the fields of their documents: tasks[].clip")
+
+
+def _drawn(found: Survey) -> Iterator[str]:
+    """What limits leave out, and ids by which they cannot tell rows apart."""
+    for part, (what, key) in {"train": ("rows to learn", "train.limit"), "test": ("items", "scoring.limit")}.items():
+        limited = found.library.limited.items()
+        bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
+        yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
+    rows = {work: len(found.examples[source]) for work, (source, _) in to_learn.items()}
+    shared = found.library.shared.items()
+    alike = [f"{cell} ({n:,} rows, {name!r:.40} among them)" for (cell, _), (n, name) in shared]
+    fix = "name a column of ids of their own: train.id_field"
+    yield from _told(alike, "rows are drawn by ids that several of them share, of", fix)
 
 
 def _told(cells: Sequence[str], what: str, then: str) -> Iterator[str]:

@@ -131,7 +131,8 @@ def _value(doc: Document, column: str) -> object:
 
 def _as_text(value: object, column: str) -> str:
     if not isinstance(value, str):
-        raise BadGold(f"{column!r:.60} is {_called(value)}, not a text: mend the row, or write a template")
+        fix = "write a template" if column.isidentifier() else "rename the column, so that a template can name it"
+        raise BadGold(f"{column!r:.60} is {_called(value)}, not a text: mend the row, or {fix}")
     return value
 
 

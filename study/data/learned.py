@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import glob
 from pathlib import Path
 
 from study.cells import Cell
@@ -12,7 +13,7 @@ from study.data.gold import BadGold, row
 from study.data.group.document import Doc
 from study.data.group.task import GroupTask
 from study.data.harness import Document, Documents, Task
-from study.data.loading import csv_as_it_stands
+from study.data.loading import csv_as_it_stands, is_empty, why
 from study.errors import TaskError
 
 BUILDERS = {
@@ -96,10 +97,15 @@ def _other(cell: Cell, train: TrainOverride[str]) -> Documents:
             options["delimiter"] = "\t"
         if builder == "text" and train.dataset_path is None:  # its reader would make a text of each line
             options["sample_by"] = "document"
-    with csv_as_it_stands():
-        loaded: Documents = datasets.load_dataset(
-            builder, train.dataset_name, split=split, revision=train.dataset_revision, **options
-        )
+    try:
+        with csv_as_it_stands():
+            loaded: Documents = datasets.load_dataset(
+                builder, train.dataset_name, split=split, revision=train.dataset_revision, **options
+            )
+    except Exception as error:  # readers of data: anything can be raised
+        if train.data_files is None or "://" in train.data_files or builder not in BUILDERS.values():
+            raise
+        raise TaskError(f"{key}.data_files: {train.data_files} cannot be read: {why(error)}") from error
     return loaded
 
 
@@ -116,6 +122,8 @@ def _builder(key: str, files: str) -> str:
     name = files
     while (suffix := Path(name).suffix) in PACKED:
         name = name.removesuffix(suffix)
+    if Path(files).is_dir():
+        raise TaskError(f"{key}.data_files: {files!r} is a folder: write {files.rstrip('/')}/*.txt, say")
     if suffix not in BUILDERS:
         known = ", ".join(BUILDERS)
         raise TaskError(
@@ -126,9 +134,9 @@ def _builder(key: str, files: str) -> str:
 
 def _check_there(key: str, files: str) -> None:
     """Raise TaskError for a local file that is not there, or is empty: its reader says so in words of its own."""
-    if "://" in files or any(mark in files for mark in "*?["):
+    if "://" in files:
         return
-    if not Path(files).exists():
+    if not (glob(files, recursive=True) if any(mark in files for mark in "*?[") else Path(files).exists()):
         raise TaskError(f"{key}.data_files: no such file: {files} (working directory: {Path.cwd()})")
-    if Path(files).is_file() and not Path(files).read_bytes().strip():
+    if Path(files).is_file() and is_empty(Path(files)):
         raise TaskError(f"{key}.data_files: {files} has no rows: fill it, or leave its language out")

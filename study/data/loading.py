@@ -33,6 +33,8 @@ from study.models.hub import one_per_node
 from study.pulse import beat
 
 LOCAL = ("csv", "json", "parquet", "text")  # whose data_files are of this machine, where they have no protocol
+MIXED = "a column has values of several types, in one file or in several: write all as one, as texts say"
+NO_PARQUET = "it is no Parquet file: write it anew, or name it after what it is"
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
@@ -104,11 +106,27 @@ def fault(what: str, error: Exception) -> TaskError | Unreachable:
     """Make the error to raise for a fault of a task (TaskError), or of a network (Unreachable)."""
     from huggingface_hub import constants
 
-    cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None  # which says nothing itself
-    said = " ".join(str(cause or error).split())
-    reason = f"{what}: {type(cause or error).__name__}: {said:.400}"
+    reason = f"{what}: {why(error)}"
     passes = is_network_trouble(error) and not constants.HF_HUB_OFFLINE
     return Unreachable(reason) if passes else TaskError(reason)
+
+
+def why(error: Exception) -> str:
+    """Say in a line what a reader of data raised, and what mends it where that is known."""
+    cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None  # which says nothing itself
+    said = " ".join(str(cause or error).split())
+    known = (
+        ("codec can't decode", "save the file as UTF-8"),
+        ("JSON parse error", "write one object, {…}, in each line"),
+        ("Error tokenizing data", "write as many cells in each line as in the first; quote what has a comma in it"),
+        ("corresponds to no data", "it has no rows: fill it, or leave it out"),
+        ("Parquet magic bytes", NO_PARQUET),
+        ("Parquet file size", NO_PARQUET),
+        ("Failed to parse string", MIXED),
+        ("Couldn't cast", MIXED),
+    )
+    fixes = (fix for words, fix in known if words in said)
+    return ": ".join([type(cause or error).__name__, f"{said:.400}", *list(fixes)[:1]])
 
 
 @contextmanager
@@ -195,8 +213,14 @@ def _check_files(task: Task, cell: Cell) -> None:
             if are_ours and not Path(name).exists() and not ("://" in name or set("*?[") & set(name)):
                 where = f"no such file; it is looked for from the folder you run in, {Path.cwd()}"
                 raise TaskError(f"{cell}: data_files of its split {split!r} = {name!r}: {where}: write its whole path")
-            if Path(name).is_file() and not Path(name).read_bytes().strip():
+            if Path(name).is_file() and is_empty(Path(name)):
                 raise TaskError(f"{cell}: its split {split!r} has no rows: {name} is empty; fill it, or leave it out")
+
+
+def is_empty(file: Path) -> bool:
+    """Whether a file holds nothing but white space; it may be large."""
+    with file.open("rb") as source:
+        return not any(piece.strip() for piece in iter(lambda: source.read(1 << 20), b""))
 
 
 def _check_names(task: Task) -> None:

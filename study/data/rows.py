@@ -5,6 +5,7 @@ Rows are known by their ids (`study.data.manifest`), in what is trained on and i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -36,6 +37,7 @@ class Rows:
         self._queues: dict[tuple[Cell, Split], dict[str, int]] = {}
         self.bitten: dict[tuple[Cell, Split], tuple[int, int]] = {}  # rows that a limit takes, and of how many
         self.lacking: dict[tuple[Cell, Split], int] = {}  # of another language's rows those that are not there
+        self.shared: dict[tuple[Cell, Split], tuple[int, str]] = {}  # rows drawn from by ids that others have, and one
 
     def named(self, cell: Cell, split: Split, documents: Documents) -> list[int]:
         """Number the documents that manifest or `rows_of` name, for training those that `where` lets pass."""
@@ -62,6 +64,8 @@ class Rows:
 
     def in_front(self, cell: Cell, split: Split, names: Sequence[str], limit: int) -> list[int]:
         """Numbers of so many of the named rows, in their order: those in front of the queue of the task's languages."""
+        if several := {name: count for name, count in Counter(names).items() if count > 1}:
+            self.shared[cell, split] = sum(several.values()), next(iter(several))
         first = next((one for one in self._languages if self._tasks[cell.task].exists_in(one)), cell.language)
         places = self._queue(Cell(cell.task, first), split)
         if not places.keys() >= set(names):

@@ -61,7 +61,7 @@ class TaskLibrary(SourceExamples):
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
         self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
         self._rows_of = Rows(self._tasks, scoring.limit, languages, self._documents, self._answers)
-        self.limited, self.lacking = self._rows_of.bitten, self._rows_of.lacking  # told there
+        self.limited, self.lacking, self.shared = self._rows_of.bitten, self._rows_of.lacking, self._rows_of.shared
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
@@ -188,7 +188,8 @@ class TaskLibrary(SourceExamples):
         except (TaskError, Unreachable):
             raise
         except Exception as error:  # datasets: anything can be raised
-            raise fault(f"{cell}: training examples cannot be built", error) from error
+            files = f" from {train.data_files}" if train.data_files is not None else ""
+            raise fault(f"{cell}: training examples cannot be built{files}", error) from error
         examples = {number: example for number in rows if (example := made[number]) is not None}
         if cell in self.texts:
             examples = self.texts.learned(cell, examples)

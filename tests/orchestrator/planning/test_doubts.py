@@ -65,3 +65,10 @@ def test_a_task_that_judges_by_itself_need_not_say_what_is_right(tmp_path: Path)
     test, train = docs(40), docs(30, 100)
     (told,) = doubts(surveyed(tmp_path, test, train, **own, process_results=Function("judge.judge")), {}, {}, {})
     assert told.startswith("all rows to learn have one answer in quiz/en: ")
+
+
+def test_ids_that_rows_share_are_named_where_rows_are_drawn_by_them(tmp_path: Path) -> None:
+    found = surveyed(tmp_path, [{**doc, "id": "x"} for doc in docs(40)], docs(30, 100), "scoring: {limit: 35}")
+    told = [line for line in doubts(found, {}, {}, {}) if "share" in line]
+    fix = "name a column of ids of their own: train.id_field"
+    assert told == [f"rows are drawn by ids that several of them share, of quiz/en (40 rows, 'x' among them): {fix}"]

@@ -258,3 +258,52 @@ def test_a_config_that_does_not_say_what_is_learned_is_refused(train: str, told:
 def test_a_source_alone_is_no_target() -> None:
     with pytest.raises(ConfigError, match="it is learned from only"):
         study("{format: text, data_files: x.jsonl}", more="targets: [notes/en]\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jsonl", '{"prompt":"Ö?","completion":"ä"}\n'.encode("latin-1"), "save the file as UTF-8"),
+        ("a.csv", "prompt,completion\nÖ,ä\n".encode("latin-1"), "save the file as UTF-8"),
+        ("a.txt", "Österreich ".encode("latin-1") * 30, "save the file as UTF-8"),
+        ("a.jsonl", b'{"prompt":"a","completion":"b"}\n{"prompt": "a", \n', "write one object, {…}, in each line"),
+        ("a.csv", b"prompt,completion\na,b\nc,d,e,f\n", "in line 3, saw 4: write as many cells in each line"),
+        ("a.csv", b"prompt,completion\n", "it has no rows: fill it, or leave it out"),
+        ("a.parquet", b"hello", "it is no Parquet file"),
+        ("a.jsonl", b" \n" * 9, "has no rows: fill it, or leave its language out"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_what_mends_it(
+    name: str, content: bytes, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    form = "text" if name.endswith(".txt") else "prompt_completion"
+    with pytest.raises(TaskError) as raised:
+        examples(f"{{format: {form}, data_files: {tmp_path}/{name}}}")
+    assert told in str(raised.value)
+    assert f"{tmp_path}/{name}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_marks_and_line_ends_of_other_systems_change_no_row(tmp_path: Path) -> None:
+    plain = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+    for name, content in (("bom", b"\xef\xbb\xbf" + plain), ("crlf", plain.replace(b"\n", b"\r\n"))):
+        (tmp_path / f"{name}.jsonl").write_bytes(content)
+        found = examples(f"{{format: prompt_completion, data_files: {tmp_path}/{name}.jsonl}}")
+        assert [one.prompt for one in found] == [row["prompt"] for row in ROWS]
+
+
+def test_a_folder_or_a_pattern_of_no_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"is a folder: write .*/\*\.txt, say"):
+        examples(f"{{format: text, data_files: {tmp_path}}}")
+    with pytest.raises(TaskError, match=r"no such file: .*/\*\.txt \(working directory"):
+        examples(f"{{format: text, data_files: '{tmp_path}/*.txt'}}")
+
+
+def test_rows_that_are_drawn_by_an_id_that_they_share_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, [{**row, "id": min(i, 3)} for i, row in enumerate(ROWS)], "en.jsonl")
+    for limit, shared in ((", limit: 2", {(Cell("notes", "en"), "train"): (3, "3")}), ("", {})):
+        config = study(f"{{format: prompt_completion, data_files: {tmp_path}/en.jsonl{limit}}}")
+        library = TaskLibrary.of(config)
+        library.examples(Cell("notes", "en"))
+        assert library.shared == shared
