@@ -20,7 +20,7 @@ from lm_eval.api.metrics import mean, stderr_for_metric
 from evaluators.items.bootstrap import replicates
 from evaluators.items.grouped import is_of_items, keyed, parts_of, redrawn
 from evaluators.items.item import Item
-from evaluators.items.metrics import HEADLINES, Results, by_default, grade, headline, number, stated, with_ours
+from evaluators.items.metrics import HEADLINES, PLAIN, Results, by_default, grade, headline, number, stated, with_ours
 from study.data.group.document import asker
 from study.data.group.task import GroupTask
 from study.data.harness import Task
@@ -160,7 +160,9 @@ def _row(item: Item, responses: Sequence[Response], results: Results, wanted: Se
     with np.errstate(divide="ignore", invalid="ignore"):
         per_char = own / np.asarray(item.option_chars, dtype=np.float64)
     pred, pred_norm = (int(np.argmax(own)), int(np.argmax(per_char))) if len(own) > 1 else (-1, -1)
-    found = next((v for name in ("acc", "exact_match") if (v := number(results.get(name))) is not None), None)
+    found = next((v for name in PLAIN if (v := number(results.get(name))) is not None), None)
+    if found is None and item.gold >= 0 and number(results.get("acc_norm")) is not None:
+        found = float(pred == item.gold)
     return {
         "doc_id": item.doc_id,
         "doc_hash": item.doc_hash,
@@ -168,7 +170,7 @@ def _row(item: Item, responses: Sequence[Response], results: Results, wanted: Se
         "gold": item.gold,
         "pred": pred,
         "pred_norm": pred_norm,
-        "correct": float(pred == item.gold) if found is None and item.gold >= 0 else found,
+        "correct": found,
         "correct_norm": number(results.get("acc_norm")),
         "loglikelihoods": own.tolist(),
         "option_chars": list(item.option_chars),

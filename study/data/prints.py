@@ -13,6 +13,8 @@ from study.data.harness import Document, Instance, Task
 from study.errors import TaskError
 from study.identity import digest
 
+_ACCURACIES = {"acc", "acc_norm", "exact_match"}
+
 
 def doc_hash(doc: object) -> str:
     """Hash an item's content as the `doc_hash` of lm-eval's sample logs does."""
@@ -32,7 +34,9 @@ def beside(task: Task, doc: Document) -> list[object]:
 def judged_by(task: Task, metrics: Sequence[str]) -> object:
     """Pick what a task's answers are judged by; `metrics` are those that the config names."""
     keys = ("metric_list", "filter_list", "process_results", "output_type", "repeats")
-    stated = {"metric": list(metrics)} if metrics else {}
+    stated: dict[str, object] = {"metric": list(metrics)} if metrics else {}
+    if not metrics and task.OUTPUT_TYPE == "multiple_choice" and not _ACCURACIES.intersection(task.aggregation()):
+        stated = {"counts": "what the task computes"}  # and not, as before, whether the likeliest option is right
     if isinstance(task, GroupTask):
         return {"group": plain(task.stated), "tasks": [judged_by(one, ()) for one in task.members], **stated}
     return plain({key: task.get_config(key) for key in keys} | stated)

@@ -14,6 +14,7 @@ from study.config import Scoring, TaskConfig
 from study.store.store import Store
 from tests.evaluators.conftest import make_docs, model_of, unit_of, write_task
 from tests.evaluators.test_texts import FILTERED, ROLLING, WRITING
+from tests.study.data.test_tasks import Function
 
 METRICS: dict[str, tuple[str, ...]] = {  # of each kind: what the config names and the task's file does not
     "choice": ("mcc", "f1", "acc", "brier_score"),
@@ -66,6 +67,31 @@ def found(store: Store, kind: str) -> tuple[list[dict[str, Any]], dict[str, dict
     items = [row for row in store.items().to_pylist() if row["target_task"] == kind]
     scores = {row["metric"]: row for row in store.scores().to_pylist() if row["target_task"] == kind}
     return sorted(items, key=lambda row: row["doc_id"]), scores
+
+
+def test_a_task_without_an_accuracy_counts_by_what_it_computes(tmp_path: Path, outspoken_model: Path) -> None:
+    """Not by whether the likeliest option is the one it calls right: of a pair of stereotypes neither is."""
+    judged = "def bias(doc, results):\n    return {'bias': float(results[0][0] > results[1][0])}\n"
+    (tmp_path / "judge.py").write_text(judged)
+    own = {"metric_list": [{"metric": "bias", "aggregation": "mean", "higher_is_better": False}]}
+    docs = make_docs(9, seed=4, options=2)
+    write_task(tmp_path, "quiz_mcc", docs, metric_list=[{"metric": "mcc"}])
+    write_task(tmp_path, "quiz_bias", docs, **own, process_results=Function("judge.bias"), doc_to_target=0)
+    write_task(tmp_path, "quiz_bytes", docs, metric_list=[{"metric": "acc_bytes"}])
+    task = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path), trust_code=True)
+    store, kinds = Store(str(tmp_path / "store")), ("mcc", "bias", "bytes")
+    results = Evaluator(model_of(outspoken_model), store, Settings((task,), Scoring())).score(
+        [unit_of(Cell("quiz", kind)) for kind in kinds]
+    )
+    assert [result.message for result in results] == [None] * len(kinds)
+    rows = {kind: [row for row in store.items().to_pylist() if row["target_language"] == kind] for kind in kinds}
+    heads = {row["target_language"]: row for row in store.scores().to_pylist() if row["headline"]}
+    assert {row["correct"] for row in rows["mcc"]} == {row["graded"] for row in rows["mcc"]} == {None}
+    assert heads["mcc"]["replicates"] is not None
+    assert {row["correct"] for row in rows["bias"]} == {None}
+    for kind, column, sign in (("bias", "graded", -1), ("bytes", "correct", 1)):
+        values = [sign * row[column] for row in rows[kind]]
+        assert sum(values) / len(values) == pytest.approx(heads[kind]["value"])
 
 
 @pytest.mark.parametrize("kind", METRICS)
