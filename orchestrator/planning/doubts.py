@@ -41,6 +41,7 @@ def doubts(
     ]
     yield from _told(same, "all rows to learn have one answer in", "an adapter learns to say that, and nothing else")
     yield from _drawn(found)
+    rows = {work: len(found.examples[source]) for work, (source, _) in to_learn.items()}
     longer = [f"{work} ({count:,} of {rows[work]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
     items = {str(cell): count for cell, count in found.target_items.items()}
@@ -56,7 +57,6 @@ def _drawn(found: Survey) -> Iterator[str]:
         limited = found.library.limited.items()
         bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
         yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
-    rows = {work: len(found.examples[source]) for work, (source, _) in to_learn.items()}
     shared = found.library.shared.items()
     alike = [f"{cell} ({n:,} rows, {name!r:.40} among them)" for (cell, _), (n, name) in shared]
     fix = "name a column of ids of their own: train.id_field"

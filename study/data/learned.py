@@ -13,7 +13,8 @@ from study.data.gold import BadGold, row
 from study.data.group.document import Doc
 from study.data.group.task import GroupTask
 from study.data.harness import Document, Documents, Task
-from study.data.loading import csv_as_it_stands, is_empty, why
+from study.data.loading import csv_as_it_stands, why
+from study.data.sets import is_empty
 from study.errors import TaskError
 
 BUILDERS = {

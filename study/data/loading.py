@@ -27,6 +27,7 @@ from study.data.gold import check_names, is_told, row
 from study.data.group.task import GroupTask, members
 from study.data.harness import Task
 from study.data.metrics import want
+from study.data.sets import is_empty
 from study.errors import TaskError
 from study.faults.network import Unreachable, is_network_trouble
 from study.models.hub import one_per_node
@@ -215,12 +216,6 @@ def _check_files(task: Task, cell: Cell) -> None:
                 raise TaskError(f"{cell}: data_files of its split {split!r} = {name!r}: {where}: write its whole path")
             if Path(name).is_file() and is_empty(Path(name)):
                 raise TaskError(f"{cell}: its split {split!r} has no rows: {name} is empty; fill it, or leave it out")
-
-
-def is_empty(file: Path) -> bool:
-    """Whether a file holds nothing but white space; it may be large."""
-    with file.open("rb") as source:
-        return not any(piece.strip() for piece in iter(lambda: source.read(1 << 20), b""))
 
 
 def _check_names(task: Task) -> None:

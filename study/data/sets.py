@@ -35,6 +35,12 @@ def far(read: Sequence[tuple[Definition, TrainOverride[str]]]) -> tuple[list[Rep
     return list(repositories), list(addresses)
 
 
+def is_empty(file: Path) -> bool:
+    """Whether a file holds nothing but white space; it may be large."""
+    with file.open("rb") as source:
+        return not any(piece.strip() for piece in iter(lambda: source.read(1 << 20), b""))
+
+
 def _repository(name: str) -> Repository:
     """The set of a file `owner/name@revision/…`."""
     owner, _, rest = name.partition("/")
