@@ -45,16 +45,14 @@ def load_task(manager: TaskManager, name: str, cell: Cell, own: TaskConfig) -> T
     try:
         with one_per_node(f"data {name}"), csv_as_it_stands(), _beating(), clips:
             found = manager.load(name)
-            task = cast(Task, GroupTask(found["groups"][name]) if name in found["groups"] else found["tasks"][name])
-    except TaskError as error:
-        raise TaskError(f"{cell}: {str(error).removeprefix(f'{cell}: ')}") from error
-    except Unreachable:
+    except (TaskError, Unreachable):
         raise
     except Exception as error:  # a task runs its author's code and fetches data: anything can be raised
         if (made := _half_made(error)) is not None:
             _diagnose(made, cell)
         raise fault(f"{cell}: lm-eval task {name} cannot be loaded", error) from error
     with _of(cell):
+        task = cast(Task, GroupTask(found["groups"][name]) if name in found["groups"] else found["tasks"][name])
         for one in members(task):
             _check_names(one)
     return task
