@@ -1,70 +1,85 @@
-"""Writes the data of this example: facts about capitals in three languages, in the shapes that people's data have.
+"""Writes this folder's data and tasks: `python -m examples.shapes.build`, from the repository's root.
 
-`python examples/shapes/build.py`, from the repository's root. All of it is made from the table below.
+All of it are facts of the quickstart's tasks, in the shapes that people's data have: questions with options as JSONL
+with lm-eval YAML files, and the same questions as conversations and as prompts with completions. `--chat` writes the
+quickstart's model with a chat template, which it has not, into runs/polyglot-chat. Run it twice and no byte changes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import random
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from examples.quickstart.tasks.dataset import SPLITS, rows
+
 HERE = Path(__file__).parent
-PLACES = {  # country and capital in each language
-    "de": "Frankreich Paris, Italien Rom, Spanien Madrid, Polen Warschau, Russland Moskau, China Peking, Japan Tokio, "
-    "Ägypten Kairo, Griechenland Athen, Portugal Lissabon, Österreich Wien, Ungarn Budapest, Norwegen Oslo, "
-    "Schweden Stockholm, Finnland Helsinki, Irland Dublin, Peru Lima, Kuba Havanna, Kenia Nairobi, Iran Teheran, "
-    "Irak Bagdad, Indien Delhi, Kanada Ottawa, Türkei Ankara",
-    "en": "France Paris, Italy Rome, Spain Madrid, Poland Warsaw, Russia Moscow, China Beijing, Japan Tokyo, "
-    "Egypt Cairo, Greece Athens, Portugal Lisbon, Austria Vienna, Hungary Budapest, Norway Oslo, "
-    "Sweden Stockholm, Finland Helsinki, Ireland Dublin, Peru Lima, Cuba Havana, Kenya Nairobi, Iran Tehran, "
-    "Iraq Baghdad, India Delhi, Canada Ottawa, Turkey Ankara",
-    "ru": "Франция Париж, Италия Рим, Испания Мадрид, Польша Варшава, Россия Москва, Китай Пекин, Япония Токио, "
-    "Египет Каир, Греция Афины, Португалия Лиссабон, Австрия Вена, Венгрия Будапешт, Норвегия Осло, "
-    "Швеция Стокгольм, Финляндия Хельсинки, Ирландия Дублин, Перу Лима, Куба Гавана, Кения Найроби, Иран Тегеран, "
-    "Ирак Багдад, Индия Дели, Канада Оттава, Турция Анкара",
+MODEL, CHAT_MODEL = HERE.parent / "quickstart" / "polyglot-nano", Path("runs/polyglot-chat")
+KINDS = {  # what follows the key of a fact in each language
+    "territory": {"de": "Land:", "en": "country:", "fr": "pays :"},
+    "currency": {"de": "Währung:", "en": "currency:", "fr": "monnaie :"},
 }
-SAID = {  # a fact, a longer one, and the question
-    "de": ("{0}: Hauptstadt {1}.", "Die Hauptstadt von {0} ist {1}, eine alte Stadt.", "Hauptstadt von {0}?"),
-    "en": ("{0}: capital {1}.", "The capital of {0} is {1}, an old city.", "Capital of {0}?"),
-    "ru": ("{0}: столица {1}.", "Столица страны {0} это {1}, старый город.", "Столица страны {0}?"),
-}
-HELD_OUT = 12  # places that are scored, and not in the training rows
+LANGUAGES = ("de", "en", "fr")
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
 
 
-def write(name: str, rows: list[dict[str, object]]) -> None:
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (HERE / "data" / name).write_text(text, encoding="utf-8")
+def files() -> dict[str, str]:
+    """Every generated file: path relative to this folder -> text."""
+    made = {}
+    for language in LANGUAGES:
+        for kind, words in KINDS.items():
+            for split in SPLITS:
+                made[f"data/{kind}_{language}.{split}.jsonl"] = _lines(rows(kind, language, split))
+            data = ", ".join(f"{split}: examples/shapes/data/{kind}_{language}.{split}.jsonl" for split in SPLITS)
+            made[f"tasks/{kind}_{language}.yaml"] = (
+                f"include: _questions.yaml\ntask: shapes_{kind}_{language}\n"
+                f"dataset_kwargs: {{data_files: {{{data}}}}}\n"
+                f"doc_to_text: {json.dumps('{{key}}, ' + words[language])}\n"
+            )
+        named = ", ".join(f"shapes_{kind}_{language}" for kind in KINDS)
+        made[f"tasks/world_{language}.yaml"] = (
+            f"group: world_{language}\ntask: [{named}]\n"
+            "aggregate_metric_list:\n  - {metric: acc, aggregation: mean, weight_by_size: true}\n"
+            "metadata: {version: 1.0}\n"
+        )
+        asked = [
+            (f"{row['key']}, {KINDS['territory'][language]}", str(row["choices"][row["answer"]]))
+            for row in rows("territory", language, "train")
+        ]
+        made[f"data/chats_{language}.jsonl"] = _lines(
+            [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in asked]
+        )
+        made[f"data/pairs_{language}.jsonl"] = _lines([{"prompt": q, "completion": f" {a}"} for q, a in asked])
+    return made
+
+
+def write_chat_model(folder: Path) -> None:
+    """A copy of the quickstart's model whose tokenizer has a chat template."""
+    shutil.copytree(MODEL, folder, dirs_exist_ok=True)
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**stated, "chat_template": TEMPLATE}, indent=2) + "\n", encoding="utf-8")
+
+
+def _lines(found: Sequence[dict[str, object]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
 
 
 def main() -> None:
-    for language, listed in PLACES.items():
-        places = [tuple(place.strip().split(" ")) for place in listed.split(",")]
-        short, long, question = SAID[language]
-        facts = [
-            {
-                "id": i,
-                "text": long.format(*p),
-                "summary": short.format(*p),
-                "prompt": question.format(*p),
-                "completion": f" {p[1]}",
-            }
-            for i, p in enumerate(places)
-        ]
-        drawn = random.Random(3)
-        claims = []
-        for i, (country, capital) in enumerate(places):
-            true = i % 2 == 0
-            other = drawn.choice([p[1] for p in places if p[1] != capital])
-            claims.append({"id": i, "claim": short.format(country, capital if true else other), "true": int(true)})
-        write(f"facts_{language}.train.jsonl", facts[:HELD_OUT] * 2)
-        write(f"facts_{language}.test.jsonl", facts[HELD_OUT:])
-        write(f"claims_{language}.train.jsonl", claims[:HELD_OUT])
-        write(f"claims_{language}.test.jsonl", claims[HELD_OUT:])
-        prose = " ".join(fact["text"] for fact in facts)
-        write(
-            f"prose_{language}.jsonl", [{"text": f"{part} {prose}"} for part in (short.format(*p) for p in places[:6])]
-        )
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--chat", action="store_true", help=f"only write the model with a chat template: {CHAT_MODEL}")
+    if parser.parse_args().chat:
+        write_chat_model(CHAT_MODEL)
+        print(f"{CHAT_MODEL} written")
+        return
+    for name, text in files().items():
+        (HERE / name).write_bytes(text.encode("utf-8"))
+    print(f"{len(files())} files written")
 
 
 if __name__ == "__main__":

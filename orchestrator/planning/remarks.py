@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adapters.kinds.kind import kind_of
 from orchestrator.planning.survey import Survey
-from study.cells import Source
+from study.cells import Cell, Source
 from study.config import Recipe
 from study.models.resolve import Model
 
@@ -52,6 +52,13 @@ def remarks(found: Survey, rows: Mapping[str, int], to_learn: Mapping[str, tuple
         )
 
 
+def _is_left_without_shots(found: Survey, cell: Cell) -> bool:
+    """Whether a config asks for few-shot examples of a task that states that it is given none, as lm-eval has it."""
+    if cell in found.library.texts or not found.library.scoring(cell).num_fewshot:
+        return False
+    return not found.library.load(cell).get_config("num_fewshot")
+
+
 def of_models(models: Sequence[Model], trains: bool) -> Iterator[str]:
     """Give a line for each model whose weights are quantised."""
     for model in models:
@@ -68,6 +75,11 @@ def _set_apart(found: Survey) -> Iterator[str]:
     for cell, texts in found.library.texts.scored.items():
         if cell in found.targets:
             yield f"{cell}: {len(texts):,} texts are scored, and so are held out of what is learned"
+    bare = [str(cell) for cell in found.targets if _is_left_without_shots(found, cell)]
+    if bare:
+        more = f" and {len(bare) - 3:,} more" if len(bare) > 3 else ""
+        fix = "take that out of it, or leave scoring.num_fewshot out"
+        yield f"no few-shot examples in {', '.join(bare[:3])}{more}: its YAML file states num_fewshot: 0; {fix}"
     for source, words in found.library.switched().items():
         share = f"{words.switched:,} of {words.words:,} words are switched, of {words.known:,} that the dictionary has"
         yield f"{source}: {share}"

@@ -222,7 +222,7 @@ class StudyConfig(Frozen):
 
     def without_task(self) -> dict[str, list[str]]:
         """List the languages in which a task's table has none, by task."""
-        lacking = {t.name: [one for one in self.languages if t.lm_eval_name(one) is None] for t in self.tasks}
+        lacking = {t.name: [one for one in self.languages if not t.exists_in(one)] for t in self.tasks}
         return {name: languages for name, languages in lacking.items() if languages}
 
     def _listed(self, key: str, texts: Sequence[str]) -> list[Cell]:

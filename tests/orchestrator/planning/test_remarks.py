@@ -80,3 +80,25 @@ compose:
     assert found.broken[3].message == "lost: is put together of quiz/en@late, which cannot be used"
     assert found.sizes() == [found.target_items[config.target_list()[0]]]
     assert "prose/de: 2 texts are scored, and so are held out of what is learned" in remarks(found, {}, {})
+
+
+def test_few_shot_examples_that_a_task_refuses_are_told(tmp_path: Path) -> None:
+    for stated, says in ((0, ["no few-shot examples in quiz/en: its YAML file states num_fewshot: 0;"]), (1, [])):
+        write(tmp_path, num_fewshot=stated)
+        task = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{tmp_path}', scoring: {{num_fewshot: 2}}}}"
+        config = parse(f"models: [{{id: none}}]\nlanguages: [en]\ntasks: [{task}]\n")
+        found = survey(config, TaskLibrary.of(config), check_supported, print)
+        lines = [line for line in remarks(found, {}, {}) if "few-shot" in line]
+        assert [line.partition(" take that")[0] for line in lines] == says
+
+
+def test_words_that_are_switched_are_counted(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "words.tsv").write_text("How\tComment\n")
+    task = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{tmp_path}'}}"
+    source = f"{{name: mixed, cells: quiz/en, switch: {{dictionary: '{tmp_path}/words.tsv', rate: 1}}}}"
+    config = parse(f"models: [{{id: none}}]\nlanguages: [en]\ntasks: [{task}]\nsources: [{source}]\n")
+    found = survey(config, TaskLibrary.of(config), check_supported, print)
+    [line] = remarks(found, {}, {})
+    assert line.startswith("quiz/en@mixed: 5 of ")
+    assert line.endswith(" words are switched, of 5 that the dictionary has")
