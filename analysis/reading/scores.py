@@ -5,7 +5,7 @@ Invariant: every metric of every current unit is here, so that none vanishes for
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -56,3 +56,29 @@ def beside_base(scores: pl.DataFrame, units: pl.DataFrame) -> pl.DataFrame:
     base = rows.filter(pl.col("kind") == "base").select(*key, *sides)
     mine = rows.filter(pl.col("kind") == "trained").join(base, on=key, how="left", maintain_order="left")
     return mine.with_columns((pl.col("n_items") == pl.col("base_n_items")).fill_null(False).alias("comparable"))
+
+
+def of_sizes(
+    tables: Mapping[str, Sequence[Panel]], metrics: pl.DataFrame, units: pl.DataFrame
+) -> list[tuple[int, str]]:
+    """How many score units of samples are in learning curves that are of no accuracy."""
+    samples = units.filter(pl.col("kind") == "sample", pl.col("score").is_null())
+    scored = [unit for panel in tables.get("graded", ()) for unit in panel.scored.tolist()]
+    graded = samples.filter(pl.col("unit").is_in(scored))
+    rest = samples.join(graded, on="unit", how="anti")
+    called = units.with_columns(
+        pl.when(pl.col("kind") == "sample").then(pl.lit("trained")).otherwise("kind").alias("kind")
+    )
+    drawn = beside_base(metrics.filter(pl.col("headline")), called).filter("comparable") if metrics.height else metrics
+    in_draws = rest.join(drawn, on="unit", how="semi").height if drawn.height else 0
+    return [(graded.height, "graded_curve"), (in_draws, "corpus_curve")]
+
+
+def count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """Rows that have draws beside a base that cannot be compared, and why."""
+    what, bare = "score units of metrics of all items together", pl.col("base_replicates").is_null()
+    yield rows.filter(bare).height, f"{what} whose base has no draws of the items: no claim is made, see `metrics`"
+    yield (
+        rows.filter(~bare, ~pl.col("comparable")).height,
+        f"{what} whose base was scored on another number of items: no claim is made, see `metrics`",
+    )

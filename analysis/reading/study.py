@@ -20,7 +20,7 @@ from analysis.reading.own import Own
 from analysis.reading.panels import Panel, read_panels, unit_scores
 from analysis.reading.published import read_reference
 from analysis.reading.recipes import Across, divided
-from analysis.reading.scores import TOLD, beside_base, score_rows
+from analysis.reading.scores import TOLD, beside_base, count_drawn, of_sizes, score_rows
 from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
 from analysis.reading.units import IDENTITIES, current
 from study.store.layout import GRID_FILE, STUDY_FILE
@@ -204,29 +204,21 @@ def _count_unscored(
     notes.append((no_base, "score units without a base score on the same target: Δ is unknown"))
     trained = trained.join(based, on=["model", *TARGET], how="semi").filter(pl.col("score").is_null())
     drawn = beside_base(metrics.filter(pl.col("headline")), units).join(trained, on="unit", how="semi")
-    notes.extend(_count_drawn(drawn))
+    notes.extend(count_drawn(drawn))
     unscored = trained.join(drawn, on="unit", how="anti").height
     notes.append((unscored, "score units that share no item with the base, or whose metric no item has: see `metrics`"))
     of_samples = units.filter(pl.col("kind") == "sample")
     curves = of_samples.filter(pl.col("score").is_not_null()).height
+    in_curves = of_sizes(tables, metrics, units)
     notes.append(
         (
-            of_samples.height - curves,
-            "score units of samples without an accuracy beside the base's: in no learning curve",
+            of_samples.height - curves - sum(n for n, _ in in_curves),
+            "score units of samples without a metric of items, or of draws, beside the base's: in no learning curve",
         )
     )
     together = drawn.filter("comparable").height
     beside = [(units.filter(pl.col("kind") == kind).height, table) for kind, table in BESIDE.items()]
-    return [(curves, "learning_curve"), *elsewhere, (together, "corpus"), *beside]
-
-
-def _count_drawn(rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
-    what, bare = "score units of metrics of all items together", pl.col("base_replicates").is_null()
-    yield rows.filter(bare).height, f"{what} whose base has no draws of the items: no claim is made, see `metrics`"
-    yield (
-        rows.filter(~bare, ~pl.col("comparable")).height,
-        f"{what} whose base was scored on another number of items: no claim is made, see `metrics`",
-    )
+    return [(curves, "learning_curve"), *in_curves, *elsewhere, (together, "corpus"), *beside]
 
 
 def _transfer(study: Study) -> pl.DataFrame:

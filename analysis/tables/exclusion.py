@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis.frames import TARGET, NotComputable
 from analysis.reading.panels import Panel
-from analysis.reading.scores import beside_base
+from analysis.reading.scores import beside_base, of_sizes
 from analysis.reading.study import BESIDE, Study
 from analysis.statistics.health import health
 from study.errors import ConfigError
@@ -32,7 +32,7 @@ def without_unhealthy(study: Study) -> Study:
     of_bad = study.units.join(doubts.select("model", *TARGET), on=["model", *TARGET], how="semi")
     scores = study.scores.join(of_bad, on="unit", how="anti") if study.scores.height else study.scores
     gone = _apart(study, of_bad)
-    of_samples = gone["learning_curve"]
+    of_samples = sum(gone[table] for table in ("learning_curve", "graded_curve", "corpus_curve"))
     beside = sum(gone[table] for table in BESIDE.values())
     others = sum(gone.values()) - of_samples - beside
     notes = (
@@ -75,4 +75,7 @@ def _apart(study: Study, units: pl.DataFrame) -> dict[str, int]:
     drawn = 0 if of_draws is None else of_draws.filter("comparable").join(trained, on="unit", how="semi").height
     samples = units.filter(pl.col("kind") == "sample", pl.col("score").is_not_null()).height
     beside = {table: units.filter(pl.col("kind") == kind).height for kind, table in BESIDE.items()}
-    return {"learning_curve": samples, "graded": trained.filter(is_graded).height, "corpus": drawn, **beside}
+    tables = {"graded": study.graded}
+    in_curves = {table: n for n, table in of_sizes(tables, study.scores, units)} if study.scores.height else {}
+    in_curves = {"learning_curve": samples, "graded_curve": 0, "corpus_curve": 0} | in_curves
+    return {**in_curves, "graded": trained.filter(is_graded).height, "corpus": drawn, **beside}

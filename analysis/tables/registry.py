@@ -20,7 +20,6 @@ from analysis.statistics import (
     consistency,
     corpus,
     curated,
-    curves,
     epochs,
     existing,
     graded,
@@ -41,6 +40,9 @@ from analysis.statistics import (
 )
 from analysis.statistics.combinations import additivity, changes, compositions, curve, generation, geometry, schedules
 from analysis.statistics.languages import families, linguistic, why
+from analysis.statistics.samples import corpus as corpus_curves
+from analysis.statistics.samples import curves
+from analysis.statistics.samples import graded as graded_curves
 from analysis.statistics.variance import shares
 
 Read = TypeVar("Read")
@@ -55,6 +57,8 @@ TABLES: tuple[Table[study.Study], ...] = (
     *harm.TABLES,
     *groups.TABLES,
     *curves.TABLES,
+    *graded_curves.TABLES,
+    *corpus_curves.TABLES,
     *recipes.TABLES,
     *epochs.TABLES,
     *compositions.TABLES,

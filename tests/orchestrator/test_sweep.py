@@ -19,8 +19,8 @@ from safetensors.torch import save
 
 from analysis.page import files
 from analysis.reading.study import load_store
-from analysis.statistics.curves import learning_curve
 from analysis.statistics.epochs import epochs
+from analysis.statistics.samples.curves import learning_curve
 from evaluators.items.item import check_supported
 from orchestrator import status
 from orchestrator import sweep as sweep_module

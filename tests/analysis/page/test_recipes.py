@@ -106,7 +106,7 @@ def test_every_table_has_of_each_recipe_what_it_has_alone(reports: Callable[[str
             part = both.filter(pl.col("recipe") == name).drop("recipe")
             assert part.equals(pl.read_parquet(alone)) if alone.exists() else not part.height, one.name
             made += alone.exists()
-    assert made > len(TABLES)
+    assert made >= 40
 
 
 def test_there_is_a_page_and_a_published_table_of_each(reports: Callable[[str], Path]) -> None:

@@ -15,7 +15,7 @@ from analysis.inference.cells import cells
 from analysis.inference.items import Column, grid
 from analysis.inference.means import means, one_sided, within_model
 from analysis.reading.study import Study, load_store
-from analysis.statistics.curves import _of_one, learning_curve
+from analysis.statistics.samples.curves import _of_one, learning_curve
 from tests.support.synth import Shape, unit_rows, write_store
 
 SHAPE = Shape(seeds=(1,), items=30, normed=False)

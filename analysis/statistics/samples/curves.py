@@ -25,26 +25,34 @@ from analysis.reading.transfer import with_regime
 
 FAMILIES = {"task": ["source_task"], "source": SOURCE}
 SIDES = ("worse", "better")
-WHOLE, ROUNDED = 100.0, 1e-2  # points: one item of an accuracy; what influences, kept in single precision, make of 0
+WHOLE, ROUNDED = 100.0, 1e-4  # points: one item of an accuracy; what share of it single precision may make of 0
 ALL = "0"  # behind the @ of a source that is no sample
 
 
 def learning_curve(study: Study) -> pl.DataFrame:
     """One row per point of every curve; NotComputable where no sample was scored on a target with an accuracy."""
-    units = _by_size(study.units) if study.panels else pl.DataFrame()
+    units = by_size(study.units, pl.col("score").is_not_null()) if study.panels else pl.DataFrame()
     need(units.height > 0, "no source has samples that were scored by an accuracy: tasks[].train.sizes asks for some")
     grids = model_grids(study.panels, units)
     need(bool(grids), "no sample was scored on a target that its base was scored on, too")
-    table = pl.concat([_family(one, name) for one in grids for name in FAMILIES])
-    counts = _counts(study, units)
+    table = pl.concat([family(one, name) for one in grids for name in FAMILIES])
+    return with_examples(table, study, units).select(*COLUMNS)
+
+
+def with_examples(table: pl.DataFrame, study: Study, units: pl.DataFrame) -> pl.DataFrame:
+    """Points with how many rows were learned from, also where all were."""
+    known = counted(study, units)
     names = table.select("model", *SOURCE).rows()
-    examples = pl.coalesce("sample", pl.Series([counts.get(name) for name in names], dtype=pl.Int64))
-    return table.with_columns(examples.alias("examples")).select(*COLUMNS)
+    examples = pl.coalesce("sample", pl.Series([known.get(name) for name in names], dtype=pl.Int64))
+    return table.with_columns(examples.alias("examples"))
 
 
-def _by_size(units: pl.DataFrame) -> pl.DataFrame:
-    """Units of the bases, and of the sources that have samples: there `source_task` tells the size, as task@size."""
-    samples = units.filter(pl.col("kind") == "sample", pl.col("score").is_not_null())
+def by_size(units: pl.DataFrame, counts: pl.Expr) -> pl.DataFrame:
+    """Units of the bases, and of the sources that have samples: there `source_task` tells the size, as task@size.
+
+    Samples are those units that `counts` lets pass.
+    """
+    samples = units.filter(pl.col("kind") == "sample", counts)
     whole = units.filter(pl.col("kind") == "trained").join(samples, on=["model", *SOURCE], how="semi")
     curves = pl.concat([whole, samples])
     size = pl.col("source_size").cast(pl.String).fill_null(ALL)
@@ -54,7 +62,7 @@ def _by_size(units: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([named, units.filter(pl.col("kind") == "base")]) if samples.height else samples
 
 
-def _counts(study: Study, units: pl.DataFrame) -> dict[tuple[str, str, str | None], int]:
+def counted(study: Study, units: pl.DataFrame) -> dict[tuple[str, str, str | None], int]:
     """How many different rows were learned from where all were, by model and source; of a task the mean."""
     rows = [(record.adapter_id, len(record.train_doc_hashes)) for record in study.records]
     counted = pl.DataFrame(rows, schema={"adapter_id": pl.String, "rows": pl.Int64}, orient="row")
@@ -72,16 +80,16 @@ def _counts(study: Study, units: pl.DataFrame) -> dict[tuple[str, str, str | Non
     return {(model, task, language): n for model, task, language, n in pl.concat([of_source, of_task]).rows()}
 
 
-def _family(one: ModelGrid, name: str) -> pl.DataFrame:
-    """The curves of a model's tasks, or of its sources."""
+def family(one: ModelGrid, name: str, whole: float = WHOLE) -> pl.DataFrame:
+    """The curves of a model's tasks, or of its sources; `whole` is the most that one item can move."""
     points, weights, steps, sole = [], list[Floats](), list[Floats](), list[tuple[float, float]]()
-    for key, cells in _curves(one, FAMILIES[name]):
+    for key, cells in curves_of(one.frame(), FAMILIES[name]):
         before: pl.DataFrame | None = None
         for (size,), now in cells.partition_by("size", as_dict=True, maintain_order=True).items():
             points.append((name, one.model, *key, size or None, now.height))
             weights.append(_mean(one, now))
             steps.append(np.zeros_like(weights[-1]) if before is None else _step(one, before, now))
-            sole.append(_of_one(one.grid, steps[-1]))
+            sole.append(_of_one(one.grid, steps[-1], whole))
             before = now
     items, unsure = np.array(sole).T
     mean = means(one.grid, one.cells.seeds, np.array(weights))
@@ -93,16 +101,16 @@ def _family(one: ModelGrid, name: str) -> pl.DataFrame:
     values = {"mean": mean.value, "low": at.low, "high": at.high}
     values |= {"step": more.value, "step_low": more.low, "step_high": more.high}
     values |= {f"p_{side}": p[side] for side in SIDES} | {f"q_{side}": q_values(p[side]) for side in SIDES}
-    table = pl.DataFrame(points, schema=_POINT, orient="row").with_columns(
+    table = pl.DataFrame(points, schema=POINT, orient="row").with_columns(
         *(pl.Series(column, found).fill_nan(None) for column, found in values.items()),
         pl.lit(one.about).alias("about"),
     )
     return table.with_columns((pl.col(f"q_{side}") <= LEVEL).alias(side) for side in SIDES)
 
 
-def _curves(one: ModelGrid, keys: list[str]) -> Iterator[tuple[tuple[str, str | None, str], pl.DataFrame]]:
+def curves_of(frame: pl.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[str, str | None, str], pl.DataFrame]]:
     """Task, language and regime of every curve, and its cells by size, all rows last."""
-    named = one.frame().with_columns(*_of_name())
+    named = frame.with_columns(*_of_name())
     if keys != SOURCE:
         named = named.join(_sized(named).filter("whole"), on=SOURCE, how="semi")
     cells = with_regime(named).sort(*keys, "regime", pl.col("size") == 0, "size", maintain_order=True)
@@ -138,7 +146,7 @@ def _step(one: ModelGrid, before: pl.DataFrame, now: pl.DataFrame) -> Floats:
     return more - less
 
 
-def _of_one(grid: Grid, step: Floats) -> tuple[float, float]:
+def _of_one(grid: Grid, step: Floats, whole: float = WHOLE) -> tuple[float, float]:
     """Variance from items, two pseudo-items among them, of a step on one target, and that of it; NaN for others."""
     (rows, columns), empty = np.nonzero(step), (np.nan, np.nan)
     if len(rows) != 2 or columns[0] != columns[1]:
@@ -148,16 +156,16 @@ def _of_one(grid: Grid, step: Floats) -> tuple[float, float]:
     moves, counts = grid.influence[t][pair], grid.n_items[pair, t]
     if (grid.n_apart[pair, t] < counts).any():  # items hang together: values are of clusters
         counts = np.full(2, np.count_nonzero((moves != 0).any(axis=0)) or moves.shape[1])
-    n, whole = counts.min(), (counts == moves.shape[1]).all()
+    n, complete = counts.min(), (counts == moves.shape[1]).all()
     more, less = counts[:, None] * moves + grid.delta[pair, t][:, None]
-    y = more - less if whole else (more - less)[(moves != 0).any(axis=0)]
-    y = np.where(np.abs(y) < ROUNDED, 0.0, y)
-    typical = typical_of(y, WHOLE)
+    y = more - less if complete else (more - less)[(moves != 0).any(axis=0)]
+    y = np.where(np.abs(y) < ROUNDED * whole, 0.0, y)
+    typical = typical_of(y, whole)
     items = float(np.var([*y, typical, -typical], ddof=1) / (n + PSEUDO))
     return items, 2 * items**2 / (n + PSEUDO - 1)
 
 
-_POINT = {
+POINT = {
     "of": pl.String,
     "model": pl.String,
     "source_task": pl.String,
