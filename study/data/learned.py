@@ -87,6 +87,8 @@ def _other(cell: Cell, train: TrainOverride[str]) -> Documents:
         return documents
     options: dict[str, object] = {}
     builder = train.dataset_path
+    if builder in BUILDERS.values() and train.data_files is None:  # which would read whatever lies here
+        raise TaskError(f"{key}.dataset_path: {builder!r} is what reads files, and none are named: set data_files")
     if train.data_files is not None:
         builder = builder or _builder(key, train.data_files)
         if builder in BUILDERS.values():

@@ -222,6 +222,7 @@ def test_keys_that_say_nothing_of_a_saved_set_are_refused(key: str, tmp_path: Pa
     [
         ("data_files: /nowhere/rows.jsonl", "no such file: /nowhere/rows.jsonl"),
         ("data_files: rows.xlsx", "its name does not say what it is; known are .json, .jsonl, .csv"),
+        ("dataset_path: csv", "what reads files, and none are named: set data_files"),
     ],
 )
 def test_files_that_are_not_there_are_told_in_a_line(train: str, told: str) -> None:
