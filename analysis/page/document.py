@@ -56,11 +56,9 @@ def page(
     compared: Beside = NOTHING,
     links: html.Links = html.NOWHERE,
 ) -> str:
-    """The whole document; `compared` holds the tables that set other studies beside it, and what to know there.
-
-    `links` say where the questions behind a cell are.
-    """
+    """The whole document; `compared` sets other studies beside it, `links` say where a cell's questions are."""
     drawn = specs(study, made, page=True)
+    of_recipe = recipes.links(list(study.across.studies), str(study.recipe)) if study.across else ""
     body = "".join(
         (
             distrust.chapter(study, made),
@@ -72,8 +70,7 @@ def page(
             schedules.chapter(made[schedules.SHOWN]) if _is_made(made, schedules.SHOWN) else "",
             changes.chapter(made[changes.SHOWN]) if _is_made(made, changes.SHOWN) else "",
             _compared(compared),
-            _sections(made, drawn, [one for one in made if one not in combinations.TABLES], links),
-            _plain(made, links),
+            _numbers_of(made, drawn, links),
             _tables(made | compared.made),
         )
     )
@@ -83,7 +80,7 @@ def page(
 {TITLE}{html.text(study.name)}</title><style>{CSS}</style></head><body>
 <header><h1>Transfer report: {html.text(study.name)}</h1>
 <p class="soft">What training on one task in one language did to the model's score on every other.</p>
-{_banner(study)}{_of_recipe(study)}<nav aria-label="Chapters">{_chapters(study, made, compared)}</nav></header>
+{_banner(study)}{of_recipe}<nav aria-label="Chapters">{_chapters(study, made, compared)}</nav></header>
 <main>{_opening(study, made, lines)}{body}</main>
 <footer>{_foot(study)}</footer>
 <script>{_library()}</script><script>{SCRIPT}</script></body></html>
@@ -128,10 +125,6 @@ def _banner(study: Study) -> str:
     )
 
 
-def _of_recipe(study: Study) -> str:
-    return recipes.links(list(study.across.studies), str(study.recipe)) if study.across else ""
-
-
 def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
     items = "".join(f"<li>{html.text(line)}</li>" for line in lines)
     glossary = GLOSSARY | {"adapter": training.meaning(study)}
@@ -145,7 +138,7 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
     return (
         '<h2 id="short">In short</h2><p>For each model, one adapter was trained per source cell (a task in a language) '
         "and scored on every target cell beside the untouched model. The change in score, Δ, is given in percentage "
-        f'points (pp).</p><ul class="lines">{items}</ul>{numbers}'
+        f'points (pp), or in the unit of a metric.</p><ul class="lines">{items}</ul>{numbers}'
         '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
         "cells, %; harm floor is what noise alone would show, harm least what truly loses as much at least (95 % sure)."
         f"{''.join(f' {html.text(told)}' for told in (training.sentence(study), training.assumed(study)) if told)}</p>"
@@ -181,6 +174,14 @@ def _sections(made: dict[str, Made], drawn: dict[str, Spec], tables: Collection[
     return "".join(_section(section, made, drawn, links) for section in SECTIONS if section.table in tables)
 
 
+def _numbers_of(made: dict[str, Made], drawn: dict[str, Spec], links: html.Links) -> str:
+    """Chapters of accuracies, then all other numbers; these first where no target has an accuracy."""
+    shown, plain = _sections(made, drawn, [m for m in made if m not in combinations.TABLES], links), _plain(made, links)
+    if made["regime_summary"].frame is not None:
+        return shown + plain
+    return plain + html.details("Chapters of accuracies, which no target here has", shown)
+
+
 def _section(section: Section, made: dict[str, Made], drawn: dict[str, Spec], links: html.Links = html.NOWHERE) -> str:
     chapter = f'<h2 id="{section.name}">{html.text(section.chapter)}</h2>' if section.chapter else ""
     title = f"<h3>{html.text(section.title)}</h3>"
@@ -208,15 +209,16 @@ def _numbers(table: Table[Never], frame: pl.DataFrame, links: html.Links) -> str
 
 def _plain(made: dict[str, Made], links: html.Links) -> str:
     """The tables that no figure shows, each with its words on how to read it."""
-    parts = []
+    parts, lacking = [], []
     for table in (m for m in made.values() if m.table.how and m.table.name not in OWN_CHAPTER):
         if table.frame is None:
-            parts.append(html.absent(table.table.title, table.reason))
+            lacking.append(html.absent(table.table.title, table.reason))
             continue
         how = f'<p class="how"><strong>How to read it.</strong> {html.text(table.table.how)}</p>'
         shown = html.table(table.frame, table.table.columns, title=table.table.title, links=_of(table, links))
         parts.append(f"<h3>{html.text(table.table.title)}</h3>{how}{shown}")
-    return '<h2 id="more">More numbers</h2>' + "".join(parts)
+    why = html.details(f"Not computed, and why ({len(lacking):,})", "".join(lacking)) if lacking else ""
+    return '<h2 id="more">More numbers</h2>' + "".join(parts) + why
 
 
 def _tables(made: dict[str, Made]) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.page import distrust, headline
+from analysis.page import distrust, files, headline
 from analysis.reading.study import Study, load_store
 from analysis.statistics import corpus, metrics
 from analysis.statistics.graded import size_of
@@ -169,3 +169,12 @@ def test_without_an_accuracy_there_is_no_matrix(study: Study) -> None:
     for name in ("matrix", "regime_summary"):
         assert made[name].frame is None
         assert "no adapter was scored on a target that has an accuracy" in made[name].reason
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_without_an_accuracy_the_numbers_that_there_are_come_first(study: Study, tmp_path: Path) -> None:
+    page = files.write(study, tmp_path).index.read_text(encoding="utf-8")
+    more, folded, why = (
+        page.index(one) for one in ('<h2 id="more">', "Chapters of accuracies", "Not computed, and why")
+    )
+    assert more < page.index("<h3>Metrics of the whole corpus</h3>") < why < folded < page.index(">Effect</h2>")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from analysis.frames import NotComputable
+from analysis.page import files
 from analysis.page.changes import said
 from analysis.reading.study import Study
 from analysis.reading.transfer import learned_from
@@ -71,3 +74,10 @@ def test_a_changed_source_is_no_donor_and_its_cells_are_known(study: Study) -> N
 def test_without_changed_data_there_is_no_table() -> None:
     with pytest.raises(NotComputable, match="no source has other data than its cells' own"):
         changes(study_of(World(effect, items=40)))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_it_is_a_chapter_of_the_page(study: Study, tmp_path: Path) -> None:
+    page = files.write(study, tmp_path).index.read_text(encoding="utf-8")
+    assert '<h2 id="data_or_adapter">Data or adapter?</h2>' in page
+    assert 'href="#data_or_adapter"' in page
