@@ -12,6 +12,7 @@ WORDS = {  # of what an answer's columns say, where their names do not
     "expected": "what to expect of the change, luck allowed for; from low to high in 95 % of cases",
     "can_be_harmed": "false where the base is at chance or at 0: a loss there is luck",
     "harm_elsewhere": "of its other targets, the share to expect a harm on, %",
+    "harm_shown": "of these, the share of which a harm is certain, %: 0 where the noise could have made all of them",
     "mean_elsewhere": "the mean of what to expect on them",
 }
 

@@ -110,7 +110,7 @@ def _caution(known: pl.DataFrame, metric: Metric) -> str:
     few = float(np.median(asked)) if asked else FEW
     if few < FEW:
         said += f"; with {few:.0f} items a target what is expected of the first may be a point off on average"
-        said += ", and harm_elsewhere may say 20 to 50 % where nothing is harmed"
+        said += ", and harm_elsewhere 20 to 50 % where nothing is harmed (harm_shown is what is certain)"
     return said
 
 
@@ -174,15 +174,19 @@ def _cell(option: str, text: str, known: list[str]) -> str:
 def for_target(
     known: pl.DataFrame, target: str, max_harm: float | None = None, others: Sequence[pl.DataFrame] = ()
 ) -> pl.DataFrame:
-    """Sources for a target, best first, with `harm_elsewhere` and `mean_elsewhere` beside what is known of the pair.
+    """Sources for a target, best first, with what they do elsewhere beside what is known of the pair.
 
     harm_elsewhere is the share (%) of the source's other targets, those of `others` too, that one must expect to be
-    harmed, noise allowed for; sources above `max_harm` are left out. No mean mixes metrics.
+    harmed, noise allowed for; sources above `max_harm` are left out. harm_shown is the share of which that is certain:
+    where nothing is harmed a chance cannot be 0, and this is. No mean mixes metrics.
     """
-    here = known.filter(pl.col("target") == target).drop("target", "n_models", "sd", "harm")
+    here = known.filter(pl.col("target") == target).drop("target", "n_models", "sd", "harm", "shown")
     elsewhere = known.filter(pl.col("target") != target)
     risk = pl.concat([elsewhere, *others]).group_by("source")
-    table = here.join(risk.agg((pl.col("harm").mean() * 100).alias("harm_elsewhere")), on="source", how="left")
+    shares = (
+        (pl.col(one).mean() * 100).alias(f"harm_{name}") for one, name in (("harm", "elsewhere"), ("shown", "shown"))
+    )
+    table = here.join(risk.agg(shares), on="source", how="left")
     means = elsewhere.group_by("source").agg(pl.col("expected").mean().alias("mean_elsewhere"))
     table = table.join(means, on="source", how="left").sort("expected", "source", descending=[True, False])
     if max_harm is not None:
@@ -192,4 +196,4 @@ def for_target(
 
 def for_source(known: pl.DataFrame, source: str) -> pl.DataFrame:
     """Targets of a source, those that lose most first."""
-    return known.filter(pl.col("source") == source).drop("source", "sd", "harm").sort("expected", "target")
+    return known.filter(pl.col("source") == source).drop("source", "sd", "harm", "shown").sort("expected", "target")

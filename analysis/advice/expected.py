@@ -17,6 +17,7 @@ from analysis.inference.noise import Noise, averaged, noise
 from analysis.inference.seeds import at_cells
 from analysis.inference.shrinkage import expected, measured
 from analysis.reading.grids import ModelGrid
+from analysis.statistics.significance import significance
 
 SHARED = 0.5  # share of a target's noise that its cells have in common, where no items tell; the quickstart's is 0.47
 SAME = 1e-9  # of Δ
@@ -30,11 +31,12 @@ def expectations(
     predicted: pl.DataFrame | None,
     harm: Mapping[str, float] | None = None,
 ) -> pl.DataFrame:
-    """`source, target, regime, delta, expected, sd, low, high, measured, n_models, harm` of what is known.
+    """`source, target, regime, delta, expected, sd, low, high, measured, n_models, harm, shown` of what is known.
 
     `delta` is the mean over models as it was measured, `expected` is shrunk where its noise is known. The interval is
     where the Δ of these models lies with 95 % probability (of a new measurement, where none was made), `harm` the
-    chance that it is a loss that counts: at least that which `harm` has of the task, where it is not the usual one.
+    chance that it is a loss that counts: at least that which `harm` has of the task, where it is not the usual one;
+    `shown` the share of models in which that is certain, null where no items tell.
     """
     rows = transfer.filter(pl.col("delta").is_not_null())
     table = rows.group_by(*SOURCE, *TARGET, "regime").agg(pl.col("delta").mean(), pl.len().alias("n_models"))
@@ -50,7 +52,16 @@ def expectations(
     ends = [(pl.col("expected") + z * pl.col("sd")).alias(name) for name, z in (("low", -1.96), ("high", 1.96))]
     names = [cell(*SOURCE).alias("source"), cell(*TARGET).alias("target")]
     columns = [*names, "regime", "delta", "expected", "sd", "low", "high", "measured", "n_models", "harm"]
-    return table.with_columns(*ends, _chance_of_harm()).select(columns).sort("source", "target")
+    known = table.with_columns(*ends, _chance_of_harm()).select(columns)
+    return known.join(_shown(grids), on=["source", "target"], how="left").sort("source", "target")
+
+
+def _shown(grids: Sequence[ModelGrid]) -> pl.DataFrame:
+    """`source, target, shown`: in which share of models it is certain that a pair loses what counts."""
+    if not grids:
+        return pl.DataFrame(schema={"source": pl.String, "target": pl.String, "shown": pl.Float64})
+    named = significance(grids).select(cell(*SOURCE).alias("source"), cell(*TARGET).alias("target"), "harmed")
+    return named.group_by("source", "target").agg(pl.col("harmed").mean().alias("shown"))
 
 
 def _chance_of_harm() -> pl.Expr:
@@ -138,9 +149,10 @@ def _noise_of_items(grids: Sequence[ModelGrid], ends: Ends) -> Noise:
     deltas, noises = [], []
     for one in grids:
         own = noise(one.grid, one.cells.seeds)
-        delta, *parts = _placed(one, ends, (one.grid.delta, own.own, own.shared, own.seeds))
+        parts = (own.own, own.shared, own.seeds, own.df, own.df_all, own.items)
+        delta, *placed = _placed(one, ends, (one.grid.delta, *parts))
         deltas.append(delta)
-        noises.append(Noise(*parts))
+        noises.append(Noise(*placed))
     return averaged(deltas, noises)[1]
 
 

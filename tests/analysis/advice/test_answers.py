@@ -50,10 +50,27 @@ def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
     one = table.row(0, named=True)
     others = known.filter(pl.col("source") == one["source"], pl.col("target") != "names/de")
     assert one["harm_elsewhere"] == pytest.approx(100 * others["harm"].mean())
+    assert one["harm_shown"] == pytest.approx(100 * others["shown"].mean())
     tail = stats.norm.cdf((-1 - others["expected"].to_numpy()) / others["sd"].to_numpy())
     assert (others["harm"].to_numpy() < tail + 0.05).all()  # many an effect may be none
     strict = answers.for_target(known, "names/de", max_harm=20)
     assert set(strict["source"]) == set(table.filter(pl.col("harm_elsewhere") <= 20)["source"])
+
+
+def test_of_harms_that_are_certain_the_share_is_told(study: Study) -> None:
+    """Of each model's transfer cells by their own q-values; without items nothing is certain, and nothing not."""
+    sure = [np.where(one.there, 0.9, np.nan) for one in study.grids]
+    sure[0][0, -1] = 1e-9
+    grids = [replace(one, cells=replace(one.cells, sure=p, worse=p)) for one, p in zip(study.grids, sure, strict=True)]
+    known = expectations(study.transfer, grids, None)
+    (harmed,) = known.filter(pl.col("shown") > 0).to_dicts()
+    assert harmed["source"] == "/".join(grids[0].sources[0])
+    assert harmed["target"] == "/".join(grids[0].targets[-1])
+    assert harmed["shown"] == 1 / len(grids)
+    other = next(name for name in known["target"] if name != harmed["target"])
+    table = answers.for_target(known, other).filter(pl.col("source") == harmed["source"])
+    assert table["harm_shown"].item() == pytest.approx(100 / len(grids) / (known["target"].n_unique() - 1))
+    assert expectations(study.transfer, [], None)["shown"].null_count() == known.height
 
 
 def test_errors_over_seeds_tell_the_noise_only_where_seeds_drew_items_anew(study: Study) -> None:
