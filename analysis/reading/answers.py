@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
@@ -14,7 +14,7 @@ from study.store.store import Store
 
 SCHEMA = {"score_id": pl.String, "n": pl.Int64, "empty": pl.Int64, "characters": pl.Int64}
 SCHEMA |= {"cut_off": pl.Int64, "told": pl.Int64, "in_language": pl.Int64}
-COLUMNS = ["score_id", "target_language", "generation", "cut_off"]
+COLUMNS = ["score_id", "doc_id", "target_language", "generation", "cut_off", "written_at"]
 
 
 def answers(store: Store, score_ids: Collection[str], known: Languages) -> pl.DataFrame:
@@ -26,8 +26,19 @@ def answers(store: Store, score_ids: Collection[str], known: Languages) -> pl.Da
     return undisturbed(lambda: _read(store, pl.Series(sorted(score_ids), dtype=pl.String), known))
 
 
-def _read(store: Store, wanted: pl.Series, known: Languages) -> pl.DataFrame:
-    files, found = store.parts(ITEMS), [pl.DataFrame(schema=SCHEMA)]
+def told_apart(store: Store, score_ids: Collection[str], known: Languages) -> pl.DataFrame:
+    """`score_id, doc_id, in_language` of every answer of units that wrote something. Raises Damaged."""
+    wanted = pl.Series(sorted(score_ids), dtype=pl.String)
+    found = undisturbed(lambda: list(_written(store, wanted, known)))
+    schema = {"score_id": pl.String, "doc_id": pl.Int64, "in_language": pl.Boolean}
+    parts = [part.select("written_at", *schema) for part in found]
+    newest = pl.concat(parts).sort("written_at").unique(["score_id", "doc_id"], keep="last") if parts else None
+    return pl.DataFrame(schema=schema) if newest is None else newest.select(*schema)
+
+
+def _written(store: Store, wanted: pl.Series, known: Languages) -> Iterator[pl.DataFrame]:
+    """The rows of answers of units, file by file, with whether each is in its target's language."""
+    files = store.parts(ITEMS)
     for name, file in zip(files, store.parquet_files(files), strict=True):
         with reading(name):
             table = file.read(columns=COLUMNS, use_threads=False)
@@ -35,7 +46,12 @@ def _read(store: Store, wanted: pl.Series, known: Languages) -> pl.DataFrame:
         if "cut_off" not in rows.columns:
             rows = rows.with_columns(pl.lit(None, pl.Boolean).alias("cut_off"))
         written = rows.filter(pl.col("generation").is_not_null(), pl.col("score_id").is_in(wanted.implode()))
-        written = written.join(_guessed(written, known), on=["generation", "target_language"], how="left")
+        yield written.join(_guessed(written, known), on=["generation", "target_language"], how="left")
+
+
+def _read(store: Store, wanted: pl.Series, known: Languages) -> pl.DataFrame:
+    found = [pl.DataFrame(schema=SCHEMA)]
+    for written in _written(store, wanted, known):
         text = pl.col("generation").str.strip_chars()
         found.append(
             written.group_by("score_id").agg(

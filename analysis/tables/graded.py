@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.frames import ALL_MODELS, KEYS, SOURCE, TARGET, Table, need
+from analysis.statistics.corpus import corpus
 from analysis.statistics.graded import graded
 from analysis.tables.common import Pair, paired
 
@@ -16,7 +17,16 @@ def compare_graded(pair: Pair) -> pl.DataFrame:
 
     NotComputable where either has no such target, or they share no cell of the same metric and unit.
     """
-    here, there = (graded(study).select(*OF[:2], *KEYS, "delta") for study in pair)
+    return _compared(*(graded(study) for study in pair))
+
+
+def compare_corpus(pair: Pair) -> pl.DataFrame:
+    """The same of metrics that all items together have."""
+    return _compared(*(corpus(study) for study in pair))
+
+
+def _compared(*tables: pl.DataFrame) -> pl.DataFrame:
+    here, there = (table.select(*OF[:2], *KEYS, "delta") for table in tables)
     if not set(here["model"]) & set(there["model"]):
         here, there = (_over_models(one) for one in (here, there))
     both = here.join(there.rename({"delta": "there"}), on=[*OF[:2], *KEYS]).rename({"delta": "here"})
@@ -50,5 +60,12 @@ WORDS = {
 TABLES: tuple[Table[Pair], ...] = (
     Table[Pair](
         "compare_graded", "Graded metrics in both", "items of targets without an accuracy", WORDS, compare_graded
+    ),
+    Table[Pair](
+        "compare_corpus",
+        "Metrics of the whole corpus in both",
+        "targets whose metric no single item has",
+        WORDS,
+        compare_corpus,
     ),
 )

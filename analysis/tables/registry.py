@@ -38,7 +38,16 @@ from analysis.statistics import (
     stability,
     text_loss,
 )
-from analysis.statistics.combinations import additivity, changes, compositions, curve, generation, geometry, schedules
+from analysis.statistics.combinations import (
+    additivity,
+    changes,
+    compositions,
+    curve,
+    generation,
+    geometry,
+    schedules,
+    wrong_language,
+)
 from analysis.statistics.languages import families, linguistic, why
 from analysis.statistics.samples import corpus as corpus_curves
 from analysis.statistics.samples import curves
@@ -69,6 +78,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *changes.TABLES,
     *text_loss.TABLES,
     *generation.TABLES,
+    *wrong_language.TABLES,
     *existing.TABLES,
     *significance.TABLES,
     *graded.TABLES,

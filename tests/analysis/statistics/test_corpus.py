@@ -15,6 +15,7 @@ from analysis.reading.study import Study, load_store
 from analysis.statistics import corpus, metrics
 from analysis.statistics.graded import size_of
 from analysis.tables import exclusion
+from analysis.tables.graded import compare_corpus
 from analysis.tables.registry import TABLES, make_all
 from study.store.store import Store
 from tests.support.rows import record_of
@@ -80,6 +81,15 @@ def test_a_cell_is_the_paired_spread_of_its_draws_and_the_pooled_seeds(study: St
     assert drawn.std(ddof=1) < row["se"] < np.sqrt(drawn.std(ddof=1) ** 2 + 2 * seeds)
     low, high = sorted(stats.t.cdf(row["delta"] / row["se"], df) for df in (0.5, 39))
     assert low < row["p_worse"] < high
+
+
+def test_two_studies_are_compared_metric_by_metric(study: Study) -> None:
+    found = compare_corpus((study, study))
+    assert dict(zip(found["metric"], found["n"], strict=True)) == {"bleu": 8, "ter": 8}
+    table = corpus.corpus(study)
+    for row in found.to_dicts():
+        assert row["here"] == pytest.approx(table.filter(metric=row["metric"])["delta"].mean())
+        assert row["difference"] == 0
 
 
 def test_every_metric_is_in_a_table_and_says_where_its_claims_are(study: Study) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from analysis.frames import NotComputable
 from analysis.reading.study import load_store
 from analysis.statistics.combinations.generation import COLUMNS, generation
+from analysis.statistics.combinations.wrong_language import wrong_language
 from study.languages import Languages
 from study.store.layout import SEEN_FILE
 from study.store.schema import COMPOSITIONS, SUBJECTS, TARGETS, table
@@ -86,6 +88,21 @@ def test_what_answers_are_like_beside_a_first_sentence_and_what_learned_the_cell
     german = found.filter(pl.col("target_language") == "de")
     assert german["language_known"].null_count() == german["cut_prompts"].null_count() == german.height
     assert german["language_share"].null_count() == german.height  # the study has no German texts
+
+
+def test_answers_in_another_language_are_a_harm_of_their_own(tmp_path: Path) -> None:
+    """The base answers in English where Russian is asked for, what learned the task in Russian; or the other way."""
+    for texts, change in ((WRITTEN, 80.0), (WRITTEN | {"base": "ответ", "source": "an answer"}, -90.0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"{__name__}.WRITTEN", texts)
+            store = written(tmp_path / str(change), compositions=False)
+        renew(store, lambda _: Seen(Languages.of(KNOWN).counts, {}, {}))
+        (row,) = wrong_language(load_store(store.uri)).to_dicts()
+        assert (row["target_language"], row["delta"], row["n_items"]) == ("ru", pytest.approx(change), 10)
+        assert (row["better"], row["worse"], row["harmed"]) == (change > 0, change < 0, change < 0)
+    store = written(tmp_path / "unknown", compositions=False)
+    with pytest.raises(NotComputable, match="in a language whose texts the study has"):
+        wrong_language(load_store(store.uri))
 
 
 def test_without_compositions_or_what_planning_saw_it_says_what_it_can(tmp_path: Path) -> None:
