@@ -10,6 +10,7 @@ WORDS = {  # of what an answer's columns say, where their names do not
     "regime": "MT-ML the source's own cell, MT-CL same task, CT-ML same language, CT-CL neither",
     "delta": "the change that was measured; empty where nothing was",
     "expected": "what to expect of the change, luck allowed for; from low to high in 95 % of cases",
+    "better": "that it is better is certain, as far as one in twenty of what is so called may be wrong; so `worse`",
     "can_be_harmed": "false where the base is at chance or at 0: a loss there is luck",
     "harm_elsewhere": "of its other targets, the share to expect a harm on, %",
     "harm_shown": "of these, the share of which a harm is certain, %: 0 where the noise could have made all of them",

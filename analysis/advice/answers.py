@@ -15,6 +15,7 @@ import polars as pl
 
 from analysis.advice import combined, predict
 from analysis.advice.advice import Advice
+from analysis.advice.drawn import about_drawn, drawn
 from analysis.advice.expected import LEAST, expectations
 from analysis.advice.metric import Metric, metrics_of
 from analysis.frames import NotComputable
@@ -37,22 +38,26 @@ def chosen(whole: Study, model: str | None, recipe: str | None = None) -> Study:
     """The study to ask, of one model if it is named; ConfigError when there is nothing to ask."""
     study = one_of(whole, recipe)
     every = metrics_of(study)
-    if not every:
-        problem = "no adapter with a source cell has been scored on a target whose items have a value each"
+    if not every and not drawn(study).height:
+        problem = "no adapter with a source cell has been scored on a target beside its base"
         raise ConfigError("STORE", whole.origin, problem, "run the sweep first")
     if model is None:
         return study
-    names = sorted({name for one in every for name in one.transfer["model"]})
+    names = sorted({name for one in every for name in one.transfer["model"]} or set(drawn(study)["model"]))
     if model not in names:
         raise ConfigError("--model", model, "the study has no such model", f"one of {', '.join(names)}")
     panels, graded = (tuple(one for one in some if one.model == model) for some in (study.panels, study.graded))
-    return replace(study, transfer=study.transfer.filter(pl.col("model") == model), panels=panels, graded=graded)
+    units = study.units.filter(pl.col("model") == model) if study.units.height else study.units
+    mine = study.transfer.filter(pl.col("model") == model)
+    return replace(study, transfer=mine, panels=panels, graded=graded, units=units)
 
 
 def next_to_train(study: Study, budget: int) -> Advice:
     """Which sources to train next, in order; ConfigError when the grid says nothing of them."""
-    mine = metrics_of(study)[0]
     try:
+        mine = next(iter(metrics_of(study)), None)
+        if mine is None:
+            raise NotComputable("no target's metric has a value for each item, by which others could be predicted")
         model, note = _model(mine)
         table = predict.next_sources(model, budget)
     except NotComputable as why:
@@ -67,7 +72,11 @@ def about_target(study: Study, name: str, max_harm: float | None) -> Advice:
     The risk is over targets of every metric, each with its own loss that counts.
     """
     every = metrics_of(study)
-    target = _cell("--target", name, sorted({one for metric in every for one in metric.targets}))
+    together = drawn(study)
+    known_targets = {one for metric in every for one in metric.targets} | set(together["target"])
+    target = _cell("--target", name, sorted(known_targets))
+    if not any(target in metric.targets for metric in every):
+        return about_drawn(together, target)
     mine = next(metric for metric in every if target in metric.targets)
     known, predicted = _known(mine)
     others = [_known(metric)[0] for metric in every if metric is not mine]

@@ -89,5 +89,5 @@ def test_a_study_of_graded_targets_alone_is_asked_like_any_other(plain: Study) -
     assert answers.about_target(study, "a/de", None).table.height == 6
     with pytest.raises(ConfigError, match="one of tiny-1B"):
         answers.chosen(graded(plain), "other")
-    with pytest.raises(ConfigError, match="whose items have a value each"):
+    with pytest.raises(ConfigError, match="on a target beside its base"):
         answers.chosen(replace(graded(plain), graded=()), None)

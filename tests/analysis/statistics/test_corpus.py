@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from analysis.advice.question import Question, answer
 from analysis.page import distrust, files, headline
 from analysis.reading.study import Study, load_store
 from analysis.statistics import corpus, metrics
@@ -17,6 +18,7 @@ from analysis.statistics.graded import size_of
 from analysis.tables import exclusion
 from analysis.tables.graded import compare_corpus
 from analysis.tables.registry import TABLES, make_all
+from study.errors import ConfigError
 from study.store.store import Store
 from tests.support.rows import record_of
 from tests.support.synth import Shape, unit_rows
@@ -90,6 +92,20 @@ def test_two_studies_are_compared_metric_by_metric(study: Study) -> None:
     for row in found.to_dicts():
         assert row["here"] == pytest.approx(table.filter(metric=row["metric"])["delta"].mean())
         assert row["difference"] == 0
+
+
+def test_advice_by_a_metric_of_all_items_is_what_was_measured_and_says_so(study: Study) -> None:
+    found = answer(lambda: study, Question(target="sum/en"))
+    assert "bleu, which all items together have and none by itself" in found.sentence
+    table = corpus.corpus(study).filter(metric="bleu", target_language="en")
+    assert found.table["delta"].to_list() == sorted(table["delta"], reverse=True)
+    assert found.table["source"].to_list()[-1] == "sum/de"
+    assert found.table["worse"].to_list() == [False, False, False, True]
+    assert answer(lambda: study, Question(target="sum/en", model=MODEL[0])).table.equals(found.table)
+    with pytest.raises(ConfigError, match="no target's metric has a value for each item"):
+        answer(lambda: study, Question(budget=1))
+    with pytest.raises(ConfigError, match="the study knows no such cell"):
+        answer(lambda: study, Question(target="odd/en"))
 
 
 def test_every_metric_is_in_a_table_and_says_where_its_claims_are(study: Study) -> None:
