@@ -165,7 +165,7 @@ class StudyConfig(Frozen):
 
     def _entries(self) -> Listed:
         entries = () if self.sources == "all" else self.sources
-        return Listed(entries, self.cell, [adapter.name for adapter in self.adapters])
+        return Listed(entries, self.cell, [adapter.name for adapter in self.adapters], self.languages)
 
     def named_source(self, name: str) -> Source | None:
         """The source of a name; None where there is none."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Annotated
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StrictBool, StrictStr, Tag, model_validator
 
 from study.cells import Cell, Change, Source, Switch
-from study.config.fields import Count, Frozen, Name, Number, PositiveInt
+from study.config.fields import Count, Frozen, Number, PositiveInt, Template
 from study.errors import ConfigError
 
+LANGUAGE = "{language}"
 Cells = StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)]
 
 
@@ -23,12 +24,19 @@ class SwitchConfig(Frozen):
     answers: StrictBool = False
 
 
+class ForLanguages(Frozen):
+    """The languages that `{language}` stands for in an entry, which is one for each."""
+
+    language: Literal["all"] | Annotated[tuple[StrictStr, ...], Field(min_length=1)]
+
+
 class StageConfig(Frozen):
     """A source with a name. It begins with the adapter of another one: of a cell, of cells that are trained together,
     of a stage, or with one of `adapters`; or its data are changed; or both.
     """
 
-    name: Name
+    name: Template
+    over: ForLanguages | None = Field(default=None, alias="for")
     cells: Cells
     start_from: Cells | None = None
     data: StrictStr | None = None  # a file of the rows of its one cell, translated, say
@@ -39,7 +47,32 @@ class StageConfig(Frozen):
     def _is_another(self) -> StageConfig:
         if self.start_from is None and self.data is None and self.switch is None and not self.shots:
             raise ValueError("says nothing beside its cells: set start_from, shots, switch or data, or list the cells")
+        if (self.over is not None) != (LANGUAGE in self.name):
+            raise ValueError(
+                "`for` and a name with {language} in it go together: each language has a source of its own"
+            )
         return self
+
+    def each(self, key: str, languages: Sequence[str]) -> Iterator[StageConfig]:
+        """The entries that it comes to: itself, or one for each language. Raises ConfigError."""
+        if self.over is None:
+            yield self
+            return
+        asked = languages if self.over.language == "all" else self.over.language
+        told = self.model_dump(exclude={"over"}, exclude_unset=True)
+        for language in dict.fromkeys(asked):
+            if language not in languages:
+                raise ConfigError(f"{key}.for.language", language, "is not among `languages`", "add it there")
+            yield StageConfig.model_validate(_filled(told, language))
+
+
+def _filled(value: object, language: str) -> object:
+    """A value with a language in the place of its mark, keys too."""
+    if isinstance(value, str):
+        return value.replace(LANGUAGE, language)
+    if isinstance(value, dict):
+        return {_filled(key, language): _filled(inner, language) for key, inner in value.items()}
+    return tuple(_filled(one, language) for one in value) if isinstance(value, tuple) else value
 
 
 def _kind(value: object) -> str:
@@ -57,20 +90,35 @@ Entry = Annotated[
 ]
 
 
+def _each(entries: Sequence[Entry], languages: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+    """The entries, those with `for` once for each language, with their keys."""
+    for i, entry in enumerate(entries):
+        key = f"sources[{i}]"
+        yield from ((key, one) for one in (entry.each(key, languages) if isinstance(entry, StageConfig) else [entry]))
+
+
 class Listed:
     """The entries of `sources` as sources. `cell` reads one, `given` are the names of `adapters`."""
 
-    def __init__(self, entries: Sequence[Entry], cell: Callable[[str, str], Cell], given: Collection[str]) -> None:
-        self._entries, self._cell, self._given = entries, cell, given
-        self._keys = {one.name: f"sources[{i}]" for i, one in enumerate(entries) if isinstance(one, StageConfig)}
-        self._stages = {one.name: one for one in entries if isinstance(one, StageConfig)}
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        cell: Callable[[str, str], Cell],
+        given: Collection[str],
+        languages: Sequence[str],
+    ) -> None:
+        self._entries = [*_each(entries, languages)]
+        self._cell, self._given = cell, given
+        stages = [(key, one) for key, one in self._entries if isinstance(one, StageConfig)]
+        self._keys = {one.name: key for key, one in stages}
+        self._stages = {one.name: one for _, one in stages}
 
     def sources(self) -> list[Source]:
         """In the config's order. Raises ConfigError."""
         found = []
-        for i, entry in enumerate(self._entries):
+        for key, entry in self._entries:
             if isinstance(entry, StageConfig):
-                self._check_name(entry.name, f"sources[{i}]")
+                self._check_name(entry.name, key)
                 found.append(self._stage(entry.name, ()))
             else:
                 found.append(self._plain("sources", entry))

@@ -170,3 +170,23 @@ def test_a_change_may_begin_with_another_adapter(folder: Path) -> None:
     stage = found.source_list()[1]
     assert stage.start == Source.of([Cell("prose", "fr")])
     assert stage.names == ("notes/en", "notes/fr@3")
+
+
+def test_an_entry_may_be_one_for_each_language(folder: Path) -> None:
+    keys = f"cells: 'notes/{{language}}', data: '{folder}/{{language}}.jsonl', shots: {{'prose/{{language}}': 2}}"
+    found = config(folder, f"{{name: 'mt-{{language}}', for: {{language: [fr, hi]}}, {keys}}}").source_list()
+    assert [str(source) for source in found] == [f"notes/{one}+prose/{one}@2@mt-{one}" for one in ("fr", "hi")]
+    assert [source.change.data for source in found if source.change] == [
+        f"{folder}/{one}.jsonl" for one in ("fr", "hi")
+    ]
+    every = config(folder, f"{{name: 'mt-{{language}}', for: {{language: all}}, {keys}}}")
+    assert [source.name for source in every.source_list()] == ["mt-en", "mt-fr", "mt-hi"]
+    assert every.source("x", ["mt-hi"]) == found[1]
+    for wrong, told in (
+        (f"{{name: mt, for: {{language: all}}, {keys}}}", "go together"),
+        (f"{{name: 'mt-{{language}}', {keys}}}", "go together"),
+        (f"{{name: 'mt-{{language}}', for: {{language: [xx]}}, {keys}}}", "is not among `languages`"),
+        ("{name: 's-{language}', for: {language: all}, cells: notes/en, shots: {notes/fr: 2}}", "comes to the same"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            config(folder, wrong)
