@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from orchestrator.planning.cell_view import Learned, Lengths, Scored, learned, model_named, scored
@@ -98,7 +98,7 @@ def lines(found: Seen) -> list[str]:
     told = [f"{found.cell}, as {found.model} meets it"]
     if (rows := found.learned) is not None:
         told += ["", f"LEARNED ({MARKS[0]}…{MARKS[1]} counts in the loss): {_lengths(rows.lengths, 'rows')}"]
-        told += _left_out(rows)
+        told += _left_out(rows) + _balance("answers", rows.answers)
         for number, row in enumerate(rows.rows, 1):
             cut = f", {'cut from' if row.cut else 'chunk of'} {row.whole:,}" if row.whole > row.n_tokens else ""
             text = "".join(f"{MARKS[0]}{s.text}{MARKS[1]}" if s.learned else s.text for s in row.spans)
@@ -111,7 +111,7 @@ def lines(found: Seen) -> list[str]:
         shots = f", {items.fewshot} examples before each" if items.fewshot else ""
         chat = ", by the chat template" if items.chat else ""
         told += ["", f"ASKED{shots}{chat}: {_lengths(items.lengths, 'items')}", f"metrics: {', '.join(items.metrics)}"]
-        told += _left_out(items) + _balance(items)
+        told += _left_out(items) + _balance("right answers", items.answers)
         for item in items.items:
             told += ["", f"item {item.doc_id}, {item.n_tokens:,} tokens with its longest option", item.prompt]
             told += [f"  option {number}: {option!r}" for number, option in enumerate(item.options)]
@@ -134,15 +134,12 @@ def _left_out(found: Learned | Scored) -> list[str]:
     return [line for line, count in ((hidden, found.hidden), (nulls, found.nulls)) if count]
 
 
-def _balance(items: Scored) -> list[str]:
-    if not items.answers:
+def _balance(what: str, answers: Mapping[str, int]) -> list[str]:
+    if not answers:
         return []
-    total = sum(items.answers.values())
-    shares = ", ".join(f"{name!r} {count / total:.0%}" for name, count in items.answers.items())
-    return [
-        f"right answers: {shares}"
-        + (": all are one, which nothing can be told from" if len(items.answers) == 1 else "")
-    ]
+    total = sum(answers.values())
+    shares = ", ".join(f"{name!r} {count / total:.0%}" for name, count in answers.items())
+    return [f"{what}: {shares}" + (": all are one, which nothing can be told from" if len(answers) == 1 else "")]
 
 
 def _cell(config: StudyConfig, text: str) -> Cell:

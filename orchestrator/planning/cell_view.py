@@ -70,12 +70,13 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Learned:
-    """What is learned in a cell."""
+    """What is learned in a cell. `answers` counts them, where they are of few kinds."""
 
     rows: tuple[LearnedRow, ...]
     lengths: Lengths
     hidden: int
     nulls: int
+    answers: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def learned(config: StudyConfig, library: TaskLibrary, encoder: Encoder, source:
     lengths = _lengths(whole, max(most), cut)
     hidden = sum(library.hidden.get((cell, "train"), 0) for cell in source.cells)
     nulls = sum(library.nulls.get((cell, "train"), 0) for cell in source.cells)
-    return Learned(tuple(shown[:count]), lengths, hidden, nulls)
+    kinds = Counter(one.answer for one in examples if one.format in (None, "prompt_completion"))
+    told = dict(kinds.most_common()) if len(kinds) <= CLASSES else {}
+    return Learned(tuple(shown[:count]), lengths, hidden, nulls, told)
 
 
 def scored(_: StudyConfig, library: TaskLibrary, encoder: Encoder, cell: Cell, count: int) -> Scored:

@@ -64,6 +64,7 @@ def test_people_see_the_mask_the_prompts_and_what_is_wrong_with_a_split(
     assert "quiz/en, as tiny meets it" in told
     assert "Answer:⟦ none⟧" in told
     assert "cut from" in told
+    assert "\nanswers: ' none' " in told
     assert "1 examples before each" in told
     assert "option 0: ' 1'" in told
     assert "  right: '1'" in told
@@ -135,3 +136,11 @@ def test_what_is_wrong_is_told_in_a_line(
     told = capsys.readouterr().err
     assert told.startswith("error: ")
     assert fault in told
+
+
+def test_a_source_of_changed_data_is_learned_by_its_name(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([config, "--cell", "few", "--set", "sources=[{name: few, cells: quiz/en, shots: {notes/en: 1}}]"]) == 0
+    told = capsys.readouterr().out
+    assert "quiz/en+notes/en@1@few, as tiny meets it" in told
+    assert "one two" in told
+    assert "ASKED" not in told
