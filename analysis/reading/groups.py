@@ -33,14 +33,29 @@ def grouped(panels: Sequence[Panel], seen: Mapping[str, Groups]) -> list[Panel]:
 
 
 def hanging(panels: Sequence[Panel]) -> Iterator[str]:
-    """For people: of which tasks items were taken together."""
+    """For people: of which tasks items were taken together, and of which they cannot be."""
     for task in sorted({panel.task for panel in panels if panel.group is not None}):
-        mine = [(panel.docs, panel.group) for panel in panels if panel.task == task and panel.group is not None]
+        whole = [panel for panel in panels if panel.task == task and panel.group is not None]
+        mine = [(panel.docs, panel.group) for panel in whole]
         items, apart = (len(np.unique(np.concatenate(some))) for some in zip(*mine, strict=True))
-        yield (
-            f"Items of {task} hang together in {apart:,} groups (tasks[].group_field): these, and not the {items:,} "
-            "items, are what intervals and claims count."
-        )
+        said = f"Items of {task} hang together in {apart:,} groups (tasks[].group_field): "
+        if all(panel.valued for panel in whole):
+            yield f"{said}these, and not the {items:,} items, are what intervals and claims count."
+        else:
+            yield (
+                f"{said}but its metric is of all {items:,} items together and was drawn item by item as it was scored, "
+                "so its intervals are too narrow and what is called worse or better may be luck."
+            )
+
+
+def together(scores: npt.NDArray[np.floating], group: Ints) -> float:
+    """How many items that hang together tell as much as one alone: the ratio of their mean's variances, 1 at least."""
+    rest = scores - scores.mean(dtype=np.float64)
+    sums = np.bincount(np.unique(group, return_inverse=True)[1], rest)
+    alone, many = (rest**2).sum() * len(rest) / max(len(rest) - 1, 1), len(sums) / max(len(sums) - 1, 1)
+    if len(sums) == 1 or not alone:
+        return float(len(rest) / len(sums))  # nobody has seen how they differ
+    return max(float((sums**2).sum() * many / alone), 1.0)
 
 
 def _numbered(panels: Mapping[int, tuple[Panel, Groups]]) -> dict[int, Ints]:

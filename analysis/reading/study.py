@@ -168,7 +168,7 @@ def _read(store: Store) -> Study:
         joint=joint,
         compositions=compositions_of(store, asked, rows),
         given={adapter.adapter_id: adapter.name for adapter in info.adapters},
-        notes=(*_left_out(info), *hanging([*panels, *graded])),
+        notes=(*_left_out(info), *hanging(every)),
         seen=seen,
     )
     return divided(whole, asked.recipes)

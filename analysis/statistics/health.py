@@ -1,11 +1,12 @@
 """What cannot be trusted: cells whose scores say little about transfer, listed before anything is concluded.
 
-Checks per (model, target), however it is scored: the base is not above chance (one-sided binomial test, α = 0.01), said
-apart where the same task is above it in another language and where it is nowhere; where there are no options to guess
-among, the base has 0 on every item, and nothing lies below; one option is chosen in over 90 % of items, by the base or
-by most adapters; one option is right in over 90 %; every adapter gives identical predictions, or scores alike on every
-item; fewer items than the same task has in other languages; items that a train set also holds, by content hash (only
-where adapters' records list the hashes they were trained on: `overlap_checked`).
+Checks per (model, target), however it is scored: the base is not above chance (one-sided binomial test, α = 0.01; items
+that hang together count as those that tell as much), said apart where the same task is above it in another language and
+where it is nowhere; where there are no options to guess among, the base has 0 on every item, and nothing lies below;
+one option is chosen in over 90 % of items, by the base or by most adapters; one option is right in over 90 %; every
+adapter gives identical predictions, or scores alike on every item; fewer items than the same task has in other
+languages; items that a train set also holds, by content hash (only where adapters' records list the hashes they were
+trained on: `overlap_checked`).
 
 An option is the same one in all items where these offer the same options (letters, classes). Where each item has texts
 of its own, the right one may well be the first of all (TruthfulQA's mc1): nothing follows from its number then.
@@ -20,12 +21,14 @@ import polars as pl
 
 from analysis.frames import MODEL_WORDS, SOURCE, TARGET, TARGET_WORDS, Table, need
 from analysis.inference.items import Singles
+from analysis.reading.groups import together
 from analysis.reading.panels import Panel
 from analysis.reading.study import Study
 from study.store.records import AdapterRecord
 
 ALPHA = 0.01
 ONE_OPTION = 0.9
+ROUNDING = 1e-6
 HERE, EVERYWHERE, ZERO = "base at chance", "task at chance in every language", "base at zero"
 SCHEMA = {
     "model": pl.String,
@@ -71,8 +74,10 @@ def _chance_p(panel: Panel) -> float | None:
     known = ~np.isnan(scores) & (panel.options > 1)
     if not known.any() or not np.isin(scores[known], (0.0, 1.0)).all():
         return None
-    chance = float((1 / panel.options[known]).mean())
-    return float(binom.sf(int(scores[known].sum()) - 1, int(known.sum()), chance))
+    chance, right = float((1 / panel.options[known]).mean()), float(scores[known].sum())
+    n = int(known.sum())
+    apart = n if panel.group is None else max(int(n / together(scores[known], panel.group[known])), 1)
+    return float(binom.sf(int(right * apart / n + ROUNDING) - 1, apart, chance))
 
 
 def _right(panel: Panel) -> Singles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,15 @@ def test_tasks_without_groups_stay_as_they_are() -> None:
     assert list(hanging([one])) == []
     told = clusters([one])["quiz"]
     assert (told.of(one).tolist(), told.first.tolist()) == (one.docs.tolist(), one.docs.tolist())
+
+
+def test_of_a_metric_of_all_items_it_is_said_that_they_count_by_themselves() -> None:
+    one = panel("de")
+    bare = replace(one, correct=np.nan * one.correct, norm=np.nan * one.norm)
+    (said,) = hanging(grouped([bare], {"quiz/de": {"a": (0, 1)}}))
+    assert "its intervals are too narrow" in said
+    (counted,) = hanging(grouped([one], {"quiz/de": {"a": (0, 1)}}))
+    assert "are what intervals and claims count" in counted
 
 
 def test_the_report_counts_groups(tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def test_chance_p_value_equals_scipy(study: Study) -> None:
     assert health._chance_p(panel) == pytest.approx(expected)
 
 
+def test_questions_of_a_passage_are_not_as_many_proofs(study: Study) -> None:
+    """Forty of a hundred right beside a chance of a quarter: sure, but not where whole passages of ten are right."""
+    one = study.panels[0]
+    right, zero = np.repeat([1.0, 0.0], [40, 60])[None].astype(np.float32), np.zeros(100, np.int64)
+    bare = replace(one, docs=np.arange(100), norm=right, correct=right, gold=zero, options=zero + 4, metric="")
+    p = {
+        name: health._chance_p(replace(bare, group=group))
+        for name, group in (("none", None), ("passages", np.arange(100) // 10), ("apart", np.arange(100)))
+    }
+    assert p["none"] == p["apart"] == pytest.approx(stats.binom.sf(39, 100, 0.25))
+    assert p["passages"] == pytest.approx(stats.binom.sf(int(4 * 0.9) - 1, 9, 0.25))  # nine tell as ten of passages do
+    assert p["none"] < health.ALPHA < p["passages"]
+
+
 def test_a_metric_that_is_at_zero_or_the_same_for_all_is_doubted(study: Study) -> None:
     """Texts that are written have no options: 0 on every item is as low as it gets, and equal scores tell nothing."""
     one = study.panels[0]
