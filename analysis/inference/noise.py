@@ -4,6 +4,9 @@ A target on which, by luck, few items were gained has a low Δ and a low varianc
 level of a grid comes out too low where there are gains only, and too high where there are losses only. Variances that
 targets' cells share are therefore moved towards their average, with as many degrees of freedom as `POOLED` says
 (moderated variances: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3(1); there these are learned, from variances alone).
+
+Where targets ask the same items, in other languages, what a source does to an item it does in all of them: the part of
+the errors from items that its cells have in common is no cell's own (`_alike`).
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.inference.items import Floats, Grid
 from analysis.inference.seeds import SeedSpread, at_cells
 
 LEAST = 1e-4  # a variance that is as good as 0
+LEAST_SOURCES = 3  # from which what they have in common is told from what they do not
 TIE = 1e-6  # of two degrees of freedom
 TIED = 0.02  # of what items add: seeds that vary by less are taken to vary by so much
 POOLED = 60.0  # degrees of freedom of targets' average variance: at 20 items it counts three times a target's own
@@ -54,7 +59,29 @@ def noise(grid: Grid, spread: SeedSpread) -> Noise:
     shared[met] = moderated((shared * size)[met], size[met] - 1) / size[met]
     everywhere = np.broadcast_to(shared, there.shape)
     unsure = [np.broadcast_to(one[..., None], there.shape) for one in _unsure(grid, spread)]
-    return Noise(own + np.nan_to_num(seeds) * (1 - together), everywhere, np.nan_to_num(seeds) * together, *unsure)
+    alike = min(_alike(grid, own, there), float(own[there].min(initial=np.inf)) - LEAST)
+    seeds = np.nan_to_num(seeds)
+    return Noise(own - alike + seeds * (1 - together), everywhere, alike + seeds * together, *unsure)
+
+
+def _alike(grid: Grid, own: Floats, there: npt.NDArray[np.bool_]) -> float:
+    """Covariance of the errors of two cells of a source: targets of a task ask the same items, or translations.
+
+    By the items of its mean over targets, beyond what all sources have in common; of all sources together.
+    """
+    weight = there / there.sum(axis=1, keepdims=True).clip(1)
+    sums = np.zeros((len(there), grid.n_clusters))
+    for t, (influence, cluster) in enumerate(zip(grid.influence, grid.cluster, strict=True)):
+        here = there[:, t]
+        if here.sum() > 1:
+            sums[np.ix_(here, cluster)] += weight[here, t][:, None] * (influence[here] - influence[here].mean(axis=0))
+    n = int(there.any(axis=1).sum())
+    if n < LEAST_SOURCES:
+        return 0.0
+    whole = (sums**2).sum() / (n - 1)
+    apart = float((weight**2 * own).sum() / n)
+    pairs = 1 - float((weight**2).sum() / n)
+    return max((float(whole) - apart) / pairs, 0.0) if pairs > 0 else 0.0
 
 
 def _unsure(grid: Grid, spread: SeedSpread) -> tuple[Floats, Floats, Floats]:

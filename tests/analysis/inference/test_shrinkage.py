@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.inference.effects import Measured, design_of, fit
-from analysis.inference.items import grid
+from analysis.inference.items import Column, grid
 from analysis.inference.noise import Noise, averaged, noise
 from analysis.inference.seeds import SeedSpread
 from analysis.inference.shrinkage import _posterior, expected, measured
@@ -63,6 +63,26 @@ def test_what_targets_share_is_moved_towards_their_average() -> None:
     for t, n in enumerate((20, 20, 200, 200)):
         wanted = (60 * np.mean(own) + (n - 1) * own[t]) / (60 + n - 1) / n
         assert found.shared[:, t] == pytest.approx(np.full(4, wanted), rel=1e-3)
+
+
+def test_what_translations_of_the_same_items_share_is_an_error_of_the_source() -> None:
+    """Against covariances, item by item, of two languages' differences beyond what all sources have in common."""
+    rng, n = np.random.default_rng(3), 300
+    same, own = rng.normal(size=(6, 1, n)), rng.normal(size=(6, 6, n))
+    moved = 40 * (np.sqrt(0.9) * same + np.sqrt(0.1) * own + rng.normal(size=(1, 6, n)))  # source, target, item
+
+    def seen(start: int) -> np.ndarray:
+        items = [np.arange(n) + start * t for t in range(6)]
+        columns = [Column(moved[:, t].astype(np.float32), np.arange(6), items[t], t * (start > 0)) for t in range(6)]
+        none, one = np.zeros(6), np.ones(6)
+        made = grid(columns, np.arange(6), n + 5 * start)
+        return np.asarray(noise(made, SeedSpread(False, 0.0, none, none, 0.0, 0.0, one, one)).seeds)
+
+    rest = moved - moved.mean(axis=0)
+    rest -= rest.mean(axis=2, keepdims=True)
+    among = np.einsum("sti,sui->tu", rest, rest) / n**2 / 5
+    assert seen(0) == pytest.approx(np.full((6, 6), among[~np.eye(6, dtype=bool)].mean()), rel=0.05)
+    assert seen(n).max() < 0.1 * seen(0).max()  # six tasks
 
 
 def test_models_are_averaged_over_those_that_have_the_cell() -> None:
