@@ -25,6 +25,11 @@ from tests.support.stock import SAID, STOCK, Draw
 from tests.support.tiny_models import make_model
 
 FEW, MANY = 6, 40  # documents of each split
+ASKED = ["arc_challenge", "winogrande", "cola", "truthfulqa_mc2", "boolq", "lambada_openai", "asdiv", "gsm8k", "drop"]
+CHATS = {
+    "few-shot": Scoring(num_fewshot=2),
+    "in a chat": Scoring(num_fewshot=1, apply_chat_template=True, system_prompt="Answer: Lima"),
+}
 WRITTEN = [name for name, stock in STOCK.items() if stock.writes]
 SHIPPED = Path(lm_eval.tasks.__file__).parent
 TOKENS = 6  # of an answer: as long as noise need be
@@ -60,8 +65,9 @@ class Both:
     ours: Store
 
 
-def both(names: Sequence[str], documents: int, model: Path, folder: Path) -> Both:
+def both(names: Sequence[str], documents: int, model: Path, folder: Path, scoring: Scoring | None = None) -> Both:
     """Every metric that lm-eval has of a task is named in the config, so that what items have of each is kept."""
+    scoring = scoring or Scoring()
     for name in names:
         write(folder, name, documents)
     from lm_eval import evaluator, simple_evaluate
@@ -74,6 +80,9 @@ def both(names: Sequence[str], documents: int, model: Path, folder: Path) -> Bot
         tasks=[f"stock_{name}" for name in names],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         gen_kwargs={"max_gen_toks": TOKENS},
+        num_fewshot=scoring.num_fewshot,
+        apply_chat_template=scoring.apply_chat_template,
+        system_instruction=scoring.system_prompt,
         bootstrap_iters=BOOTSTRAP_ITERATIONS,
         log_samples=True,
     )
@@ -84,7 +93,7 @@ def both(names: Sequence[str], documents: int, model: Path, folder: Path) -> Bot
         task = TaskConfig(name=name, lm_eval={"en": f"stock_{name}"}, include_path=str(folder), metric=metric, **own)
         tasks.append(task)
     units = [unit_of(Cell(name, "en")) for name in names]
-    results = Evaluator(model_of(model), store, Settings(tuple(tasks), Scoring())).score(units)
+    results = Evaluator(model_of(model), store, Settings(tuple(tasks), scoring)).score(units)
     assert [result.message for result in results] == [None] * len(names)
     return Both(theirs, store)
 
@@ -112,6 +121,17 @@ def nearly_right(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HFLM, "generate_until", say)
         yield both(WRITTEN, MANY, model, tmp_path_factory.mktemp("said"))
+
+
+@pytest.fixture(scope="module", params=CHATS)
+def in_other_words(request: Any, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Some of every kind, with examples before them, in a chat."""
+    return both(ASKED, 3, model, tmp_path_factory.mktemp("asked"), CHATS[request.param])
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_so_it_has_with_examples_and_in_a_chat(name: str, in_other_words: Both) -> None:
+    check(in_other_words, name)
 
 
 @pytest.mark.parametrize("name", STOCK)
