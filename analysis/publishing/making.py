@@ -122,10 +122,16 @@ def _facts(opened: Opened, record: AdapterRecord, name: str, wish: Wish, config:
         doubts=headline.distrust(study, made),
         config=config,
         base=origins.base_of(opened.info, record.model, ask),
-        data=(*origins.data_of(opened.info, learned, ask), *_begun_elsewhere(opened.study, record)),
+        data=(*origins.data_of(opened.info, learned, ask), *_changed(record), *_begun_elsewhere(opened.study, record)),
         path=wish.path(name),
         licence=wish.licence,
     )
+
+
+def _changed(record: AdapterRecord) -> Iterator[str]:
+    """Say how the data of its source are others than those of its cells."""
+    if record.stage is not None and record.stage.change is not None:
+        yield f"These data were changed: {record.stage.change}. The licence of a file named here is {UNKNOWN}."
 
 
 def _begun_elsewhere(study: Study, record: AdapterRecord) -> Iterator[str]:

@@ -499,6 +499,7 @@ def test_a_stage_has_what_it_began_with_learned(store: Store, local: Path, tmp_p
     staged = own.records()[folder.rpartition("-")[2]]
     ready = {"name": "first", "start": "ready", "start_id": "f" * 16, "before": []}
     then = {"name": "then", "start": "prose/fr@first", "start_id": "e" * 16, "before": ["prose/fr"]}
+    then |= {"change": "its data are mt.jsonl"}
     first = record_of("e" * 16, model="tiny-1B", source=["prose/fr"], seed=1, stage=ready)
     own.put_adapter(adapter_folder("tiny-1B", "prose", "fr", 1, "e" * 16), local, first)
     own.write(f"{folder}/record.json", json.dumps({**staged.to_json(), "stage": then}).encode())
@@ -516,6 +517,7 @@ def test_a_stage_has_what_it_began_with_learned(store: Store, local: Path, tmp_p
     assert keys["language"] == ["en", "fr"]
     assert "Data of prose: data set org/prose, licence not known here" in body
     assert "Data of names: lm-eval task names\\_en" in body
+    assert "These data were changed: its data are mt.jsonl. The licence of a file named here is not known" in body
     assert "It begins with the adapter ready, which was not trained here" in body
     (name,) = (path for path in (to / "adapters").iterdir() if "first" in path.name)
     assert "It has not been scored" in card(name)[1]
