@@ -308,3 +308,20 @@ def test_rows_that_are_drawn_by_an_id_that_they_share_are_counted(tmp_path: Path
         library = TaskLibrary.of(config)
         library.examples(Cell("notes", "en"))
         assert library.shared == shared
+
+
+def test_a_set_has_a_part_for_each_language_as_one_of_the_hub_has(tmp_path: Path) -> None:
+    """Its card names them: `datasets` reads a folder of such a set as it reads the Hub's."""
+    parts = ["configs:"]
+    for language in ("en", "de"):
+        write(tmp_path, [{**row, "text": f"{language} {row['text']}"} for row in ROWS], f"{language}.jsonl")
+        parts += [
+            f"- config_name: {language}",
+            "  data_files:",
+            f"  - {{split: {language}_train, path: {language}.jsonl}}",
+        ]
+    (tmp_path / "README.md").write_text("\n".join(["---", *parts, "---", ""]))
+    train = f"{{format: text, dataset_path: {tmp_path}, dataset_name: '{{language}}', split: '{{language}}_train'}}"
+    assert [examples(train, one)[0].answer for one in ("en", "de")] == ["en row 0", "de row 0"]
+    with pytest.raises(TaskError, match=r"notes/en: .*fr"):
+        examples(train.replace("'{language}', split", "fr, split"))
