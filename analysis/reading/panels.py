@@ -23,7 +23,7 @@ from study.store.store import Store
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Kind = TypeVar("Kind", bound=np.generic)
-COLUMNS = ["score_id", "doc_id", "correct", "correct_norm", "graded", "pred_norm"]
+COLUMNS = ["score_id", "doc_id", "correct", "correct_norm", "graded", "pred", "pred_norm"]
 BASE_COLUMNS = ["score_id", "doc_id", "doc_hash", "gold", "graded_metric", "loglikelihoods", "option_chars"]
 LATER = {"graded": pl.Float32, "graded_metric": pl.String}  # null in parts that were written before them
 
@@ -40,7 +40,7 @@ class Panel:
     metric: str  # "" for an accuracy, else the name of the metric that items are graded by
     correct: Floats  # U × N; the item's grade where it is graded
     norm: Floats  # U × N: correct_norm, or correct where the task defines none
-    pred: npt.NDArray[np.int16]  # U × N: option chosen by normalised log-likelihood
+    pred: npt.NDArray[np.int16]  # U × N: option chosen, by normalised log-likelihood where the task has that accuracy
     gold: Ints  # N: −1 where the task has none
     options: Ints  # N: number of options; 0 where there are none
     hashes: tuple[str, ...]  # N: content hash of each item
@@ -123,12 +123,13 @@ def _rows(frame: pl.DataFrame) -> _Rows:
         pl.coalesce("correct", "graded").cast(pl.Float32).fill_null(float("nan")).alias("correct")
     )
     norm = frame["correct_norm"].fill_null(frame["correct"])
+    chosen = pl.when(pl.col("correct_norm").is_null()).then("pred").otherwise("pred_norm")
     return _Rows(
         frame["unit"].to_numpy(),
         frame["doc_id"].to_numpy(),
         frame["correct"].to_numpy(),
         norm.to_numpy(),
-        frame["pred_norm"].cast(pl.Int16).to_numpy(),
+        frame.select(chosen.cast(pl.Int16)).to_series().to_numpy(),
     )
 
 

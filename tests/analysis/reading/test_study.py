@@ -162,3 +162,14 @@ def test_two_adapters_of_a_source_without_a_seed_are_two(tmp_path: Path) -> None
     assert study.transfer["delta"].to_list() == pytest.approx(one.grid.delta.ravel().tolist(), abs=1e-5)
     halves = (one.one + one.two) / 2
     assert halves.mean(axis=(0, 1)).tolist() == pytest.approx(study.transfer["delta"].to_list(), abs=1e-4)
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_the_option_chosen_is_that_of_the_accuracy_that_the_task_has(normed: bool, tmp_path: Path) -> None:
+    """One without a length-normalised accuracy was said to answer alike where its normalised options were."""
+    shape = Shape(items=6, normed=normed)
+    items, scores = unit_rows(shape, shape.models[0], None, None, ("names", "de"))
+    store = Store(str(tmp_path))
+    store.append([row | {"pred": 1, "pred_norm": 2} for row in items], scores)
+    (panel,) = load_store(store.uri).asked
+    assert panel.pred[0].tolist() == [2 if normed else 1] * 6
