@@ -27,6 +27,7 @@ ADDED = {  # what lm-eval computes for each kind of task, once it is asked to
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
     "generate_until": ("exact_match", "bleu", "chrf", "chrf++", "ter"),
 }
+OF_ONE = ("bleu", "chrf", "chrf++", "ter")  # of answers that are written, where lm-eval takes one that is right
 OF_ALL = ("f1", "mcc", "brier_score")  # of options: numbers of all items together
 
 
@@ -64,6 +65,11 @@ def check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> Non
 
 
 def _check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> None:
+    if task.OUTPUT_TYPE == "generate_until" and task.multiple_target and not judges_itself(task):
+        for name in OF_ONE:
+            if name in task.aggregation():
+                fix = f"use one of {', '.join(OURS[:3])} in tasks[{cell.task}].metric, or have doc_to_target give one"
+                raise TaskError(f"{cell}: {name!r} is of one right answer, and its task gives several: {fix}")
     whole = {name: task.aggregation()[name] for name in OF_ALL if name in task.aggregation()}
     if not whole or task.OUTPUT_TYPE != "multiple_choice" or judges_itself(task):
         return

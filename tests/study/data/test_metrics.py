@@ -12,6 +12,7 @@ from study.config.file import parse
 from study.data.metrics import plain_name
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
+from tests.study.data.test_scoring import WRITES
 from tests.study.data.test_tasks import CELL, Function, docs, write
 
 
@@ -92,6 +93,20 @@ def test_a_metric_that_its_options_cannot_have_is_refused_before_training(
     write(tmp_path, test, test, metric_list=[{"metric": metric}])  # its file may state it, too
     with pytest.raises(TaskError, match="cannot be computed"):
         library(tmp_path).build_requests(CELL)
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "ter"])
+def test_a_metric_of_one_right_answer_is_refused_where_there_are_several(metric: str, tmp_path: Path) -> None:
+    """It failed after all was trained: lm-eval's own code cannot compute it then."""
+    writes = WRITES | {"metric_list": [{"metric": "exact_match"}]}
+    write(tmp_path / "one", **writes)
+    assert library(tmp_path / "one", metric).build_requests(CELL)
+    write(tmp_path / "some", **writes | {"doc_to_target": "{{[note, question]}}"})
+    assert library(tmp_path / "some", ["exact_match", "rougeL"]).build_requests(CELL)
+    with pytest.raises(
+        TaskError, match=f"'{metric}' is of one right answer, and its task gives several: use one of rouge1"
+    ):
+        library(tmp_path / "some", metric).build_requests(CELL)
 
 
 def test_metrics_stand_once() -> None:
