@@ -20,11 +20,11 @@ from lm_eval.api.metrics import mean, stderr_for_metric
 from evaluators.items.bootstrap import replicates
 from evaluators.items.grouped import is_of_items, keyed, parts_of, redrawn
 from evaluators.items.item import Item
-from evaluators.items.metrics import HEADLINES, PLAIN, Results, by_default, grade, headline, number, stated, with_ours
+from evaluators.items.metrics import PLAIN, Results, by_default, grade, headline, number, stated, with_ours
 from study.data.group.document import asker
 from study.data.group.task import GroupTask
 from study.data.harness import Task
-from study.data.metrics import OURS, plain_name
+from study.data.metrics import OURS, SPEAK, plain_name
 from study.errors import TaskError
 
 os.environ.setdefault("DISABLE_MULTIPROC", "1")  # lm-eval would start a process pool to bootstrap one metric
@@ -119,7 +119,7 @@ def _of_group(
             for part in parts
         }
     )
-    head = next((name for name in (wanted or HEADLINES) if name in found), next(iter(found), None))
+    head = next((name for name in (wanted or SPEAK) if name in found), next(iter(found), None))
     metrics = []
     for name, (value, stderr) in found.items():
         counted = sum(len(part.values.get(name, ())) for part in parts)

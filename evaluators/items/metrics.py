@@ -16,12 +16,11 @@ from evaluators.items.script import in_script
 from study.data.gold import options_of
 from study.data.group.document import asker
 from study.data.harness import Document, Task
-from study.data.metrics import OURS
+from study.data.metrics import OURS, SPEAK
 
 # what an item's (log-likelihood in nats, length) of lm-eval's perplexities is in bits, and its log-likelihood alone
 BITS = {"bits_per_byte": "bits_per_byte", "byte_perplexity": "bits_per_byte", "word_perplexity": "bits_per_word"}
 ALONE = "perplexity"
-HEADLINES = ("acc_norm", "acc", "exact_match")
 PLAIN = ("acc", "exact_match", "acc_bytes", "acc_mutual_info")  # accuracies that divide by no length in characters
 ACCURACIES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
 Results = Mapping[str, object]  # of an item, by lm-eval's name
@@ -53,7 +52,7 @@ def headline(results: Sequence[Results]) -> str | None:
         name for name in names if any(grade(name, one[name], True)[0] is not None for one in results if name in one)
     ]
     graded.sort(key=lambda name: list(BITS).index(name) if name in BITS else -1)  # as `by_default` has it
-    return next((name for name in (*HEADLINES, *graded, *names) if name in names), None)
+    return next((name for name in (*SPEAK, *graded, *names) if name in names), None)
 
 
 def stated(results: Results, name: str, better: bool) -> dict[str, object]:

@@ -11,6 +11,7 @@ from orchestrator.planning.overlaps import rows_among_items, texts_among_items
 from orchestrator.planning.survey import Survey
 from study.cells import Source
 from study.config import Recipe
+from study.data.metrics import of_all_items
 
 LEAST_ITEMS = 30
 
@@ -41,6 +42,7 @@ def doubts(
     ]
     yield from _told(same, "all rows to learn have one answer in", "an adapter learns to say that, and nothing else")
     yield from _drawn(found)
+    yield from _of_all_items(found)
     rows = {work: len(found.examples[source]) for work, (source, _) in to_learn.items()}
     longer = [f"{work} ({count:,} of {rows[work]:,})" for work, count in cut.items() if count]
     yield from _told(longer, "rows are longer than what is learned of them, and cut, in", "raise recipe.max_length")
@@ -49,6 +51,16 @@ def doubts(
         asked = [f"{cell} ({count:,} of {items[cell]:,})" for cell, count in cells.items()]
         what = f"prompts are longer than {model} reads, and lose their beginning, in"
         yield from _told(asked, what, "cut the fields of their documents: tasks[].clip")
+
+
+def _of_all_items(found: Survey) -> Iterator[str]:
+    """Targets that are in no table of accuracies, for no item has a value of what speaks for them."""
+    library, told = found.library, []
+    for cell in found.targets:
+        if not cell.held_out and (name := of_all_items(library.load(cell), library.metrics(cell))) is not None:
+            told.append(f"{cell} ({name})")
+    then = "what is claimed of them is in `corpus`, paired in draws of the items, and in no mean of accuracies"
+    yield from _told(told, "only all items together have the metric of", then)
 
 
 def _drawn(found: Survey) -> Iterator[str]:

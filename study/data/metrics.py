@@ -27,6 +27,7 @@ ADDED = {  # what lm-eval computes for each kind of task, once it is asked to
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
     "generate_until": ("exact_match", "bleu", "chrf", "chrf++", "ter"),
 }
+SPEAK = ("acc_norm", "acc", "exact_match")  # the first of these that a task computes, where the config names none
 OF_ONE = ("bleu", "chrf", "chrf++", "ter")  # of answers that are written, where lm-eval takes one that is right
 OF_ALL = ("f1", "mcc", "brier_score")  # of options: numbers of all items together
 
@@ -86,6 +87,17 @@ def _check_possible(task: Task, cell: Cell, instances: Sequence[Instance]) -> No
             raise TaskError(
                 f"{cell}: {name!r} cannot be computed of its options and answers ({reason}): {fix}"
             ) from error
+
+
+def of_all_items(task: Task, wanted: Sequence[str]) -> str | None:
+    """The metric that speaks for a task whose requests are built, where only all items together have it; else None."""
+    named = [name.partition(",")[0] for name in wanted] or list(task.aggregation())
+    head = next((name for name in (wanted[:1] or SPEAK) if name.partition(",")[0] in named), named[0] if named else "")
+    if isinstance(task, GroupTask):
+        counts = Counter(id(asker(task, doc)) for doc in {one.doc_id: one.doc for one in task.instances}.values())
+        drawn = not task.weighs(head) and len(set(counts.values())) > 1
+        return head if drawn or head.partition(",")[0] in (*OF_ALL, *OF_ONE) else None
+    return head if head.partition(",")[0] in (*OF_ALL, *OF_ONE) and not judges_itself(task) else None
 
 
 def plain_name(task: Task, metric: str) -> str:

@@ -67,6 +67,15 @@ def test_a_task_that_judges_by_itself_need_not_say_what_is_right(tmp_path: Path)
     assert told.startswith("all rows to learn have one answer in quiz/en: ")
 
 
+def test_a_metric_of_all_items_together_is_told(tmp_path: Path) -> None:
+    for name, own, told in (
+        ("mcc", [{"metric": "mcc"}], ["only all items together have the metric of quiz/en (mcc): "]),
+        ("both", [{"metric": "mcc"}, {"metric": "acc"}], []),  # then an accuracy speaks for it
+    ):
+        found = surveyed(tmp_path / name, docs(40), docs(30, 100), metric_list=own)
+        assert [line[:58] for line in doubts(found, {}, learned(found), {})] == [line[:58] for line in told]
+
+
 def test_ids_that_rows_share_are_named_where_rows_are_drawn_by_them(tmp_path: Path) -> None:
     found = surveyed(tmp_path, [{**doc, "id": "x"} for doc in docs(40)], docs(30, 100), "scoring: {limit: 35}")
     told = [line for line in doubts(found, {}, {}, {}) if "share" in line]

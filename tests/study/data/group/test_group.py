@@ -10,6 +10,7 @@ import yaml
 
 from study.cells import Cell
 from study.config import Scoring, TaskConfig
+from study.data.metrics import of_all_items
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
 from tests.evaluators.conftest import make_docs, write_task
@@ -107,6 +108,17 @@ def test_a_task_that_is_nowhere_is_told_before_anything_is_loaded(tmp_path: Path
     monkeypatch.setattr(type(tasks._catalogue), "_everything", tasks._catalogue._folder(str(tmp_path)))
     with pytest.raises(ConfigError, match="names 'tow', which is nowhere"):
         tasks.check([CELL])
+
+
+@pytest.mark.parametrize(("by_size", "limit", "told"), [(True, None, None), (False, None, "acc"), (False, 1, None)])
+def test_where_no_item_has_its_number_that_is_known(
+    by_size: bool, limit: int | None, told: str | None, tmp_path: Path
+) -> None:
+    """One item of one task is what all of its tasks have."""
+    write(tmp_path, aggregate_metric_list=[ACC | {"weight_by_size": by_size}])
+    tasks = library(tmp_path, Scoring(limit=limit))
+    tasks.build_requests(CELL)
+    assert of_all_items(tasks.load(CELL), ()) == told
 
 
 def test_code_of_any_of_its_tasks_is_asked_about(tmp_path: Path) -> None:
