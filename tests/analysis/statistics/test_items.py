@@ -13,9 +13,9 @@ from tests.support.transfers import grid
 
 def test_statistics_of_items_say_why_when_there_are_none() -> None:
     for make in (significance.significance, groups.groups, sensitivity.sensitivity, shares.variance_noiseless):
-        with pytest.raises(NotComputable, match="item rows"):
+        with pytest.raises(NotComputable, match="items that are right or wrong"):
             make([])
-    with pytest.raises(NotComputable, match="item rows"):
+    with pytest.raises(NotComputable, match="items that are right or wrong"):
         stability.rank_stability(grid(models=1), [])
-    with pytest.raises(NotComputable, match="item rows"):
+    with pytest.raises(NotComputable, match="items that are right or wrong"):
         health.health([], pl.DataFrame())
