@@ -20,6 +20,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "examples/quickstart/README.md": "examples/quickstart.md",
     "examples/compositions/README.md": "examples/compositions.md",
+    "examples/shapes/README.md": "examples/shapes.md",
 }
 ORIGINS = {page: origin for origin, page in PAGES.items()}
 LINK = re.compile(r"(?P<is_image>!?)\[(?P<text>[^\]]*)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
