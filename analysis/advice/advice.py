@@ -14,6 +14,7 @@ WORDS = {  # of what an answer's columns say, where their names do not
     "can_be_harmed": "false where the base is at chance or at 0: a loss there is luck",
     "harm_elsewhere": "of its other targets, the share to expect a harm on, %",
     "harm_shown": "of these, the share of which a harm is certain, %: 0 where the noise could have made all of them",
+    "over_donor": "Δ beyond the single donor that other items show as the best; beyond the best in truth it is less",
     "mean_elsewhere": "the mean of what to expect on them",
 }
 

