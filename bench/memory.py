@@ -1,9 +1,10 @@
-"""What a training step holds, beside what is counted on for it: `python -m bench.memory` over shapes, gangs and passes.
+"""What a training step holds, beside what is counted on for it: `python -m bench.memory` over shapes, kinds and gangs.
 
 A step is the engine's own, with DeepSpeed, on a Llama with random weights on this machine's CPU; a GPU has to be
 hidden. Counted are the bytes of all tensors that torch's profiler sees come and go, so nothing else that runs here
-moves a figure. Held are what the step leaves behind (adapters, their gradients, moments and master weights), beside
-`BYTES_PER_WEIGHT`, and the most that is there on top of that within the step, which is activations and logits.
+moves a figure. Held are what the step leaves behind (adapters, their gradients, moments and master weights), and the
+most that is there on top of that within the step, which is activations and logits. Then `gang_size: auto` is asked how
+many adapters it would take where exactly so much memory is: as many as there were, if it counts right.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import torch
 from torch.autograd import DeviceType
 
-from adapters.folders.sites import sites_named
-from adapters.folders.targeting import meant
 from adapters.kinds.kind import kind_of
 from bench.gpu.kit import Shape
-from orchestrator.scheduling.gangs import BYTES_PER_WEIGHT
+from orchestrator.scheduling.room import Tokens, room
 from study.config import Lora, Recipe, Training
+from study.models import shapes
+from study.models.resolve import Model
 from trainers.batch import GangRow, collate
 from trainers.data import Row
 from trainers.engine import Start, opened
@@ -34,9 +36,41 @@ SHAPES = (
     Shape("10M, large vocabulary", 128, 352, 8, 4, 4, 32768, 0, 0),
     Shape("30M, wide", 512, 1408, 8, 8, 8, 4096, 0, 0),
     Shape("15M, deep", 256, 704, 16, 8, 8, 4096, 0, 0),
+    Shape("20M, few heads with keys", 384, 1536, 8, 12, 2, 8192, 0, 0),
 )
-GANGS, PASSES, LENGTH = (1, 4, 16), (512, 2048), 128
-RECIPE = Recipe(lora=Lora(r=16, alpha=32))
+GANGS, LENGTH = (1, 4, 16), 128  # each adapter has one row of such a length in a step
+RECIPES = {
+    "r 16": Recipe(lora=Lora(r=16, alpha=32)),
+    "r 64": Recipe(lora=Lora(r=64, alpha=32)),
+    "dropout": Recipe(lora=Lora(r=16, alpha=32, dropout=0.1)),
+    "two modules": Recipe(lora=Lora(r=16, alpha=32, modules=("q_proj", "v_proj"))),
+    "DoRA": Recipe(kind="dora", lora=Lora(r=16, alpha=32)),
+    "layers again": Recipe(lora=Lora(r=16, alpha=32)),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A base, what is trained on it, and in what precision."""
+
+    shape: Shape
+    recipe: str
+    dtype: torch.dtype
+
+    @property
+    def training(self) -> Training:
+        return Training(resources_per_worker={"CPU": 1}, gradient_checkpointing=self.recipe == "layers again")
+
+    def model(self, base: torch.nn.Module) -> Model:
+        """As a plan sees it."""
+        held = {name: tuple(weight.shape) for name, weight in base.named_parameters()}
+        dtype = str(self.dtype).removeprefix("torch.")
+        return Model(
+            *("m", "m", None, "m", dtype, "m", 1.0, shapes.count(held), False, ()),
+            embedded=shapes.embedded(held),
+            layers=shapes.layers(held),
+            body=shapes.body(held),
+        )
 
 
 def changes(events: Any) -> Iterator[int]:
@@ -50,6 +84,7 @@ def held(act: Callable[[], object]) -> tuple[int, int]:
     gc.collect()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         act()
+        gc.collect()
     now = most = 0
     for change in changes(profiler.profiler.kineto_results.events()):
         now += change
@@ -57,22 +92,19 @@ def held(act: Callable[[], object]) -> tuple[int, int]:
     return now, most
 
 
-def rows(shape: Shape, gang: int, tokens: int) -> list[GangRow]:
-    """Of a pass of so many tokens, equally many of each member; a row's loss is on its last quarter."""
+def rows(shape: Shape, gang: int) -> list[GangRow]:
+    """One of each member; its loss is on its last quarter."""
     draw = torch.Generator().manual_seed(0)
-    count = max(gang, tokens // LENGTH)
-    texts = torch.randint(3, shape.vocabulary, (count, LENGTH), generator=draw).tolist()
-    return [
-        GangRow(number * gang // count, Row(tuple(text), LENGTH * 3 // 4, False), 1.0, 0)
-        for number, text in enumerate(texts)
-    ]
+    texts = torch.randint(3, shape.vocabulary, (gang, LENGTH), generator=draw).tolist()
+    return [GangRow(number, Row(tuple(text), LENGTH * 3 // 4, False), 1.0, 0) for number, text in enumerate(texts)]
 
 
-def step(base: Any, shape: Shape, gang: int, tokens: int, world: World) -> tuple[int, int, int]:
-    """Bytes that a gang holds between steps, the most in a step beyond these, and weights of all its adapters."""
+def step(base: Any, case: Case, gang: int, world: World) -> tuple[int, int]:
+    """Bytes that a gang holds between steps, and the most in a step beyond these."""
     names = [(str(number), number) for number in range(gang)]
-    settings = engine_config(Training(), str(base.dtype).removeprefix("torch."))
-    batch = collate(rows(shape, gang, tokens), 0, 0.0, world.device)
+    recipe, training = RECIPES[case.recipe], case.training
+    settings = engine_config(training, str(case.dtype).removeprefix("torch."))
+    batch = collate(rows(case.shape, gang), 0, kind_of(recipe).dropout, world.device)
     engines: list[Any] = []
 
     def learn() -> None:
@@ -82,15 +114,30 @@ def step(base: Any, shape: Shape, gang: int, tokens: int, world: World) -> tuple
         engine.step([1e-3] * gang, 1, [])
 
     def begin() -> None:
-        engines.append(stack.enter_context(opened(base, RECIPE, settings, names, world, [Start()] * gang)))
+        engines.append(stack.enter_context(opened(base, recipe, settings, names, world, [Start()] * gang)))
+        if training.gradient_checkpointing:
+            engines[0].recompute()
         learn()
 
     with ExitStack() as stack:
         between, _ = held(begin)
         _, more = held(learn)
         engines.clear()
-    sites = sites_named(base, meant(base, "all-linear"))
-    return between, more, gang * RECIPE.low_rank.r * sum(site.fan_in + site.fan_out for site in sites)
+    return between, more
+
+
+def told(case: Case, world: World) -> None:
+    """A line of the table for each gang."""
+    base = case.shape.model(case.dtype, world.device)
+    model, tuning = case.model(base), kind_of(RECIPES[case.recipe])
+    member = tuning.member(model)
+    assert member is not None
+    for gang in GANGS:
+        between, more = step(base, case, gang, world)
+        counted = room(case.training, model, member, model.bytes + between + more, Tokens(LENGTH, 0.25))
+        weight, token = between / member.weights / gang, more / gang / LENGTH / 1024
+        of = f"{case.shape.name} | {case.recipe} | {model.dtype} | {gang}"
+        print(f"| {of} | {weight:.1f} | {token:.1f} | {counted} |", flush=True)
 
 
 def main() -> None:
@@ -98,18 +145,11 @@ def main() -> None:
         raise SystemExit("what lies on a GPU is not counted: hide it with CUDA_VISIBLE_DEVICES= before the command")
     world = World(0, 1)
     world.join(world.address())
-    tuning = kind_of(RECIPE)
-    print("| shape | dtype | gang | tokens | between steps | counted on | per token in a step |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    for shape, dtype in product(SHAPES, (torch.float32, torch.bfloat16)):
-        base = shape.model(dtype, world.device)
-        params = sum(weight.numel() for weight in base.parameters())
-        for gang, tokens in product(GANGS, PASSES):
-            between, more, weights = step(base, shape, gang, tokens, world)
-            counted = gang * tuning.size(params) * BYTES_PER_WEIGHT
-            told = f"{between / 2**20:.1f} MiB, {between / weights:.1f} a weight | {counted / 2**20:.1f} MiB"
-            token = more / max(tokens, gang * LENGTH) / 1024
-            print(f"| {shape.name} | {dtype} | {gang} | {tokens} | {told} | {token:.1f} KiB |", flush=True)
+    print("| shape | trained | dtype | gang | bytes per weight | KiB per token in a step | would take |")
+    print("|---|---|---|---:|---:|---:|---:|")
+    cases = [*product(SHAPES, ["r 16"]), *product(SHAPES[2:3], [*RECIPES][1:])]
+    for (shape, recipe), dtype in product(cases, (torch.float32, torch.bfloat16)):
+        told(Case(shape, recipe, dtype), world)
 
 
 if __name__ == "__main__":

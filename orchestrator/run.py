@@ -20,6 +20,7 @@ from functools import partial
 from ray import tune
 from rich.console import Console
 
+from orchestrator.cluster.gpu_memory import least_gpu
 from orchestrator.cluster.nodes import Nodes, lacks_place, shape
 from orchestrator.cluster.scouts import Scouts, autoscales
 from orchestrator.costs.devices import SCORE, TRAIN
@@ -32,7 +33,8 @@ from orchestrator.progress.numbers import Progress
 from orchestrator.scheduling.backlog import Backlog
 from orchestrator.scheduling.decide import Decision, Demand, decide, in_order, unmet
 from orchestrator.scheduling.gang_queue import GangQueue
-from orchestrator.scheduling.gangs import Gang, planned
+from orchestrator.scheduling.gangs import Gang, Place, planned
+from orchestrator.scheduling.room import memory
 from orchestrator.scheduling.silence import SetBack
 from orchestrator.scheduling.waiting import Waiting
 from orchestrator.scoring.actor import EvaluatorProcess, Evaluators, ScoringContext
@@ -44,6 +46,7 @@ from orchestrator.training.outcome import Event, GangEnded, GangLost, TuneStoppe
 from orchestrator.training.record import headline
 from orchestrator.training.trial import AdapterTrial
 from orchestrator.training.tune import Trials
+from study.config.fields import on_gpu
 from study.faults.kinds import NO_SPACE, START
 from study.store.contents import Damaged
 from study.store.nodes import excluded
@@ -142,9 +145,10 @@ class StudyRun:
         if not self._plan.train:
             return []
         alone = Demand(len(self._plan.train), 0, 0.0, {})
-        devices = max(1, decide(self._nodes(), self._shape, alone).trials)
-        examples = {source: len(some) for source, some in self._context.examples.items()}
-        to_do = planned(self._config, self._plan, examples, self._estimates.read_tokens, devices)
+        training, nodes = self._config.training, self._nodes()
+        gpu = least_gpu() if on_gpu(training.resources_per_worker) and training.gang_size == "auto" else None
+        place = Place(max(1, decide(nodes, self._shape, alone).trials), memory(training, nodes, gpu))
+        to_do = planned(self._config, self._plan, self._context.examples, self._estimates.read_tokens, place)
         each = self._estimates.devices[SCORE]
         waits = [sum(self._unlocks(unit) for unit in gang) / each for gang in to_do]
         chains = [self._estimates.gang_s(gang) + wait for gang, wait in zip(to_do, waits, strict=True)]

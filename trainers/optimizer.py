@@ -18,6 +18,7 @@ from adapters.base.device import on_device
 from trainers.gathered import whole_of
 
 BETAS, EPS = (0.9, 0.999), 1e-8
+AT_ONCE = {"cpu": 2**18, "cuda": 2**26}  # numbers that are updated together: what a cache holds; what memory spares
 _CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
 
@@ -112,11 +113,8 @@ class GangAdamW(torch.optim.Optimizer):
                 rows = [t[begin : begin + len(slots) * width].view(len(slots), width) for t in tensors]
                 own = [self.rates[slot] or 0.0 for slot in slots]
                 rates = on_device(own, parameter.device, parameter.dtype)[:, None]
-                if clips is not None:
-                    rows[1] = rows[1] * clips[slots[0] : slots[-1] + 1, None]
-                if self.pace is not None:
-                    rates = rates * self.pace[column : column + width].to(rates)
-                self._adamw(rows, rates, max(0, self._decayed - column))
+                clip = None if clips is None else clips[slots[0] : slots[-1] + 1, None]
+                self._adamw(rows, rates, clip, column)
         if "slow" in state:
             self._follow(parameter.view(-1), state["slow"].view(-1))
 
@@ -130,16 +128,28 @@ class GangAdamW(torch.optim.Optimizer):
                     weights[row] -= (1 - self.outer_rate) * (weights[row] - slow[row])
                     slow[row] = weights[row]
 
-    def _adamw(self, rows: list[torch.Tensor], rates: torch.Tensor, decayed: int) -> None:
-        """Loshchilov and Hutter 2019, algorithm 2, in the order of torch's implementation."""
-        weights, gradient, mean, square = rows
-        if self._weight_decay:
-            weights[:, :decayed].mul_(1 - (rates * self._weight_decay)[:, :decayed])
-        mean.lerp_(gradient, 1 - BETAS[0])
-        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+    def _adamw(self, rows: list[torch.Tensor], rates: torch.Tensor, clip: torch.Tensor | None, column: int) -> None:
+        """Loshchilov and Hutter 2019, algorithm 2, in the order of torch's implementation, some columns at a time.
+
+        The rows begin at a `column` of the sheet's.
+        """
         corrections = [1 - beta**self.number for beta in BETAS]
-        denominator = square.sqrt().div_(corrections[1] ** 0.5).add_(EPS)
-        weights.sub_(mean / denominator * (rates / corrections[0]))
+        count, width = rows[0].shape
+        some = max(1, AT_ONCE[rows[0].device.type] // count)
+        for first in range(0, width, some):
+            weights, gradient, mean, square = (row[:, first : first + some] for row in rows)
+            if clip is not None:
+                gradient = gradient * clip
+            own = rates
+            if self.pace is not None:
+                own = rates * self.pace[column + first : column + first + weights.shape[1]].to(rates)
+            if self._weight_decay:
+                decayed = max(0, self._decayed - column - first)
+                weights[:, :decayed].mul_(1 - (own * self._weight_decay)[:, :decayed])
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+            denominator = square.sqrt().div_(corrections[1] ** 0.5).add_(EPS)
+            weights.sub_(mean / denominator * (own / corrections[0]))
 
     def _clips(self, parameter: torch.Tensor) -> torch.Tensor | None:
         """What each adapter's gradient is multiplied by, [K]; None where nothing is clipped."""

@@ -45,8 +45,8 @@ class PeftKind:
         """How many of a base's positions are taken before each text."""
         return 0
 
-    def size(self, params: int) -> int:
-        raise NotImplementedError
+    def member(self, model: Model) -> None:
+        """One is trained at a time."""
 
     def config(self, base: PreTrainedModel) -> PeftConfig:
         """PEFT's configuration. Raises ConfigError."""

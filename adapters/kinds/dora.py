@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adapters.kinds.held import Held
 from adapters.kinds.lora import LoraKind
 from study.errors import ConfigError
 from study.models.resolve import Model
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class DoraKind(LoraKind):
     """By LoRA's keys of the config; a gang shares the base as with LoRA."""
+
+    def member(self, model: Model) -> Held:
+        """With the lengths of rows, and what the modules gave out before these were changed."""
+        found, given = super().member(model), sum(one.given for one in self.adapted(model))
+        return Held(found.weights + given, found.numbers + given)
 
     def check_plan(self, model: Model, longest: int) -> None:
         super().check_plan(model, longest)

@@ -23,11 +23,6 @@ class Ia3Kind(PeftKind):
     fix: ClassVar[str] = "set recipe.ia3 {modules: all-linear, feedforward: []}, say, or take another kind of tuning"
     stated: Ia3
 
-    def size(self, params: int) -> int:
-        """About as many as its models are wide times their layers, some times: a tenth of LoRA's of rank 1."""
-        of_rank_1: float = params ** (2 / 3)
-        return round(of_rank_1 / 10)
-
     def config(self, base: PreTrainedModel) -> PeftConfig:
         from peft import IA3Config
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from adapters.kinds.dora import DoraKind
+from adapters.kinds.held import Held
 from adapters.kinds.ia3 import Ia3Kind
 from adapters.kinds.lora import LoraKind
 from adapters.kinds.prefix_tuning import PrefixKind
@@ -106,8 +107,8 @@ class Kind(Protocol):
         """FLOPs of training per token and parameter of the base."""
         ...
 
-    def size(self, params: int) -> int:
-        """About how many weights one adapter has on a base of so many parameters."""
+    def member(self, model: Model) -> Held | None:
+        """What one more member of a gang holds; None where one is trained at a time."""
         ...
 
     @property

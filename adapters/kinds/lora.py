@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapters.kinds.held import Held, held
 from study.config import Lora
 from study.errors import ConfigError
 from study.flops import LORA_TRAINING
 from study.models.resolve import Model
+from study.models.shapes import Linear
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +35,16 @@ class LoraKind:
     def dropout(self) -> float:
         return self.lora.dropout
 
-    def size(self, params: int) -> int:
-        """About how many weights an adapter on all linear modules has.
+    def adapted(self, model: Model) -> tuple[Linear, ...]:
+        """What it stands beside, by the names in the base's files."""
+        stated, linear = self.lora.modules, model.body.linear
+        if isinstance(stated, str):
+            return linear
+        names = {name.rsplit(".", 1)[-1] for name in stated}
+        return tuple(one for one in linear if one.name in names)
 
-        A matrix of width h gets 2 * rank / h of its own size; models are about as wide as 2 * params ** (1/3) (1 B:
-        2048, 8 B: 4096, 70 B: 8192), smaller ones somewhat narrower, but there the embeddings are counted in.
-        """
-        share: float = params ** (2 / 3)
-        return round(self.lora.r * share)
+    def member(self, model: Model) -> Held:
+        return held(self.adapted(model), model.body.linear, self.lora.r, self.lora.dropout > 0)
 
     def check_plan(self, model: Model, longest: int) -> None:
         """Which modules are meant, and whether there are such, a plan asks for itself: not whether r has room in them.

@@ -26,11 +26,6 @@ class PrefixKind(PeftKind):
     def positions(self) -> int:
         return self.stated.num_virtual_tokens
 
-    def size(self, params: int) -> int:
-        """A key and a value of each layer: about a sixteenth of what rank 1 of LoRA takes, if few heads have keys."""
-        of_rank_1: float = params ** (2 / 3)
-        return round(self.stated.num_virtual_tokens * of_rank_1 / 16)
-
     def config(self, base: PreTrainedModel) -> PeftConfig:
         from peft import PrefixTuningConfig
 

@@ -30,11 +30,6 @@ class PromptKind(PeftKind):
     def positions(self) -> int:
         return self.stated.num_virtual_tokens
 
-    def size(self, params: int) -> int:
-        """Vectors as wide as a model, which is about 2 * params ** (1/3)."""
-        width: float = 2 * params ** (1 / 3)
-        return round(self.stated.num_virtual_tokens * width)
-
     def config(self, base: PreTrainedModel) -> PeftConfig:
         from peft import PromptTuningConfig
 

@@ -28,8 +28,8 @@ class WholeKind:
     remark: str | None = None
     train_flops: int = WHOLE_TRAINING
 
-    def size(self, params: int) -> int:
-        return params
+    def member(self, model: Model) -> None:
+        """One is trained at a time."""
 
     def check_plan(self, model: Model, longest: int) -> None:
         if model.quantization is not None:

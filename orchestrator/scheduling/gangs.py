@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from adapters.kinds.kind import kind_of as tuning_of
 from orchestrator.planning.plan import Plan
+from orchestrator.scheduling.room import Tokens, learned, room
 from study.cells import Source
 from study.config import Recipe, StudyConfig, Training
-from study.config.fields import share_of_gpu
+from study.data.example import Example
 from study.models.resolve import Model
 from study.units import AdapterUnit
 from trainers.settings import device_of, full_pass
 
-DEVICE_BYTES = {
-    "cpu": 4 << 30,
-    "cuda": 24 << 30,
-}  # what is counted on per process; one that needs more does less at once
-ADAPTERS_SHARE = 0.2  # of that may go to adapters, their gradients and moments; the rest is activations
-BYTES_PER_WEIGHT = 20  # of an adapter in training: weight and gradient, float32 master, gradient and two moments
-
 ROUNDS_BATCHES = "int8"  # where what all rows of a batch hold decides how each is rounded: no two adapters share one
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where gangs are trained: so many trials at a time, and bytes that tensors of each process may take."""
+
+    devices: int
+    memory: int
+
 
 Gang = tuple[AdapterUnit, ...]
 Kind = tuple[str, int]  # a model, and the number of a recipe and a place in line: only what has both is one gang
@@ -35,11 +39,11 @@ Kind = tuple[str, int]  # a model, and the number of a recipe and a place in lin
 def planned(
     config: StudyConfig,
     plan: Plan,
-    examples: Mapping[Source, int],
+    examples: Mapping[Source, Sequence[Example]],
     tokens: Mapping[str, Mapping[str, int]],
-    devices: int,
+    place: Place,
 ) -> list[Gang]:
-    """The gangs of what a plan has to train, for so many trials at a time.
+    """The gangs of what a plan has to train.
 
     They are sized and balanced by the `examples` of each source, and the `tokens` that a model reads in each training,
     by the names of both. What begins with an adapter of the study is in another gang than that.
@@ -58,27 +62,30 @@ def planned(
     for (recipe, _), number in numbers.items():
         for name in models:
             if mine := [unit for unit in everything if kind(unit) == (name, number)]:
-                read = sum(examples[unit.source] * recipe.passes(examples[unit.source]) for unit in mine)
-                each = sum(per_unit[unit.adapter_id] for unit in mine) / read
-                sizes[name, number] = gang_size(config.training, recipe, models[name], each)
-    group = partial(gangs, kind=kind, size=sizes, tokens=per_unit, devices=devices)
+                count = {unit.source: len(examples[unit.source]) for unit in mine}
+                read = sum(count[unit.source] * recipe.passes(count[unit.source]) for unit in mine)
+                share = max(learned(examples[source], recipe) for source in count)
+                row = Tokens(sum(per_unit[unit.adapter_id] for unit in mine) / read, share)
+                sizes[name, number] = gang_size(config.training, recipe, models[name], place.memory, row)
+    group = partial(gangs, kind=kind, size=sizes, tokens=per_unit, devices=place.devices)
     return resumed(everything, plan.train, group)
 
 
-def gang_size(training: Training, recipe: Recipe, model: Model, tokens_per_example: float) -> int:
-    """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base."""
-    tuning = tuning_of(recipe)
-    if not tuning.shares_base or model.quantization == ROUNDS_BATCHES:
+def gang_size(training: Training, recipe: Recipe, model: Model, memory: int, row: Tokens) -> int:
+    """Adapters of a model per gang: what the config says, or as many as fill a forward pass and fit beside the base.
+
+    Tensors of a process may take `memory` bytes, and a row is one of those that are learned from.
+    """
+    member = tuning_of(recipe).member(model)
+    if member is None or model.quantization == ROUNDS_BATCHES:
         return 1
     if training.gang_size != "auto":
         return training.gang_size
     if model.dtype == "float16":  # its loss scale is one for all: a member that diverges would stop the others
         return 1
-    device, per_step = device_of(training), recipe.batch_size * max(1.0, tokens_per_example)
-    fills = full_pass(training, device) * training.workers_per_trial / per_step
-    device_bytes = DEVICE_BYTES[device] * share_of_gpu(training.resources_per_worker)
-    room = device_bytes * ADAPTERS_SHARE / (tuning.size(model.params) * BYTES_PER_WEIGHT)
-    return max(1, min(math.ceil(fills), int(room)))
+    tokens = recipe.batch_size * max(1.0, row.count) / training.workers_per_trial
+    fills = full_pass(training, device_of(training)) / tokens
+    return max(1, min(math.ceil(fills), room(training, model, member, memory, Tokens(tokens, row.learned))))
 
 
 def gangs(

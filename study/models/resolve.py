@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.bounded import read_mapping
@@ -21,6 +21,7 @@ from study.errors import ConfigError
 from study.identity import deciding, digest
 from study.models import quantised, shapes
 from study.models.hub import MODEL_FILES, refused
+from study.models.shapes import Body
 from study.store.safetensors_header import header_in
 
 _IDENTITY_FILES = ("*.safetensors", "*.json", "*.model", "*.jinja", "*.txt", "*.py")
@@ -50,6 +51,7 @@ class Model:
     is_mixed: bool = False
     adapts: tuple[tuple[Modules, tuple[str, ...]], ...] = ()
     layers: int = 0
+    body: Body = field(default_factory=Body)
     quantization: str | None = None
     attention: str | None = None  # the implementation asked for; else what transformers takes
 
@@ -100,6 +102,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
     held = quantised.whole(held, config_json)
     how = {"quantization": entry.quantization, "attn_implementation": entry.attn_implementation}
     params, asked = shapes.count(held), deciding("model", how)
+    body = shapes.body(held)
     return Model(
         name=name,
         path=path,
@@ -110,10 +113,11 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         size_billions=entry.size_billions or params / 1e9,
         params=params,
         trust_remote_code=entry.trust_remote_code,
-        modules=shapes.linear_modules(held),
+        modules=tuple(one.name for one in body.linear),
         embedded=shapes.embedded(held),
         is_mixed=shapes.is_mixed(held),
         layers=shapes.layers(held),
+        body=body,
         quantization=entry.quantization or quantised.stated(config_json),
         attention=entry.attn_implementation,
     )

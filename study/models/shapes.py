@@ -5,11 +5,38 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _LAYER = re.compile(r"\.(\d+)\.")  # the first number among the parts of a module's name
+_ONE_OF_MANY = re.compile(r"experts\.\d+\.")  # its matrices become part of a parameter that holds several experts
 _HEAD = {"lm_head", "embed_out", "output"}  # output heads: PEFT's all-linear leaves them out
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The linear modules of one last name, all layers together: how many, and what they take in and give out."""
+
+    name: str
+    modules: int
+    taken: int
+    given: int
+
+
+@dataclass(frozen=True)
+class Body:
+    """What decides what a step of training holds: linear modules, the tokens that are known, and how wide they are."""
+
+    linear: tuple[Linear, ...] = ()
+    vocabulary: int = 0
+    width: int = 0
+
+
+def body(shapes: Shapes) -> Body:
+    """The largest of embeddings and heads tells tokens and width."""
+    matrices = [shape for name, shape in shapes.items() if is_embedding(name) and len(shape) == 2]
+    return Body(linear(shapes), *max(matrices, key=math.prod, default=(0, 0)))
 
 
 def count(shapes: Shapes) -> int:
@@ -32,12 +59,21 @@ def is_mixed(shapes: Shapes) -> bool:
     return any(len(shape) > 2 or "expert" in name for name, shape in shapes.items())
 
 
-def linear_modules(shapes: Shapes) -> tuple[str, ...]:
-    """List the last names of the modules that hold a matrix, but for embeddings and output head."""
-    matrices = {
-        n.removesuffix(".weight").rsplit(".", 1)[-1] for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2
-    }
-    return tuple(sorted(m for m in matrices if not is_embedding(m)))
+def linear(shapes: Shapes) -> tuple[Linear, ...]:
+    """What holds a matrix, but for embeddings and output head, by last name; experts of a mixture are left out.
+
+    Of a matrix of which only the number of weights is known, as of one that is packed, it is taken to be square.
+    """
+    found: dict[str, list[tuple[int, int]]] = {}
+    for name, shape in shapes.items():
+        last = name.removesuffix(".weight").rsplit(".", 1)[-1]
+        if name.endswith(".weight") and len(shape) == 2 and not is_embedding(last):
+            sides = (math.isqrt(shape[0]),) * 2 if shape[1] == 1 else (shape[1], shape[0])
+            found.setdefault(last, []).extend([] if _ONE_OF_MANY.search(name) else [sides])
+    return tuple(
+        Linear(last, len(sides), sum(side[0] for side in sides), sum(side[1] for side in sides))
+        for last, sides in sorted(found.items())
+    )
 
 
 def is_embedding(name: str) -> bool:

@@ -10,6 +10,8 @@ import pytest
 
 from adapters.kinds.kind import kind_of
 from study.config import Ia3, Lora, PrefixTuning, Recipe
+from study.models.resolve import Model
+from study.models.shapes import Body, Linear
 
 LORA, WHOLE = Recipe(lora=Lora(r=8, alpha=16, dropout=0.1)), Recipe(lora=None)
 DORA, PISSA = Recipe(kind="dora", lora=LORA.lora), Recipe(lora=Lora(r=8, init="pissa", lr_ratio=4))
@@ -29,23 +31,26 @@ def test_a_kind_can_be_asked_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "shares_base", "dropout", "train_flops", "size", "words"),
+    ("recipe", "shares_base", "dropout", "train_flops", "weights", "words"),
     [
-        (LORA, True, 0.1, 4, 8_000_000, "LoRA, r 8, alpha 16"),
-        (DORA, True, 0.1, 4, 8_000_000, "DoRA, r 8, alpha 16"),
-        (PISSA, True, 0.0, 4, 8_000_000, "PiSSA, r 8, alpha 64, B at 4 times the rate (LoRA+)"),
-        (IA3, False, 0.0, 4, 100_000, "IA3"),
-        (PROMPTS, False, 0.0, 4, 40_000, "prompt tuning, 20 virtual tokens"),
-        (PREFIX, False, 0.0, 4, 500_000, "prefix tuning, 8 virtual tokens"),
-        (WHOLE, False, 0.0, 6, 1_000_000_000, "full fine-tuning"),
+        (LORA, True, 0.1, 4, 8 * 40, "LoRA, r 8, alpha 16"),
+        (DORA, True, 0.1, 4, 8 * 40 + 22, "DoRA, r 8, alpha 16"),
+        (PISSA, True, 0.0, 4, 8 * 40, "PiSSA, r 8, alpha 64, B at 4 times the rate (LoRA+)"),
+        (IA3, False, 0.0, 4, None, "IA3"),
+        (PROMPTS, False, 0.0, 4, None, "prompt tuning, 20 virtual tokens"),
+        (PREFIX, False, 0.0, 4, None, "prefix tuning, 8 virtual tokens"),
+        (WHOLE, False, 0.0, 6, None, "full fine-tuning"),
     ],
 )
 def test_what_a_kind_answers(
-    recipe: Recipe, shares_base: bool, dropout: float, train_flops: int, size: int, words: str
+    recipe: Recipe, shares_base: bool, dropout: float, train_flops: int, weights: int | None, words: str
 ) -> None:
     kind = kind_of(recipe)
     assert (kind.shares_base, kind.dropout, kind.train_flops) == (shares_base, dropout, train_flops)
-    assert kind.size(10**9) == pytest.approx(size)
+    body = Body((Linear("q_proj", 2, 12, 16), Linear("v_proj", 2, 6, 6)))
+    member = kind.member(Model("m", "m", None, "m", "float32", "m", 1.0, 10, False, (), body=body))
+    assert (member and member.weights) == weights
+    assert (member is None) is not shares_base
     assert recipe.tuning == words
     assert recipe.trains_all is (recipe is WHOLE)
     assert (kind.remark is None) is (shares_base or recipe is WHOLE)

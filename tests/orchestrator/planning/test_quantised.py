@@ -9,6 +9,7 @@ import pytest
 from orchestrator.planning.modules import check_kinds
 from orchestrator.planning.remarks import of_models
 from orchestrator.scheduling.gangs import gang_size
+from orchestrator.scheduling.room import Tokens
 from study.config import ModelConfig, Recipe, Training
 from study.config.file import parse
 from study.errors import ConfigError
@@ -41,7 +42,10 @@ def test_what_cannot_be_trained_is_refused_by_the_plan(name: str, tiny_model_dir
 
 def test_no_two_adapters_share_a_batch_that_is_rounded_as_a_whole(tiny_model_dir: Path) -> None:
     for how in (Training(), Training(gang_size=4)):
-        sizes = {one: gang_size(how, Recipe(), of(tiny_model_dir, one), 30.0) for one in (None, *QUANTISATIONS)}
+        sizes = {
+            one: gang_size(how, Recipe(), of(tiny_model_dir, one), 4 << 30, Tokens(30, 0.1))
+            for one in (None, *QUANTISATIONS)
+        }
         assert sizes["int8"] == 1 < sizes["nf4"] == sizes[None]
 
 

@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.grid import expand
 from orchestrator.planning.plan import Plan
-from orchestrator.scheduling.gangs import Kind, gang_size, gangs, planned, resumed
+from orchestrator.scheduling.gangs import Kind, Place, gang_size, gangs, planned, resumed
+from orchestrator.scheduling.room import UNKNOWN, USED, Tokens, learned, memory
 from orchestrator.scheduling.shrink import smaller
 from study.cells import Cell, Source
-from study.config import Recipe, Training
+from study.config import KeepNearBase, Lora, Recipe, Training
 from study.config.file import parse
+from study.data.example import Example
 from study.models.resolve import Model
+from study.models.shapes import Body, Linear
 from study.units import AdapterUnit
 
 MODEL = Model("m", "m", None, "identity", "float32", "m", 1.0, 2_750_000, False, ())
+MUCH = 80 << 30
 CPU = Training(resources_per_worker={"CPU": 1})
 
 
@@ -108,7 +112,7 @@ def test_recipes_that_differ_never_share_a_gang() -> None:
     tokens = {model.name: {str(source): 3000 for source in sources} for model in models}
     for left in (grid.adapters, grid.adapters[1::3]):
         plan = Plan(grid, tuple(left), (), Counter(), Counter())
-        found = planned(config, plan, dict.fromkeys(sources, 100), tokens, devices=2)
+        found = planned(config, plan, dict.fromkeys(sources, [Example("who", "me")] * 100), tokens, Place(2, MUCH))
         assert sorted(unit.adapter_id for gang in found for unit in gang) == sorted(unit.adapter_id for unit in left)
         kinds = [{(unit.model, config.recipe_of(unit.source)) for unit in gang} for gang in found]
         assert all(len(kind) == 1 for kind in kinds)
@@ -119,24 +123,66 @@ def test_recipes_that_differ_never_share_a_gang() -> None:
 
 def test_a_gang_is_as_large_as_fills_a_forward_pass() -> None:
     recipe = Recipe(batch_size=8)
-    assert gang_size(CPU, recipe, MODEL, tokens_per_example=16) == 16
-    assert gang_size(CPU, recipe, MODEL, tokens_per_example=5000) == 1
-    assert gang_size(CPU.model_copy(update={"gang_size": 44}), recipe, MODEL, 5000) == 44
+    assert gang_size(CPU, recipe, MODEL, MUCH, Tokens(16, 0.1)) == 16
+    assert gang_size(CPU, recipe, MODEL, MUCH, Tokens(5000, 0.1)) == 1
+    assert gang_size(CPU.model_copy(update={"gang_size": 44}), recipe, MODEL, MUCH, Tokens(5000, 0.1)) == 44
+
+
+LARGE = Model(  # as Llama 3.1 8B is
+    *("m", "m", None, "m", "bfloat16", "m", 8.0, 8_030_000_000, False, ()),
+    layers=32,
+    body=Body((Linear("square", 64, 64 * 4096, 64 * 2560), Linear("wide", 96, 96 * 7509, 96 * 10923)), 128_256, 4096),
+)
 
 
 def test_a_gang_fits_beside_a_large_base() -> None:
+    """Base, adapters and what a step of theirs keeps: a few rows of a large base take more than its adapters do."""
+    gpu, row = Training(resources_per_worker={"GPU": 1}), Tokens(100, 0.05)
+    sizes = [gang_size(gpu, Recipe(), LARGE, gib << 30, row) for gib in (8, 24, 36, 72, 126)]
+    assert sizes == sorted(sizes)
+    assert sizes[:2] == [1, 1]
+    assert 3 < sizes[2] < sizes[3] < sizes[4] == 21  # which fill a pass
+    again = gpu.model_copy(update={"gradient_checkpointing": True})
+    assert gang_size(again, Recipe(), LARGE, 24 << 30, row) > 4
+
+
+def test_what_is_not_adapted_is_not_counted_and_what_is_learned_is() -> None:
     gpu = Training(resources_per_worker={"GPU": 1})
-    sizes = [
-        gang_size(gpu, Recipe(), dataclasses.replace(MODEL, params=params, dtype="bfloat16"), 20)
-        for params in (3_000_000, 1_000_000_000, 8_000_000_000, 70_000_000_000)
-    ]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] > 50
-    assert sizes[-1] == 1
+    some = Recipe(lora=Lora(modules=("square",)))
+    assert gang_size(gpu, some, LARGE, 40 << 30, Tokens(100, 0.05)) > gang_size(
+        gpu, Recipe(), LARGE, 40 << 30, Tokens(100, 0.05)
+    )
+    few, all_ = (gang_size(gpu, Recipe(), LARGE, 60 << 30, Tokens(100, share)) for share in (0.01, 1.0))
+    assert few > all_ > 1
+
+
+def test_passes_that_are_limited_leave_room_for_more() -> None:
+    gpu = Training(resources_per_worker={"GPU": 1}, micro_batch_tokens=256)
+    row = Tokens(100, 0.05)
+    assert gang_size(gpu, Recipe(), LARGE, 36 << 30, row) > gang_size(
+        Training(resources_per_worker={"GPU": 1}), Recipe(), LARGE, 36 << 30, row
+    )
+
+
+def test_a_process_has_its_part_of_the_smallest_node_that_has_place_for_it() -> None:
+    nodes = [{"CPU": 8.0, "memory": 64.0 * 2**30}, {"CPU": 4.0, "memory": 8.5 * 2**30}, {"CPU": 1.0, "memory": 2.0**30}]
+    assert memory(Training(resources_per_worker={"CPU": 2}), nodes, None) == int(4 * 2**30 * USED)
+    assert memory(Training(resources_per_worker={"CPU": 8}), nodes, None) == int(64 * 2**30 * USED)
+    assert memory(Training(resources_per_worker={"CPU": 2, "memory": 2**30}), nodes, None) == int(2**30 * USED)
+    assert memory(Training(resources_per_worker={"CPU": 2}), [{"CPU": 4.0}], None) == int(UNKNOWN["cpu"] * USED)
+    assert memory(Training(resources_per_worker={"GPU": 0.5}), nodes, 80 << 30) == int(40 * 2**30 * USED)
+    assert memory(Training(resources_per_worker={"GPU": 2}), nodes, None) == int(UNKNOWN["cuda"] * USED)
+
+
+def test_what_is_learned_is_told_by_what_examples_say() -> None:
+    pair = Example("a question", "yes")
+    assert learned([pair], Recipe()) == 3 / 13
+    assert learned([pair, dataclasses.replace(pair, loss_on="all")], Recipe()) == 6 / 16
+    assert learned([pair], Recipe(loss_on="all")) == learned([pair], Recipe(keep_near_base=KeepNearBase(kl=0.1))) == 1
 
 
 def test_one_loss_scale_cannot_serve_several() -> None:
-    assert gang_size(CPU, Recipe(), dataclasses.replace(MODEL, dtype="float16"), 16) == 1
+    assert gang_size(CPU, Recipe(), dataclasses.replace(MODEL, dtype="float16"), MUCH, Tokens(16, 0.1)) == 1
 
 
 def test_out_of_memory_halves_the_tokens_of_a_pass_then_the_gang() -> None:
@@ -150,13 +196,12 @@ def test_out_of_memory_halves_the_tokens_of_a_pass_then_the_gang() -> None:
     assert seen == [(5, 1024), (5, 512), (5, 300), (3, 300), (2, 300), (1, 300), (1, 300)]
 
 
-def test_a_part_of_a_gpu_has_a_part_of_its_room_and_of_a_pass() -> None:
+def test_a_part_of_a_gpu_has_a_part_of_a_pass() -> None:
     whole, half = (Training(resources_per_worker={"GPU": gpus}) for gpus in (1, 0.5))
-    large = dataclasses.replace(MODEL, params=1_000_000_000, dtype="bfloat16")
-    for recipe, tokens in ((Recipe(), 20), (Recipe(batch_size=16), 200)):  # what limits is room, and what fills a pass
-        of_half, of_whole = (gang_size(one, recipe, large, tokens) for one in (half, whole))
-        assert of_half == pytest.approx(of_whole / 2, abs=1)
-        assert gang_size(Training(resources_per_worker={"GPU": 2}), recipe, large, tokens) == of_whole
+    row = Tokens(20, 0.1)
+    of_half, of_whole = (gang_size(one, Recipe(), MODEL, MUCH, row) for one in (half, whole))
+    assert of_half == pytest.approx(of_whole / 2, abs=1)
+    assert gang_size(Training(resources_per_worker={"GPU": 2}), Recipe(), MODEL, MUCH, row) == of_whole
 
 
 def test_what_memory_has_room_for_begins_with_what_a_pass_can_have() -> None:

@@ -1,0 +1,61 @@
+"""What a step holds is what a plan counts on, and no more for an optimiser that goes through many weights at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adapters.kinds.kind import kind_of
+from bench.gpu.kit import Shape
+from bench.memory import LENGTH, RECIPES, Case, step
+from orchestrator.scheduling.room import Tokens, room
+from trainers import optimizer
+from trainers.optimizer import GangAdamW
+from trainers.worker import Worker
+from trainers.world import World
+
+SHAPE = Shape("narrow", 128, 352, 3, 4, 2, 1024, 0, 0)
+GANG = 12
+
+
+@pytest.fixture
+def world(worker: Worker) -> World:
+    if not worker.world.joined:
+        worker.join(worker.address())
+    return worker.world
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dtype"),
+    [*((recipe, torch.float32) for recipe in RECIPES), ("r 16", torch.bfloat16), ("layers again", torch.bfloat16)],
+)
+def test_a_gang_is_within_fifteen_percent_of_what_fits(recipe: str, dtype: torch.dtype, world: World) -> None:
+    """Asked with exactly the memory that a gang of twelve took."""
+    case = Case(SHAPE, recipe, dtype)
+    base = SHAPE.model(dtype, world.device)
+    model = case.model(base)
+    between, more = step(base, case, GANG, world)
+    member = kind_of(RECIPES[recipe]).member(model)
+    assert member is not None
+    assert between > 0.97 * GANG * member.weights * (16 if dtype == torch.float32 else 14)
+    fit = room(case.training, model, member, model.bytes + between + more, Tokens(LENGTH, 0.25))
+    assert 0.85 * GANG <= fit <= 1.15 * GANG
+
+
+def test_a_sheet_is_updated_in_parts_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where weights go at paces of their own, and where some are not decayed."""
+
+    def learned(at_once: int) -> torch.Tensor:
+        monkeypatch.setitem(optimizer.AT_ONCE, "cpu", at_once)
+        draw = torch.Generator().manual_seed(3)
+        sheet = torch.nn.Parameter(torch.randn(3, 101, generator=draw))
+        adamw = GangAdamW(sheet, weight_decay=0.1, max_norm=1.0, rank=0, decayed=60)
+        adamw.pace = 1 + torch.rand(101, generator=draw)
+        for number in range(1, 4):
+            sheet.grad = torch.randn(3, 101, generator=draw)
+            adamw.rates, adamw.number = [1e-2, None, 3e-2], number
+            adamw.step()
+        return sheet.detach()
+
+    whole = learned(10**6)
+    assert all(torch.equal(learned(at_once), whole) for at_once in (1, 7, 60, 101, 150))
