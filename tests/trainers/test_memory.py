@@ -14,7 +14,7 @@ from trainers.optimizer import GangAdamW
 from trainers.worker import Worker
 from trainers.world import World
 
-SHAPE = Shape("narrow", 128, 352, 3, 4, 2, 1024, 0, 0)
+SHAPE = Shape("narrow", 128, 352, 6, 4, 2, 1024, 0, 0)
 GANG = 12
 
 
