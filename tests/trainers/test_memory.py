@@ -30,15 +30,16 @@ def world(worker: Worker) -> World:
     [*((recipe, torch.float32) for recipe in RECIPES), ("r 16", torch.bfloat16), ("layers again", torch.bfloat16)],
 )
 def test_a_gang_is_within_fifteen_percent_of_what_fits(recipe: str, dtype: torch.dtype, world: World) -> None:
-    """Asked with exactly the memory that a gang of twelve took."""
+    """Asked with the memory that a gang of twelve took, without what a process's earlier gang has left at times."""
     case = Case(SHAPE, recipe, dtype)
     base = SHAPE.model(dtype, world.device)
     model = case.model(base)
     between, more = step(base, case, GANG, world)
     member = kind_of(RECIPES[recipe]).member(model)
     assert member is not None
-    assert between > 0.97 * GANG * member.weights * (16 if dtype == torch.float32 else 14)
-    fit = room(case.training, model, member, model.bytes + between + more, Tokens(LENGTH, 0.25))
+    kept = GANG * member.weights * (16 if dtype == torch.float32 else 14)
+    assert 0.97 * kept < between < 1.4 * kept
+    fit = room(case.training, model, member, model.bytes + kept + more, Tokens(LENGTH, 0.25))
     assert 0.85 * GANG <= fit <= 1.15 * GANG
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from orchestrator.planning.grid import Grid, combined, expand, placed
 from orchestrator.planning.plan import plan
 from orchestrator.planning.standing import of_plan, of_store
-from orchestrator.scheduling.gangs import planned
+from orchestrator.scheduling.gangs import Place, planned
 from orchestrator.scheduling.waiting import Waiting
 from study.cells import Source
 from study.config import StudyConfig
 from study.config.expansion import learned, works
 from study.config.file import parse
+from study.data.example import Example
 from study.store.composed import recipes
 from study.store.layout import epoch_id
 from study.store.store import Store
@@ -94,7 +95,8 @@ def test_gangs_are_of_one_recipe_and_sized_by_it() -> None:
     config = parse(TWO + "training: {gang_size: 3}\n")
     grid, examples = grid_of(config), dict.fromkeys(config.source_list(), 10)
     tokens = {name: dict.fromkeys(works(config, examples), 100) for name in ("a", "b")}
-    found = planned(config, plan(grid, {}, []), examples, tokens, 1)
+    rows = dict.fromkeys(examples, [Example("who", "me")] * 10)
+    found = planned(config, plan(grid, {}, []), rows, tokens, Place(1, 1 << 30))
     assert all(len({unit.recipe for unit in gang}) == 1 for gang in found)
     assert sorted(unit.adapter_id for gang in found for unit in gang) == sorted(one.adapter_id for one in grid.adapters)
 

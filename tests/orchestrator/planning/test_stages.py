@@ -12,12 +12,13 @@ from orchestrator.planning.names import check_stages
 from orchestrator.planning.plan import followers, plan, without
 from orchestrator.planning.standing import of_plan, of_store
 from orchestrator.progress.combinations import lines
-from orchestrator.scheduling.gangs import gangs, planned
+from orchestrator.scheduling.gangs import Place, gangs, planned
 from orchestrator.training.record import stage_of
 from study.cells import Cell
 from study.config import StudyConfig
 from study.config.expansion import learned
 from study.config.file import parse
+from study.data.example import Example
 from study.errors import ConfigError
 from study.faults.kinds import NAN, NODE_LOST
 from study.store.course import Stage
@@ -113,9 +114,9 @@ def test_what_fails_takes_along_what_begins_with_it() -> None:
 def test_what_begins_with_another_is_in_another_gang() -> None:
     study = config()
     found = plan(grid_of(study), {}, [])
-    examples = {unit.source: 24 for unit in found.train}
+    examples = {unit.source: [Example("who", "me")] * 24 for unit in found.train}
     tokens = {"a": {str(unit.source): 100 for unit in found.train}}
-    made = planned(study, found, examples, tokens, devices=1)
+    made = planned(study, found, examples, tokens, Place(1, 1 << 30))
     assert sorted(unit.adapter_id for gang in made for unit in gang) == sorted(unit.adapter_id for unit in found.train)
     assert [{unit.source.name for unit in gang} for gang in made] == [{None}, {"two"}, {"three"}]
     assert gangs([], lambda unit: ("a", 0), {}, {}, 1) == []
