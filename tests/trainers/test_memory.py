@@ -14,12 +14,14 @@ from trainers.optimizer import GangAdamW
 from trainers.worker import Worker
 from trainers.world import World
 
-SHAPE = Shape("narrow", 128, 352, 6, 4, 2, 1024, 0, 0)
+SHAPE = Shape("narrow", 64, 176, 16, 4, 2, 512, 0, 0)  # deep: of few layers what one of them computes with shows
 GANG = 12
 
 
 @pytest.fixture
-def world(worker: Worker) -> World:
+def world(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> World:
+    """That of the process; a ZeRO 3 engine that was in it has left a linear product there which keeps its input."""
+    monkeypatch.setattr(torch.nn.functional, "linear", torch._C._nn.linear)
     if not worker.world.joined:
         worker.join(worker.address())
     return worker.world
@@ -29,11 +31,8 @@ def world(worker: Worker) -> World:
     ("recipe", "dtype"),
     [*((recipe, torch.float32) for recipe in RECIPES), ("r 16", torch.bfloat16), ("layers again", torch.bfloat16)],
 )
-def test_a_gang_is_about_what_fits(recipe: str, dtype: torch.dtype, world: World) -> None:
-    """Asked with the memory that a gang of twelve took: in a process of its own within 15 % (`bench.memory`).
-
-    What earlier gangs of the process have left moves it by a few bytes of each weight.
-    """
+def test_a_gang_is_within_fifteen_percent_of_what_fits(recipe: str, dtype: torch.dtype, world: World) -> None:
+    """Asked with exactly the memory that a gang of twelve took."""
     case = Case(SHAPE, recipe, dtype)
     base = SHAPE.model(dtype, world.device)
     model = case.model(base)
@@ -41,9 +40,9 @@ def test_a_gang_is_about_what_fits(recipe: str, dtype: torch.dtype, world: World
     member = kind_of(RECIPES[recipe]).member(model)
     assert member is not None
     kept = GANG * member.weights * (16 if dtype == torch.float32 else 14)
-    assert 0.97 * kept < between < 1.4 * kept
+    assert 0.97 * kept < between < 1.3 * kept  # the profiler misses that a gradient is given back now and then
     fit = room(case.training, model, member, model.bytes + kept + more, Tokens(LENGTH, 0.25))
-    assert 0.8 * GANG <= fit <= 1.25 * GANG
+    assert 0.85 * GANG <= fit <= 1.15 * GANG
 
 
 def test_a_sheet_is_updated_in_parts_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,15 @@ def trials(driver: int) -> list[psutil.Process]:
     return found
 
 
+def is_resumed(store: Store) -> bool:
+    """Whether a checkpoint says that it was gone on from; what is done loses its own while it is looked for."""
+    for found in begun(store):
+        with suppress(FileNotFoundError):
+            if header(store.read(found.file))["resumed"]:
+                return True
+    return False
+
+
 def lost(world: tuple[Path, Path], folder: Path) -> tuple[Path, Store]:
     """A study of which Tune's actors were killed, then the whole run. Raises TooLate where it was faster than that."""
     folder.mkdir()
@@ -238,7 +247,7 @@ def lost(world: tuple[Path, Path], folder: Path) -> tuple[Path, Store]:
         until(lambda: farthest(store) > 0, running)
         for process in found:
             process.kill()
-        until(lambda: any(header(store.read(c.file))["resumed"] for c in begun(store)), running)
+        until(lambda: is_resumed(store), running)
     assert "Traceback" not in (folder / "output").read_text()  # a trial that is tried again is no news
     return file, store
 
