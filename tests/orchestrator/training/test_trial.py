@@ -42,6 +42,8 @@ from tests.support.trials import (
 from trainers.checkpoint import Checkpoint, MemberState
 from trainers.checkpoint_header import header
 
+LONG = {**RECIPE, "epochs": 80}  # for what takes long to disturb a study
+
 
 class Deadly(Store):
     """A store whose second adapter is the last thing its writer does."""
@@ -238,7 +240,7 @@ def lost(world: tuple[Path, Path], folder: Path) -> tuple[Path, Store]:
     """A study of which Tune's actors were killed, then the whole run. Raises TooLate where it was faster than that."""
     folder.mkdir()
     slowly = {"resources_per_worker": {"CPU": 1}, "gang_size": 8, "micro_batch_tokens": 64}  # a row at a time
-    file, config = study(world, folder, training=slowly)
+    file, config = study(world, folder, training=slowly, recipe=LONG)
     store = Store(config.store)
     with open(folder / "output", "w") as output, start(file, stdout=output, stderr=output) as driver:
         running = lambda: driver.poll() is None and not store.records()  # noqa: E731
@@ -256,6 +258,10 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     undisturbed: tuple[WorkerGroup, Store], world: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """SIGKILL of Tune's actors, then of the whole run; then two processes finish what one has begun."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    context = context_of(study(world, whole, recipe=LONG)[1])
+    trained(GangTrainer(context, undisturbed[0]), context)
     for turn in range(4):
         with suppress(TooLate):
             file, store = lost(world, tmp_path / str(turn))
@@ -266,7 +272,7 @@ def test_a_lost_trial_and_a_lost_run_go_on_with_other_workers(
     how = "training={workers_per_trial: 2, resources_per_worker: {CPU: 0.5}}"
     done = sweep_apart(file, "--set", how)  # this process has a cluster
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_equal(store, undisturbed[1], exactly=False)
+    assert_equal(store, context.store, exactly=False)
     assert max(len(record.conditions.resumed_at_steps) for record in store.records().values()) == 2
     assert store.files(CHECKPOINTS, "") == []
 
