@@ -149,10 +149,9 @@ def _noise_of_items(grids: Sequence[ModelGrid], ends: Ends) -> Noise:
     deltas, noises = [], []
     for one in grids:
         own = noise(one.grid, one.cells.seeds)
-        parts = (own.own, own.shared, own.seeds, own.df, own.df_all, own.items)
-        delta, *placed = _placed(one, ends, (one.grid.delta, *parts))
+        delta, *parts = _placed(one, ends, (one.grid.delta, own.own, own.shared, own.seeds))
         deltas.append(delta)
-        noises.append(Noise(*placed))
+        noises.append(Noise(*parts))
     return averaged(deltas, noises)[1]
 
 

@@ -12,7 +12,7 @@ the errors from items that its cells have in common is no cell's own (`_alike`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,7 @@ from analysis.inference.seeds import SeedSpread, at_cells
 
 LEAST = 1e-4  # a variance that is as good as 0
 LEAST_SOURCES = 3  # from which what they have in common is told from what they do not
-TIE = 1e-6  # of two degrees of freedom
-TIED = 0.02  # of what items add: seeds that vary by less are taken to vary by so much
 POOLED = 60.0  # degrees of freedom of targets' average variance: at 20 items it counts three times a target's own
-
-
-def _known() -> Floats:
-    return np.array(np.inf)
 
 
 @dataclass(frozen=True)
@@ -38,9 +32,6 @@ class Noise:
     own: Floats  # S × T: of the cell alone
     shared: Floats  # S × T: of what all cells of its target share, the base's items first of all
     seeds: Floats  # S × T: of what all cells of its source share
-    df: Floats = field(default_factory=_known)  # S × T: degrees of freedom of the source's `seeds` beside those of all
-    df_all: Floats = field(default_factory=_known)  # S × T: and of all sources' together
-    items: Floats = field(default_factory=lambda: np.zeros(()))  # S × T: what was taken off for items, in parts of it
 
 
 def noise(grid: Grid, spread: SeedSpread) -> Noise:
@@ -58,10 +49,9 @@ def noise(grid: Grid, spread: SeedSpread) -> Noise:
     met = there.any(axis=0)
     shared[met] = moderated((shared * size)[met], size[met] - 1) / size[met]
     everywhere = np.broadcast_to(shared, there.shape)
-    unsure = [np.broadcast_to(one[..., None], there.shape) for one in _unsure(grid, spread)]
     alike = min(_alike(grid, own, there), float(own[there].min(initial=np.inf)) - LEAST)
     seeds = np.nan_to_num(seeds)
-    return Noise(own - alike + seeds * (1 - together), everywhere, alike + seeds * together, *unsure)
+    return Noise(own - alike + seeds * (1 - together), everywhere, alike + seeds * together)
 
 
 def _alike(grid: Grid, own: Floats, there: npt.NDArray[np.bool_]) -> float:
@@ -84,19 +74,6 @@ def _alike(grid: Grid, own: Floats, there: npt.NDArray[np.bool_]) -> float:
     return max((float(whole) - apart) / pairs, 0.0) if pairs > 0 else 0.0
 
 
-def _unsure(grid: Grid, spread: SeedSpread) -> tuple[Floats, Floats, Floats]:
-    """Of each source `df`, `df_all` and `items` of `Noise`: a variance of d degrees of freedom varies by 2 / d, and
-    2 / D of it is what all sources' is off by.
-    """
-    known = np.full(len(grid.delta), np.inf)
-    if not spread.known:
-        return known, known, np.zeros(len(known))
-    whole = max(float((grid.n_seeds.max(axis=1) - 1).clip(0).sum()), 1.0)
-    beside = 1 / spread.df_mean - 1 / whole
-    df = np.divide(1, beside, out=known.copy(), where=beside > TIE)
-    return df, np.full(len(known), whole), spread.noise / np.maximum(spread.each, LEAST + TIED * spread.noise)
-
-
 def moderated(variance: Floats, df: Floats) -> Floats:
     """Variances of these degrees of freedom, moved towards their average."""
     return np.asarray((df * variance + POOLED * variance.mean()) / (df + POOLED))
@@ -106,12 +83,10 @@ def averaged(deltas: Sequence[Floats], noises: Sequence[Noise]) -> tuple[Floats,
     """Mean Δ over the models that have a cell, and its errors; NaN where none has it."""
     have = np.array([~np.isnan(delta) for delta in deltas])
     m = have.sum(axis=0)
-
-    def total(name: str) -> Floats:
-        values = (np.where(h, getattr(one, name), 0.0) for h, one in zip(have, noises, strict=True))
-        return np.asarray(sum(values))
-
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(have, deltas, 0.0).sum(axis=0) / m
-        own, shared, seeds = (total(name) / m**2 for name in ("own", "shared", "seeds"))
-        return mean, Noise(own, shared, seeds, total("df"), total("df_all"), total("items") / m)
+        parts = [
+            sum(np.where(h, getattr(one, name), 0.0) for h, one in zip(have, noises, strict=True)) / m**2
+            for name in ("own", "shared", "seeds")
+        ]
+    return mean, Noise(*parts)

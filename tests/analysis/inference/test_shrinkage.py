@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.inference.effects import Measured, design_of, fit
 from analysis.inference.items import Column, grid
 from analysis.inference.noise import Noise, averaged, noise
 from analysis.inference.seeds import SeedSpread
-from analysis.inference.shrinkage import _posterior, expected, measured
+from analysis.inference.shrinkage import Measured, _design, _fit, _posterior, expected, measured
 from bench.measures import analyse, of_advice
 from bench.worlds import World, draw
 
@@ -30,7 +29,7 @@ def test_posterior_is_the_conditional_normal() -> None:
     """By dense covariances, the mean estimated by generalised least squares."""
     seen = some()
     sds = np.array([1.0, 2.0, 1.5, 0.7])
-    got_mean, got_variance = _posterior(seen, design_of(seen), fit(seen, design_of(seen), sds))
+    got_mean, got_variance = _posterior(seen, _design(seen), _fit(seen, _design(seen), sds))
     same = {name: getattr(seen, name)[:, None] == getattr(seen, name) for name in ("source", "target", "group")}
     signal = same["source"] * 1.0 + same["target"] * 4.0 + np.eye(len(seen.delta)) * 2.25 + same["group"] * 0.49
     noise = same["source"] * 1.0 + same["target"] * 2.0 + np.diag(seen.own)
@@ -101,41 +100,6 @@ def test_the_source_that_comes_first_is_not_flattered(effects: str) -> None:
     assert raw.mean() > 2
 
 
-def test_a_source_whose_seeds_are_known_by_few_degrees_of_freedom_is_believed_less() -> None:
-    """Its mean is five errors above the others', as these are estimated from two seeds that may have been close."""
-    rng, shape = np.random.default_rng(4), (12, 8)
-    delta = rng.normal(size=shape) + rng.normal(size=(12, 1))
-    delta[0] += 5 - delta[0].mean()
-    said = []
-    for df, of_all in ((np.inf, np.inf), (1.5, 12.0), (np.inf, 3.0)):
-        of = Noise(np.ones(shape), np.zeros(shape), np.ones(shape), np.full(shape, df), np.full(shape, of_all))
-        found = expected(measured(delta, np.zeros(shape, np.int64), of)).mean.reshape(shape)
-        said.append(float(found[0].mean() - found[1:].mean()))
-    assert said[1] < 0.5 * said[0]
-    assert said[2] < 0.8 * said[0]
-
-
-def test_one_harm_beside_nothing_makes_no_other_source_look_better() -> None:
-    rng, many = np.random.default_rng(8), []
-    for _ in range(8):
-        delta = rng.normal(size=(12, 8)) + rng.normal(size=(12, 1)) / 2
-        delta[0] -= 12
-        of = Noise(np.ones((12, 8)), np.zeros((12, 8)), np.full((12, 8), 0.25))
-        found = expected(measured(delta, np.zeros((12, 8), np.int64), of)).mean.reshape(12, 8)
-        assert found[0].mean() < -9
-        many.append(float((found[1:].max(axis=0) - found[1:].mean(axis=0)).mean()))
-    assert (
-        np.mean(many) < 0.35
-    )  # the highest of eleven errors is 0.85; with one variance for all sources 0.90 are believed
-
-
-def test_what_models_know_of_their_seeds_is_added_up() -> None:
-    of = Noise(np.ones((2, 1)), np.ones((2, 1)), np.ones((2, 1)), np.full((2, 1), 3.0), np.full((2, 1), 4.0))
-    _, both = averaged([np.zeros((2, 1)), np.array([[0.0], [np.nan]])], [of, of])
-    assert both.df[:, 0].tolist() == [6.0, 3.0]
-    assert both.df_all[:, 0].tolist() == [8.0, 4.0]
-
-
 def test_the_same_answer_every_time() -> None:
     seen = some()
     assert (expected(seen).mean == expected(seen).mean).all()
@@ -152,7 +116,7 @@ def test_a_harm_is_as_likely_as_it_is_frequent_as_far_as_errors_allow() -> None:
         tail.append(stats.norm.cdf((-1 - found.mean) / found.sd))
         true.append(effects.ravel() <= -1)
     chance, harm = np.concatenate(said), np.concatenate(true)
-    assert chance.mean() - harm.mean() == pytest.approx(0.0, abs=0.2)  # the calibration's bound
+    assert chance.mean() - harm.mean() == pytest.approx(0.0, abs=0.13)
     assert np.mean(tail) - harm.mean() > 0.25
     rare, likely = chance < 0.2, chance > 0.8
     assert harm[rare].mean() == pytest.approx(chance[rare].mean(), abs=0.1)
