@@ -1,4 +1,4 @@
-"""A gang on a DeepSpeed engine: one trainable parameter, the sheet that holds all its adapters, or all of a model.
+"""A gang on a DeepSpeed engine: what is trained is the sheet that holds all its adapters, or the weights of a model.
 
 Invariant: a member's gradient that is not finite never reaches DeepSpeed, which would skip the step for all of them.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,16 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from adapters.base.device import on_device
+from adapters.base.spread import size_of
 from adapters.kinds.kind import Sheet, kind_of
 from adapters.quantising.weights import learning
 from study.config import Recipe
 from study.errors import ConfigError
 from trainers.batch import MicroBatch, Prompts
-from trainers.gathered import where_spread
+from trainers.gathered import exchange, read
 from trainers.loss import losses
 from trainers.optimizer import GangAdamW
+from trainers.settings import sized
 from trainers.world import World, deepspeed, forget_modules
 
 
@@ -100,7 +102,8 @@ class Engine:
         self._name = model.name
         self._bad = torch.zeros(self._sheet.slots, device=world.device)
         if not engine.fp16_enabled():  # there infinite gradients are how DeepSpeed finds its loss scale
-            self._sheet.weights.register_hook(self._without_bad)
+            for part in self._sheet.parts:
+                part.register_hook(self._without_bad)
 
     def recompute(self) -> None:
         """Keep no activations within the base's layers: they are computed again. Raises ConfigError."""
@@ -160,31 +163,19 @@ class Engine:
 
     def weights(self, slots: Collection[int]) -> dict[int, dict[str, torch.Tensor]]:
         """Copies of members' weights on the CPU, as an adapter's file has them."""
-        whole_KP = where_spread(self._sheet.weights, self.world.device)
-        with self._whole_sheet() if whole_KP is None else nullcontext():
-            return {slot: self._sheet.copies(slot, whole_KP) for slot in slots}
+        parts = [read(part, self.world.device) for part in self._sheet.parts]
+        return {slot: self._sheet.copies(slot, parts) for slot in slots}
 
     def _exchanged(self, slots: Sequence[int], rows_KP: torch.Tensor) -> torch.Tensor:
         """Put rows into the sheet, in place of what is returned, on the CPU."""
-        with self._whole_sheet(modifier_rank=0), torch.no_grad():
-            sheet_KP, places = self._sheet.weights, on_device(slots, self.world.device)
-            before_KP = sheet_KP[places].cpu()
-            sheet_KP[places] = rows_KP.to(sheet_KP)
-        return before_KP
+        return exchange(self._sheet.parts, on_device(slots, self.world.device), rows_KP)
 
-    def _whole_sheet(self, modifier_rank: int | None = None) -> AbstractContextManager[None]:
-        """Within, this process has the sheet whole, also where ZeRO 3 has spread it."""
-        sheet_KP = self._sheet.weights
-        whole: AbstractContextManager[None] = deepspeed.zero.GatheredParameters(
-            [sheet_KP], modifier_rank=modifier_rank, enabled=hasattr(sheet_KP, "ds_id")
-        )
-        return whole
-
-    def _without_bad(self, gradient_KP: torch.Tensor) -> torch.Tensor:
-        """The sheet's gradient with the rows that are not finite (or too large to square) set to zero, and noted."""
+    def _without_bad(self, gradient: torch.Tensor) -> torch.Tensor:
+        """A part's gradient with the rows that are not finite (or too large to square) set to zero, and noted."""
+        gradient_KP = gradient.view(self._sheet.slots, -1)
         bad = ~torch.isfinite(torch.linalg.vector_norm(gradient_KP, dim=1, dtype=torch.float32).square_())
         self._bad += bad
-        return gradient_KP.masked_fill(bad[:, None], 0.0)
+        return gradient_KP.masked_fill(bad[:, None], 0.0).view_as(gradient)
 
 
 @contextmanager
@@ -209,14 +200,13 @@ def opened(
                 sheet.begin(slot, start.weights)
         start_SKP = _together([start.row for start in starts], 3 if outer_rate is None else 4)
         if start_SKP is not None:
-            sheet.weights.data.copy_(start_SKP[0])
-        sheet.weights.requires_grad_()
-        optimizer = GangAdamW(sheet.weights, recipe.weight_decay, recipe.max_grad_norm, world.rank, sheet.decayed)
+            exchange(sheet.parts, torch.arange(sheet.slots, device=world.device), start_SKP[0])
+        for part in sheet.parts:
+            part.requires_grad_()
+        optimizer = GangAdamW(sheet.parts, recipe.weight_decay, recipe.max_grad_norm, world.rank, sheet.decayed)
         optimizer.outer_rate, optimizer.pace = outer_rate, sheet.pace
-        config = _sized(settings, sheet.weights.numel())
-        engine, *_ = deepspeed.initialize(
-            model=model, model_parameters=[sheet.weights], optimizer=optimizer, config=config
-        )
+        config = sized(settings, [size_of(part) for part in sheet.parts])
+        engine, *_ = deepspeed.initialize(model=model, model_parameters=sheet.parts, optimizer=optimizer, config=config)
         if start_SKP is not None:
             optimizer.load(start_SKP)
         yield Engine(engine, model, optimizer, world)
@@ -225,16 +215,9 @@ def opened(
             engine.destroy()
         more.close()
         model.detach()
+        forget_modules(model)
         del engine, model, sheet
-        forget_modules()
         gc.collect()  # engine and model refer to each other: without it their device memory would linger
-
-
-def _sized(settings: Mapping[str, object], weights: int) -> dict[str, object]:
-    """Settings with a buffer for gradients of the sheet's size; DeepSpeed's default takes 2 GB in float32."""
-    asked = settings.get("zero_optimization", {})
-    assert isinstance(asked, Mapping)  # `zero_stage` has looked
-    return {**settings, "zero_optimization": {"reduce_bucket_size": weights, **asked}}
 
 
 def _together(rows: Sequence[torch.Tensor | None], count: int) -> torch.Tensor | None:

@@ -5,9 +5,11 @@ All of it at once on a device would be several times what ZeRO has left there.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
+
+from adapters.base.spread import size_of, whole
 
 AT_ONCE = 2**26  # numbers of all processes that lie on a device at once: 256 MiB in float32
 
@@ -31,15 +33,29 @@ def whole_of(part: torch.Tensor, count: int, device: torch.device, wanted: bool 
     return found.view(-1)[:count]
 
 
-def where_spread(weights: torch.Tensor, device: torch.device) -> torch.Tensor | None:
-    """On the CPU the whole of what ZeRO 3 has spread. Every process has to ask.
-
-    None for what is whole in this process, and for parts that only DeepSpeed can read: on a disk, or quantised.
-    """
+def read(weights: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The weights themselves, or on the CPU the whole of what ZeRO 3 has spread. Every process has to ask."""
     part = getattr(weights, "ds_tensor", None)
-    if part is None or part.dtype != weights.dtype:
-        return None
-    count = math.prod(weights.ds_shape)  # type: ignore[attr-defined]  # DeepSpeed's own
-    if part.numel() * torch.distributed.get_world_size() < count:
-        return None
-    return whole_of(part, count, device).view(weights.ds_shape)  # type: ignore[attr-defined]
+    if part is None:
+        return weights
+    count, shape = size_of(weights), weights.ds_shape  # type: ignore[attr-defined]  # DeepSpeed's own
+    if part.dtype == weights.dtype and part.numel() * torch.distributed.get_world_size() >= count:
+        return whole_of(part, count, device).view(shape)
+    with whole([weights]):  # only DeepSpeed can read it: on a disk, or quantised
+        return weights.detach().to("cpu", copy=True)
+
+
+@torch.no_grad()
+def exchange(parts: Sequence[torch.Tensor], places_N: torch.Tensor, rows_NP: torch.Tensor) -> torch.Tensor:
+    """Put rows into a sheet of these parts, in place of what is returned, on the CPU. Every process has to.
+
+    A part of several rows is the only one.
+    """
+    before, begin = list[torch.Tensor](), 0
+    for part in parts:
+        with whole([part], written=True):
+            own_KW = part.view(len(part) if len(parts) == 1 else 1, -1)
+            before.append(own_KW[places_N].cpu())
+            own_KW[places_N] = rows_NP[:, begin : begin + own_KW.shape[1]].to(own_KW)
+            begin += own_KW.shape[1]
+    return torch.cat(before, dim=1)

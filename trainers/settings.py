@@ -6,6 +6,8 @@ ask, and a wrong setting is found before any process is started.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from study.config import Recipe, Training
 from study.config.fields import on_gpu, share_of_gpu
 from study.errors import ConfigError
@@ -109,3 +111,21 @@ def engine_config(training: Training, dtype: str) -> dict[str, object]:
     elif dtype == "float16":
         settings["fp16"] = {"enabled": True}
     return settings
+
+
+def sized(settings: Mapping[str, object], parts: Sequence[int]) -> dict[str, object]:
+    """Settings of an engine for a sheet whose parts have so many numbers, by what is not asked for otherwise.
+
+    DeepSpeed's default buffer for gradients takes 2 GB in float32. Of a sheet of several parts, the weights of a model,
+    ZeRO 3 keeps none after it was computed with, not even the billion numbers of its default, and the optimiser, which
+    clips all by one norm, takes them in one step and in their order.
+    """
+    asked = settings.get("zero_optimization", {})
+    assert isinstance(asked, Mapping)  # `zero_stage` has looked
+    sizes: dict[str, object] = {"reduce_bucket_size": max(parts)}
+    fixed: dict[str, object] = {}
+    if len(parts) > 1:
+        sizes.update(stage3_max_live_parameters=max(parts), stage3_max_reuse_distance=0)
+        fixed.update(sub_group_size=sum(parts), round_robin_gradients=False)
+    unasked = {key: size for key, size in sizes.items() if key.removeprefix("stage3_") not in asked}
+    return {**settings, "zero_optimization": {**unasked, **asked, **fixed}}

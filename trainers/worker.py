@@ -97,7 +97,7 @@ class Worker:
         settings = engine_config(training, model.dtype)
         if model.dtype == "float16" and self.world.device.type == "cpu":
             raise ConfigError("models.dtype", model.dtype, "cannot be trained on a CPU", "use bfloat16 or float32")
-        is_spread = zero_stage(training) == 3 and kind_of(setup.recipe).shares_base
+        is_spread = zero_stage(training) == 3 and kind_of(setup.recipe).spreads_base
         if self.base is None or (self.base.model.identity, self.base.partitioned) != (model.identity, is_spread):
             self.base = None
             gc.unfreeze()
@@ -139,14 +139,13 @@ class Worker:
         job = member.job
         if member.failure is not None:
             return Rejected(job.adapter_id, NAN, member.failure)
-        folder, kind, nothing = out / job.adapter_id, kind_of(setup.recipe), False
+        folder, kind, start = out / job.adapter_id, kind_of(setup.recipe), member.begins_with()
+        nothing = kind.is_as_begun(base.module, member.kept) if start is None else _is_equal(member.kept, start)
         if self.world.rank == 0:
             beat(LOADING)  # weights of a whole model are written as slowly as they are read
             kind.write(folder, base.module, base.model, member.kept)
             for epoch, weights in member.others():
                 kind.write(Path(epoch_folder(str(folder), epoch)), base.module, base.model, weights)
-            start = member.begins_with()
-            nothing = kind.is_as_begun(base.module, member.kept) if start is None else _is_equal(member.kept, start)
         return Trained(job.adapter_id, folder, member.course(nothing), shared)
 
     def _batching(self, setup: Setup, gang: int, base: Base) -> Batching:

@@ -63,8 +63,14 @@ def init_process_group(store: torch.distributed.Store, rank: int, size: int, dev
     deepspeed.init_distributed(dist_backend=backend, verbose=False, timeout=LOST_AFTER)
 
 
-def forget_modules() -> None:
-    """Empty two caches of DeepSpeed's that would keep every model that ZeRO 3 has run (0.19.8)."""
+def forget_modules(model: torch.nn.Module) -> None:
+    """Empty what of DeepSpeed's would keep every model that ZeRO 3 has run (0.19.8), and what a base would keep of it.
+
+    A base's modules, which the next engine has again, would go on telling the first one's of their backward passes.
+    """
+    for module in model.modules():
+        module.__dict__.pop("pre_bwd_fn", None)
+        module.__dict__.pop("post_bwd_fn", None)
     parameter_offload.FWD_MODULE_STACK.clear()
     cached = PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
     cached.__closure__[0].cell_contents.cache_clear()  # behind a decorator that does not pass it on

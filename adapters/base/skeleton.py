@@ -9,7 +9,7 @@ place, and those named in `own` may be.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -18,12 +18,16 @@ from torch import nn
 from adapters.quantising.weights import shared_by
 
 
-def skeleton(base: Any, own: Collection[str] = ()) -> Any:
-    """Another model over the base's weights; the parameters and buffers named in `own` are copies."""
+def skeleton(base: Any, own: Collection[str] = (), others: Mapping[str, nn.Parameter] | None = None) -> Any:
+    """Another model over the base's weights, or over `others` by the same names.
+
+    Parameters and buffers that are named in `own` are copies.
+    """
     known: dict[int, Any] = {}
     for name, weight in base.named_parameters():
         values = weight.detach().clone() if name in own else weight.detach()
-        known[id(weight)] = nn.Parameter(values, requires_grad=weight.requires_grad)
+        fresh = nn.Parameter(values, requires_grad=weight.requires_grad)
+        known[id(weight)] = fresh if others is None else others[name]
     for name, buffer in base.named_buffers():
         known[id(buffer)] = buffer.clone() if name in own else buffer.detach()
     known.update((id(one), other) for one, other in shared_by(base))

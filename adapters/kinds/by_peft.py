@@ -29,6 +29,7 @@ class PeftKind:
     name: ClassVar[str]
     fix: ClassVar[str] = "take another kind of tuning, or another model"
     shares_base: ClassVar[bool] = False
+    spreads_base: ClassVar[bool] = False
     dropout: ClassVar[float] = 0.0
     train_flops: ClassVar[int] = LORA_TRAINING
 

@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 
 
 class Sheet(Protocol):
-    """A base whose members' trainable weights are the rows of one parameter, `weights` [K, P].
+    """A base whose members' trainable weights are the rows of a sheet [K, P].
 
     Weight decay applies to the first `decayed` numbers of a row. It is a torch module, and holds the base as a part of
     it where the base's own weights take part in training as they are.
     """
 
     @property
-    def weights(self) -> torch.nn.Parameter: ...
+    def parts(self) -> Sequence[torch.nn.Parameter]:
+        """The sheet: one parameter [K, P], or where K is 1 several of any shape, whose numbers follow each other."""
+        ...
 
     @property
     def model(self) -> PreTrainedModel:
@@ -67,8 +69,8 @@ class Sheet(Protocol):
         """‖ΔW‖² of each member's adapter [K], with a gradient."""
         ...
 
-    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """A member's weights on the CPU, by their names in its files; of these in place of `weights` where given."""
+    def copies(self, slot: int, parts: Sequence[torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        """A member's weights on the CPU, by their names in its files; of these in place of `parts` where given."""
         ...
 
     def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -89,7 +91,12 @@ class Kind(Protocol):
 
     @property
     def shares_base(self) -> bool:
-        """Whether the base stays as it is, so that a gang shares one copy of it, which ZeRO 3 may spread."""
+        """Whether a gang shares one copy of the base."""
+        ...
+
+    @property
+    def spreads_base(self) -> bool:
+        """Whether ZeRO 3 may spread the base."""
         ...
 
     @property
@@ -132,7 +139,10 @@ class Kind(Protocol):
         ...
 
     def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
-        """Whether these `Sheet.copies` make of the base what it was before training."""
+        """Whether these `Sheet.copies` make of the base what it was before training.
+
+        Where it is spread every process has to ask.
+        """
         ...
 
     def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> Sheet:

@@ -27,6 +27,7 @@ class LoraKind:
 
     lora: Lora
     shares_base: bool = True
+    spreads_base: bool = True
     virtual_tokens: int = 0
     remark: str | None = None
     train_flops: int = LORA_TRAINING

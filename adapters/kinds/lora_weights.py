@@ -56,7 +56,12 @@ class LoraSheet(nn.Module):
 
     @property
     def weights(self) -> nn.Parameter:
+        """The sheet, in one piece."""
         return self.bank.sheet
+
+    @property
+    def parts(self) -> Sequence[nn.Parameter]:
+        return [self.weights]
 
     @property
     def model(self) -> PreTrainedModel:
@@ -92,8 +97,8 @@ class LoraSheet(nn.Module):
     def squared_norms(self) -> torch.Tensor:
         return self.bank.squared_norms()
 
-    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        own = self.bank.get(slot, weights_KP)
+    def copies(self, slot: int, parts: Sequence[torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        own = self.bank.get(slot, None if parts is None else parts[0])
         if self._parts:
             own = AdapterWeights({name: converted(one, self._parts[name]) for name, one in own.modules.items()})
         return named(own)

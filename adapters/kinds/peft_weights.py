@@ -60,8 +60,8 @@ class PeftSheet(Row):
         logits_BTV: torch.Tensor = functional_call(model, self(), kwargs=given).logits
         return logits_BTV
 
-    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        return {self._in_file(name): weight for name, weight in super().copies(slot, weights_KP).items()}
+    def copies(self, slot: int, parts: Sequence[torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        return {self._in_file(name): weight for name, weight in super().copies(slot, parts).items()}
 
     @torch.no_grad()
     def begin(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:

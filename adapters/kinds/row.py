@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -17,17 +17,11 @@ class Row(nn.Module):
 
     slots, pace = 1, None
 
-    def __init__(
-        self,
-        weights: Mapping[str, torch.Tensor],
-        decayed: int,
-        device: torch.device,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+    def __init__(self, weights: Mapping[str, torch.Tensor], decayed: int, device: torch.device) -> None:
         super().__init__()
         self._shapes = {name: weight.shape for name, weight in weights.items()}
         self.decayed = decayed
-        row_1P = torch.empty(1, sum(weight.numel() for weight in weights.values()), dtype=dtype, device=device)
+        row_1P = torch.empty(1, sum(weight.numel() for weight in weights.values()), device=device)
         self.weights = nn.Parameter(row_1P)  # its memory is all that is taken
         with torch.no_grad():
             for name, own in self.views().items():
@@ -43,8 +37,13 @@ class Row(nn.Module):
         parts = torch.split_with_sizes((self.weights if weights_1P is None else weights_1P)[0], sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
-    def copies(self, slot: int, weights_KP: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.views(weights_KP).items()}
+    @property
+    def parts(self) -> Sequence[nn.Parameter]:
+        return [self.weights]
+
+    def copies(self, slot: int, parts: Sequence[torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        views = self.views(None if parts is None else parts[0])
+        return {name: weight.detach().to("cpu", copy=True) for name, weight in views.items()}
 
     def squared_norms(self) -> torch.Tensor:
         raise TypeError("there is no product beside the base's matrices")

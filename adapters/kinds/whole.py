@@ -23,6 +23,7 @@ class WholeKind:
     """Full fine-tuning: a gang of one, since each member needs all of a model, and no dropout."""
 
     shares_base: bool = False
+    spreads_base: bool = True
     dropout: float = 0.0
     virtual_tokens: int = 0
     remark: str | None = None
@@ -44,14 +45,20 @@ class WholeKind:
         return ()
 
     def is_as_begun(self, base: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> bool:
+        from adapters.base.spread import whole
+
         own = dict(base.named_parameters())
-        return all(bool((weights[name] == own[name].to("cpu", weights[name].dtype)).all()) for name in weights)
+        for name, weight in weights.items():
+            with whole([own[name]]):
+                if not bool((weight == own[name].to("cpu", weight.dtype)).all()):
+                    return False
+        return True
 
     def sheet(self, base: PreTrainedModel, members: Sequence[tuple[str, int]], device: torch.device) -> WholeSheet:
         from adapters.kinds.whole_weights import WholeSheet
 
         assert len(members) == 1, "all weights of a base are one member's"
-        return WholeSheet(base, device)
+        return WholeSheet(base)
 
     def write(self, folder: Path, base: PreTrainedModel, model: Model, weights: Mapping[str, torch.Tensor]) -> None:
         from adapters.kinds.whole_weights import write

@@ -60,7 +60,7 @@ class Gang:
         for slot, member in enumerate(members):
             self.bank.put(slot, adapter(base, member))
         self.bank.sheet.requires_grad_()
-        self._optimizer = GangAdamW(self.bank.sheet, 0.0, 1.0, 0, self.bank.sheet.shape[1])
+        self._optimizer = GangAdamW([self.bank.sheet], 0.0, 1.0, 0, self.bank.sheet.shape[1])
         self._step = 0
 
     def learn(self) -> torch.Tensor:

@@ -205,11 +205,11 @@ def test_a_sheet_in_parts_is_updated_as_a_whole_one(monkeypatch: pytest.MonkeyPa
         return parameter.detach()
 
     sheet = torch.nn.Parameter(start.clone())
-    whole = take_steps(sheet, GangAdamW(sheet, 0.1, None, 0, 7), gradients)
+    whole = take_steps(sheet, GangAdamW([sheet], 0.1, None, 0, 7), gradients)
     halves = []
     for rank in range(2):
         flat = [torch.cat([t.flatten(), torch.zeros(1)])[rank * 18 : (rank + 1) * 18] for t in (start, *gradients)]
-        optimizer = GangAdamW(torch.nn.Parameter(start.clone()), 0.1, None, rank, 7)
+        optimizer = GangAdamW([torch.nn.Parameter(start.clone())], 0.1, None, rank, 7)
         halves.append(take_steps(torch.nn.Parameter(flat[0].clone()), optimizer, flat[1:]))
     assert torch.equal(torch.cat(halves)[:35].view(5, 7), whole)
     assert torch.equal(whole[1], start[1])

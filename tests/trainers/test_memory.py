@@ -52,7 +52,7 @@ def test_a_sheet_is_updated_in_parts_bit_for_bit(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setitem(optimizer.AT_ONCE, "cpu", at_once)
         draw = torch.Generator().manual_seed(3)
         sheet = torch.nn.Parameter(torch.randn(3, 101, generator=draw))
-        adamw = GangAdamW(sheet, weight_decay=0.1, max_norm=1.0, rank=0, decayed=60)
+        adamw = GangAdamW([sheet], weight_decay=0.1, max_norm=1.0, rank=0, decayed=60)
         adamw.pace = 1 + torch.rand(101, generator=draw)
         for number in range(1, 4):
             sheet.grad = torch.randn(3, 101, generator=draw)

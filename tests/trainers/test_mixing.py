@@ -95,7 +95,7 @@ def test_slow_weights_follow_as_computed_by_hand() -> None:
 
     def go(flat: torch.Tensor, parts: list[torch.Tensor], rank: int) -> tuple[torch.Tensor, torch.Tensor]:
         parameter = torch.nn.Parameter(flat.clone())
-        optimizer = GangAdamW(torch.nn.Parameter(start.clone()), 0.0, None, rank, 2)
+        optimizer = GangAdamW([torch.nn.Parameter(start.clone())], 0.0, None, rank, 2)
         optimizer.outer_rate, optimizer.param_groups[0]["params"] = 0.25, [parameter]
         for number, (gradient, following) in enumerate(zip(parts, loops, strict=True), 1):
             optimizer.rates, optimizer.number, optimizer.following = rates, number, following

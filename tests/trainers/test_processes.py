@@ -1,7 +1,6 @@
 """Two real processes train a gang as one does, with dropout, at every ZeRO stage, even where a step has few rows.
 
-Also with slow weights, with what keeps near the base, and on from another adapter.
-They also go on from where one has got to, and one from where they have.
+Also with slow weights, with what keeps near the base, on from another adapter, and from where one has got to.
 """
 
 from __future__ import annotations
@@ -21,8 +20,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from study.config import KeepNearBase, Lora, Mixing
-from study.models.resolve import Model
+from study.config import KeepNearBase, Lora, Mixing, ModelConfig
+from study.models.resolve import Model, resolve
+from tests.support import zoo
+from tests.support.spread import Held, watched
 from tests.support.training import RECIPE, assert_close, job, train, training, weights
 from trainers import gathered
 from trainers.checkpoint import Checkpoint
@@ -53,9 +54,17 @@ KINDS = {
     "pissa": ODD.model_copy(update={"lora": Lora(r=4, alpha=8, dropout=0.2, init="pissa", lr_ratio=4)}),
     "prompts": ODD.model_copy(update={"kind": "prompt_tuning", "keep_near_base": KeepNearBase(kl=0.5)}),
 }
-
-WHOLE = RECIPE.model_copy(update={"batch_size": 3, "epochs": 1, "lora": None, "learning_rate": 1e-3})
+LAST = RECIPE.validation.model_copy(update={"keep": "last"})
+WHOLE = RECIPE.model_copy(
+    update={"batch_size": 3, "epochs": 2, "lora": None, "learning_rate": 1e-3, "weight_decay": 0.1, "validation": LAST}
+)
 AT_ONCE = 4096  # numbers
+DEEP: dict[str, dict[str, object]] = {  # a head that is the embedding, experts, matrices that are kept transposed
+    "llama": {"num_hidden_layers": 6, "tie_word_embeddings": True},
+    "mixtral": {"num_hidden_layers": 3, "tie_word_embeddings": False},
+    "gpt2": {"n_layer": 6},
+}
+NOTHING_KEPT = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}  # not even small weights
 
 Meetings: TypeAlias = "multiprocessing.queues.Queue[Meeting]"
 
@@ -87,12 +96,28 @@ def train_whole(worker: Worker, model: Model, out: Path) -> None:
     states, state = list[object](), Engine.state
     Engine.state = lambda engine: states.append(state(engine)) or states[-1]  # type: ignore[method-assign,func-returns-value]
     torch.distributed.all_gather_into_tensor = counted
-    Engine._whole_sheet = None  # type: ignore[method-assign,assignment]  # puts all of it together
-    setup = Setup(model, WHOLE, training(3, micro_batch_size=1))
-    worker.train(setup, GANG[1:], out / "whole", None, lambda _: None)
-    assert [one is None for one in states] == [worker.world.rank > 0], "a checkpoint is in one process's memory alone"
+    setup, saved = Setup(model, WHOLE, training(3, micro_batch_size=1)), list[bytes]()
+    worker.train(setup, GANG[1:], out / "whole", None, lambda reached: saved.append(reached.to_bytes()))
+    torch.distributed.all_gather_into_tensor, Engine.state = before, state  # type: ignore[method-assign]
     if worker.world.rank == 0:
         (out / "gathered").write_text(f"{max(asked)} {sum(asked)}")
+        (out / "checkpoint").write_bytes(saved[0])
+    assert [one is None for one in states] == [worker.world.rank > 0] * 2, "a checkpoint is in one process's memory"
+    torch.distributed.barrier()
+    worker.train(setup, GANG[1:], out / "on", Checkpoint.from_bytes((out / "checkpoint").read_bytes()))
+
+
+def train_deep(worker: Worker, out: Path) -> None:
+    """Train all weights of other models; note how many numbers of them, and of gradients, were held at once."""
+    for name in DEEP:
+        weights, gradients = Held(), Held()
+        with watched(weights, gradients):
+            worker.train(Setup(deep(out, name), WHOLE, training(3, deepspeed=NOTHING_KEPT)), GANG[1:], out / name)
+        (out / f"held-{name}-{worker.world.rank}").write_text(f"{weights.most} {gradients.most}")
+
+
+def deep(out: Path, name: str) -> Model:
+    return resolve(ModelConfig(id=str(out / f"{name}-model")), "float32", "models[0]")
 
 
 def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> None:
@@ -123,6 +148,7 @@ def work(rank: int, met: Meetings, model: Model, out: Path, begun: bytes) -> Non
             how = training(3, micro_batch_size=1, gradient_checkpointing=name != "prompts")
             worker.train(Setup(model, recipe, how), GANG[1:], out / name)
         train_whole(worker, model, out)
+        train_deep(worker, out)
         status = 0
     except Exception:  # noqa: BLE001 - told to the parent by the exit code, and below
         traceback.print_exc()
@@ -138,6 +164,8 @@ def by_two(worker: Worker, model: Model, tmp_path_factory: pytest.TempPathFactor
     start.rename(out / "start.safetensors")
     saved: list[bytes] = []
     worker.train(Setup(model, ODD, training(2)), gang(out), out / "one", None, lambda c: saved.append(c.to_bytes()))
+    for name, changes in DEEP.items():
+        zoo.make(name, out / f"{name}-model", **changes)
     context = multiprocessing.get_context("spawn")
     met: Meetings = context.Queue()
     processes = [context.Process(target=work, args=(rank, met, model, out, saved[0])) for rank in range(2)]
@@ -176,11 +204,37 @@ def test_two_processes_equal_one_of_each_kind(
 def test_two_processes_put_all_weights_together_a_piece_at_a_time(
     worker: Worker, model: Model, tmp_path: Path, by_two: Path
 ) -> None:
-    expected = train(worker, model, tmp_path, GANG[1], WHOLE)
+    expected = train(worker, model, tmp_path, GANG[1], WHOLE, training(0))
     assert_close(*(load_file(one / "model.safetensors") for one in (by_two / "whole" / "b", expected.folder)))
     most, total = map(int, (by_two / "gathered").read_text().split())
     assert most <= AT_ONCE
-    assert total == 4 * model.params, "its weights, and a checkpoint of them with both moments"
+    assert total == 2 * 4 * model.params, "in each epoch its weights, and a checkpoint of them with both moments"
+
+
+def test_all_weights_go_on_where_two_were(worker: Worker, model: Model, tmp_path: Path, by_two: Path) -> None:
+    """Two do so to the byte; one by itself, at another stage, but for rounding."""
+    files = [(by_two / name / "b" / "model.safetensors").read_bytes() for name in ("whole", "on")]
+    assert files[0] == files[1]
+    start = Checkpoint.from_bytes((by_two / "checkpoint").read_bytes())
+    [mine] = worker.train(Setup(model, WHOLE, training(0)), GANG[1:], tmp_path, start)
+    assert isinstance(mine, Trained)
+    assert_close(*(load_file(one / "model.safetensors") for one in (mine.folder, by_two / "whole" / "b")))
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_no_process_holds_more_than_a_layer_and_the_vocabularys(
+    worker: Worker, tmp_path: Path, by_two: Path, name: str
+) -> None:
+    """Neither of weights nor of gradients, though all are trained, to what one process trains."""
+    expected = train(worker, deep(by_two, name), tmp_path, GANG[1], WHOLE, training(0))
+    found, own = (load_file(one / "model.safetensors") for one in (by_two / name / "b", expected.folder))
+    layer = sum(one.numel() for weight, one in found.items() if ".0." in weight.replace(".experts.0.", "."))
+    vocabulary = max(one.numel() for one in found.values())
+    for rank in range(2):
+        for most in map(int, (by_two / f"held-{name}-{rank}").read_text().split()):
+            assert 0 < most <= layer + 2 * vocabulary < sum(one.numel() for one in found.values()) / 1.9
+    # Biases of keys cancel out: their gradients are noise, which Adam makes as large as any.
+    assert_close(*({n: one for n, one in of.items() if not n.endswith("c_attn.bias")} for of in (found, own)))
 
 
 @pytest.mark.parametrize("stage", RESUMED)

@@ -55,10 +55,10 @@ def test_initial_weights_are_a_function_of_seed_and_adapter(model: Model) -> Non
 def test_all_weights_are_copied_in_a_precision_that_holds_them_all(model: Model) -> None:
     base = AutoModelForCausalLM.from_pretrained(model.path)
     next(base.parameters()).data = next(base.parameters()).data.bfloat16()  # a base of two precisions
-    sheet = whole.WholeSheet(base, torch.device("cpu"))
+    copies = whole.WholeSheet(base).copies(0)
     for name, weight in base.named_parameters():
-        assert torch.equal(sheet.views()[name], weight.float())
-    assert whole.WholeSheet(base.bfloat16(), torch.device("cpu")).weights.dtype == torch.bfloat16
+        assert torch.equal(copies[name], weight.float())
+    assert {part.dtype for part in whole.WholeSheet(base.bfloat16()).parts} == {torch.bfloat16}
 
 
 def test_initial_weights_are_distributed_as_pefts(model: Model) -> None:
