@@ -6,7 +6,7 @@ A copy from ordinary memory to a GPU waits for all that was asked of it before; 
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -28,19 +28,24 @@ def uploaded(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def read_no_texts() -> None:
     """Have transformers take texts without a mask for what they are: on a GPU it would wait to look at each batch.
 
-    It looks whether several texts stand in a row (packing), which ours never do, and whether to warn of padding.
+    It looks whether several texts stand in a row (packing), which ours never do, and whether to warn of padding; for
+    flash-attn it would look at a single row anew in every layer.
     """
-    from transformers import PreTrainedModel, masking_utils
+    from transformers import PreTrainedModel, masking_utils, modeling_flash_attention_utils
 
     PreTrainedModel.warn_if_padding_and_no_attention_mask = _nothing  # type: ignore[method-assign]
-    found = masking_utils.find_packed_sequence_indices
-    if found.__module__ != __name__:
+    looked = (masking_utils, "find_packed_sequence_indices"), (modeling_flash_attention_utils, "_is_packed_sequence")
+    for module, name in looked:
+        if (found := getattr(module, name)).__module__ != __name__:
+            setattr(module, name, _never_packed(found))
 
-        def never_packed(position_ids: torch.Tensor) -> torch.Tensor | None:
-            return None if position_ids.device.type == "cuda" else found(position_ids)
 
-        never_packed.__module__ = __name__
-        masking_utils.find_packed_sequence_indices = never_packed
+def _never_packed(found: Callable[..., object]) -> Callable[..., object]:
+    def asked(position_ids: torch.Tensor | None, *more: object) -> object:
+        on_gpu = position_ids is not None and position_ids.device.type == "cuda"
+        return None if on_gpu else found(position_ids, *more)
+
+    return asked
 
 
 def _nothing(*_: object) -> None: ...

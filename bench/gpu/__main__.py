@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from bench.gpu.checks import gangs, memory, parity, placement, waits
+from bench.gpu.flash import flash
 from bench.gpu.kit import Kit
 from bench.gpu.quantised import quantised
 from bench.gpu.speeds import speeds
 from bench.gpu.split import split
 
 CORE = {"placement": placement, "parity": parity, "gang": gangs, "memory": memory, "waits": waits}
-CORE |= {"quantised": quantised, "split": split, "speed": speeds}
+CORE |= {"quantised": quantised, "flash": flash, "split": split, "speed": speeds}
 
 
 def main(arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 from collections.abc import Sequence
 
 from study.config import StudyConfig
@@ -40,9 +40,18 @@ def _check_flash(config: StudyConfig, model: Model, key: str) -> None:
     if model.dtype == "float32":
         fix = "set dtype to bfloat16, or use sdpa"
         raise ConfigError(key, _FLASH, f"computes in half precision, and {model.name} is in float32", fix)
-    if importlib.util.find_spec("flash_attn") is None:
+    if not _is_installed("flash-attn"):
         fix = "install flash-attn here and on all nodes, or use sdpa: on a GPU torch has such a kernel, too"
-        raise ConfigError(key, _FLASH, "the library flash_attn is not installed", fix)
+        raise ConfigError(key, _FLASH, "the library flash-attn is not installed", fix)
+
+
+def _is_installed(name: str) -> bool:
+    """By the name of what is installed: version 4 of that library has a name of its own, and the same modules."""
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _check_class(model: Model, key: str) -> None:

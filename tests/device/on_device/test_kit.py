@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from bench.gpu.__main__ import main
+from tests.support import flash
 
 
 def test_the_core_of_the_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    flash.install(tmp_path / "libraries", monkeypatch)
     code = main(["core", "--tiny", "--out", str(tmp_path)])
     told = json.loads((tmp_path / "gpu.json").read_text())
     assert [line for line in told["lines"] if line["holds"] is False] == []
@@ -28,3 +30,7 @@ def test_the_core_of_the_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     assert sum(line["part"] == "split" for line in told["lines"]) == 6, "over two devices, in both dtypes"
     assert (tmp_path / "gpu.md").read_text().count("\n| ") >= len(told["lines"])
+    assert {line["what"] for line in told["lines"] if line["part"] == "flash"} >= {
+        "a gang beside one by sdpa",
+        "plain rows beside sdpa",
+    }

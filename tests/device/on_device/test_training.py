@@ -19,7 +19,7 @@ from evaluators.subjects.on_base import load_base
 from study.config import ModelConfig, Recipe, Validation
 from study.models.resolve import resolve
 from tests.device import fake
-from tests.support import zoo
+from tests.support import flash, zoo
 from tests.support.tiny_models import make_model
 from tests.support.training import RECIPE, job, shared_worker, training
 from trainers.checkpoint import Checkpoint
@@ -69,7 +69,8 @@ def recipe_of(changes: dict[str, Any]) -> Recipe:
 
 def trained(folder: Path, out: Path, recipe: Recipe, steps: Steps, **how: Any) -> list[Counter[str]]:
     """Train a gang of two, where its kind shares a base; what its steps wait for."""
-    model = resolve(ModelConfig(id=str(folder)), how.pop("dtype", "float32"), "models[0]")
+    entry = ModelConfig(id=str(folder), attn_implementation=how.pop("attention", None))
+    model = resolve(entry, how.pop("dtype", "float32"), "models[0]")
     jobs = [job("a", count=16), job("b", count=16)]
     if recipe.keep_near_base.kl:
         jobs = [replace(one, prompts=(other.examples,)) for one, other in zip(jobs, reversed(jobs), strict=True)]
@@ -95,6 +96,21 @@ def test_a_step_is_waited_for_once(kind: str, tiny: Path, tmp_path: Path, monkey
     for waits in steps:
         assert waits.total() == 1, waits
         assert READ in next(iter(waits)), waits
+
+
+def test_the_library_flash_attn_is_called_without_a_mask(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands for a real one. transformers would look in every layer whether a single row is of several texts."""
+    flash.install(tmp_path / "libraries", monkeypatch)
+    how: dict[str, Any] = {"dtype": "bfloat16", "attention": "flash_attention_2", "micro_batch_size": 1}
+    steps = trained(tiny, tmp_path / "out", recipe_of(KINDS["dropout"]), Steps(monkeypatch), **how)
+    assert len(steps) >= 3
+    assert {waits.total() for waits in steps} == {1}, steps
+    calls = flash.calls()
+    assert len(calls) > len(steps)
+    assert all(is_causal for _, is_causal in calls)
+    assert 1 in {shape[0] for shape, _ in calls}
 
 
 @pytest.mark.parametrize("type_", [*TYPES[:2], *(pytest.param(one, marks=pytest.mark.long) for one in TYPES[2:])])

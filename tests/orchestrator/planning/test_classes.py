@@ -5,17 +5,18 @@ And one that cannot be split is refused where evaluators have several GPUs.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from adapters.base.loading import load_model
 from adapters.base.probe import apart, said, tokens_of
-from orchestrator.planning import classes
 from orchestrator.planning.classes import check_classes
 from study.config.file import parse
 from study.errors import ConfigError
 from study.models.resolve import Model, resolve_all
+from tests.support import flash
 
 ON_GPUS = "evaluators.resources={GPU: 1}", "training.resources_per_worker={GPU: 1}"
 
@@ -42,8 +43,12 @@ def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path, mo
 
     from tests.support.tiny_models import make_tokenizer
 
-    with pytest.raises(ConfigError, match=r"models\[0\]\.attn_implementation = 'flash_attention_2': the library flash"):
-        planned(tiny_model_dir, "flash_attention_2", *ON_GPUS)
+    lacks = r"models\[0\]\.attn_implementation = 'flash_attention_2': the library flash-attn is not installed"
+    for installed in (None, "flash-attn-4", "flash-attn"):
+        if installed is not None:
+            flash.install(tmp_path / installed, monkeypatch, installed)
+        with nullcontext() if installed == "flash-attn" else pytest.raises(ConfigError, match=lacks):
+            planned(tiny_model_dir, "flash_attention_2", *ON_GPUS)
     with pytest.raises(ConfigError, match=r"computes in half precision, and .* is in float32"):
         planned(tiny_model_dir, "flash_attention_2", *ON_GPUS, dtype="float32")
     with pytest.raises(ConfigError, match=r"runs on GPUs alone, and evaluators\.resources asks for none"):
@@ -56,12 +61,10 @@ def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path, mo
     planned(tmp_path, "eager")
     with pytest.raises(ConfigError, match="BloomForCausalLM has no such attention"):
         planned(tmp_path, "sdpa")
-    monkeypatch.setattr(classes, "_check_flash", lambda *_: None)
-    planned(tiny_model_dir, "flash_attention_2")
     for other, lack in ((FalconConfig, "cannot be switched to it"), (Gemma2Config, "has not got it")):
         other(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=400).save_pretrained(tmp_path)
         with pytest.raises(ConfigError, match=f"need sdpa beside it, and {other.__name__[:-6]}ForCausalLM {lack}"):
-            planned(tmp_path, "flash_attention_2")
+            planned(tmp_path, "flash_attention_2", *ON_GPUS)
 
 
 def test_one_that_cannot_be_split_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
