@@ -12,7 +12,8 @@ WORDS = {  # of what an answer's columns say, where their names do not
     "expected": "what to expect of the change, luck allowed for; from low to high in 95 % of cases",
     "better": "that it is better is certain, as far as one in twenty of what is so called may be wrong; so `worse`",
     "can_be_harmed": "false where the base is at chance or at 0: a loss there is luck",
-    "harm_elsewhere": "of its other targets, the share to expect a harm on, %",
+    "harm_elsewhere": "of its other targets that can be harmed (the base is above chance, or above 0), the share to "
+    "expect a harm on, %; empty where none can be",
     "harm_shown": "of these, the share of which a harm is certain, %: 0 where the noise could have made all of them",
     "over_donor": "Δ beyond the single donor that other items show as the best; beyond the best in truth it is less",
     "mean_elsewhere": "the mean of what to expect on them",
@@ -42,7 +43,7 @@ class Advice:
             tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=2,
             tbl_width_chars=160, tbl_formatting="MARKDOWN", fmt_str_lengths=60,
         ):  # fmt: skip
-            shown = f"{self.sentence}\n{self.table.head(most)}"
+            shown = f"{self.sentence}\n{self.table.head(min(most, self.table.height))}"
         rest = self.table.height - most
         shown = f"{shown}\n{rest} more rows; see --top" if rest > 0 else shown
         return "\n\n".join([shown, *(other.text(most) for other in self.beside)])

@@ -8,6 +8,7 @@ say so. Beside each source stands what it does elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -152,15 +153,18 @@ def _is_measured(grid: predict.Grid) -> bool:
 
 
 def _known(metric: Metric) -> tuple[pl.DataFrame, str]:
-    """`expectations` for every pair of a study that is measured or can be predicted, by one metric, and how well."""
-    try:
-        if _is_measured(_grid(metric)):  # the model's fit takes most of the time
-            return expectations(metric.transfer, metric.grids, None, metric.harm), ""
-        model, note = _model(metric)
-        predicted = model.predict()
-    except NotComputable:
-        predicted, note = None, ""
-    return expectations(metric.transfer, metric.grids, predicted, metric.harm), note
+    """`expectations` for every pair of a study that is measured or can be predicted, by one metric, and how well.
+
+    Without a chance of harm on targets that cannot be harmed.
+    """
+    predicted, note = None, ""
+    with suppress(NotComputable):
+        if not _is_measured(_grid(metric)):  # the model's fit takes most of the time
+            model, note = _model(metric)
+            predicted = model.predict()
+    known = expectations(metric.transfer, metric.grids, predicted, metric.harm)
+    harmable = ~pl.col("target").is_in(sorted(_lowest(metric)))
+    return known.with_columns(pl.when(harmable).then(name).alias(name) for name in ("harm", "shown")), note
 
 
 def _lowest(metric: Metric) -> set[str]:
@@ -186,8 +190,8 @@ def for_target(
     """Sources for a target, best first, with what they do elsewhere beside what is known of the pair.
 
     harm_elsewhere is the share (%) of the source's other targets, those of `others` too, that one must expect to be
-    harmed, noise allowed for; sources above `max_harm` are left out. harm_shown is the share of which that is certain:
-    where nothing is harmed a chance cannot be 0, and this is. No mean mixes metrics.
+    harmed, noise allowed for, of those that can be; sources above `max_harm` are left out. harm_shown is the share of
+    which that is certain: where nothing is harmed a chance cannot be 0, and this is. No mean mixes metrics.
     """
     here = known.filter(pl.col("target") == target).drop("target", "n_models", "sd", "harm", "shown")
     elsewhere = known.filter(pl.col("target") != target)

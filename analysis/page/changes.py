@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.page import html
-from analysis.page.words import Row, real, span
+from analysis.page.words import Row, signed, span
 from analysis.tables.registry import Made
 
 SHOWN = "data_or_adapter"  # the table that the chapter has itself
@@ -35,19 +35,15 @@ def said(made: Made) -> Iterator[str]:
             _beside(row, "adapter", f"beside the best combination of adapters, {row['adapter']}"),
         ]
         ceiling, saw = row["delta_ceiling"], ", some of whose examples it has learned," if row["few_shot"] else ""
-        own = "" if ceiling is None else f"; what is trained there itself has {_signed(ceiling)}"
+        own = "" if ceiling is None else f"; what is trained there itself has {signed(ceiling)}"
         told = ", ".join(part for part in parts if part) or "nothing stands beside it"
         yield (
             f"{row['model']}: {row['source_task']} in {row['source_language']} ({row['change']}) on "
-            f"{row['target_task']}/{row['target_language']}{saw} has {_signed(row['delta'])} {row['unit']} by "
+            f"{row['target_task']}/{row['target_language']}{saw} has {signed(row['delta'])} {row['unit']} by "
             f"{row['metric']}: {told}{own}."
         )
 
 
 def _beside(row: Row, what: str, words: str) -> str:
     gain, low, high = (row[f"gain_{what}{end}"] for end in ("", "_low", "_high"))
-    return "" if gain is None or gain != gain else f"{_signed(gain)}{span(low, high, what == 'unchanged')} {words}"
-
-
-def _signed(value: object) -> str:
-    return f"{real(value):+.2f}".replace("-", "−")
+    return "" if gain is None or gain != gain else f"{signed(gain)}{span(low, high, what == 'unchanged')} {words}"

@@ -10,7 +10,7 @@ import polars as pl
 from analysis.frames import TARGET
 from analysis.inference.paired import mean_difference
 from analysis.page import html
-from analysis.page.words import WRONG, Row, count
+from analysis.page.words import WRONG, Row, count, signed
 from analysis.tables.registry import Made
 
 TABLES = ("compositions", "lambda_curve", "additivity", "geometry", "generation")
@@ -96,7 +96,7 @@ def _mean(rows: pl.DataFrame, column: str, unit: str) -> str:
     values = np.full((int(at[0].max()) + 1, int(at[1].max()) + 1), np.nan)
     values[at[0], at[1]] = rows[column].to_numpy()
     found = mean_difference(values)
-    mean, low, high = (f"{float(end[0]):+.2f}".replace("-", "−") for end in (found.value, found.low, found.high))
+    mean, low, high = (signed(float(end[0])) for end in (found.value, found.low, found.high))
     return f"{mean} {unit}" + ("" if "nan" in low else f" (95 % interval {low} to {high})")
 
 

@@ -27,7 +27,7 @@ from analysis.reading.study import Study, load, load_published
 from analysis.statistics import recipes
 from analysis.statistics.languages.distances import with_own
 from analysis.tables import compare, pairs, registry
-from analysis.tables.exclusion import without, without_unhealthy
+from analysis.tables.exclusion import check_left, without, without_unhealthy
 from analysis.tables.known import with_known_values
 from analysis.tables.registry import Made, make, make_all
 from study.errors import ConfigError
@@ -63,7 +63,10 @@ def read(
         study = _each(study, lambda one: replace(one, curated=tasks))
     if distances is not None:
         study = _each(study, lambda one: with_own(one, distances))
-    return _each(study, without_unhealthy) if exclude_unhealthy else study
+    if exclude_unhealthy:
+        study = _each(study, without_unhealthy)
+        check_left(study)
+    return study
 
 
 def beside_it(name: str) -> Study:

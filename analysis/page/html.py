@@ -47,7 +47,7 @@ def number(value: object, signed: bool = False) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         small = 0 < abs(value) < 0.01 and not signed
-        shown = f"{value:.2g}" if small else f"{value:+.2f}" if signed else f"{value:.2f}"
+        shown = f"{value:.2g}" if small else f"{round(value, 2) + 0.0:+.2f}" if signed else f"{value:.2f}"
         return shown.replace("-", "−")
     return str(value)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import polars as pl
 
 from analysis.page import html
-from analysis.page.words import WRONG, count, real
+from analysis.page.words import WRONG, count, signed
 from analysis.tables.registry import Made
 
 SHOWN = "recipes"  # the table that the chapter has itself
@@ -61,7 +61,7 @@ def said(frame: pl.DataFrame) -> Iterator[str]:
         if not whole.height:
             continue
         row = whole.row(0, named=True)
-        ends = "" if row["low"] is None else f" (95 % interval {_signed(row['low'])} to {_signed(row['high'])})"
+        ends = "" if row["low"] is None else f" (95 % interval {signed(row['low'])} to {signed(row['high'])})"
         verdict = "worse" if row["worse"] else "better" if row["better"] else "no difference beyond chance"
         calls = "; ".join(
             f"of {count(rows.filter(pl.col('family') == family).height, family)} "
@@ -69,13 +69,9 @@ def said(frame: pl.DataFrame) -> Iterator[str]:
             for family in ("source", "cell")
         )
         yield (
-            f"{model}: {recipe} beside {beside}, by {metric}: {_signed(row['difference'])} {unit}{ends} over "
+            f"{model}: {recipe} beside {beside}, by {metric}: {signed(row['difference'])} {unit}{ends} over "
             f"{count(row['n_cells'], 'transfer cell')}, {verdict}; {calls}."
         )
-
-
-def _signed(value: object) -> str:
-    return f"{real(value):+.2f}".replace("-", "−")
 
 
 def _called(rows: pl.DataFrame) -> str:

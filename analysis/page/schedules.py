@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.page import html
-from analysis.page.words import Row, real, span
+from analysis.page.words import Row, real, signed, span
 from analysis.statistics.combinations.schedules import ONE_SEED
 from analysis.tables.registry import Made
 
@@ -58,4 +58,4 @@ def _side(row: Row, side: str, words: str) -> str:
     more, low, high = (row[f"{side}_{end}"] for end in ("more", "low", "high"))
     if more is None:
         return ""
-    return f"{real(more):+.2f} {row['unit']} {words}{span(low, high)}".replace("-", "−")
+    return f"{signed(real(more))} {row['unit']} {words}{span(low, high)}"

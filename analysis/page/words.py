@@ -16,16 +16,21 @@ REGIMES = {
 WRONG = "of either at most one in twenty is expected to be wrong"
 
 
+def signed(value: object) -> str:
+    """A Δ with its sign; none below 0 that rounds to it."""
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−") if isinstance(value, float) else "unknown"
+
+
 def pp(value: object) -> str:
     """A Δ with its sign and unit."""
-    return "unknown" if not isinstance(value, float) else f"{value:+.2f} pp".replace("-", "−")
+    return f"{signed(value)} pp" if isinstance(value, float) else "unknown"
 
 
 def span(low: object, high: object, named: bool = False) -> str:
     """An interval in brackets, called what it is where it is the first of its line; nothing where it is not known."""
     if not isinstance(low, float) or not isinstance(high, float):
         return ""
-    return f" ({'95 % interval ' * named}{low:+.2f} to {high:+.2f})".replace("-", "−")
+    return f" ({'95 % interval ' * named}{signed(low)} to {signed(high)})"
 
 
 def count(n: int, what: str, several: str = "") -> str:

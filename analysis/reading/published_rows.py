@@ -25,6 +25,7 @@ SCORES = [name for name in MEANS if not name.startswith("delta")]
 SPREADS = [name for name in (*STATISTICS, *ERRORS) if name not in MEANS]
 NUMBERS = ["model_size", "n_seeds", *STATISTICS, *ERRORS]
 NO_NAMES = ("n/a", "nan", "null", "none", "-", "?")
+UNSEEN = r"\p{C}"  # control characters, spaces of no width
 LINE = "line"  # of the file, the header being line 1
 ROUNDED = 0.0101  # pp: how far Δ may be from its two scores, which may have been rounded to four decimals
 ERROR_OFF = 0.02  # share by which a standard error may differ from sd/√n
@@ -99,6 +100,8 @@ def checked(path: str | Path, rows: pl.DataFrame) -> pl.DataFrame:
     for name in KEYS:
         blank = (pl.col(name) == "") | pl.col(name).str.to_lowercase().is_in(NO_NAMES)
         _first(path, rows, blank, name, "that names nothing", "say which it is, or leave the row out")
+        unseen = pl.col(name).str.contains(UNSEEN)
+        _first(path, rows, unseen, name, "a character that cannot be seen is in it", "write the name without it")
     _check_regimes(path, rows)
     typed = _typed(path, rows)
     for name in (*MEANS, "n_seeds"):
@@ -187,5 +190,5 @@ def _check_repeats(path: str | Path, rows: pl.DataFrame) -> None:
 
 
 def _check_sizes(path: str | Path, rows: pl.DataFrame) -> None:
-    other = pl.col("model_size") != pl.col("model_size").first().over("model_name")
+    other = pl.col("model_size").ne_missing(pl.col("model_size").first().over("model_name"))
     _first(path, rows, other, "model_size", "its model has another size above", "mend one of the two")

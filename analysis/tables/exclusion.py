@@ -25,9 +25,9 @@ def without_unhealthy(study: Study) -> Study:
     """The study without the targets that fail a health check; ConfigError when they cannot be checked."""
     try:
         doubts = health(study.asked, study.units, study.records)
-    except NotComputable as why:
-        raise ConfigError("--exclude-unhealthy", study.origin, str(why), "give a store with item rows") from why
-    bad = set(doubts.select("model", *TARGET).iter_rows())
+    except NotComputable as none:
+        raise ConfigError("--exclude-unhealthy", study.origin, str(none), "give a store with item rows") from none
+    bad, why = set(doubts.select("model", *TARGET).iter_rows()), ", ".join(sorted(set(doubts["check"])))
     kept = healthy_rows(study.transfer, doubts)
     of_bad = study.units.join(doubts.select("model", *TARGET), on=["model", *TARGET], how="semi")
     scores = study.scores.join(of_bad, on="unit", how="anti") if study.scores.height else study.scores
@@ -35,11 +35,12 @@ def without_unhealthy(study: Study) -> Study:
     of_samples = sum(gone[table] for table in ("learning_curve", "graded_curve", "corpus_curve"))
     beside = sum(gone[table] for table in BESIDE.values())
     others = sum(gone.values()) - of_samples - beside
+    unhealthy = f"{len(bad)} unhealthy targets ({why})"
     notes = (
-        (study.transfer.height - kept.height, f"rows of the transfer table on {len(bad)} unhealthy targets"),
-        (others, f"score units of other metrics on {len(bad)} unhealthy targets"),
-        (of_samples, f"score units of samples on {len(bad)} unhealthy targets"),
-        (beside, f"score units of compositions and existing adapters on {len(bad)} unhealthy targets"),
+        (study.transfer.height - kept.height, f"rows of the transfer table on {unhealthy}"),
+        (others, f"score units of other metrics on {unhealthy}"),
+        (of_samples, f"score units of samples on {unhealthy}"),
+        (beside, f"score units of compositions and existing adapters on {unhealthy}"),
     )
 
     return replace(
@@ -49,6 +50,14 @@ def without_unhealthy(study: Study) -> Study:
         excluded=(*study.excluded, *(note for note in notes if note[0])),
         apart=tuple((left, table) for n, table in study.apart if (left := n - gone.get(table, 0))),
     )
+
+
+def check_left(study: Study) -> None:
+    """Raise ConfigError where no target is left, under any recipe."""
+    recipes = [study] if study.across is None else list(study.across.studies.values())
+    if not any(one.asked or one.texts for one in recipes):
+        problem = f"all {len(study.unhealthy)} targets fail a health check, and nothing is left to report"
+        raise ConfigError("--exclude-unhealthy", study.origin, problem, "leave it out: the page tells what each fails")
 
 
 def without(study: Study, bad: frozenset[tuple[str, str, str]]) -> Study:

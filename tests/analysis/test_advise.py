@@ -24,6 +24,7 @@ def test_command_line(store_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ["--target", "names/de"],
         ["--source", "names/de", "--model", "small-3B"],
         ["--target", "names/de", "--max-harm", "0"],
+        ["--target", "names/de", "--top", str(10**20)],
     ):
         assert advise.main([str(store_path), *question]) == 0
         assert "names/de" in capsys.readouterr().out

@@ -6,14 +6,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from analysis import report
 from analysis.reading.study import Study, load
-from analysis.tables.exclusion import without_unhealthy
+from analysis.tables.exclusion import check_left, without_unhealthy
 from analysis.tables.registry import TABLES, make_all
 from study.errors import ConfigError
 from study.store.compaction import compact
@@ -95,6 +97,10 @@ def test_report_without_unhealthy_targets(tmp_path: Path, capsys: pytest.Capture
     assert "unhealthy targets" in page
     with pytest.raises(ConfigError, match="exclude-unhealthy"):
         without_unhealthy(Study("x", "x", study.transfer))
+    alike = tuple(replace(panel, pred=np.zeros_like(panel.pred)) for panel in study.panels)
+    with pytest.raises(ConfigError, match="all 6 targets fail a health check, and nothing is left"):
+        check_left(without_unhealthy(replace(study, panels=alike)))
+    check_left(healthy)
 
 
 @pytest.mark.usefixtures("no_figures")

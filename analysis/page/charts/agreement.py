@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.page.charts import said
 from analysis.page.charts.style import BLUE, ORANGE, Spec, data, rule_at_zero, spec
+from analysis.page.words import signed
 
 PARTS = {
     "model": "#4477aa",
@@ -93,8 +94,7 @@ def consistency(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         width=width, height=32 * rows.height
     )
     told = (
-        f"{row['row']}: median {said.signed(row['median'])}, middle half {said.signed(row['q1'])} to "
-        f"{said.signed(row['q3'])}"
+        f"{row['row']}: median {signed(row['median'])}, middle half {signed(row['q1'])} to {signed(row['q3'])}"
         for row in rows.iter_rows(named=True)
     )
     return spec(chart, f"Consistency Index over sources. {said.listed(told)}.")
@@ -125,7 +125,7 @@ def distance(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     trend = base.transform_regression("value", "delta").mark_line(color="#c8641b", strokeWidth=2)
     chart = alt.layer(dots, trend).add_params(pick).properties(width=width, height=300)
     told = (
-        f"{kind}: Pearson's r {said.signed(part.select(pl.corr('value', 'delta')).item())}"
+        f"{kind}: Pearson's r {signed(part.select(pl.corr('value', 'delta')).item())}"
         for (kind,), part in frame.group_by("distance", maintain_order=True)
     )
     pairs = frame.filter(pl.col("distance") == kinds[0])

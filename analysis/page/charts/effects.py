@@ -21,6 +21,7 @@ from analysis.page.charts.style import (
     rule_at_zero,
     spec,
 )
+from analysis.page.words import signed
 
 if TYPE_CHECKING:
     import altair as alt
@@ -103,8 +104,8 @@ def spread(frame: pl.DataFrame, width: int | str = "container") -> Spec:
         base.mark_text(dy=-15, fontSize=11, color="#8a4310").encode(x="mean:Q", text=alt.Text("mean:Q", format="+.2f")),
     ).properties(width=width, height=50 * frame.height)
     told = (
-        f"{row['label'].replace('|', ' ')}: mean {said.signed(row['mean'])}, middle half {said.signed(row['q1'])} to "
-        f"{said.signed(row['q3'])}, 90 % of cells {said.signed(row['p05'])} to {said.signed(row['p95'])}"
+        f"{row['label'].replace('|', ' ')}: mean {signed(row['mean'])}, middle half {signed(row['q1'])} to "
+        f"{signed(row['q3'])}, 90 % of cells {signed(row['p05'])} to {signed(row['p95'])}"
         for row in frame.iter_rows(named=True)
     )
     return spec(chart, f"Spread of Δ, pp. {said.listed(told)}.")
@@ -207,7 +208,7 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     text = base.mark_text(align="left", dx=4, fontSize=10).encode(text="label:N", x="edge:Q")
     chart = alt.layer(bars, text).properties(width=width, height=22 * frame.height)
     told = (
-        f"{row['source_task']}, {row['side']}: {said.signed(row['mean'])}, {row['label']}"
+        f"{row['source_task']}, {row['side']}: {signed(row['mean'])}, {row['label']}"
         for row in named.iter_rows(named=True)
     )
     return spec(chart, f"Mean Δ, pp, by task trained on. {said.listed(told)}.")

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from analysis.page.words import signed
+
 MOST = 6  # parts of a sentence; the table beside a figure has all
-
-
-def signed(value: object) -> str:
-    """A Δ with its sign."""
-    return f"{value:+.2f}".replace("-", "−") if isinstance(value, float) else "unknown"
 
 
 def listed(parts: Iterable[str]) -> str:
@@ -22,16 +19,15 @@ def listed(parts: Iterable[str]) -> str:
 
 
 def extremes(frame: pl.DataFrame, names: Sequence[str], value: str, between: str = "/") -> str:
-    """The highest and the lowest of some rows, each by its names."""
-    known = frame.drop_nulls(value).sort(value, *names)
-    if not known.height:
+    """The lowest and the highest of some rows, each by its names; of those that are level the first, and how many."""
+    levels: dict[str, list[str]] = {}
+    for row in frame.drop_nulls(value).sort(value, *names).iter_rows(named=True):
+        levels.setdefault(signed(row[value]), []).append(between.join(str(row[name]) for name in names))
+    if not levels:
         return "no value is known"
-
-    def one(row: dict[str, object]) -> str:
-        return f"{signed(row[value])} ({between.join(str(row[name]) for name in names)})"
-
-    lowest, highest = known.row(0, named=True), known.row(-1, named=True)
-    return f"from {one(lowest)} to {one(highest)}"
+    told = [f"{level} ({of[0]}{f' and {len(of) - 1:,} more' * (len(of) > 1)})" for level, of in levels.items()]
+    level, of = next(iter(levels.items()))
+    return f"from {told[0]} to {told[-1]}" if len(told) > 1 else told[0] if len(of) == 1 else f"each {level}"
 
 
 def span(values: pl.Series) -> str:

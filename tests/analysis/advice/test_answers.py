@@ -57,6 +57,24 @@ def test_harm_elsewhere_is_the_chance_of_it(study: Study) -> None:
     assert set(strict["source"]) == set(table.filter(pl.col("harm_elsewhere") <= 20)["source"])
 
 
+def with_bases(study: Study, right: dict[str, float]) -> Study:
+    """The base is right on all items of a task (1), or on none (0)."""
+    panels = [replace(p, norm=np.vstack([np.full_like(p.norm[:1], right[p.task]), p.norm[1:]])) for p in study.panels]
+    return replace(study, panels=tuple(panels))
+
+
+def test_no_harm_is_expected_where_none_can_be(study: Study) -> None:
+    """Where the base is right on no number a chance of harm is of the names alone."""
+    low = with_bases(study, {"names": 1.0, "numbers": 0.0})
+    names = expectations(low.transfer, low.grids, None).filter(pl.col("target").is_in(["names/en", "names/fr"]))
+    others = names.group_by("source").agg(pl.col("harm").mean())
+    table = answers.about_target(low, "names/de", None).table.join(others, on="source")
+    np.testing.assert_allclose(table["harm_elsewhere"], 100 * table["harm"])
+    nowhere = answers.about_target(with_bases(study, {"names": 0.0, "numbers": 0.0}), "names/de", 0).table
+    assert nowhere.height == 6
+    assert nowhere.select("harm_elsewhere", "harm_shown").null_count().row(0) == (6, 6)
+
+
 def test_of_harms_that_are_certain_the_share_is_told(study: Study) -> None:
     """Of each model's transfer cells by their own q-values; without items nothing is certain, and nothing not."""
     sure = [np.where(one.there, 0.9, np.nan) for one in study.grids]

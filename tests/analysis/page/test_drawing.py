@@ -5,11 +5,14 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from analysis.page import html
 from analysis.page.charts import heat
 from analysis.page.charts.published import quadrants, runs
+from analysis.page.charts.said import extremes
 from analysis.page.document import _section
 from analysis.page.drawing import Drawing, quadrant_rows, run_rows, share_rows
 from analysis.page.sections import SECTIONS
+from analysis.page.words import pp
 from analysis.statistics import pareto, roles
 from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
@@ -48,6 +51,16 @@ def test_quadrants_have_languages_and_tasks_that_give_and_take_raw() -> None:
         own = table.row(by_predicate=pl.col("language") == row["name"], named=True)
         assert (row["donor"], row["recipient"]) == (own["donor"], own["recipient"])
     assert [panel["title"] for panel in quadrants(rows)["hconcat"]] == ["languages", "tasks"]  # type: ignore[attr-defined]
+
+
+def test_what_is_level_is_not_told_as_highest_and_lowest() -> None:
+    names, values = ["a", "b", "c", "d"], [-1.0, 2.0, -1.001, 2.0]
+    told = extremes(pl.DataFrame({"name": names, "delta": values}), ["name"], "delta")
+    assert told == "from −1.00 (c and 1 more) to +2.00 (b and 1 more)"
+    level = pl.DataFrame({"name": names, "delta": [0.0, -1e-4, -0.0, 1e-9]})
+    assert extremes(level, ["name"], "delta") == "each +0.00"
+    assert extremes(level[:1], ["name"], "delta") == "+0.00 (a)"
+    assert (pp(-0.001), html.number(-0.001, signed=True)) == ("+0.00 pp", "+0.00")
 
 
 def test_figures_side_by_side_scroll_on_a_phone_and_do_not_widen_the_page() -> None:

@@ -86,6 +86,11 @@ WRONG: dict[str, tuple[Change, str]] = {
     "decimal comma": (put("score_mean", "0,5"), "line 5, score_mean = '0,5': that is no number"),
     "base row": (put("fine_tuned_dataset", "n/a"), "line 5, fine_tuned_dataset = 'n/a': that names nothing"),
     "blank language": (put("eval_language", " "), "line 5, eval_language = '': that names nothing"),
+    "a language of no width": (put("eval_language", "\u200b"), "eval_language = '\\u200b': a character that"),
+    "a line in a name": (
+        put("fine_tuned_dataset", "na\nmes"),
+        "fine_tuned_dataset = 'na\\nmes': a character that cannot",
+    ),
     "no seeds": (put("n_seeds", 0), "line 5, n_seeds = '0.0': that is no number of seeds"),
     "half a seed": (put("n_seeds", 1.5), "that is no number of seeds"),
     "percentages": (put("score_mean", 42.5), "line 5, score_mean = '42.5': a score is a proportion"),
@@ -93,6 +98,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "standard error": (put("delta_score_norm_se", 44), "line 5, delta_score_norm_se = '44.0': that is not its sd/√n"),
     "no score": (put("score_norm_mean", ""), "line 5, score_norm_mean = '': the number is lacking"),
     "a model of two sizes": (put("model_size", 70), "line 5, model_size = '70.0': its model has another size above"),
+    "a model of a size and of none": (
+        put("model_size", ""),
+        "line 5, model_size = '': its model has another size above",
+    ),
     "a model of no size": (put("model_size", -1), "line 5, model_size = '-1.0': that is no size"),
 }
 
