@@ -16,8 +16,8 @@ from study.store.seen import Seen
 
 NAMED = 5  # sources that a line names
 INDEPENDENT = (
-    "Each item counts as a draw of its own: where several ask about one passage and the config does not say so "
-    "(<code>tasks[].group_field</code>), intervals are too narrow."
+    "Where several items ask about one passage and the config does not say so (<code>tasks[].group_field</code>), each "
+    "counts as a draw of its own, and intervals are too narrow."
 )
 
 

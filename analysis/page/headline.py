@@ -235,7 +235,8 @@ def distrust(study: Study, made: dict[str, Made]) -> str:
         doubts.append("no items are known: nothing is said of single cells, and no interval has the items models share")
     still, sources = idle(study.transfer)
     if still.height:
-        doubts.append(f"{still.height:,} of {count(sources, 'source')} did not gain on what they were trained on")
+        each = " (each model counted)" * (study.transfer["model"].n_unique() > 1)
+        doubts.append(f"{still.height:,} of {count(sources, 'source')}{each} did not gain on what they were trained on")
     if power is not None:
         doubts.append(f"a single cell must lose {visible(power)} to be called worse with 80 % chance")
     if _one_seed(study, made):

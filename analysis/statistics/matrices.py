@@ -79,7 +79,7 @@ TABLES = (
             **_MATRIX_WORDS,
             **CELL_WORDS,
             "n_models": "models averaged",
-            "harmed": f"models in which this cell is harmed ({HARM})",
+            "harmed": f"models in which this cell shows a harm ({HARM})",
         },
         lambda study: _cells(study.transfer),
     ),

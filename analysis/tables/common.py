@@ -28,6 +28,8 @@ HOW_IT_RAN = (
     "failures",
     "assumed",
 )  # decides no result
+NOT_SET = "not set"
+NOTHING = ("null", "false", "[]", "{}")  # as good as not set: older versions lack keys that newer ones write so
 UNKNOWN = "null where items are not known, or models are averaged"
 NO_CELLS = "the two studies have no source and target cell in common"
 
@@ -74,16 +76,34 @@ def paired(rows: pl.DataFrame) -> dict[str, float | None]:
 
 
 def compare_configs(pair: Pair) -> pl.DataFrame:
-    """`key, here, there`: every key that decides results and differs; NotComputable where one has no config."""
+    """`key, here, there`: every key that decides results and differs; NotComputable where one has no config.
+
+    A task, a model or the like that only one of them has is one row.
+    """
     need(all(study.config for study in pair), "a published table has no config")
     here, there = (_flat(study.config) for study in pair)
+    alone = ({_entry(key) for key in here} ^ {_entry(key) for key in there}) - {""}
+    here, there = (
+        {entry if (entry := _entry(key)) in alone else key: "set" if entry in alone else text for key, text in side}
+        for side in (here.items(), there.items())
+    )
     rows = [
-        (key, here.get(key, "not set"), there.get(key, "not set"))
+        (key, here.get(key, NOT_SET), there.get(key, NOT_SET))
         for key in sorted(here.keys() | there.keys())
-        if here.get(key) != there.get(key) and key.split(".")[0] not in HOW_IT_RAN
+        if _differ(here.get(key), there.get(key)) and key.split(".")[0] not in HOW_IT_RAN
     ]
     need(bool(rows), "their configs ask for the same")
     return pl.DataFrame(rows, schema=dict.fromkeys(("key", "here", "there"), pl.String), orient="row")
+
+
+def _entry(key: str) -> str:
+    """The named part of a list that a key is of, such as tasks[sums]; nothing of other keys."""
+    return key[: key.index("]") + 1] if "]" in key else ""
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    """Whether two values do; None is of a key that is not there."""
+    return one != other and not (None in (one, other) and {one, other} & set(NOTHING))
 
 
 def _flat(value: object, key: str = "") -> dict[str, str]:

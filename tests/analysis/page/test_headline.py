@@ -112,12 +112,14 @@ def test_sources_that_learned_nothing_are_told_on_the_first_screen_and_named_bel
     first = own & (pl.col("source_language") == "de") & (pl.col("source_task") == "names")
     delta = pl.when(first & (pl.col("model") == "small-3B")).then(-2.0).when(own).then(1.0).otherwise(-9.0)
     weak = replace(study, transfer=study.transfer.with_columns(delta=delta))
-    assert "; 1 of 12 sources did not gain on what they were trained on; " in headline.distrust(weak, made)
+    assert "; 1 of 12 sources (each model counted) did not gain on what they were trained on; " in headline.distrust(
+        weak, made
+    )
     told = distrust.chapter(weak, made)
     assert "<strong>1 of 12 sources (each model counted) did not gain" in told
     assert "small-3B: names/de (−2.00 pp). What they do elsewhere" in told
     still = replace(study, transfer=study.transfer.with_columns(delta=pl.when(own).then(0.0).otherwise(1.0)))
-    assert "12 of 12 sources did not gain" in headline.distrust(still, made)
+    assert "12 of 12 sources (each model counted) did not gain" in headline.distrust(still, made)
     assert "numbers/en (+0.00 pp) and 7 more." in distrust.chapter(still, made)
     well = replace(study, transfer=study.transfer.with_columns(delta=pl.when(own).then(0.1).otherwise(-1.0)))
     assert "did not gain" not in headline.distrust(well, made) + distrust.chapter(well, made)

@@ -191,3 +191,19 @@ def test_what_a_list_of_a_config_names_is_told_by_its_name() -> None:
     here, there = (replace(study_of(grid(1)), config=config) for config in configs)
     expected = [("seeds", "[1, 5]", "[1, 6]"), ("tasks[quiz].train.limit", "5", "6")]
     assert common.compare_configs((here, there)).rows() == expected
+
+
+def test_what_one_config_lacks_is_told_once_and_where_it_says_something() -> None:
+    """A task that one study lacks is a row, and what newer versions write of what nobody asked for is none."""
+    old = {"tasks": [{"name": "quiz"}], "recipe": {"learning_rate": 1e-4}}
+    new = {
+        "tasks": [{"name": "quiz", "harm": None, "trust_code": False}, {"name": "sums", "harm": None, "few": 5}],
+        "recipe": {"learning_rate": 5e-5, "kind": "lora"},
+        "compose": [],
+    }
+    table = common.compare_configs((replace(study_of(grid(1)), config=new), replace(study_of(grid(1)), config=old)))
+    assert table.rows() == [
+        ("recipe.kind", '"lora"', "not set"),
+        ("recipe.learning_rate", "5e-05", "0.0001"),
+        ("tasks[sums]", "set", "not set"),
+    ]
