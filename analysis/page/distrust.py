@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from analysis.page import html
-from analysis.page.words import count, pp
+from analysis.page.words import count, pp, sources_of
 from analysis.reading.study import Study
 from analysis.statistics.health import idle, overlap_checked, unchecked
 from analysis.tables.registry import Made
@@ -53,7 +53,7 @@ def _idle(transfer: pl.DataFrame) -> Iterator[str]:
     ]
     more = f" and {still.height - NAMED:,} more" if still.height > NAMED else ""
     yield (
-        f"<p><strong>{still.height:,} of {count(sources, 'source')}{' (each model counted)' * several} did not gain on "
+        f"<p><strong>{still.height:,} of {sources_of(sources, transfer)} did not gain on "
         f"what they were trained on:</strong> {html.text(', '.join(told))}{more}. What they do elsewhere says little "
         "of transfer. They may have learned too little: <code>recipe.epochs</code>, <code>recipe.learning_rate</code>, "
         "more examples; or the base could do it already.</p>"

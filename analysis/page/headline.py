@@ -21,6 +21,7 @@ from analysis.page.words import (
     percent,
     pp,
     rate_beside_noise,
+    sources_of,
     span,
     visible,
 )
@@ -190,13 +191,10 @@ def _ends(table: pl.DataFrame, stable: pl.DataFrame | None, of: tuple[str, str, 
     far = f"{pp(last[score])} to {pp(first[score])}"
     if chance is None:
         return f"who {verb} most is not known, for nothing says how sure the scores are ({far})"
-    if chance > LEVEL:
-        said, how = f"none {verb} more than another beyond chance", f"as far ({far})"
-    else:
-        said, how = (
-            f"{first[kind]}, the first at {ends[0]}, {verb} more than {last[kind]}, the last at {ends[1]}",
-            "as far",
-        )
+    said, how = f"none {verb} more than another beyond chance", f"as far ({far})"
+    if chance <= LEVEL:
+        said = f"{first[kind]}, the first at {ends[0]}, {verb} more than {last[kind]}, the last at {ends[1]}"
+        how = "as far"
     which = "them" if of_all == 1 else f"one of the {of_all} rankings"
     return f"{said}: noise alone spreads {which} {how} in {_studies(chance)}"
 
@@ -233,10 +231,9 @@ def distrust(study: Study, made: dict[str, Made]) -> str:
         doubts.append(f"{count(targets, 'target')} cannot be trusted ({', '.join(sorted(set(health['check'])))})")
     if study.transfer.height and not study.panels:
         doubts.append("no items are known: nothing is said of single cells, and no interval has the items models share")
-    still, sources = idle(study.transfer)
+    still, n = idle(study.transfer)
     if still.height:
-        each = " (each model counted)" * (study.transfer["model"].n_unique() > 1)
-        doubts.append(f"{still.height:,} of {count(sources, 'source')}{each} did not gain on what they were trained on")
+        doubts.append(f"{still.height:,} of {sources_of(n, study.transfer)} did not gain on what they were trained on")
     if power is not None:
         doubts.append(f"a single cell must lose {visible(power)} to be called worse with 80 % chance")
     if _one_seed(study, made):

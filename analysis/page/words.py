@@ -38,6 +38,11 @@ def count(n: int, what: str, several: str = "") -> str:
     return f"{n:,} {what if n == 1 else several or what + 's'}"
 
 
+def sources_of(n: int, rows: pl.DataFrame) -> str:
+    """So many sources, each model's counted where there are several."""
+    return count(n, "source") + " (each model counted)" * (rows["model"].n_unique() > 1)
+
+
 def percent(value: float) -> str:
     """A share, with a decimal where it is small."""
     return f"{value:.1f} %" if 0 < value < 1 else f"{value:.0f} %"
