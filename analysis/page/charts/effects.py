@@ -169,7 +169,9 @@ def _open(composed: pl.DataFrame | None, tips: list[alt.Tooltip], several: bool)
 
 
 def _by_noise() -> pl.Expr:
-    return pl.format(" (by noise alone: {} %)", _whole("harm_floor"))
+    """What stands beside a rate; nothing tells it where no items are known."""
+    known = pl.format(" (by noise alone: {} %)", _whole("harm_floor"))
+    return pl.when(pl.col("harm_floor").is_not_null()).then(known).otherwise(pl.lit(" (by noise alone: not known)"))
 
 
 def _whole(rate: str) -> pl.Expr:
@@ -183,9 +185,7 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     words = {"on_task": "own task, other languages", "off_task": "other tasks"}
     named = frame.with_columns(
         pl.col("side").replace_strict(words, default=pl.col("side")),
-        pl.format("{} % lose a point", _whole("harm_rate"))
-        .add(pl.when(pl.col("harm_floor").is_not_null()).then(_by_noise()).otherwise(pl.lit("")))
-        .alias("label"),
+        pl.format("{} % lose a point", _whole("harm_rate")).add(_by_noise()).alias("label"),
         pl.max_horizontal("mean", 0).alias("edge"),
     )
     ends = [min(0.0, *named["mean"].to_list()), max(0.0, *named["mean"].to_list())]

@@ -42,11 +42,17 @@ def matrix(frame: pl.DataFrame) -> Spec:
         chart = chart.transform_calculate(interval=words)
     first = frame.filter(pl.col("model") == names[0]) if names else frame
     ends = said.extremes(first.with_columns(of=cell(*SOURCE), on=cell(*TARGET)), ["of", "on"], "delta", " on ")
-    losses, sure = int((first["delta"] <= HARM_PP).sum()), int(first["worse"].sum()) if "worse" in first.columns else 0
+    losses = int((first["delta"] <= HARM_PP).sum())
+    told = "worse" in first.columns and first["worse"].null_count() < first.height  # not of means, nor without items
+    claim = (
+        f"{int(first['worse'].sum()):,} can be called worse"
+        if told
+        else "none of it is tested: claims are of one model's items"
+    )
     return spec(
         chart,
         f"{''.join(names[:1])}: Δ of {first.height:,} cells, sources in rows and targets in columns, {ends} pp; "
-        f"{losses:,} lose a point or more, {sure:,} can be called worse.",
+        f"{losses:,} lose a point or more; {claim}.",
     )
 
 

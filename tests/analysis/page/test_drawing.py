@@ -7,6 +7,7 @@ import pytest
 
 from analysis.page import html
 from analysis.page.charts import heat
+from analysis.page.charts.effects import on_off
 from analysis.page.charts.published import quadrants, runs
 from analysis.page.charts.said import extremes
 from analysis.page.document import _section
@@ -14,6 +15,7 @@ from analysis.page.drawing import Drawing, quadrant_rows, run_rows, share_rows
 from analysis.page.sections import SECTIONS
 from analysis.page.words import pp
 from analysis.statistics import pareto, roles
+from analysis.statistics.harm import on_off_task
 from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
 
@@ -61,6 +63,17 @@ def test_what_is_level_is_not_told_as_highest_and_lowest() -> None:
     assert extremes(level, ["name"], "delta") == "each +0.00"
     assert extremes(level[:1], ["name"], "delta") == "+0.00 (a)"
     assert (pp(-0.001), html.number(-0.001, signed=True)) == ("+0.00 pp", "+0.00")
+
+
+def test_no_rate_is_told_without_noise_and_no_claim_where_nothing_was_tested() -> None:
+    cells = grid().filter(model="m0").with_columns(pl.lit(9).alias("n"), pl.lit(None, pl.Boolean).alias("worse"))
+    tested = cells.with_columns(worse=pl.int_range(pl.len()) < 2)
+    assert "none of it is tested" in str(heat.matrix(cells)["description"])
+    assert "; 2 can be called worse." in str(heat.matrix(tested)["description"])
+    table = on_off_task(grid())
+    assert "% lose a point (by noise alone: not known)" in str(on_off(table)["description"])
+    known = table.with_columns(harm_floor=pl.lit(30.0))
+    assert "% lose a point (by noise alone: 30 %)" in str(on_off(known)["description"])
 
 
 def test_figures_side_by_side_scroll_on_a_phone_and_do_not_widen_the_page() -> None:
