@@ -1,10 +1,10 @@
 """What a training step holds, beside what is counted on for it: `python -m bench.memory` over shapes, kinds and gangs.
 
-A step is the engine's own, with DeepSpeed, on a Llama with random weights on this machine's CPU; a GPU has to be
-hidden. Counted are the bytes of all tensors that torch's profiler sees come and go, so nothing else that runs here
-moves a figure. Held are what the step leaves behind (adapters, their gradients, moments and master weights), and the
-most that is there on top of that within the step, which is activations and logits. Then `gang_size: auto` is asked how
-many adapters it would take where exactly so much memory is: as many as there were, if it counts right.
+A step is the engine's own, with DeepSpeed, on a Llama with random weights. On a CPU the bytes of all tensors are
+counted that torch's profiler sees come and go, so nothing else that runs here moves a figure; on a GPU torch counts.
+Held are what the step leaves behind (adapters, their gradients, moments and master weights), and the most that is there
+on top of that within the step, which is activations and logits. Then `gang_size: auto` is asked how many adapters it
+would take where exactly so much memory is: as many as there were, if it counts right.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ RECIPES = {
     "DoRA": Recipe(kind="dora", lora=Lora(r=16, alpha=32)),
     "layers again": Recipe(lora=Lora(r=16, alpha=32)),
 }
+CASES = (*product(SHAPES, ["r 16"]), *product(SHAPES[2:3], [*RECIPES][1:]))
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Case:
 
     @property
     def training(self) -> Training:
-        return Training(resources_per_worker={"CPU": 1}, gradient_checkpointing=self.recipe == "layers again")
+        on = "GPU" if torch.cuda.is_available() else "CPU"
+        return Training(resources_per_worker={on: 1}, gradient_checkpointing=self.recipe == "layers again")
 
     def model(self, base: torch.nn.Module) -> Model:
         """As a plan sees it."""
@@ -81,8 +83,14 @@ def changes(events: Any) -> Iterator[int]:
 
 
 def held(act: Callable[[], object]) -> tuple[int, int]:
-    """Bytes that an act leaves behind, and the most that it holds."""
+    """Bytes that an act leaves behind, and the most that it holds; on a GPU where there is one."""
     gc.collect()
+    if torch.cuda.is_available():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        act()
+        gc.collect()
+        return torch.cuda.memory_allocated() - before, torch.cuda.max_memory_allocated() - before
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         act()
         gc.collect()
@@ -127,30 +135,27 @@ def step(base: Any, case: Case, gang: int, world: World) -> tuple[int, int]:
     return between, more
 
 
-def told(case: Case, world: World) -> None:
-    """A line of the table for each gang."""
+def taken(case: Case, gang: int, world: World) -> tuple[float, float, int]:
+    """Bytes of each weight between steps, KiB of each token in one, and how large a gang would be asked for there."""
     base = case.shape.model(case.dtype, world.device)
-    model, tuning = case.model(base), kind_of(RECIPES[case.recipe])
-    member = tuning.member(model)
+    model = case.model(base)
+    member = kind_of(RECIPES[case.recipe]).member(model)
     assert member is not None
-    for gang in GANGS:
-        between, more = step(base, case, gang, world)
-        counted = room(case.training, model, member, model.bytes + between + more, Tokens(LENGTH, 0.25))
-        weight, token = between / member.weights / gang, more / gang / LENGTH / 1024
-        of = f"{case.shape.name} | {case.recipe} | {model.dtype} | {gang}"
-        print(f"| {of} | {weight:.1f} | {token:.1f} | {counted} |", flush=True)
+    between, more = step(base, case, gang, world)
+    counted = room(case.training, model, member, model.bytes + between + more, Tokens(LENGTH, 0.25))
+    return between / member.weights / gang, more / gang / LENGTH / 1024, counted
 
 
 def main() -> None:
-    if torch.cuda.is_available():
-        raise SystemExit("what lies on a GPU is not counted: hide it with CUDA_VISIBLE_DEVICES= before the command")
     world = World(0, 1)
     world.join(world.address())
     print("| shape | trained | dtype | gang | bytes per weight | KiB per token in a step | would take |")
     print("|---|---|---|---:|---:|---:|---:|")
-    cases = [*product(SHAPES, ["r 16"]), *product(SHAPES[2:3], [*RECIPES][1:])]
-    for (shape, recipe), dtype in product(cases, (torch.float32, torch.bfloat16)):
-        told(Case(shape, recipe, dtype), world)
+    for (shape, recipe), dtype in product(CASES, (torch.float32, torch.bfloat16)):
+        for gang in GANGS:
+            weight, token, counted = taken(Case(shape, recipe, dtype), gang, world)
+            of = f"{shape.name} | {recipe} | {str(dtype).removeprefix('torch.')} | {gang}"
+            print(f"| {of} | {weight:.1f} | {token:.1f} | {counted} |", flush=True)
 
 
 if __name__ == "__main__":

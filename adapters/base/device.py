@@ -42,8 +42,8 @@ def read_no_texts() -> None:
 
 def _never_packed(found: Callable[..., object]) -> Callable[..., object]:
     def asked(position_ids: torch.Tensor | None, *more: object) -> object:
-        on_gpu = position_ids is not None and position_ids.device.type == "cuda"
-        return None if on_gpu else found(position_ids, *more)
+        is_elsewhere = position_ids is not None and position_ids.device.type != "cpu"
+        return None if is_elsewhere else found(position_ids, *more)
 
     return asked
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from study.models.shapes import Linear
 
+PER_NUMBER, PER_NUMBER_OF_HALF = 4.0, 2.2  # bytes of an activation; in half precision norms compute in float32
+
 
 @dataclass(frozen=True)
 class Held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,8 @@ class LoraKind:
         return tuple(one for one in linear if one.name in names)
 
     def member(self, model: Model) -> Held:
-        return held(self.adapted(model), model.body.linear, self.lora.r, self.lora.dropout > 0)
+        found = held(self.adapted(model), model.body.linear, self.lora.r, self.lora.dropout > 0)
+        return replace(found, numbers=found.numbers + model.body.beyond)
 
     def check_plan(self, model: Model, longest: int) -> None:
         """Which modules are meant, and whether there are such, a plan asks for itself: not whether r has room in them.

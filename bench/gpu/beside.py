@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.gpu.kit import Kit
+from bench.gpu.kit import Kit, dtype_name
 
 MODEL = Path("examples/quickstart/polyglot-nano")  # a tokenizer, and a small model that has learned something
 SECONDS = 150
@@ -61,6 +62,23 @@ def deepspeed(kit: Kit) -> None:
         kit.tell("deepspeed", f"stages apart, {dtype}", off, "nats", off <= (1e-4 if dtype == "float32" else 0.05))
 
 
+def steps(kit: Kit) -> None:
+    """What steps of gangs hold, with DeepSpeed, and how many adapters `gang_size: auto` takes where so much is."""
+    from bench.memory import CASES, Case, taken
+    from trainers.world import World
+
+    world, gang = World(0, 1), 8
+    if not torch.distributed.is_initialized():
+        world.join(world.address())
+    for (shape, recipe), dtype in product(CASES[:1] if kit.tiny else CASES, kit.dtypes):
+        weight, token, counted = taken(Case(shape, recipe, dtype), gang, world)
+        what = f"{shape.name}, {recipe}, {dtype_name(dtype)}"
+        kit.tell("steps", f"bytes of a weight between steps, {what}", weight)
+        kit.tell("steps", f"KiB of a token in a step, {what}", token)
+        close = 0.85 * gang <= counted <= 1.15 * gang
+        kit.tell("steps", f"the gang that is asked for where {gang} were, {what}", counted, "adapters", close)
+
+
 def nccl(kit: Kit) -> None:
     """A sum over all GPUs, and its speed."""
     count = torch.cuda.device_count()
@@ -107,6 +125,7 @@ def _last(ran: Any) -> str:
 BESIDE: dict[str, Callable[[Kit], None]] = {
     "lm-eval": lm_eval,
     "deepspeed": deepspeed,
+    "steps": steps,
     "nccl": nccl,
     "lm-eval at 1B": random_weights,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,33 +55,35 @@ def with_modules(config: StudyConfig, models: Sequence[Model]) -> tuple[Model, .
     for name, recipe in config.trained_by.items():
         if recipe.low_rank is not None and learned(config):
             asked.setdefault(recipe.low_rank.modules, (recipe, f"{key_of(name)}.lora.modules"))
-    found = []
-    for model in models:
-        of_model = {
-            modules: _adapts(modules, recipe.named_modules, model, key)
-            for modules, (recipe, key) in asked.items()
-            if recipe.named_modules or model.is_mixed
-        }
-        found.append(replace(model, adapts=tuple((modules, one) for modules, one in of_model.items() if one)))
-    return tuple(found)
+    return tuple(_asked(model, asked) for model in models)
 
 
-def _adapts(modules: Modules, names: Sequence[str], model: Model, key: str) -> tuple[str, ...]:
+def _asked(model: Model, asked: Mapping[Modules, tuple[Recipe, str]]) -> Model:
+    """A model with what it `adapts`, and with the body that it has when it is loaded, not in its files."""
+    asked = {modules: of for modules, of in asked.items() if of[0].named_modules or model.is_mixed}
+    if not asked:
+        return model
     from adapters.base.loading import shell_of
     from adapters.folders.folder import UnsupportedAdapter
     from adapters.folders.targeting import by_peft, other_than_first
+    from adapters.kinds.followed import body_of
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            shell = shell_of(model)
-        if names:
-            _check(names, model, by_peft(shell, names), key)
-        return other_than_first(shell, modules)
-    except UnsupportedAdapter as error:
-        reason = " ".join(str(error).split())[:300]
-        told = list(names) or modules
-        raise ConfigError(key, told, f"{model.name}: {reason}", "use all-linear, or other names") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shell = shell_of(model)
+    adapts = []
+    for modules, (recipe, key) in asked.items():
+        names = recipe.named_modules
+        try:
+            if names:
+                _check(names, model, by_peft(shell, names), key)
+            adapts.append((modules, other_than_first(shell, modules)))
+        except UnsupportedAdapter as error:
+            reason = " ".join(str(error).split())[:300]
+            told = list(names) or modules
+            raise ConfigError(key, told, f"{model.name}: {reason}", "use all-linear, or other names") from error
+    body = body_of(shell, model.body, model.dtype, "all-linear" in asked)
+    return replace(model, adapts=tuple(one for one in adapts if one[1]), body=body)
 
 
 def _check(names: Sequence[str], model: Model, found: Targets, key: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.kinds.held import Held
+from adapters.kinds.held import PER_NUMBER, PER_NUMBER_OF_HALF, Held
 from orchestrator.scheduling.decide import Resources, fits
 from study.config import Recipe, Training
 from study.config.fields import share_of_gpu
@@ -19,7 +19,6 @@ from trainers.settings import device_of, pass_tokens
 UNKNOWN = {"cpu": 4 << 30, "cuda": 24 << 30}  # bytes of a process where nothing says how many there are
 USED = 0.9  # of them by tensors: libraries, and what lies empty between tensors, take the rest
 PER_WEIGHT, PER_WEIGHT_OF_HALF = 16, 14  # bytes of an adapter's: itself, gradient, moments, in float32; and a copy
-PER_NUMBER, PER_NUMBER_OF_HALF = 4.0, 2.2  # bytes of an activation; in half precision norms compute in float32
 PER_LOGIT = 12  # in float32: itself, its logarithm and its gradient
 
 

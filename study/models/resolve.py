@@ -32,9 +32,10 @@ class Model:
     """A base model, resolved. `identity` changes when weights, tokenizer, config, dtype, quantisation or attention do.
 
     `embedded` of its `params` are embeddings and output heads. `is_mixed`: it has weights that are no matrix of one
-    linear module each, as experts and convolutions are. `adapts` are, by what a recipe calls them, the modules that it
-    trains, where the first release trained others of this model; it is for planning to find out. `layers` counts its
-    decoder layers. `quantization` is what its linear modules hold, by the config or in its folder already.
+    linear module each, as experts and convolutions are, or that are used again. `adapts` are, by what a recipe calls
+    them, the modules that it trains, where the first release trained others of this model; it is for planning to find
+    out. `layers` counts its decoder layers. `quantization` is what its linear modules hold, by the config or in its
+    folder already.
     """
 
     name: str
@@ -115,7 +116,7 @@ def resolve(entry: ModelConfig, dtype: str, key: str) -> Model:
         trust_remote_code=entry.trust_remote_code,
         modules=tuple(one.name for one in body.linear),
         embedded=shapes.embedded(held),
-        is_mixed=shapes.is_mixed(held),
+        is_mixed=shapes.is_mixed(held) or shapes.repeats(held, config_json),
         layers=shapes.layers(held),
         body=body,
         quantization=entry.quantization or quantised.stated(config_json),

@@ -26,11 +26,15 @@ class Linear:
 
 @dataclass(frozen=True)
 class Body:
-    """What decides what a step of training holds: linear modules, the tokens that are known, and how wide they are."""
+    """What decides what a step of training holds: linear modules, the tokens that are known, and how wide they are.
+
+    `beyond` are numbers that a token keeps beside what linear modules take and give; for planning to find out.
+    """
 
     linear: tuple[Linear, ...] = ()
     vocabulary: int = 0
     width: int = 0
+    beyond: int = 0
 
 
 def body(shapes: Shapes) -> Body:
@@ -57,6 +61,13 @@ def layers(shapes: Shapes) -> int:
 def is_mixed(shapes: Shapes) -> bool:
     """Whether some weights are no matrix of one linear module each."""
     return any(len(shape) > 2 or "expert" in name for name, shape in shapes.items())
+
+
+def repeats(shapes: Shapes, config_json: Mapping[str, object]) -> bool:
+    """Whether a config says more layers than the files hold: some stand in several places."""
+    of_text = config_json.get("text_config")
+    stated = (of_text if isinstance(of_text, Mapping) else config_json).get("num_hidden_layers")
+    return isinstance(stated, int) and 0 < layers(shapes) < stated
 
 
 def linear(shapes: Shapes) -> tuple[Linear, ...]:

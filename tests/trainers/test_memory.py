@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
+from adapters.base.loading import load_model
 from adapters.kinds.kind import kind_of
 from bench.gpu.kit import Shape
 from bench.memory import LENGTH, RECIPES, Case, step
+from orchestrator.planning.modules import with_modules
 from orchestrator.scheduling.room import Tokens, room
+from study.config import ModelConfig
+from study.config.file import parse
+from study.models.resolve import resolve
+from tests.support import zoo
 from trainers import optimizer
 from trainers.optimizer import GangAdamW
 from trainers.worker import Worker
@@ -42,6 +51,20 @@ def test_a_gang_is_within_fifteen_percent_of_what_fits(recipe: str, dtype: torch
     kept = GANG * member.weights * (16 if dtype == torch.float32 else 14)
     assert 0.97 * kept < between < 1.3 * kept  # the profiler misses that a gradient is given back now and then
     fit = room(case.training, model, member, model.bytes + kept + more, Tokens(LENGTH, 0.25))
+    assert 0.85 * GANG <= fit <= 1.15 * GANG
+
+
+def test_so_is_one_on_a_base_whose_experts_and_scans_no_linear_module_shows(world: World, tmp_path: Path) -> None:
+    """A plan that went by linear modules alone would take 111."""
+    config = parse("models: [{id: m}]\nlanguages: [en]\ntasks: [{name: arc, lm_eval: 'arc_{language}'}]")
+    named = resolve(ModelConfig(id=str(zoo.make("qwen3_next", tmp_path / "base"))), "bfloat16", "m")
+    [model] = with_modules(config, [named])
+    base = load_model(model).eval().requires_grad_(False)
+    case = Case(replace(SHAPE, vocabulary=model.body.vocabulary), "r 16", torch.bfloat16)
+    _, more = step(base, case, GANG, world)
+    member = kind_of(RECIPES["r 16"]).member(model)
+    assert member is not None
+    fit = room(case.training, model, member, model.bytes + GANG * member.weights * 14 + more, Tokens(LENGTH, 0.25))
     assert 0.85 * GANG <= fit <= 1.15 * GANG
 
 

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.gpu.__main__ import main
+from bench.gpu.beside import steps
+from bench.gpu.kit import Kit
 from tests.support import flash
 
 
@@ -34,3 +37,13 @@ def test_the_core_of_the_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "a gang beside one by sdpa",
         "plain rows beside sdpa",
     }
+
+
+def test_what_steps_hold_is_measured_on_the_device() -> None:
+    kit = Kit(torch.device("cuda", 0), tiny=True, until=0)
+    steps(kit)
+    told = {line.what: float(line.value) for line in kit.lines}
+    assert len(told) == 6
+    for dtype, each in (("float32", 16), ("bfloat16", 14)):
+        [weight] = [value for what, value in told.items() if "of a weight" in what and what.endswith(f", {dtype}")]
+        assert 0.97 * each < weight < 1.1 * each
