@@ -21,8 +21,11 @@ DRAWS = 200
 WIDEST = 0.5  # t beyond which nothing is learned of small p-values
 
 
-def noise_floor(grid: Grid, spread: SeedSpread, harm: float, step: float = 100.0) -> Floats:
-    """S × T chances to print Δ ≤ `harm` if Δ is 0; `step` is what one item that is right or wrong adds to Σ x."""
+def noise_floor(grid: Grid, spread: SeedSpread, harm: float | Floats, step: float = 100.0) -> Floats:
+    """S × T chances to print Δ ≤ `harm`, of each target or of all, if Δ is 0.
+
+    `step` is what one item that is right or wrong adds to Σ x.
+    """
     from scipy.stats import norm
 
     seeds = at_cells(spread, grid.n_seeds).variance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.page import html
-from analysis.page.words import Row, real, signed, span
+from analysis.page.words import Row, noise_beside, percent, real, signed, span
 from analysis.statistics.combinations.schedules import ONE_SEED
 from analysis.tables.registry import Made
 
@@ -42,8 +42,8 @@ def said(made: Made) -> Iterator[str]:
             yield (
                 f"{row['model']}: {row['source']}{_how(row)} beside {row['beside']}, by {row['metric']}: "
                 f"{', '.join(parts)}; {row['tokens']:,} tokens in training beside "
-                f"{row['beside_tokens']:,}, harm on {real(row['harm_rate']):.0f} % of these targets beside "
-                f"{real(row['harm_rate_beside']):.0f} %."
+                f"{row['beside_tokens']:,}; {percent(real(row['harm_rate']))} of these targets show a harm, beside "
+                f"{percent(real(row['harm_rate_beside']))} ({noise_beside(row)})."
             )
 
 

@@ -50,16 +50,20 @@ def percent(value: float) -> str:
 
 def rate_beside_noise(row: Row) -> str:
     """A harm rate with what noise alone would print and what is harmed at least, where that is known."""
-    rate, floor, least = (row[name] for name in ("harm_rate", "harm_floor", "harm_least"))
-    said = f"{percent(real(rate))} of transfer cells show a loss of a point or more"
+    return f"{percent(real(row['harm_rate']))} of transfer cells show a loss of a point or more; {noise_beside(row)}"
+
+
+def noise_beside(row: Row) -> str:
+    """What stands beside a harm rate: its floor, and its lower bound."""
+    floor, least = row["harm_floor"], row["harm_least"]
     if floor is None:
-        return f"{said}; how many noise alone would show is not known without items"
+        return "how many noise alone would show is not known without items"
     sure = (
         f"at least {percent(real(least))} truly lose as much (95 % sure)"
         if least
         else "that any truly loses as much is not shown"
     )
-    return f"{said}; noise alone would show {percent(real(floor))}; {sure}"
+    return f"noise alone would show {percent(real(floor))}; {sure}"
 
 
 def real(value: object) -> float:

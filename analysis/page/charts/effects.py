@@ -21,7 +21,7 @@ from analysis.page.charts.style import (
     rule_at_zero,
     spec,
 )
-from analysis.page.words import signed
+from analysis.page.words import signed, sources_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -115,13 +115,14 @@ def pareto(frame: pl.DataFrame, width: int | str = "container", composed: pl.Dat
     """On-task gain (x) against off-task effect (y) of sources; the frontier is ringed, compositions are open marks."""
     import altair as alt
 
-    named = frame.with_columns(pl.concat_str("source_task", "source_language", separator="/").alias("source"))
+    source = pl.concat_str("source_task", "source_language", separator="/").alias("source")
+    named = frame.with_columns(source, _losses().alias("lose"))
     names = named["model"].unique(maintain_order=True).sort().to_list()
     tips = [
         alt.Tooltip("source:N", title="trained on"),
         alt.Tooltip("on_task:Q", title="own task, pp", format="+.2f"),
         alt.Tooltip("off_task:Q", title="other tasks, pp", format="+.2f"),
-        alt.Tooltip("harm_rate:Q", title="harmed, %", format=".1f"),
+        alt.Tooltip("lose:N", title="of other tasks"),
         alt.Tooltip("on_frontier:N", title="on the frontier"),
     ]
     shown = alt.Chart(data(named.drop("source_language")))
@@ -149,8 +150,14 @@ def pareto(frame: pl.DataFrame, width: int | str = "container", composed: pl.Dat
     )
     if len(names) > 1:
         chart = chart.add_params(model_menu(names)).properties(title=MODEL_TITLE)
-    best = named.filter("on_frontier")["source"].unique(maintain_order=True)
-    return spec(chart, f"{named.height:,} sources: {said.trade(named)}. The best trades: {said.listed(best)}.")
+    return spec(chart, _best(named, len(names) > 1))
+
+
+def _best(named: pl.DataFrame, several: bool) -> str:
+    of_model = pl.concat_str("model", "source", separator=": ") if several else pl.col("source")
+    best = named.filter("on_frontier").select(of_model).to_series()
+    told = f"{sources_of(named.height, named)}: {said.trade(named)}. The best trades{' of each model' * several}"
+    return f"{told}: {said.listed(best)}."
 
 
 def _open(composed: pl.DataFrame | None, tips: list[alt.Tooltip], several: bool) -> list[alt.Chart]:
@@ -159,7 +166,8 @@ def _open(composed: pl.DataFrame | None, tips: list[alt.Tooltip], several: bool)
 
     if composed is None or not composed.height:
         return []
-    shown = alt.Chart(data(composed))
+    unknown = pl.lit(None, pl.Float64).alias("harm_floor")
+    shown = alt.Chart(data(composed.with_columns(unknown).with_columns(_losses().alias("lose"))))
     if several:
         shown = shown.transform_filter("datum.model == model_shown")
     chart: alt.Chart = shown.mark_point(filled=False, shape="diamond", size=110, color="#1a1a1a", opacity=0.8).encode(
@@ -168,10 +176,11 @@ def _open(composed: pl.DataFrame | None, tips: list[alt.Tooltip], several: bool)
     return [chart]
 
 
-def _by_noise() -> pl.Expr:
-    """What stands beside a rate; nothing tells it where no items are known."""
+def _losses() -> pl.Expr:
+    """A harm rate with what noise alone would show, which nothing tells where no items are known."""
     known = pl.format(" (by noise alone: {} %)", _whole("harm_floor"))
-    return pl.when(pl.col("harm_floor").is_not_null()).then(known).otherwise(pl.lit(" (by noise alone: not known)"))
+    noise = pl.when(pl.col("harm_floor").is_not_null()).then(known).otherwise(pl.lit(" (by noise alone: not known)"))
+    return pl.format("{} % lose a point", _whole("harm_rate")).add(noise)
 
 
 def _whole(rate: str) -> pl.Expr:
@@ -185,7 +194,7 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
     words = {"on_task": "own task, other languages", "off_task": "other tasks"}
     named = frame.with_columns(
         pl.col("side").replace_strict(words, default=pl.col("side")),
-        pl.format("{} % lose a point", _whole("harm_rate")).add(_by_noise()).alias("label"),
+        _losses().alias("label"),
         pl.max_horizontal("mean", 0).alias("edge"),
     )
     ends = [min(0.0, *named["mean"].to_list()), max(0.0, *named["mean"].to_list())]
@@ -199,7 +208,7 @@ def on_off(frame: pl.DataFrame, width: int | str = "container") -> Spec:
             "source_task:N",
             "side:N",
             alt.Tooltip("mean:Q", format="+.2f"),
-            alt.Tooltip("harm_rate:Q", format=".1f"),
+            alt.Tooltip("label:N", title="of its cells"),
             "n:Q",
         ],
     )

@@ -15,6 +15,7 @@ import polars as pl
 
 from analysis.frames import HARM_PP, MODEL_WORDS, Table, need
 from analysis.inference.items import Floats
+from analysis.inference.rates import bounding, lower_bound, noise_floor
 from analysis.reading.grids import ModelGrid, model_grids
 from analysis.reading.study import Study
 from analysis.statistics.combinations.learned import Learned, learned
@@ -86,12 +87,15 @@ def _alike(delta: Floats, rival: Rival, targets: Bools) -> tuple[Bools, Floats]:
 
 
 def _harm(one: ModelGrid, scale: Scale, row: int, rival: Rival) -> dict[str, object]:
-    """Share of the targets that show a loss that counts, %."""
+    """Share of the targets that show a loss that counts, %; by noise alone, and what truly loses as much at least."""
     delta = one.grid.delta[row]
     kept, others = _alike(delta, rival, np.ones(len(delta), bool))
-    harm = np.array([scale.measure.harm.get(task, HARM_PP) for task, _ in one.targets])[kept]
-    rate, *rates = [100 * float((some.round(9) <= harm).mean()) for some in (delta[kept], *others)]
-    return {"harm_rate": rate, "harm_rate_beside": float(np.mean(rates)) if rates else None}
+    harm = np.array([scale.measure.harm.get(task, HARM_PP) for task, _ in one.targets])
+    rate, *rates = [100 * float((some.round(9) <= harm[kept]).mean()) for some in (delta[kept], *others)]
+    floor = noise_floor(one.grid, one.cells.seeds, harm)[row, kept]
+    least = lower_bound(one.cells.sure[row, kept], bounding(one.null_scores[row, kept]))
+    beside = {"harm_rate_beside": float(np.mean(rates)) if rates else None}
+    return {"harm_rate": rate, "harm_floor": 100 * float(floor.mean()), "harm_least": 100 * least, **beside}
 
 
 _KEY = ("model", "source", "metric", "beside")
@@ -125,7 +129,9 @@ COLUMNS = {
         )
     },
     "harm_rate": "share of targets that show a loss that counts as harm, %, of those that all compared were scored on",
-    "harm_rate_beside": "the same of the others",
+    "harm_floor": "the rate that item and seed noise alone would show if it had no effect on them, %",
+    "harm_least": "lower 95 % bound on the share of them whose true loss counts as harm, %",
+    "harm_rate_beside": "the rate of the others",
 }
 TABLES = (
     Table[Study](

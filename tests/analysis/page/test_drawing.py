@@ -8,6 +8,7 @@ import pytest
 from analysis.page import html
 from analysis.page.charts import heat
 from analysis.page.charts.effects import on_off
+from analysis.page.charts.effects import pareto as trade
 from analysis.page.charts.published import quadrants, runs
 from analysis.page.charts.said import extremes
 from analysis.page.document import _section
@@ -74,6 +75,10 @@ def test_no_rate_is_told_without_noise_and_no_claim_where_nothing_was_tested() -
     assert "% lose a point (by noise alone: not known)" in str(on_off(table)["description"])
     known = table.with_columns(harm_floor=pl.lit(30.0))
     assert "% lose a point (by noise alone: 30 %)" in str(on_off(known)["description"])
+    trades = trade(pareto.pareto(grid()))
+    assert "of other tasks" in str(trades)
+    assert str(trades["description"]).startswith("36 sources (each model counted): ")
+    assert "The best trades of each model: m0: " in str(trades["description"])
 
 
 def test_figures_side_by_side_scroll_on_a_phone_and_do_not_widen_the_page() -> None:

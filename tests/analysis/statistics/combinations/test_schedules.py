@@ -57,6 +57,10 @@ def test_a_joint_source_stands_beside_its_single_ones(study: Study) -> None:
     both = [singles, study.transfer.filter(source_task="b", source_language="en")]
     rates = [100 * float((one["delta"] <= -1).mean()) for one in both]
     assert row["harm_rate_beside"] == pytest.approx(np.mean(rates))
+    (known,) = (one for one in study.grids if one.model == row["model"])
+    of = known.sources.index(("a+b", "de+en"))
+    assert row["harm_floor"] == pytest.approx(100 * known.floor[of].mean())
+    assert 0 <= row["harm_least"] <= row["harm_rate"]
 
 
 def test_both_sides_are_of_the_targets_that_both_have(study: Study) -> None:
