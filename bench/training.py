@@ -5,14 +5,21 @@ transformers' Trainer and PEFT, rows padded to 512 tokens; (b) the same in one p
 batch; (c) ours, one at a time; (d) ours, in gangs. Time is CPU time of this process and, for (a), its child, so that
 other work on the machine counts less. Initial weights and order of (a, b) are their own; examples, split, steps and
 epochs are the same.
+
+`python -m bench.training packing` trains on raw texts of unequal length, with `training.packing` and without in turns.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from adapters.kinds.lora_weights import lora_config
-from study.config import StudyConfig
+from study.config import Recipe, StudyConfig
 from study.config.file import load
 from study.data.example import Example
 from study.data.tasks import TaskLibrary
@@ -29,8 +36,12 @@ from study.models.resolve import Model, resolve_all
 
 if TYPE_CHECKING:
     from trainers.data import Row
+    from trainers.member import Member
 
 REFERENCE_LENGTH = 512  # what the reference study pads to
+PROSE = Path("examples/compositions/data/prose_en.jsonl")
+GANGS, TEXTS, ROUNDS = (1, 4, 16), 64, 3  # adapters, texts of each, pairs
+MEDIANS = {"sentences": 25, "paragraphs": 80}  # words of a text, of a distribution with a long tail
 
 
 def cpu_seconds() -> float:
@@ -104,6 +115,67 @@ def ours(model: Model, config: StudyConfig, sources: list[tuple[Example, ...]], 
         return (cpu_seconds() - started) / len(jobs)
 
 
+def raw_texts(median: int, count: int) -> list[tuple[Example, ...]]:
+    """Texts of so many sources, their lengths lognormal."""
+    words = " ".join(json.loads(line)["text"] for line in PROSE.read_text().splitlines()).split()
+    draw, found = random.Random(0), []
+    for _ in range(count * TEXTS):
+        length, start = max(4, round(median * draw.lognormvariate(0, 0.8))), draw.randrange(len(words) // 2)
+        text = " ".join(words[start : start + length])
+        found.append(Example("", text, loss_on="all", format="text", append_eos=True))
+    return [tuple(found[i : i + TEXTS]) for i in range(0, len(found), TEXTS)]
+
+
+def share_on_a_gpu(members: Sequence[Member], recipe: Recipe, packs: bool) -> float:
+    """What share of what a GPU would compute is text, by the limits of its passes."""
+    from trainers.batch import Batching, deal, packed
+    from trainers.settings import FULL_PASS, PASS_WORTH, rows_per_process
+
+    how = Batching(rows_per_process(recipe, len(members), 1), FULL_PASS["cuda"], PASS_WORTH["cuda"], 0)
+    useful = computed = step = 0
+    while rows := [row for member in members for row in member.rows(step)]:
+        useful += sum(len(row.row.tokens) for row in rows)
+        for together in deal(packed(rows, None) if packs else rows, how, 1)[0]:
+            computed += len(together) * max(len(row.row.tokens) for row in together)
+        step += 1
+    return useful / computed
+
+
+def packing(config_file: str) -> None:
+    """A line for each distribution and gang: the median of pairs, and what share of what is computed is text."""
+    from trainers.job import Job, Setup, Trained
+    from trainers.member import Member
+    from trainers.worker import Worker
+
+    config = load(config_file, ["recipe.epochs=1", "training.resources_per_worker={CPU: 1}"], None)
+    worker, model, recipe = Worker(0, 1), resolve_all(config)[0], config.recipe
+    print("| texts | gang | tokens per CPU s, packed | ratio, of pairs | share of text, packed | on a GPU, packed |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for (name, median), gang in product(MEDIANS.items(), GANGS):
+        jobs = [Job(str(i), 17, examples) for i, examples in enumerate(raw_texts(median, gang))]
+        speeds: dict[bool, list[float]] = {False: [], True: []}
+        shares: dict[bool, float] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for _, packs in product(range(ROUNDS + 1), (False, True)):
+                setup = Setup(model, recipe, config.training.model_copy(update={"packing": packs}))
+                started = cpu_seconds()
+                done = [
+                    one.course.tokens for one in worker.train(setup, jobs, Path(folder)) if isinstance(one, Trained)
+                ]
+                useful = sum(tokens.useful for tokens in done)
+                speeds[packs].append(useful / (cpu_seconds() - started))
+                shares[packs] = useful / sum(tokens.padded for tokens in done)
+        before, after = (statistics.median(one[1:]) for one in speeds.values())  # the first pair warms up
+        ratios = sorted(b / a for a, b in zip(*(one[1:] for one in speeds.values()), strict=True))
+        assert worker.base is not None
+        rows = [worker.base.rows(job.examples, recipe.max_length, recipe.loss_on) for job in jobs]
+        members = [Member(slot, *one, recipe) for slot, one in enumerate(zip(jobs, rows, strict=True))]
+        then, now = (share_on_a_gpu(members, recipe, packs) for packs in (False, True))
+        ratio = f"{statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+        of = f"{before:.0f}, {after:.0f} | {ratio} | {shares[False]:.2f}, {shares[True]:.2f} | {then:.2f}, {now:.2f}"
+        print(f"| {name} | {gang} | {of} |", flush=True)
+
+
 def main(config_file: str, only: str | None = None) -> None:
     torch.set_num_threads(1)
     config = load(config_file, [], None)
@@ -136,4 +208,7 @@ def main(config_file: str, only: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["examples/quickstart/study.yaml"]))
+    if sys.argv[1:2] == ["packing"]:
+        packing(*(sys.argv[2:] or ["examples/quickstart/study.yaml"]))
+    else:
+        main(*(sys.argv[1:] or ["examples/quickstart/study.yaml"]))

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from adapters.base.device import on_device
+from adapters.base.device import on_device, texts_in_rows
 from adapters.base.spread import size_of
 from adapters.kinds.kind import Sheet, kind_of
 from adapters.quantising.weights import learning
@@ -73,10 +73,8 @@ class GangModel(torch.nn.Module):
     def _logits(self, batch: MicroBatch) -> torch.Tensor:
         """What is predicted from each position [N, V]."""
         self._length, self._positions = batch.input_ids.shape[1], batch.positions
-        inputs: dict[str, object] = {"input_ids": batch.input_ids, "use_cache": False}
-        if batch.attention_mask is not None:
-            inputs["attention_mask"] = batch.attention_mask
-        logits = self.sheet.logits(inputs, batch.slots, batch.dropout)
+        with texts_in_rows(batch.position_ids is not None):
+            logits = self.sheet.logits(batch.inputs, batch.slots, batch.dropout)
         return self._selected(logits) if self._handle is None else logits.flatten(0, 1)
 
     def detach(self) -> None:

@@ -13,9 +13,14 @@ from collections.abc import Sequence
 import torch
 
 from adapters.base.device import on_device
+from adapters.base.loading import embedded
+from adapters.base.probe import TOLERANCE, precision
+from study.errors import ConfigError
 from study.pulse import WORKING, Reached, beat
-from trainers.batch import Batching, GangRow, collate, collate_prompts, deal
+from trainers.base import Base
+from trainers.batch import Batching, GangRow, collate, collate_prompts, deal, joined, packed
 from trainers.checkpoint import Checkpoint, Save
+from trainers.data import Row
 from trainers.engine import Engine
 from trainers.member import Member
 
@@ -52,6 +57,44 @@ def train_gang(
         beat(WORKING, Reached(sum(member.share(step) for member in members), time.perf_counter() - started))
     _share_out(time.perf_counter() - started, members)
     return resumed
+
+
+@torch.no_grad()
+def check_packing(engine: Engine, base: Base, how: Batching) -> None:
+    """Raise ConfigError where a text that shares a row is read otherwise than alone, or hangs on what it stands beside.
+
+    Texts of tokens drawn from a seed, of which one comes after others and after itself: a model that knows what came
+    before says much about it then. In half precision numbers are means over a text, for there single tokens may differ
+    by rounding; it hangs on what is before it where that moves it by a share of what it moves one continued text.
+    """
+    draw = torch.Generator().manual_seed(0)
+    x, y, z = (torch.randint(embedded(base.module), (count,), generator=draw).tolist() for count in (12, 12, 7))
+
+    def read(rows: Sequence[Sequence[list[int]]]) -> list[torch.Tensor]:
+        """The losses of each text of each row."""
+        given = [joined([GangRow(0, Row(tuple(text), 1, False), 1.0, 0) for text in row]) for row in rows]
+        losses_N = engine.losses(collate(given, how.padding, 0.0, engine.world.device))
+        return list(losses_N.split([len(text) - 1 for row in rows for text in row]))
+
+    try:
+        of_x, of_y, of_z = read([[x], [y], [z]])
+        in_x, after_x, in_z, in_y, after_y = read([[x, y, z], [y, y]])
+        one_x, one_y = (losses[-len(of_y) :] for losses in read([[x + y], [y + y]]))
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # whatever its code comes to
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise _not_packed(base, f"does not run on them: {reason}") from error
+    pairs = zip((in_x, after_x, in_z, in_y, after_y), (of_x, of_y, of_z, of_y, of_y), strict=True)
+    half = precision(base.module) < 4
+    off = max(float(apart.mean() if half else apart.max()) for apart in ((a - b).abs() for a, b in pairs))
+    moved, moves = float((after_x - after_y).abs().mean()), float((one_x - one_y).abs().mean())
+    if off > TOLERANCE.get(precision(base.module), 1e-3) or moved > moves / 10:
+        raise _not_packed(base, f"lets texts of a row read each other ({max(off, moved):.2g} nats)")
+
+
+def _not_packed(base: Base, problem: str) -> ConfigError:
+    return ConfigError("training.packing", True, f"{base.model.name} {problem}", "set it to false")
 
 
 def _share_out(seconds: float, members: Sequence[Member]) -> None:
@@ -128,6 +171,7 @@ class _Losses:
     def of(self, rows: list[GangRow], learn: bool) -> None:
         """Add the losses of rows; with `learn` their gradients too, under dropout."""
         dropout = self._how.dropout if learn else 0.0
+        rows = packed(rows, self._how.turn) if self._how.packing else rows
         dealt = deal(rows, self._how, self._world.size)
         if learn:
             self._count(dealt)

@@ -27,7 +27,7 @@ from trainers.batch import Batching
 from trainers.checkpoint import Checkpoint, Save
 from trainers.data import BadData
 from trainers.engine import Start, opened
-from trainers.gang import train_gang
+from trainers.gang import check_packing, train_gang
 from trainers.job import Job, Rejected, Setup, Trained
 from trainers.meeting import Meeting
 from trainers.member import Member
@@ -126,6 +126,8 @@ class Worker:
             with opened(base.module, recipe, settings, names, self.world, starts) as engine:
                 if setup.training.gradient_checkpointing:
                     engine.recompute()
+                if how.packing:
+                    check_packing(engine, base, how)
                 resumed = train_gang(engine, members, how, start, save)
             return self._conditions(base, setup, how, members, resumed)
         except RuntimeError as error:
@@ -156,7 +158,7 @@ class Worker:
         device = self.world.device.type
         kind, turn = kind_of(setup.recipe), turn_of(base.module.config)
         limits = rows, pass_tokens(setup.training, device), PASS_WORTH[device]
-        return Batching(*limits, base.padding, kind.dropout, turn, kind.virtual_tokens)
+        return Batching(*limits, base.padding, kind.dropout, turn, kind.virtual_tokens, setup.training.packing)
 
     def _conditions(
         self, base: Base, setup: Setup, how: Batching, members: Sequence[Member], resumed: tuple[int, ...]
@@ -170,6 +172,7 @@ class Worker:
             gang_size=len(members),
             micro_batch_size=how.rows,
             micro_batch_tokens=how.tokens,
+            packing=how.packing,
             resumed_at_steps=resumed,
             left_out=base.left_out(kind_of(setup.recipe)),
             versions={name: importlib.metadata.version(name) for name in _VERSIONS},

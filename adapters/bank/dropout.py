@@ -17,32 +17,36 @@ AT_ONCE = 2**24  # numbers of a mask that are made together: 128 MiB each time t
 
 @dataclass(frozen=True)
 class Dropout:
-    """Drop with probability `p`; keys [B] (int64) name the random stream of each row."""
+    """Drop with probability `p`; keys [B] (int64) name the random stream of each row.
+
+    Where texts share rows, keys [B, T] name that of each token, and `places` [B, T] where in its text it stands.
+    """
 
     p: float
     keys: torch.Tensor
+    places: torch.Tensor | None = None
 
     def __call__(self, x_BTI: torch.Tensor, module: int) -> torch.Tensor:
         """x with elements zeroed and the rest scaled by 1 / (1 - p). `module` is a number that names the module."""
         stream = (module * _MIX_1 + 2**63) % 2**64 - 2**63  # wraps around, as 64 bits do
-        keep = mask(self.keys + stream, x_BTI.shape[1], x_BTI.shape[2], self.p)
+        keep = mask(self.keys + stream, x_BTI.shape[1], x_BTI.shape[2], self.p, self.places)
         return x_BTI * keep.to(x_BTI.dtype).div_(1 - self.p)
 
 
-def mask(keys: torch.Tensor, tokens: int, features: int, p: float) -> torch.Tensor:
+def mask(keys: torch.Tensor, tokens: int, features: int, p: float, places: torch.Tensor | None = None) -> torch.Tensor:
     """Which elements stay: bool [B, tokens, features], False with probability p (to 2**-32).
 
     The element's number in its row, times an odd constant, plus the row's mixed key goes through the finaliser of
     splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"). Its 64-bit numbers take
     eight times as much room as the mask, and some of them at once: they are made for a part of the tokens at a time.
     """
-    position = torch.arange(tokens, device=keys.device)[:, None]
+    position = (torch.arange(tokens, device=keys.device)[None] if places is None else places)[..., None]
     feature = torch.arange(features, device=keys.device)
-    rows = _mix(keys * _GOLDEN)[:, None, None]
+    rows = _mix(keys * _GOLDEN).view(len(keys), -1, 1).expand(-1, tokens, -1)
     keep = torch.empty(len(keys), tokens, features, dtype=torch.bool, device=keys.device)
     some = max(1, AT_ONCE // max(1, len(keys) * features))
     for part in (slice(first, first + some) for first in range(0, tokens, some)):
-        bits = _mix(rows + (position[part] << 32 | feature) * _GOLDEN)
+        bits = _mix(rows[:, part] + (position[:, part] << 32 | feature) * _GOLDEN)
         torch.ge(bits >> 32 & 0xFFFFFFFF, int(p * 2**32), out=keep[:, part])
     return keep
 

@@ -6,11 +6,13 @@ A copy from ordinary memory to a GPU waits for all that was asked of it before; 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
 _share = 1.0  # of each GPU that this process may take
+_texts_in_rows = False
 
 
 def on_device(
@@ -28,7 +30,7 @@ def uploaded(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def read_no_texts() -> None:
     """Have transformers take texts without a mask for what they are: on a GPU it would wait to look at each batch.
 
-    It looks whether several texts stand in a row (packing), which ours never do, and whether to warn of padding; for
+    It looks whether several texts stand in a row, which `texts_in_rows` tells, and whether to warn of padding; for
     flash-attn it would look at a single row anew in every layer.
     """
     from transformers import PreTrainedModel, masking_utils, modeling_flash_attention_utils
@@ -37,15 +39,32 @@ def read_no_texts() -> None:
     looked = (masking_utils, "find_packed_sequence_indices"), (modeling_flash_attention_utils, "_is_packed_sequence")
     for module, name in looked:
         if (found := getattr(module, name)).__module__ != __name__:
-            setattr(module, name, _never_packed(found))
+            setattr(module, name, _told(found))
 
 
-def _never_packed(found: Callable[..., object]) -> Callable[..., object]:
+@contextmanager
+def texts_in_rows(are_there: bool) -> Iterator[None]:
+    """Within, several texts may stand in a row where `are_there`: masks keep them apart, by position_ids."""
+    global _texts_in_rows
+    before, _texts_in_rows = _texts_in_rows, are_there
+    try:
+        yield
+    finally:
+        _texts_in_rows = before
+
+
+def _told(found: Callable[..., object]) -> Callable[..., object]:
     def asked(position_ids: torch.Tensor | None, *more: object) -> object:
-        is_elsewhere = position_ids is not None and position_ids.device.type != "cpu"
-        return None if is_elsewhere else found(position_ids, *more)
+        if position_ids is None or position_ids.device.type == "cpu":
+            return found(position_ids, *more)
+        return _texts(position_ids) if _texts_in_rows else None
 
     return asked
+
+
+def _texts(positions_BT: torch.Tensor) -> torch.Tensor:
+    """The number of each token's text in its row: another one begins where positions do not go on."""
+    return (torch.diff(positions_BT, prepend=positions_BT[:, :1] - 1) != 1).cumsum(-1)
 
 
 def _nothing(*_: object) -> None: ...

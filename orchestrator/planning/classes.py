@@ -31,6 +31,9 @@ def check_classes(config: StudyConfig, models: Sequence[Model]) -> None:
 
 
 def _check_flash(config: StudyConfig, model: Model, key: str) -> None:
+    if config.training.packing:
+        problem = f"{key} is {_FLASH}, which knows the texts of a row apart only where a pass has no other row"
+        raise ConfigError("training.packing", True, problem, "set it to false, or use sdpa")
     asked = {
         "training.resources_per_worker": config.training.resources_per_worker,
         "evaluators.resources": config.evaluators.resources,

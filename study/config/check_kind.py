@@ -13,6 +13,15 @@ def check_recomputing(recipe: Recipe, of: str) -> None:
         raise ConfigError(key, True, problem, "set it to false, or lower training.micro_batch_size")
 
 
+def check_packing(recipe: Recipe, of: str) -> None:
+    """Raise ConfigError where `training.packing` cannot be: `of` is the recipe's key."""
+    if recipe.kind in ("prompt_tuning", "prefix_tuning"):
+        problem = (
+            f"{of}.kind is {recipe.kind}, whose vectors stand before each text, and texts of a row would share them"
+        )
+        raise ConfigError("training.packing", True, problem, "set it to false")
+
+
 def check_kind(recipe: Recipe, of: str) -> None:
     """Raise ConfigError for keys that the kind does not go by; `of` is the recipe's key."""
     lora = recipe.low_rank

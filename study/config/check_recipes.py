@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from study.config import Recipe, StudyConfig
-from study.config.check_kind import check_kind, check_recomputing
+from study.config.check_kind import check_kind, check_packing, check_recomputing
 from study.config.check_several import check_mixing, check_near
 from study.config.complaint import readable
 from study.config.recipes import check_different, key_of, merged
@@ -25,6 +25,8 @@ def check_recipes(config: StudyConfig) -> None:
         check_kind(recipe, key_of(one))
         if config.training.gradient_checkpointing:
             check_recomputing(recipe, key_of(one))
+        if config.training.packing:
+            check_packing(recipe, key_of(one))
         check_mixing(recipe.mixing, key_of(one))
         check_near(config, recipe, key_of(one))
         _check_epochs(recipe, key_of(one))

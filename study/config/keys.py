@@ -52,6 +52,7 @@ class Training(Frozen):
     micro_batch_tokens: Auto | PositiveInt = "auto"
     workers_per_trial: PositiveInt = 1
     resources_per_worker: Resources = Field(default={"GPU": 1.0})
+    packing: StrictBool = False  # short texts share rows, each as if it stood alone
     gradient_checkpointing: StrictBool = False  # layers are computed again in backward passes
     deepspeed: dict[StrictStr, Any] = Field(default={"zero_optimization": {"stage": 2}})
 

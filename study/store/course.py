@@ -87,6 +87,7 @@ class Conditions:
     gang_size: int = 1
     micro_batch_size: int = 0
     micro_batch_tokens: int = 0
+    packing: bool = False
     resumed_at_steps: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -36,7 +36,7 @@ from study.store.store import Store
 from study.store.study_file import read_study, write_study
 
 OVERRIDES = ("languages=[de, en, fr]", "seeds=[17, 42]", "recipe.epochs=1")
-SINCE = ("learned_nothing", "left_out", "stage")  # keys that records have had since
+SINCE = ("learned_nothing", "left_out", "stage", "packing")  # keys that records have had since
 SINCE_EPOCHS = ("steps", "tokens")
 SINCE_TOKENS = ("near",)
 

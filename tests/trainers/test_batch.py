@@ -6,8 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.batch import Batching, GangRow, collate, deal
+from trainers.batch import Batching, GangRow, collate, deal, joined, packed
 from trainers.data import Row
+
+CPU = torch.device("cpu")
 
 
 def row(slot: int, length: int, first: int = 1, name: int = 5) -> GangRow:
@@ -43,6 +45,51 @@ def test_a_row_that_turns_the_positions_of_others_stands_with_its_like() -> None
     rows = [row(slot, length) for slot, length in enumerate((9, 30, 12, 13, 11, 40))]
     (dealt,) = deal(rows, Batching(8, 1000, 1000, 0, turn=12), 1)
     assert [sorted(len(r.row.tokens) for r in together) for together in dealt] == [[13, 30, 40], [9, 11, 12]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(2, 30)), min_size=1, max_size=30),
+    st.integers(2, 30) | st.none(),
+)
+def test_texts_of_a_row_are_of_one_member_and_weight_and_what_they_were(
+    gang: list[tuple[int, bool, int]], turn: int | None
+) -> None:
+    rows = [
+        GangRow(slot, Row((n,) * length, length // 2 + 1 if length > 2 else 1, False), 0.5 + light, n)
+        for n, (slot, light, length) in enumerate(gang)
+    ]
+    found, seen = packed(rows, turn), set[int]()
+    for one in found:
+        tokens, start = one.row.tokens, 0
+        assert len(tokens) <= max(len(row.row.tokens) for row in rows)
+        places = []
+        for length, stream in one.texts or [(len(tokens), one.stream)]:
+            own = rows[stream]
+            assert (own.slot, own.weight) == (one.slot, one.weight)
+            assert tokens[start : start + length] == own.row.tokens
+            assert turn is None or (length > turn) == (len(tokens) > turn)
+            places += [start + place for place in own.row.places]
+            start += length
+            seen.add(stream)
+        assert (start, places) == (len(tokens), list(one.row.places))
+    assert seen == set(range(len(rows)))
+    spare = [
+        (row.slot, row.weight, len(row.row.tokens))
+        for row in found
+        if 2 * len(row.row.tokens) <= len(rows[0].row.tokens)
+    ]
+    assert turn is not None or len(spare) == len({spare_of[:2] for spare_of in spare})  # two such would share one
+
+
+def test_texts_of_a_row_begin_anew() -> None:
+    texts = [GangRow(1, Row((10, 11, 12), 2, False), 0.5, 7), GangRow(1, Row((20, 21), 1, False), 0.5, 8)]
+    batch = collate([joined(texts), GangRow(2, Row((30, 31, 32, 33, 34, 35), 5, False), 1.0, 9)], 0, 0.1, CPU)
+    assert batch.inputs.keys() == {"input_ids", "position_ids", "use_cache"}
+    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 0], [30, 31, 32, 33, 34, 35]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0], [0, 1, 2, 3, 4, 5]]
+    assert batch.dropout.keys.tolist() == [[7, 7, 7, 8, 8, 0], [9] * 6]
+    assert batch.input_ids.flatten()[batch.positions].tolist() == [11, 20, 34]
+    assert batch.targets.tolist() == [12, 21, 35]
 
 
 def test_targets_are_what_comes_after_their_positions() -> None:

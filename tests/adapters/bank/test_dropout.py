@@ -18,6 +18,15 @@ def test_a_mask_in_parts_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.2 < 1 - whole.float().mean() < 0.4
 
 
+def test_a_text_that_shares_a_row_keeps_its_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = dropout.mask(KEYS[:2], 7, 9, 0.3)
+    keys, places = KEYS[[1] * 4 + [0] * 7][None], torch.tensor([[*range(4), *range(7)]])
+    for at_once in (1, 2**24):
+        monkeypatch.setattr(dropout, "AT_ONCE", at_once)
+        together = dropout.mask(keys, 11, 9, 0.3, places)
+        assert torch.equal(together, torch.cat([alone[1, :4], alone[0]])[None])
+
+
 @pytest.mark.parametrize("module", [0, 1, 223])
 def test_a_module_has_the_stream_that_it_always_had(module: int) -> None:
     """Its number times an odd constant, around the 64 bits: adapters of older stores go on as they were begun."""

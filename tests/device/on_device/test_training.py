@@ -98,6 +98,17 @@ def test_a_step_is_waited_for_once(kind: str, tiny: Path, tmp_path: Path, monkey
         assert READ in next(iter(waits)), waits
 
 
+@pytest.mark.parametrize("type_", ["llama", "gemma3_text"])
+def test_texts_that_share_rows_are_kept_apart_and_not_waited_for(
+    type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker looks itself whether they are, and trains none else. transformers would wait to see whether any do."""
+    folder = zoo.make(type_, tmp_path / "model")
+    steps = trained(folder, tmp_path / "out", recipe_of(KINDS["dropout"]), Steps(monkeypatch), packing=True)
+    assert len(steps) >= 3
+    assert {waits.total() for waits in steps} == {1}, steps
+
+
 def test_the_library_flash_attn_is_called_without_a_mask(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

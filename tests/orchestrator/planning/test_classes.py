@@ -53,6 +53,8 @@ def test_one_that_cannot_run_is_refused(tiny_model_dir: Path, tmp_path: Path, mo
         planned(tiny_model_dir, "flash_attention_2", *ON_GPUS, dtype="float32")
     with pytest.raises(ConfigError, match=r"runs on GPUs alone, and evaluators\.resources asks for none"):
         planned(tiny_model_dir, "flash_attention_2", "evaluators.resources={CPU: 1}")
+    with pytest.raises(ConfigError, match=r"training\.packing = 'True': models\[0\]\.attn_implementation is flash_at"):
+        planned(tiny_model_dir, "flash_attention_2", *ON_GPUS, "training.packing=true")
     with pytest.raises(ConfigError, match="should be 'eager', 'sdpa' or 'flash_attention_2'"):
         planned(tiny_model_dir, "fast")
     make_tokenizer(tmp_path)

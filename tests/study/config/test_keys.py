@@ -10,6 +10,7 @@ from study.config.texts import TextConfig
 from study.errors import ConfigError
 
 SUM = "compose=[{name: a, method: sum, terms: [{source: arc/en}, {source: mmlu/en}]}]"
+PACKING = "training.packing=true"
 AGAIN = ["training={gradient_checkpointing: true}"]
 BASE = """
 models: [{id: some/model}]
@@ -142,6 +143,8 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
             "recipe.mixing.weights",
             "'size' or 'uniform', or input should be a map",
         ),
+        (BASE, [PACKING, "recipe.kind=prefix_tuning"], "training.packing", "recipe.kind is prefix_tuning"),
+        (BASE, ["recipes={p: {kind: prompt_tuning}}", PACKING], "training.packing", "recipes.p.kind is prompt_tuning"),
         (BASE, [*AGAIN, "recipe.kind=ia3"], "training.gradient_checkpointing", "recipe is IA3"),
         (BASE, [*AGAIN, "recipe.lora=null"], "training.gradient_checkpointing", "recipe is full fine-tuning"),
         (BASE, ["recipe.mixing.weights={temperature: 0}"], "recipe.mixing.weights.temperature", "greater than 0"),
