@@ -16,6 +16,7 @@ from adapters.folders.folder import AdapterWeights
 from bench.gpu.gang import RANK, Batches, adapter, gang
 from bench.gpu.kit import LONG, Kit, Shape, dtype_name
 from evaluators.forward.engine import Engine
+from evaluators.forward.masks import FLEX_KERNELS
 from evaluators.forward.rows import Request, Row, plain_rows, shared_rows
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # nats per scored token, beside transformers' own forward pass
@@ -73,6 +74,8 @@ def parity(kit: Kit) -> None:
             ran = engine._masks.flex_from is not None
             kit.tell("parity", f"block masks (FlexAttention), {name}", off, "nats/token", ran and off <= limit)
         _banked(kit, base, requests, name, limit)
+    kernels = int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    kit.tell("parity", "kernels compiled for block masks of all lengths", kernels, holds=kernels < FLEX_KERNELS)
 
 
 def _banked(kit: Kit, base: Any, requests: list[Request], name: str, limit: float) -> None:
@@ -202,7 +205,7 @@ def waits(kit: Kit) -> None:
     engine = Engine(base, 4096)
     bank: LoraBank = for_adapters(base, {0: adapter(base, 1, 0.05)}, 1, base.dtype)
     engine.bank = bank
-    mixed = [replaced for slot in (0, None) for replaced in (row.numbered_from(0, slot) for row in rows[:4])]
+    mixed = [row.numbered_from(0, slot) for slot, count in ((0, 4), (None, 3)) for row in rows[:count]]
     engine._forward(mixed)
     with watched():
         engine._forward(mixed)

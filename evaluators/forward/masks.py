@@ -47,6 +47,7 @@ class Masks:
         self.flex_from: int | None = FLEX_TOKENS if flex and getattr(model, "_supports_flex_attn", False) else None
         if self.flex_from is not None:
             torch._dynamo.config.recompile_limit = FLEX_KERNELS
+            torch._dynamo.config.fail_on_recompile_limit_hit = True  # or it would write out all pairs, without a word
 
     def padded(self, length: int) -> int:
         """The length to which rows are filled up whose longest has `length` nodes."""
