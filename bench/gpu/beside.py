@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bench.gpu.kit import Kit, dtype_name
+from bench.gpu.writing import writing
 
 MODEL = Path("examples/quickstart/polyglot-nano")  # a tokenizer, and a small model that has learned something
 SECONDS = 150
@@ -124,6 +125,7 @@ def _last(ran: Any) -> str:
 
 BESIDE: dict[str, Callable[[Kit], None]] = {
     "lm-eval": lm_eval,
+    "writing": writing,
     "deepspeed": deepspeed,
     "steps": steps,
     "nccl": nccl,

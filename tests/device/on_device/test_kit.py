@@ -11,6 +11,7 @@ import torch
 from bench.gpu.__main__ import main
 from bench.gpu.beside import steps
 from bench.gpu.kit import Kit
+from bench.gpu.writing import writing
 from tests.support import flash
 
 
@@ -47,3 +48,9 @@ def test_what_steps_hold_is_measured_on_the_device() -> None:
     for dtype, each in (("float32", 16), ("bfloat16", 14)):
         [weight] = [value for what, value in told.items() if "of a weight" in what and what.endswith(f", {dtype}")]
         assert 0.97 * each < weight < 1.1 * each
+
+
+def test_texts_that_are_written_are_generates() -> None:
+    kit = Kit(torch.device("cuda", 0), tiny=True, until=0)
+    writing(kit)
+    assert [line.holds for line in kit.lines] == [True, True]
