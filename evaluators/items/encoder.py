@@ -9,6 +9,7 @@ class applies them, on a model without weights. One thing differs: a chat templa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from lm_eval.models.huggingface import HFLM
@@ -30,6 +31,14 @@ Encoded = tuple[tuple[str, str], list[int], list[int]]  # a request of lm-eval's
 
 
 stop_the_clock()
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How an answer that is written ends: at one of these texts, after so many tokens, or with EOS."""
+
+    until: tuple[str, ...]
+    max_gen_toks: int
 
 
 class Encoder(HFLM):
@@ -125,7 +134,12 @@ class Encoder(HFLM):
         return self._longest + 1  # the last token is not read: it is predicted only
 
     def _writes(self, instance: Instance) -> int:
-        return int(normalize_gen_kwargs(instance.args[1], self.max_gen_toks)["max_gen_toks"])
+        return self.writing(instance).max_gen_toks
+
+    def writing(self, instance: Instance) -> Writing:
+        """How an answer that is written ends."""
+        how = normalize_gen_kwargs(instance.args[1], self.max_gen_toks)
+        return Writing(tuple(how["until"]), int(how["max_gen_toks"]))
 
     def _request(self, instance: Instance, context: list[int], option: list[int]) -> Request:
         if not context or not option:
