@@ -120,7 +120,8 @@ def _caution(known: pl.DataFrame, metric: Metric) -> str:
     few = float(np.median(asked)) if asked else FEW
     if few < FEW:
         said += f"; with {few:.0f} items a target what is expected of the first may be a point off on average"
-        said += ", and harm_elsewhere anything from 3 to 80 % where nothing is harmed (harm_shown is what is certain)"
+        said += ", intervals hold nine of ten, and harm_elsewhere is anything from 3 to 80 % where nothing is harmed "
+        said += "(harm_shown is what is certain)"
     return said
 
 
