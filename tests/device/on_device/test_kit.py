@@ -13,6 +13,7 @@ from bench.gpu.beside import steps
 from bench.gpu.kit import Kit
 from bench.gpu.writing import writing
 from tests.support import flash
+from tests.support.training import shared_worker
 
 
 def test_the_core_of_the_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +42,8 @@ def test_the_core_of_the_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_steps_hold_is_measured_on_the_device() -> None:
-    kit = Kit(torch.device("cuda", 0), tiny=True, until=0)
+    kit, worker = Kit(torch.device("cuda", 0), tiny=True, until=0), shared_worker()
+    worker.join(worker.address())  # else the kit would, and no other test could train in this process
     steps(kit)
     told = {line.what: float(line.value) for line in kit.lines}
     assert len(told) == 6
