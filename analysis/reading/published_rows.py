@@ -163,6 +163,9 @@ def _check_errors(path: str | Path, rows: pl.DataFrame) -> None:
         allowed = pl.max_horizontal(made * ERROR_OFF, pl.lit(ROUNDED if measure.startswith("delta") else ROUNDED / 100))
         bad = (pl.col(name) - made).abs() > allowed
         _first(path, rows, bad, name, "that is not its sd/√n_seeds", "mend it (a line cut off?), or write nothing")
+        lacking = pl.col(name).is_null() & pl.col(f"{measure}_std").is_not_null() & pl.col(name).is_not_null().any()
+        what = "other rows have it, and this one its sd"
+        _first(path, rows, lacking, name, what, "write sd/√n_seeds (a line cut off?), or leave it out everywhere")
 
 
 def _check_regimes(path: str | Path, rows: pl.DataFrame) -> None:

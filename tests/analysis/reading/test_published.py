@@ -96,6 +96,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "percentages": (put("score_mean", 42.5), "line 5, score_mean = '42.5': a score is a proportion"),
     "negative spread": (put("delta_score_norm_std", -1), "line 5, delta_score_norm_std = '-1.0': a spread cannot"),
     "standard error": (put("delta_score_norm_se", 44), "line 5, delta_score_norm_se = '44.0': that is not its sd/√n"),
+    "cut before the last number": (put("delta_score_norm_se", ""), "delta_score_norm_se = '': other rows have it"),
     "no score": (put("score_norm_mean", ""), "line 5, score_norm_mean = '': the number is lacking"),
     "a model of two sizes": (put("model_size", 70), "line 5, model_size = '70.0': its model has another size above"),
     "a model of a size and of none": (
