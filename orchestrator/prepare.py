@@ -31,6 +31,7 @@ from orchestrator.planning.plan import Plan, plan, without
 from orchestrator.planning.seen import seen
 from orchestrator.planning.spent import NUMBERS, TEXTS, Spent, kept_epochs, took_in
 from orchestrator.planning.survey import Survey, broken_id, survey
+from orchestrator.planning.translations import check_translated
 from orchestrator.progress import trackers
 from orchestrator.progress.watchdog import answering
 from study.config import StudyConfig
@@ -130,6 +131,7 @@ def prepare(checked: Checked, options: Options, warn: Callable[[str], None]) -> 
     existing = with_left_out(resolve_existing(config, checked.models), checked.models)
     found = survey(config, checked.library, check_supported, warn)
     check_usable(config, found)
+    check_translated(found, config.tasks)
     together = groups(found, config.tasks)
     alone = expand(config, checked.models, found.sources, found.targets, existing, found.own_shots)
     check_starts(alone.given_starts(), config, checked.models)

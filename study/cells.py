@@ -168,3 +168,11 @@ def regime_of(cells: Collection[Cell], target: Cell) -> Regime:
     if target.task in {cell.task for cell in cells}:
         return "MT-CL"
     return "CT-ML" if target.language in {cell.language for cell in cells} else "CT-CL"
+
+
+def original_cell(named: str, language: str) -> Cell:
+    """The cell that a task's `translation_of` names for its cell in a language: of a task the one in that language.
+
+    Raises ValueError for what is written as neither.
+    """
+    return Cell.parse(named) if "/" in named else Cell(named, language)

@@ -13,7 +13,7 @@ from typing import Never
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import changes, combinations, distrust, html, recipes, schedules, sure, training
+from analysis.page import changes, combinations, distrust, html, recipes, schedules, sure, training, translations
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.beside import NOTHING, Beside
 from analysis.page.charts.style import Spec
@@ -40,7 +40,7 @@ GLOSSARY = {
     "donor, recipient": "a language or task that helps others when it is trained on; one that gains when others are",
 }
 
-OWN_CHAPTER = ("groups", recipes.SHOWN, schedules.SHOWN, changes.SHOWN, *combinations.SHOWN)
+OWN_CHAPTER = ("groups", recipes.SHOWN, schedules.SHOWN, changes.SHOWN, translations.SHOWN, *combinations.SHOWN)
 FIRST = (  # on a phone the first of them are seen
     *("regime", "mean", "low", "high", "harm_rate"),
     *("harm_floor", "harm_least", "positive_rate", "median", "n"),
@@ -69,6 +69,7 @@ def page(
             else "",
             schedules.chapter(made[schedules.SHOWN]) if _is_made(made, schedules.SHOWN) else "",
             changes.chapter(made[changes.SHOWN]) if _is_made(made, changes.SHOWN) else "",
+            translations.chapter(made[translations.SHOWN]) if _is_made(made, translations.SHOWN) else "",
             _compared(compared),
             _numbers_of(made, drawn, links),
             _tables(made | compared.made),
@@ -100,6 +101,7 @@ def _chapters(study: Study, made: Mapping[str, Made], compared: Beside) -> str:
         *([("combinations", "Combinations")] if study.compositions else []),
         *([(schedules.SHOWN, "Several cells at once")] if _is_made(made, schedules.SHOWN) else []),
         *([(changes.SHOWN, "Data or adapter?")] if _is_made(made, changes.SHOWN) else []),
+        *([(translations.SHOWN, "Translated tests")] if _is_made(made, translations.SHOWN) else []),
         *([("compare", _beside(compared))] if compared.made else []),
         *((s.name, s.chapter) for s in SECTIONS if s.chapter and s.table in made),
         ("more", "More numbers"),

@@ -22,6 +22,8 @@ from analysis.reading.published import read_reference
 from analysis.reading.recipes import Across, divided
 from analysis.reading.scores import TOLD, beside_base, count_drawn, of_sizes, score_rows
 from analysis.reading.transfer import COLUMNS, Joint, joint_sources, transfer
+from analysis.reading.translations import KIND as TRANSLATED
+from analysis.reading.translations import set_apart
 from analysis.reading.units import IDENTITIES, current
 from study.store.layout import GRID_FILE, STUDY_FILE
 from study.store.readable import no_scores, no_study, readable
@@ -30,7 +32,8 @@ from study.store.seen import Seen, read_seen
 from study.store.store import Store
 from study.store.study_file import entries, read_study
 
-BESIDE = {"composed": "compositions", "existing": "existing", "epoch": "epochs"}  # kinds of units with own tables
+# kinds of units with own tables
+BESIDE = {"composed": "compositions", "existing": "existing", "epoch": "epochs", TRANSLATED: "translated_tests"}
 OF_SEVERAL = pl.concat_str(SOURCE).str.contains("[+@]")  # sources of several cells, and stages
 KEY_COLUMNS = ["score_id", "adapter_id", "model", "model_params", *SOURCE, "source_size", "epoch", "seed", *TARGET]
 
@@ -141,7 +144,7 @@ def _read(store: Store) -> Study:
     every = grouped(found, seen.groups)
     panels, graded, texts = _by_kind(every, {str(text["name"]) for text in entries(info.config, "texts")})
     notes.append((strays, "item rows that belong to no finished score unit of the current config"))
-    units = asked.units.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
+    units = set_apart(asked.units, info.config).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("unit"))
     units = units.join(unit_scores(panels), on="unit", how="left", maintain_order="left")
     metrics = score_rows(rows, units, [*panels, *graded, *texts], {panel.task for panel in texts})
     apart = _count_unscored(units, {"graded": graded, "text_loss": texts}, metrics, notes)

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.frames import CELL_WORDS, KEYS, MODEL_WORDS, SOURCE, TARGET, Table, need
 from analysis.reading.study import Study
 from analysis.reading.transfer import with_regime
+from analysis.reading.translations import KIND as TRANSLATED
 
 
 def metrics(study: Study) -> pl.DataFrame:
@@ -19,7 +20,8 @@ def metrics(study: Study) -> pl.DataFrame:
     about = study.units.select("unit", "model", *SOURCE, "seed", *TARGET, "kind")
     rows = study.scores.join(about, on="unit", how="inner")
     base = rows.filter(pl.col("kind") == "base").select("model", *TARGET, "metric", pl.col("value").alias("base"))
-    mine = rows.filter(pl.col("kind") == "trained").join(base, on=["model", *TARGET, "metric"], how="inner")
+    trained = rows.filter(pl.col("kind").is_in(["trained", TRANSLATED]))
+    mine = trained.join(base, on=["model", *TARGET, "metric"], how="inner")
     need(mine.height > 0, "no adapter with a source cell has been scored on a target that the base was scored on")
     better = pl.col("higher_is_better").first().replace_strict({True: "higher", False: "lower"}, default=None)
     table = mine.group_by([*KEYS, "metric"]).agg(

@@ -37,6 +37,7 @@ from analysis.statistics import (
     significance,
     stability,
     text_loss,
+    translations,
 )
 from analysis.statistics.combinations import (
     additivity,
@@ -76,6 +77,7 @@ TABLES: tuple[Table[study.Study], ...] = (
     *geometry.TABLES,
     *schedules.TABLES,
     *changes.TABLES,
+    *translations.TABLES,
     *text_loss.TABLES,
     *generation.TABLES,
     *wrong_language.TABLES,

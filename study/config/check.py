@@ -9,11 +9,13 @@ from study.config import Scoring, StudyConfig, TaskConfig, reject_duplicates
 from study.config.assumed import value_of
 from study.config.check_compose import check_compose
 from study.config.check_recipes import check_recipes
+from study.config.check_translations import check_translations
 from study.config.recipe import TaskScoring
 from study.config.recipes import key_of
 from study.errors import ConfigError
 
-_OF_SCORED = ("metric", "harm", "group_field", "scoring", "include_path", "trust_code")  # keys of a task that is scored
+# keys of a task that is scored
+_OF_SCORED = ("metric", "harm", "group_field", "translation_of", "scoring", "include_path", "trust_code")
 
 
 def check(config: StudyConfig) -> None:
@@ -40,6 +42,7 @@ def check(config: StudyConfig) -> None:
         raise ConfigError(
             "sources", config.sources, "the grid is empty: no source to train", "use `all` or list task/language"
         )
+    check_translations(config)
     _check_gpus(config)
     _check_samples(config)
     check_recipes(config)

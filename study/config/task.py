@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictStr, field_validator
 
+from study.cells import Cell, original_cell
 from study.config.fields import Frozen, Name, Number, PositiveInt
 from study.config.recipe import TaskScoring
 from study.config.train import ByLanguage, TrainOverride
@@ -21,6 +22,7 @@ class TaskConfig(Frozen):
     metric: StrictStr | Annotated[tuple[StrictStr, ...], Field(min_length=1)] | None = None
     harm: Annotated[Number, Field(gt=0)] | None = None
     group_field: StrictStr | None = None  # column whose value items that hang together share: their passage, say
+    translation_of: StrictStr | None = None  # a task, or a cell of one, whose items these are in other words
     clip: dict[StrictStr, PositiveInt] = Field(default={})  # fields, and the most characters that are left of each
     scoring: TaskScoring = TaskScoring()
     train: TrainOverride[ByLanguage] = TrainOverride[ByLanguage]()
@@ -44,6 +46,10 @@ class TaskConfig(Frozen):
         if isinstance(self.lm_eval, str):
             return self.lm_eval.replace("{language}", language)
         return None if self.lm_eval is None else self.lm_eval.get(language)
+
+    def original(self, language: str) -> Cell | None:
+        """Name the cell whose items those of its cell in that language are translations of, where it is one."""
+        return None if self.translation_of is None else original_cell(self.translation_of, language)
 
     def exists_in(self, language: str) -> bool:
         """Whether it has a cell in that language: something to score, or to learn where it is a source alone."""

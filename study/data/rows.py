@@ -66,11 +66,17 @@ class Rows:
         """Numbers of so many of the named rows, in their order: those in front of the queue of the task's languages."""
         if several := {name: count for name, count in Counter(names).items() if count > 1}:
             self.shared[cell, split] = sum(several.values()), next(iter(several))
-        first = next((one for one in self._languages if self._tasks[cell.task].exists_in(one)), cell.language)
-        places = self._queue(Cell(cell.task, first), split)
+        places = self._queue(self._first(cell, split), split)
         if not places.keys() >= set(names):
             places = behind(places, self._queue(cell, split))
         return taken(names, places, limit)
+
+    def _first(self, cell: Cell, split: Split) -> Cell:
+        """The cell in which a limit draws: of a test set's translation, the original's, whose items it has."""
+        original = self._tasks[cell.task].original(cell.language) if split == "test" else None
+        name = cell.task if original is None else original.task
+        language = next((one for one in self._languages if self._tasks[name].exists_in(one)), cell.language)
+        return Cell(name, language)
 
     def _train(self, cell: Cell) -> TrainOverride[str]:
         return self._tasks[cell.task].train.of(cell.language)

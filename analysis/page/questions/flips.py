@@ -16,9 +16,10 @@ import polars as pl
 
 from analysis.reading.panels import Floats, Ints, Panel
 from analysis.reading.study import Study
+from analysis.reading.translations import KIND as TRANSLATED
 
 MOST = 16  # of each cell's gains, and of its losses
-KINDS = ("trained", "composed", "existing")
+KINDS = ("trained", TRANSLATED, "composed", "existing")
 Named = tuple[str, bool]  # a source, and whether the study trained it
 
 
@@ -99,7 +100,7 @@ def sources(study: Study) -> dict[int, Named]:
     kept = study.units.filter(pl.col("kind").is_in(KINDS))
     columns = kept.select("unit", "kind", "adapter_id", "source_task", "source_language").iter_rows()
     return {
-        unit: (f"{task}/{language}", True) if kind == "trained" else (named.get(adapter_id, adapter_id), False)
+        unit: (f"{task}/{language}", True) if kind in KINDS[:2] else (named.get(adapter_id, adapter_id), False)
         for unit, kind, adapter_id, task, language in columns
     }
 
