@@ -22,6 +22,7 @@ from evaluators.items.judge import BOOTSTRAP_ITERATIONS
 from evaluators.replay import Replay
 from study.cells import Cell
 from study.config import Scoring
+from study.data.group.document import asker
 from study.data.group.task import GroupTask
 from study.data.harness import Task
 from study.data.loading import FEWSHOT_SEED
@@ -39,6 +40,7 @@ class Asked:
     answers: Answers
     scoring: Scoring
     without: str | None = None  # a metric of what the store does not keep
+    within: GroupTask | None = None  # whose task it is
 
     @property
     def alike(self) -> object:
@@ -76,20 +78,20 @@ class Log:
             except TaskError as error:
                 yield f"{cell}: {error}"
                 continue
-            run = runs.setdefault(asked.alike, {})
-            if asked.task.task_name in run:  # two cells of one lm-eval task
+            named = {one.task.task_name: one for one in asked}
+            run = runs.setdefault(asked[0].alike, {})
+            if asked[0].within is not None or named.keys() & run.keys():  # or two cells of one task
                 run = runs.setdefault(cell, {})
-            run[asked.task.task_name] = asked
-            if asked.without is not None:
-                self.left_out[str(cell)] = asked.without
+            run.update(named)
+            self.left_out.update({str(cell): one.without for one in asked if one.without is not None})
         for run in runs.values():
             self._run(subject, run)
 
-    def _asked(self, cell: Cell, by_row: Mapping[int, Answer]) -> Asked:
-        """A target's task and answers; TaskError where items are not those answered, or more is asked."""
+    def _asked(self, cell: Cell, by_row: Mapping[int, Answer]) -> list[Asked]:
+        """A target's task and answers, of a group each of its tasks that has any; TaskError where items are not those
+        answered, or more is asked.
+        """
         task, scoring = self.library.load(cell), self.library.scoring(cell)
-        if isinstance(task, GroupTask):
-            raise TaskError("it is a group, whose tasks lm-eval logs one by one: name them in the config to have files")
         instances = self.library.build_requests(cell, self._replay.chat(scoring))
         docs = {one.doc_id: one.doc for one in instances}
         changed = [row for row, doc in docs.items() if row not in by_row or by_row[row].doc_hash != doc_hash(doc)]
@@ -99,10 +101,9 @@ class Log:
             )
         if any(one.idx >= max(1, len(by_row[one.doc_id].loglikelihoods)) for one in instances):
             raise TaskError("it asks for log-likelihoods of bare options, which a store does not keep")
-        metric = _of_greedy(task, by_row.values())
-        if metric is not None and len(task.aggregation()) == 1:
-            raise TaskError(f"its {metric} is of what greedy decoding would write, which a store does not keep of it")
-        return Asked(task, Answers(list(docs), by_row, task.OUTPUT_TYPE), scoring, metric)
+        parts = [(task, by_row)] if not isinstance(task, GroupTask) else _by_task(task, by_row)
+        within = task if isinstance(task, GroupTask) else None
+        return [Asked(one, _answers(one, own), scoring, _left_out(one, own), within) for one, own in parts]
 
     def _run(self, subject: Subject, run: Mapping[str, Asked]) -> None:
         replay, began = self._replay, time.time()
@@ -117,12 +118,13 @@ class Log:
         args |= {"peft": subject.called} if subject.adapter_id else {}
         written = replay.chat_template(chat) if chat else None
         tracker.general_config_tracker.log_experiment_args("hf", args, system, written, chat)
+        groups = {one.within.task_name: one.within.group for one in run.values() if one.within is not None}
         with ExitStack() as stack:
             for one in run.values():
                 stack.enter_context(_without(one))
             results = evaluate(
                 lm=replay,
-                task_dict={"tasks": {name: one.task for name, one in run.items()}, "groups": {}, "group_map": {}},
+                task_dict={"tasks": {name: one.task for name, one in run.items()}, "groups": groups, "group_map": {}},
                 samples={name: list(one.answers.rows) for name, one in run.items()},
                 bootstrap_iters=BOOTSTRAP_ITERATIONS,
                 system_instruction=system,
@@ -159,6 +161,29 @@ class Log:
             "torch_seed": None,
             "fewshot_seed": FEWSHOT_SEED,
         }
+
+
+def _by_task(group: GroupTask, by_row: Mapping[int, Answer]) -> list[tuple[Task, dict[int, Answer]]]:
+    """The tasks of a group that have items, with the answers to these, by their rows there."""
+    first, found = dict[int, int](), dict[int, dict[int, Answer]]()
+    for row, document in enumerate(group.eval_docs):
+        number = group.members.index(asker(group.members[0], document))
+        start = first.setdefault(number, row)
+        if row in by_row:
+            found.setdefault(number, {})[row - start] = by_row[row]
+    return [(group.members[number], own) for number, own in found.items()]
+
+
+def _answers(task: Task, by_row: Mapping[int, Answer]) -> Answers:
+    return Answers(sorted(by_row), by_row, task.OUTPUT_TYPE)
+
+
+def _left_out(task: Task, by_row: Mapping[int, Answer]) -> str | None:
+    """The metric that is left out, as a store does not keep what it is of. Raises TaskError where there is no other."""
+    metric = _of_greedy(task, by_row.values())
+    if metric is not None and len(task.aggregation()) == 1:
+        raise TaskError(f"its {metric} is of what greedy decoding would write, which a store does not keep of it")
+    return metric
 
 
 def _of_greedy(task: Task, answers: Iterable[Answer]) -> str | None:

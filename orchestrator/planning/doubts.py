@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.planning.overlaps import rows_among_items, texts_among_items
 from orchestrator.planning.survey import Survey
-from study.cells import Source
+from study.cells import Cell, Source
 from study.config import Recipe
 from study.data.metrics import of_all_items
+from study.data.rows import Split
 
 LEAST_ITEMS = 30
 
@@ -69,10 +70,15 @@ def _drawn(found: Survey) -> Iterator[str]:
         limited = found.library.limited.items()
         bitten = [f"{cell} ({n:,} of {of:,})" for (cell, split), (n, of) in limited if split == part]
         yield from _told(bitten, f"a limit leaves out {what} of", f"{key} says so")
-    shared = found.library.shared.items()
-    alike = [f"{cell} ({n:,} rows, {name!r:.40} among them)" for (cell, _), (n, name) in shared]
-    fix = "name a column of ids of their own: train.id_field"
-    yield from _told(alike, "rows are drawn by ids that several of them share, of", fix)
+    fix, shared, alike = "name a column of ids of their own: train.id_field", found.library.shared, found.library.alike
+    yield from _told(_named(shared), "rows are drawn by ids that several of them share, of", fix)
+    others = _named({at: of for at, of in alike.items() if at not in shared})
+    yield from _told(others, "ids stand more than once, of", f"nothing is drawn by them now, else {fix}")
+
+
+def _named(ids: Mapping[tuple[Cell, Split], tuple[int, str]]) -> list[str]:
+    words = {"train": "rows to learn", "test": "items"}
+    return [f"{cell} ({n:,} {words[split]}, {name!r:.40} among them)" for (cell, split), (n, name) in ids.items()]
 
 
 def _told(cells: Sequence[str], what: str, then: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from study.cells import Cell
 from study.config import TrainOverride, Validation
+from study.data.group.document import asker
 from study.data.group.task import GroupTask
 from study.data.harness import Document, Documents, Task
 from study.data.prints import doc_hash
@@ -41,15 +42,25 @@ def split(count: int, validation: Validation) -> tuple[list[int], list[int]]:
 
 
 def own_split(task: Task) -> str | None:
-    """The validation split of a task; None where it has none beside the one that is scored."""
+    """The validation split of a task; None where there is none beside what is scored, or not in all of a group."""
     if isinstance(task, GroupTask):
-        raise TaskError(f"lm-eval group {task.task_name} has no items to choose lambda on: set lambda to a number")
+        splits = [own_split(one) for one in task.members]
+        return ", ".join(dict.fromkeys(map(str, splits))) if all(splits) else None
     name, scored = task.get_config("validation_split"), task.get_config("test_split")
     return str(name) if name and scored and name != scored else None
 
 
 def asks(task: Task, documents: Documents | None) -> None:
-    """Have a task ask other items than its test items: its validation split's, or these, which are ready for it."""
+    """Have a task ask other items than its test items: its validation split's, or these, which are ready for it.
+
+    Of a group each task asks its own of them.
+    """
+    if isinstance(task, GroupTask):
+        for one in task.members:
+            name = one.task_name
+            asks(one, None if documents is None else [own for own in documents if asker(one, own).task_name == name])
+        vars(task).pop("eval_docs", None)  # which it may have kept by now
+        return
     if documents is None:
         task.set_config(key="test_split", value=own_split(task))
         return

@@ -36,6 +36,10 @@ from study.pulse import beat
 LOCAL = ("csv", "json", "parquet", "text")  # whose data_files are of this machine, where they have no protocol
 MIXED = "a column has values of several types, in one file or in several: write all as one, as texts say"
 NO_PARQUET = "it is no Parquet file: write it anew, or name it after what it is"
+GONE = (
+    "the code of this task imports what transformers 5 no longer has: copy its YAML file without the `!function` "
+    "lines, and name metrics in tasks[].metric"
+)
 FEWSHOT_SEED = 1234  # lm-eval's default `fewshot_random_seed`
 
 
@@ -86,9 +90,7 @@ def set_answers(task: Task, cell: Cell, scoring: TaskScoring) -> None:
     """Have answers begin and end as a config says. Raises TaskError where the task's model writes none."""
     if scoring.gen_prefix is not None:
         shots = task.config.fewshot_config
-        if shots.gen_prefix == task.get_config(
-            "gen_prefix"
-        ):  # examples have the task's own where its file says no more
+        if shots.gen_prefix == task.get_config("gen_prefix"):  # the task's own, where its file says no more of examples
             shots.gen_prefix = scoring.gen_prefix
         task.set_config("gen_prefix", scoring.gen_prefix)
     own = scoring.model_dump(include={"max_gen_toks", "until"}, exclude_none=True)
@@ -121,6 +123,8 @@ def why(error: Exception) -> str:
         ("corresponds to no data", "it has no rows: fill it, or leave it out"),
         ("Parquet magic bytes", NO_PARQUET),
         ("Parquet file size", NO_PARQUET),
+        ("No module named 'transformers.", GONE),
+        ("No module named", "its code imports that: install it beside this package"),
         ("Failed to parse string", MIXED),
         ("Couldn't cast", MIXED),
     )

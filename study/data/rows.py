@@ -18,6 +18,7 @@ from study.data.limited import behind, queue, taken
 from study.data.manifest import positions, row_id, with_ids
 
 Split = Literal["train", "test"]
+Tells = Callable[[int, Document], bool]  # whether a row, by its number, says what is right
 
 
 class Rows:
@@ -38,6 +39,7 @@ class Rows:
         self.bitten: dict[tuple[Cell, Split], tuple[int, int]] = {}  # rows that a limit takes, and of how many
         self.lacking: dict[tuple[Cell, Split], int] = {}  # of another language's rows those that are not there
         self.shared: dict[tuple[Cell, Split], tuple[int, str]] = {}  # rows drawn from by ids that others have, and one
+        self.alike: dict[tuple[Cell, Split], tuple[int, str]] = {}  # rows with such ids, whatever these are for
 
     def named(self, cell: Cell, split: Split, documents: Documents) -> list[int]:
         """Number the documents that manifest or `rows_of` name, for training those that `where` lets pass."""
@@ -60,12 +62,21 @@ class Rows:
     def names(self, cell: Cell, documents: Documents, chosen: Iterable[int]) -> list[str]:
         """The ids of documents."""
         field = self._train(cell).id_field
-        return [_of_group(documents[i]) + row_id(documents[i], i, field) for i in chosen]
+        return [of_group(documents[i]) + row_id(documents[i], i, field) for i in chosen]
+
+    def column(self, cell: Cell) -> str:
+        """The column that rows are known by, if they have it."""
+        return self._train(cell).id_field or "id"
+
+    def see(self, cell: Cell, split: Split, ids: Sequence[str]) -> None:
+        """Note which of the rows that are used have an id that others of them have."""
+        if (several := _several(ids)) is not None:
+            self.alike[cell, split] = several
 
     def in_front(self, cell: Cell, split: Split, names: Sequence[str], limit: int) -> list[int]:
         """Numbers of so many of the named rows, in their order: those in front of the queue of the task's languages."""
-        if several := {name: count for name, count in Counter(names).items() if count > 1}:
-            self.shared[cell, split] = sum(several.values()), next(iter(several))
+        if (several := _several(names)) is not None:
+            self.shared[cell, split] = several
         places = self._queue(self._first(cell, split), split)
         if not places.keys() >= set(names):
             places = behind(places, self._queue(cell, split))
@@ -102,6 +113,12 @@ class Rows:
         return self._queues[cell, split]
 
 
-def _of_group(document: Document) -> str:
+def _several(names: Sequence[str]) -> tuple[int, str] | None:
+    """How many have a name that others have, and one such name; None where all have their own."""
+    several = {name: count for name, count in Counter(names).items() if count > 1}
+    return (sum(several.values()), next(iter(several))) if several else None
+
+
+def of_group(document: Document) -> str:
     """What tells a row of a group's from those of its other tasks, which may have the same ids."""
     return f"{document.number}:" if isinstance(document, Doc) else ""

@@ -16,7 +16,7 @@ from study.data.changed import SourceExamples, in_place
 from study.data.example import Example
 from study.data.formats import check_columns, learned
 from study.data.gold import answer, is_told, row, writes_null
-from study.data.harness import Documents, Instance, Task
+from study.data.harness import Document, Documents, Instance, Task
 from study.data.held_out import asks, check_apart, check_own, held_out, own_split
 from study.data.learned import train_documents
 from study.data.loading import FEWSHOT_SEED, fault, load_task, nothing_left, set_up
@@ -24,7 +24,7 @@ from study.data.metrics import check_possible
 from study.data.needs import missing_manifests
 from study.data.prints import fingerprint
 from study.data.raw_text import RawTexts
-from study.data.rows import Rows, Split
+from study.data.rows import Rows, Split, Tells, of_group
 from study.data.templates import use_sandbox
 from study.errors import TaskError
 from study.faults.network import Unreachable
@@ -61,12 +61,12 @@ class TaskLibrary(SourceExamples):
         self.hidden: dict[tuple[Cell, Split], int] = {}  # rows that were left out for their labels
         self.nulls: dict[tuple[Cell, Split], int] = {}  # rows whose prompt holds a null as the word None
         self._rows_of = Rows(self._tasks, scoring.limit, languages, self._documents, self._answers)
-        self.limited, self.lacking, self.shared = self._rows_of.bitten, self._rows_of.lacking, self._rows_of.shared
+        self.limited, self.lacking = self._rows_of.bitten, self._rows_of.lacking
+        self.shared, self.alike = self._rows_of.shared, self._rows_of.alike
 
     @classmethod
     def of(cls, config: StudyConfig) -> TaskLibrary:
-        texts = config.scored_texts()
-        return cls(config.families, config.scoring, config.languages, config.held_out_by, texts)
+        return cls(config.families, config.scoring, config.languages, config.held_out_by, config.scored_texts())
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raise ConfigError for a cell whose lm-eval task is not defined anywhere. Loads no data."""
@@ -138,7 +138,7 @@ class TaskLibrary(SourceExamples):
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
         try:
             documents = task.eval_docs
-            rows = self._rows(cell, "test", documents, lambda number: is_told(task, documents[number]))
+            rows = self._rows(cell, "test", documents, lambda _, document: is_told(task, document))
             first = rows == list(range(len(rows)))
             task.build_all_requests(
                 limit=len(rows) if first else None,
@@ -177,8 +177,8 @@ class TaskLibrary(SourceExamples):
         train, task = self.train(cell), self._scored(cell)
         made: dict[int, Example | None] = {}
 
-        def make(number: int) -> bool:
-            made[number] = learned(task, documents[number], train)
+        def make(number: int, document: Document) -> bool:
+            made[number] = learned(task, document, train)
             return made[number] is not None
 
         try:
@@ -197,14 +197,16 @@ class TaskLibrary(SourceExamples):
         self.nulls[cell, "train"] = sum(writes_null(documents[n], one.prompt) for n, one in examples.items())
         return tuple(examples.values())
 
-    def _rows(self, cell: Cell, split: Split, documents: Documents, tells: Callable[[int], bool]) -> list[int]:
+    def _rows(self, cell: Cell, split: Split, documents: Documents, tells: Tells) -> list[int]:
         """Number the rows to use: of the manifest's those whose label is told, as many as the split's limit allows."""
-        known: dict[int, bool] = {}
+        known, ids, column = dict[int, bool](), dict[int, str](), self._rows_of.column(cell)
 
         def told(number: int) -> bool:
             if number not in known:
-                with row(cell, split, number, documents[number]):
-                    known[number] = tells(number)
+                with row(cell, split, number, document := documents[number]):
+                    known[number] = tells(number, document)
+                if column in document:
+                    ids[number] = f"{of_group(document)}{document[column]}"
             return known[number]
 
         if cell.held_out or (split == "test" and cell in self.texts):
@@ -217,6 +219,7 @@ class TaskLibrary(SourceExamples):
             raise nothing_left(cell, split, len(asked), self.train(cell), self._tasks[cell.task].lm_eval is not None)
         if hidden := sum(not one for one in known.values()):
             self.hidden[cell, split] = hidden
+        self._rows_of.see(cell, split, [ids[number] for number in rows if number in ids])
         return rows
 
     def _documents(self, cell: Cell, split: Split) -> Documents:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from evaluators import samples
 from evaluators.evaluator import Evaluator, Settings
@@ -32,6 +33,7 @@ from tests.evaluators.conftest import make_adapter, make_docs, model_of, put_ada
 
 TOLERANCE = 1e-3  # nats
 SPLITS = {"test": "quiz", "train": "quiz", "validation": "chosen"}  # of the quiz: which task's data they are
+GROUPED = ("first", "second")
 LACKING = ("bare",)  # it asks for what a store does not keep
 WITHOUT = {"exact": "exact_match", "told": "acc"}  # metrics of that, which are left out of what is written
 OWN = {  # what is of the run, not of the answers
@@ -68,11 +70,15 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskConfig, ...]:
     answer = {"output_type": "generate_until", "doc_to_choice": None, "doc_to_target": "{{choices[0]}}"}
     until = {"generation_kwargs": {"until": ["."], "max_gen_toks": 6, "do_sample": False}}
     write_task(folder, "write_en", make_docs(6, 5), **answer, **until, metric_list=[{"metric": "exact_match"}])
+    for name, count in (("first", 4), ("second", 6)):
+        write_task(folder, name, make_docs(count, count + 9))
+    group = {"group": "group_en", "task": ["first", "second"], "aggregate_metric_list": [{"metric": "acc"}]}
+    (folder / "group_en.yaml").write_text(yaml.safe_dump(group), encoding="utf-8")
     own: dict[str, dict[str, Any]] = {"chat": {"scoring": {"apply_chat_template": True}}}
     own |= {"told": {"metric": ("perplexity",)}, "kept": {"metric": ("acc", "exact_match")}}
     return tuple(
         TaskConfig(**{"name": n, "lm_eval": f"{n}_{{language}}", "include_path": str(folder), **own.get(n, {})})
-        for n in ("quiz", "text", "bare", "exact", "kept", "told", "chat", "write")
+        for n in ("quiz", "text", "bare", "exact", "kept", "told", "chat", "write", "group")
     )
 
 
@@ -149,8 +155,10 @@ def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows: list[int]) -> Path:
-    """What `lm_eval --log_samples` writes."""
+def theirs(
+    model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows: list[int] | dict[str, list[int]]
+) -> Path:
+    """What `lm_eval --log_samples` writes; of a group by `rows` of each of its tasks."""
     from lm_eval import evaluator, simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.loggers.utils import add_env_info
@@ -171,7 +179,7 @@ def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows:
             tasks=[name],
             task_manager=TaskManager(include_path=task.include_path, include_defaults=False),
             num_fewshot=1,
-            samples={name: rows},
+            samples=rows if isinstance(rows, dict) else {name: rows},
             bootstrap_iters=BOOTSTRAP_ITERATIONS,
             log_samples=True,
             apply_chat_template=chat,
@@ -179,7 +187,8 @@ def theirs(model: Path, adapter: Path | None, task: TaskConfig, out: Path, rows:
         )
     found = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=found)
-    tracker.save_results_samples(task_name=name, samples=found[name])
+    for one in found:
+        tracker.save_results_samples(task_name=one, samples=found[one])
     return next(out.iterdir())
 
 
@@ -252,6 +261,26 @@ def test_files_are_as_lm_eval_writes_them(
             continue
         found = told["results"][f"{name}_en"][metric]
         assert found == (pytest.approx(value, rel=5e-3) if isinstance(value, float) else value)
+
+
+def test_of_a_group_each_task_has_its_file_and_the_group_its_number(
+    written: Path, store: Store, outspoken_model: Path, asked: Any, tmp_path: Path
+) -> None:
+    ours = next(path for path in written.iterdir() if "seed1-a" not in path.name)
+    task = next(one for one in asked if one.name == "group")
+    mine = {name: read(ours, f"samples_{name}_*.jsonl") for name in GROUPED}
+    assert sum(map(len, mine.values())) == 5
+    assert all(mine.values())
+    rows = {name: [sample["doc_id"] for sample in own] for name, own in mine.items()}
+    folder = theirs(outspoken_model, None, task, tmp_path / "out", rows)
+    for name, own in mine.items():
+        told = [(one["doc_hash"], one["target"], one["acc"]) for one in own]
+        assert told == [(one["doc_hash"], one["target"], one["acc"]) for one in read(folder, f"samples_{name}_*.jsonl")]
+    told, wanted = (result(place, "group_en") for place in (ours, folder))
+    for name in ("group_en", *GROUPED):
+        assert told["results"][name]["acc,none"] == pytest.approx(wanted["results"][name]["acc,none"])
+        assert told["n-shot"][name] == wanted["n-shot"][name]
+    assert told["group_subtasks"]["group_en"] == wanted["group_subtasks"]["group_en"] == [*GROUPED]
 
 
 def test_items_that_have_changed_are_refused(

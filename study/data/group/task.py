@@ -26,7 +26,7 @@ class GroupTask:
 
     def __init__(self, group: Group) -> None:
         """Raises TaskError for a group that is no one number."""
-        self._group, self.task_name = group, group.name
+        self.group, self.task_name = group, group.name
         self.members: tuple[Task, ...] = tuple(cast(Sequence[Task], group.get_all_tasks()))
         self._check()
         first = self.members[0]
@@ -42,7 +42,7 @@ class GroupTask:
         named = f"lm-eval group {self.task_name}"
         if not self.members:
             raise TaskError(f"{named} has no tasks")
-        if not self._group.aggregate_metric_list:
+        if not self.group.aggregate_metric_list:
             fix = "name its tasks, or a group that has one"
             raise TaskError(f"{named} does not say what its tasks come to (no aggregate_metric_list): {fix}")
         for what, found in (
@@ -54,7 +54,7 @@ class GroupTask:
                     f"{named} has tasks of several kinds ({what}: {'; '.join(sorted(found))}): name its tasks"
                 )
         if not self.names:
-            stated = ", ".join(one.metric for one in self._group.aggregate_metric_list)
+            stated = ", ".join(one.metric for one in self.group.aggregate_metric_list)
             raise TaskError(f"{named} aggregates {stated}, which none of its tasks computes: name its tasks")
 
     @cached_property
@@ -65,7 +65,7 @@ class GroupTask:
     @property
     def stated(self) -> object:
         """What the group's file says of its metrics, for its identity."""
-        return [asdict(one) for one in self._group.aggregate_metric_list or ()]
+        return [asdict(one) for one in self.group.aggregate_metric_list or ()]
 
     def weighs(self, name: str) -> bool:
         """Whether each item counts alike in a metric, as far as the group says; else each task does."""
@@ -76,14 +76,14 @@ class GroupTask:
         known = {name for one in self.members for name in one.aggregation()}
         return [
             (one.metric if key == filters[0] else f"{one.metric},{key}", one.weight_by_size is not False)
-            for one in self._group.aggregate_metric_list or ()
+            for one in self.group.aggregate_metric_list or ()
             for key in (one.filter_list or filters)
             if one.metric in known
         ]
 
     def aggregate(self, values: Mapping[str, Values]) -> dict[str, tuple[float, float | None]]:
         """What the group comes to, with its standard error, by the names of its metrics, of each task's own."""
-        found = cast(dict[str, Any], self._group.aggregate(cast(Any, values)))
+        found = cast(dict[str, Any], self.group.aggregate(cast(Any, values)))
         first, made = filter_names(self.members[0])[0], dict[str, tuple[float, float | None]]()
         for key, value in found.items():
             metric, _, filtered = key.partition(",")

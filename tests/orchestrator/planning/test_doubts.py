@@ -80,4 +80,11 @@ def test_ids_that_rows_share_are_named_where_rows_are_drawn_by_them(tmp_path: Pa
     found = surveyed(tmp_path, [{**doc, "id": "x"} for doc in docs(40)], docs(30, 100), "scoring: {limit: 35}")
     told = [line for line in doubts(found, {}, {}, {}) if "share" in line]
     fix = "name a column of ids of their own: train.id_field"
-    assert told == [f"rows are drawn by ids that several of them share, of quiz/en (40 rows, 'x' among them): {fix}"]
+    assert told == [f"rows are drawn by ids that several of them share, of quiz/en (40 items, 'x' among them): {fix}"]
+
+
+def test_ids_that_stand_more_than_once_are_counted_also_where_nothing_is_drawn_by_them(tmp_path: Path) -> None:
+    rows = docs(30, 100)
+    found = surveyed(tmp_path, docs(40), [*rows, {**docs(1, 200)[0], "id": rows[4]["id"]}])
+    (told,) = doubts(found, {}, {}, {})
+    assert told.startswith("ids stand more than once, of quiz/en (2 rows to learn, 'q104' among them): nothing is ")

@@ -11,9 +11,9 @@ from study.cells import Cell, Source
 from study.config import Scoring, TaskConfig
 from study.data.code import LM_EVAL, first_code
 from study.data.tasks import TaskLibrary
-from study.errors import ConfigError
+from study.errors import ConfigError, TaskError
 from tests.study.data.test_tasks import CELL as QUIZ
-from tests.study.data.test_tasks import write
+from tests.study.data.test_tasks import Function, write
 
 CELL = Cell("own", "en")
 TASK = "task: own_en\ndataset_path: json\noutput_type: multiple_choice\ntest_split: test\n"
@@ -39,6 +39,25 @@ WAYS = {
 def library(folder: Path, trust: bool) -> TaskLibrary:
     task = TaskConfig(name="own", lm_eval="own_{language}", include_path=str(folder), trust_code=trust)
     return TaskLibrary([task], Scoring())
+
+
+@pytest.mark.parametrize(
+    ("module", "fix"),
+    [
+        ("transformers.data.metrics.squad_metrics", "copy its YAML file without the `!function` lines"),
+        ("no_such_module", "install it beside this package"),
+    ],
+)
+def test_code_that_imports_what_is_not_there_is_told_in_a_line(tmp_path: Path, module: str, fix: str) -> None:
+    """As that of lm-eval's record, coqa and xquad does, whose judge transformers 5 has no more."""
+    write(tmp_path, process_results=Function("gone.judge"))
+    (tmp_path / "gone.py").write_text(f"from {module} import compute_f1 as judge\n")
+    own = TaskConfig(name="quiz", lm_eval="quiz_{language}", include_path=str(tmp_path), trust_code=True)
+    with pytest.raises(TaskError) as told:
+        TaskLibrary([own], Scoring()).load(QUIZ)
+    assert str(told.value).startswith("quiz/en: lm-eval task quiz_en cannot be loaded: ModuleNotFoundError: No module ")
+    assert fix in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import yaml
 
 from study.cells import Cell
-from study.config import Scoring, TaskConfig
+from study.config import Scoring, TaskConfig, Validation
+from study.data.held_out import split
 from study.data.metrics import of_all_items
 from study.data.tasks import TaskLibrary
 from study.errors import ConfigError, TaskError
@@ -127,3 +129,26 @@ def test_code_of_any_of_its_tasks_is_asked_about(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("doc_to_target: answer", "doc_to_target: !function mine.target"))
     with pytest.raises(ConfigError, match="trust_code"):
         library(tmp_path).check([CELL])
+
+
+@pytest.mark.parametrize("own_split", [False, True])
+def test_a_lambda_is_chosen_on_what_its_tasks_hold_out(own_split: bool, tmp_path: Path) -> None:
+    """On each task's validation split where all have one, else on the rows that training on the group holds out."""
+    for n, name in enumerate(("one", "two")):
+        held = {"validation_split": "validation"} if own_split or name == "one" else {}
+        files = {part: str(tmp_path / f"{part}{n}.jsonl") for part in ("train", "validation")}
+        for seed, file in enumerate(files.values(), 10 * (n + 1)):
+            Path(file).write_text("".join(json.dumps(doc) + "\n" for doc in make_docs(10, seed)))
+        files["test"] = str(tmp_path / f"{name}.jsonl")
+        write_task(tmp_path, name, make_docs(4, n), dataset_kwargs={"data_files": files}, **held)
+    group = {"group": "all_en", "task": ["one", "two"], "aggregate_metric_list": [ACC]}
+    (tmp_path / "all_en.yaml").write_text(yaml.safe_dump(group))
+    tasks, held_out = library(tmp_path), Cell("all", "en", held_out=True)
+    requests = tasks.build_requests(held_out)
+    asked = {str(one.args[0]) for one in requests}
+    learned = tasks.examples(CELL)
+    kept = {learned[i].prompt for i in split(len(learned), Validation())[1]}
+    assert len(asked) == (20 if own_split else 2)
+    assert not asked & kept if own_split else asked == kept
+    assert not asked & {str(one.args[0]) for one in tasks.build_requests(CELL)}
+    assert tasks.target_fingerprint(held_out, requests) != tasks.target_fingerprint(CELL, tasks.build_requests(CELL))
