@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from analysis.page import html
 from analysis.reading.study import Study
 from analysis.tables import compare, pairs
 from analysis.tables.known import not_comparable
@@ -16,6 +17,7 @@ from analysis.tables.registry import Made, make, make_all, together
 from study.errors import ConfigError
 
 OTHER_WORDS = {"other": "the study or recipe that this one is set beside"}
+FOLDED = ("compare_roles", "compare_transfer")  # long ones
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,26 @@ def _lacking(study: Study, others: Sequence[Study]) -> Iterator[str]:
         else:
             which = "The other study" if len(others) == 1 else other.name
             yield f"{which} has no recipe {study.recipe}: it has {', '.join(other.across.studies)}."
+
+
+def title(compared: Beside) -> str:
+    return "Beside other studies" if "compare_pairs" in compared.made else "Beside the other study"
+
+
+def chapter(compared: Beside) -> str:
+    """Other studies beside this one: every two first, then conclusions, the rest folded."""
+    if not compared.made:
+        return ""
+    notes = [f"<p>{html.text(note)}</p>" for note in compared.notes]
+    parts = [f'<h2 id="compare">{title(compared)}</h2>', *notes]
+    for made in compared.made.values():
+        if made.frame is None:
+            parts.append(html.absent(made.table.title, made.reason))
+            continue
+        shown = html.table(made.frame, made.table.columns, title=made.table.title, wrap=("conclusion",))
+        first = made.table.name not in FOLDED
+        how = f'<p class="how">{html.text(made.table.how)}</p>' if made.table.how else ""
+        heading = f"<h3>{html.text(made.table.title)}</h3>{how}"
+        head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
+        parts.append(heading + shown if first else html.details(head, shown))
+    return "".join(parts)

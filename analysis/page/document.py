@@ -13,7 +13,19 @@ from typing import Never
 import polars as pl
 
 from analysis.frames import HARM, SEED, Table
-from analysis.page import changes, combinations, distrust, html, recipes, schedules, sure, training, translations
+from analysis.page import (
+    beside,
+    changes,
+    combinations,
+    distrust,
+    html,
+    recipes,
+    schedules,
+    sure,
+    training,
+    translations,
+    words,
+)
 from analysis.page.assets import CSS, SCRIPT
 from analysis.page.beside import NOTHING, Beside
 from analysis.page.charts.style import Spec
@@ -45,7 +57,6 @@ FIRST = (  # on a phone the first of them are seen
     *("regime", "mean", "low", "high", "harm_rate"),
     *("harm_floor", "harm_least", "positive_rate", "median", "n"),
 )
-FOLDED = ("compare_roles", "compare_transfer")  # long ones
 LINKED = ("matrix", "graded")  # whose rows are cells: another Δ has other questions behind it
 
 
@@ -70,7 +81,7 @@ def page(
             schedules.chapter(made[schedules.SHOWN]) if _is_made(made, schedules.SHOWN) else "",
             changes.chapter(made[changes.SHOWN]) if _is_made(made, changes.SHOWN) else "",
             translations.chapter(made[translations.SHOWN]) if _is_made(made, translations.SHOWN) else "",
-            _compared(compared),
+            beside.chapter(compared),
             _numbers_of(made, drawn, links),
             _tables(made | compared.made),
         )
@@ -93,7 +104,11 @@ def _is_made(made: Mapping[str, Made], table: str) -> bool:
 
 
 def _chapters(study: Study, made: Mapping[str, Made], compared: Beside) -> str:
-    """Links to the chapters that there are."""
+    """Links to the chapters that there are; where there is no accuracy, not to those that cannot be."""
+
+    def is_folded(section: Section) -> bool:
+        return not _is_made(made, "regime_summary") and not _is_made(made, section.table)
+
     chapters = [
         ("distrust", "What to distrust"),
         *([("recipes", "Recipes")] if study.across else []),
@@ -102,8 +117,8 @@ def _chapters(study: Study, made: Mapping[str, Made], compared: Beside) -> str:
         *([(schedules.SHOWN, "Several cells at once")] if _is_made(made, schedules.SHOWN) else []),
         *([(changes.SHOWN, "Data or adapter?")] if _is_made(made, changes.SHOWN) else []),
         *([(translations.SHOWN, "Translated tests")] if _is_made(made, translations.SHOWN) else []),
-        *([("compare", _beside(compared))] if compared.made else []),
-        *((s.name, s.chapter) for s in SECTIONS if s.chapter and s.table in made),
+        *([("compare", beside.title(compared))] if compared.made else []),
+        *((s.name, s.chapter) for s in SECTIONS if s.chapter and s.table in made and not is_folded(s)),
         ("more", "More numbers"),
         ("tables", "Tables"),
     ]
@@ -141,34 +156,10 @@ def _opening(study: Study, made: dict[str, Made], lines: list[str]) -> str:
         '<h2 id="short">In short</h2><p>For each model, one adapter was trained per source cell (a task in a language) '
         "and scored on every target cell beside the untouched model. The change in score, Δ, is given in percentage "
         f'points (pp), or in the unit of a metric.</p><ul class="lines">{items}</ul>{numbers}'
-        '<p class="soft">Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of '
-        "cells, %; harm floor is what noise alone would show, harm least what truly loses as much at least (95 % sure)."
+        f'<p class="soft">{words.ROWS if summary.frame is not None else ""}'
         f"{''.join(f' {html.text(told)}' for told in (training.sentence(study), training.assumed(study)) if told)}</p>"
         f"{html.details('What the words mean', f'<dl>{terms}</dl>')}"
     )
-
-
-def _beside(compared: Beside) -> str:
-    return "Beside other studies" if "compare_pairs" in compared.made else "Beside the other study"
-
-
-def _compared(compared: Beside) -> str:
-    """Other studies beside this one: every two first, then conclusions, the rest folded."""
-    if not compared.made:
-        return ""
-    notes = [f"<p>{html.text(note)}</p>" for note in compared.notes]
-    parts = [f'<h2 id="compare">{_beside(compared)}</h2>', *notes]
-    for made in compared.made.values():
-        if made.frame is None:
-            parts.append(html.absent(made.table.title, made.reason))
-            continue
-        shown = html.table(made.frame, made.table.columns, title=made.table.title, wrap=("conclusion",))
-        first = made.table.name not in FOLDED
-        how = f'<p class="how">{html.text(made.table.how)}</p>' if made.table.how else ""
-        title = f"<h3>{html.text(made.table.title)}</h3>{how}"
-        head = f"{made.table.title} ({made.frame.height:,} rows, {made.table.rows})"
-        parts.append(title + shown if first else html.details(head, shown))
-    return "".join(parts)
 
 
 def _sections(made: dict[str, Made], drawn: dict[str, Spec], tables: Collection[str], links: html.Links) -> str:
@@ -212,7 +203,8 @@ def _numbers(table: Table[Never], frame: pl.DataFrame, links: html.Links) -> str
 def _plain(made: dict[str, Made], links: html.Links) -> str:
     """The tables that no figure shows, each with its words on how to read it."""
     parts, lacking = [], []
-    for table in (m for m in made.values() if m.table.how and m.table.name not in OWN_CHAPTER):
+    has_chapter = {*OWN_CHAPTER} - ({*combinations.SHOWN} if not _is_made(made, "compositions") else set())
+    for table in (m for m in made.values() if m.table.how and m.table.name not in has_chapter):
         if table.frame is None:
             lacking.append(html.absent(table.table.title, table.reason))
             continue

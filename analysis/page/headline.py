@@ -10,12 +10,9 @@ import polars as pl
 
 from analysis.frames import KEYS, SOURCE, TRANSFER_REGIMES
 from analysis.inference.claims import LEVEL
-from analysis.page import combinations, recipes
+from analysis.page import combinations, recipes, units
 from analysis.page.words import (
     REGIMES,
-    WRONG,
-    Row,
-    called,
     claims,
     count,
     percent,
@@ -31,7 +28,6 @@ from analysis.statistics.significance import claimed
 from analysis.tables.registry import Made
 
 NAMED = 3  # cells that a line names
-PICKED = "What is named for its depth is deep partly by luck, which no interval allows for: expect less"
 CLAIMING = ("significance", "graded", "corpus")  # tables that claim something of single cells
 
 
@@ -47,8 +43,7 @@ def lines(study: Study, made: dict[str, Made]) -> list[str]:
         _regimes(made),
         combinations.line(made),
         recipes.line(made),
-        _others(made["graded"].frame, "Graded metrics"),
-        _others(made["corpus"].frame, "Metrics of the whole corpus"),
+        *units.lines(made),
     ]
     return [line for line in found if line]
 
@@ -91,44 +86,11 @@ def _deepest(tests: pl.DataFrame) -> str:
         return ""
     several = tests["model"].n_unique() > 1
     cells = [
-        f"{_ends_of(row, several)}, {pp(row['delta'])}{span(row['low'], row['high'], named=not number)}"
+        f"{units.ends_of(row, several)}, {pp(row['delta'])}{span(row['low'], row['high'], named=not number)}"
         for number, row in enumerate(sure.head(NAMED).iter_rows(named=True))
     ]
     more = f"; and {sure.height - NAMED:,} more" if sure.height > NAMED else ""
-    return f" Harmed for certain{_of_these(sure)}: {'; '.join(cells)}{more}. {PICKED}."
-
-
-def _of_these(rows: pl.DataFrame) -> str:
-    """What claims of single cells are about, where it is not what such training does."""
-    return " of these adapters" if "this adapter" in rows["about"] else ""
-
-
-def _ends_of(row: Row, several: bool) -> str:
-    """A cell by its source and target, and by its model where there are `several`."""
-    source, target = (f"{row[f'{end}_task']}/{row[f'{end}_language']}" for end in ("source", "target"))
-    return f"{row['model']}: {source} on {target}" if several else f"{source} on {target}"
-
-
-def _others(table: pl.DataFrame | None, kind: str) -> str:
-    """What is sure by other metrics than an accuracy, each by itself, with the cell that lost most of those called."""
-    rows = None if table is None else table.filter(pl.col("regime") != "MT-ML")
-    if rows is None or not rows.height:
-        return ""
-    parts, several = [], rows["model"].n_unique() > 1
-    named = rows.filter("worse", ~pl.col("lowest") if "lowest" in rows.columns else True).sort("delta", *KEYS)
-    for (metric,), part in rows.group_by("metric", maintain_order=True):
-        cells = f"{count(part.height, 'cell')}{_of_these(part)}"
-        said = f"of {cells} by {metric}, {called(claimed(part), 'what counts as harm')}"
-        worst = named.filter(metric=metric)
-        parts.append(said + (f"; most of all {_cell(worst.row(0, named=True), several)}" if worst.height else ""))
-    wrong = f" {WRONG.capitalize()}." if rows.filter(pl.col("worse") | pl.col("better")).height else ""
-    return f"{kind}: {'; '.join(parts)}.{wrong}{f' {PICKED}.' if named.height else ''}"
-
-
-def _cell(row: Row, several: bool) -> str:
-    """A cell and its Δ in its own unit, with its interval."""
-    change, low, high = (f"{row[name]:+.4g}".replace("-", "−") for name in ("delta", "low", "high"))
-    return f"{_ends_of(row, several)}, {change} {row['unit']} (95 % interval {low} to {high})"
+    return f" Harmed for certain{units.of_these(sure)}: {'; '.join(cells)}{more}. {units.PICKED}."
 
 
 def _sources(made: dict[str, Made]) -> str:

@@ -17,8 +17,17 @@ FAMILIES = {
 }
 
 
+OTHERS = ("graded", "corpus", "wrong_language")  # tables that claim something of targets without an accuracy
+
+
 def chapter(made: dict[str, Made], links: html.Links = html.NOWHERE) -> str:
-    """Claims of groups, claims of cells."""
+    """Claims of groups, claims of cells; where there is no accuracy, where claims are."""
+    others = [f"<em>{made[name].table.title}</em>" for name in OTHERS if made[name].frame is not None]
+    if others and made["groups"].frame is None and made["significance"].frame is None:
+        return (
+            '<h2 id="sure">What is sure</h2><p>No target has an accuracy: what is sure, and of how many, is said for '
+            f"each metric by itself under {', '.join(others)}, with q-values.</p>"
+        )
     return (
         f'<h2 id="sure">What is sure</h2>{_groups(made["groups"])}{_cells(made)}{_called(made["significance"], links)}'
     )

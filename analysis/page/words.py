@@ -15,6 +15,11 @@ REGIMES = {
 }
 WRONG = "of either at most one in twenty is expected to be wrong"
 
+ROWS = (
+    "Row “all” is all transfer, without the adapters’ own cells (MT-ML). Rates are shares of cells, %; harm floor is "
+    "what noise alone would show, harm least what truly loses as much at least (95 % sure)."
+)
+
 
 def signed(value: object) -> str:
     """A Δ with its sign; none below 0 that rounds to it."""

@@ -202,8 +202,9 @@ def _overlap(panel: Panel, hashes: dict[str, set[str]]) -> Finding | None:
 
 
 def unchecked(study: Study) -> int:
-    """How many targets, each model counted, have scores but no items."""
-    seen = {(panel.model, panel.task, panel.language) for panel in study.asked} | study.unhealthy
+    """How many targets, each model counted, have scores but no items; of raw text nothing is asked."""
+    known = (*study.asked, *study.texts)
+    seen = {(panel.model, panel.task, panel.language) for panel in known} | study.unhealthy
     return len(set(study.units.select("model", *TARGET).iter_rows()) - seen)
 
 

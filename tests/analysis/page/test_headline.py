@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from analysis.page import distrust, headline, words
+from analysis.page import distrust, headline, units, words
 from analysis.reading.study import Study
 from analysis.tables.registry import TABLES, Made, make_all
 from tests.support.transfers import grid, study_of
@@ -83,12 +83,12 @@ def test_the_deepest_cells_are_named_where_they_can_be_harmed_and_called_partly_
     cells = [cell_of(-5.0), cell_of(-9.0, lowest=True, target_task="luck"), cell_of(-6.0, source_language="fr")]
     said = line(headline.lines(study, claimed_of(made, "significance", cells)), "Harm: ")
     assert "Harmed for certain: a/fr on b/en, −6.00 pp (95 % interval −9.00 to −2.00); a/de on b/en, −5.00 pp" in said
-    assert said.endswith(f"(−9.00 to −2.00). {headline.PICKED}.")
+    assert said.endswith(f"(−9.00 to −2.00). {units.PICKED}.")
     assert "luck/en" not in said
     every = [cell | {"lowest": True} for cell in cells]
     said = line(headline.lines(study, claimed_of(made, "significance", every)), "Harm: ")
     assert "Harmed for certain" not in said
-    assert headline.PICKED not in said
+    assert units.PICKED not in said
 
 
 def test_of_several_models_the_cells_that_are_named_say_which_and_of_one_seed_that_it_is_these_adapters(
@@ -101,7 +101,7 @@ def test_of_several_models_the_cells_that_are_named_say_which_and_of_one_seed_th
     found = claimed_of(made, "graded", [*cells, cell_of(-9.0, lowest=True)], metric="f1", unit="points")
     said = line(headline.lines(study, found), "Graded metrics: ")
     assert "most of all two: a/de on b/en, −6 points (95 % interval −9 to −2)" in said
-    assert said.endswith(f"{headline.PICKED}.")
+    assert said.endswith(f"{units.PICKED}.")
 
 
 def test_sources_that_learned_nothing_are_told_on_the_first_screen_and_named_below(
