@@ -85,3 +85,15 @@ def test_a_link_to_nothing_ends_the_build(wrong: str, tmp_path: Path, caplog: py
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(own))
     with caplog.at_level(logging.WARNING), pytest.raises(Abort):
         build(load_config(str(tmp_path / "mkdocs.yml")))
+
+
+def test_tests_that_the_documentation_names_are_there() -> None:
+    """`folder/test_file.py::test_name` below `tests/`; `::test_name` is one of the file named before."""
+    named = 0
+    for page in pages():
+        file = ""
+        for own, test in re.findall(r"`(?:tests/)?([\w/]*\.py)?::(test_\w+)`", page.read_text(encoding="utf-8")):
+            file = own or file
+            assert f"def {test}(" in (REPOSITORY / "tests" / file).read_text(encoding="utf-8"), f"{page.name}: {file}"
+            named += 1
+    assert named >= 20

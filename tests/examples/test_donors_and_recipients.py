@@ -15,6 +15,7 @@ from orchestrator import sweep
 from orchestrator.costs.outlook import outlook
 from study.config.assumed import assumptions
 from study.config.file import load
+from study.config.tuning import Lora
 from study.data.held_out import split
 from study.data.sizes import read_sizes, sizes_file
 from study.data.tasks import TaskLibrary
@@ -182,6 +183,12 @@ def test_its_44_tasks_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_its_recipe_is_the_released_one() -> None:
     """300 examples hold out 30 and take 102 steps, 215 hold out 22 and take 75."""
     config = load(PRESET)
+    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    assert config.recipe.lora == Lora(r=32, alpha=64, dropout=0, modules=tuple(modules))
+    by_trainer = {"schedule": "linear", "warmup_ratio": 0.1, "weight_decay": 0, "max_grad_norm": 1}
+    assert config.recipe.model_dump(include=set(by_trainer)) == by_trainer
+    assert (config.recipe.epochs, config.recipe.batch_size, config.recipe.validation.mean) == (3, 8, "batch")
+    assert (config.scoring.num_fewshot, config.scoring.apply_chat_template) == (0, True)
     assert [task.train.bos for task in config.tasks] == [False, False, False, True]
     assert [task.train.max_length for task in config.tasks] == [256, 512, 512, 128]
     assert [task.train.truncation for task in config.tasks] == ["left", "left", "left", "right"]
@@ -190,6 +197,12 @@ def test_its_recipe_is_the_released_one() -> None:
         rates = learning_rates(config.recipe, math.ceil(len(learn) / config.recipe.batch_size) * config.recipe.epochs)
         assert (len(out), len(rates), rates.index(max(rates))) == (held_out, steps, warm_up)
         assert max(rates) == 5e-5
+
+
+def test_its_ranks_are_the_released_ones() -> None:
+    config = load(PRESET.parent / "ablations" / "ranks.yaml")
+    found = {name: (recipe.lora.r, recipe.lora.alpha) for name, recipe in config.trained_by.items() if recipe.lora}
+    assert found == {"rank_32": (32, 64), "rank_64": (64, 128), "rank_128": (128, 256)}
 
 
 def test_full_fine_tuning_is_of_the_released_cells() -> None:

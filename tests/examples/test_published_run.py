@@ -7,6 +7,7 @@ types, tiny random stand-ins of the models.
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -110,6 +111,24 @@ def test_every_task_is_trained_on_by_the_released_recipe(done: Store) -> None:
         counted = 11 if source.startswith("arc") else 12
         assert (record.course.examples.train, record.course.examples.validation) == (counted - 2, 2)
         assert record.recipe == load("study.yaml").recipe.model_dump(mode="json")
+
+
+def test_each_of_the_44_sources_is_trained(here: Path) -> None:
+    """In one gang. Each has learned something: on a target it says another thing than the base."""
+    every = (*SMALLER, "sources=all", "targets=[arc_challenge/en]", "store=every", "training.gang_size=44")
+    ended = sweep(here / "study.yaml", *(part for one in every for part in ("--set", one)))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    store = Store(str(here / "every"))
+    records = {record.source[0]: record for record in store.records().values()}
+    assert sorted(records) == sorted(str(cell) for cell in load("study.yaml").cells())
+    for source, record in records.items():
+        held_out, learned = record.course.examples.validation, record.course.examples.train
+        assert (held_out, held_out + learned) == (2, 11 if source.startswith("arc") else 12)
+        assert [math.isfinite(epoch.train_loss) for epoch in record.course.epochs] == [True] * 3
+    items = pl.DataFrame(pl.from_arrow(store.items()))
+    said = {key: group.sort("doc_id")["loglikelihoods"].to_list() for (key,), group in items.group_by("adapter_id")}
+    assert set(said) == {None, *store.records()}
+    assert not any(said[None] == said[adapter] for adapter in store.records())
 
 
 def test_languages_are_added_to_a_finished_store_and_nothing_of_it_is_done_again(done: Store, here: Path) -> None:

@@ -1,15 +1,16 @@
-"""Real rows in the fields of the published study's sets: the quickstart's."""
+"""Real rows in the fields of the published study's sets: the quickstart's, and those of a folder that is given."""
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from examples.quickstart.tasks import dataset
+from tests.support.published import LANGUAGES, Row
 
-Row = dict[str, Any]
 QUICKSTART = {"arc_challenge": "territory", "global_mmlu": "currency", "hellaswag": "number", "truthfulqa": "emoji"}
 
 
@@ -20,6 +21,25 @@ def quickstart(task: str, language: str, split: str, count: int) -> list[Row]:
     asks = yaml.safe_load(cell.read_text(encoding="utf-8"))["doc_to_text"]
     rows = dataset.rows(name, language, split)[:count]
     return [_as(task, i, asks.replace("{{key}}", row["key"]), row) for i, row in enumerate(rows)]
+
+
+def languages_of(folder: Path) -> list[str]:
+    """The study's languages in which every task of a folder has rows to train on."""
+    each = [{file.name.partition(".")[0] for file in (folder / task).glob("*.train.jsonl*")} for task in QUICKSTART]
+    return sorted(set.intersection({*LANGUAGES}, *each))
+
+
+def given(folder: Path, task: str, language: str, split: str, count: int) -> list[Row]:
+    """Rows of a folder's TASK/LANGUAGE.SPLIT.jsonl or .jsonl.gz.
+
+    They are in the fields of the task's set, or each is a `question` with `choices` and `answer`, the right number.
+    """
+    (file,) = (folder / task).glob(f"{language}.{split}.jsonl*")
+    read = gzip.decompress if file.suffix == ".gz" else bytes
+    rows = list(map(json.loads, read(file.read_bytes()).decode().splitlines()))[:count]
+    if "choices" not in rows[0]:
+        return rows
+    return [_as(task, i, row["question"], row) for i, row in enumerate(rows)]
 
 
 def _as(task: str, number: int, asked: str, row: Row) -> Row:

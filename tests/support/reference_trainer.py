@@ -28,7 +28,7 @@ from tests.support.released import Released
 from tests.support.training import assert_close, told, train, weights
 from trainers.data import steps
 from trainers.engine import Engine
-from trainers.job import Job
+from trainers.job import Job, Trained
 from trainers.worker import Worker
 
 
@@ -42,6 +42,12 @@ class ByTrainer:
     steps: int
     weights: dict[str, torch.Tensor]
     model: Any
+
+
+@dataclass(frozen=True)
+class Both:
+    ours: Trained
+    theirs: ByTrainer
 
 
 class _Order(Sampler[int]):
@@ -138,11 +144,15 @@ def _arguments(out: Path, recipe: Recipe, seed: int) -> TrainingArguments:
 
 def assert_same_training(
     worker: Worker, model: Model, one: Job, made: Sequence[Released], recipe: Recipe, out: Path
-) -> int:
-    """Held-out rows, the loss of every step, the losses of epochs, the epoch that is kept, and its weights.
+) -> Both:
+    """Held-out rows, the loss of every step, the losses of epochs, the epoch that is kept, and its weights."""
+    both = by_both(worker, model, one, made, recipe, out)
+    assert_close(weights(both.ours), both.theirs.weights)
+    return both
 
-    Returns that epoch.
-    """
+
+def by_both(worker: Worker, model: Model, one: Job, made: Sequence[Released], recipe: Recipe, out: Path) -> Both:
+    """The same, but for weights, which are not compared."""
     with recorded_steps() as mine:
         trained = train(worker, model, out / "mine", one, recipe)
     theirs = by_trainer(Path(model.path), made, one, recipe, out / "theirs")
@@ -152,8 +162,7 @@ def assert_same_training(
     assert [epoch["validation_loss"] for epoch in epochs] == pytest.approx(theirs.validation, abs=1e-5)
     assert told(trained)["best_epoch"] == theirs.best_epoch
     assert told(trained)["examples"]["validation"] == math.ceil(len(made) / 10)
-    assert_close(weights(trained), theirs.weights)
-    return theirs.best_epoch
+    return Both(trained, theirs)
 
 
 @contextmanager
