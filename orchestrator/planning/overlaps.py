@@ -5,6 +5,9 @@ case and white space; short ones say too little. Texts of two languages that are
 too: then what a module learns of its language, another one learns in its own words. Row by row their lengths show
 it; in another order only the numbers that rows name, which are the same in any language. Where texts name few, and are
 not in one order, nothing here can tell.
+
+Nor has a completion or a conversation an item's hash. There what tells is a field that one item of a target alone has,
+or a prompt that is all of such a field or of what that item asks, however short.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
@@ -19,11 +23,13 @@ import numpy as np
 
 from orchestrator.planning.survey import Survey
 from study.cells import Cell, Source
-from study.data.turns import said
+from study.data.example import Example
+from study.data.turns import asking, said
 
 LEAST = 30  # characters of a field that is looked for
 ROWS = 20  # of two lists of texts that are set beside one another, at least
 ALIKE = 0.7  # correlation of lengths, and share of texts with the same numbers, from which they are translations
+ASKING = ("prompt_completion", "messages")  # formats of rows that ask something
 DIGITS = 8  # of the numbers in a text that tell which one it is, two at least
 _NUMBER = re.compile(r"\d+(?:[.,'\u00a0\u202f ]\d{3}(?!\d)){0,8}")  # no more: a table's cells are no number
 # where a field may begin: at a word, or at any character of scripts that are written without gaps
@@ -86,6 +92,22 @@ def _told(found: Survey) -> Iterator[str]:
             if own := {cell for pair in alike for cell in pair}:
                 which = ", ".join(str(cell) for cell in texts if cell in own)
                 yield f"raw texts are translations of one another, by {how}: {which}"
+    yield from _told_by_rows(found)
+
+
+def _told_by_rows(found: Survey) -> Iterator[str]:
+    """A sentence for each cell of completions or conversations and each target of whose items some are among them."""
+    learned = {cell: rows for cell, rows in _learned(found).items() if rows and rows[0].format in ASKING}
+    fields, asked = (_once(_fields(found)), _asked(found)) if learned else ({}, {})
+    for cell, rows in learned.items():
+        told: dict[Cell, list[set[int]]] = {}
+        for row in rows:
+            items = {*_held(said(row), fields), *(one for asks in asking(row) for one in asked.get(_plain(asks), ()))}
+            for target in dict.fromkeys(target for target, _ in items):
+                told.setdefault(target, []).append({item for other, item in items if other == target})
+        for target, each in told.items():
+            count = f"{len(set.union(*each)):,} of {found.target_items[target]:,} items of {target}"
+            yield f"{len(each):,} of {len(rows):,} rows to learn of {cell} say what is asked in {count}"
 
 
 def _is_translated(found: Survey, one: Cell, other: Cell) -> bool:
@@ -97,12 +119,44 @@ def _is_translated(found: Survey, one: Cell, other: Cell) -> bool:
 
 def _texts(found: Survey) -> dict[Cell, list[str]]:
     """The rows of each cell of raw text that a source is learned from."""
-    told: dict[Cell, list[str]] = {}
+    return {cell: [said(one) for one in rows if one.format == "text"] for cell, rows in _learned(found).items()}
+
+
+def _learned(found: Survey) -> dict[Cell, tuple[Example, ...]]:
+    """The rows of each cell that a source is learned from."""
+    told: dict[Cell, tuple[Example, ...]] = {}
     for source in found.examples:
         for cell in source.cells if source.size is None else ():
             if cell not in told and (rows := found.examples.get(Source.of([cell]))):
-                told[cell] = [said(one) for one in rows if one.format == "text"]
+                told[cell] = rows
     return told
+
+
+def _asked(found: Survey) -> dict[str, set[tuple[Cell, int]]]:
+    """The items by all that one of them alone says: a field, or what stands before its options."""
+    asked: dict[str, set[tuple[Cell, int]]] = {}
+    for target in found.targets:
+        for item, text in _said(found, target):
+            asked.setdefault(_plain(text), set()).add((target, item))
+        if not target.held_out and target not in found.library.texts:
+            for one in found.library.load(target).instances:
+                asked.setdefault(_plain(str(one.args[0])), set()).add((target, one.doc_id))
+    return {text: alone for text, items in asked.items() if text and (alone := _alone(items))}
+
+
+def _once(fields: _Fields) -> _Fields:
+    """Of these fields those that one item of a target alone has."""
+    items: dict[str, set[tuple[Cell, int]]] = {}
+    for text, target, item in (one for some in fields.values() for one in some):
+        items.setdefault(text, set()).add((target, item))
+    alone = {text: _alone(some) for text, some in items.items()}
+    return {start: {one for one in some if one[1:] in alone[one[0]]} for start, some in fields.items()}
+
+
+def _alone(items: set[tuple[Cell, int]]) -> set[tuple[Cell, int]]:
+    """Those that are the only one of their target."""
+    count = Counter(target for target, _ in items)
+    return {one for one in items if count[one[0]] == 1}
 
 
 def _fields(found: Survey) -> _Fields:

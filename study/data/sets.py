@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from study.models.hub import Repository
 
 Definition = Mapping[str, object]
 _ON_THE_HUB = "hf://datasets/"
+logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)  # errors of files are raised, and told once
 
 
 def far(read: Sequence[tuple[Definition, TrainOverride[str]]]) -> tuple[list[Repository], list[str]]:

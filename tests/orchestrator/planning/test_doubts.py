@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from evaluators.items.item import check_supported
 from orchestrator.planning.doubts import doubts
@@ -88,3 +91,37 @@ def test_ids_that_stand_more_than_once_are_counted_also_where_nothing_is_drawn_b
     found = surveyed(tmp_path, docs(40), [*rows, {**docs(1, 200)[0], "id": rows[4]["id"]}])
     (told,) = doubts(found, {}, {}, {})
     assert told.startswith("ids stand more than once, of quiz/en (2 rows to learn, 'q104' among them): nothing is ")
+
+
+def formatted(folder: Path, form: str, rows: list[dict[str, Any]]) -> Survey:
+    """A source in a format of its own beside the quiz, two of whose items share a passage."""
+    passage = "A passage that several of the items ask about."
+    test = [
+        {**doc, "passage": passage if i < 2 else f"Passage {i}, of one item, told at length."}
+        for i, doc in enumerate(docs(40))
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write(folder, test, docs(9, 100), doc_to_text="{{question}}")
+    own = f"{{name: own, train: {{format: {form}, data_files: '{folder}/rows.jsonl'}}}}"
+    quiz = f"{{name: quiz, lm_eval: 'quiz_{{language}}', include_path: '{folder}'}}"
+    config = parse(f"models: [{{id: none}}]\nlanguages: [en]\ntasks: [{own}, {quiz}]\nsources: [own/en]\n")
+    return survey(config, TaskLibrary.of(config), check_supported, print)
+
+
+@pytest.mark.parametrize("form", ["prompt_completion", "messages"])
+def test_rows_of_another_form_that_ask_what_items_ask_are_counted(form: str, tmp_path: Path) -> None:
+    """All of a prompt, or a long field within it; what several items say, or an answer says, tells nothing."""
+    items = docs(40)
+    asked = [*(items[i]["question"].upper() for i in (3, 4, 4)), "Read. passage 7, of one item, told at length. Well?"]
+    other = ["A passage that several of the items ask about.", "Else?", *(f"Other {i}?" for i in range(5))]
+    pairs = [*((one, "yes") for one in (*asked, *other)), ("Which?", items[5]["question"])]
+    keys = {"prompt_completion": lambda a, b: {"prompt": a, "completion": b}, "messages": conversation}
+    found = formatted(tmp_path, form, [keys[form](*pair) for pair in pairs])
+    told = [line for line in doubts(found, {}, {}, {}) if "asked" in line]
+    assert told == ["4 of 12 rows to learn of own/en say what is asked in 3 of 40 items of quiz/en"]
+    apart = formatted(tmp_path, form, [keys[form](*pair) for pair in pairs[4:]])
+    assert not [line for line in doubts(apart, {}, {}, {}) if "asked" in line]
+
+
+def conversation(asked: str, said: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
