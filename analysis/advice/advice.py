@@ -13,8 +13,9 @@ WORDS = {  # of what an answer's columns say, where their names do not
     "better": "that it is better is certain, as far as one in twenty of what is so called may be wrong; so `worse`",
     "can_be_harmed": "false where the base is at chance or at 0: a loss there is luck",
     "harm_elsewhere": "of its other targets that can be harmed (the base is above chance, or above 0), the share to "
-    "expect a harm on, %; empty where none can be. A chance: where nothing was harmed it was up to 79 % with 20 items "
-    "a target, 62 % with 100 and 25 % with 400 (in nineteen of twenty simulated studies); `harm_shown` is certain",
+    "expect a harm on, %; empty where none can be. A chance: where nothing was harmed its mean over sources was up to "
+    "79 % with 20 items a target, 62 % with 100 and 25 % with 400 (in nineteen of twenty simulated studies), that of a "
+    "single source also twice as much; `harm_shown` is certain",
     "harm_shown": "of these, the share of which a harm is certain, %: 0 where the noise could have made all of them",
     "over_donor": "Δ beyond the single donor that other items show as the best; beyond the best in truth it is less",
     "mean_elsewhere": "the mean of what to expect on them",

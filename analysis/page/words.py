@@ -88,7 +88,8 @@ def called(n: Mapping[str, int], loss: str = "a point") -> str:
     lowest = (
         f" ({n['lowest']:,} where the base is at chance or at 0, which cannot be harmed)" if n.get("lowest") else ""
     )
-    certain = f", {n['harmed']:,} of them by {loss} for certain," if n["harmed"] else ""
+    which = "the others" if lowest else "them"
+    certain = f", {n['harmed']:,} of {which} by {loss} for certain," if n["harmed"] else ""
     return f"{worse} can be called worse{lowest}{certain} and {better} better"
 
 

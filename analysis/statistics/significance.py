@@ -82,10 +82,15 @@ def _opened(one: ModelGrid) -> pl.DataFrame:
 
 
 def claimed(table: pl.DataFrame) -> dict[str, int]:
-    """How many transfer cells are called worse, better and harmed for certain; worse where nothing can be harmed."""
+    """How many transfer cells are called worse, better and harmed for certain; worse where nothing can be harmed.
+
+    None of the latter is counted as harmed.
+    """
     rows = table.filter(pl.col("regime") != "MT-ML")
+    lowest = rows["lowest"] if "lowest" in rows.columns else pl.repeat(False, rows.height, eager=True)
     found = {claim: int(rows[claim].sum()) for claim in CLAIMS}
-    return found | {"lowest": rows.filter("worse", "lowest").height if "lowest" in rows.columns else 0}
+    found |= {"lowest": int((rows["worse"] & lowest).sum()), "harmed": int((rows["harmed"] & ~lowest).sum())}
+    return found
 
 
 COLUMNS = {

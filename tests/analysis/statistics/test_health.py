@@ -94,6 +94,10 @@ def test_losses_where_nothing_can_be_harmed_are_marked(study: Study) -> None:
     worse = table.with_columns(worse=pl.lit(True))
     found = significance.claimed(worse)
     assert 0 < found["lowest"] < found["worse"]
+    sure = worse.with_columns(harmed=pl.lit(True))
+    can_be = sure.filter(~pl.col("lowest"), pl.col("regime") != "MT-ML").height
+    assert significance.claimed(sure)["harmed"] == can_be < found["worse"]
+    assert f", {can_be:,} of the others by a point for certain," in words.claims(significance.claimed(sure))
     assert f"({found['lowest']:,} where the base is at chance or at 0, which cannot be harmed)" in words.claims(found)
 
 
