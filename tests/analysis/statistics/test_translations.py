@@ -21,15 +21,16 @@ from study.cells import Cell
 from tests.support.combined import World, study_of
 
 MORE = 0.12  # what sources in English do on the translation beyond the original
+STUDIES = 40
 
 
 def effect(source: Cell, target: Cell) -> float:
     return MORE if source.language == "en" and target.task == "b" else 0.0
 
 
-def read(world: World, of: str = "a") -> Study:
+def read(world: World, of: str = "a", seed: int = 0) -> Study:
     """The study as it is read where task b is a translation."""
-    whole = study_of(world)
+    whole = study_of(world, seed)
     config = {"tasks": [{"name": "a"}, {"name": "b", "translation_of": of}]}
     units = set_apart(whole.units, config)
     return replace(whole, config=config, units=units, transfer=transfer(units.filter(pl.col("kind") == "trained"), {}))
@@ -83,6 +84,26 @@ def test_it_is_of_the_items_and_adapters_that_both_have(study: Study) -> None:
             changed.append(np.nanmean(both[0] - both[1]))
         assert row["difference"] == pytest.approx(100 * np.mean(changed), abs=1e-4)
         assert row["n_items"] <= len(docs)
+
+
+@pytest.mark.parametrize(("seeds", "sd"), [((1,), 0.0), ((1, 2, 3), 0.03)])
+@pytest.mark.parametrize("more", [0.0, MORE])
+def test_intervals_hold_the_truth_and_claims_are_seldom_wrong(seeds: tuple[int, ...], sd: float, more: float) -> None:
+    """On simulated truth; what more worlds came to is in docs/calibration.md."""
+    held, wrong = [], []
+    for seed in range(STUDIES):
+        world = World(
+            lambda source, target: more * (effect(source, target) > 0),
+            languages=("de", "en"), seeds=seeds, items=100, seed_sd=sd,
+        )  # fmt: skip
+        table = translated_tests(read(world, seed=seed))
+        truth = 100 * more * (table["source_language"] == "en").cast(pl.Float64)
+        held += ((table["low"] <= truth) & (truth <= table["high"])).to_list()
+        called = table.filter("better").height + table.filter("worse").height
+        false = table.filter(pl.lit(truth <= 0) & pl.col("better")).height + table.filter("worse").height
+        wrong.append(false / max(1, called))
+    assert 0.93 <= np.mean(held) <= 0.985
+    assert np.mean(wrong) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / STUDIES)
 
 
 def test_no_table_of_transfer_has_them(study: Study) -> None:
