@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.reading.study import load_store
-from bench.known import write
-from bench.worlds import World
+from bench.calibration.known import write
+from bench.calibration.worlds import World
 
 
 def test_a_store_of_known_truth_is_read(tmp_path: Path) -> None:

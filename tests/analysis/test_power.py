@@ -11,7 +11,7 @@ from analysis.frames import HARM_PP
 from analysis.inference.cells import cells
 from analysis.inference.claims import q_values
 from analysis.inference.items import grid
-from bench.worlds import World, draw
+from bench.calibration.worlds import World, draw
 from study.power import Plan, items_needed, power, seeds_needed, smallest_harm, standard_error
 
 
@@ -27,7 +27,9 @@ def test_one_cell_equals_statsmodels() -> None:
 
 def test_a_family_equals_simulated_studies(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of 144 cells is harmed by 8 points."""
-    monkeypatch.setattr("bench.worlds.effects", lambda world, rng: np.where(rng.random((12, 12)) < 0.25, -0.08, 0.0))
+    monkeypatch.setattr(
+        "bench.calibration.worlds.effects", lambda world, rng: np.where(rng.random((12, 12)) < 0.25, -0.08, 0.0)
+    )
     for items, seeds, sd in ((400, 1, 0.0), (400, 3, 0.03)):
         world = World("", items=(items,), seeds=seeds, seed_sd=sd, discordance=(0.2, 0.2), base=(6, 6))
         called = []

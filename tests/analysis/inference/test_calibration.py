@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench import calibration
-from bench.bounds import COVERAGE, RATE, Result, Values, flagged, out_of_bounds, together
-from bench.worlds import World
+from bench.calibration import __main__ as calibration
+from bench.calibration.bounds import COVERAGE, RATE, Result, Values, flagged, out_of_bounds, together
+from bench.calibration.worlds import World
 
 
 def test_world_keeps_its_bounds() -> None:

@@ -9,8 +9,8 @@ from analysis.inference.ceiling import antisymmetric_share, reliability, tau_cei
 from analysis.inference.components import Doubles, components, components_without, shares
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Column
-from bench.measures import analyse, in_shares, of_variance
-from bench.worlds import World, draw
+from bench.calibration.measures import analyse, in_shares, of_variance
+from bench.calibration.worlds import World, draw
 
 RNG = np.random.default_rng(2)
 SOURCE, TARGET, PAIR = frozenset({"source"}), frozenset({"target"}), frozenset({"source", "target"})

@@ -13,7 +13,7 @@ from analysis.inference.cells import Cells, cells
 from analysis.inference.items import Column, Grid, Ints, grid
 from analysis.inference.means import means, within_model
 from analysis.inference.seeds import seed_spread
-from bench.worlds import World, draw
+from bench.calibration.worlds import World, draw
 
 SOURCE = np.repeat(np.arange(4), 2)
 

@@ -15,7 +15,7 @@ from analysis.inference.items import Column, grid
 from analysis.inference.means import means, over_models, within_model
 from analysis.inference.ranks import among_top, draws_over, draws_within
 from analysis.inference.seeds import seed_spread
-from bench.worlds import World, draw
+from bench.calibration.worlds import World, draw
 
 WORLD = World("", "additive", tasks=1, languages=5, items=(60,), seeds=2, seed_sd=0.03)
 N = 5

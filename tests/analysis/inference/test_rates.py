@@ -9,8 +9,8 @@ from analysis.frames import HARM_PP
 from analysis.inference.cells import cells
 from analysis.inference.items import grid
 from analysis.inference.rates import bounding, lower_bound, noise_floor, null_scores
-from bench.measures import analyse, of_rates
-from bench.worlds import World, draw
+from bench.calibration.measures import analyse, of_rates
+from bench.calibration.worlds import World, draw
 
 
 @pytest.mark.parametrize(("items", "seeds"), [(20, 1), (100, 1), (400, 1), (100, 3)])

@@ -13,7 +13,7 @@ from analysis.inference.cells import cells
 from analysis.inference.items import Column, Grid, grid
 from analysis.inference.means import means
 from analysis.inference.seeds import Added, at_cells, joined, n_seeds, seed_draws, seed_spread
-from bench.worlds import Study, World, draw
+from bench.calibration.worlds import Study, World, draw
 
 
 def drawn(world: World, seed: int = 0) -> Grid:

@@ -10,8 +10,8 @@ from analysis.inference.items import Column, grid
 from analysis.inference.noise import Noise, averaged, noise
 from analysis.inference.seeds import SeedSpread
 from analysis.inference.shrinkage import Measured, _design, _fit, _posterior, expected, measured
-from bench.measures import analyse, of_advice
-from bench.worlds import World, draw
+from bench.calibration.measures import analyse, of_advice
+from bench.calibration.worlds import World, draw
 
 RNG = np.random.default_rng(5)
 NO_SEEDS = SeedSpread(False, 0.0, np.zeros(4), np.zeros(4), 0.0, 0.0, np.ones(4), np.ones(4))

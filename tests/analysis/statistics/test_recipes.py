@@ -15,7 +15,7 @@ from analysis.reading.panels import Panel
 from analysis.reading.recipes import Across
 from analysis.reading.study import Study
 from analysis.statistics.recipes import recipes
-from bench.worlds import World, draw
+from bench.calibration.worlds import World, draw
 
 MODEL = "known-1B"
 

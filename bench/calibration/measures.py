@@ -14,10 +14,10 @@ from analysis.inference.components import Doubles, components
 from analysis.inference.halves import halves, sides
 from analysis.inference.items import Floats
 from analysis.inference.means import Interval, Means, means, one_sided, over_models, within_model
-from bench.best import of_best
-from bench.corpora import of_corpus
-from bench.seen import Seen, analyse, positions
-from bench.worlds import Mask, Study
+from bench.calibration.best import of_best
+from bench.calibration.corpora import of_corpus
+from bench.calibration.seen import Seen, analyse, positions
+from bench.calibration.worlds import Mask, Study
 
 Values = dict[str, float]
 SPLITS = 10

@@ -15,7 +15,7 @@ from scipy.stats import t
 from analysis.inference.claims import LEVEL, q_values
 from analysis.inference.draws import Draws, drawn
 from analysis.inference.items import Column, Floats
-from bench.worlds import Mask, Study
+from bench.calibration.worlds import Mask, Study
 
 DRAWS = 200
 YES = 0.4  # share of the questions whose answer is yes

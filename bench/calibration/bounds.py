@@ -17,7 +17,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from bench.worlds import World
+from bench.calibration.worlds import World
 
 ERRORS = 2.0
 AGAIN = 4  # times as many studies in the second stage

@@ -3,8 +3,8 @@
 `python -m bench.calibration` draws studies of every world and prints, world by world, what the statistics say against
 what is true: coverage of 95 % intervals, false discoveries among claims, power, printed and true harm rates, variance
 shares and the bias of the source that `advise` puts first. It ends with 1 when a world is out of bounds; the worst is
-printed last. `--quick` takes a few worlds, and looks at those alike together. `bench/bounds.py` has the bounds and how
-chance is told from what is out of them.
+printed last. `--quick` takes a few worlds, and looks at those alike together. `bounds.py` has the bounds and how chance
+is told from what is out of them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from functools import partial
 
 from threadpoolctl import threadpool_limits
 
-from bench.bounds import Result, Run, Values, bound_of, flagged, out_of_bounds, result, together
-from bench.measures import in_shares, measured
-from bench.worlds import World, draw
+from bench.calibration.bounds import Result, Run, Values, bound_of, flagged, out_of_bounds, result, together
+from bench.calibration.measures import in_shares, measured
+from bench.calibration.worlds import World, draw
 
 FIRST_SEED, AFRESH = 20251113, 500_000
 SIZES, METRICS = (20, 100, 400), ("ratio", "f1")
@@ -164,7 +164,7 @@ def table(results: Sequence[Result], out: Collection[tuple[str, str]] = ()) -> s
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser("python -m bench.calibration", description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="the fast part, under three minutes on two cores")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="worlds whose name holds this")

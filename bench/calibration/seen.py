@@ -9,7 +9,7 @@ import numpy as np
 from analysis.frames import HARM_PP
 from analysis.inference.cells import Cells, cells
 from analysis.inference.items import Floats, Grid, Ints, grid
-from bench.worlds import Study, World, kept
+from bench.calibration.worlds import Study, World, kept
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from analysis.inference.best import best_elsewhere, widened
 from analysis.inference.cells import cells
 from analysis.inference.claims import LEVEL, q_values
 from analysis.inference.items import grid
-from bench.seen import Seen
+from bench.calibration.seen import Seen
 
 Values = dict[str, float]
 COMPOSED = 3  # so many sources in turn stand for compositions, beside all others

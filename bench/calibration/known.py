@@ -1,7 +1,8 @@
-"""A store whose truth is known: a study of `bench.worlds`, as a run would have left it.
+"""A store whose truth is known: a study of `bench.calibration.worlds`, as a run would have left it.
 
-`python -m bench.known FOLDER [WORLD]` writes one of 24 sources and targets, three seeds, 100 items: *one harm* (task t0
-costs task t1 ten points and nothing else has an effect; the default), *null* (no effect at all), or another world.
+`python -m bench.calibration.known FOLDER [WORLD]` writes one of 24 sources and targets, three seeds, 100 items: *one
+harm* (task t0 costs task t1 ten points and nothing else has an effect; the default), *null* (no effect at all), or
+another world.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.worlds import World, draw
+from bench.calibration.worlds import World, draw
 from study.store import schema
 from study.store.store import Store
 
@@ -99,7 +100,7 @@ def _score(unit: dict[str, object], right: np.ndarray) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("world", nargs="?", default="one harm", help="what is true: effects of bench.worlds")
+    parser.add_argument("world", nargs="?", default="one harm", help="what is true: the effects of a world")
     options = parser.parse_args()
     write(options.folder, World(options.world, options.world, tasks=4, languages=6, seeds=3))
 
