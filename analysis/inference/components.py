@@ -147,7 +147,8 @@ def shares(data: Doubles, printed: Floats, splits: int = 4) -> Shares:
         left = _shares_without(few, printed, factor)
         for name in found:
             known = left[name][~np.isnan(left[name])]
-            error[name] += (len(left[name]) - 1) * float(known.var()) if len(known) else np.nan
+            is_told = len(known) and np.isfinite(known).all()  # not where nothing varies without a level
+            error[name] += (len(left[name]) - 1) * float(known.var()) if is_told else np.nan
     errors = {name: float(np.sqrt(value)) for name, value in error.items()}
     return Shares(found, share, errors, total - sum(found.values()), total)
 

@@ -119,3 +119,14 @@ def test_asymmetry_without_noise_is_the_plain_share_and_with_noise_still() -> No
     noise = RNG.normal(0, 2, (2, 400, n, n))
     assert antisymmetric_share(matrix + noise[0], matrix + noise[1]) == pytest.approx(plain, abs=0.1)
     assert asymmetry.antisymmetric_share(matrix + noise[0, 0]) > plain + 0.1
+
+
+def test_where_nothing_varies_without_a_level_its_error_is_unknown() -> None:
+    """Of two targets one moves alone; on the other what one half of the items gained the other has lost."""
+    y = np.array([[0.0, 1.0], [0.0, -2.0], [0.0, 3.0]])
+    noise = np.array([[0.1, 0.0], [-0.2, 0.0], [0.4, 0.0]])
+    data = Doubles((y + noise)[None, None, :, None, :], (y - noise)[None, None, :, None, :], seeds=False)
+    with np.errstate(all="raise"):
+        found = shares(data, y[None])
+    assert np.isnan(found.share_se[PAIR])
+    assert np.isfinite(found.share[PAIR])

@@ -104,7 +104,7 @@ def test_advice_by_a_metric_of_all_items_is_what_was_measured_and_says_so(study:
     assert answer(lambda: study, Question(target="sum/en", model=MODEL[0])).table.equals(found.table)
     with pytest.raises(ConfigError, match="no target's metric has a value for each item"):
         answer(lambda: study, Question(budget=1))
-    with pytest.raises(ConfigError, match="the study knows no such cell"):
+    with pytest.raises(ConfigError, match="is no cell of the study that transfer is told of"):
         answer(lambda: study, Question(target="odd/en"))
 
 
