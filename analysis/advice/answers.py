@@ -181,7 +181,9 @@ def _cell(option: str, text: str, known: list[str]) -> str:
     except ValueError as error:
         raise ConfigError(option, text, str(error), "write task/language") from error
     if name not in known:
-        raise ConfigError(option, text, "is no cell of the study that transfer is told of", f"one of {closest_first(text, known)}")
+        raise ConfigError(
+            option, text, "is no cell of the study that transfer is told of", f"one of {closest_first(text, known)}"
+        )
     return name
 
 

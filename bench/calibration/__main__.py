@@ -164,7 +164,9 @@ def table(results: Sequence[Result], out: Collection[tuple[str, str]] = ()) -> s
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bench.calibration", description=__doc__.split("\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "python -m bench.calibration", description=__doc__.split("\n")[0] if __doc__ else None
+    )
     parser.add_argument("--quick", action="store_true", help="the fast part, under three minutes on two cores")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="worlds whose name holds this")
