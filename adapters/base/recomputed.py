@@ -15,6 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from study.errors import ConfigError
+
 Again = Callable[[], AbstractContextManager[None]]
 
 
@@ -22,10 +24,11 @@ class Recomputed:
     """The layers of one base. `again` is asked in each forward pass for what has to hold when it is repeated."""
 
     def __init__(self, base: PreTrainedModel, again: Again) -> None:
-        """Raises ValueError for a base without layers that can be computed again."""
+        """Raises ConfigError for a base without layers that can be computed again."""
         self._layers = [layer for layer in base.modules() if isinstance(layer, GradientCheckpointingLayer)]
         if not self._layers:
-            raise ValueError(f"{type(base).__name__} has no layers that transformers can compute again")
+            problem = f"{type(base).__name__} has no layers that transformers can compute again"
+            raise ConfigError("training.gradient_checkpointing", True, problem, "set it to false")
         for layer in self._layers:
             layer.forward = _repeated(layer.forward, again)
 

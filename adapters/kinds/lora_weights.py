@@ -114,10 +114,7 @@ class LoraSheet(nn.Module):
         self.bank.put(slot, AdapterWeights(found))
 
     def recompute(self) -> None:
-        try:
-            self._recomputed = Recomputed(self.base, self.bank.again)
-        except ValueError as error:
-            raise ConfigError("training.gradient_checkpointing", True, str(error), "set it to false") from error
+        self._recomputed = Recomputed(self.base, self.bank.again)
 
     def detach(self) -> None:
         self.bank.detach()

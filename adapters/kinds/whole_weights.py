@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_pt_utils import get_parameter_names
 
 from adapters.bank.dropout import Dropout
+from adapters.base.recomputed import Recomputed
 from adapters.base.skeleton import skeleton
 from adapters.base.spread import Saved, copied, is_spread, size_of
 from study.scratch import os_errors
@@ -68,7 +69,7 @@ class WholeSheet(nn.Module):
         raise TypeError("there is no product beside the base's matrices")
 
     def recompute(self) -> None:
-        raise TypeError("planning has refused it")
+        Recomputed(self.model, nullcontext)
 
     def detach(self) -> None:
         """Does nothing: the base is no part of this."""

@@ -8,8 +8,9 @@ from study.errors import ConfigError
 
 def check_recomputing(recipe: Recipe, of: str) -> None:
     """Raise ConfigError where `training.gradient_checkpointing` cannot be: `of` is the recipe's key."""
-    if recipe.low_rank is None:
-        key, problem = "training.gradient_checkpointing", f"goes with LoRA and its kin, and {of} is {recipe.tuning}"
+    if recipe.low_rank is None and not recipe.trains_all:
+        problem = f"goes with LoRA, its kin and full fine-tuning, and {of} is {recipe.tuning}"
+        key = "training.gradient_checkpointing"
         raise ConfigError(key, True, problem, "set it to false, or lower training.micro_batch_size")
 
 

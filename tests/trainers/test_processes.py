@@ -12,6 +12,7 @@ import os
 import traceback
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
@@ -108,12 +109,16 @@ def train_whole(worker: Worker, model: Model, out: Path) -> None:
 
 
 def train_deep(worker: Worker, out: Path) -> None:
-    """Train all weights of other models; note how many numbers of them, and of gradients, were held at once."""
-    for name in DEEP:
+    """Train all weights of other models; note how many numbers of them, and of gradients, were held at once.
+
+    Each also with layers that are computed again.
+    """
+    for name, again in product(DEEP, ("", "-again")):
         weights, gradients = Held(), Held()
+        how = training(3, deepspeed=NOTHING_KEPT, gradient_checkpointing=bool(again))
         with watched(weights, gradients):
-            worker.train(Setup(deep(out, name), WHOLE, training(3, deepspeed=NOTHING_KEPT)), GANG[1:], out / name)
-        (out / f"held-{name}-{worker.world.rank}").write_text(f"{weights.most} {gradients.most}")
+            worker.train(Setup(deep(out, name), WHOLE, how), GANG[1:], out / f"{name}{again}")
+        (out / f"held-{name}{again}-{worker.world.rank}").write_text(f"{weights.most} {gradients.most}")
 
 
 def deep(out: Path, name: str) -> Model:
@@ -230,9 +235,11 @@ def test_no_process_holds_more_than_a_layer_and_the_vocabularys(
     found, own = (load_file(one / "model.safetensors") for one in (by_two / name / "b", expected.folder))
     layer = sum(one.numel() for weight, one in found.items() if ".0." in weight.replace(".experts.0.", "."))
     vocabulary = max(one.numel() for one in found.values())
-    for rank in range(2):
-        for most in map(int, (by_two / f"held-{name}-{rank}").read_text().split()):
+    for rank, again in product(range(2), ("", "-again")):
+        for most in map(int, (by_two / f"held-{name}{again}-{rank}").read_text().split()):
             assert 0 < most <= layer + 2 * vocabulary < sum(one.numel() for one in found.values()) / 1.9
+    kept, recomputed = (by_two / one / "b" / "model.safetensors" for one in (name, f"{name}-again"))
+    assert kept.read_bytes() == recomputed.read_bytes()
     # Biases of keys cancel out: their gradients are noise, which Adam makes as large as any.
     assert_close(*({n: one for n, one in of.items() if not n.endswith("c_attn.bias")} for of in (found, own)))
 

@@ -75,3 +75,15 @@ def test_is_scored_in_the_bases_place(worker: Worker, model: Model, tmp_path: Pa
     (trained.folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(AdapterError), adapter_on(base, trained.folder, Touchstone(base)):
         pass
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_layers_that_are_computed_again_change_no_byte(
+    worker: Worker, model: Model, tmp_path: Path, stage: int
+) -> None:
+    files = []
+    for again in (False, True):
+        how = training(stage, micro_batch_size=3, gradient_checkpointing=again)
+        trained = train(worker, model, tmp_path / str(again), job(), WHOLE, how)
+        files.append((trained.folder / "model.safetensors").read_bytes())
+    assert files[0] == files[1]

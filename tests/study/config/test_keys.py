@@ -146,7 +146,7 @@ def test_samples_stand_behind_the_cells_that_are_listed_alone() -> None:
         (BASE, [PACKING, "recipe.kind=prefix_tuning"], "training.packing", "recipe.kind is prefix_tuning"),
         (BASE, ["recipes={p: {kind: prompt_tuning}}", PACKING], "training.packing", "recipes.p.kind is prompt_tuning"),
         (BASE, [*AGAIN, "recipe.kind=ia3"], "training.gradient_checkpointing", "recipe is IA3"),
-        (BASE, [*AGAIN, "recipe.lora=null"], "training.gradient_checkpointing", "recipe is full fine-tuning"),
+        (BASE, [*AGAIN, "recipe.kind=prefix_tuning"], "training.gradient_checkpointing", "recipe is prefix tuning"),
         (BASE, ["recipe.mixing.weights={temperature: 0}"], "recipe.mixing.weights.temperature", "greater than 0"),
         (BASE, ["recipe.mixing.order=reptile"], "recipe.mixing.inner_steps", "required where the order is reptile"),
         (BASE, ["recipe.mixing={order: reptile, inner_steps: 4}"], "recipe.mixing.outer_rate", "required"),
