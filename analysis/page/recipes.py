@@ -46,10 +46,11 @@ def chapter(made: Made) -> str:
 
 
 def line(made: Mapping[str, Made]) -> str:
-    """The first of its lines, for the top of the page; nothing where there is but one recipe."""
+    """The first of its lines, for the top of the page, and how many more there are; nothing of but one recipe."""
     table = made.get(SHOWN)
-    frame = table.frame if table is not None else None
-    return f"Recipes: {next(said(frame), '')}" if frame is not None else ""
+    first, *others = said(table.frame) if table is not None and table.frame is not None else ("",)
+    more = f" {count(len(others), 'more comparison')} of recipes below." if others else ""
+    return f"Recipes: {first}{more}" if first else ""
 
 
 def said(frame: pl.DataFrame) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from polars.testing import assert_frame_equal
 import analysis
 from analysis import advise
 from analysis.frames import SOURCE, TARGET
-from analysis.page import files
+from analysis.page import files, recipes
 from analysis.page.beside import beside
 from analysis.page.recipes import links
 from analysis.page.training import sentence
@@ -21,7 +22,7 @@ from analysis.reading.study import Study, load_store
 from analysis.report import main
 from analysis.statistics.health import health
 from analysis.tables import exclusion
-from analysis.tables.registry import RECIPE_WORDS, TABLES
+from analysis.tables.registry import RECIPE_WORDS, TABLES, make, tables_of
 from study.errors import ConfigError
 from study.store.schema import RECIPES, SUBJECTS, TARGETS, table
 from study.store.store import Store
@@ -256,3 +257,15 @@ def test_steps_that_end_training_are_told() -> None:
     record = record_of("a", model="m", source=["t/de"], recipe={"max_steps": 1000})
     study = Study("s", "", pl.DataFrame(), units=pl.DataFrame({"adapter_id": ["a"]}), records=(record,))
     assert "epochs but 1,000 steps at most, learning rate" in str(sentence(study))
+
+
+def test_the_first_screen_says_how_many_comparisons_it_leaves_out(tmp_path: Path) -> None:
+    study = load_store(write(tmp_path, ("low", "high", "mid")).uri)
+    made = {one.name: make(one, study) for one in tables_of(study) if one.name == recipes.SHOWN}
+    frame = made[recipes.SHOWN].frame
+    assert frame is not None
+    first, *others = recipes.said(frame)
+    assert len(others) == 1  # the third has the adapters of the second
+    assert recipes.line(made) == f"Recipes: {first} 1 more comparison of recipes below."
+    only = replace(made[recipes.SHOWN], frame=frame.filter(recipe=frame["recipe"][0], beside=frame["beside"][0]))
+    assert recipes.line({recipes.SHOWN: only}) == f"Recipes: {next(recipes.said(only.frame))}"
